@@ -1,0 +1,85 @@
+import js from '@eslint/js';
+import tseslint from 'typescript-eslint';
+
+/**
+ * Who may import whom inside src/. One row per folder or file: what it may import of ours, and why nothing else.
+ * `architecture.test.ts` checks the same table on the real files, so that a rule cannot be switched off by a comment.
+ */
+export const importRules = {
+  errors: { may: [], why: 'the catalogue stands below everything' },
+  log: { may: [], why: 'logging knows nothing of the product' },
+  config: { may: ['errors'], why: 'the only reader of the environment; it decides nothing' },
+  archive: { may: ['errors'], why: 'the format must be readable without the product around it' },
+  models: { may: ['errors', 'archive'], why: 'records hold facts, not work' },
+  core: { may: ['models', 'archive', 'errors', 'log'], why: 'the domain knows no transport and no vendor' },
+  engines: { may: ['core/ports', 'archive', 'errors'], why: 'an engine is exchangeable: it sees only its port' },
+  storages: { may: ['core/ports', 'archive', 'errors'], why: 'a storage is exchangeable: it sees only its port' },
+  jobs: { may: ['core', 'errors', 'log'], why: 'a job only calls the domain' },
+  auth: { may: ['core', 'models', 'errors'], why: 'who may enter is decided apart from how they come' },
+  cli: { may: ['app', 'config', 'core', 'errors', 'log'], why: 'a command calls the same domain as the API' },
+  graphql: { may: ['core', 'models', 'auth', 'errors', 'log'], why: 'resolvers translate, they do not work' },
+  http: { may: ['core', 'auth', 'errors', 'log'], why: 'routes translate, they do not work' },
+  app: { may: ['*'], why: 'the composition root is the only file that knows every folder' },
+  server: { may: ['app', 'config', 'errors', 'log', 'cli'], why: 'a process composes nothing itself' },
+  worker: { may: ['app', 'config', 'errors', 'log', 'cli'], why: 'a process composes nothing itself' },
+};
+
+const folders = Object.keys(importRules);
+
+const boundaries = {
+  meta: { type: 'problem', schema: [] },
+  create(context) {
+    const match = /\/src\/([^/]+?)(?:\.ts|\/.*)$/.exec(context.filename.replaceAll('\\', '/'));
+    const own = match?.[1];
+    const rule = own === undefined ? undefined : importRules[own];
+    if (rule === undefined || rule.may.includes('*')) return {};
+    const check = (node) => {
+      const target = node.source?.value;
+      if (typeof target !== 'string' || !target.startsWith('.')) return;
+      const path = new URL(target, `file://${context.filename}`).pathname.replace(/\.(js|ts)$/, '');
+      const inside = path.slice(path.lastIndexOf('/src/') + 5);
+      const folder = inside.split('/')[0];
+      if (folder === own || !folders.includes(folder)) return;
+      if (rule.may.includes(folder) || rule.may.includes(inside)) return;
+      context.report({ node, message: `${own} may not import ${inside}: ${rule.why}.` });
+    };
+    return { ImportDeclaration: check, ExportNamedDeclaration: check, ExportAllDeclaration: check };
+  },
+};
+
+const environmentReaders = ['src/config.ts', 'src/start.mjs', 'test/**'];
+
+export default tseslint.config(
+  { ignores: ['dist/', 'node_modules/', 'src/client/generated/', 'artefacts/', 'data/', 'backups/', 'coverage/'] },
+  js.configs.recommended,
+  ...tseslint.configs.recommended,
+  {
+    plugins: { ours: { rules: { boundaries } } },
+    rules: {
+      'ours/boundaries': 'error',
+      '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
+      'no-console': 'error',
+      eqeqeq: 'error',
+    },
+  },
+  {
+    files: ['src/**/*.{ts,tsx,mjs}'],
+    ignores: environmentReaders,
+    rules: {
+      'no-restricted-properties': [
+        'error',
+        { object: 'process', property: 'env', message: 'Only config.ts reads the environment.' },
+      ],
+    },
+  },
+  {
+    files: ['src/**/*.{type,input,resolver}.ts'],
+    rules: { '@typescript-eslint/consistent-type-imports': 'off' },
+  },
+  {
+    files: ['**/*.{js,mjs}'],
+    languageOptions: { globals: { process: 'readonly', URL: 'readonly', setTimeout: 'readonly', console: 'readonly' } },
+    rules: { 'no-undef': 'error' },
+  },
+);

@@ -1,0 +1,266 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { isAbsolute, join, resolve } from 'node:path';
+import { parseEnv } from 'node:util';
+import { z } from 'zod';
+import { AppError } from './errors.js';
+
+const flag = (fallback: boolean) =>
+  z
+    .enum(['true', 'false', '1', '0', 'yes', 'no', 'on', 'off'], 'is not true or false: write true or false')
+    .optional()
+    .transform((value) => (value === undefined ? fallback : ['true', '1', 'yes', 'on'].includes(value)));
+
+const whole = (fallback: number, min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, 'is not a whole number')
+    .optional()
+    .transform((value) => (value === undefined ? fallback : Number(value)))
+    .pipe(z.number().min(min, `is less than ${min}`).max(max, `is more than ${max}`));
+
+const text = (fallback: string) => z.string().default(fallback);
+
+const isZone = (zone: string) => {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: zone });
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** Every variable of the environment that the product reads: nothing else does. `.env.example` explains each one. */
+const environment = z.object({
+  NODE_ENV: text('development'),
+  PORT: whole(4000, 0, 65535),
+  HOST: text('127.0.0.1'),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'is none of fatal, error, warn, info, debug')
+    .default('info'),
+  DATA_DIR: text('./data'),
+  DATABASE_URL: text(''),
+  MEDIA_PATHS: text(''),
+  CONTROL_DATABASE_URL: z
+    .string()
+    .regex(/^(postgres(ql)?:\/\/|sqlite:)/, 'starts with neither postgres:// nor sqlite:')
+    .optional(),
+  JOBS_URL: z
+    .string()
+    .regex(
+      /^(mongodb(\+srv)?:\/\/|postgres(ql)?:\/\/|mongodb-memory:)/,
+      'starts with none of mongodb://, postgres://, mongodb-memory: (leave it empty to keep jobs in the control database)',
+    )
+    .optional(),
+  JWT_SECRET: z.string().min(32, 'is shorter than 32 characters: make one with `openssl rand -hex 32`').optional(),
+  JWT_PUBLIC_KEY: z.string().optional(),
+  JWT_ISSUER: z.string().optional(),
+  JWT_AUDIENCE: z.string().optional(),
+  JWT_ADMIN_CLAIM: z
+    .string()
+    .regex(/^[^=\s]+=.+$/, 'is not of the form claim=value, such as role=ADMIN')
+    .optional(),
+  TOKEN_TTL_MINUTES: whole(720, 1, 43200),
+  ADMIN_EMAIL: z.email('is not an e-mail address').optional(),
+  ADMIN_PASSWORD: z.string().min(12, 'is shorter than 12 characters').optional(),
+  DB_BACKUP_STORAGE_TYPE: z.enum(['LOCAL', 'SYSTEM'], 'is neither LOCAL nor SYSTEM').default('LOCAL'),
+  DB_BACKUP_PATH: text(''),
+  DB_BACKUP_RETENTION_DAYS: whole(30, 1, 36500),
+  DB_BACKUP_MAX_FILES: whole(30, 1, 100000),
+  DB_BACKUP_AUTO_ENABLED: flag(true),
+  DB_BACKUP_PREFIX: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,39}$/, 'may hold only letters, digits and hyphens, at most 40')
+    .default('okpuja'),
+  DB_BACKUP_SCHEDULE: text('0 2 * * *'),
+  DB_BACKUP_TIMEZONE: text('UTC').refine(isZone, 'is not a time zone such as UTC or Asia/Kolkata'),
+  GRAPHQL_SANDBOX: flag(true).optional(),
+  GRAPHQL_INTROSPECTION: flag(true).optional(),
+  MAX_BODY_KB: whole(256, 1, 10240),
+  JOB_CONCURRENCY: whole(2, 1, 64),
+  LEASE_SECONDS: whole(60, 5, 3600),
+  SHUTDOWN_SECONDS: whole(25, 1, 3600),
+});
+
+/** The names of all variables that are read, for the test that keeps `.env.example` in step. */
+export const ENVIRONMENT_NAMES = Object.keys(environment.shape);
+
+/** The settings of one process, checked and with every path absolute. */
+export interface Config {
+  production: boolean;
+  port: number;
+  host: string;
+  logLevel: string;
+  /** Absolute. Holds the control database, the work folder and the generated secrets. */
+  dataDir: string;
+  /** Sequelize's URL: postgres://… or sqlite:/absolute/path. */
+  controlDatabaseUrl: string;
+  /** Empty: jobs lie in the control database. */
+  jobsUrl: string;
+  jobConcurrency: number;
+  /** How long a run may be silent before another process declares it dead, in milliseconds. */
+  leaseMs: number;
+  /** How long running work may take to end after SIGTERM, in milliseconds. */
+  shutdownMs: number;
+  auth: {
+    secret: string;
+    publicKey: string | undefined;
+    issuer: string | undefined;
+    audience: string | undefined;
+    adminClaim: { name: string; value: string } | undefined;
+    /** Lifetime of a login, in minutes. */
+    ttlMinutes: number;
+    adminEmail: string;
+    /** Undefined: one is generated at first start and printed once. */
+    adminPassword: string | undefined;
+  };
+  graphql: { sandbox: boolean; introspection: boolean; maxBodyBytes: number };
+  /** The folder that LOCAL archives lie in; absolute. */
+  localRoot: string;
+  /** Prefix of archive names. */
+  prefix: string;
+  /** What config 1 is made of at first start. `databaseUrl` is empty when a sample application is wanted. */
+  seed: {
+    databaseUrl: string;
+    mediaPaths: string[];
+    storageType: 'LOCAL' | 'SYSTEM';
+    storagePath: string;
+    retentionDays: number;
+    maxFiles: number;
+    autoEnabled: boolean;
+    schedule: string;
+    timezone: string;
+  };
+}
+
+/**
+ * Reads the environment (and `.env` in the working folder, which never overrides a variable that is set).
+ * All problems are told at once, each with its variable and the remedy.
+ * @throws AppError CONFIG_INVALID
+ */
+export function loadConfig(env: NodeJS.ProcessEnv = process.env, cwd: string = process.cwd()): Config {
+  const file = join(cwd, '.env');
+  const given = { ...(existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}), ...env };
+  const filled = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== ''));
+  const result = environment.safeParse(filled);
+  const problems = result.success
+    ? crossChecks(result.data)
+    : result.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
+  if (!result.success || problems.length > 0) {
+    throw new AppError(
+      'CONFIG_INVALID',
+      `The configuration has ${problems.length} problem(s):\n- ${problems.join('\n- ')}`,
+    );
+  }
+  return build(result.data, cwd);
+}
+
+type Environment = z.infer<typeof environment>;
+
+function crossChecks(env: Environment): string[] {
+  const problems: string[] = [];
+  if (env.DB_BACKUP_STORAGE_TYPE === 'SYSTEM' && !isAbsolute(env.DB_BACKUP_PATH)) {
+    problems.push(
+      'DB_BACKUP_PATH must be an absolute path when DB_BACKUP_STORAGE_TYPE is SYSTEM, such as /srv/backups',
+    );
+  }
+  if (env.JWT_PUBLIC_KEY !== undefined && env.JWT_ADMIN_CLAIM === undefined) {
+    problems.push('JWT_ADMIN_CLAIM is needed with JWT_PUBLIC_KEY, such as role=ADMIN: else no such token is an admin');
+  }
+  if (env.ADMIN_PASSWORD !== undefined && env.ADMIN_EMAIL === undefined) {
+    problems.push('ADMIN_EMAIL is needed with ADMIN_PASSWORD');
+  }
+  return problems;
+}
+
+function build(env: Environment, cwd: string): Config {
+  const dataDir = resolve(cwd, env.DATA_DIR);
+  const production = env.NODE_ENV === 'production';
+  const local = env.DB_BACKUP_STORAGE_TYPE === 'LOCAL';
+  const claim = env.JWT_ADMIN_CLAIM?.indexOf('=') ?? -1;
+  return {
+    production,
+    port: env.PORT,
+    host: env.HOST,
+    logLevel: env.LOG_LEVEL,
+    dataDir,
+    controlDatabaseUrl: absoluteSqliteUrl(
+      env.CONTROL_DATABASE_URL ?? `sqlite:${join(dataDir, 'db-manager.sqlite3')}`,
+      cwd,
+    ),
+    jobsUrl: env.JOBS_URL ?? '',
+    jobConcurrency: env.JOB_CONCURRENCY,
+    leaseMs: env.LEASE_SECONDS * 1000,
+    shutdownMs: env.SHUTDOWN_SECONDS * 1000,
+    auth: {
+      secret: env.JWT_SECRET ?? generatedSecret(dataDir),
+      publicKey: env.JWT_PUBLIC_KEY === undefined ? undefined : readKey(env.JWT_PUBLIC_KEY, cwd),
+      issuer: env.JWT_ISSUER,
+      audience: env.JWT_AUDIENCE,
+      adminClaim:
+        env.JWT_ADMIN_CLAIM === undefined
+          ? undefined
+          : { name: env.JWT_ADMIN_CLAIM.slice(0, claim), value: env.JWT_ADMIN_CLAIM.slice(claim + 1) },
+      ttlMinutes: env.TOKEN_TTL_MINUTES,
+      adminEmail: env.ADMIN_EMAIL ?? 'admin@localhost',
+      adminPassword: env.ADMIN_PASSWORD,
+    },
+    graphql: {
+      sandbox: env.GRAPHQL_SANDBOX ?? !production,
+      introspection: env.GRAPHQL_INTROSPECTION ?? !production,
+      maxBodyBytes: env.MAX_BODY_KB * 1024,
+    },
+    localRoot: resolve(cwd, (local && env.DB_BACKUP_PATH) || 'backups'),
+    prefix: env.DB_BACKUP_PREFIX,
+    seed: {
+      databaseUrl: env.DATABASE_URL === '' ? '' : absoluteSqliteUrl(env.DATABASE_URL, cwd),
+      mediaPaths: env.MEDIA_PATHS.split(',')
+        .map((path) => path.trim())
+        .filter((path) => path !== '')
+        .map((path) => resolve(cwd, path)),
+      storageType: env.DB_BACKUP_STORAGE_TYPE,
+      storagePath: local ? '.' : env.DB_BACKUP_PATH,
+      retentionDays: env.DB_BACKUP_RETENTION_DAYS,
+      maxFiles: env.DB_BACKUP_MAX_FILES,
+      autoEnabled: env.DB_BACKUP_AUTO_ENABLED,
+      schedule: env.DB_BACKUP_SCHEDULE,
+      timezone: env.DB_BACKUP_TIMEZONE,
+    },
+  };
+}
+
+/** `sqlite:./x`, `sqlite:x`, `sqlite:/x` and `sqlite:///x` as `sqlite:/absolute/x`; any other URL as it is. */
+export function absoluteSqliteUrl(url: string, cwd: string): string {
+  const match = /^sqlite:(?:\/\/(?=\/))?(.+)$/.exec(url);
+  return match?.[1] === undefined ? url : `sqlite:${resolve(cwd, match[1])}`;
+}
+
+function readKey(value: string, cwd: string): string {
+  if (value.includes('-----BEGIN')) return value.replaceAll('\\n', '\n');
+  const path = resolve(cwd, value);
+  if (!existsSync(path)) {
+    throw new AppError('CONFIG_INVALID', `JWT_PUBLIC_KEY is neither a PEM text nor a file: ${path}`);
+  }
+  return readFileSync(path, 'utf8');
+}
+
+/** The secret in DATA_DIR, made at first start; two processes that start at once end with the same one. */
+function generatedSecret(dataDir: string): string {
+  const path = join(dataDir, 'jwt-secret');
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    if (!existsSync(path)) {
+      try {
+        writeFileSync(path, randomBytes(48).toString('base64url'), { mode: 0o600, flag: 'wx' });
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      }
+    }
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new AppError('CONFIG_INVALID', `DATA_DIR cannot be used: ${(error as Error).message}`, {
+      hint: 'Point DATA_DIR at a folder that this user may write, or set JWT_SECRET.',
+      cause: error,
+    });
+  }
+}

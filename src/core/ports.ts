@@ -1,0 +1,100 @@
+import type { Readable } from 'node:stream';
+import type { AppVersion, SourceFile, TableCount } from '../archive/metadata.js';
+
+export type { AppVersion, SourceFile, TableCount };
+
+/** How one kind of database is snapshotted and loaded. */
+export type DatabaseEngine = 'SQLITE' | 'POSTGRES' | 'MYSQL' | 'MONGODB';
+/** Where archives lie. */
+export type StorageType = 'LOCAL' | 'SYSTEM' | 'GDRIVE' | 'S3';
+
+/** Reports progress of one step: a share between 0 and 1. May be called as often as one likes. */
+export type OnProgress = (share: number) => void;
+
+/** What a step of a run gets from its run. `signal` aborts when the run is cancelled, loses its lease or must stop. */
+export interface StepContext {
+  signal: AbortSignal;
+  onProgress: OnProgress;
+}
+
+/** What an engine knows of a database, live or extracted. Never a password. */
+export interface DatabaseInfo {
+  engine: DatabaseEngine;
+  /** Name to show: the file's name or the database's. */
+  name: string;
+  tables: TableCount[];
+  apps: AppVersion[];
+  /** Page size, journal mode, versions, …: written to the metadata's `source`. */
+  source: Record<string, string | number>;
+}
+
+/** One consistent state of a database, laid ready to be archived. */
+export interface Snapshot extends DatabaseInfo {
+  files: SourceFile[];
+}
+
+/** How `Engine.load` should load. */
+export interface LoadOptions extends StepContext {
+  /** How long to wait for a lock that another program holds, in milliseconds. */
+  lockTimeoutMs: number;
+}
+
+/** One kind of database. Every method throws AppError with a DATABASE_… code; none ever writes to the source but `load`. */
+export interface Engine {
+  readonly kind: DatabaseEngine;
+  /** Checks the URL's form and gives it normalised (absolute path), with the key that names the database in locks and the text to show (no password). */
+  resolve(url: string): { url: string; key: string; display: string; name: string };
+  /** Fails with the reason if the database cannot be read now. Changes nothing. */
+  check(url: string): Promise<void>;
+  /** One committed state of the database, in files below `folder` (which exists and is empty). Never blocks the application longer than its own format demands. */
+  snapshot(url: string, folder: string, step: StepContext): Promise<Snapshot>;
+  /** Describes a live database without changing it; null if there is none yet. */
+  describe(url: string): Promise<DatabaseInfo | null>;
+  /** Checks an extracted dump for integrity and describes it. `folder` holds the archive's database entries under their own names. */
+  inspect(folder: string, step: StepContext): Promise<DatabaseInfo>;
+  /** Replaces the content of the database by the dump in `folder`, in one atomic switch: all of the old or all of the new. */
+  load(folder: string, url: string, options: LoadOptions): Promise<void>;
+  /** True for the archive's entries that belong to the database, not to media. */
+  ownsEntry(path: string): boolean;
+}
+
+/** An object in a storage. */
+export interface StoredObject {
+  name: string;
+  /** Where a person finds it: a path or an address. */
+  location: string;
+  size: number;
+  modifiedAt: Date;
+}
+
+/** One place where archives lie (one folder, one bucket prefix). Every method throws AppError with a STORAGE_… code. */
+export interface Storage {
+  readonly type: StorageType;
+  /** Where a person finds an object of this name. */
+  locate(name: string): string;
+  /** Makes the place ready and proves that it can be written. */
+  prepare(): Promise<void>;
+  /** Stores a whole object or nothing: durable when it returns. `owner` names the run, for `discard`. NAME_TAKEN if the name exists; nothing is ever overwritten. */
+  put(name: string, body: Readable, options: { owner: string; signal: AbortSignal }): Promise<StoredObject>;
+  /** The object's bytes; `start` and `end` (inclusive) choose a range. ARCHIVE_MISSING if there is none. */
+  get(name: string, range?: { start: number; end?: number }): Promise<Readable>;
+  /** Null if there is no such object; an error if the storage cannot tell. */
+  stat(name: string): Promise<StoredObject | null>;
+  /** Removes the object and makes sure that it is gone. No error if it was not there. */
+  remove(name: string): Promise<void>;
+  /** Removes what an interrupted `put` of this owner left behind. */
+  discard(owner: string): Promise<void>;
+  /** All objects whose name could be an archive's; foreign ones included, temporary ones not. */
+  list(): AsyncIterable<StoredObject>;
+  /** Free and total bytes; null where the storage has no limit that can be asked. */
+  space(): Promise<{ free: number; total: number } | null>;
+}
+
+/** A piece of work for the queue. */
+export type Job = { name: 'run-backup'; backupId: string } | { name: 'run-restore'; restoreId: string };
+
+/** Hands work to a worker, in this process or another. Delivers at least once: whoever runs a job claims its row first. */
+export interface JobQueue {
+  /** Adds a job to be run now, or after `delayMs`. Adding the same job twice before it runs leaves one. */
+  add(job: Job, options?: { delayMs?: number }): Promise<void>;
+}

@@ -1,0 +1,223 @@
+/**
+ * Every error that the product shows: its code, what it means and what to do when nothing more precise is known.
+ * The README's table, the HTTP statuses and the exit codes are kept equal to this list by types and by a test.
+ */
+export const ERRORS = {
+  BAD_USER_INPUT: {
+    meaning: 'A value in the request is missing or wrong.',
+    hint: 'Correct the named field and send the request again.',
+  },
+  CONFIRMATION_REQUIRED: {
+    meaning: 'A restore or another dangerous step was asked for without confirmation.',
+    hint: 'Read the plan first, then repeat with `confirm: true` (command line: `--confirm`).',
+  },
+  UNAUTHENTICATED: {
+    meaning: 'There is no token, or it is expired, revoked or not signed by a key that this server trusts.',
+    hint: 'Log in again and send the token as `Authorization: Bearer <token>`.',
+  },
+  FORBIDDEN: {
+    meaning: 'The token is valid but its holder is not an admin.',
+    hint: 'Log in as an admin. For tokens of the host application check JWT_ADMIN_CLAIM.',
+  },
+  RATE_LIMITED: {
+    meaning: 'Too many failed logins in a short time.',
+    hint: 'Wait for the time that the message names, then try again.',
+  },
+  QUERY_TOO_COMPLEX: {
+    meaning: 'The GraphQL request is deeper, longer or more expensive than the server allows.',
+    hint: 'Ask for fewer fields or smaller pages, or split the request.',
+  },
+  PAYLOAD_TOO_LARGE: {
+    meaning: 'The request or the uploaded file is larger than the configured limit.',
+    hint: 'Send less, or raise the limit in the configuration.',
+  },
+  NOT_FOUND: { meaning: 'No record has this id.', hint: 'List the records and use an id from the list.' },
+  BACKUP_NOT_COMPLETED: {
+    meaning: 'The backup has no archive, because it has not completed.',
+    hint: 'Wait for the run to end, or choose a backup whose status is COMPLETED.',
+  },
+  BACKUP_DELETED: {
+    meaning: 'The backup was deleted, its archive is gone.',
+    hint: 'Choose another backup from the list.',
+  },
+  BACKUP_PINNED: {
+    meaning: 'The backup is pinned, so it is not deleted.',
+    hint: 'Unpin it first: `pinBackup(id, pinned: false)`.',
+  },
+  BUSY: {
+    meaning: 'Another run holds the same backup or database.',
+    hint: 'Wait until the other run has ended, or cancel it.',
+  },
+  CANCELLED: { meaning: 'The run was cancelled.', hint: 'Start it again when you want it.' },
+  INTERRUPTED: {
+    meaning: 'The process that did the run stopped before the run ended.',
+    hint: 'Look in the log for why it stopped (crash, kill, power), then start the run again.',
+  },
+  CONFIG_INVALID: {
+    meaning: 'The configuration has missing or wrong values. The process did not start.',
+    hint: 'Correct the named variables; .env.example explains each.',
+  },
+  CONFIG_IN_USE: {
+    meaning: 'The config cannot be changed or deleted while one of its runs is under way.',
+    hint: 'Wait for the run to end, or cancel it.',
+  },
+  CONTROL_DATABASE_FAILED: {
+    meaning: 'The control database cannot be opened or brought to the present version.',
+    hint: 'Check CONTROL_DATABASE_URL, DATA_DIR and the rights on them.',
+  },
+  DATABASE_IS_CONTROL: {
+    meaning: "The protected database and the product's own control database are the same.",
+    hint: 'Point DATABASE_URL at the application, and DATA_DIR or CONTROL_DATABASE_URL elsewhere.',
+  },
+  ENGINE_UNSUPPORTED: {
+    meaning: 'No engine can handle this kind of database URL.',
+    hint: 'Use a URL of a supported kind, such as sqlite:./db.sqlite3.',
+  },
+  DATABASE_NOT_FOUND: {
+    meaning: 'The database to protect is not there.',
+    hint: 'Check the path or address in databaseUrl, and that the disk is mounted.',
+  },
+  DATABASE_UNREADABLE: {
+    meaning: 'The database is there but cannot be read or written by this process.',
+    hint: 'Give the user that runs db-manager the rights on the file and its folder.',
+  },
+  DATABASE_NOT_SQLITE: {
+    meaning: 'The file is not a SQLite database.',
+    hint: 'Check the path; encrypted (SQLCipher) files and other formats cannot be read.',
+  },
+  DATABASE_CORRUPT: {
+    meaning: 'The database fails its own integrity check.',
+    hint: 'Run `PRAGMA integrity_check`; restore the newest verified backup if it is damaged.',
+  },
+  DATABASE_IN_USE: {
+    meaning: 'Another program held a lock on the database until the deadline passed. Nothing was changed.',
+    hint: 'Stop the program that writes, or allow more time, and try again.',
+  },
+  DATABASE_FAILED: {
+    meaning: 'The database answered with an error.',
+    hint: 'The message holds its words; correct the cause and try again.',
+  },
+  MEDIA_NOT_FOUND: {
+    meaning: 'A media path of the config is not there.',
+    hint: 'Correct mediaPaths, or mount the disk it lies on.',
+  },
+  MEDIA_UNREADABLE: {
+    meaning: 'A media file cannot be read, so the backup would not be complete.',
+    hint: 'Give the user that runs db-manager the right to read it, or move it out of the media path.',
+  },
+  PATH_NOT_ALLOWED: {
+    meaning: 'A path leads outside the folder that it must stay in.',
+    hint: 'Use a path inside the allowed folder, without `..`; SYSTEM paths are absolute.',
+  },
+  STORAGE_NOT_WRITABLE: {
+    meaning: 'The storage folder cannot be written.',
+    hint: 'Give the user that runs db-manager the right to write there, or choose another folder.',
+  },
+  STORAGE_FULL: {
+    meaning: 'There is not enough free space.',
+    hint: 'Free the amount that the message names, or choose another storage.',
+  },
+  STORAGE_UNAVAILABLE: {
+    meaning: 'The storage does not answer or answered with an error.',
+    hint: 'Check that the disk is mounted or the service is reachable, then try again.',
+  },
+  STORAGE_UNSUPPORTED: {
+    meaning: 'This storage type is not available in this installation.',
+    hint: 'Use LOCAL or SYSTEM.',
+  },
+  NAME_TAKEN: { meaning: 'An object of this name is already stored.', hint: 'Use another name.' },
+  ARCHIVE_MISSING: {
+    meaning: 'The archive is no longer in its storage.',
+    hint: 'Look for the file under the shown path; choose another backup if it is gone.',
+  },
+  ARCHIVE_CORRUPT: {
+    meaning: 'The archive is damaged: bytes, sizes or hashes differ from what was stored.',
+    hint: 'Do not rely on this backup. Verify the others, make a new one, and check the disk.',
+  },
+  ARCHIVE_HOSTILE: {
+    meaning: 'The archive contains entries that could harm the machine, so it was refused.',
+    hint: 'Do not use this file. Get the archive from the system that wrote it.',
+  },
+  ARCHIVE_FOREIGN: {
+    meaning: 'The file is a ZIP, but not a backup archive of this product.',
+    hint: 'Choose a file named <prefix>_backup_<date>_<time>.zip that holds backup_metadata.json.',
+  },
+  ARCHIVE_TOO_NEW: {
+    meaning: 'The archive was written by a newer version of this product.',
+    hint: 'Update db-manager, then try again; or unpack the file with unzip.',
+  },
+  RESTORE_FAILED: {
+    meaning: 'The restore failed. The state before it was put back.',
+    hint: 'The message names the cause; correct it and restore again.',
+  },
+  RESTORE_ROLLBACK_FAILED: {
+    meaning: 'The restore failed and the state before it could not be put back.',
+    hint: "Stop the application and restore the run's safety backup.",
+  },
+  INTERNAL_ERROR: {
+    meaning: 'Something unexpected went wrong inside db-manager.',
+    hint: 'The log of the server has the details under the shown time. Please report it.',
+  },
+} as const satisfies Record<string, { meaning: string; hint: string }>;
+
+/** A code of the catalogue. */
+export type ErrorCode = keyof typeof ERRORS;
+
+/** The only error that leaves a function of the product: a code of the catalogue, what happened, and what to do next. */
+export class AppError extends Error {
+  readonly code: ErrorCode;
+  readonly hint: string;
+  /** The input field that the error is about, if it is about one. */
+  readonly field: string | undefined;
+
+  constructor(code: ErrorCode, message: string, options: { hint?: string; field?: string; cause?: unknown } = {}) {
+    super(message, { cause: options.cause });
+    this.name = 'AppError';
+    this.code = code;
+    this.hint = options.hint ?? ERRORS[code].hint;
+    this.field = options.field;
+  }
+}
+
+/** An error about one input field; `message` starts with the field's name. */
+export function badInput(field: string, message: string, hint?: string): AppError {
+  return new AppError('BAD_USER_INPUT', `${field}: ${message}`, { field, ...(hint ? { hint } : {}) });
+}
+
+/** Any thrown value as an AppError. What is not one becomes INTERNAL_ERROR, with the cause kept for the log only. */
+export function toAppError(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  return new AppError('INTERNAL_ERROR', 'An unexpected error happened.', { cause: error });
+}
+
+/** The `code` of a system error such as ENOENT, or undefined. */
+export function errnoOf(error: unknown): string | undefined {
+  return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : undefined;
+}
+
+/**
+ * The error that a failed system call means for the user, or undefined if the call's error is not one of the known ones.
+ * @param doing what was tried, with the path: 'write /srv/backups'
+ */
+export function fromErrno(error: unknown, doing: string, denied: ErrorCode, missing: ErrorCode): AppError | undefined {
+  if (error instanceof AppError) return error;
+  switch (errnoOf(error)) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new AppError('STORAGE_FULL', `No space left to ${doing}.`, { cause: error });
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new AppError(denied, `No permission to ${doing}.`, { cause: error });
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return new AppError(missing, `Not there: cannot ${doing}.`, { cause: error });
+    case 'EIO':
+    case 'ESTALE':
+    case 'ENOTCONN':
+    case 'ETIMEDOUT':
+      return new AppError('STORAGE_UNAVAILABLE', `The disk did not answer: cannot ${doing}.`, { cause: error });
+    default:
+      return undefined;
+  }
+}

@@ -1,4 +1,14 @@
 import type { Readable } from 'node:stream';
+import { z } from 'zod';
+import { AppError } from '../errors.js';
+import { foreign } from './refuse.js';
+
+/** The archive's last entry: what it holds and where that came from. */
+export const METADATA_ENTRY = 'backup_metadata.json';
+/** The `backup_version` that is written. */
+export const BACKUP_VERSION = '2.0';
+/** Largest metadata that is written or read, in bytes. A string of Node.js cannot be longer than this. */
+export const MAX_METADATA_BYTES = 512 * 1024 * 1024 - 1024;
 
 /** A table and the number of its rows. */
 export interface TableCount {
@@ -20,4 +30,161 @@ export interface SourceFile {
   mtime?: Date;
   mode?: number;
   open(): Promise<Readable>;
+}
+
+const count = z.number().int().nonnegative();
+const isoDate = z
+  .string()
+  .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)$/, 'not an ISO 8601 date');
+
+const entrySchema = z.object({
+  path: z.string().min(1),
+  /** Bytes before compression. */
+  size: count,
+  /** SHA-256 of the bytes before compression, 64 hexadecimal digits in lower case. */
+  sha256: z.string().regex(/^[0-9a-f]{64}$/, 'not a SHA-256'),
+  /** When the file was last changed, ISO 8601. */
+  mtime: z.string().optional(),
+  /** Permission bits, such as 420 for rw-r--r--. */
+  mode: count.optional(),
+});
+const mediaSchema = z.object({ path: z.string(), prefix: z.string().endsWith('/'), files: count, bytes: count });
+const symlinkSchema = z.object({ path: z.string(), target: z.string() });
+const skippedSchema = z.object({ path: z.string(), reason: z.string() });
+
+const metadataSchema = z.looseObject({
+  backup_version: z.string(),
+  /** Null in archives of version 1.0. */
+  backup_id: z.string().nullable(),
+  /** MANUAL, AUTO, UPLOADED or SAFETY. Null in archives of version 1.0. */
+  backup_type: z.string().nullable(),
+  /** ISO 8601 with microseconds, UTC. */
+  backup_date: isoDate,
+  database_engine: z.string().min(1),
+  /** Never a password. */
+  database_name: z.string(),
+  app_version: z.string().nullable(),
+  node_version: z.string().nullable(),
+  /** Django's version; only in archives of version 1.0. */
+  django_version: z.string().optional(),
+  apps: z.array(z.object({ app: z.string(), latest_migration: z.string() })),
+  tables: z.array(z.object({ name: z.string(), row_count: count })),
+  /** Every file of the archive but the metadata itself, in the archive's order. Empty in version 1.0. */
+  entries: z.array(entrySchema),
+  /** Page size, journal mode, versions, …. */
+  source: z.record(z.string(), z.union([z.string(), z.number()])),
+  /** The media roots, in the configured order. */
+  media: z.array(mediaSchema).default([]),
+  /** Symbolic links of the media folders. They are noted, never followed and never made again. */
+  symlinks: z.array(symlinkSchema).default([]),
+  /** What was met in the media folders but is not stored as it was. */
+  skipped: z.array(skippedSchema).default([]),
+});
+
+/** What `backup_metadata.json` says, in one shape for all versions. Fields that this version does not know are kept. */
+export type ArchiveMetadata = z.infer<typeof metadataSchema>;
+/** A stored file: path in the archive, bytes, SHA-256 in hex, and where known the time of change and permission bits. */
+export type EntryMetadata = z.infer<typeof entrySchema>;
+/** A media root: its path on the machine, its prefix in the archive (ends in '/'), how many files and bytes were stored. */
+export type MediaMetadata = z.infer<typeof mediaSchema>;
+/** A symbolic link: its path in the archive and where it points to. */
+export type SymlinkMetadata = z.infer<typeof symlinkSchema>;
+/**
+ * `vanished`: listed, then gone. `changed`: stored, but its size or time changed while it was read. `replaced`: another
+ * file took its place again and again while it was opened. `special`: a pipe, socket or device, never stored.
+ */
+export type SkipReason = 'vanished' | 'changed' | 'replaced' | 'special';
+/** Something that is not stored, or not as one consistent state: its path in the archive and why. */
+export interface SkippedMetadata {
+  path: string;
+  reason: SkipReason;
+}
+
+const djangoSchema = z.looseObject({
+  backup_date: z.string(),
+  django_version: z.string(),
+  database_engine: z.string().min(1),
+  database_name: z.string(),
+  apps: z.union([z.array(z.unknown()), z.record(z.string(), z.unknown())]).default([]),
+});
+
+/**
+ * Reads `backup_metadata.json` of version 2.x or of the older Django system's 1.x.
+ * @throws AppError ARCHIVE_TOO_NEW for a higher version; ARCHIVE_FOREIGN, naming the field, for anything else
+ */
+export function parseMetadata(text: string): ArchiveMetadata {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw foreign(`${METADATA_ENTRY} is not JSON.`, error);
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) {
+    throw foreign(`${METADATA_ENTRY} is not a JSON object.`);
+  }
+  const version = 'backup_version' in json ? String(json.backup_version) : undefined;
+  if (version === undefined) throw foreign(`${METADATA_ENTRY} has no backup_version.`);
+  const major = /^(\d{1,6})(\.\d{1,6})?$/.exec(version)?.[1];
+  if (major === undefined) throw foreign(`${METADATA_ENTRY}: backup_version is wrong: ${version.slice(0, 40)}.`);
+  if (Number(major) > 2) {
+    throw new AppError('ARCHIVE_TOO_NEW', `The archive has version ${version}; this product reads up to 2.`);
+  }
+  if (major === '2') return checked(metadataSchema, json);
+  if (major === '1') return fromDjango(version, checked(djangoSchema, json));
+  throw foreign(`${METADATA_ENTRY}: backup_version is wrong: ${version}.`);
+}
+
+function checked<T>(schema: z.ZodType<T>, json: object): T {
+  const result = schema.safeParse(json);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  const field = issue?.path.join('.') ?? '';
+  const problem = field in json || field.includes('.') ? `is wrong: ${issue?.message}` : 'is missing';
+  throw foreign(`${METADATA_ENTRY}: ${field} ${problem}.`);
+}
+
+/** A 1.x metadata has no zone in its date where Django ran without time zones; such a date is taken as UTC. */
+function fromDjango(version: string, old: z.infer<typeof djangoSchema>): ArchiveMetadata {
+  const date = old.backup_date.replace(' ', 'T');
+  const zoned = isoDate.safeParse(date).success ? date : `${date}Z`;
+  if (!isoDate.safeParse(zoned).success) throw foreign(`${METADATA_ENTRY}: backup_date is wrong.`);
+  return {
+    ...old,
+    backup_version: version.includes('.') ? version : `${version}.0`,
+    backup_id: null,
+    backup_type: null,
+    backup_date: zoned,
+    database_engine: djangoEngine(old.database_engine),
+    app_version: null,
+    node_version: null,
+    apps: djangoApps(old.apps),
+    tables: [],
+    entries: [],
+    source: { django_version: old.django_version },
+    media: [],
+    symlinks: [],
+    skipped: [],
+  };
+}
+
+function djangoEngine(engine: string): string {
+  if (/sqlite|spatialite/i.test(engine)) return 'SQLITE';
+  if (/postg/i.test(engine)) return 'POSTGRES';
+  if (/mysql|mariadb/i.test(engine)) return 'MYSQL';
+  if (/mongo|djongo/i.test(engine)) return 'MONGODB';
+  return engine;
+}
+
+function djangoApps(apps: unknown[] | Record<string, unknown>): ArchiveMetadata['apps'] {
+  if (!Array.isArray(apps)) return Object.entries(apps).map(([app, latest]) => named(app, latest));
+  return apps.flatMap((item) => {
+    if (typeof item === 'string') return [named(item, '')];
+    if (typeof item !== 'object' || item === null) return [];
+    const { app, name, latest_migration: latest } = item as Record<string, unknown>;
+    return typeof (app ?? name) === 'string' ? [named(String(app ?? name), latest)] : [];
+  });
+}
+
+function named(app: string, latest: unknown): ArchiveMetadata['apps'][number] {
+  return { app, latest_migration: typeof latest === 'string' ? latest : '' };
 }

@@ -1,0 +1,301 @@
+import { createHash } from 'node:crypto';
+import { PassThrough, Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { ZipArchive, type ZipEntryData } from 'archiver';
+import { AppError, toAppError } from '../errors.js';
+import { mediaRoots, openMedia, realPaths, unreadable, walkMedia, type OpenedFile } from './media.js';
+import {
+  MAX_METADATA_BYTES,
+  METADATA_ENTRY,
+  type ArchiveMetadata,
+  type EntryMetadata,
+  type MediaMetadata,
+  type SkippedMetadata,
+  type SourceFile,
+  type SymlinkMetadata,
+} from './metadata.js';
+import { nameProblem, shown } from './names.js';
+import { abortReason } from './refuse.js';
+
+/** What went into an archive, for its metadata. */
+export interface Collected {
+  entries: EntryMetadata[];
+  media: MediaMetadata[];
+  symlinks: SymlinkMetadata[];
+  skipped: SkippedMetadata[];
+}
+
+/** What to put into an archive. */
+export interface WriteOptions {
+  /** The database's files, stored first and in this order. */
+  files: SourceFile[];
+  /** Media folders: one is stored under `media/`, several under `media/<name of the folder>/`. */
+  mediaPaths: string[];
+  /** Called once, when all else is written: the metadata to write as the last entry. */
+  describe(collected: Collected): ArchiveMetadata;
+  /** Its reason becomes the error of the stream and of `done`. */
+  signal: AbortSignal;
+  /** Bytes read so far, before compression, of database and media together. */
+  onProgress(doneBytes: number): void;
+  /** Deflate level from 0 (store all) to 9. Default 6. */
+  level?: number;
+  /** Absolute paths below the media folders that are neither read nor entered, such as the folder of the backups. */
+  exclude?: string[];
+}
+
+/** An archive being written. */
+export interface WrittenArchive {
+  /** The ZIP's bytes. Destroyed with an AppError when anything fails. */
+  stream: Readable;
+  /** The metadata, once the last byte was handed to `stream`. Rejects with the same AppError; may be left unawaited. */
+  done: Promise<ArchiveMetadata>;
+}
+
+const CHUNK_BYTES = 128 * 1024;
+/** Extensions of formats that are compressed already: storing them as they are saves time and loses nothing. */
+const COMPRESSED = new Set(
+  (
+    'jpg jpeg jfif png gif webp avif heic heif jxl mp4 m4v mov mkv webm avi wmv flv mpg mpeg mp3 m4a aac ogg oga ogv ' +
+    'opus flac wma zip gz tgz bz2 tbz xz txz zst lz4 lzma br 7z rar cab jar apk ipa whl pdf woff woff2 docx xlsx pptx ' +
+    'odt ods odp epub age gpg'
+  ).split(' '),
+);
+
+/**
+ * Writes an archive: the database's files, the media, then `backup_metadata.json`. Starts at once and holds at most one
+ * file open and a few megabytes in memory, however large the media are; what grows is the list of entries.
+ *
+ * Fails, through `stream` and `done` alike, with AppError: MEDIA_NOT_FOUND, MEDIA_UNREADABLE, the signal's reason, or
+ * what a SourceFile threw.
+ */
+export function writeArchive(options: WriteOptions): WrittenArchive {
+  const stream = new PassThrough();
+  const done = new ArchiveWriter(options, stream).run();
+  done.catch(() => undefined);
+  return { stream, done };
+}
+
+class ArchiveWriter {
+  private readonly zip: ZipArchive;
+  private readonly collected: Collected = { entries: [], media: [], symlinks: [], skipped: [] };
+  private readonly names = new Set<string>();
+  private failure: AppError | undefined;
+  private rejectEntry: ((error: AppError) => void) | undefined;
+  private doneBytes = 0;
+  /** The open stream of a database file. */
+  private database: Readable | undefined;
+
+  constructor(
+    private readonly options: WriteOptions,
+    private readonly out: PassThrough,
+  ) {
+    this.zip = new ZipArchive({ zlib: { level: options.level ?? 6 } });
+    this.zip.on('error', (error) => this.fail(error));
+    this.zip.on('warning', (error) => this.fail(error));
+    // The consumer need not listen: `done` tells. Without this a failure before the first listener would end the process.
+    this.out.on('error', (error) => this.fail(error));
+  }
+
+  async run(): Promise<ArchiveMetadata> {
+    const { signal } = this.options;
+    const abort = () => this.fail(abortReason(signal));
+    signal.addEventListener('abort', abort, { once: true });
+    const delivered = pipeline(this.zip, this.out);
+    delivered.catch((error: unknown) => this.fail(receiverGone(error)));
+    try {
+      if (signal.aborted) abort();
+      await this.writeFiles();
+      await this.writeMedia();
+      const metadata = await this.writeMetadata();
+      this.throwIfFailed();
+      this.zip.finalize().catch((error: unknown) => this.fail(error));
+      await delivered;
+      return metadata;
+    } catch (error) {
+      this.fail(error);
+      throw this.failure ?? toAppError(error);
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** The first failure counts; it ends everything that might still be waiting. */
+  private fail(error: unknown): void {
+    if (this.failure !== undefined) return;
+    this.failure = toAppError(error);
+    this.rejectEntry?.(this.failure);
+    // A stalled stream would never let its reader go.
+    this.database?.destroy(this.failure);
+    this.zip.abort();
+    this.out.destroy(this.failure);
+    this.zip.destroy();
+  }
+
+  private throwIfFailed(): void {
+    if (this.failure !== undefined) throw this.failure;
+  }
+
+  private async writeFiles(): Promise<void> {
+    for (const file of this.options.files) {
+      this.throwIfFailed();
+      const problem = nameProblem(file.path);
+      if (problem !== undefined || file.path === METADATA_ENTRY || file.path.startsWith('media/')) {
+        throw new AppError('INTERNAL_ERROR', `A database file cannot be stored as ${shown(file.path)}.`);
+      }
+      const entry = await this.add(file.path, file, this.readSource(file));
+      if (file.size !== undefined && file.size !== entry.size) {
+        throw new AppError(
+          'DATABASE_FAILED',
+          `The snapshot's file ${shown(file.path)} has ${entry.size} bytes instead of ${file.size}.`,
+        );
+      }
+    }
+  }
+
+  private async *readSource(file: SourceFile): AsyncGenerator<Buffer> {
+    const stream = await file.open();
+    this.database = stream;
+    try {
+      for await (const chunk of stream) yield Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
+    } finally {
+      this.database = undefined;
+    }
+  }
+
+  private async writeMedia(): Promise<void> {
+    const excluded = await realPaths(this.options.exclude ?? []);
+    const { media, symlinks, skipped } = this.collected;
+    for (const root of await mediaRoots(this.options.mediaPaths)) {
+      const sum: MediaMetadata = { path: root.path, prefix: root.prefix, files: 0, bytes: 0 };
+      media.push(sum);
+      for await (const item of walkMedia(root, excluded)) {
+        this.throwIfFailed();
+        if (item.kind === 'symlink') symlinks.push({ path: item.path, target: item.target });
+        else if (item.kind === 'skipped') skipped.push({ path: item.path, reason: item.reason });
+        else if (item.kind === 'empty') await this.addFolder(item.path, item.stats.mtime, item.stats.mode);
+        else await this.addMedia(item.path, item.file, sum);
+      }
+    }
+  }
+
+  private async addMedia(path: string, file: string, sum: MediaMetadata): Promise<void> {
+    const opened = await openMedia(file);
+    if (typeof opened === 'string') {
+      this.collected.skipped.push({ path, reason: opened });
+      return;
+    }
+    try {
+      const { stats, handle } = opened;
+      const entry = await this.add(path, stats, readMedia(file, opened));
+      const after = await handle.stat().catch((error: unknown) => Promise.reject(unreadable(file, error)));
+      const changed = after.mtimeMs !== stats.mtimeMs || after.size !== stats.size || entry.size !== stats.size;
+      if (changed) this.collected.skipped.push({ path, reason: 'changed' });
+      sum.files += 1;
+      sum.bytes += entry.size;
+    } finally {
+      await opened.handle.close();
+    }
+  }
+
+  /** Adds one file and waits until all its bytes are in the archive. */
+  private async add(
+    path: string,
+    about: { mtime?: Date; mode?: number },
+    bytes: AsyncIterable<Buffer>,
+  ): Promise<EntryMetadata> {
+    if (this.names.has(path)) throw new AppError('INTERNAL_ERROR', `Two files would be stored as ${shown(path)}.`);
+    // Media names are unique by their walk; only the few names of the database need to be remembered.
+    if (!path.startsWith('media/')) this.names.add(path);
+    const hash = createHash('sha256');
+    let size = 0;
+    const counted = async function* (writer: ArchiveWriter): AsyncGenerator<Buffer> {
+      for await (const chunk of bytes) {
+        writer.throwIfFailed();
+        hash.update(chunk);
+        size += chunk.length;
+        yield chunk;
+        writer.options.onProgress((writer.doneBytes += chunk.length));
+      }
+    };
+    const source = Readable.from(counted(this), { objectMode: false });
+    const mode = (about.mode ?? 0o644) & 0o7777;
+    await this.append(source, {
+      name: path,
+      mode,
+      store: isCompressed(path),
+      ...(about.mtime && { date: about.mtime }),
+    });
+    const entry: EntryMetadata = { path, size, sha256: hash.digest('hex'), mode };
+    if (about.mtime !== undefined) entry.mtime = about.mtime.toISOString();
+    this.collected.entries.push(entry);
+    return entry;
+  }
+
+  private async addFolder(path: string, date: Date, mode: number): Promise<void> {
+    await this.append(Buffer.alloc(0), { name: path, date, mode: mode & 0o7777 });
+  }
+
+  private async writeMetadata(): Promise<ArchiveMetadata> {
+    const metadata = this.options.describe(this.collected);
+    const bytes = Buffer.from(`${JSON.stringify(metadata, null, 1)}\n`);
+    if (bytes.length > MAX_METADATA_BYTES) {
+      throw new AppError('MEDIA_UNREADABLE', 'There are too many media files for one archive.', {
+        hint: 'Divide the media paths over several configs.',
+      });
+    }
+    await this.append(bytes, { name: METADATA_ENTRY, mode: 0o644 });
+    return metadata;
+  }
+
+  /** Hands one entry to archiver and waits until it is done, or until anything fails. */
+  private async append(source: Readable | Buffer, data: ZipEntryData): Promise<void> {
+    try {
+      await new Promise<void>((resolve, reject) => {
+        if (this.failure !== undefined) throw this.failure;
+        this.rejectEntry = reject;
+        // archiver only listens for the source's first error, and does not end the entry with it.
+        if (source instanceof Readable) source.on('error', (error) => this.fail(error));
+        this.zip.once('entry', (entry) => {
+          if (entry.name === data.name) resolve();
+          else reject(new AppError('INTERNAL_ERROR', `The ZIP renamed ${shown(data.name)} to ${shown(entry.name)}.`));
+        });
+        this.zip.append(source, data);
+      });
+    } finally {
+      this.rejectEntry = undefined;
+      if (source instanceof Readable) await closed(source);
+    }
+  }
+}
+
+/** The bytes of a media file, at most as many as it had when it was opened. */
+async function* readMedia(file: string, { handle, stats }: OpenedFile): AsyncGenerator<Buffer> {
+  for (let left = stats.size; left > 0;) {
+    const buffer = Buffer.allocUnsafe(Math.min(left, CHUNK_BYTES));
+    const read = await handle
+      .read(buffer, 0, buffer.length, stats.size - left)
+      .catch((error: unknown) => Promise.reject(unreadable(file, error)));
+    if (read.bytesRead === 0) return;
+    left -= read.bytesRead;
+    yield buffer.subarray(0, read.bytesRead);
+  }
+}
+
+/** Destroys a stream and waits until its generator has given back what it holds. */
+async function closed(source: Readable): Promise<void> {
+  if (source.closed) return;
+  await new Promise<void>((resolve) => {
+    source.once('close', () => resolve());
+    source.destroy();
+  });
+}
+
+function isCompressed(path: string): boolean {
+  const dot = path.lastIndexOf('.');
+  return dot > path.lastIndexOf('/') && COMPRESSED.has(path.slice(dot + 1).toLowerCase());
+}
+
+function receiverGone(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  return new AppError('STORAGE_UNAVAILABLE', 'The receiver of the archive stopped before its end.', { cause: error });
+}

@@ -1,12 +1,10 @@
 import type { Readable } from 'node:stream';
+import type { DatabaseEngine, StorageType } from '../models/kinds.js';
 import type { AppVersion, SourceFile, TableCount } from '../archive/metadata.js';
 
 export type { AppVersion, SourceFile, TableCount };
 
-/** How one kind of database is snapshotted and loaded. */
-export type DatabaseEngine = 'SQLITE' | 'POSTGRES' | 'MYSQL' | 'MONGODB';
-/** Where archives lie. */
-export type StorageType = 'LOCAL' | 'SYSTEM' | 'GDRIVE' | 'S3';
+export type { DatabaseEngine, StorageType };
 
 /** Reports progress of one step: a share between 0 and 1. May be called as often as one likes. */
 export type OnProgress = (share: number) => void;
@@ -26,6 +24,8 @@ export interface DatabaseInfo {
   apps: AppVersion[];
   /** Page size, journal mode, versions, …: written to the metadata's `source`. */
   source: Record<string, string | number>;
+  /** What the admin should know, such as broken foreign keys; empty if nothing. */
+  warnings: string[];
 }
 
 /** One consistent state of a database, laid ready to be archived. */
@@ -44,8 +44,10 @@ export interface Engine {
   readonly kind: DatabaseEngine;
   /** Checks the URL's form and gives it normalised (absolute path), with the key that names the database in locks and the text to show (no password). */
   resolve(url: string): { url: string; key: string; display: string; name: string };
-  /** Fails with the reason if the database cannot be read now. Changes nothing. */
-  check(url: string): Promise<void>;
+  /** Fails with the reason if the database cannot be read now; otherwise tells its size in bytes. Changes nothing. */
+  check(url: string): Promise<{ bytes: number }>;
+  /** The file behind the URL, or null where the database is a server: to keep the control database apart from it. */
+  fileOf(url: string): string | null;
   /** One committed state of the database, in files below `folder` (which exists and is empty). Never blocks the application longer than its own format demands. */
   snapshot(url: string, folder: string, step: StepContext): Promise<Snapshot>;
   /** Describes a live database without changing it; null if there is none yet. */
@@ -88,6 +90,31 @@ export interface Storage {
   list(): AsyncIterable<StoredObject>;
   /** Free and total bytes; null where the storage has no limit that can be asked. */
   space(): Promise<{ free: number; total: number } | null>;
+}
+
+/** The engines of this installation. */
+export interface Engines {
+  /** @throws AppError ENGINE_UNSUPPORTED */
+  of(kind: DatabaseEngine): Engine;
+  /** The engine that a database URL's scheme asks for. @throws AppError ENGINE_UNSUPPORTED */
+  forUrl(url: string): Engine;
+}
+
+/** Which storage a config or a backup means: its type and its folder, as the user wrote it or as the row keeps it. */
+export interface StorageAddress {
+  storageType: StorageType;
+  storagePath: string;
+}
+
+/** Opens storages by address. */
+export interface Storages {
+  /**
+   * The address with an absolute path, checked to be allowed. Creates nothing.
+   * @throws AppError BAD_USER_INPUT naming `field`, PATH_NOT_ALLOWED, STORAGE_UNSUPPORTED
+   */
+  resolve(address: StorageAddress, field: string): StorageAddress;
+  /** The storage at a resolved address. */
+  open(address: StorageAddress): Storage;
 }
 
 /** A piece of work for the queue. */

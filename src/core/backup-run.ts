@@ -1,0 +1,261 @@
+import { createHash } from 'node:crypto';
+import { mkdir, rm, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Transform } from 'node:stream';
+import { UniqueConstraintError } from 'sequelize';
+import { measureMedia } from '../archive/measure.js';
+import { type ArchiveMetadata, BACKUP_VERSION } from '../archive/metadata.js';
+import { type Collected, writeArchive } from '../archive/write.js';
+import { AppError } from '../errors.js';
+import type { BackupConfigRow, BackupRow } from '../models/index.js';
+import type { Audit } from './audit.js';
+import type { Configs } from './configs.js';
+import { databaseLease } from './hold.js';
+import { archiveName, humanSize } from './names.js';
+import type { Engines, JobQueue, Snapshot, StepContext, Storage, Storages } from './ports.js';
+import { endPending, Run, type RunEnvironment } from './run.js';
+import { prove, shareOf } from './verification.js';
+
+/** What the backups need of the process around them. */
+export interface BackupsEnvironment extends RunEnvironment {
+  engines: Engines;
+  storages: Storages;
+  audit: Audit;
+  configs: Configs;
+  queue: JobQueue;
+  /** Prefix of archive names. */
+  prefix: string;
+  /** This product's version, for the metadata. */
+  version: string;
+  /** Absolute; each run has a folder of its own below it. */
+  workFolder: string;
+  /** Absolute paths that never go into an archive, even if they lie inside a media path. */
+  exclude: string[];
+}
+
+/** How a run may be started. */
+export interface RunOptions {
+  /** Aborts when the process must stop. */
+  stop: AbortSignal;
+  /** True if the caller already holds the database: a restore that makes its safety backup. */
+  databaseHeld?: boolean;
+}
+
+/** Does a PENDING backup: see `Backups.run`. */
+export async function runBackup(env: BackupsEnvironment, id: string, options: RunOptions): Promise<'done' | 'busy'> {
+  const row = await env.models.Backup.findByPk(id);
+  if (row === null || row.status !== 'PENDING') return 'done';
+  const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId);
+  if (config === null) {
+    const error = new AppError('NOT_FOUND', 'The config of this backup was deleted before the run began.');
+    await endPending(env, 'Backup', id, error);
+    return 'done';
+  }
+  const holds = options.databaseHeld ? [] : [databaseLease(config.databaseKey)];
+  const run = await Run.claim(env, 'Backup', id, holds, options.stop);
+  if (run === 'busy') return 'busy';
+  if (run === 'taken') return 'done';
+  const folder = join(env.workFolder, id);
+  const storage = env.storages.open(row.address);
+  let stored: string | null = null;
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const snapshot = await takeSnapshot(env, run, config, folder);
+    const archive = await store(env, run, row, config, storage, snapshot, (name) => (stored = name));
+    const completed = await proveAndComplete(env, run, row, storage, archive, snapshot);
+    if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
+    env.log.info({ backup: id, size: archive.size }, 'backup completed');
+  } catch (thrown) {
+    const error = run.explain(thrown);
+    env.log.error({ backup: id, err: error }, 'backup failed');
+    await run.fail(await withdraw(env, storage, stored, error));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+    await run.close();
+  }
+  return 'done';
+}
+
+async function takeSnapshot(
+  env: BackupsEnvironment,
+  run: Run,
+  config: BackupConfigRow,
+  folder: string,
+): Promise<Snapshot> {
+  const step = await run.phase('snapshot', 0, 0.3);
+  const engine = env.engines.of(config.engine);
+  const { bytes } = await engine.check(config.databaseUrl);
+  const { bavail, bsize } = await statfs(folder);
+  assertSpace(bavail * bsize, bytes * 1.05, `for the snapshot in ${env.workFolder}`);
+  return engine.snapshot(config.databaseUrl, folder, step);
+}
+
+/** Streams snapshot and media into one archive and stores it. `onStored` hears the name under which it lies. */
+async function store(
+  env: BackupsEnvironment,
+  run: Run,
+  row: BackupRow,
+  config: BackupConfigRow,
+  storage: Storage,
+  snapshot: Snapshot,
+  onStored: (name: string) => void,
+): Promise<StoredArchive> {
+  const step = await run.phase('archive', 0.3, 0.75);
+  await storage.prepare();
+  const exclude = [...env.exclude, row.storagePath];
+  const media = await measureMedia(config.mediaPaths, exclude, run.signal);
+  const total = media.bytes + snapshot.files.reduce((sum, file) => sum + (file.size ?? 0), 0);
+  await assertStorageSpace(env, storage, config.id, total);
+  for (;;) {
+    const hash = createHash('sha256');
+    const archive = writeArchive({
+      files: snapshot.files,
+      mediaPaths: config.mediaPaths,
+      exclude,
+      describe: (collected) => describe(env, row, snapshot, collected),
+      signal: run.signal,
+      onProgress: shareOf(total, step),
+    });
+    try {
+      const body = archive.stream.pipe(hashing(hash));
+      archive.stream.on('error', (error) => body.destroy(error));
+      const object = await storage.put(row.fileName, body, { owner: row.id, signal: run.signal });
+      onStored(row.fileName);
+      return { size: object.size, checksum: hash.digest('hex'), metadata: await archive.done };
+    } catch (error) {
+      archive.stream.destroy();
+      if (!(error instanceof AppError) || error.code !== 'NAME_TAKEN') throw error;
+      await takeNextName(env, run, row, storage);
+    }
+  }
+}
+
+async function proveAndComplete(
+  env: BackupsEnvironment,
+  run: Run,
+  row: BackupRow,
+  storage: Storage,
+  archive: StoredArchive,
+  snapshot: Snapshot,
+): Promise<boolean> {
+  const step: StepContext = await run.phase('verify', 0.75, 1);
+  const engine = env.engines.of(row.engine);
+  const { fileName } = row;
+  const { size: fileSize, checksum } = archive;
+  await prove({ storage, fileName, fileSize, checksum, level: 'ARCHIVE', engine, scratch: '' }, step);
+  run.signal.throwIfAborted();
+  return run.complete({
+    fileSize,
+    checksum,
+    tables: snapshot.tables,
+    mediaFileCount: archive.metadata.media.reduce((sum, root) => sum + root.files, 0),
+    warnings: [...snapshot.warnings, ...mediaWarnings(archive.metadata)],
+    verifiedAt: env.now(),
+    verificationLevel: 'ARCHIVE',
+  });
+}
+
+function describe(env: BackupsEnvironment, row: BackupRow, snapshot: Snapshot, collected: Collected): ArchiveMetadata {
+  return {
+    backup_version: BACKUP_VERSION,
+    backup_id: row.id,
+    backup_type: row.backupType,
+    backup_date: env.now().toISOString().replace('Z', '000Z'),
+    database_engine: snapshot.engine,
+    database_name: snapshot.name,
+    app_version: env.version,
+    node_version: process.version,
+    apps: snapshot.apps.map(({ app, latestMigration }) => ({ app, latest_migration: latestMigration })),
+    tables: snapshot.tables.map(({ name, rows }) => ({ name, row_count: rows })),
+    source: snapshot.source,
+    ...collected,
+  };
+}
+
+/** Archive names are reserved among the rows; a foreign file may still have one. */
+async function takeNextName(env: BackupsEnvironment, run: Run, row: BackupRow, storage: Storage): Promise<void> {
+  for (let attempt = 2; attempt < 1000; attempt++) {
+    const fileName = archiveName(env.prefix, row.createdAt, attempt);
+    if ((await storage.stat(fileName)) !== null) continue;
+    try {
+      const filePath = storage.locate(fileName);
+      if (!(await run.update({ fileName, filePath }))) throw new AppError('INTERRUPTED', 'The run was lost.');
+      row.set({ fileName, filePath });
+      return;
+    } catch (error) {
+      if (!(error instanceof UniqueConstraintError)) throw error;
+    }
+  }
+  throw new AppError('NAME_TAKEN', `No free name like ${row.fileName} in ${storage.locate(row.fileName)}.`);
+}
+
+/** Needs as much as the last archive of this config took, and a tenth more; before the first, all bytes uncompressed. */
+async function assertStorageSpace(
+  env: BackupsEnvironment,
+  storage: Storage,
+  configId: number,
+  uncompressed: number,
+): Promise<void> {
+  const space = await storage.space();
+  if (space === null) return;
+  const last = await env.models.Backup.findOne({
+    attributes: ['fileSize'],
+    where: { configId, status: 'COMPLETED' },
+    order: [['createdAt', 'DESC']],
+  });
+  const needed = Math.min(last?.fileSize ? last.fileSize * 1.1 : uncompressed, uncompressed);
+  assertSpace(space.free, needed, `for the archive in ${storage.locate('x').slice(0, -2)}`);
+}
+
+/** Removes what a failed run had stored already, so that no file is left without its COMPLETED row. */
+async function withdraw(
+  env: BackupsEnvironment,
+  storage: Storage,
+  stored: string | null,
+  error: AppError,
+): Promise<AppError> {
+  if (stored === null) return error;
+  try {
+    await storage.remove(stored);
+    return error;
+  } catch (cause) {
+    env.log.error({ err: cause, file: stored }, 'the archive of a failed run could not be removed');
+    const left = `${error.message} Its file ${storage.locate(stored)} could not be removed.`;
+    return new AppError(error.code, left, { hint: error.hint, cause: error });
+  }
+}
+
+/** An archive that lies in its storage. */
+interface StoredArchive {
+  /** Bytes. */
+  size: number;
+  /** SHA-256 of the stored bytes, hex. */
+  checksum: string;
+  metadata: ArchiveMetadata;
+}
+
+function hashing(hash: ReturnType<typeof createHash>): Transform {
+  return new Transform({
+    transform(chunk: Buffer, _encoding, callback) {
+      hash.update(chunk);
+      callback(null, chunk);
+    },
+  });
+}
+
+function assertSpace(free: number, needed: number, what: string): void {
+  if (free >= needed) return;
+  throw new AppError('STORAGE_FULL', `${humanSize(needed)} are needed ${what}, ${humanSize(free)} are free.`);
+}
+
+function mediaWarnings(metadata: ArchiveMetadata): string[] {
+  const { skipped } = metadata;
+  const links = metadata.symlinks.length;
+  return [
+    ...skipped.slice(0, 20).map(({ path, reason }) => `${path}: ${reason} while the media were read`),
+    ...(skipped.length > 20
+      ? [`${skipped.length - 20} more media files changed, vanished or were not regular files`]
+      : []),
+    ...(links > 0 ? [`${links} symbolic links in the media were noted, not followed`] : []),
+  ];
+}

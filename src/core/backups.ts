@@ -1,0 +1,281 @@
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type CreationAttributes, UniqueConstraintError } from 'sequelize';
+import { AppError, badInput } from '../errors.js';
+import type { BackupConfigRow, BackupRow, BackupType, VerificationLevel } from '../models/index.js';
+import { type BackupsEnvironment, runBackup, type RunOptions } from './backup-run.js';
+import { Hold, runLease } from './hold.js';
+import { archiveName, newId } from './names.js';
+import type { Storage, StorageType } from './ports.js';
+import { deadRuns, endPending, failure, pendingRuns, updateRun } from './run.js';
+import { isOwnFile, prove, storedSize } from './verification.js';
+
+export type { BackupsEnvironment, RunOptions };
+
+/** A wish for a backup. */
+export interface BackupRequest {
+  configId?: number | undefined;
+  backupType: BackupType;
+  storageType?: StorageType | undefined;
+  /** Another folder than the config's. */
+  customPath?: string | undefined;
+  note?: string | undefined;
+  pinned?: boolean;
+}
+
+/**
+ * Backups: a row with a state machine, and an archive once it is COMPLETED.
+ *
+ * A run: claim the row and hold the database → snapshot → archive → store → read back and prove → COMPLETED. When any
+ * step fails, what was stored is removed and the row is FAILED with code, message and hint. The archive becomes visible
+ * in its storage only whole, and the row becomes COMPLETED only after the stored bytes were proven.
+ */
+export class Backups {
+  constructor(private readonly env: BackupsEnvironment) {}
+
+  /** Makes a PENDING row and hands it to the queue. @throws AppError for a wish that cannot be met; then nothing is made */
+  async request(request: BackupRequest, actor: string): Promise<BackupRow> {
+    const row = await this.create(request, actor);
+    await this.env.queue.add({ name: 'run-backup', backupId: row.id });
+    return row;
+  }
+
+  /** Makes a PENDING row only: for a caller that runs it itself, as the command line and a restore do. */
+  async create(request: BackupRequest, actor: string): Promise<BackupRow> {
+    const config = await this.env.configs.get(request.configId);
+    const address = this.addressFor(config, request);
+    const storage = this.env.storages.open(address);
+    const engine = this.env.engines.of(config.engine);
+    const createdAt = this.env.now();
+    const row = await this.reserveName(createdAt, (fileName) => ({
+      id: newId('backup', createdAt),
+      configId: config.id,
+      backupType: request.backupType,
+      mode: 'FULL' as const,
+      status: 'PENDING' as const,
+      engine: engine.kind,
+      databaseName: engine.resolve(config.databaseUrl).name,
+      ...address,
+      fileName,
+      filePath: storage.locate(fileName),
+      note: request.note ?? null,
+      pinned: request.pinned ?? false,
+      createdBy: actor,
+      createdAt,
+    }));
+    await this.env.audit.record(actor, 'backup.create', row.id, { type: row.backupType, config: config.name });
+    return row;
+  }
+
+  /**
+   * Does a PENDING backup. All failures end on the row; only a broken control database throws.
+   * @returns 'busy' if another run holds the database: try again later
+   */
+  run(id: string, options: RunOptions): Promise<'done' | 'busy'> {
+    return runBackup(this.env, id, options);
+  }
+
+  /** The row, or null. */
+  find(id: string): Promise<BackupRow | null> {
+    return this.env.models.Backup.findByPk(id);
+  }
+
+  /** @throws AppError NOT_FOUND */
+  async get(id: string): Promise<BackupRow> {
+    const row = await this.find(id);
+    if (row === null) throw new AppError('NOT_FOUND', `There is no backup "${id}".`);
+    return row;
+  }
+
+  /**
+   * The stored archive of a COMPLETED backup, ready to be read.
+   * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, BACKUP_DELETED, ARCHIVE_MISSING
+   */
+  async open(id: string): Promise<{ row: BackupRow; storage: Storage; size: number }> {
+    const row = await this.get(id);
+    if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
+    if (row.status !== 'COMPLETED') throw new AppError('BACKUP_NOT_COMPLETED', `Backup ${id} is ${row.status}.`);
+    const storage = this.env.storages.open(row.address);
+    return { row, storage, size: await storedSize(storage, row.fileName) };
+  }
+
+  /** Proves a stored backup again. What is found ends on the row: proof, or the error that took it away. */
+  async verify(id: string, level: VerificationLevel, actor: string, stop: AbortSignal): Promise<BackupRow> {
+    const row = await this.get(id);
+    if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
+    if (row.status !== 'COMPLETED') throw new AppError('BACKUP_NOT_COMPLETED', `Backup ${id} is ${row.status}.`);
+    const storage = this.env.storages.open(row.address);
+    const scratchRun = newId('verify', this.env.now());
+    try {
+      await Hold.during(
+        this.env,
+        [runLease(scratchRun)],
+        (hold) =>
+          prove(
+            {
+              storage,
+              fileName: row.fileName,
+              fileSize: row.fileSize,
+              checksum: row.checksum,
+              level,
+              engine: this.env.engines.of(row.engine),
+              scratch: join(this.env.workFolder, scratchRun),
+            },
+            { signal: AbortSignal.any([stop, hold.lost]), onProgress: () => undefined },
+          ),
+        () => null,
+      );
+      await row.update({
+        verifiedAt: this.env.now(),
+        verificationLevel: level,
+        errorCode: null,
+        errorMessage: null,
+        errorHint: null,
+      });
+    } catch (error) {
+      if (!(error instanceof AppError) || !/^(ARCHIVE|DATABASE)_/.test(error.code)) throw error;
+      const { errorCode, errorMessage, errorHint } = failure(error);
+      await row.update({ verifiedAt: null, verificationLevel: null, errorCode, errorMessage, errorHint });
+      this.env.log.error({ backup: id, err: error }, 'verification failed');
+    }
+    await this.env.audit.record(actor, 'backup.verify', id, { level, result: row.errorCode ?? 'ok' });
+    return row;
+  }
+
+  /** A pinned backup is never deleted by a policy, nor by hand before it is unpinned. */
+  async pin(id: string, pinned: boolean, actor: string): Promise<BackupRow> {
+    const row = await this.get(id);
+    if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
+    await row.update({ pinned });
+    await this.env.audit.record(actor, pinned ? 'backup.pin' : 'backup.unpin', id);
+    return row;
+  }
+
+  /** Ends a run that waits or is under way; it becomes FAILED with code CANCELLED. A run that has ended stays as it is. */
+  async cancel(id: string, actor: string): Promise<BackupRow> {
+    const row = await this.get(id);
+    if (row.status !== 'PENDING' && row.status !== 'RUNNING') {
+      throw new AppError('BUSY', `Backup ${id} is ${row.status}: there is no run to cancel.`, {
+        hint: 'Only PENDING and RUNNING backups can be cancelled.',
+      });
+    }
+    await row.update({ cancelRequested: true });
+    await endPending(this.env, 'Backup', id, new AppError('CANCELLED', `The run was cancelled by ${actor}.`));
+    await this.env.audit.record(actor, 'backup.cancel', id);
+    return row.reload();
+  }
+
+  /**
+   * Deletes archives and marks their rows DELETED. All are checked before the first is touched.
+   * @throws AppError NOT_FOUND, BACKUP_PINNED, BUSY
+   */
+  async remove(ids: string[], actor: string, reason = 'deleted by hand'): Promise<BackupRow[]> {
+    if (ids.length === 0) throw badInput('ids', 'is empty.', 'Name at least one backup.');
+    const unique = [...new Set(ids)];
+    for (const id of unique) await this.assertRemovable(await this.get(id));
+    const removed: BackupRow[] = [];
+    for (const id of unique) removed.push(await this.removeOne(id, actor, reason));
+    return removed;
+  }
+
+  /**
+   * Puts right what processes that died have left: their runs become FAILED, their files go, and what still waits is
+   * handed to the queue again. Runs at start and from time to time; several processes may do it at once.
+   */
+  async recover(): Promise<void> {
+    for (const id of await deadRuns(this.env.models, 'Backup')) await this.recoverOne(id);
+    await this.sweepWorkFolder();
+  }
+
+  /** Hands every waiting backup to the queue: the queue itself may have lost it. */
+  async requeue(): Promise<void> {
+    for (const id of await pendingRuns(this.env.models, 'Backup')) {
+      await this.env.queue.add({ name: 'run-backup', backupId: id });
+    }
+  }
+
+  private addressFor(config: BackupConfigRow, { storageType, customPath }: BackupRequest) {
+    const own = { storageType: config.storageType, storagePath: config.storagePath };
+    if (storageType === undefined && customPath === undefined) return this.env.storages.resolve(own, 'storagePath');
+    const type = storageType ?? own.storageType;
+    if (customPath !== undefined) {
+      return this.env.storages.resolve({ storageType: type, storagePath: customPath }, 'customPath');
+    }
+    if (type === own.storageType) return this.env.storages.resolve(own, 'storagePath');
+    if (type === 'LOCAL') return this.env.storages.resolve({ storageType: type, storagePath: '.' }, 'storageType');
+    throw badInput('customPath', `is needed with storageType ${type}, which is not the config's own.`);
+  }
+
+  /** Inserts a row under the first archive name that no other row has. */
+  private async reserveName(at: Date, values: (fileName: string) => CreationAttributes<BackupRow>): Promise<BackupRow> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.env.models.Backup.create(values(archiveName(this.env.prefix, at, attempt)));
+      } catch (error) {
+        if (!(error instanceof UniqueConstraintError) || attempt >= 1000) throw error;
+      }
+    }
+  }
+
+  private async assertRemovable(row: BackupRow): Promise<void> {
+    if (row.pinned) throw new AppError('BACKUP_PINNED', `Backup ${row.id} is pinned.`);
+    if (row.status === 'PENDING' || row.status === 'RUNNING') {
+      throw new AppError('BUSY', `Backup ${row.id} is ${row.status}.`, { hint: 'Cancel it first: cancelBackup(id).' });
+    }
+    const restoring = await this.env.models.Restore.count({
+      where: { backupId: row.id, status: ['PENDING', 'RUNNING'] },
+    });
+    if (restoring > 0) throw new AppError('BUSY', `Backup ${row.id} is being restored.`);
+  }
+
+  /** Holds the row while it works, so that a pin or a restore that came in between is seen. */
+  private removeOne(id: string, actor: string, reason: string): Promise<BackupRow> {
+    const work = async () => {
+      const row = await this.get(id);
+      if (row.status === 'DELETED') return row;
+      await this.assertRemovable(row);
+      if (row.status === 'COMPLETED') await this.env.storages.open(row.address).remove(row.fileName);
+      await row.update({ status: 'DELETED', deletedAt: this.env.now(), deletedBy: actor, deleteReason: reason });
+      await this.env.audit.record(actor, 'backup.delete', id, { file: row.filePath, reason });
+      return row;
+    };
+    return Hold.during(this.env, [runLease(id)], work, () => {
+      throw new AppError('BUSY', `Backup ${id} is in use.`);
+    });
+  }
+
+  private recoverOne(id: string): Promise<void> {
+    const work = async () => {
+      const row = await this.get(id);
+      if (row.status !== 'RUNNING') return;
+      const phase = row.phase ?? 'start';
+      let message = `The process that did this backup stopped in the phase "${phase}". Nothing of it was kept.`;
+      const storage = this.env.storages.open(row.address);
+      try {
+        await storage.discard(id);
+        if (await isOwnFile(storage, row, AbortSignal.timeout(60_000))) await storage.remove(row.fileName);
+      } catch (error) {
+        this.env.log.error({ backup: id, err: error }, 'the remains of a dead run could not be removed');
+        message = `The process that did this backup stopped in the phase "${phase}". Remains may lie at ${row.filePath}.`;
+      }
+      const values = {
+        ...failure(new AppError('INTERRUPTED', message)),
+        completedAt: this.env.now(),
+        leaseHolder: null,
+      };
+      await updateRun(this.env.models, 'Backup', values, { id, status: 'RUNNING' });
+      this.env.log.warn({ backup: id, phase }, 'a dead run was cleaned up');
+    };
+    return Hold.during(this.env, [runLease(id)], work, () => undefined);
+  }
+
+  /** Work folders whose run nobody does any more go; each is named after its run. */
+  private async sweepWorkFolder(): Promise<void> {
+    await mkdir(this.env.workFolder, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(this.env.workFolder)) {
+      if (!/^(backup|restore|verify)_\d{8}_\d{6}_[0-9a-f]{8}$/.test(name)) continue;
+      if ((await this.env.models.leases.holderOf(runLease(name))) !== null) continue;
+      await rm(join(this.env.workFolder, name), { recursive: true, force: true });
+    }
+  }
+}

@@ -1,0 +1,193 @@
+import { realpath, stat } from 'node:fs/promises';
+import { isAbsolute, resolve } from 'node:path';
+import { UniqueConstraintError } from 'sequelize';
+import { AppError, badInput } from '../errors.js';
+import type { BackupConfigRow, Models } from '../models/index.js';
+import type { Audit } from './audit.js';
+import type { Engines, Storages, StorageType } from './ports.js';
+import { assertSchedule } from './schedules.js';
+
+/** What the configs need of the process around them. */
+export interface ConfigsEnvironment {
+  models: Models;
+  engines: Engines;
+  storages: Storages;
+  audit: Audit;
+  now: () => Date;
+  /** The control database's file, or null where it is a server. */
+  controlFile: string | null;
+}
+
+/** The fields of a config that can be set; what is left out stays as it is, or gets its default. */
+export interface ConfigInput {
+  name?: string | undefined;
+  databaseUrl?: string | undefined;
+  mediaPaths?: string[] | undefined;
+  storageType?: StorageType | undefined;
+  storagePath?: string | undefined;
+  autoBackupEnabled?: boolean | undefined;
+  schedule?: string | undefined;
+  timezone?: string | undefined;
+  backupRetentionDays?: number | undefined;
+  maxBackupFiles?: number | undefined;
+}
+
+const DEFAULTS = {
+  mediaPaths: [] as string[],
+  storageType: 'LOCAL' as StorageType,
+  autoBackupEnabled: true,
+  schedule: '0 2 * * *',
+  timezone: 'UTC',
+  backupRetentionDays: 30,
+  maxBackupFiles: 30,
+};
+
+/** Configs: what to protect and how. Nothing is saved that could not work or could hurt. */
+export class Configs {
+  constructor(private readonly env: ConfigsEnvironment) {}
+
+  list(): Promise<BackupConfigRow[]> {
+    return this.env.models.BackupConfig.findAll({ order: [['id', 'ASC']] });
+  }
+
+  find(id: number): Promise<BackupConfigRow | null> {
+    return this.env.models.BackupConfig.findByPk(id);
+  }
+
+  /** The config of this id, or the first one where no id is given. @throws AppError NOT_FOUND */
+  async get(id?: number): Promise<BackupConfigRow> {
+    const row =
+      id === undefined ? await this.env.models.BackupConfig.findOne({ order: [['id', 'ASC']] }) : await this.find(id);
+    if (row !== null) return row;
+    throw id === undefined
+      ? new AppError('NOT_FOUND', 'There is no config yet.', { hint: 'Make one: createConfig(input: {…}).' })
+      : new AppError('NOT_FOUND', `configId: there is no config ${id}.`, { field: 'configId' });
+  }
+
+  /** @throws AppError BAD_USER_INPUT and others, naming the field */
+  async create(input: ConfigInput, actor: string): Promise<BackupConfigRow> {
+    if (input.name === undefined) throw badInput('name', 'is missing.');
+    if (input.databaseUrl === undefined) throw badInput('databaseUrl', 'is missing.');
+    const now = this.env.now();
+    const values = await this.checked({ ...DEFAULTS, ...defined(input) } as Required<ConfigInput>, null);
+    const row = await this.unlessNameTaken(() =>
+      this.env.models.BackupConfig.create({ ...values, createdAt: now, updatedAt: now }),
+    );
+    await this.env.audit.record(actor, 'config.create', row.id, { name: row.name });
+    return row;
+  }
+
+  /** @throws AppError as `create`, and CONFIG_IN_USE when the database of a config with runs under way would change */
+  async update(id: number, input: ConfigInput, actor: string): Promise<BackupConfigRow> {
+    const row = await this.get(id);
+    const given = defined(input);
+    if (given.databaseUrl === this.maskedUrl(row)) delete given.databaseUrl;
+    const kept =
+      given.storageType !== undefined && given.storageType !== row.storageType ? {} : { storagePath: row.storagePath };
+    const values = await this.checked({ ...row.get({ plain: true }), storagePath: '', ...kept, ...given }, row);
+    if (values.databaseKey !== row.databaseKey) await this.assertIdle(row);
+    await this.unlessNameTaken(() => row.update({ ...values, updatedAt: this.env.now() }));
+    await this.env.audit.record(actor, 'config.update', id, { fields: Object.keys(given) });
+    return row;
+  }
+
+  /** Deletes the config; its backups stay, with their archives. @throws AppError CONFIG_IN_USE */
+  async remove(id: number, actor: string): Promise<BackupConfigRow> {
+    const row = await this.get(id);
+    await this.assertIdle(row);
+    await row.destroy();
+    await this.env.audit.record(actor, 'config.delete', id, { name: row.name });
+    return row;
+  }
+
+  /** The database URL as it may be shown: without a password. */
+  maskedUrl(row: BackupConfigRow): string {
+    return this.env.engines.of(row.engine).resolve(row.databaseUrl).display;
+  }
+
+  private async checked(input: Required<ConfigInput>, present: BackupConfigRow | null) {
+    const name = input.name.trim();
+    if (name === '' || name.length > 200) throw badInput('name', 'must have 1 to 200 characters.');
+    const engine = this.env.engines.forUrl(input.databaseUrl);
+    if (/:\*\*\*@/.test(input.databaseUrl)) {
+      throw badInput(
+        'databaseUrl',
+        'holds *** in place of the password.',
+        'Write the whole URL, or leave the field out.',
+      );
+    }
+    const { url, key } = engine.resolve(input.databaseUrl);
+    const file = engine.fileOf(url);
+    if (file !== null) await assertNotControl(file, this.env.controlFile);
+    assertWhole('backupRetentionDays', input.backupRetentionDays, 36_500);
+    assertWhole('maxBackupFiles', input.maxBackupFiles, 100_000);
+    assertSchedule(input.schedule, input.timezone);
+    const storagePath = input.storagePath || (input.storageType === 'LOCAL' ? '.' : '');
+    const address = this.env.storages.resolve({ storageType: input.storageType, storagePath }, 'storagePath');
+    return {
+      name,
+      engine: engine.kind,
+      databaseUrl: url,
+      databaseKey: file === null ? key : `${engine.kind}:${await realpath(file).catch(() => file)}`,
+      mediaPaths: input.mediaPaths.map((path) => mediaPath(path)),
+      ...address,
+      autoBackupEnabled: input.autoBackupEnabled,
+      schedule: input.schedule.trim().replace(/\s+/g, ' '),
+      timezone: input.timezone,
+      backupRetentionDays: input.backupRetentionDays,
+      maxBackupFiles: input.maxBackupFiles,
+      ...(present === null ? {} : { id: present.id }),
+    };
+  }
+
+  private async unlessNameTaken<T>(save: () => Promise<T>): Promise<T> {
+    try {
+      return await save();
+    } catch (error) {
+      if (!(error instanceof UniqueConstraintError)) throw error;
+      throw badInput('name', 'is the name of another config.', 'Choose another name.');
+    }
+  }
+
+  private async assertIdle(row: BackupConfigRow): Promise<void> {
+    const where = { configId: row.id, status: ['PENDING', 'RUNNING'] };
+    const backups = await this.env.models.Backup.count({ where });
+    const restores = await this.env.models.Restore.count({ where });
+    if (backups + restores > 0) {
+      throw new AppError('CONFIG_IN_USE', `Config "${row.name}" has ${backups + restores} run(s) under way.`);
+    }
+  }
+}
+
+function defined(input: ConfigInput): ConfigInput {
+  return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined && value !== null));
+}
+
+function assertWhole(field: string, value: number, max: number): void {
+  if (Number.isInteger(value) && value >= 1 && value <= max) return;
+  throw badInput(field, `${value} is not a whole number from 1 to ${max}.`, 'A value of 0 would keep nothing.');
+}
+
+function mediaPath(path: string): string {
+  if (!isAbsolute(path) || path.includes('\0')) {
+    throw badInput('mediaPaths', `"${path}" is not an absolute path.`, 'Write paths such as /srv/okpuja/media.');
+  }
+  return resolve(path);
+}
+
+/**
+ * Refuses a protected database that is the control database itself, also through links.
+ * @throws AppError DATABASE_IS_CONTROL
+ */
+export async function assertNotControl(file: string, controlFile: string | null): Promise<void> {
+  if (controlFile === null) return;
+  const same = async () => {
+    const [one, other] = await Promise.all([stat(file), stat(controlFile)]);
+    return one.dev === other.dev && one.ino === other.ino;
+  };
+  if (resolve(file) === resolve(controlFile) || (await same().catch(() => false))) {
+    throw new AppError('DATABASE_IS_CONTROL', `databaseUrl: ${file} is db-manager's own control database.`, {
+      field: 'databaseUrl',
+    });
+  }
+}

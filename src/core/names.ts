@@ -1,0 +1,29 @@
+import { randomBytes } from 'node:crypto';
+
+/** `20250724_143022`: the UTC date and time in ids and file names. */
+export function stamp(at: Date): string {
+  return at.toISOString().slice(0, 19).replaceAll('-', '').replaceAll(':', '').replace('T', '_');
+}
+
+/** An id such as `backup_20250724_143022_a1b2c3d4`: sorts by time, unique. */
+export function newId(kind: 'backup' | 'restore' | 'verify', at: Date): string {
+  return `${kind}_${stamp(at)}_${randomBytes(4).toString('hex')}`;
+}
+
+/** `okpuja_backup_20250724_143022.zip`, then `…_2.zip` and so on. @param attempt 1 for the first choice */
+export function archiveName(prefix: string, at: Date, attempt: number): string {
+  return `${prefix}_backup_${stamp(at)}${attempt > 1 ? `_${attempt}` : ''}.zip`;
+}
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+
+/** Bytes for people: `12.5 MiB`. */
+export function humanSize(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${UNITS[unit]}`;
+}

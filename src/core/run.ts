@@ -1,0 +1,212 @@
+import { AppError, toAppError } from '../errors.js';
+import type { Models, PhaseEntry, RunStatus } from '../models/index.js';
+import { Hold, type HoldEnvironment, runLease } from './hold.js';
+import type { StepContext } from './ports.js';
+
+/** How often the row shows progress, and how often cancellation is looked for, in milliseconds. */
+const FLUSH_MS = 250;
+const TICK_MS = 1_000;
+
+/** What a run needs of the process around it. */
+export interface RunEnvironment extends HoldEnvironment {
+  now: () => Date;
+}
+
+/** The rows that are runs: their model, seen as far as a run needs it. */
+export type RunTable = 'Backup' | 'Restore';
+
+interface RunValues {
+  status?: RunStatus;
+  progress?: number;
+  phase?: string | null;
+  phases?: PhaseEntry[];
+  errorCode?: string | null;
+  errorMessage?: string | null;
+  errorHint?: string | null;
+  startedAt?: Date;
+  completedAt?: Date;
+  leaseHolder?: string | null;
+}
+
+/**
+ * One run under way in this process: it owns its row (conditional update), keeps its leases alive, shows its progress on
+ * the row, and ends exactly once. `signal` aborts when the run is cancelled, when its lease is lost, or when the process
+ * must stop; the reason is an AppError.
+ */
+export class Run {
+  readonly signal: AbortSignal;
+  private readonly abort = new AbortController();
+  private readonly ticker: NodeJS.Timeout;
+  private phases: PhaseEntry[] = [];
+  private progress = 0;
+  private flushed = { at: 0, progress: -1 };
+  private writing: Promise<unknown> = Promise.resolve();
+  private looking = false;
+
+  private constructor(
+    private readonly env: RunEnvironment,
+    private readonly table: RunTable,
+    readonly id: string,
+    private readonly hold: Hold,
+    stop: AbortSignal,
+  ) {
+    this.signal = AbortSignal.any([stop, hold.lost, this.abort.signal]);
+    this.ticker = setInterval(() => void this.lookForCancel(), TICK_MS);
+  }
+
+  /**
+   * Makes a PENDING row RUNNING and takes its leases.
+   * @param holds further leases that the run needs, such as its database's
+   * @returns 'busy' if one of `holds` is another's, 'taken' if the row is no longer PENDING
+   */
+  static async claim(
+    env: RunEnvironment,
+    table: RunTable,
+    id: string,
+    holds: string[],
+    stop: AbortSignal,
+  ): Promise<Run | 'busy' | 'taken'> {
+    const hold = await Hold.take(env, [runLease(id), ...holds]);
+    if (!(hold instanceof Hold)) return hold.busy === runLease(id) ? 'taken' : 'busy';
+    const values: RunValues = { status: 'RUNNING', startedAt: env.now(), leaseHolder: hold.holder, progress: 0 };
+    const claimed = await updateRun(env.models, table, values, { id, status: 'PENDING' });
+    if (claimed === 1) return new Run(env, table, id, hold, stop);
+    await hold.release();
+    return 'taken';
+  }
+
+  /** Enters a phase that covers the run's progress from `from` to `to` (0 to 1). */
+  async phase(name: string, from: number, to: number): Promise<StepContext> {
+    this.signal.throwIfAborted();
+    this.phases.push({ phase: name, at: this.env.now().toISOString() });
+    this.progress = from;
+    await this.update({ phase: name, phases: this.phases, progress: from });
+    return {
+      signal: this.signal,
+      onProgress: (share) => {
+        this.progress = Math.max(this.progress, from + Math.min(1, Math.max(0, share)) * (to - from));
+        this.flush();
+      },
+    };
+  }
+
+  /** Ends the run well. @returns false if the run was no longer this process's: then nothing it made may stay */
+  async complete(values: object): Promise<boolean> {
+    const phases = [...this.phases, { phase: 'done', at: this.env.now().toISOString() }];
+    return this.update({
+      ...values,
+      status: 'COMPLETED',
+      progress: 1,
+      phase: null,
+      phases,
+      completedAt: this.env.now(),
+      leaseHolder: null,
+      errorCode: null,
+    });
+  }
+
+  /** Ends the run as FAILED, with the reason on the row. @returns false if the row was no longer this run's */
+  async fail(error: AppError): Promise<boolean> {
+    return this.update({ ...failure(error), completedAt: this.env.now(), leaseHolder: null });
+  }
+
+  /** What a thrown value means for this run: if it was aborted, the reason of that. */
+  explain(error: unknown): AppError {
+    if (this.signal.aborted && this.signal.reason instanceof AppError) return this.signal.reason;
+    return toAppError(error);
+  }
+
+  /** Stops the heartbeat and gives the leases back. Call it once, last. */
+  async close(): Promise<void> {
+    clearInterval(this.ticker);
+    await this.writing;
+    await this.hold.release();
+  }
+
+  /** Writes values to the row, if it is still this run's. Writes are kept in order. */
+  async update(values: object): Promise<boolean> {
+    const write = this.writing.then(async () => {
+      const changed = await updateRun(this.env.models, this.table, values, {
+        id: this.id,
+        status: 'RUNNING',
+        leaseHolder: this.hold.holder,
+      });
+      return changed === 1;
+    });
+    this.writing = write.catch(() => undefined);
+    return write;
+  }
+
+  private flush(): void {
+    const now = Date.now();
+    if (now - this.flushed.at < FLUSH_MS || this.progress === this.flushed.progress) return;
+    this.flushed = { at: now, progress: this.progress };
+    this.update({ progress: this.progress }).catch((error: unknown) => {
+      this.env.log.warn({ err: error, run: this.id }, 'progress could not be written');
+    });
+  }
+
+  private async lookForCancel(): Promise<void> {
+    if (this.looking) return;
+    this.looking = true;
+    try {
+      const wanted = await modelOf(this.env.models, this.table).count({
+        where: { id: this.id, cancelRequested: true },
+      });
+      if (wanted > 0) this.abort.abort(new AppError('CANCELLED', 'The run was cancelled.'));
+    } catch (error) {
+      this.env.log.warn({ err: error, run: this.id }, 'cancellation could not be looked for');
+    } finally {
+      this.looking = false;
+    }
+  }
+}
+
+/** The columns that make a row FAILED for this reason. */
+export function failure(error: AppError) {
+  return { status: 'FAILED' as const, errorCode: error.code, errorMessage: error.message, errorHint: error.hint };
+}
+
+/** What this file needs of the two models that are runs; Sequelize's own types cannot name a union of models. */
+interface RunModel {
+  update(values: object, options: { where: object }): Promise<[number, ...unknown[]]>;
+  count(options: { where: object }): Promise<number>;
+  findAll(options: { attributes: ['id']; where: object; order: ['createdAt', 'ASC'][] }): Promise<{ id: string }[]>;
+}
+
+const modelOf = (models: Models, table: RunTable) => models[table] as unknown as RunModel;
+
+/** Conditional update of a run's row. @returns how many rows met the condition */
+export async function updateRun(models: Models, table: RunTable, values: object, where: object): Promise<number> {
+  const [changed] = await modelOf(models, table).update(values, { where });
+  return changed;
+}
+
+/** Ends a run that nobody has begun yet. A run under way is left alone. */
+export async function endPending(env: RunEnvironment, table: RunTable, id: string, error: AppError): Promise<void> {
+  const values = { ...failure(error), completedAt: env.now() };
+  await updateRun(env.models, table, values, { id, status: 'PENDING' });
+}
+
+/** The ids of runs whose row says RUNNING although no process holds their lease any more. */
+export async function deadRuns(models: Models, table: RunTable): Promise<string[]> {
+  const dead: string[] = [];
+  for (const id of await idsOf(models, table, 'RUNNING')) {
+    if ((await models.leases.holderOf(runLease(id))) === null) dead.push(id);
+  }
+  return dead;
+}
+
+/** The ids of the runs that wait for a worker, oldest first. */
+export function pendingRuns(models: Models, table: RunTable): Promise<string[]> {
+  return idsOf(models, table, 'PENDING');
+}
+
+async function idsOf(models: Models, table: RunTable, status: RunStatus): Promise<string[]> {
+  const rows = await modelOf(models, table).findAll({
+    attributes: ['id'],
+    where: { status },
+    order: [['createdAt', 'ASC']],
+  });
+  return rows.map((row) => row.id);
+}

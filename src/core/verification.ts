@@ -1,0 +1,134 @@
+import { createHash } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Archive, openArchive } from '../archive/read.js';
+import { AppError } from '../errors.js';
+import type { BackupRow, VerificationLevel } from '../models/index.js';
+import type { DatabaseInfo, Engine, StepContext, Storage } from './ports.js';
+
+/** What is proven, and of what. */
+export interface Proof {
+  storage: Storage;
+  fileName: string;
+  /** What the row says was stored; null where it was never noted. */
+  fileSize: number | null;
+  checksum: string | null;
+  level: VerificationLevel;
+  engine: Engine;
+  /** A folder that may be made and is removed again; used by DRILL only. */
+  scratch: string;
+}
+
+/**
+ * Proves a stored archive by reading it back.
+ * CHECKSUM: the stored bytes have the noted SHA-256. ARCHIVE: also every entry reads and has its hash. DRILL: also the
+ * database is extracted, passes its own integrity check, and holds the tables and row counts that the metadata says.
+ * @returns the opened archive, for what the caller wants to know of it; null for CHECKSUM
+ * @throws AppError ARCHIVE_MISSING, ARCHIVE_CORRUPT, DATABASE_CORRUPT or another ARCHIVE_… code
+ */
+export async function prove(proof: Proof, step: StepContext): Promise<Archive | null> {
+  const size = await proveBytes(proof, within(step, 0, proof.level === 'CHECKSUM' ? 1 : 0.4));
+  if (proof.level === 'CHECKSUM') return null;
+  const archive = await openStored(proof.storage, proof.fileName, size, step.signal);
+  const reading = within(step, 0.4, proof.level === 'DRILL' ? 0.7 : 1);
+  await archive.verify({ signal: step.signal, onProgress: shareOf(archive.totalBytes, reading) });
+  if (proof.level === 'DRILL') await drill(archive, proof, within(step, 0.7, 1));
+  return archive;
+}
+
+/** Opens a stored archive for reading at any position. */
+export function openStored(storage: Storage, fileName: string, size: number, signal: AbortSignal): Promise<Archive> {
+  return openArchive({ size, read: (start, end) => storage.get(fileName, { start, end }) }, { signal });
+}
+
+/** The stored object's size, or ARCHIVE_MISSING. */
+export async function storedSize(storage: Storage, fileName: string): Promise<number> {
+  const stored = await storage.stat(fileName);
+  if (stored === null) throw new AppError('ARCHIVE_MISSING', `${storage.locate(fileName)} is not there.`);
+  return stored.size;
+}
+
+/** A part of a step that covers its progress from `from` to `to`. */
+export function within(step: StepContext, from: number, to: number): StepContext {
+  return { signal: step.signal, onProgress: (share) => step.onProgress(from + share * (to - from)) };
+}
+
+/** Turns bytes done into the step's share. */
+export function shareOf(totalBytes: number, step: StepContext): (doneBytes: number) => void {
+  return (doneBytes) => step.onProgress(totalBytes === 0 ? 1 : doneBytes / totalBytes);
+}
+
+async function proveBytes(proof: Proof, step: StepContext): Promise<number> {
+  const { storage, fileName } = proof;
+  const size = await storedSize(storage, fileName);
+  if (proof.fileSize !== null && proof.fileSize !== size) {
+    throw new AppError('ARCHIVE_CORRUPT', `${fileName} has ${size} bytes instead of ${proof.fileSize}.`);
+  }
+  const hash = createHash('sha256');
+  let done = 0;
+  for await (const chunk of await storage.get(fileName)) {
+    step.signal.throwIfAborted();
+    hash.update(chunk as Buffer);
+    step.onProgress((done += (chunk as Buffer).length) / size);
+  }
+  if (proof.checksum !== null && hash.digest('hex') !== proof.checksum) {
+    throw new AppError('ARCHIVE_CORRUPT', `${fileName} does not have the SHA-256 that was noted when it was stored.`);
+  }
+  return size;
+}
+
+async function drill(archive: Archive, proof: Proof, step: StepContext): Promise<void> {
+  await mkdir(proof.scratch, { recursive: true, mode: 0o700 });
+  try {
+    await extractDatabase(archive, proof.engine, proof.scratch, within(step, 0, 0.6));
+    const info = await proof.engine.inspect(join(proof.scratch), within(step, 0.6, 1));
+    assertSameCounts(archive, info);
+  } finally {
+    await rm(proof.scratch, { recursive: true, force: true });
+  }
+}
+
+/** Lays the archive's database entries below `folder`. @throws AppError ARCHIVE_FOREIGN if there are none */
+export async function extractDatabase(
+  archive: Archive,
+  engine: Engine,
+  folder: string,
+  step: StepContext,
+): Promise<void> {
+  if (!archive.entries.some((entry) => engine.ownsEntry(entry.path))) {
+    throw new AppError('ARCHIVE_FOREIGN', `The archive holds no ${engine.kind} database.`);
+  }
+  await archive.extract(folder, {
+    signal: step.signal,
+    filter: (path) => engine.ownsEntry(path),
+    onProgress: shareOf(archive.totalBytes, step),
+  });
+}
+
+/** @throws AppError ARCHIVE_CORRUPT if tables or row counts differ from the metadata (which versions before 2 lack) */
+export function assertSameCounts(archive: Archive, info: DatabaseInfo): void {
+  if (archive.metadata.tables.length === 0) return;
+  const counted = new Map(info.tables.map((table) => [table.name, table.rows]));
+  for (const { name, row_count: expected } of archive.metadata.tables) {
+    const rows = counted.get(name);
+    if (rows !== expected) {
+      throw new AppError(
+        'ARCHIVE_CORRUPT',
+        `Table ${name} holds ${rows ?? 'no'} rows instead of the ${expected} that the backup noted.`,
+      );
+    }
+  }
+}
+
+/** True if the stored file was written by this backup's own run: only then may a clean-up touch it. */
+export async function isOwnFile(storage: Storage, row: BackupRow, signal: AbortSignal): Promise<boolean> {
+  const stored = await storage.stat(row.fileName);
+  if (stored === null) return false;
+  try {
+    const archive = await openStored(storage, row.fileName, stored.size, signal);
+    return archive.metadata.backup_id === row.id;
+  } catch (error) {
+    if (error instanceof AppError && error.code.startsWith('ARCHIVE_')) return false;
+    throw error;
+  }
+}

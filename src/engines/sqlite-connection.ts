@@ -1,0 +1,146 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import sqlite3 from 'sqlite3';
+import { AppError } from '../errors.js';
+
+/** The part of sqlite3's online backup that its type definitions leave out. */
+interface OnlineBackup {
+  readonly completed: boolean;
+  readonly failed: boolean;
+  step(pages: number, callback: (error: Error | null) => void): void;
+  finish(callback?: (error: Error | null) => void): void;
+}
+type BackupDatabase = sqlite3.Database & {
+  backup(file: string, destName: string, sourceName: string, fileIsDest: boolean, callback: (error: Error | null) => void): OnlineBackup;
+};
+
+/** How a file is opened. `immutable`: nobody else has it open; no lock is taken and nothing is written beside it. */
+export type OpenMode = 'readonly' | 'readwrite' | 'create' | 'immutable';
+
+/** One connection to a SQLite file, with promises and with the product's errors. */
+export class SqliteConnection {
+  private constructor(
+    private readonly db: sqlite3.Database,
+    readonly path: string,
+  ) {}
+
+  /** @param busyTimeoutMs how long a statement waits for a lock that another program holds */
+  static open(path: string, mode: OpenMode, busyTimeoutMs = 0): Promise<SqliteConnection> {
+    const flags = {
+      readonly: sqlite3.OPEN_READONLY,
+      readwrite: sqlite3.OPEN_READWRITE,
+      create: sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE,
+      immutable: sqlite3.OPEN_READONLY | sqlite3.OPEN_URI,
+    }[mode];
+    const name = mode === 'immutable' ? `${pathToFileURL(path).href}?immutable=1` : path;
+    return new Promise((resolve, reject) => {
+      const db = new sqlite3.Database(name, flags | sqlite3.OPEN_FULLMUTEX, (error) => {
+        if (error) return reject(translate(error, path));
+        db.configure('busyTimeout', busyTimeoutMs);
+        resolve(new SqliteConnection(db, path));
+      });
+    });
+  }
+
+  all<Row>(sql: string, ...params: unknown[]): Promise<Row[]> {
+    return new Promise((resolve, reject) => {
+      this.db.all<Row>(sql, params, (error, rows) => (error ? reject(translate(error, this.path)) : resolve(rows)));
+    });
+  }
+
+  /** The first column of the first row. */
+  async value<T extends string | number>(sql: string): Promise<T> {
+    const [row] = await this.all<Record<string, T>>(sql);
+    return Object.values(row ?? {})[0] as T;
+  }
+
+  exec(sql: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.db.exec(sql, (error) => (error ? reject(translate(error, this.path)) : resolve()));
+    });
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.db.close((error) => (error ? reject(translate(error, this.path)) : resolve()));
+    });
+  }
+
+  /** Stops the statement that runs now; it fails with an error. */
+  interrupt(): void {
+    this.db.interrupt();
+  }
+
+  /**
+   * Copies between this database and a file by SQLite's online backup, all pages in one step: one committed state, and
+   * one transaction at the destination. In many steps it would start again at each write of another connection.
+   * @param lockTimeoutMs how long to wait for a lock before DATABASE_IN_USE
+   */
+  async copy(
+    file: string,
+    direction: 'to-file' | 'from-file',
+    options: { lockTimeoutMs: number; signal: AbortSignal },
+  ): Promise<void> {
+    const backup = await new Promise<OnlineBackup>((resolve, reject) => {
+      const started: OnlineBackup = (this.db as BackupDatabase).backup(
+        file,
+        'main',
+        'main',
+        direction === 'to-file',
+        (error) => (error ? reject(translate(error, this.path)) : resolve(started)),
+      );
+    });
+    const deadline = Date.now() + options.lockTimeoutMs;
+    try {
+      for (;;) {
+        options.signal.throwIfAborted();
+        await new Promise<void>((resolve, reject) => {
+          backup.step(-1, (error) => (error ? reject(translate(error, this.path)) : resolve()));
+        });
+        if (backup.completed) return;
+        if (backup.failed) throw new AppError('DATABASE_FAILED', `Copying ${this.path} failed.`);
+        if (Date.now() >= deadline) {
+          throw new AppError('DATABASE_IN_USE', `${this.path} was locked by another program for ${options.lockTimeoutMs} ms.`);
+        }
+        await sleep(50);
+      }
+    } finally {
+      await new Promise<void>((resolve) => backup.finish(() => resolve()));
+    }
+  }
+}
+
+/** SQLite's words in the product's: `path` is named, the cause is kept for the log. */
+export function translate(error: Error, path: string): AppError {
+  const code = (error as { code?: string }).code ?? '';
+  const fail = (to: ConstructorParameters<typeof AppError>[0], text: string, hint?: string) =>
+    new AppError(to, text, { cause: error, ...(hint ? { hint } : {}) });
+  switch (code) {
+    case 'SQLITE_NOTADB':
+      return fail('DATABASE_NOT_SQLITE', `${path} is not a SQLite database (or it is encrypted).`);
+    case 'SQLITE_CORRUPT':
+      return fail('DATABASE_CORRUPT', `${path} is damaged: ${words(error)}.`);
+    case 'SQLITE_BUSY':
+    case 'SQLITE_LOCKED':
+      return fail('DATABASE_IN_USE', `${path} is locked by another program.`);
+    case 'SQLITE_CANTOPEN':
+      return fail(
+        'DATABASE_UNREADABLE',
+        `${path} cannot be opened.`,
+        'Check the rights on the file and its folder; a database in WAL mode also needs its -shm file readable, or the folder writable.',
+      );
+    case 'SQLITE_READONLY':
+    case 'SQLITE_PERM':
+      return fail('DATABASE_UNREADABLE', `${path} cannot be written: ${words(error)}.`);
+    case 'SQLITE_FULL':
+      return fail('STORAGE_FULL', `No space left while working on ${path}.`);
+    case 'SQLITE_INTERRUPT':
+      return fail('CANCELLED', `Work on ${path} was stopped.`);
+    case 'SQLITE_IOERR':
+      return fail('DATABASE_FAILED', `The disk failed while working on ${path}: ${words(error)}.`);
+    default:
+      return fail('DATABASE_FAILED', `SQLite failed on ${path}: ${words(error)}.`);
+  }
+}
+
+const words = (error: Error) => error.message.replace(/^SQLITE_\w+: /, '').replace(/\.$/, '');

@@ -1,0 +1,205 @@
+import { createReadStream } from 'node:fs';
+import { open, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import type { DatabaseInfo, Engine, LoadOptions, Snapshot, StepContext } from '../core/ports.js';
+import { AppError, badInput, errnoOf, fromErrno } from '../errors.js';
+import { SqliteConnection } from './sqlite-connection.js';
+import { describeConnection } from './sqlite-info.js';
+
+/** The archive's entry that holds the database: the file itself, opened by any SQLite. */
+const ENTRY = 'database.sqlite3';
+const HEADER = 'SQLite format 3\0';
+/** How long a snapshot waits for a writer in rollback mode, in milliseconds. */
+const SNAPSHOT_PATIENCE = 60_000;
+
+/** SQLite files: snapshots and loads go through SQLite's online backup, never through a copy of the file. */
+export function createSqliteEngine(): Engine {
+  return { kind: 'SQLITE', resolve: resolveUrl, fileOf: pathOf, check, snapshot, describe, inspect, load, ownsEntry };
+}
+
+const ownsEntry = (path: string) => path === ENTRY;
+
+/** `sqlite:./path`, `sqlite:path`, `sqlite:/path` and `sqlite:///path`. */
+function resolveUrl(url: string) {
+  const match = /^sqlite:(?:\/\/(?=\/))?(.+)$/.exec(url);
+  const written = match?.[1];
+  if (written === undefined || written.startsWith('//') || written.includes('\0') || written.includes('?')) {
+    throw badInput('databaseUrl', `"${url}" is not of the form sqlite:./path or sqlite:///absolute/path.`);
+  }
+  const path = resolve(written);
+  return { url: `sqlite:${path}`, key: `sqlite:${path}`, display: `sqlite:${path}`, name: basename(path) };
+}
+
+const pathOf = (url: string) => url.slice('sqlite:'.length);
+
+async function check(url: string): Promise<{ bytes: number }> {
+  const path = pathOf(url);
+  const size = await assertSqliteFile(path);
+  const connection = await SqliteConnection.open(path, 'readonly', 5_000);
+  try {
+    await connection.value('PRAGMA schema_version');
+    const wal = await stat(`${path}-wal`).then(
+      (found) => found.size,
+      () => 0,
+    );
+    return { bytes: size + wal };
+  } finally {
+    await connection.close();
+  }
+}
+
+/** Fails with the reason unless the path is a readable file with SQLite's header. @returns its size in bytes */
+async function assertSqliteFile(path: string): Promise<number> {
+  try {
+    const found = await stat(path);
+    if (!found.isFile()) throw new AppError('DATABASE_NOT_SQLITE', `${path} is not a file.`);
+    if (found.size === 0) throw new AppError('DATABASE_NOT_SQLITE', `${path} is empty (0 bytes).`);
+    const handle = await open(path, 'r');
+    try {
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(16), 0, 16, 0);
+      if (bytesRead < 16 || buffer.toString('latin1') !== HEADER) {
+        throw new AppError('DATABASE_NOT_SQLITE', `${path} does not begin like a SQLite database.`);
+      }
+    } finally {
+      await handle.close();
+    }
+    return found.size;
+  } catch (error) {
+    throw fromErrno(error, `read the database ${path}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
+  }
+}
+
+async function snapshot(url: string, folder: string, step: StepContext): Promise<Snapshot> {
+  const path = pathOf(url);
+  await assertSqliteFile(path);
+  const copy = join(folder, ENTRY);
+  const source = await SqliteConnection.open(path, 'readonly', SNAPSHOT_PATIENCE);
+  const stopWatching = { done: false };
+  try {
+    const bytes = (await source.value<number>('PRAGMA page_count')) * (await source.value<number>('PRAGMA page_size'));
+    const watching = watchGrowth(copy, bytes, step, stopWatching);
+    try {
+      await source.copy(copy, 'to-file', { lockTimeoutMs: SNAPSHOT_PATIENCE, signal: step.signal });
+    } finally {
+      stopWatching.done = true;
+      await watching;
+    }
+  } finally {
+    await source.close();
+  }
+  const info = await withConnection(copy, 'immutable', step.signal, async (connection) => {
+    await assertSound(connection, 'quick_check', path);
+    return describeConnection(connection);
+  });
+  const { size, mtime } = await stat(copy);
+  return {
+    engine: 'SQLITE',
+    ...info,
+    name: basename(path),
+    files: [
+      { path: ENTRY, size, mtime, mode: 0o600, open: async () => createReadStream(copy, { highWaterMark: 1 << 20 }) },
+    ],
+  };
+}
+
+/** The online backup tells nothing while it runs: the growing file does. */
+async function watchGrowth(file: string, bytes: number, step: StepContext, stop: { done: boolean }): Promise<void> {
+  while (!stop.done) {
+    const size = await stat(file).then(
+      (found) => found.size,
+      () => 0,
+    );
+    step.onProgress(Math.min(1, size / Math.max(1, bytes)));
+    await new Promise((wake) => setTimeout(wake, 100));
+  }
+}
+
+async function describe(url: string): Promise<DatabaseInfo | null> {
+  const path = pathOf(url);
+  try {
+    if ((await stat(path)).size === 0) return null;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw fromErrno(error, `read the database ${path}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
+  }
+  await assertSqliteFile(path);
+  const info = await withConnection(path, 'readonly', undefined, describeConnection);
+  return { engine: 'SQLITE', ...info, name: basename(path) };
+}
+
+async function inspect(folder: string, step: StepContext): Promise<DatabaseInfo> {
+  const path = join(folder, ENTRY);
+  await assertSqliteFile(path);
+  return withConnection(path, 'immutable', step.signal, async (connection) => {
+    await assertSound(connection, 'integrity_check', 'The database in the archive');
+    const info = await describeConnection(connection);
+    const broken = await connection.all<{ table: string }>('SELECT DISTINCT "table" FROM pragma_foreign_key_check');
+    const warnings = broken.map((row) => `Rows of table ${row.table} refer to rows that are not there (foreign keys).`);
+    return { engine: 'SQLITE', ...info, name: ENTRY, warnings: [...info.warnings, ...warnings] };
+  });
+}
+
+async function assertSound(connection: SqliteConnection, pragma: 'quick_check' | 'integrity_check', what: string) {
+  const problems = await connection.all<Record<string, string>>(`PRAGMA ${pragma}(5)`);
+  const words = problems.map((row) => row[pragma]);
+  if (words[0] !== 'ok') throw new AppError('DATABASE_CORRUPT', `${what} fails SQLite's ${pragma}: ${words.join('; ')}`);
+}
+
+async function load(folder: string, url: string, options: LoadOptions): Promise<void> {
+  const target = pathOf(url);
+  let dump = join(folder, ENTRY);
+  const exists = await stat(target).then(
+    (found) => found.size > 0,
+    () => false,
+  );
+  if (exists) await assertSqliteFile(target);
+  await assertTargetFolder(target);
+  const connection = await SqliteConnection.open(target, 'create', options.lockTimeoutMs);
+  try {
+    if (exists) {
+      const wanted = await connection.value<number>('PRAGMA page_size');
+      dump = await withPageSize(dump, wanted, (await connection.value<string>('PRAGMA journal_mode')) === 'wal');
+    }
+    await connection.copy(dump, 'from-file', options);
+    options.onProgress(1);
+  } finally {
+    await connection.close();
+  }
+}
+
+/** A database in WAL mode keeps its page size, so a dump with another one is rewritten first. */
+async function withPageSize(dump: string, pageSize: number, wal: boolean): Promise<string> {
+  if (!wal) return dump;
+  const rewritten = `${dump}.${pageSize}`;
+  return withConnection(dump, 'readwrite', undefined, async (connection) => {
+    if ((await connection.value<number>('PRAGMA page_size')) === pageSize) return dump;
+    await connection.exec(`PRAGMA page_size = ${pageSize}; VACUUM INTO '${rewritten.replaceAll("'", "''")}'`);
+    return rewritten;
+  });
+}
+
+async function assertTargetFolder(target: string): Promise<void> {
+  await realpath(dirname(target)).catch((error: unknown) => {
+    throw new AppError('DATABASE_NOT_FOUND', `The folder of ${target} is not there.`, { cause: error });
+  });
+}
+
+/** Opens, works, closes; a signal stops the statement that runs. */
+async function withConnection<T>(
+  path: string,
+  mode: 'readonly' | 'readwrite' | 'immutable',
+  signal: AbortSignal | undefined,
+  work: (connection: SqliteConnection) => Promise<T>,
+): Promise<T> {
+  const connection = await SqliteConnection.open(path, mode, 5_000);
+  const stop = () => connection.interrupt();
+  signal?.addEventListener('abort', stop);
+  try {
+    return await work(connection);
+  } catch (error) {
+    throw signal?.aborted ? signal.reason : error;
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    await connection.close();
+  }
+}

@@ -1,0 +1,56 @@
+import {
+  type CreationOptional,
+  DataTypes,
+  type InferAttributes,
+  type InferCreationAttributes,
+  Model,
+  type Sequelize,
+} from 'sequelize';
+import type { DatabaseEngine, StorageType } from './kinds.js';
+
+/** What to protect and how: one database with its media, storage, schedule and retention. */
+export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, InferCreationAttributes<BackupConfigRow>> {
+  declare id: CreationOptional<number>;
+  declare name: string;
+  declare engine: DatabaseEngine;
+  /** As the engine normalised it; may hold a password, so it never leaves the process. */
+  declare databaseUrl: string;
+  /** Names the database in locks; without a password. */
+  declare databaseKey: string;
+  declare mediaPaths: string[];
+  declare storageType: StorageType;
+  declare storagePath: string;
+  declare autoBackupEnabled: boolean;
+  /** Five-field cron, read in `timezone`. */
+  declare schedule: string;
+  declare timezone: string;
+  declare backupRetentionDays: number;
+  declare maxBackupFiles: number;
+  declare createdAt: Date;
+  declare updatedAt: Date;
+}
+
+export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow {
+  class BackupConfig extends BackupConfigRow {}
+  BackupConfig.init(
+    {
+      id: { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true },
+      name: DataTypes.STRING(200),
+      engine: DataTypes.STRING(32),
+      databaseUrl: DataTypes.TEXT,
+      databaseKey: DataTypes.TEXT,
+      mediaPaths: DataTypes.JSON,
+      storageType: DataTypes.STRING(32),
+      storagePath: DataTypes.TEXT,
+      autoBackupEnabled: DataTypes.BOOLEAN,
+      schedule: DataTypes.STRING(200),
+      timezone: DataTypes.STRING(64),
+      backupRetentionDays: DataTypes.INTEGER,
+      maxBackupFiles: DataTypes.INTEGER,
+      createdAt: DataTypes.DATE,
+      updatedAt: DataTypes.DATE,
+    },
+    { sequelize, tableName: 'backup_configs', timestamps: false },
+  );
+  return BackupConfig;
+}

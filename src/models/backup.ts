@@ -1,0 +1,102 @@
+import {
+  type CreationOptional,
+  DataTypes,
+  type InferAttributes,
+  type InferCreationAttributes,
+  Model,
+  type NonAttribute,
+  type Sequelize,
+} from 'sequelize';
+import type { TableCount } from '../archive/metadata.js';
+import type { DatabaseEngine, StorageType } from './kinds.js';
+import { type PhaseEntry, runColumns, type RunStatus } from './run.js';
+
+export type BackupStatus = RunStatus | 'DELETED';
+export type BackupType = 'MANUAL' | 'AUTO' | 'UPLOADED' | 'SAFETY';
+export type VerificationLevel = 'CHECKSUM' | 'ARCHIVE' | 'DRILL';
+
+/** One run of a backup and, when COMPLETED, its archive. */
+export class BackupRow extends Model<InferAttributes<BackupRow>, InferCreationAttributes<BackupRow>> {
+  declare id: string;
+  declare configId: number | null;
+  declare backupType: BackupType;
+  declare mode: 'FULL' | 'INCREMENTAL';
+  declare status: BackupStatus;
+  /** 0 to 1. */
+  declare progress: CreationOptional<number>;
+  declare phase: CreationOptional<string | null>;
+  declare phases: CreationOptional<PhaseEntry[]>;
+  declare errorCode: CreationOptional<string | null>;
+  declare errorMessage: CreationOptional<string | null>;
+  declare errorHint: CreationOptional<string | null>;
+  declare warnings: CreationOptional<string[]>;
+  declare cancelRequested: CreationOptional<boolean>;
+  declare leaseHolder: CreationOptional<string | null>;
+  declare createdBy: string | null;
+  declare createdAt: Date;
+  declare startedAt: CreationOptional<Date | null>;
+  declare completedAt: CreationOptional<Date | null>;
+  declare engine: DatabaseEngine;
+  declare databaseName: string;
+  declare storageType: StorageType;
+  declare storagePath: string;
+  declare fileName: string;
+  declare filePath: string;
+  /** Bytes of the stored file. */
+  declare fileSize: CreationOptional<number | null>;
+  /** SHA-256 of the stored file, hex. */
+  declare checksum: CreationOptional<string | null>;
+  declare note: string | null;
+  declare pinned: CreationOptional<boolean>;
+  declare verifiedAt: CreationOptional<Date | null>;
+  declare verificationLevel: CreationOptional<VerificationLevel | null>;
+  declare tables: CreationOptional<TableCount[]>;
+  declare mediaFileCount: CreationOptional<number>;
+  declare deletedAt: CreationOptional<Date | null>;
+  declare deletedBy: CreationOptional<string | null>;
+  declare deleteReason: CreationOptional<string | null>;
+
+  /** Where its archive lies. */
+  get address(): NonAttribute<{ storageType: StorageType; storagePath: string }> {
+    return { storageType: this.storageType, storagePath: this.storagePath };
+  }
+}
+
+export function defineBackup(sequelize: Sequelize): typeof BackupRow {
+  class Backup extends BackupRow {}
+  Backup.init(
+    {
+      id: { type: DataTypes.STRING(64), primaryKey: true },
+      configId: DataTypes.INTEGER,
+      backupType: DataTypes.STRING(32),
+      mode: DataTypes.STRING(32),
+      status: DataTypes.STRING(32),
+      ...runColumns,
+      engine: DataTypes.STRING(32),
+      databaseName: DataTypes.TEXT,
+      storageType: DataTypes.STRING(32),
+      storagePath: DataTypes.TEXT,
+      fileName: DataTypes.TEXT,
+      filePath: DataTypes.TEXT,
+      fileSize: {
+        type: DataTypes.BIGINT,
+        get(this: BackupRow) {
+          const size = this.getDataValue('fileSize');
+          return size === null || size === undefined ? null : Number(size);
+        },
+      },
+      checksum: DataTypes.STRING(64),
+      note: DataTypes.TEXT,
+      pinned: { type: DataTypes.BOOLEAN, defaultValue: false },
+      verifiedAt: DataTypes.DATE,
+      verificationLevel: DataTypes.STRING(16),
+      tables: { type: DataTypes.JSON, defaultValue: [] },
+      mediaFileCount: { type: DataTypes.INTEGER, defaultValue: 0 },
+      deletedAt: DataTypes.DATE,
+      deletedBy: DataTypes.STRING(320),
+      deleteReason: DataTypes.TEXT,
+    },
+    { sequelize, tableName: 'backups', timestamps: false },
+  );
+  return Backup;
+}

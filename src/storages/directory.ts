@@ -1,0 +1,186 @@
+import { constants, createReadStream } from 'node:fs';
+import { access, type FileHandle, link, lstat, mkdir, open, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
+import { basename, join, relative, isAbsolute } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Storage, StoredObject } from '../core/ports.js';
+import { AppError, errnoOf, fromErrno } from '../errors.js';
+
+const PARTIAL = '.partial';
+
+/** True if `path` is `root` or lies below it. Both absolute and normalised; a mere common prefix of names is not enough. */
+export function contained(root: string, path: string): boolean {
+  const inside = relative(root, path);
+  return inside === '' || (!inside.startsWith('..') && !isAbsolute(inside));
+}
+
+/** LOCAL and SYSTEM: archives as files in one folder, private to the user that runs db-manager. */
+export class DirectoryStorage implements Storage {
+  /** @param root the folder that `folder` must stay in, also through symbolic links; null for none */
+  constructor(
+    readonly type: 'LOCAL' | 'SYSTEM',
+    private readonly folder: string,
+    private readonly root: string | null,
+  ) {}
+
+  locate(name: string): string {
+    if (name !== basename(name) || name === '' || name.startsWith('.') || /[\\\0]/.test(name)) {
+      throw new AppError('PATH_NOT_ALLOWED', `"${name}" is not a plain file name.`);
+    }
+    return join(this.folder, name);
+  }
+
+  async prepare(): Promise<void> {
+    try {
+      await mkdir(this.folder, { recursive: true, mode: 0o700 });
+      if (this.root !== null) {
+        const [root, folder] = await Promise.all([realpath(this.root), realpath(this.folder)]);
+        if (!contained(root, folder)) {
+          throw new AppError('PATH_NOT_ALLOWED', `${this.folder} leads to ${folder}, outside ${this.root}.`);
+        }
+      }
+      await access(this.folder, constants.W_OK | constants.X_OK);
+      const probe = join(this.folder, `.probe-${process.pid}-${Date.now()}${PARTIAL}`);
+      await (await open(probe, 'wx', 0o600)).close();
+      await rm(probe);
+    } catch (error) {
+      throw this.translate(error, 'write');
+    }
+  }
+
+  async put(name: string, body: Readable, options: { owner: string; signal: AbortSignal }): Promise<StoredObject> {
+    const target = this.locate(name);
+    const partial = join(this.folder, `.${name}.${options.owner}${PARTIAL}`);
+    let handle: FileHandle | undefined;
+    try {
+      handle = await open(partial, 'wx', 0o600);
+      await pipeline(body, handle.createWriteStream({ autoClose: false, highWaterMark: 1 << 20 }), {
+        signal: options.signal,
+      });
+      await handle.sync();
+      await handle.close();
+      handle = undefined;
+      await publish(partial, target);
+      await this.syncFolder();
+    } catch (error) {
+      body.destroy();
+      await handle?.close().catch(() => undefined);
+      await rm(partial, { force: true });
+      if (options.signal.aborted && options.signal.reason instanceof AppError) throw options.signal.reason;
+      if (errnoOf(error) === 'EEXIST') {
+        throw new AppError('NAME_TAKEN', `${target} is already there.`, { cause: error });
+      }
+      throw this.translate(error, 'write');
+    }
+    const stored = await this.stat(name);
+    if (stored === null) throw new AppError('STORAGE_UNAVAILABLE', `${target} vanished right after it was written.`);
+    return stored;
+  }
+
+  async get(name: string, range?: { start: number; end?: number }): Promise<Readable> {
+    const path = this.locate(name);
+    try {
+      const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+      return createReadStream(path, { fd: handle, highWaterMark: 1 << 18, ...range });
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') {
+        await this.assertFolder();
+        throw new AppError('ARCHIVE_MISSING', `${path} is not there.`, { cause: error });
+      }
+      throw this.translate(error, 'read');
+    }
+  }
+
+  async stat(name: string): Promise<StoredObject | null> {
+    const path = this.locate(name);
+    try {
+      const found = await lstat(path);
+      if (!found.isFile()) throw new AppError('STORAGE_UNAVAILABLE', `${path} is not a regular file.`);
+      return { name, location: path, size: found.size, modifiedAt: found.mtime };
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw this.translate(error, 'read');
+      await this.assertFolder();
+      return null;
+    }
+  }
+
+  async remove(name: string): Promise<void> {
+    const path = this.locate(name);
+    try {
+      await rm(path, { force: true });
+      await this.syncFolder();
+    } catch (error) {
+      throw this.translate(error, 'delete from');
+    }
+    if ((await this.stat(name)) !== null) {
+      throw new AppError('STORAGE_UNAVAILABLE', `${path} is still there after it was deleted.`);
+    }
+  }
+
+  async discard(owner: string): Promise<void> {
+    for await (const name of this.names()) {
+      if (name.startsWith('.') && name.endsWith(`.${owner}${PARTIAL}`)) await rm(join(this.folder, name), { force: true });
+    }
+  }
+
+  async *list(): AsyncIterable<StoredObject> {
+    for await (const name of this.names()) {
+      if (name.startsWith('.') || !name.endsWith('.zip')) continue;
+      const found = await lstat(join(this.folder, name)).catch(() => null);
+      if (found?.isFile()) yield { name, location: join(this.folder, name), size: found.size, modifiedAt: found.mtime };
+    }
+  }
+
+  async space(): Promise<{ free: number; total: number }> {
+    try {
+      const { bavail, blocks, bsize } = await statfs(this.folder);
+      return { free: bavail * bsize, total: blocks * bsize };
+    } catch (error) {
+      throw this.translate(error, 'read');
+    }
+  }
+
+  private async *names(): AsyncIterable<string> {
+    try {
+      for await (const entry of await opendir(this.folder)) yield entry.name;
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw this.translate(error, 'read');
+    }
+  }
+
+  /** Tells "the file is not there" from "the disk is not mounted". */
+  private async assertFolder(): Promise<void> {
+    await lstat(this.folder).catch((error: unknown) => {
+      throw new AppError('STORAGE_UNAVAILABLE', `The storage folder ${this.folder} is not there.`, { cause: error });
+    });
+  }
+
+  private async syncFolder(): Promise<void> {
+    const handle = await open(this.folder, constants.O_RDONLY);
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  private translate(error: unknown, verb: string): AppError {
+    return (
+      fromErrno(error, `${verb} ${this.folder}`, 'STORAGE_NOT_WRITABLE', 'STORAGE_UNAVAILABLE') ??
+      new AppError('STORAGE_UNAVAILABLE', `Cannot ${verb} ${this.folder}: ${(error as Error).message}`, { cause: error })
+    );
+  }
+}
+
+/** Gives the finished file its name, never over an existing one: a hard link fails where the name is taken. */
+async function publish(partial: string, target: string): Promise<void> {
+  try {
+    await link(partial, target);
+    await rm(partial);
+  } catch (error) {
+    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(errnoOf(error) ?? '')) throw error;
+    // No hard links here (FAT, some network disks): reserve the name, then rename over the reservation.
+    await (await open(target, 'wx', 0o600)).close();
+    await rename(partial, target);
+  }
+}

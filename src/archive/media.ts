@@ -1,4 +1,4 @@
-import { constants, type Stats } from 'node:fs';
+import { constants, type Dirent, type Stats } from 'node:fs';
 import { lstat, open, opendir, readlink, realpath, stat, type FileHandle } from 'node:fs/promises';
 import { basename, join, resolve, sep } from 'node:path';
 import { AppError, errnoOf } from '../errors.js';
@@ -86,13 +86,13 @@ async function* walkFolder(
   }
   let kept = top;
   const seen = new Set<string>();
-  for (const bytes of listed.names) {
+  for (const { bytes, entry } of listed.names) {
     const { file, path, name } = checkedName(folder, prefix, bytes);
     if (excluded.has(file)) continue;
     const normal = name.normalize('NFC');
     if (seen.has(normal)) throw nameRefused(file, 'differs from its neighbour only in the form of its accents');
     seen.add(normal);
-    for await (const found of item(file, path, excluded)) {
+    for await (const found of item(file, path, entry, excluded)) {
       kept ||= found.kind === 'file' || found.kind === 'empty';
       yield found;
     }
@@ -100,30 +100,44 @@ async function* walkFolder(
   if (!kept) yield { kind: 'empty', path: prefix, stats: listed.stats };
 }
 
-async function* item(file: string, path: string, excluded: ReadonlySet<string>): AsyncGenerator<MediaItem> {
+async function* item(
+  file: string,
+  path: string,
+  entry: Dirent,
+  excluded: ReadonlySet<string>,
+): AsyncGenerator<MediaItem> {
+  if (entry.isDirectory()) yield* walkFolder(file, `${path}/`, excluded, false);
+  else if (entry.isFile()) yield { kind: 'file', path, file };
+  else if (entry.isSymbolicLink()) yield await link(file, path);
+  else yield { kind: 'skipped', path, reason: 'special' };
+}
+
+async function link(file: string, path: string): Promise<MediaItem> {
   try {
-    const stats = await lstat(file);
-    if (stats.isDirectory()) yield* walkFolder(file, `${path}/`, excluded, false);
-    else if (stats.isSymbolicLink()) yield { kind: 'symlink', path, target: await readlink(file) };
-    else if (stats.isFile()) yield { kind: 'file', path, file };
-    else yield { kind: 'skipped', path, reason: 'special' };
+    return { kind: 'symlink', path, target: await readlink(file) };
   } catch (error) {
-    if (gone(error)) yield { kind: 'skipped', path, reason: 'vanished' };
-    else throw unreadable(file, error);
+    if (gone(error)) return { kind: 'skipped', path, reason: 'vanished' };
+    if (errnoOf(error) === 'EINVAL') return { kind: 'skipped', path, reason: 'replaced' };
+    throw unreadable(file, error);
   }
 }
 
+interface Listed {
+  bytes: Buffer;
+  entry: Dirent;
+}
+
 /** A folder's names; undefined if it vanished, or if a link on the way now leads elsewhere. */
-async function list(folder: string, top: boolean): Promise<{ names: Buffer[]; stats: Stats } | undefined> {
+async function list(folder: string, top: boolean): Promise<{ names: Listed[]; stats: Stats } | undefined> {
   try {
     const stats = await lstat(folder);
-    const names: Buffer[] = [];
+    const names: Listed[] = [];
     // Names come as bytes, because a name that is not UTF-8 would be changed silently by decoding.
     for await (const entry of await opendir(folder, { encoding: 'buffer' as BufferEncoding })) {
-      names.push(Buffer.from(entry.name));
+      names.push({ bytes: Buffer.from(entry.name), entry });
     }
     if (!stats.isDirectory() || (await realpath(folder)) !== folder) return undefined;
-    return { names: names.sort((a, b) => Buffer.compare(a, b)), stats };
+    return { names: names.sort((a, b) => Buffer.compare(a.bytes, b.bytes)), stats };
   } catch (error) {
     if (gone(error) && !top) return undefined;
     throw unreadable(folder, error);

@@ -47,6 +47,7 @@ class Parameters {
  */
 class SqlJobRepository implements JobRepository {
   private readonly postgres: boolean;
+  private lastTurn: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly sequelize: Sequelize) {
     this.postgres = sequelize.getDialect() === 'postgres';
@@ -199,12 +200,24 @@ class SqlJobRepository implements JobRepository {
     if (job._id) return this.update(job._id, job);
     if (job.type === 'single') return this.insert(job, this.onSingle(job));
     if (!job.unique) return this.insert(job);
-    return this.sequelize.transaction({ type: Transaction.TYPES.IMMEDIATE }, async (transaction) => {
-      if (this.postgres) {
-        await this.sequelize.query('SELECT pg_advisory_xact_lock(hashtext($1))', { bind: [job.name], transaction });
-      }
-      return this.storeUnique(job, transaction);
-    });
+    const store = () =>
+      this.sequelize.transaction({ type: Transaction.TYPES.IMMEDIATE }, async (transaction) => {
+        if (this.postgres) {
+          await this.sequelize.query('SELECT pg_advisory_xact_lock(hashtext($1))', { bind: [job.name], transaction });
+        }
+        return this.storeUnique(job, transaction);
+      });
+    return this.postgres ? store() : this.inTurn(store);
+  }
+
+  /**
+   * One transaction after the other in this process. On SQLite each waits for the write lock inside a thread of Node's
+   * pool: a handful of waiting ones would take all threads, and the one that holds the lock could not go on.
+   */
+  private inTurn<T>(transaction: () => Promise<T>): Promise<T> {
+    const turn = this.lastTurn.then(transaction);
+    this.lastTurn = turn.catch(() => {});
+    return turn;
   }
 
   private async storeUnique(job: JobParameters, transaction: Transaction): Promise<Row | undefined> {

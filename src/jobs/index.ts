@@ -145,8 +145,7 @@ class AgendaJobs implements Jobs {
     }
     over.abort();
     await alive;
-    // While the lock is still held, so that no crash leaves a finished job behind.
-    if (held.attrs.type === 'normal') await held.remove();
+    if (held.attrs.type === 'normal') await this.repository.finish(held.attrs);
   }
 
   /** Gives signs of life until the job is over; aborts the run when none got through for so long that another may have it. */

@@ -5,6 +5,8 @@ const HELD = new Date(8.64e15);
 
 /** A job repository whose locks live as long as told here, not as long as told to Agenda. */
 export interface LockedRepository extends JobRepository {
+  /** Removes a job that has been run, while its lock is still held, so that no crash leaves a finished job behind. */
+  finish(job: JobParameters): Promise<void>;
   /** From now on no job is taken. Returns when every taking that was under way has ended. */
   close(): Promise<void>;
 }
@@ -19,6 +21,7 @@ export interface LockedRepository extends JobRepository {
 export function lastingLocks(inner: JobRepository, lifetime: number, onError: (error: unknown) => void) {
   let open = true;
   const taking = new Set<Promise<JobParameters | undefined>>();
+  const finished = new Set<JobParameters>();
 
   const unlockJob = (job: JobParameters) => inner.unlockJob(job).catch(onError); // Agenda does not wait for it
   const changed: Partial<LockedRepository> = {
@@ -32,7 +35,15 @@ export function lastingLocks(inner: JobRepository, lifetime: number, onError: (e
       taking.add(taken);
       return taken.finally(() => taking.delete(taken));
     },
-    saveJobState: (job, options) => inner.saveJobState(job.lockedAt ? { ...job, lockedAt: new Date() } : job, options),
+    async saveJobState(job, options) {
+      // Agenda saves once more after the run, and is content to hear that the job is gone.
+      if (finished.delete(job)) throw new Error(`The job ${job._id} is finished and gone.`);
+      await inner.saveJobState(job.lockedAt ? { ...job, lockedAt: new Date() } : job, options);
+    },
+    async finish(job) {
+      if (job._id) await inner.removeJobs({ id: job._id });
+      finished.add(job);
+    },
     unlockJob,
     async unlockJobs(ids) {
       // One by one, as that leaves a job locked that a dead worker had begun: unlocked, it would never run again.

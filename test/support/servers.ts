@@ -1,0 +1,133 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import pg from 'pg';
+
+/** A server that runs for one test file. */
+export interface TestServer {
+  url: string;
+  stop(): Promise<void>;
+}
+
+/** Why a server cannot be had on this machine: for the title of what is skipped. */
+export interface MissingServer {
+  missing: string;
+}
+
+const START_WITHIN = 30_000;
+
+/**
+ * A PostgreSQL of its own in a temporary folder, started from Debian's package as an unprivileged user.
+ * Every call gives a fresh, empty server.
+ */
+export async function startPostgres(): Promise<TestServer | MissingServer> {
+  const bin = postgresBinaries();
+  if (bin === null) return { missing: 'PostgreSQL is not installed in /usr/lib/postgresql (Debian: postgresql)' };
+  const user = unprivilegedUser();
+  if (user === null) return { missing: 'PostgreSQL does not run as root, and there is no user postgres or nobody' };
+  const folder = mkdtempSync(join(tmpdir(), 'db-manager-postgres-'));
+  if (user !== undefined) chownSync(folder, user.uid, user.gid);
+  const options = { cwd: folder, stdio: 'ignore' as const, ...user };
+  const data = join(folder, 'data');
+  const init = spawn(join(bin, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '-N'], options);
+  const [code] = await once(init, 'exit');
+  if (code !== 0) return { missing: `initdb ended with ${code}` };
+  const port = await freePort();
+  const settings = ['listen_addresses=127.0.0.1', `port=${port}`, `unix_socket_directories=${folder}`, 'fsync=off'];
+  const server = spawn(join(bin, 'postgres'), ['-D', data, ...settings.flatMap((text) => ['-c', text])], options);
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
+  await answering(server, () => connectPostgres(url));
+  return { url, stop: () => end(server, 'SIGINT').then(() => rmSync(folder, { recursive: true, force: true })) };
+}
+
+/**
+ * A server that speaks MongoDB's protocol: the one at MONGODB_TEST_URL, else the mongod at MONGOMS_SYSTEM_BINARY, else
+ * mongo-java-server from the jars in the folder MONGO_JAVA_SERVER_JARS. Every call gives an empty database.
+ */
+export async function startMongo(): Promise<TestServer | MissingServer> {
+  const database = `test_${process.pid}_${Date.now()}`;
+  const given = process.env.MONGODB_TEST_URL;
+  if (given) {
+    const url = new URL(given);
+    url.pathname = `/${database}`;
+    return { url: url.href, stop: async () => {} };
+  }
+  if (process.env.MONGOMS_SYSTEM_BINARY) {
+    const { MongoMemoryServer } = await import('mongodb-memory-server');
+    const server = await MongoMemoryServer.create();
+    return { url: server.getUri(database), stop: async () => void (await server.stop()) };
+  }
+  const jars = process.env.MONGO_JAVA_SERVER_JARS;
+  if (!jars || !existsSync(jars)) {
+    return { missing: 'set MONGODB_TEST_URL, MONGOMS_SYSTEM_BINARY or MONGO_JAVA_SERVER_JARS' };
+  }
+  const port = await freePort();
+  const launcher = fileURLToPath(new URL('MongoServer.java', import.meta.url));
+  const server = spawn('java', ['-cp', ['.', join(jars, '*')].join(delimiter), launcher, String(port)], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const started = await Promise.race([
+    once(server.stdout, 'data').then(() => true),
+    once(server, 'error').then(() => false),
+    once(server, 'exit').then(() => false),
+  ]);
+  if (!started) return { missing: 'java could not start mongo-java-server' };
+  return { url: `mongodb://127.0.0.1:${port}/${database}`, stop: () => end(server, 'SIGKILL') };
+}
+
+function postgresBinaries(): string | null {
+  const root = '/usr/lib/postgresql';
+  const versions = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)) : [];
+  const found = versions.map((version) => join(root, version, 'bin')).find((bin) => existsSync(join(bin, 'initdb')));
+  return found ?? null;
+}
+
+/** Undefined if this process may start servers itself; null if it is root and there is nobody to start them as. */
+function unprivilegedUser(): { uid: number; gid: number } | undefined | null {
+  if (process.getuid?.() !== 0) return undefined;
+  const users = readFileSync('/etc/passwd', 'utf8').split('\n');
+  const lines = ['postgres', 'nobody'].map((name) => users.find((user) => user.startsWith(`${name}:`)));
+  const [, , uid, gid] = lines.find((line) => line !== undefined)?.split(':') ?? [];
+  return uid === undefined || gid === undefined ? null : { uid: Number(uid), gid: Number(gid) };
+}
+
+async function connectPostgres(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.end();
+}
+
+async function answering(server: ChildProcess, ask: () => Promise<void>): Promise<void> {
+  const deadline = Date.now() + START_WITHIN;
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (server.exitCode !== null || Date.now() > deadline) throw error;
+      await sleep(100);
+    }
+  }
+}
+
+async function end(server: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (server.exitCode !== null || server.signalCode !== null) return;
+  const exit = once(server, 'exit');
+  server.kill(signal);
+  await exit;
+}
+
+/** A TCP port that nothing listens on at this moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('The system gave no port.');
+  return address.port;
+}

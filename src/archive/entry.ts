@@ -86,10 +86,11 @@ function checkLocalFields(fixed: Buffer, extra: Buffer, record: DirectoryRecord)
 }
 
 /**
- * Decompresses by unzipper. It sees an archive of this one record, already checked, and exactly the entry's own bytes: so
+ * Stored bytes as they are; deflated ones decompressed by unzipper. It sees an archive of this one record, already checked, and exactly the entry's own bytes: so
  * it can neither read too far (it asks for 1000 bytes too many) nor wait for a source that failed.
  */
 async function* expanded(reader: RangeReader, record: DirectoryRecord, header: Buffer): AsyncGenerator<Buffer> {
+  if (record.method === 0) return yield* reader.pass(record.compressedSize);
   // unzipper takes a compressed size of 0 for an unknown one and searches for a descriptor.
   if (record.compressedSize === 0) return;
   let taken = 0;

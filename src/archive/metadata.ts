@@ -10,10 +10,13 @@ export const BACKUP_VERSION = '2.0';
 /** Largest metadata that is written or read, in bytes. A string of Node.js cannot be longer than this. */
 export const MAX_METADATA_BYTES = 512 * 1024 * 1024 - 1024;
 
-/** A table and the number of its rows. */
-export interface TableCount {
+/** A table: the number of its rows, what makes it, and the tables that its foreign keys point to. */
+export interface TableInfo {
   name: string;
   rows: number;
+  /** Hash of its definition with that of its indexes and triggers: differs when the schema differs. */
+  schema: string;
+  references: string[];
 }
 
 /** An app of the protected application and its newest migration (Django's `django_migrations`). */
@@ -68,7 +71,14 @@ const metadataSchema = z.looseObject({
   /** Django's version; only in archives of version 1.0. */
   django_version: z.string().optional(),
   apps: z.array(z.object({ app: z.string(), latest_migration: z.string() })),
-  tables: z.array(z.object({ name: z.string(), row_count: count })),
+  tables: z.array(
+    z.object({
+      name: z.string(),
+      row_count: count,
+      schema: z.string().optional(),
+      references: z.array(z.string()).optional(),
+    }),
+  ),
   /** Every file of the archive but the metadata itself, in the archive's order. Empty in version 1.0. */
   entries: z.array(entrySchema),
   /** Page size, journal mode, versions, …. */

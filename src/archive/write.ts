@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { PassThrough, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { ZipArchive, type ZipEntryData } from 'archiver';
+import type { ZipArchive, ZipEntryData } from 'archiver';
 import { AppError, toAppError } from '../errors.js';
 import { isCompressed } from './compressed.js';
 import { mediaRoots, openMedia, realPaths, unreadable, walkMedia, type OpenedFile } from './media.js';
@@ -17,6 +17,7 @@ import {
 } from './metadata.js';
 import { nameProblem, shown } from './names.js';
 import { abortReason } from './refuse.js';
+import { createZip } from './zip.js';
 
 /** What went into an archive, for its metadata. */
 export interface Collected {
@@ -83,7 +84,7 @@ class ArchiveWriter {
     private readonly options: WriteOptions,
     private readonly out: PassThrough,
   ) {
-    this.zip = new ZipArchive({ zlib: { level: options.level ?? 6 } });
+    this.zip = createZip(options.level ?? 6);
     this.zip.on('error', (error) => this.fail(error));
     this.zip.on('warning', (error) => this.fail(error));
     // The consumer need not listen: `done` tells. Without this a failure before the first listener would end the process.

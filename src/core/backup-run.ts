@@ -2,16 +2,16 @@ import { createHash } from 'node:crypto';
 import { mkdir, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
-import { UniqueConstraintError } from 'sequelize';
+import { Op, UniqueConstraintError } from 'sequelize';
 import { measureMedia } from '../archive/measure.js';
 import { type ArchiveMetadata, BACKUP_VERSION } from '../archive/metadata.js';
 import { type Collected, writeArchive } from '../archive/write.js';
 import { AppError } from '../errors.js';
-import type { BackupConfigRow, BackupRow } from '../models/index.js';
+import type { BackupRow } from '../models/index.js';
 import type { Audit } from './audit.js';
 import type { Configs } from './configs.js';
 import { databaseLease } from './hold.js';
-import { archiveName, humanSize } from './names.js';
+import { archiveName, databaseFiles, humanSize } from './names.js';
 import type { Engines, JobQueue, Snapshot, StepContext, Storage, Storages } from './ports.js';
 import { endPending, Run, type RunEnvironment } from './run.js';
 import { prove, shareOf } from './verification.js';
@@ -33,26 +33,37 @@ export interface BackupsEnvironment extends RunEnvironment {
   exclude: string[];
 }
 
+/** What a backup reads. */
+export interface BackupSource {
+  /** Null: there is no database, only media are kept. */
+  databaseUrl: string | null;
+  mediaPaths: string[];
+}
+
 /** How a run may be started. */
 export interface RunOptions {
-  /** Aborts when the process must stop. */
-  stop: AbortSignal;
-  /** True if the caller already holds the database: a restore that makes its safety backup. */
-  databaseHeld?: boolean;
+  /** In place of the config's own; the caller holds the database: a restore that makes its safety backup. */
+  source?: BackupSource;
 }
 
 /** Does a PENDING backup: see `Backups.run`. */
-export async function runBackup(env: BackupsEnvironment, id: string, options: RunOptions): Promise<'done' | 'busy'> {
+export async function runBackup(
+  env: BackupsEnvironment,
+  id: string,
+  stop: AbortSignal,
+  options: RunOptions,
+): Promise<'done' | 'busy'> {
   const row = await env.models.Backup.findByPk(id);
   if (row === null || row.status !== 'PENDING') return 'done';
   const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId);
-  if (config === null) {
+  const source = options.source ?? config;
+  if (source === null) {
     const error = new AppError('NOT_FOUND', 'The config of this backup was deleted before the run began.');
     await endPending(env, 'Backup', id, error);
     return 'done';
   }
-  const holds = options.databaseHeld ? [] : [databaseLease(config.databaseKey)];
-  const run = await Run.claim(env, 'Backup', id, holds, options.stop);
+  const holds = options.source || config === null ? [] : [databaseLease(config.databaseKey)];
+  const run = await Run.claim(env, 'Backup', id, holds, stop);
   if (run === 'busy') return 'busy';
   if (run === 'taken') return 'done';
   const folder = join(env.workFolder, id);
@@ -60,8 +71,8 @@ export async function runBackup(env: BackupsEnvironment, id: string, options: Ru
   let stored: string | null = null;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const snapshot = await takeSnapshot(env, run, config, folder);
-    const archive = await store(env, run, row, config, storage, snapshot, (name) => (stored = name));
+    const snapshot = await takeSnapshot(env, run, row, source, folder);
+    const archive = await store(env, run, row, source, storage, snapshot, (name) => (stored = name));
     const completed = await proveAndComplete(env, run, row, storage, archive, snapshot);
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     env.log.info({ backup: id, size: archive.size }, 'backup completed');
@@ -79,15 +90,19 @@ export async function runBackup(env: BackupsEnvironment, id: string, options: Ru
 async function takeSnapshot(
   env: BackupsEnvironment,
   run: Run,
-  config: BackupConfigRow,
+  row: BackupRow,
+  { databaseUrl }: BackupSource,
   folder: string,
 ): Promise<Snapshot> {
   const step = await run.phase('snapshot', 0, 0.3);
-  const engine = env.engines.of(config.engine);
-  const { bytes } = await engine.check(config.databaseUrl);
+  if (databaseUrl === null) {
+    return { engine: row.engine, name: row.databaseName, files: [], tables: [], apps: [], source: {}, warnings: [] };
+  }
+  const engine = env.engines.of(row.engine);
+  const { bytes } = await engine.check(databaseUrl);
   const { bavail, bsize } = await statfs(folder);
   assertSpace(bavail * bsize, bytes * 1.05, `for the snapshot in ${env.workFolder}`);
-  return engine.snapshot(config.databaseUrl, folder, step);
+  return engine.snapshot(databaseUrl, folder, step);
 }
 
 /** Streams snapshot and media into one archive and stores it. `onStored` hears the name under which it lies. */
@@ -95,22 +110,22 @@ async function store(
   env: BackupsEnvironment,
   run: Run,
   row: BackupRow,
-  config: BackupConfigRow,
+  source: BackupSource,
   storage: Storage,
   snapshot: Snapshot,
   onStored: (name: string) => void,
 ): Promise<StoredArchive> {
   const step = await run.phase('archive', 0.3, 0.75);
   await storage.prepare();
-  const exclude = [...env.exclude, row.storagePath];
-  const media = await measureMedia(config.mediaPaths, exclude, run.signal);
+  const exclude = [...env.exclude, row.storagePath, ...ownFiles(env, row, source)];
+  const media = await measureMedia(source.mediaPaths, exclude, run.signal);
   const total = media.bytes + snapshot.files.reduce((sum, file) => sum + (file.size ?? 0), 0);
-  await assertStorageSpace(env, storage, config.id, total);
+  await assertStorageSpace(env, storage, row.configId, total);
   for (;;) {
     const hash = createHash('sha256');
     const archive = writeArchive({
       files: snapshot.files,
-      mediaPaths: config.mediaPaths,
+      mediaPaths: source.mediaPaths,
       exclude,
       describe: (collected) => describe(env, row, snapshot, collected),
       signal: run.signal,
@@ -147,7 +162,7 @@ async function proveAndComplete(
   return run.complete({
     fileSize,
     checksum,
-    tables: snapshot.tables,
+    tables: snapshot.tables.map(({ name, rows }) => ({ name, rows })),
     mediaFileCount: archive.metadata.media.reduce((sum, root) => sum + root.files, 0),
     warnings: [...snapshot.warnings, ...mediaWarnings(archive.metadata)],
     verifiedAt: env.now(),
@@ -166,7 +181,7 @@ function describe(env: BackupsEnvironment, row: BackupRow, snapshot: Snapshot, c
     app_version: env.version,
     node_version: process.version,
     apps: snapshot.apps.map(({ app, latestMigration }) => ({ app, latest_migration: latestMigration })),
-    tables: snapshot.tables.map(({ name, rows }) => ({ name, row_count: rows })),
+    tables: snapshot.tables.map(({ rows, ...table }) => ({ ...table, row_count: rows })),
     source: snapshot.source,
     ...collected,
   };
@@ -193,14 +208,14 @@ async function takeNextName(env: BackupsEnvironment, run: Run, row: BackupRow, s
 async function assertStorageSpace(
   env: BackupsEnvironment,
   storage: Storage,
-  configId: number,
+  configId: number | null,
   uncompressed: number,
 ): Promise<void> {
   const space = await storage.space();
   if (space === null) return;
   const last = await env.models.Backup.findOne({
     attributes: ['fileSize'],
-    where: { configId, status: 'COMPLETED' },
+    where: { configId: { [Op.eq]: configId }, status: 'COMPLETED' },
     order: [['createdAt', 'DESC']],
   });
   const needed = Math.min(last?.fileSize ? last.fileSize * 1.1 : uncompressed, uncompressed);
@@ -223,6 +238,12 @@ async function withdraw(
     const left = `${error.message} Its file ${storage.locate(stored)} could not be removed.`;
     return new AppError(error.code, left, { hint: error.hint, cause: error });
   }
+}
+
+/** The live database is in the archive as a snapshot; its files never go in as media, wherever they lie. */
+function ownFiles(env: BackupsEnvironment, row: BackupRow, { databaseUrl }: BackupSource): string[] {
+  const file = databaseUrl === null ? null : env.engines.of(row.engine).fileOf(databaseUrl);
+  return file === null ? [] : databaseFiles(file);
 }
 
 /** An archive that lies in its storage. */

@@ -1,12 +1,12 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type CreationAttributes, UniqueConstraintError } from 'sequelize';
+import { Op, UniqueConstraintError } from 'sequelize';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, BackupRow, BackupType, VerificationLevel } from '../models/index.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './backup-run.js';
 import { Hold, runLease } from './hold.js';
 import { archiveName, newId } from './names.js';
-import type { Storage, StorageType } from './ports.js';
+import type { DatabaseEngine, Storage, StorageAddress, StorageType } from './ports.js';
 import { deadRuns, endPending, failure, pendingRuns, updateRun } from './run.js';
 import { isOwnFile, prove, storedSize } from './verification.js';
 
@@ -21,6 +21,18 @@ export interface BackupRequest {
   customPath?: string | undefined;
   note?: string | undefined;
   pinned?: boolean;
+}
+
+/** The row of a backup that is about to be made. */
+export interface NewBackup {
+  configId: number | null;
+  backupType: BackupType;
+  address: StorageAddress;
+  engine: DatabaseEngine;
+  databaseUrl: string;
+  note: string | null;
+  pinned: boolean;
+  actor: string;
 }
 
 /**
@@ -43,27 +55,24 @@ export class Backups {
   /** Makes a PENDING row only: for a caller that runs it itself, as the command line and a restore do. */
   async create(request: BackupRequest, actor: string): Promise<BackupRow> {
     const config = await this.env.configs.get(request.configId);
-    const address = this.addressFor(config, request);
-    const storage = this.env.storages.open(address);
-    const engine = this.env.engines.of(config.engine);
-    const createdAt = this.env.now();
-    const row = await this.reserveName(createdAt, (fileName) => ({
-      id: newId('backup', createdAt),
+    const row = await this.insert({
       configId: config.id,
       backupType: request.backupType,
-      mode: 'FULL' as const,
-      status: 'PENDING' as const,
-      engine: engine.kind,
-      databaseName: engine.resolve(config.databaseUrl).name,
-      ...address,
-      fileName,
-      filePath: storage.locate(fileName),
+      address: this.addressFor(config, request),
+      engine: config.engine,
+      databaseUrl: config.databaseUrl,
       note: request.note ?? null,
       pinned: request.pinned ?? false,
-      createdBy: actor,
-      createdAt,
-    }));
+      actor,
+    });
     await this.env.audit.record(actor, 'backup.create', row.id, { type: row.backupType, config: config.name });
+    return row;
+  }
+
+  /** Makes the PENDING, pinned row of a restore's safety backup; the restore runs it with its own source. */
+  async createSafety(wish: Omit<NewBackup, 'backupType' | 'pinned'>): Promise<BackupRow> {
+    const row = await this.insert({ ...wish, backupType: 'SAFETY', pinned: true });
+    await this.env.audit.record(wish.actor, 'backup.create', row.id, { type: 'SAFETY' });
     return row;
   }
 
@@ -71,8 +80,8 @@ export class Backups {
    * Does a PENDING backup. All failures end on the row; only a broken control database throws.
    * @returns 'busy' if another run holds the database: try again later
    */
-  run(id: string, options: RunOptions): Promise<'done' | 'busy'> {
-    return runBackup(this.env, id, options);
+  run(id: string, stop: AbortSignal, options: RunOptions = {}): Promise<'done' | 'busy'> {
+    return runBackup(this.env, id, stop, options);
   }
 
   /** The row, or null. */
@@ -184,12 +193,13 @@ export class Backups {
    */
   async recover(): Promise<void> {
     for (const id of await deadRuns(this.env.models, 'Backup')) await this.recoverOne(id);
+    await this.endForsakenSafety();
     await this.sweepWorkFolder();
   }
 
   /** Hands every waiting backup to the queue: the queue itself may have lost it. */
   async requeue(): Promise<void> {
-    for (const id of await pendingRuns(this.env.models, 'Backup')) {
+    for (const id of await pendingRuns(this.env.models, 'Backup', { backupType: { [Op.ne]: 'SAFETY' } })) {
       await this.env.queue.add({ name: 'run-backup', backupId: id });
     }
   }
@@ -207,10 +217,24 @@ export class Backups {
   }
 
   /** Inserts a row under the first archive name that no other row has. */
-  private async reserveName(at: Date, values: (fileName: string) => CreationAttributes<BackupRow>): Promise<BackupRow> {
+  private async insert({ address, databaseUrl, actor, ...wish }: NewBackup): Promise<BackupRow> {
+    const createdAt = this.env.now();
+    const storage = this.env.storages.open(address);
     for (let attempt = 1; ; attempt++) {
+      const fileName = archiveName(this.env.prefix, createdAt, attempt);
       try {
-        return await this.env.models.Backup.create(values(archiveName(this.env.prefix, at, attempt)));
+        return await this.env.models.Backup.create({
+          ...wish,
+          ...address,
+          id: newId('backup', createdAt),
+          mode: 'FULL',
+          status: 'PENDING',
+          databaseName: this.env.engines.of(wish.engine).resolve(databaseUrl).name,
+          fileName,
+          filePath: storage.locate(fileName),
+          createdBy: actor,
+          createdAt,
+        });
       } catch (error) {
         if (!(error instanceof UniqueConstraintError) || attempt >= 1000) throw error;
       }
@@ -267,6 +291,16 @@ export class Backups {
       this.env.log.warn({ backup: id, phase }, 'a dead run was cleaned up');
     };
     return Hold.during(this.env, [runLease(id)], work, () => undefined);
+  }
+
+  /** A safety backup is run by its restore right after it is made: one that still waits has lost it. */
+  private async endForsakenSafety(): Promise<void> {
+    const before = new Date(this.env.now().getTime() - this.env.leaseMs);
+    const where = { backupType: 'SAFETY', createdAt: { [Op.lt]: before } };
+    for (const id of await pendingRuns(this.env.models, 'Backup', where)) {
+      const error = new AppError('INTERRUPTED', 'The process that wanted this safety backup stopped before it began.');
+      await endPending(this.env, 'Backup', id, error);
+    }
   }
 
   /** Work folders whose run nobody does any more go; each is named after its run. */

@@ -1,10 +1,10 @@
 import { realpath, stat } from 'node:fs/promises';
-import { isAbsolute, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { UniqueConstraintError } from 'sequelize';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, Models } from '../models/index.js';
 import type { Audit } from './audit.js';
-import type { Engines, Storages, StorageType } from './ports.js';
+import type { Engine, Engines, Storages, StorageType } from './ports.js';
 import { assertSchedule } from './schedules.js';
 
 /** What the configs need of the process around them. */
@@ -30,6 +30,9 @@ export interface ConfigInput {
   timezone?: string | undefined;
   backupRetentionDays?: number | undefined;
   maxBackupFiles?: number | undefined;
+  /** Seconds. */
+  restoreLockTimeout?: number | undefined;
+  safetyRetentionDays?: number | undefined;
 }
 
 const DEFAULTS = {
@@ -40,6 +43,8 @@ const DEFAULTS = {
   timezone: 'UTC',
   backupRetentionDays: 30,
   maxBackupFiles: 30,
+  restoreLockTimeout: 30,
+  safetyRetentionDays: 7,
 };
 
 /** Configs: what to protect and how. Nothing is saved that could not work or could hurt. */
@@ -116,11 +121,13 @@ export class Configs {
         'Write the whole URL, or leave the field out.',
       );
     }
-    const { url, key } = engine.resolve(input.databaseUrl);
+    const { url } = engine.resolve(input.databaseUrl);
     const file = engine.fileOf(url);
     if (file !== null) await assertNotControl(file, this.env.controlFile);
     assertWhole('backupRetentionDays', input.backupRetentionDays, 36_500);
     assertWhole('maxBackupFiles', input.maxBackupFiles, 100_000);
+    assertWhole('restoreLockTimeout', input.restoreLockTimeout, 86_400);
+    assertWhole('safetyRetentionDays', input.safetyRetentionDays, 36_500);
     assertSchedule(input.schedule, input.timezone);
     const storagePath = input.storagePath || (input.storageType === 'LOCAL' ? '.' : '');
     const address = this.env.storages.resolve({ storageType: input.storageType, storagePath }, 'storagePath');
@@ -128,7 +135,7 @@ export class Configs {
       name,
       engine: engine.kind,
       databaseUrl: url,
-      databaseKey: file === null ? key : `${engine.kind}:${await realpath(file).catch(() => file)}`,
+      databaseKey: await databaseKey(engine, url),
       mediaPaths: input.mediaPaths.map((path) => mediaPath(path)),
       ...address,
       autoBackupEnabled: input.autoBackupEnabled,
@@ -136,6 +143,8 @@ export class Configs {
       timezone: input.timezone,
       backupRetentionDays: input.backupRetentionDays,
       maxBackupFiles: input.maxBackupFiles,
+      restoreLockTimeout: input.restoreLockTimeout,
+      safetyRetentionDays: input.safetyRetentionDays,
       ...(present === null ? {} : { id: present.id }),
     };
   }
@@ -157,6 +166,14 @@ export class Configs {
       throw new AppError('CONFIG_IN_USE', `Config "${row.name}" has ${backups + restores} run(s) under way.`);
     }
   }
+}
+
+/** Names a database in locks: the same for every way of writing its URL, also through links. */
+export async function databaseKey(engine: Engine, url: string): Promise<string> {
+  const file = engine.fileOf(url);
+  if (file === null) return engine.resolve(url).key;
+  const folder = await realpath(dirname(file)).catch(() => dirname(file));
+  return `${engine.kind}:${await realpath(file).catch(() => join(folder, basename(file)))}`;
 }
 
 function defined(input: ConfigInput): ConfigInput {

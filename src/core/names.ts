@@ -15,6 +15,11 @@ export function archiveName(prefix: string, at: Date, attempt: number): string {
   return `${prefix}_backup_${stamp(at)}${attempt > 1 ? `_${attempt}` : ''}.zip`;
 }
 
+/** A database file and what may lie beside it. */
+export function databaseFiles(file: string): string[] {
+  return ['', '-wal', '-shm', '-journal'].map((suffix) => file + suffix);
+}
+
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 /** Bytes for people: `12.5 MiB`. */

@@ -1,8 +1,8 @@
 import type { Readable } from 'node:stream';
 import type { DatabaseEngine, StorageType } from '../models/kinds.js';
-import type { AppVersion, SourceFile, TableCount } from '../archive/metadata.js';
+import type { AppVersion, SourceFile, TableInfo } from '../archive/metadata.js';
 
-export type { AppVersion, SourceFile, TableCount };
+export type { AppVersion, SourceFile, TableInfo };
 
 export type { DatabaseEngine, StorageType };
 
@@ -20,7 +20,7 @@ export interface DatabaseInfo {
   engine: DatabaseEngine;
   /** Name to show: the file's name or the database's. */
   name: string;
-  tables: TableCount[];
+  tables: TableInfo[];
   apps: AppVersion[];
   /** Page size, journal mode, versions, …: written to the metadata's `source`. */
   source: Record<string, string | number>;
@@ -37,6 +37,19 @@ export interface Snapshot extends DatabaseInfo {
 export interface LoadOptions extends StepContext {
   /** How long to wait for a lock that another program holds, in milliseconds. */
   lockTimeoutMs: number;
+  /**
+   * Left inside the database by the same atomic switch. After a crash it tells whether the switch happened, so that
+   * recovery never has to guess; `clearStamp` removes it.
+   */
+  stamp: string;
+  /** Only these tables, with rows, indexes and triggers; null for the whole database. One that the dump lacks is dropped. */
+  tables: string[] | null;
+}
+
+/** A program that has the database open. */
+export interface Holder {
+  pid: number;
+  command: string;
 }
 
 /** One kind of database. Every method throws AppError with a DATABASE_… code; none ever writes to the source but `load`. */
@@ -56,6 +69,14 @@ export interface Engine {
   inspect(folder: string, step: StepContext): Promise<DatabaseInfo>;
   /** Replaces the content of the database by the dump in `folder`, in one atomic switch: all of the old or all of the new. */
   load(folder: string, url: string, options: LoadOptions): Promise<void>;
+  /** The stamp that `load` left, or null: also null where there is no database. */
+  stampOf(url: string): Promise<string | null>;
+  /** Removes the stamp, if there is one. */
+  clearStamp(url: string, lockTimeoutMs: number): Promise<void>;
+  /** Fails with the reason if the database could not be written now. Changes nothing. */
+  checkWritable(url: string): Promise<void>;
+  /** The programs that have the database open, as far as this machine tells. */
+  holders(url: string): Promise<Holder[]>;
   /** True for the archive's entries that belong to the database, not to media. */
   ownsEntry(path: string): boolean;
 }

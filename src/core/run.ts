@@ -191,21 +191,21 @@ export async function endPending(env: RunEnvironment, table: RunTable, id: strin
 /** The ids of runs whose row says RUNNING although no process holds their lease any more. */
 export async function deadRuns(models: Models, table: RunTable): Promise<string[]> {
   const dead: string[] = [];
-  for (const id of await idsOf(models, table, 'RUNNING')) {
+  for (const id of await idsOf(models, table, { status: 'RUNNING' })) {
     if ((await models.leases.holderOf(runLease(id))) === null) dead.push(id);
   }
   return dead;
 }
 
 /** The ids of the runs that wait for a worker, oldest first. */
-export function pendingRuns(models: Models, table: RunTable): Promise<string[]> {
-  return idsOf(models, table, 'PENDING');
+export function pendingRuns(models: Models, table: RunTable, where: object = {}): Promise<string[]> {
+  return idsOf(models, table, { ...where, status: 'PENDING' });
 }
 
-async function idsOf(models: Models, table: RunTable, status: RunStatus): Promise<string[]> {
+async function idsOf(models: Models, table: RunTable, where: object): Promise<string[]> {
   const rows = await modelOf(models, table).findAll({
     attributes: ['id'],
-    where: { status },
+    where,
     order: [['createdAt', 'ASC']],
   });
   return rows.map((row) => row.id);

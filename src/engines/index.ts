@@ -30,9 +30,13 @@ export function createEngines(): Engines {
       const scheme = /^([a-z+]+):/i.exec(url)?.[1]?.toLowerCase() ?? '';
       const kind = SCHEMES[scheme];
       if (kind === undefined) {
-        throw new AppError('ENGINE_UNSUPPORTED', `databaseUrl: no engine for "${scheme || 'a URL without a scheme'}".`, {
-          field: 'databaseUrl',
-        });
+        throw new AppError(
+          'ENGINE_UNSUPPORTED',
+          `databaseUrl: no engine for "${scheme || 'a URL without a scheme'}".`,
+          {
+            field: 'databaseUrl',
+          },
+        );
       }
       return of(kind);
     },

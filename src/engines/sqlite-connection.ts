@@ -11,7 +11,13 @@ interface OnlineBackup {
   finish(callback?: (error: Error | null) => void): void;
 }
 type BackupDatabase = sqlite3.Database & {
-  backup(file: string, destName: string, sourceName: string, fileIsDest: boolean, callback: (error: Error | null) => void): OnlineBackup;
+  backup(
+    file: string,
+    destName: string,
+    sourceName: string,
+    fileIsDest: boolean,
+    callback: (error: Error | null) => void,
+  ): OnlineBackup;
 };
 
 /** How a file is opened. `immutable`: nobody else has it open; no lock is taken and nothing is written beside it. */
@@ -100,13 +106,36 @@ export class SqliteConnection {
         if (backup.completed) return;
         if (backup.failed) throw new AppError('DATABASE_FAILED', `Copying ${this.path} failed.`);
         if (Date.now() >= deadline) {
-          throw new AppError('DATABASE_IN_USE', `${this.path} was locked by another program for ${options.lockTimeoutMs} ms.`);
+          throw new AppError(
+            'DATABASE_IN_USE',
+            `${this.path} was locked by another program for ${options.lockTimeoutMs} ms.`,
+          );
         }
         await sleep(50);
       }
     } finally {
       await new Promise<void>((resolve) => backup.finish(() => resolve()));
     }
+  }
+}
+
+/** Opens, works, closes; a signal stops the statement that runs. */
+export async function withConnection<T>(
+  path: string,
+  mode: 'readonly' | 'readwrite' | 'immutable',
+  signal: AbortSignal | undefined,
+  work: (connection: SqliteConnection) => Promise<T>,
+): Promise<T> {
+  const connection = await SqliteConnection.open(path, mode, 5_000);
+  const stop = () => connection.interrupt();
+  signal?.addEventListener('abort', stop);
+  try {
+    return await work(connection);
+  } catch (error) {
+    throw signal?.aborted ? signal.reason : error;
+  } finally {
+    signal?.removeEventListener('abort', stop);
+    await connection.close();
   }
 }
 

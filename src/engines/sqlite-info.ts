@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
-import type { AppVersion, DatabaseInfo, TableCount } from '../core/ports.js';
+import type { AppVersion, DatabaseInfo, TableInfo } from '../core/ports.js';
 import { AppError } from '../errors.js';
 import type { SqliteConnection } from './sqlite-connection.js';
+import { STAMP_TABLE } from './sqlite-stamp.js';
 
 /** `name` as SQL writes an identifier. */
 export const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
@@ -11,7 +13,7 @@ export async function describeConnection(
   connection: SqliteConnection,
 ): Promise<Pick<DatabaseInfo, 'tables' | 'apps' | 'source' | 'warnings'>> {
   const warnings: string[] = [];
-  const tables = await countTables(connection, warnings);
+  const tables = await readTables(connection, warnings);
   return {
     tables,
     apps: tables.some((table) => table.name === 'django_migrations') ? await djangoApps(connection) : [],
@@ -38,14 +40,19 @@ async function journalMode(connection: SqliteConnection): Promise<string> {
   }
 }
 
-async function countTables(connection: SqliteConnection, warnings: string[]): Promise<TableCount[]> {
+async function readTables(connection: SqliteConnection, warnings: string[]): Promise<TableInfo[]> {
   const names = await connection.all<{ name: string }>(
-    `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name`,
+    `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> ? ORDER BY name`,
+    STAMP_TABLE,
   );
-  const tables: TableCount[] = [];
+  const tables: TableInfo[] = [];
   for (const { name } of names) {
     try {
-      tables.push({ name, rows: await connection.value<number>(`SELECT count(*) FROM ${quoted(name)}`) });
+      tables.push({
+        name,
+        rows: await connection.value<number>(`SELECT count(*) FROM ${quoted(name)}`),
+        ...(await shape(connection, name)),
+      });
     } catch (error) {
       // A virtual table of an extension that is not loaded here: its content lies in its shadow tables, which are counted.
       if (!(error instanceof AppError) || !/no such module/.test(error.message)) throw error;
@@ -53,6 +60,19 @@ async function countTables(connection: SqliteConnection, warnings: string[]): Pr
     }
   }
   return tables;
+}
+
+async function shape(connection: SqliteConnection, table: string): Promise<Pick<TableInfo, 'schema' | 'references'>> {
+  const parts = await connection.all<{ sql: string }>(
+    'SELECT sql FROM sqlite_schema WHERE tbl_name = ? AND sql IS NOT NULL ORDER BY type, name',
+    table,
+  );
+  const foreign = await connection.all<{ table: string }>(
+    'SELECT DISTINCT "table" FROM pragma_foreign_key_list(?)',
+    table,
+  );
+  const hash = createHash('sha256').update(parts.map((part) => part.sql).join(';\n'));
+  return { schema: hash.digest('hex').slice(0, 16), references: foreign.map((row) => row.table).sort() };
 }
 
 async function djangoApps(connection: SqliteConnection): Promise<AppVersion[]> {

@@ -1,20 +1,36 @@
 import { createReadStream } from 'node:fs';
-import { open, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
-import type { DatabaseInfo, Engine, LoadOptions, Snapshot, StepContext } from '../core/ports.js';
+import { stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import type { DatabaseInfo, Engine, Snapshot, StepContext } from '../core/ports.js';
 import { AppError, badInput, errnoOf, fromErrno } from '../errors.js';
-import { SqliteConnection } from './sqlite-connection.js';
+import { SqliteConnection, withConnection } from './sqlite-connection.js';
+import { assertSqliteFile, checkWritable, holders } from './sqlite-file.js';
 import { describeConnection } from './sqlite-info.js';
+import { loadDump } from './sqlite-load.js';
+import { clearStamp, stampOf } from './sqlite-stamp.js';
 
 /** The archive's entry that holds the database: the file itself, opened by any SQLite. */
 const ENTRY = 'database.sqlite3';
-const HEADER = 'SQLite format 3\0';
 /** How long a snapshot waits for a writer in rollback mode, in milliseconds. */
 const SNAPSHOT_PATIENCE = 60_000;
 
 /** SQLite files: snapshots and loads go through SQLite's online backup, never through a copy of the file. */
 export function createSqliteEngine(): Engine {
-  return { kind: 'SQLITE', resolve: resolveUrl, fileOf: pathOf, check, snapshot, describe, inspect, load, ownsEntry };
+  return {
+    kind: 'SQLITE',
+    resolve: resolveUrl,
+    fileOf: pathOf,
+    check,
+    snapshot,
+    describe,
+    inspect,
+    load: (folder, url, options) => loadDump(join(folder, ENTRY), pathOf(url), options),
+    stampOf: (url) => stampOf(pathOf(url)),
+    clearStamp: (url, lockTimeoutMs) => clearStamp(pathOf(url), lockTimeoutMs),
+    checkWritable: (url) => checkWritable(pathOf(url)),
+    holders: (url) => holders(pathOf(url)),
+    ownsEntry,
+  };
 }
 
 const ownsEntry = (path: string) => path === ENTRY;
@@ -45,27 +61,6 @@ async function check(url: string): Promise<{ bytes: number }> {
     return { bytes: size + wal };
   } finally {
     await connection.close();
-  }
-}
-
-/** Fails with the reason unless the path is a readable file with SQLite's header. @returns its size in bytes */
-async function assertSqliteFile(path: string): Promise<number> {
-  try {
-    const found = await stat(path);
-    if (!found.isFile()) throw new AppError('DATABASE_NOT_SQLITE', `${path} is not a file.`);
-    if (found.size === 0) throw new AppError('DATABASE_NOT_SQLITE', `${path} is empty (0 bytes).`);
-    const handle = await open(path, 'r');
-    try {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(16), 0, 16, 0);
-      if (bytesRead < 16 || buffer.toString('latin1') !== HEADER) {
-        throw new AppError('DATABASE_NOT_SQLITE', `${path} does not begin like a SQLite database.`);
-      }
-    } finally {
-      await handle.close();
-    }
-    return found.size;
-  } catch (error) {
-    throw fromErrno(error, `read the database ${path}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
   }
 }
 
@@ -142,64 +137,6 @@ async function inspect(folder: string, step: StepContext): Promise<DatabaseInfo>
 async function assertSound(connection: SqliteConnection, pragma: 'quick_check' | 'integrity_check', what: string) {
   const problems = await connection.all<Record<string, string>>(`PRAGMA ${pragma}(5)`);
   const words = problems.map((row) => row[pragma]);
-  if (words[0] !== 'ok') throw new AppError('DATABASE_CORRUPT', `${what} fails SQLite's ${pragma}: ${words.join('; ')}`);
-}
-
-async function load(folder: string, url: string, options: LoadOptions): Promise<void> {
-  const target = pathOf(url);
-  let dump = join(folder, ENTRY);
-  const exists = await stat(target).then(
-    (found) => found.size > 0,
-    () => false,
-  );
-  if (exists) await assertSqliteFile(target);
-  await assertTargetFolder(target);
-  const connection = await SqliteConnection.open(target, 'create', options.lockTimeoutMs);
-  try {
-    if (exists) {
-      const wanted = await connection.value<number>('PRAGMA page_size');
-      dump = await withPageSize(dump, wanted, (await connection.value<string>('PRAGMA journal_mode')) === 'wal');
-    }
-    await connection.copy(dump, 'from-file', options);
-    options.onProgress(1);
-  } finally {
-    await connection.close();
-  }
-}
-
-/** A database in WAL mode keeps its page size, so a dump with another one is rewritten first. */
-async function withPageSize(dump: string, pageSize: number, wal: boolean): Promise<string> {
-  if (!wal) return dump;
-  const rewritten = `${dump}.${pageSize}`;
-  return withConnection(dump, 'readwrite', undefined, async (connection) => {
-    if ((await connection.value<number>('PRAGMA page_size')) === pageSize) return dump;
-    await connection.exec(`PRAGMA page_size = ${pageSize}; VACUUM INTO '${rewritten.replaceAll("'", "''")}'`);
-    return rewritten;
-  });
-}
-
-async function assertTargetFolder(target: string): Promise<void> {
-  await realpath(dirname(target)).catch((error: unknown) => {
-    throw new AppError('DATABASE_NOT_FOUND', `The folder of ${target} is not there.`, { cause: error });
-  });
-}
-
-/** Opens, works, closes; a signal stops the statement that runs. */
-async function withConnection<T>(
-  path: string,
-  mode: 'readonly' | 'readwrite' | 'immutable',
-  signal: AbortSignal | undefined,
-  work: (connection: SqliteConnection) => Promise<T>,
-): Promise<T> {
-  const connection = await SqliteConnection.open(path, mode, 5_000);
-  const stop = () => connection.interrupt();
-  signal?.addEventListener('abort', stop);
-  try {
-    return await work(connection);
-  } catch (error) {
-    throw signal?.aborted ? signal.reason : error;
-  } finally {
-    signal?.removeEventListener('abort', stop);
-    await connection.close();
-  }
+  if (words[0] !== 'ok')
+    throw new AppError('DATABASE_CORRUPT', `${what} fails SQLite's ${pragma}: ${words.join('; ')}`);
 }

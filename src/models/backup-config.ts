@@ -26,6 +26,10 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   declare timezone: string;
   declare backupRetentionDays: number;
   declare maxBackupFiles: number;
+  /** How long a restore waits for another program's lock, in seconds. */
+  declare restoreLockTimeout: number;
+  /** How long safety backups stay pinned, in days. */
+  declare safetyRetentionDays: number;
   declare createdAt: Date;
   declare updatedAt: Date;
 }
@@ -47,6 +51,8 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       timezone: DataTypes.STRING(64),
       backupRetentionDays: DataTypes.INTEGER,
       maxBackupFiles: DataTypes.INTEGER,
+      restoreLockTimeout: DataTypes.INTEGER,
+      safetyRetentionDays: DataTypes.INTEGER,
       createdAt: DataTypes.DATE,
       updatedAt: DataTypes.DATE,
     },

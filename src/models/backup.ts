@@ -7,13 +7,18 @@ import {
   type NonAttribute,
   type Sequelize,
 } from 'sequelize';
-import type { TableCount } from '../archive/metadata.js';
 import type { DatabaseEngine, StorageType } from './kinds.js';
 import { type PhaseEntry, runColumns, type RunStatus } from './run.js';
 
 export type BackupStatus = RunStatus | 'DELETED';
 export type BackupType = 'MANUAL' | 'AUTO' | 'UPLOADED' | 'SAFETY';
 export type VerificationLevel = 'CHECKSUM' | 'ARCHIVE' | 'DRILL';
+
+/** A table and the number of its rows. */
+export interface TableCount {
+  name: string;
+  rows: number;
+}
 
 /** One run of a backup and, when COMPLETED, its archive. */
 export class BackupRow extends Model<InferAttributes<BackupRow>, InferCreationAttributes<BackupRow>> {

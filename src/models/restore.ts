@@ -36,9 +36,19 @@ export class RestoreRow extends Model<InferAttributes<RestoreRow>, InferCreation
   declare targetKey: string;
   declare restoreDatabase: boolean;
   declare restoreMedia: boolean;
+  /** Only these tables; null for all. */
   declare tables: string[] | null;
+  /** Only these media files or folders, as archive paths; null for all. */
+  declare media: string[] | null;
+  declare mediaMode: 'MERGE' | 'MIRROR';
+  /** Which part of the archive's media goes to which folder. */
+  declare mediaTargets: { prefix: string; root: string }[];
+  /** How long to wait for another program's lock, in seconds. */
+  declare lockTimeout: number;
+  /** The restore that this one undoes. */
+  declare undoOf: CreationOptional<string | null>;
   /** What the switch has begun to change, so that a crash can be put back. */
-  declare changes: CreationOptional<Record<string, unknown>>;
+  declare changes: CreationOptional<{ roots?: string[]; database?: boolean; settled?: boolean }>;
 }
 
 export function defineRestore(sequelize: Sequelize): typeof RestoreRow {
@@ -57,6 +67,11 @@ export function defineRestore(sequelize: Sequelize): typeof RestoreRow {
       restoreDatabase: DataTypes.BOOLEAN,
       restoreMedia: DataTypes.BOOLEAN,
       tables: DataTypes.JSON,
+      media: DataTypes.JSON,
+      mediaMode: DataTypes.STRING(32),
+      mediaTargets: { type: DataTypes.JSON, defaultValue: [] },
+      lockTimeout: DataTypes.INTEGER,
+      undoOf: DataTypes.STRING(64),
       changes: { type: DataTypes.JSON, defaultValue: {} },
     },
     { sequelize, tableName: 'restores', timestamps: false },

@@ -1,0 +1,116 @@
+import { mkdir } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Audit } from './core/audit.js';
+import { Backups } from './core/backups.js';
+import { assertNotControl, Configs } from './core/configs.js';
+import { Restores } from './core/restores.js';
+import { createEngines } from './engines/index.js';
+import { createBackend, createJobs, type Jobs, runBackupJob, runRestoreJob } from './jobs/index.js';
+import type { Config } from './config.js';
+import type { Job, JobQueue } from './core/ports.js';
+import { createLog, type Log } from './log.js';
+import { controlPath, type Models, openModels } from './models/index.js';
+import { createStorages } from './storages/index.js';
+
+/** This product's version, from package.json. */
+export const VERSION = (
+  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+).version;
+
+/** How the parts are put together for one process. */
+export interface AppOptions {
+  log?: Log;
+  now?: () => Date;
+}
+
+/** All parts of the product in one process, not yet doing anything on their own. */
+export interface App {
+  config: Config;
+  log: Log;
+  models: Models;
+  audit: Audit;
+  configs: Configs;
+  backups: Backups;
+  restores: Restores;
+  /** Opens the job store; work may then be added. */
+  connectQueue(): Promise<Jobs>;
+  /** Ends dead runs and hands waiting ones to the queue, now and then every few seconds; begins to run jobs. */
+  startWork(): Promise<void>;
+  /** Takes no more work, lets the running work end within `deadlineMs`, and closes everything. */
+  close(deadlineMs?: number): Promise<void>;
+}
+
+/** @throws AppError CONTROL_DATABASE_FAILED, DATABASE_IS_CONTROL, CONFIG_INVALID */
+export async function createApp(config: Config, options: AppOptions = {}): Promise<App> {
+  const log = options.log ?? createLog(config.logLevel);
+  const now = options.now ?? (() => new Date());
+  const controlFile = controlPath(config.controlDatabaseUrl);
+  const engines = createEngines();
+  const seedFile = config.seed.databaseUrl.startsWith('sqlite:') ? config.seed.databaseUrl.slice(7) : null;
+  if (seedFile !== null) await assertNotControl(seedFile, controlFile);
+  const models = await openModels(config.controlDatabaseUrl);
+  const storages = createStorages(config.localRoot);
+  const audit = new Audit(models, now);
+  const configs = new Configs({ models, engines, storages, audit, now, controlFile });
+  const workFolder = join(config.dataDir, 'tmp');
+  await mkdir(workFolder, { recursive: true, mode: 0o700 });
+
+  let jobs: Jobs | null = null;
+  let closeStore: (() => Promise<void>) | null = null;
+  let sweeper: NodeJS.Timeout | null = null;
+  const connectQueue = async (): Promise<Jobs> => {
+    if (jobs !== null) return jobs;
+    const store = await createBackend(config.jobsUrl, models.sequelize, {
+      log,
+      downloadFolder: join(config.dataDir, 'mongodb'),
+    });
+    closeStore = store.close;
+    const handlers = {
+      // In the order in which a free slot looks for work: restores first.
+      'run-restore': runRestoreJob(restores, () => queue),
+      'run-backup': runBackupJob(backups, () => queue),
+    };
+    jobs = createJobs({ backend: store.backend, handlers, concurrency: config.jobConcurrency, log });
+    return jobs;
+  };
+  const queue: JobQueue = {
+    add: async (job: Job, addOptions) => (await connectQueue()).add(job, addOptions),
+  };
+  const shared = { models, log, leaseMs: config.leaseMs, now, engines, storages, audit, queue, workFolder };
+  const exclude = [config.dataDir, config.localRoot];
+  const backups = new Backups({ ...shared, configs, prefix: config.prefix, version: VERSION, exclude });
+  const restores = new Restores({ ...shared, backups, controlFile, exclude });
+
+  const sweep = async () => {
+    await restores.recover();
+    await backups.recover();
+    await backups.requeue();
+    await restores.requeue();
+  };
+  return {
+    config,
+    log,
+    models,
+    audit,
+    configs,
+    backups,
+    restores,
+    connectQueue,
+    async startWork() {
+      const work = await connectQueue();
+      await sweep();
+      sweeper = setInterval(
+        () => void sweep().catch((error: unknown) => log.error({ err: error }, 'the sweep of dead runs failed')),
+        Math.max(1_000, config.leaseMs / 2),
+      );
+      await work.start();
+    },
+    async close(deadlineMs = config.shutdownMs) {
+      if (sweeper !== null) clearInterval(sweeper);
+      await jobs?.stop(deadlineMs);
+      await closeStore?.();
+      await models.sequelize.close();
+    },
+  };
+}

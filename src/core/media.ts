@@ -1,0 +1,264 @@
+import { constants } from 'node:fs';
+import {
+  chmod,
+  chown,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { dirname, join, relative, sep } from 'node:path';
+import { realPaths, walkMedia } from '../archive/media.js';
+import type { Archive } from '../archive/read.js';
+import { AppError, errnoOf, fromErrno } from '../errors.js';
+import type { StepContext } from './ports.js';
+
+/** What happens to media files (of the chosen ones) that the backup does not have: kept, or moved away. */
+export type MediaMode = 'MERGE' | 'MIRROR';
+
+/** A part of the archive's media and the folder that it goes to. */
+export interface MediaTarget {
+  /** Archive prefix, ending in '/'. */
+  prefix: string;
+  /** Absolute folder. */
+  root: string;
+}
+
+/** What a swap will do, written down before anything is touched, so that it can be undone after a crash. */
+interface SwapPlan {
+  /** Files of the archive, relative to the root. */
+  files: string[];
+  /** Relative paths that are in the way (a file where a folder must be, a folder or link where a file must be). */
+  obstacles: string[];
+  /** Files that the backup does not have and that MIRROR moves away. */
+  extras: string[];
+  /** Folders that are not there yet, outermost first. */
+  newFolders: string[];
+  /** True if the root itself was made. */
+  rootIsNew: boolean;
+}
+
+const stagingOf = (root: string, runId: string) => join(root, `.db-manager-${runId}`);
+
+/**
+ * Brings the media of one root to the archive's state so that it can be put back until it is settled: the new files are
+ * laid beside, in a folder of their own on the same disk, checked and flushed; then each takes its place by a rename,
+ * and what it replaces is kept by a hard link. `undo` works after any crash, from what lies on the disk alone.
+ */
+export class MediaSwap {
+  private constructor(
+    private readonly root: string,
+    private readonly staging: string,
+  ) {}
+
+  /** The swap of a run that may have died, to undo or settle it. */
+  static of(root: string, runId: string): MediaSwap {
+    return new MediaSwap(root, stagingOf(root, runId));
+  }
+
+  /**
+   * Lays the new files beside the present ones. Changes nothing else.
+   * @param wanted chooses entries by their archive path
+   * @param protect absolute paths that are never touched, such as the database itself
+   */
+  static async prepare(
+    archive: Archive,
+    target: MediaTarget,
+    options: { runId: string; mode: MediaMode; wanted: (path: string) => boolean; protect: string[] },
+    step: StepContext,
+  ): Promise<MediaSwap> {
+    const swap = MediaSwap.of(target.root, options.runId);
+    const rootIsNew = (await mkdir(target.root, { recursive: true })) !== undefined;
+    await mkdir(swap.staging, { mode: 0o700 });
+    const chosen = archive.entries.filter(
+      (entry) => entry.path.startsWith(target.prefix) && options.wanted(entry.path),
+    );
+    const paths = new Set(chosen.map((entry) => entry.path));
+    const bytes = chosen.reduce((sum, entry) => sum + entry.size, 0);
+    await archive.extract(join(swap.staging, 'in'), {
+      signal: step.signal,
+      filter: (path) => paths.has(path),
+      onProgress: (done) => step.onProgress(bytes === 0 ? 1 : done / bytes),
+    });
+    await mkdir(join(swap.staging, 'in', target.prefix), { recursive: true });
+    await rename(join(swap.staging, 'in', target.prefix), join(swap.staging, 'new'));
+    const inside = (path: string) => path.slice(target.prefix.length).replace(/\/$/, '');
+    const files = chosen.filter((entry) => !entry.directory).map((entry) => inside(entry.path));
+    const folders = chosen.filter((entry) => entry.directory).map((entry) => inside(entry.path));
+    for (const entry of chosen) if (!entry.directory) await swap.dress(inside(entry.path), entry.mode, entry.mtime);
+    const plan: SwapPlan = {
+      files,
+      ...(await swap.survey(files, folders)),
+      extras: options.mode === 'MIRROR' ? await swap.extras(new Set(files), target.prefix, options) : [],
+      rootIsNew,
+    };
+    await swap.writePlan(plan);
+    return swap;
+  }
+
+  /** Gives every new file its place. On an error call `undo`. */
+  async apply(step: StepContext): Promise<void> {
+    const plan = await this.plan();
+    if (plan === null) throw new AppError('INTERNAL_ERROR', 'The plan of the media is missing.');
+    for (const path of [...plan.obstacles, ...plan.extras]) {
+      step.signal.throwIfAborted();
+      await this.moveAside(path);
+    }
+    for (const folder of plan.newFolders) await mkdir(join(this.root, folder), { recursive: true });
+    let done = 0;
+    for (const file of plan.files) {
+      step.signal.throwIfAborted();
+      await this.replace(file);
+      step.onProgress((done += 1) / plan.files.length);
+    }
+    const folders = new Set([...plan.files, ...plan.extras].map((file) => dirname(join(this.root, file))));
+    for (const folder of folders) await syncFolder(folder);
+  }
+
+  /** Puts the old files back, as far as they were touched. May be called again after a crash in the middle. */
+  async undo(): Promise<void> {
+    const plan = await this.plan();
+    if (plan !== null) {
+      const aside = new Set(plan.obstacles);
+      for (const file of plan.files)
+        if (!(await exists(join(this.staging, 'new', file)))) await this.putBack(file, aside);
+      for (const folder of plan.newFolders.toReversed()) await rmdir(join(this.root, folder)).catch(() => undefined);
+      for (const path of [...plan.obstacles, ...plan.extras]) await this.moveBack(path);
+    }
+    await this.settle();
+    if (plan?.rootIsNew) await rmdir(this.root).catch(() => undefined);
+  }
+
+  /** Removes what `undo` would need: the new state stays. */
+  async settle(): Promise<void> {
+    await rm(this.staging, { recursive: true, force: true });
+  }
+
+  private async plan(): Promise<SwapPlan | null> {
+    try {
+      return JSON.parse(await readFile(join(this.staging, 'plan.json'), 'utf8')) as SwapPlan;
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return null;
+      throw error;
+    }
+  }
+
+  private async writePlan(plan: SwapPlan): Promise<void> {
+    const partial = join(this.staging, 'plan.partial');
+    await writeFile(partial, JSON.stringify(plan), { mode: 0o600, flush: true });
+    await rename(partial, join(this.staging, 'plan.json'));
+    await syncFolder(this.staging);
+  }
+
+  /** Rights and time of the file when it was backed up; the owner of the folder it goes to, where that can be given. */
+  private async dress(file: string, mode: number | null | undefined, mtime: Date | null | undefined): Promise<void> {
+    const path = join(this.staging, 'new', file);
+    if (process.getuid?.() === 0) {
+      const owner = await lstat(join(this.root, file)).catch(() => lstat(this.root));
+      await chown(path, owner.uid, owner.gid);
+    }
+    await chmod(path, (mode ?? 0o644) & 0o777);
+    if (mtime) await utimes(path, mtime, mtime);
+  }
+
+  /** What is in the way of these files, and which folders are missing. */
+  private async survey(files: string[], folders: string[]): Promise<Pick<SwapPlan, 'obstacles' | 'newFolders'>> {
+    const obstacles = new Set<string>();
+    const newFolders = new Set<string>();
+    const seen = new Set<string>();
+    const look = async (folder: string): Promise<void> => {
+      if (folder === '.' || seen.has(folder)) return;
+      seen.add(folder);
+      await look(dirname(folder));
+      const found = newFolders.has(dirname(folder)) ? null : await lstat(join(this.root, folder)).catch(() => null);
+      if (found?.isDirectory()) return;
+      if (found !== null) obstacles.add(folder);
+      newFolders.add(folder);
+    };
+    for (const folder of folders) await look(folder);
+    for (const file of files) {
+      await look(dirname(file));
+      if (newFolders.has(dirname(file))) continue;
+      const found = await lstat(join(this.root, file)).catch(() => null);
+      if (found !== null && !found.isFile()) obstacles.add(file);
+    }
+    return { obstacles: [...obstacles], newFolders: [...newFolders] };
+  }
+
+  private async extras(
+    kept: Set<string>,
+    prefix: string,
+    { protect, wanted }: { protect: string[]; wanted: (path: string) => boolean },
+  ): Promise<string[]> {
+    const extras: string[] = [];
+    const root = { path: this.root, real: this.root, prefix: '' };
+    for await (const item of walkMedia(root, await realPaths([...protect, this.staging]))) {
+      if (item.kind !== 'file' && item.kind !== 'symlink') continue;
+      const path = item.kind === 'file' ? relative(this.root, item.file).split(sep).join('/') : item.path;
+      if (!kept.has(path) && wanted(prefix + path)) extras.push(path);
+    }
+    return extras;
+  }
+
+  /** The old file is kept by a second name, so that the place is never empty. */
+  private async replace(file: string): Promise<void> {
+    const target = join(this.root, file);
+    const old = join(this.staging, 'old', file);
+    try {
+      if ((await lstat(target).catch(() => null))?.isFile()) {
+        await mkdir(dirname(old), { recursive: true });
+        await link(target, old).catch(async (error: unknown) => {
+          if (errnoOf(error) !== 'EEXIST') await rename(target, old);
+        });
+      }
+      await rename(join(this.staging, 'new', file), target);
+    } catch (error) {
+      throw fromErrno(error, `write ${target}`, 'MEDIA_UNREADABLE', 'MEDIA_NOT_FOUND') ?? error;
+    }
+  }
+
+  private async putBack(file: string, aside: Set<string>): Promise<void> {
+    const target = join(this.root, file);
+    const old = join(this.staging, 'old', file);
+    if (!aside.has(file) && (await lstat(old).catch(() => null))?.isFile()) await rename(old, target);
+    else await rm(target, { force: true });
+  }
+
+  private async moveAside(path: string): Promise<void> {
+    const old = join(this.staging, 'old', path);
+    await mkdir(dirname(old), { recursive: true });
+    await rename(join(this.root, path), old).catch((error: unknown) => {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+    });
+  }
+
+  private async moveBack(path: string): Promise<void> {
+    const old = join(this.staging, 'old', path);
+    if (await exists(old)) await rename(old, join(this.root, path));
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    (error: unknown) => {
+      if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return false;
+      throw error;
+    },
+  );
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, constants.O_RDONLY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,302 @@
+import { lstat, statfs } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { mediaRoots, realPaths, walkMedia } from '../archive/media.js';
+import type { Archive } from '../archive/read.js';
+import { AppError, errnoOf } from '../errors.js';
+import type { BackupRow, Models, RestoreRow } from '../models/index.js';
+import { databaseLease } from './hold.js';
+import { databaseFiles, humanSize } from './names.js';
+import type { DatabaseInfo, Holder, Storages } from './ports.js';
+import {
+  isOrIsBelow,
+  relatedTables,
+  type RelatedTable,
+  type RestoreRequest,
+  resolveScope,
+  type Scope,
+  type ScopeEnvironment,
+  undoScope,
+} from './restore-scope.js';
+import { openStored, storedSize } from './verification.js';
+
+/** What a plan needs of the process around it. */
+export interface PlanEnvironment extends ScopeEnvironment {
+  models: Models;
+  storages: Storages;
+  workFolder: string;
+  /** Absolute paths that a restore never touches. */
+  exclude: string[];
+}
+
+/** One table before and after the restore. */
+export interface TablePlan {
+  name: string;
+  /** Null: the backup does not have it. */
+  backupRows: number | null;
+  /** Null: the target does not have it. */
+  targetRows: number | null;
+  change: 'ADD' | 'REPLACE' | 'REMOVE' | 'KEEP';
+  schemaDiffers: boolean;
+}
+
+/** How many media files would be new, replaced, kept and moved away, and the bytes to write. */
+export interface MediaPlan {
+  add: number;
+  replace: number;
+  keep: number;
+  remove: number;
+  bytes: number;
+}
+
+/** Free space where the restore needs some, in bytes. */
+export interface SpacePlan {
+  path: string;
+  needed: number;
+  free: number;
+}
+
+/** A dry run: what would change, and every reason why it would be refused. */
+export interface RestorePlan {
+  backup: BackupRow;
+  allowed: boolean;
+  refusals: AppError[];
+  warnings: string[];
+  /** Without a password. */
+  target: string;
+  targetExists: boolean;
+  /** Page size, journal mode, versions, … of the backup and of the target. */
+  backupSource: Record<string, string | number>;
+  targetSource: Record<string, string | number>;
+  tables: TablePlan[];
+  /** Tables that belong to the chosen ones by foreign keys and are not chosen. */
+  related: RelatedTable[];
+  media: MediaPlan;
+  space: SpacePlan[];
+  holders: Holder[];
+}
+
+/**
+ * Plans a restore without changing anything. Wishes that make no sense throw; what stands in the way is in `refusals`.
+ * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, BACKUP_DELETED, BAD_USER_INPUT, ARCHIVE_…
+ */
+export async function planRestore(
+  env: PlanEnvironment,
+  backup: BackupRow,
+  request: RestoreRequest,
+  undone: RestoreRow | null = null,
+): Promise<{ plan: RestorePlan; scope: Scope }> {
+  const storage = env.storages.open(backup.address);
+  const size = await storedSize(storage, backup.fileName);
+  const archive = await openStored(storage, backup.fileName, size, AbortSignal.timeout(60_000));
+  const scope =
+    undone === null ? await resolveScope(env, backup, archive, request) : await undoScope(env, backup, archive, undone);
+  const refusals: AppError[] = [];
+  const refuse = (error: unknown) => {
+    if (!(error instanceof AppError)) throw error;
+    refusals.push(error);
+    return null;
+  };
+  const live = scope.restoreDatabase ? await scope.engine.describe(scope.targetUrl).catch(refuse) : null;
+  if (scope.restoreDatabase) await scope.engine.checkWritable(scope.targetUrl).catch(refuse);
+  if (!scope.own && live !== null && !request.overwrite && scope.restoreDatabase) {
+    refuse(
+      new AppError('BAD_USER_INPUT', `targetDatabaseUrl: ${shown(scope)} already holds ${live.tables.length} tables.`, {
+        field: 'targetDatabaseUrl',
+        hint: 'Choose an empty target, or set overwrite: true.',
+      }),
+    );
+  }
+  await assertFree(env, scope).catch(refuse);
+  const media = await planMedia(scope, archive, [...env.exclude, ...protectedFiles(scope)]);
+  const space = await planSpace(env, scope, archive, backup, media, live);
+  for (const { path, needed, free } of space) {
+    if (free >= needed) continue;
+    refuse(new AppError('STORAGE_FULL', `${humanSize(needed)} are needed in ${path}, ${humanSize(free)} are free.`));
+  }
+  const related = scope.tables === null ? [] : relatedTables(archive, scope.tables);
+  const tables = scope.restoreDatabase ? planTables(scope, archive, live) : [];
+  const plan: RestorePlan = {
+    backup,
+    allowed: refusals.length === 0,
+    refusals,
+    warnings: warnings(scope, archive, backup, related, request, tables),
+    target: shown(scope),
+    targetExists: live !== null,
+    backupSource: archive.metadata.source,
+    targetSource: live?.source ?? {},
+    tables,
+    related,
+    media,
+    space,
+    holders: await scope.engine.holders(scope.targetUrl),
+  };
+  return { plan, scope };
+}
+
+/** Paths that media of the backup never replace: the live database, and its companions. */
+export function protectedFiles(scope: Pick<Scope, 'engine' | 'targetUrl'>): string[] {
+  const file = scope.engine.fileOf(scope.targetUrl);
+  return file === null ? [] : databaseFiles(file);
+}
+
+/** True for the archive's media entries that a restore of this scope writes. */
+export function wantsMedia(scope: Pick<Scope, 'media'>, path: string): boolean {
+  return scope.media === null || scope.media.some((chosen) => isOrIsBelow(path, chosen));
+}
+
+const shown = (scope: Scope) => scope.engine.resolve(scope.targetUrl).display;
+
+async function assertFree(env: PlanEnvironment, scope: Scope): Promise<void> {
+  if ((await env.models.leases.holderOf(databaseLease(scope.targetKey))) === null) return;
+  throw new AppError('BUSY', 'A backup or another restore of this database is under way.');
+}
+
+function planTables(scope: Scope, archive: Archive, live: DatabaseInfo | null): TablePlan[] {
+  const backup = new Map(archive.metadata.tables.map((table) => [table.name, table]));
+  const target = new Map((live?.tables ?? []).map((table) => [table.name, table]));
+  const names = [...new Set([...backup.keys(), ...target.keys()])].sort();
+  return names.map((name) => {
+    const [from, to] = [backup.get(name), target.get(name)];
+    const chosen = scope.tables === null || scope.tables.includes(name);
+    const change = !chosen ? 'KEEP' : from === undefined ? 'REMOVE' : to === undefined ? 'ADD' : 'REPLACE';
+    return {
+      name,
+      backupRows: from?.row_count ?? null,
+      targetRows: to?.rows ?? null,
+      change: archive.metadata.tables.length === 0 ? 'REPLACE' : change,
+      schemaDiffers: from?.schema !== undefined && to !== undefined && from.schema !== to.schema,
+    };
+  });
+}
+
+async function planMedia(scope: Scope, archive: Archive, protect: string[]): Promise<MediaPlan> {
+  const plan: MediaPlan = { add: 0, replace: 0, keep: 0, remove: 0, bytes: 0 };
+  const excluded = await realPaths(protect);
+  for (const { prefix, root } of scope.mediaTargets) {
+    let replaced = 0;
+    for (const entry of archive.entries) {
+      if (entry.directory || !entry.path.startsWith(prefix) || !wantsMedia(scope, entry.path)) continue;
+      const found = await lstat(join(root, entry.path.slice(prefix.length))).catch(() => null);
+      if (found === null) plan.add += 1;
+      else replaced += 1;
+      plan.bytes += entry.size;
+    }
+    const present = await countFiles(root, excluded, (path) => wantsMedia(scope, prefix + path));
+    plan.replace += replaced;
+    const others = Math.max(0, present.chosen - replaced);
+    if (scope.mediaMode === 'MIRROR') plan.remove += others;
+    plan.keep += present.all - replaced - (scope.mediaMode === 'MIRROR' ? others : 0);
+  }
+  return plan;
+}
+
+async function countFiles(
+  root: string,
+  excluded: ReadonlySet<string>,
+  isChosen: (path: string) => boolean,
+): Promise<{ all: number; chosen: number }> {
+  const count = { all: 0, chosen: 0 };
+  const there = await lstat(root).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  for (const found of there ? await mediaRoots([root]) : []) {
+    for await (const item of walkMedia({ ...found, prefix: '' }, excluded)) {
+      if (item.kind !== 'file') continue;
+      count.all += 1;
+      if (isChosen(item.path)) count.chosen += 1;
+    }
+  }
+  return count;
+}
+
+async function planSpace(
+  env: PlanEnvironment,
+  scope: Scope,
+  archive: Archive,
+  backup: BackupRow,
+  media: MediaPlan,
+  live: DatabaseInfo | null,
+): Promise<SpacePlan[]> {
+  const dump = archive.entries
+    .filter((entry) => scope.engine.ownsEntry(entry.path))
+    .reduce((sum, entry) => sum + entry.size, 0);
+  const present =
+    live === null
+      ? 0
+      : await scope.engine.check(scope.targetUrl).then(
+          ({ bytes }) => bytes,
+          () => 0,
+        );
+  const wanted = new Map<string, number>();
+  const need = (path: string, bytes: number) => wanted.set(path, (wanted.get(path) ?? 0) + bytes);
+  if (scope.restoreDatabase) {
+    // The dump is extracted and the safety backup takes a snapshot, one after the other.
+    need(env.workFolder, dump + present);
+    const file = scope.engine.fileOf(scope.targetUrl);
+    // The switch writes the new content beside the old (WAL) before it gives the old pages back.
+    if (file !== null) need(dirname(file), dump);
+  }
+  for (const { root } of scope.mediaTargets) need(root, media.bytes / scope.mediaTargets.length);
+  need(
+    backup.storageType === 'LOCAL' || backup.storageType === 'SYSTEM' ? backup.storagePath : env.workFolder,
+    present,
+  );
+  const plans: SpacePlan[] = [];
+  for (const [path, needed] of wanted) plans.push({ path, needed: Math.ceil(needed), free: await freeAt(path) });
+  return plans;
+}
+
+/** Free bytes on the disk of the path, or of the nearest folder above it that exists. */
+async function freeAt(path: string): Promise<number> {
+  for (let folder = path; ; folder = dirname(folder)) {
+    try {
+      const { bavail, bsize } = await statfs(folder);
+      return bavail * bsize;
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT' || folder === dirname(folder)) throw error;
+    }
+  }
+}
+
+function warnings(
+  scope: Scope,
+  archive: Archive,
+  backup: BackupRow,
+  related: RelatedTable[],
+  request: RestoreRequest,
+  tables: TablePlan[],
+): string[] {
+  const list: string[] = [];
+  const { metadata } = archive;
+  if (backup.verifiedAt === null)
+    list.push(`The backup is not verified${backup.errorMessage ? `: ${backup.errorMessage}` : '.'}`);
+  if (metadata.backup_version.startsWith('1.')) {
+    list.push(
+      'The archive is of the older format 1.0, which carries no hashes: only its checksums (CRC-32) can be compared.',
+    );
+  }
+  if (metadata.symlinks.length > 0)
+    list.push(`${metadata.symlinks.length} symbolic links were noted in the backup and are not made again.`);
+  if (related.length > 0 && !request.includeRelated) {
+    const names = related.map((item) => `${item.table} (${item.rowCount} rows)`).join(', ');
+    list.push(
+      `Tables that belong to the chosen ones by foreign keys stay as they are: ${names}. Set includeRelated: true to restore them too.`,
+    );
+  }
+  const differing = tables
+    .filter((table) => table.schemaDiffers && table.change === 'REPLACE')
+    .map((table) => table.name);
+  if (differing.length > 0)
+    list.push(`The schema differs for: ${differing.join(', ')}. The application's code must fit the older schema.`);
+  const lost = tables.filter((table) => table.change === 'REMOVE').map((table) => table.name);
+  if (lost.length > 0) list.push(`Tables that the backup does not have will go: ${lost.join(', ')}.`);
+  if (metadata.media.length > 0 && !scope.restoreMedia && request.restoreMedia !== false) {
+    list.push(
+      request.tables !== undefined
+        ? 'The media are not restored, because only tables were chosen.'
+        : `The media are not restored: give targetMediaPath for ${basename(scope.targetUrl)}, or choose the config's own database.`,
+    );
+  }
+  return list;
+}

@@ -1,0 +1,223 @@
+import { mkdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Archive } from '../archive/read.js';
+import { AppError, type ErrorCode } from '../errors.js';
+import type { BackupRow, RestoreRow } from '../models/index.js';
+import type { Backups } from './backups.js';
+import { databaseLease } from './hold.js';
+import { MediaSwap } from './media.js';
+import { databaseFiles } from './names.js';
+import type { Engines, JobQueue, StepContext } from './ports.js';
+import { type PlanEnvironment, wantsMedia } from './restore-plan.js';
+import { endPending, Run, type RunEnvironment } from './run.js';
+import { assertSameCounts, extractDatabase, prove, within } from './verification.js';
+import type { Audit } from './audit.js';
+
+/** What the restores need of the process around them. */
+export interface RestoresEnvironment extends RunEnvironment, PlanEnvironment {
+  engines: Engines;
+  audit: Audit;
+  backups: Backups;
+  queue: JobQueue;
+}
+
+/** Does a PENDING restore: see `Restores` for the steps. */
+export async function runRestore(env: RestoresEnvironment, id: string, stop: AbortSignal): Promise<'done' | 'busy'> {
+  const row = await env.models.Restore.findByPk(id);
+  if (row === null || row.status !== 'PENDING') return 'done';
+  const backup = await env.models.Backup.findByPk(row.backupId);
+  if (backup?.status !== 'COMPLETED') {
+    await endPending(env, 'Restore', id, new AppError('BACKUP_NOT_COMPLETED', `Backup ${row.backupId} is gone.`));
+    return 'done';
+  }
+  const run = await Run.claim(env, 'Restore', id, [databaseLease(row.targetKey)], stop);
+  if (run === 'busy') return 'busy';
+  if (run === 'taken') return 'done';
+  const folder = join(env.workFolder, id);
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const archive = await verified(env, run, backup);
+    await extractedAndChecked(env, run, row, archive, folder);
+    await makeSafetyBackup(env, run, row, backup);
+    await switchOver(env, run, row, archive, folder);
+    await settle(env, row);
+    await run.complete({ warnings: row.warnings });
+    env.log.info({ restore: id, backup: backup.id }, 'restore completed');
+  } catch (thrown) {
+    const error = run.explain(thrown);
+    env.log.error({ restore: id, err: error }, 'restore failed');
+    await run.fail(error);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+    await run.close();
+  }
+  return 'done';
+}
+
+/** Reads every byte of the archive and compares every hash. Nothing of the target has been looked at for writing yet. */
+async function verified(env: RestoresEnvironment, run: Run, backup: BackupRow): Promise<Archive> {
+  const step = await run.phase('verify', 0, 0.25);
+  const archive = await prove(
+    {
+      storage: env.storages.open(backup.address),
+      fileName: backup.fileName,
+      fileSize: backup.fileSize,
+      checksum: backup.checksum,
+      level: 'ARCHIVE',
+      engine: env.engines.of(backup.engine),
+      scratch: '',
+    },
+    step,
+  );
+  if (archive === null) throw new AppError('INTERNAL_ERROR', 'The archive was not opened.');
+  return archive;
+}
+
+async function extractedAndChecked(
+  env: RestoresEnvironment,
+  run: Run,
+  row: RestoreRow,
+  archive: Archive,
+  folder: string,
+): Promise<void> {
+  if (!row.restoreDatabase) return;
+  const engine = env.engines.of(row.engine);
+  await extractDatabase(archive, engine, folder, await run.phase('extract', 0.25, 0.35));
+  const info = await engine.inspect(folder, await run.phase('check', 0.35, 0.4));
+  assertSameCounts(archive, info);
+  row.warnings = info.warnings;
+  await engine.checkWritable(row.targetUrl);
+}
+
+/** A verified, pinned backup of all that is about to change. A target that holds nothing yet needs none. */
+async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: RestoreRow, backup: BackupRow): Promise<void> {
+  await run.phase('safety', 0.4, 0.65);
+  const live = await env.engines.of(row.engine).describe(row.targetUrl);
+  const source = { databaseUrl: live === null ? null : row.targetUrl, mediaPaths: await presentRoots(row) };
+  if (source.databaseUrl === null && source.mediaPaths.length === 0) {
+    row.warnings = [
+      ...row.warnings,
+      'The target held nothing before, so there was nothing to keep as a safety backup.',
+    ];
+    return;
+  }
+  const safety = await env.backups.createSafety({
+    configId: row.configId,
+    address: backup.address,
+    engine: row.engine,
+    databaseUrl: row.targetUrl,
+    note: `State before ${row.id}`,
+    actor: row.createdBy ?? 'system',
+  });
+  row.safetyBackupId = safety.id;
+  await run.update({ safetyBackupId: safety.id });
+  await env.backups.run(safety.id, run.signal, { source });
+  await safety.reload();
+  if (safety.status === 'COMPLETED') return;
+  run.signal.throwIfAborted();
+  const code = (safety.errorCode ?? 'INTERNAL_ERROR') as ErrorCode;
+  throw new AppError(code, `The safety backup failed: ${safety.errorMessage ?? ''} Nothing was changed.`, {
+    ...(safety.errorHint === null ? {} : { hint: safety.errorHint }),
+  });
+}
+
+async function presentRoots(row: RestoreRow): Promise<string[]> {
+  const present: string[] = [];
+  for (const { root } of row.mediaTargets) {
+    const there = await stat(root).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
+    if (there) present.push(root);
+  }
+  return present;
+}
+
+/**
+ * Media first, each file by a rename that can be undone; the database last, by its own atomic switch, which is the point
+ * of no return. A failure before it puts the media back; a crash is decided by the stamp in the database: see `repair`.
+ */
+async function switchOver(
+  env: RestoresEnvironment,
+  run: Run,
+  row: RestoreRow,
+  archive: Archive,
+  folder: string,
+): Promise<void> {
+  const engine = env.engines.of(row.engine);
+  const roots = row.mediaTargets.map((target) => target.root);
+  const file = engine.fileOf(row.targetUrl);
+  const protect = [...env.exclude, ...(file === null ? [] : databaseFiles(file))];
+  row.changes = { roots, database: row.restoreDatabase };
+  await run.update({ changes: row.changes });
+  const swaps: MediaSwap[] = [];
+  try {
+    const laying = await run.phase('media', 0.65, 0.8);
+    for (const [index, target] of row.mediaTargets.entries()) {
+      const part = within(laying, index / roots.length, (index + 1) / roots.length);
+      const wanted = (path: string) =>
+        wantsMedia(row, path) && !protect.includes(join(target.root, path.slice(target.prefix.length)));
+      const options = { runId: row.id, mode: row.mediaMode, wanted, protect };
+      swaps.push(await MediaSwap.prepare(archive, target, options, part));
+    }
+    const step: StepContext = await run.phase('switch', 0.8, 0.98);
+    for (const swap of swaps) await swap.apply(within(step, 0, 0.3));
+    if (!row.restoreDatabase) return await commitMedia(run, row);
+    await engine.load(folder, row.targetUrl, {
+      ...within(step, 0.3, 1),
+      lockTimeoutMs: row.lockTimeout * 1000,
+      stamp: row.id,
+      tables: row.tables,
+    });
+  } catch (error) {
+    if (row.restoreDatabase && (await engine.stampOf(row.targetUrl).catch(() => null)) === row.id) return;
+    await putBack(env, row, run.explain(error));
+    throw error;
+  }
+}
+
+/** Without a database to carry the stamp, the row itself is the point of no return. */
+async function commitMedia(run: Run, row: RestoreRow): Promise<void> {
+  row.changes = { ...row.changes, settled: true };
+  if (!(await run.update({ changes: row.changes }))) throw new AppError('INTERRUPTED', 'The run was lost.');
+}
+
+async function putBack(env: RestoresEnvironment, row: RestoreRow, cause: AppError): Promise<void> {
+  try {
+    for (const root of row.changes.roots ?? []) await MediaSwap.of(root, row.id).undo();
+  } catch (error) {
+    env.log.error({ restore: row.id, err: error }, 'the media could not be put back');
+    throw new AppError(
+      'RESTORE_ROLLBACK_FAILED',
+      `${cause.message} The database was not changed, but the media could not be put back: ${(error as Error).message}`,
+      { hint: `Restore the media of the safety backup ${row.safetyBackupId ?? ''}.`, cause },
+    );
+  }
+}
+
+/** Removes what putting back would need. From here on the new state stays; a trouble is only a warning. */
+async function settle(env: RestoresEnvironment, row: RestoreRow): Promise<void> {
+  try {
+    for (const root of row.changes.roots ?? []) await MediaSwap.of(root, row.id).settle();
+    if (row.restoreDatabase) await env.engines.of(row.engine).clearStamp(row.targetUrl, row.lockTimeout * 1000);
+  } catch (error) {
+    env.log.warn({ restore: row.id, err: error }, 'the restore could not be tidied up');
+    row.warnings = [...row.warnings, (error as Error).message];
+  }
+}
+
+/**
+ * Decides what a restore whose process died has done, and ends it: if its stamp is in the database, the switch happened
+ * and the rest is tidied up; if not, the media go back to what they were. Never a mixture.
+ * @returns true if the restore is in force
+ */
+export async function repair(env: RestoresEnvironment, row: RestoreRow): Promise<boolean> {
+  const { roots, settled } = row.changes;
+  if (roots === undefined) return false;
+  const happened = row.restoreDatabase
+    ? (await env.engines.of(row.engine).stampOf(row.targetUrl)) === row.id
+    : settled === true;
+  if (happened) await settle(env, row);
+  else await putBack(env, row, new AppError('INTERRUPTED', 'The process that did this restore stopped.'));
+  return happened;
+}

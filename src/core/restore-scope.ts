@@ -1,0 +1,285 @@
+import { basename, join, resolve } from 'node:path';
+import type { Archive } from '../archive/read.js';
+import { AppError, badInput } from '../errors.js';
+import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../models/index.js';
+import { assertNotControl, databaseKey } from './configs.js';
+import type { MediaMode, MediaTarget } from './media.js';
+import type { Engine, Engines } from './ports.js';
+
+/** A wish for a restore, as the API and the command line take it. */
+export interface RestoreRequest {
+  backupId: string;
+  confirm: boolean;
+  restoreDatabase?: boolean | undefined;
+  restoreMedia?: boolean | undefined;
+  /** Only these tables. */
+  tables?: string[] | undefined;
+  /** Also the tables that the chosen ones refer to, and those that refer to them. */
+  includeRelated?: boolean | undefined;
+  /** Only these media files or folders, as paths in the archive. */
+  media?: string[] | undefined;
+  mediaMode?: MediaMode | undefined;
+  /** Another place than the config's own database. */
+  targetDatabaseUrl?: string | undefined;
+  /** The folder for the media when the target is another place. */
+  targetMediaPath?: string | undefined;
+  /** Allows another place that already holds something. */
+  overwrite?: boolean | undefined;
+}
+
+/** What a restore would read and where it would write. */
+export interface Scope {
+  backup: BackupRow;
+  config: BackupConfigRow | null;
+  engine: Engine;
+  targetUrl: string;
+  targetKey: string;
+  /** True if the target is the config's own database. */
+  own: boolean;
+  restoreDatabase: boolean;
+  restoreMedia: boolean;
+  tables: string[] | null;
+  media: string[] | null;
+  mediaMode: MediaMode;
+  mediaTargets: MediaTarget[];
+  /** Seconds. */
+  lockTimeout: number;
+}
+
+/** What resolving a scope needs. */
+export interface ScopeEnvironment {
+  models: Models;
+  engines: Engines;
+  /** The control database's file, or null where it is a server. */
+  controlFile: string | null;
+}
+
+/**
+ * Works out where a restore reads and writes. Looks at no database and no disk but the archive's metadata.
+ * Whoever chooses tables but no media, or media but no tables, leaves the other alone.
+ * @throws AppError naming the field
+ */
+export async function resolveScope(
+  env: ScopeEnvironment,
+  backup: BackupRow,
+  archive: Archive,
+  request: RestoreRequest,
+): Promise<Scope> {
+  const config = await configOf(env, backup);
+  const target = await resolveTarget(env, backup, config, request.targetDatabaseUrl);
+  const holds = contentOf(archive, target.engine);
+  const wantsDatabase =
+    (request.restoreDatabase ?? true) && (request.media === undefined || request.tables !== undefined);
+  const wantsMedia = (request.restoreMedia ?? true) && (request.tables === undefined || request.media !== undefined);
+  const placed = target.own || request.targetMediaPath !== undefined;
+  if (request.media !== undefined && !placed) throw badInput('media', 'needs targetMediaPath with another target.');
+  const restoreDatabase = wantsDatabase && holds.database;
+  const restoreMedia = wantsMedia && holds.media && placed;
+  if (!restoreDatabase && !restoreMedia) {
+    throw badInput(
+      'backupId',
+      `nothing is left to restore: the backup holds ${holds.database ? 'a' : 'no'} database and ${holds.media ? '' : 'no '}media.`,
+      'Set restoreDatabase or restoreMedia to true, for what the backup holds.',
+    );
+  }
+  return {
+    backup,
+    config,
+    ...target,
+    restoreDatabase,
+    restoreMedia,
+    tables:
+      request.tables === undefined ? null : chosenTables(archive, request.tables, request.includeRelated ?? false),
+    media: request.media === undefined ? null : chosenMedia(archive, request.media),
+    mediaMode: request.mediaMode ?? 'MERGE',
+    mediaTargets: restoreMedia ? mediaTargets(archive, target.own ? config : null, request.targetMediaPath) : [],
+    lockTimeout: config?.restoreLockTimeout ?? 30,
+  };
+}
+
+/**
+ * The scope that undoes a restore: the same tables and files, from its safety backup, in the places where it put them.
+ * What the restore added and the safety backup does not have goes again.
+ */
+export async function undoScope(
+  env: ScopeEnvironment,
+  safety: BackupRow,
+  archive: Archive,
+  undone: RestoreRow,
+): Promise<Scope> {
+  const config = await configOf(env, safety);
+  const engine = env.engines.of(undone.engine);
+  const holds = contentOf(archive, engine);
+  const prefixOf = (root: string) => archive.metadata.media.find((media) => media.path === root)?.prefix;
+  const targets = undone.mediaTargets.flatMap(({ root }) => {
+    const prefix = prefixOf(root);
+    return prefix === undefined ? [] : [{ prefix, root }];
+  });
+  const moved = (path: string) => {
+    const from = undone.mediaTargets.find(({ prefix }) => path.startsWith(prefix) || `${path}/` === prefix);
+    const prefix = from && prefixOf(from.root);
+    return from === undefined || prefix === undefined ? [] : [prefix + path.slice(from.prefix.length)];
+  };
+  return {
+    backup: safety,
+    config,
+    engine,
+    targetUrl: undone.targetUrl,
+    targetKey: undone.targetKey,
+    own: config !== null && undone.targetKey === config.databaseKey,
+    restoreDatabase: undone.restoreDatabase && holds.database,
+    restoreMedia: undone.restoreMedia && targets.length > 0,
+    tables: undone.tables,
+    media: undone.media === null ? null : undone.media.flatMap(moved),
+    mediaMode: 'MIRROR',
+    mediaTargets: undone.restoreMedia ? targets : [],
+    lockTimeout: undone.lockTimeout,
+  };
+}
+
+async function configOf(env: ScopeEnvironment, backup: BackupRow): Promise<BackupConfigRow | null> {
+  return backup.configId === null ? null : env.models.BackupConfig.findByPk(backup.configId);
+}
+
+function contentOf(archive: Archive, engine: Engine): { database: boolean; media: boolean } {
+  return {
+    database: archive.entries.some((entry) => engine.ownsEntry(entry.path)),
+    media: archive.metadata.media.length > 0 || archive.entries.some((entry) => entry.path.startsWith('media/')),
+  };
+}
+
+async function resolveTarget(
+  env: ScopeEnvironment,
+  backup: BackupRow,
+  config: BackupConfigRow | null,
+  wanted: string | undefined,
+): Promise<Pick<Scope, 'engine' | 'targetUrl' | 'targetKey' | 'own'>> {
+  if (wanted === undefined && config === null) {
+    throw badInput('targetDatabaseUrl', 'is needed: the config of this backup was deleted.');
+  }
+  const engine = env.engines.forUrl(wanted ?? config?.databaseUrl ?? '');
+  if (engine.kind !== backup.engine) {
+    throw badInput('targetDatabaseUrl', `is a ${engine.kind} database, but the backup is of ${backup.engine}.`);
+  }
+  const { url } = engine.resolve(wanted ?? config?.databaseUrl ?? '');
+  const file = engine.fileOf(url);
+  if (file !== null) await assertNotControl(file, env.controlFile);
+  const targetKey = await databaseKey(engine, url);
+  return { engine, targetUrl: url, targetKey, own: config !== null && targetKey === config.databaseKey };
+}
+
+/** @throws AppError for unknown names (with near ones) and for relatives that were left out */
+function chosenTables(archive: Archive, wanted: string[], includeRelated: boolean): string[] {
+  const known = archive.metadata.tables.map((table) => table.name);
+  if (wanted.length === 0) throw badInput('tables', 'is empty.', 'Name tables, or leave the field out for all.');
+  if (known.length === 0) {
+    throw badInput('tables', 'this archive does not list its tables (format 1.0).', 'Restore the whole database.');
+  }
+  for (const table of wanted) {
+    if (known.includes(table)) continue;
+    const near = nearest(table, known);
+    throw badInput('tables', `there is no table "${table}".${near.length > 0 ? ` Near: ${near.join(', ')}.` : ''}`);
+  }
+  const chosen = new Set(wanted);
+  if (includeRelated) for (const { table } of relatedTables(archive, wanted)) chosen.add(table);
+  return known.filter((table) => chosen.has(table));
+}
+
+/** A table that belongs together with the chosen ones by foreign keys. */
+export interface RelatedTable {
+  table: string;
+  /** NEEDED: a chosen table refers to it. DEPENDENT: it refers to a chosen table. */
+  relation: 'NEEDED' | 'DEPENDENT';
+  rowCount: number;
+}
+
+/** All tables, over any number of steps, that the chosen ones need or that depend on them, without the chosen ones. */
+export function relatedTables(archive: Archive, chosen: string[]): RelatedTable[] {
+  const { tables } = archive.metadata;
+  const follow = (next: (name: string) => string[]) => {
+    const reached = new Set<string>();
+    const queue = [...chosen];
+    for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
+      for (const other of next(name)) {
+        if (reached.has(other) || chosen.includes(other)) continue;
+        reached.add(other);
+        queue.push(other);
+      }
+    }
+    return reached;
+  };
+  const needed = follow((name) => tables.find((table) => table.name === name)?.references ?? []);
+  const dependent = follow((name) =>
+    tables.filter((table) => table.references?.includes(name)).map((table) => table.name),
+  );
+  return tables.flatMap(({ name, row_count: rowCount }): RelatedTable[] => {
+    if (needed.has(name)) return [{ table: name, relation: 'NEEDED', rowCount }];
+    return dependent.has(name) ? [{ table: name, relation: 'DEPENDENT', rowCount }] : [];
+  });
+}
+
+function chosenMedia(archive: Archive, wanted: string[]): string[] {
+  if (wanted.length === 0)
+    throw badInput('media', 'is empty.', 'Name files or folders, or leave the field out for all.');
+  const known = archive.entries.map((entry) => entry.path).filter((path) => path.startsWith('media/'));
+  for (const path of wanted) {
+    if (known.some((entry) => isOrIsBelow(entry, path))) continue;
+    const near = nearest(path, known);
+    throw badInput('media', `the archive has no "${path}".${near.length > 0 ? ` Near: ${near.join(', ')}.` : ''}`);
+  }
+  return wanted;
+}
+
+/** True if the archive path is the chosen file or lies in the chosen folder. */
+export function isOrIsBelow(path: string, chosen: string): boolean {
+  const bare = chosen.replace(/\/+$/, '');
+  return path === bare || path.startsWith(`${bare}/`);
+}
+
+function mediaTargets(archive: Archive, config: BackupConfigRow | null, elsewhere: string | undefined): MediaTarget[] {
+  const roots = archive.metadata.media.length > 0 ? archive.metadata.media : [{ path: '', prefix: 'media/' }];
+  if (elsewhere !== undefined) {
+    const folder = resolve(elsewhere);
+    return roots.map(({ prefix }) => ({ prefix, root: roots.length === 1 ? folder : join(folder, basename(prefix)) }));
+  }
+  const paths = config?.mediaPaths ?? [];
+  return roots.map(({ path, prefix }, index) => {
+    const root =
+      paths.find((candidate) => candidate === path) ??
+      (paths.length === roots.length ? paths[index] : undefined) ??
+      paths.find((candidate) => basename(candidate) === basename(path || prefix));
+    if (root !== undefined) return { prefix, root };
+    throw new AppError('BAD_USER_INPUT', `restoreMedia: the config has no media path for "${path || prefix}".`, {
+      field: 'restoreMedia',
+      hint: 'Add the folder to the config, or set restoreMedia: false.',
+    });
+  });
+}
+
+/** Up to three names that differ from the wanted one by little. */
+function nearest(wanted: string, known: string[]): string[] {
+  const score = (name: string) => {
+    const [one, other] = [wanted.toLowerCase(), name.toLowerCase()];
+    return other.includes(one) || one.includes(other) ? 1 : distance(one, other);
+  };
+  return known
+    .map((name) => ({ name, score: score(name) }))
+    .filter((candidate) => candidate.score <= Math.max(2, wanted.length / 3))
+    .sort((a, b) => a.score - b.score)
+    .slice(0, 3)
+    .map((candidate) => candidate.name);
+}
+
+/** Levenshtein's. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(change, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

@@ -1,0 +1,145 @@
+import type { LoadOptions } from '../core/ports.js';
+import { AppError } from '../errors.js';
+import { SqliteConnection } from './sqlite-connection.js';
+import { quoted } from './sqlite-info.js';
+import { stampSql } from './sqlite-stamp.js';
+
+interface SchemaItem {
+  type: 'table' | 'index' | 'trigger';
+  name: string;
+  sql: string;
+}
+
+/**
+ * Replaces single tables by the dump's: schema, rows, indexes, triggers and AUTOINCREMENT counters, in one transaction.
+ * No trigger fires; foreign keys are checked before the commit. A table that the dump lacks is dropped.
+ * @throws AppError DATABASE_FAILED if foreign keys would be broken that were not broken before: nothing is changed then
+ */
+export async function loadTables(
+  dump: string,
+  target: string,
+  options: LoadOptions & { tables: string[] },
+): Promise<void> {
+  const connection = await SqliteConnection.open(target, 'create', options.lockTimeoutMs);
+  const stop = () => connection.interrupt();
+  options.signal.addEventListener('abort', stop);
+  try {
+    await connection.exec(`ATTACH DATABASE '${dump.replaceAll("'", "''")}' AS dump; PRAGMA foreign_keys = OFF;`);
+    await connection.exec('BEGIN IMMEDIATE');
+    try {
+      const broken = await violations(connection);
+      let done = 0;
+      for (const table of options.tables) {
+        options.signal.throwIfAborted();
+        await replaceTable(connection, table);
+        options.onProgress((done += 1) / (options.tables.length + 1));
+      }
+      await assertNoNewViolations(connection, broken);
+      await connection.exec(stampSql(options.stamp));
+      await connection.exec('COMMIT');
+    } catch (error) {
+      await connection.exec('ROLLBACK').catch(() => undefined);
+      throw options.signal.aborted ? options.signal.reason : error;
+    }
+  } finally {
+    options.signal.removeEventListener('abort', stop);
+    await connection.close();
+  }
+}
+
+async function replaceTable(connection: SqliteConnection, table: string): Promise<void> {
+  const items = await connection.all<SchemaItem>(
+    `SELECT type, name, sql FROM dump.sqlite_schema WHERE tbl_name = ? AND sql IS NOT NULL
+     ORDER BY CASE type WHEN 'table' THEN 0 WHEN 'index' THEN 1 ELSE 2 END, name`,
+    table,
+  );
+  await assertOrdinary(connection, table);
+  // The new table and its indexes may have names that other objects of the target have now.
+  for (const item of items) await assertNameFree(connection, item, table);
+  await connection.exec(`DROP TABLE IF EXISTS main.${quoted(table)}`);
+  const [definition] = items;
+  if (definition === undefined) return;
+  await connection.exec(definition.sql);
+  const columns = await storedColumns(connection, table);
+  await connection.exec(`INSERT INTO main.${quoted(table)} (${columns}) SELECT ${columns} FROM dump.${quoted(table)}`);
+  for (const item of items.slice(1)) await connection.exec(item.sql);
+  await copySequence(connection, table);
+}
+
+/** The columns to copy, without generated ones; with the hidden rowid where a table has one that no column shows. */
+async function storedColumns(connection: SqliteConnection, table: string): Promise<string> {
+  const columns = await connection.all<{ name: string; type: string; pk: number; hidden: number }>(
+    `SELECT name, type, pk, hidden FROM pragma_table_xinfo(?, 'dump')`,
+    table,
+  );
+  const stored = columns.filter((column) => column.hidden === 0).map((column) => quoted(column.name));
+  const [info] = await connection.all<{ wr: number }>(
+    `SELECT wr FROM pragma_table_list WHERE schema = 'dump' AND name = ?`,
+    table,
+  );
+  const key = columns.filter((column) => column.pk > 0);
+  const aliases = key.length === 1 && key[0]?.type.toUpperCase() === 'INTEGER';
+  const shadowed = new Set(columns.map((column) => column.name.toLowerCase()));
+  const rowid = ['rowid', '_rowid_', 'oid'].find((name) => !shadowed.has(name));
+  return [...(info?.wr === 1 || aliases || rowid === undefined ? [] : [rowid]), ...stored].join(', ');
+}
+
+async function copySequence(connection: SqliteConnection, table: string): Promise<void> {
+  const has = (schema: string) =>
+    connection
+      .all(`SELECT 1 FROM ${schema}.sqlite_schema WHERE name = 'sqlite_sequence'`)
+      .then((rows) => rows.length > 0);
+  if (!(await has('dump')) || !(await has('main'))) return;
+  const name = `'${table.replaceAll("'", "''")}'`;
+  await connection.exec(
+    `DELETE FROM main.sqlite_sequence WHERE name = ${name};
+     INSERT INTO main.sqlite_sequence (name, seq) SELECT name, seq FROM dump.sqlite_sequence WHERE name = ${name};`,
+  );
+}
+
+async function assertOrdinary(connection: SqliteConnection, table: string): Promise<void> {
+  const [info] = await connection.all<{ type: string }>(
+    `SELECT type FROM pragma_table_list WHERE schema = 'dump' AND name = ?`,
+    table,
+  );
+  if (info === undefined || info.type === 'table') return;
+  throw new AppError(
+    'BAD_USER_INPUT',
+    `tables: ${table} is a ${info.type} table, which lives only with its companions.`,
+    {
+      field: 'tables',
+      hint: 'Restore the whole database, or into another file with targetDatabaseUrl.',
+    },
+  );
+}
+
+async function assertNameFree(connection: SqliteConnection, item: SchemaItem, table: string): Promise<void> {
+  const [other] = await connection.all<{ type: string; tbl_name: string }>(
+    'SELECT type, tbl_name FROM main.sqlite_schema WHERE name = ? AND tbl_name <> ?',
+    item.name,
+    table,
+  );
+  if (other === undefined) return;
+  throw new AppError(
+    'DATABASE_FAILED',
+    `The ${item.type} ${item.name} of table ${table} cannot be restored: the database has a ${other.type} of this name on ${other.tbl_name}.`,
+    { hint: 'Restore the whole database, or into another file with targetDatabaseUrl.' },
+  );
+}
+
+async function violations(connection: SqliteConnection): Promise<Map<string, number>> {
+  const rows = await connection.all<{ link: string; n: number }>(
+    `SELECT "table" || ' → ' || parent AS link, count(*) AS n FROM pragma_foreign_key_check WHERE schema = 'main' GROUP BY 1`,
+  );
+  return new Map(rows.map(({ link, n }) => [link, n]));
+}
+
+async function assertNoNewViolations(connection: SqliteConnection, before: Map<string, number>): Promise<void> {
+  const after = await violations(connection);
+  const worse = [...after].filter(([link, n]) => n > (before.get(link) ?? 0)).map(([link, n]) => `${link} (${n} rows)`);
+  if (worse.length === 0) return;
+  throw new AppError('DATABASE_FAILED', `These tables alone would break foreign keys: ${worse.join(', ')}.`, {
+    field: 'tables',
+    hint: 'Restore the tables that they refer to as well: the plan lists them (includeRelated: true).',
+  });
+}

@@ -1,5 +1,5 @@
-import { constants, createReadStream } from 'node:fs';
-import { access, type FileHandle, link, lstat, mkdir, open, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
+import { constants, createReadStream, createWriteStream } from 'node:fs';
+import { access, link, lstat, mkdir, open, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
 import { basename, join, relative, isAbsolute } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -51,20 +51,13 @@ export class DirectoryStorage implements Storage {
   async put(name: string, body: Readable, options: { owner: string; signal: AbortSignal }): Promise<StoredObject> {
     const target = this.locate(name);
     const partial = join(this.folder, `.${name}.${options.owner}${PARTIAL}`);
-    let handle: FileHandle | undefined;
     try {
-      handle = await open(partial, 'wx', 0o600);
-      await pipeline(body, handle.createWriteStream({ autoClose: false, highWaterMark: 1 << 20 }), {
-        signal: options.signal,
-      });
-      await handle.sync();
-      await handle.close();
-      handle = undefined;
+      const file = createWriteStream(partial, { flags: 'wx', mode: 0o600, flush: true, highWaterMark: 1 << 20 });
+      await pipeline(body, file, { signal: options.signal });
       await publish(partial, target);
       await this.syncFolder();
     } catch (error) {
       body.destroy();
-      await handle?.close().catch(() => undefined);
       await rm(partial, { force: true });
       if (options.signal.aborted && options.signal.reason instanceof AppError) throw options.signal.reason;
       if (errnoOf(error) === 'EEXIST') {

@@ -79,7 +79,14 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
   };
   const shared = { models, log, leaseMs: config.leaseMs, now, engines, storages, audit, queue, workFolder };
   const exclude = [config.dataDir, config.localRoot];
-  const backups = new Backups({ ...shared, configs, prefix: config.prefix, version: VERSION, exclude });
+  const backups = new Backups({
+    ...shared,
+    configs,
+    prefix: config.prefix,
+    version: VERSION,
+    exclude,
+    maxUploadBytes: config.maxUploadBytes,
+  });
   const restores = new Restores({ ...shared, backups, controlFile, exclude });
 
   const sweep = async () => {

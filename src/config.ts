@@ -76,6 +76,7 @@ const environment = z.object({
   DB_BACKUP_TIMEZONE: text('UTC').refine(isZone, 'is not a time zone such as UTC or Asia/Kolkata'),
   GRAPHQL_SANDBOX: flag(true).optional(),
   GRAPHQL_INTROSPECTION: flag(true).optional(),
+  MAX_UPLOAD_MB: whole(20480, 1, 104857600),
   MAX_BODY_KB: whole(256, 1, 10240),
   JOB_CONCURRENCY: whole(2, 1, 64),
   LEASE_SECONDS: whole(60, 5, 3600),
@@ -100,6 +101,8 @@ export interface Config {
   jobConcurrency: number;
   /** How long a run may be silent before another process declares it dead, in milliseconds. */
   leaseMs: number;
+  /** Largest archive that may be uploaded, in bytes. */
+  maxUploadBytes: number;
   /** How long running work may take to end after SIGTERM, in milliseconds. */
   shutdownMs: number;
   auth: {
@@ -190,6 +193,7 @@ function build(env: Environment, cwd: string): Config {
     ),
     jobsUrl: env.JOBS_URL ?? '',
     jobConcurrency: env.JOB_CONCURRENCY,
+    maxUploadBytes: env.MAX_UPLOAD_MB * 1024 * 1024,
     leaseMs: env.LEASE_SECONDS * 1000,
     shutdownMs: env.SHUTDOWN_SECONDS * 1000,
     auth: {

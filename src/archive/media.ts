@@ -5,6 +5,9 @@ import { AppError, errnoOf } from '../errors.js';
 import type { SkipReason } from './metadata.js';
 import { nameProblem, shown } from './names.js';
 
+/** Names that begin so are db-manager's own, such as files laid ready by a restore: they are never archived. */
+export const RESERVED_PREFIX = '.db-manager-';
+
 /** A media folder and where it goes in the archive. */
 export interface MediaRoot {
   /** As configured. */
@@ -88,7 +91,7 @@ async function* walkFolder(
   const seen = new Set<string>();
   for (const { bytes, entry } of listed.names) {
     const { file, path, name } = checkedName(folder, prefix, bytes);
-    if (excluded.has(file)) continue;
+    if (excluded.has(file) || name.startsWith(RESERVED_PREFIX)) continue;
     const normal = name.normalize('NFC');
     if (seen.has(normal)) throw nameRefused(file, 'differs from its neighbour only in the form of its accents');
     seen.add(normal);

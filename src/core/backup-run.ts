@@ -7,7 +7,7 @@ import { measureMedia } from '../archive/measure.js';
 import { type ArchiveMetadata, BACKUP_VERSION } from '../archive/metadata.js';
 import { type Collected, writeArchive } from '../archive/write.js';
 import { AppError } from '../errors.js';
-import type { BackupRow } from '../models/index.js';
+import type { BackupRow, BackupType } from '../models/index.js';
 import type { Audit } from './audit.js';
 import type { Configs } from './configs.js';
 import { databaseLease } from './hold.js';
@@ -31,7 +31,12 @@ export interface BackupsEnvironment extends RunEnvironment {
   workFolder: string;
   /** Absolute paths that never go into an archive, even if they lie inside a media path. */
   exclude: string[];
+  /** Largest file that may be uploaded, in bytes. */
+  maxUploadBytes: number;
 }
+
+/** The kinds of backup that wait for a worker. */
+export const isQueued = (type: BackupType) => type === 'MANUAL' || type === 'AUTO';
 
 /** What a backup reads. */
 export interface BackupSource {
@@ -55,6 +60,8 @@ export async function runBackup(
 ): Promise<'done' | 'busy'> {
   const row = await env.models.Backup.findByPk(id);
   if (row === null || row.status !== 'PENDING') return 'done';
+  // Safety backups and uploads are run by whoever made them, never from the queue.
+  if (options.source === undefined && !isQueued(row.backupType)) return 'done';
   const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId);
   const source = options.source ?? config;
   if (source === null) {
@@ -223,7 +230,7 @@ async function assertStorageSpace(
 }
 
 /** Removes what a failed run had stored already, so that no file is left without its COMPLETED row. */
-async function withdraw(
+export async function withdraw(
   env: BackupsEnvironment,
   storage: Storage,
   stored: string | null,
@@ -264,12 +271,14 @@ function hashing(hash: ReturnType<typeof createHash>): Transform {
   });
 }
 
-function assertSpace(free: number, needed: number, what: string): void {
+/** @throws AppError STORAGE_FULL */
+export function assertSpace(free: number, needed: number, what: string): void {
   if (free >= needed) return;
   throw new AppError('STORAGE_FULL', `${humanSize(needed)} are needed ${what}, ${humanSize(free)} are free.`);
 }
 
-function mediaWarnings(metadata: ArchiveMetadata): string[] {
+/** What the admin should know of an archive's media. */
+export function mediaWarnings(metadata: ArchiveMetadata): string[] {
   const { skipped } = metadata;
   const links = metadata.symlinks.length;
   return [

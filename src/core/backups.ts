@@ -1,10 +1,12 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { Op, UniqueConstraintError } from 'sequelize';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, BackupRow, BackupType, VerificationLevel } from '../models/index.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './backup-run.js';
 import { Hold, runLease } from './hold.js';
+import { takeIn } from './upload.js';
 import { archiveName, newId } from './names.js';
 import type { DatabaseEngine, Storage, StorageAddress, StorageType } from './ports.js';
 import { deadRuns, endPending, failure, pendingRuns, updateRun } from './run.js';
@@ -33,6 +35,8 @@ export interface NewBackup {
   note: string | null;
   pinned: boolean;
   actor: string;
+  /** The file name to try at each attempt; by default the prefix and the present time. */
+  nameFor?: (attempt: number) => string;
 }
 
 /**
@@ -82,6 +86,42 @@ export class Backups {
    */
   run(id: string, stop: AbortSignal, options: RunOptions = {}): Promise<'done' | 'busy'> {
     return runBackup(this.env, id, stop, options);
+  }
+
+  /**
+   * Takes in an archive that was made elsewhere or downloaded before: streamed to disk, verified like any other, stored
+   * and listed as UPLOADED. Anything else than a sound archive of ours is refused, and nothing of it is kept.
+   * @param fileName as the client says it; only its form is used
+   * @throws AppError PAYLOAD_TOO_LARGE, ARCHIVE_…, BAD_USER_INPUT, STORAGE_…
+   */
+  async upload(
+    body: Readable,
+    fileName: string,
+    configId: number | undefined,
+    actor: string,
+    stop: AbortSignal,
+  ): Promise<BackupRow> {
+    const config = await this.env.configs.get(configId);
+    const address = this.addressFor(config, {});
+    const insert = (nameFor: (attempt: number) => string, note: string) =>
+      this.insert({
+        configId: config.id,
+        backupType: 'UPLOADED',
+        address,
+        engine: config.engine,
+        databaseUrl: config.databaseUrl,
+        note,
+        pinned: false,
+        actor,
+        nameFor,
+      });
+    const row = await takeIn(
+      this.env,
+      { body, fileName, config, storage: this.env.storages.open(address), insert },
+      stop,
+    );
+    await this.env.audit.record(actor, 'backup.upload', row.id, { file: row.filePath, bytes: row.fileSize });
+    return row;
   }
 
   /** The row, or null. */
@@ -193,18 +233,21 @@ export class Backups {
    */
   async recover(): Promise<void> {
     for (const id of await deadRuns(this.env.models, 'Backup')) await this.recoverOne(id);
-    await this.endForsakenSafety();
+    await this.endForsaken();
     await this.sweepWorkFolder();
   }
 
   /** Hands every waiting backup to the queue: the queue itself may have lost it. */
   async requeue(): Promise<void> {
-    for (const id of await pendingRuns(this.env.models, 'Backup', { backupType: { [Op.ne]: 'SAFETY' } })) {
+    for (const id of await pendingRuns(this.env.models, 'Backup', { backupType: ['MANUAL', 'AUTO'] })) {
       await this.env.queue.add({ name: 'run-backup', backupId: id });
     }
   }
 
-  private addressFor(config: BackupConfigRow, { storageType, customPath }: BackupRequest) {
+  private addressFor(
+    config: BackupConfigRow,
+    { storageType, customPath }: Pick<BackupRequest, 'storageType' | 'customPath'>,
+  ) {
     const own = { storageType: config.storageType, storagePath: config.storagePath };
     if (storageType === undefined && customPath === undefined) return this.env.storages.resolve(own, 'storagePath');
     const type = storageType ?? own.storageType;
@@ -217,11 +260,11 @@ export class Backups {
   }
 
   /** Inserts a row under the first archive name that no other row has. */
-  private async insert({ address, databaseUrl, actor, ...wish }: NewBackup): Promise<BackupRow> {
+  private async insert({ address, databaseUrl, actor, nameFor, ...wish }: NewBackup): Promise<BackupRow> {
     const createdAt = this.env.now();
     const storage = this.env.storages.open(address);
     for (let attempt = 1; ; attempt++) {
-      const fileName = archiveName(this.env.prefix, createdAt, attempt);
+      const fileName = nameFor?.(attempt) ?? archiveName(this.env.prefix, createdAt, attempt);
       try {
         return await this.env.models.Backup.create({
           ...wish,
@@ -293,12 +336,12 @@ export class Backups {
     return Hold.during(this.env, [runLease(id)], work, () => undefined);
   }
 
-  /** A safety backup is run by its restore right after it is made: one that still waits has lost it. */
-  private async endForsakenSafety(): Promise<void> {
+  /** Safety backups and uploads are run right after they are made: one that still waits has lost whoever made it. */
+  private async endForsaken(): Promise<void> {
     const before = new Date(this.env.now().getTime() - this.env.leaseMs);
-    const where = { backupType: 'SAFETY', createdAt: { [Op.lt]: before } };
+    const where = { backupType: ['SAFETY', 'UPLOADED'], createdAt: { [Op.lt]: before } };
     for (const id of await pendingRuns(this.env.models, 'Backup', where)) {
-      const error = new AppError('INTERRUPTED', 'The process that wanted this safety backup stopped before it began.');
+      const error = new AppError('INTERRUPTED', 'The process that wanted this backup stopped before it began.');
       await endPending(this.env, 'Backup', id, error);
     }
   }
@@ -307,7 +350,7 @@ export class Backups {
   private async sweepWorkFolder(): Promise<void> {
     await mkdir(this.env.workFolder, { recursive: true, mode: 0o700 });
     for (const name of await readdir(this.env.workFolder)) {
-      if (!/^(backup|restore|verify)_\d{8}_\d{6}_[0-9a-f]{8}$/.test(name)) continue;
+      if (!/^(backup|restore|verify|upload)_\d{8}_\d{6}_[0-9a-f]{8}$/.test(name)) continue;
       if ((await this.env.models.leases.holderOf(runLease(name))) !== null) continue;
       await rm(join(this.env.workFolder, name), { recursive: true, force: true });
     }

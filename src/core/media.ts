@@ -13,8 +13,8 @@ import {
   utimes,
   writeFile,
 } from 'node:fs/promises';
-import { dirname, join, relative, sep } from 'node:path';
-import { realPaths, walkMedia } from '../archive/media.js';
+import { dirname, join } from 'node:path';
+import { mediaRoots, realPaths, RESERVED_PREFIX, walkMedia } from '../archive/media.js';
 import type { Archive } from '../archive/read.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 import type { StepContext } from './ports.js';
@@ -44,7 +44,7 @@ interface SwapPlan {
   rootIsNew: boolean;
 }
 
-const stagingOf = (root: string, runId: string) => join(root, `.db-manager-${runId}`);
+const stagingOf = (root: string, runId: string) => join(root, `${RESERVED_PREFIX}${runId}`);
 
 /**
  * Brings the media of one root to the archive's state so that it can be put back until it is settled: the new files are
@@ -197,11 +197,12 @@ export class MediaSwap {
     { protect, wanted }: { protect: string[]; wanted: (path: string) => boolean },
   ): Promise<string[]> {
     const extras: string[] = [];
-    const root = { path: this.root, real: this.root, prefix: '' };
-    for await (const item of walkMedia(root, await realPaths([...protect, this.staging]))) {
-      if (item.kind !== 'file' && item.kind !== 'symlink') continue;
-      const path = item.kind === 'file' ? relative(this.root, item.file).split(sep).join('/') : item.path;
-      if (!kept.has(path) && wanted(prefix + path)) extras.push(path);
+    const excluded = await realPaths(protect);
+    for (const found of await mediaRoots([this.root])) {
+      for await (const item of walkMedia({ ...found, prefix: '' }, excluded)) {
+        if (item.kind !== 'file' && item.kind !== 'symlink') continue;
+        if (!kept.has(item.path) && wanted(prefix + item.path)) extras.push(item.path);
+      }
     }
     return extras;
   }

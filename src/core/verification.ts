@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { type Archive, openArchive } from '../archive/read.js';
 import { AppError } from '../errors.js';
 import type { BackupRow, VerificationLevel } from '../models/index.js';
@@ -64,24 +63,35 @@ async function proveBytes(proof: Proof, step: StepContext): Promise<number> {
   if (proof.fileSize !== null && proof.fileSize !== size) {
     throw new AppError('ARCHIVE_CORRUPT', `${fileName} has ${size} bytes instead of ${proof.fileSize}.`);
   }
-  const hash = createHash('sha256');
-  let done = 0;
-  for await (const chunk of await storage.get(fileName)) {
-    step.signal.throwIfAborted();
-    hash.update(chunk as Buffer);
-    step.onProgress((done += (chunk as Buffer).length) / size);
-  }
-  if (proof.checksum !== null && hash.digest('hex') !== proof.checksum) {
+  const checksum = await hashStored(storage, fileName, step.signal, shareOf(size, step));
+  if (proof.checksum !== null && checksum !== proof.checksum) {
     throw new AppError('ARCHIVE_CORRUPT', `${fileName} does not have the SHA-256 that was noted when it was stored.`);
   }
   return size;
+}
+
+/** SHA-256 of the stored object, hex. `onBytes` hears how many were read. */
+async function hashStored(
+  storage: Storage,
+  fileName: string,
+  signal: AbortSignal,
+  onBytes: (bytes: number) => void = () => undefined,
+): Promise<string> {
+  const hash = createHash('sha256');
+  let done = 0;
+  for await (const chunk of await storage.get(fileName)) {
+    signal.throwIfAborted();
+    hash.update(chunk as Buffer);
+    onBytes((done += (chunk as Buffer).length));
+  }
+  return hash.digest('hex');
 }
 
 async function drill(archive: Archive, proof: Proof, step: StepContext): Promise<void> {
   await mkdir(proof.scratch, { recursive: true, mode: 0o700 });
   try {
     await extractDatabase(archive, proof.engine, proof.scratch, within(step, 0, 0.6));
-    const info = await proof.engine.inspect(join(proof.scratch), within(step, 0.6, 1));
+    const info = await proof.engine.inspect(proof.scratch, within(step, 0.6, 1));
     assertSameCounts(archive, info);
   } finally {
     await rm(proof.scratch, { recursive: true, force: true });
@@ -125,6 +135,7 @@ export async function isOwnFile(storage: Storage, row: BackupRow, signal: AbortS
   const stored = await storage.stat(row.fileName);
   if (stored === null) return false;
   try {
+    if (row.checksum !== null) return (await hashStored(storage, row.fileName, signal)) === row.checksum;
     const archive = await openStored(storage, row.fileName, stored.size, signal);
     return archive.metadata.backup_id === row.id;
   } catch (error) {

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DatabaseInfo, Engine, Snapshot, StepContext } from '../core/ports.js';
 import { AppError, badInput, errnoOf, fromErrno } from '../errors.js';
 import { SqliteConnection, withConnection } from './sqlite-connection.js';
@@ -69,14 +70,14 @@ async function snapshot(url: string, folder: string, step: StepContext): Promise
   await assertSqliteFile(path);
   const copy = join(folder, ENTRY);
   const source = await SqliteConnection.open(path, 'readonly', SNAPSHOT_PATIENCE);
-  const stopWatching = { done: false };
+  const copied = new AbortController();
   try {
     const bytes = (await source.value<number>('PRAGMA page_count')) * (await source.value<number>('PRAGMA page_size'));
-    const watching = watchGrowth(copy, bytes, step, stopWatching);
+    const watching = watchGrowth(copy, bytes, step, copied.signal);
     try {
       await source.copy(copy, 'to-file', { lockTimeoutMs: SNAPSHOT_PATIENCE, signal: step.signal });
     } finally {
-      stopWatching.done = true;
+      copied.abort();
       await watching;
     }
   } finally {
@@ -98,14 +99,14 @@ async function snapshot(url: string, folder: string, step: StepContext): Promise
 }
 
 /** The online backup tells nothing while it runs: the growing file does. */
-async function watchGrowth(file: string, bytes: number, step: StepContext, stop: { done: boolean }): Promise<void> {
-  while (!stop.done) {
+async function watchGrowth(file: string, bytes: number, step: StepContext, copied: AbortSignal): Promise<void> {
+  while (!copied.aborted) {
     const size = await stat(file).then(
       (found) => found.size,
       () => 0,
     );
     step.onProgress(Math.min(1, size / Math.max(1, bytes)));
-    await new Promise((wake) => setTimeout(wake, 100));
+    await sleep(100, undefined, { signal: copied }).catch(() => undefined);
   }
 }
 

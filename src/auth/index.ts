@@ -1,0 +1,100 @@
+import type { Audit } from '../core/audit.js';
+import { AppError } from '../errors.js';
+import type { Models, UserRow } from '../models/index.js';
+import { LoginLimit } from './login-limit.js';
+import { Tokens, type TokenSettings } from './tokens.js';
+import { canonical, Users } from './users.js';
+
+export { Users };
+export type { TokenSettings };
+
+/** Who a request comes from. */
+export interface Actor {
+  /** The user's id, or the subject of the host application's token. */
+  id: string;
+  /** The name that the records show. */
+  email: string;
+  role: string;
+  admin: boolean;
+  /** From then on the token is refused. */
+  expiresAt: Date;
+}
+
+/** A login that succeeded. */
+export interface Session {
+  token: string;
+  expiresAt: Date;
+  user: Actor;
+}
+
+/** Says who may enter: checks logins and tokens. What an actor may do, the guards of each transport decide with `requireAdmin`. */
+export class Auth {
+  readonly users: Users;
+  private readonly tokens: Tokens;
+  private readonly limit: LoginLimit;
+
+  constructor(
+    models: Models,
+    settings: TokenSettings,
+    private readonly audit: Audit,
+    now: () => Date,
+  ) {
+    this.users = new Users(models, now);
+    this.tokens = new Tokens(settings, now);
+    this.limit = new LoginLimit(now);
+  }
+
+  /**
+   * @param address where the request comes from, for the limit on failed logins
+   * @throws AppError UNAUTHENTICATED, RATE_LIMITED
+   */
+  async login(email: string, password: string, address: string): Promise<Session> {
+    const name = canonical(email).slice(0, 320);
+    const succeeded = this.limit.begin(name, address);
+    const user = await this.users.check(name, password);
+    if (user === null) {
+      throw new AppError('UNAUTHENTICATED', 'E-mail or password is wrong.', {
+        hint: 'Check both. The first admin and its password were printed when the server first started.',
+      });
+    }
+    succeeded();
+    await this.audit.record(user.email, 'session.login', user.id, { address });
+    return this.sessionOf(user);
+  }
+
+  /** A session for a user whose identity is known otherwise: the command line on the same machine. */
+  sessionOf(user: UserRow): Session {
+    const { token, expiresAt } = this.tokens.issue(user);
+    return { token, expiresAt, user: actorOf(user, expiresAt) };
+  }
+
+  /**
+   * Who the `Authorization` header speaks for.
+   * @param header `Bearer <token>`, or the token alone
+   * @throws AppError UNAUTHENTICATED
+   */
+  async authenticate(header: string | undefined): Promise<Actor> {
+    const token = header?.replace(/^Bearer +/i, '').trim() ?? '';
+    if (token === '') throw new AppError('UNAUTHENTICATED', 'The request carries no token.');
+    const claims = this.tokens.verify(token);
+    if (claims.kind === 'host') {
+      const { subject: id, email, admin, expiresAt } = claims;
+      return { id, email, role: admin ? 'ADMIN' : 'USER', admin, expiresAt };
+    }
+    const user = await this.users.find(claims.userId);
+    if (user === null || user.tokenVersion !== claims.version) {
+      throw new AppError('UNAUTHENTICATED', 'The token was revoked: its user is gone or has another password now.');
+    }
+    return actorOf(user, claims.expiresAt);
+  }
+}
+
+/** @throws AppError FORBIDDEN */
+export function requireAdmin(actor: Actor): Actor {
+  if (actor.admin) return actor;
+  throw new AppError('FORBIDDEN', `${actor.email} is not an admin.`);
+}
+
+function actorOf({ id, email, role }: UserRow, expiresAt: Date): Actor {
+  return { id: String(id), email, role, admin: role === 'ADMIN', expiresAt };
+}

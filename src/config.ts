@@ -139,11 +139,16 @@ export interface Config {
 /**
  * Reads the environment (and `.env` in the working folder, which never overrides a variable that is set).
  * All problems are told at once, each with its variable and the remedy.
+ * @param defaults what counts where neither of the two has a variable: for a process that wants another default
  * @throws AppError CONFIG_INVALID
  */
-export function loadConfig(env: NodeJS.ProcessEnv = process.env, cwd: string = process.cwd()): Config {
+export function loadConfig(
+  env: NodeJS.ProcessEnv = process.env,
+  cwd: string = process.cwd(),
+  defaults: Record<string, string> = {},
+): Config {
   const file = join(cwd, '.env');
-  const given = { ...(existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}), ...env };
+  const given = { ...defaults, ...(existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}), ...env };
   const filled = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== ''));
   const result = environment.safeParse(filled);
   const problems = result.success

@@ -8,7 +8,7 @@ import { Restores } from './core/restores.js';
 import { createEngines } from './engines/index.js';
 import { createBackend, createJobs, type Jobs, runBackupJob, runRestoreJob } from './jobs/index.js';
 import type { Config } from './config.js';
-import type { Job, JobQueue } from './core/ports.js';
+import type { Engines, Job, JobQueue, Storages } from './core/ports.js';
 import { createLog, type Log } from './log.js';
 import { controlPath, type Models, openModels } from './models/index.js';
 import { createStorages } from './storages/index.js';
@@ -22,6 +22,9 @@ export const VERSION = (
 export interface AppOptions {
   log?: Log;
   now?: () => Date;
+  /** In place of the real ones: for tests that make a part fail. */
+  engines?: Engines;
+  storages?: Storages;
 }
 
 /** All parts of the product in one process, not yet doing anything on their own. */
@@ -46,11 +49,11 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
   const log = options.log ?? createLog(config.logLevel);
   const now = options.now ?? (() => new Date());
   const controlFile = controlPath(config.controlDatabaseUrl);
-  const engines = createEngines();
+  const engines = options.engines ?? createEngines();
   const seedFile = config.seed.databaseUrl.startsWith('sqlite:') ? config.seed.databaseUrl.slice(7) : null;
   if (seedFile !== null) await assertNotControl(seedFile, controlFile);
   const models = await openModels(config.controlDatabaseUrl);
-  const storages = createStorages(config.localRoot);
+  const storages = options.storages ?? createStorages(config.localRoot);
   const audit = new Audit(models, now);
   const configs = new Configs({ models, engines, storages, audit, now, controlFile });
   const workFolder = join(config.dataDir, 'tmp');

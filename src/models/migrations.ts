@@ -3,6 +3,7 @@ import { Umzug } from 'umzug';
 import { AppError } from '../errors.js';
 import { initial } from './migrations/0001-initial.js';
 import { jobs } from './migrations/0002-jobs.js';
+import { lists } from './migrations/0003-lists.js';
 
 /** What a migration works with: everything it does goes through the one transaction. */
 export interface MigrationContext {
@@ -17,7 +18,7 @@ export interface Migration {
   up(context: MigrationContext): Promise<void>;
 }
 
-const MIGRATIONS: Migration[] = [initial, jobs];
+const MIGRATIONS: Migration[] = [initial, jobs, lists];
 
 /**
  * Brings the control database to the present version. All steps run in one transaction that holds the write lock, so

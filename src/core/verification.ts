@@ -57,7 +57,11 @@ export function shareOf(totalBytes: number, step: StepContext): (doneBytes: numb
   return (doneBytes) => step.onProgress(totalBytes === 0 ? 1 : doneBytes / totalBytes);
 }
 
-async function proveBytes(proof: Proof, step: StepContext): Promise<number> {
+/** Compares the stored bytes with what was noted. @returns their number @throws AppError ARCHIVE_MISSING, ARCHIVE_CORRUPT */
+export async function proveBytes(
+  proof: Pick<Proof, 'storage' | 'fileName' | 'fileSize' | 'checksum'>,
+  step: StepContext,
+): Promise<number> {
   const { storage, fileName } = proof;
   const size = await storedSize(storage, fileName);
   if (proof.fileSize !== null && proof.fileSize !== size) {

@@ -1,0 +1,82 @@
+import type { Command } from 'commander';
+import { Op } from 'sequelize';
+import { lastDue } from '../core/schedules.js';
+import type { AppError } from '../errors.js';
+import type { BackupConfigRow, BackupRow } from '../models/index.js';
+import { makeBackup } from './backup.js';
+import { whole } from './options.js';
+import { CommandError, moment } from './print.js';
+import { type GlobalOptions, inSession, type Session } from './session.js';
+import { backupDocument, backupSummary } from './views.js';
+
+/** What came of one config. `reason` says why nothing was done. */
+interface Outcome {
+  config: BackupConfigRow;
+  backup: BackupRow | null;
+  reason: string | null;
+}
+
+export function addAutoBackup(program: Command): void {
+  program
+    .command('auto-backup')
+    .description(
+      'Do what the daily job does, for a timer of the system: back up each config whose automatic backup is on and ' +
+        'whose last scheduled time has no backup yet. JSON: {results: [{configId, done, reason, backup}]}',
+    )
+    .option('--force', 'back up also where automatic backup is off or a fresh backup exists')
+    .option('--config <id>', 'only this config', whole)
+    .action((options: { force?: boolean; config?: number }, command: Command) =>
+      inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
+        const { app, print } = session;
+        const configs =
+          options.config === undefined ? await app.configs.list() : [await app.configs.get(options.config)];
+        const outcomes: Outcome[] = [];
+        const failures: AppError[] = [];
+        for (const config of configs) {
+          const reason = options.force === true ? null : await reasonNotTo(session, config, new Date());
+          if (reason !== null) {
+            outcomes.push({ config, backup: null, reason });
+            continue;
+          }
+          session.stop.throwIfAborted();
+          const backup = await makeBackup(session, { backupType: 'AUTO', configId: config.id }).catch(
+            (error: unknown) => {
+              if (!(error instanceof CommandError)) throw error;
+              failures.push(error.error);
+              return app.backups.get((error.details.backup as { id: string }).id);
+            },
+          );
+          outcomes.push({ config, backup, reason: null });
+        }
+        const results = outcomes.map(({ config, backup, reason }) => ({
+          configId: config.id,
+          done: backup?.status === 'COMPLETED',
+          reason: reason ?? backup?.errorMessage ?? null,
+          backup: backup === null ? null : backupDocument(backup),
+        }));
+        const [failed] = failures;
+        if (failed !== undefined) throw new CommandError(failed, { results });
+        print.result({ results }, () => outcomes.map(sentence).join('\n') || 'No configs.');
+      }),
+    );
+}
+
+/** Why no automatic backup is due, in words; null if one is. */
+async function reasonNotTo({ app }: Session, config: BackupConfigRow, now: Date): Promise<string | null> {
+  if (!config.autoBackupEnabled) return 'automatic backup is off';
+  const due = lastDue(config.schedule, config.timezone, now);
+  const latest = (where: object) =>
+    app.models.Backup.findOne({
+      where: { configId: config.id, backupType: ['AUTO', 'MANUAL'], ...where },
+      order: [['createdAt', 'DESC']],
+    });
+  const fresh = await latest({ status: 'COMPLETED', createdAt: { [Op.gte]: due } });
+  if (fresh !== null) return `${fresh.id} was made since the last scheduled time (${moment(due)})`;
+  const running = await latest({ status: ['PENDING', 'RUNNING'], backupType: 'AUTO' });
+  return running === null ? null : `${running.id} is under way`;
+}
+
+function sentence({ config, backup, reason }: Outcome): string {
+  if (backup !== null) return backupSummary(backup);
+  return `Nothing to do for config ${config.id} "${config.name}": ${reason}. Use --force to back up all the same.`;
+}

@@ -1,0 +1,48 @@
+import { type Command, Option } from 'commander';
+import { resolve } from 'node:path';
+import type { BackupRequest } from '../core/backups.js';
+import type { BackupRow } from '../models/index.js';
+import { whole } from './options.js';
+import { CommandError } from './print.js';
+import { carryOut, errorOf } from './runs.js';
+import { type GlobalOptions, inSession, type Session } from './session.js';
+import { backupDocument, backupSummary } from './views.js';
+
+interface Options {
+  config?: number;
+  path?: string;
+  storage?: 'LOCAL' | 'SYSTEM';
+  note?: string;
+}
+
+export function addBackup(program: Command): void {
+  program
+    .command('backup')
+    .description('Back up a database with its media now, and verify what was stored. JSON: {backup}')
+    .option('--config <id>', 'the config to back up (default: the first)', whole)
+    .option('--path <dir>', "another folder than the config's; relative to the backups folder with storage LOCAL")
+    .addOption(new Option('--storage <type>', "another storage than the config's").choices(['LOCAL', 'SYSTEM']))
+    .option('--note <text>', 'a remark to keep with the backup')
+    .action((options: Options, command: Command) =>
+      inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
+        const row = await makeBackup(session, {
+          backupType: 'MANUAL',
+          configId: options.config,
+          storageType: options.storage,
+          customPath: options.storage === 'SYSTEM' && options.path !== undefined ? resolve(options.path) : options.path,
+          note: options.note,
+        });
+        session.print.result({ backup: backupDocument(row) }, () => backupSummary(row));
+      }),
+    );
+}
+
+/** Makes one backup in this process. @throws CommandError with the row, if the run fails */
+export async function makeBackup(session: Session, request: BackupRequest): Promise<BackupRow> {
+  const { backups, configs } = session.app;
+  const config = await configs.get(request.configId);
+  const pending = await backups.create({ ...request, configId: config.id }, session.actor);
+  const row = await carryOut(session, backups, pending.id, config.databaseKey);
+  if (row.status !== 'COMPLETED') throw new CommandError(errorOf(row), { backup: backupDocument(row) });
+  return row;
+}

@@ -1,0 +1,23 @@
+import type { Command } from 'commander';
+import { type GlobalOptions, inSession } from './session.js';
+import { backupDocument, restoreDocument } from './views.js';
+
+export function addCancel(program: Command): void {
+  program
+    .command('cancel')
+    .description('Cancel a backup or a restore that waits or is under way. JSON: {backup} or {restore}')
+    .argument('<id>', 'the id of a backup or a restore')
+    .action((id: string, _options: object, command: Command) =>
+      inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print }) => {
+        const told = (status: string) =>
+          status === 'FAILED' ? `${id} is cancelled.` : `${id} is told to stop; see \`show ${id}\`.`;
+        if (id.startsWith('restore_')) {
+          const row = await app.restores.cancel(id, actor);
+          const document = restoreDocument(row, app.restores.maskedTarget(row));
+          return print.result({ restore: document }, () => told(row.status));
+        }
+        const row = await app.backups.cancel(id, actor);
+        print.result({ backup: backupDocument(row) }, () => told(row.status));
+      }),
+    );
+}

@@ -1,0 +1,25 @@
+import type { Command } from 'commander';
+import { AppError } from '../errors.js';
+import { type GlobalOptions, inSession } from './session.js';
+import { backupDocument } from './views.js';
+
+export function addDelete(program: Command): void {
+  program
+    .command('delete')
+    .description('Delete the archives of backups; their records stay as DELETED. JSON: {backups: […]}')
+    .argument('<id...>', 'the ids of backups')
+    .option('--yes', 'needed: yes, delete them')
+    .action((ids: string[], { yes }: { yes?: boolean }, command: Command) =>
+      inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print }) => {
+        if (yes !== true) {
+          throw new AppError('CONFIRMATION_REQUIRED', `Deleting ${ids.length} backup(s) cannot be undone.`, {
+            hint: 'Repeat the command with --yes.',
+          });
+        }
+        const rows = await app.backups.remove(ids, actor);
+        print.result({ backups: rows.map(backupDocument) }, () =>
+          rows.map((row) => `Deleted ${row.id} (${row.filePath}).`).join('\n'),
+        );
+      }),
+    );
+}

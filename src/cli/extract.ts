@@ -1,0 +1,33 @@
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { extractBackup } from '../core/extract.js';
+import { humanSize } from '../core/names.js';
+import { Progress } from './progress.js';
+import { type GlobalOptions, inSession } from './session.js';
+
+export function addExtract(program: Command): void {
+  program
+    .command('extract')
+    .description(
+      "Write a backup's files into a folder, each compared with its hash. JSON: {backupId, folder, files, bytes}",
+    )
+    .argument('<id>', 'the id of a COMPLETED backup')
+    .requiredOption('--to <dir>', 'a folder that is empty or does not exist yet')
+    .action((id: string, { to }: { to: string }, command: Command) =>
+      inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print, stop }) => {
+        const folder = resolve(to);
+        const shown = { id, status: 'RUNNING' as const, progress: 0, phase: 'extract', phases: [] };
+        const progress = new Progress(print, async () => shown);
+        const step = { signal: stop, onProgress: (share: number) => (shown.progress = share) };
+        try {
+          const { files, bytes } = await progress.during(extractBackup(app, id, folder, actor, step));
+          print.result(
+            { backupId: id, folder, files, bytes },
+            () => `${files} files (${humanSize(bytes)}) of ${id} are in ${folder}, each with its right hash.`,
+          );
+        } finally {
+          await progress.close();
+        }
+      }),
+    );
+}

@@ -1,0 +1,78 @@
+import type { PhaseEntry, RunStatus } from '../models/index.js';
+import type { Printer } from './print.js';
+
+/** How often the row is looked at, in milliseconds: the bar is drawn again at most as often. */
+const LOOK_MS = 200;
+const BAR = 30;
+
+interface Watched {
+  id: string;
+  status: RunStatus | 'DELETED';
+  progress: number;
+  phase: string | null;
+  phases: PhaseEntry[];
+}
+
+/** Shows on standard error how a run goes: a bar on a terminal, one line per phase elsewhere, nothing with --json. */
+export class Progress {
+  private readonly bar: boolean;
+  private shownPhases = 0;
+  private drawn = '';
+  private timer: NodeJS.Timeout | null = null;
+  private looking: Promise<void> = Promise.resolve();
+
+  constructor(
+    private readonly print: Printer,
+    private readonly read: () => Promise<Watched>,
+  ) {
+    this.bar = !print.json && print.err.isTTY === true;
+  }
+
+  /** Keeps the display in step while the work goes on. */
+  async during<T>(work: Promise<T>): Promise<T> {
+    if (this.print.json) return work;
+    this.timer ??= setInterval(() => (this.looking = this.looking.then(() => this.look())), LOOK_MS);
+    return work;
+  }
+
+  /** A line of its own, above the bar. */
+  line(text: string): void {
+    this.erase();
+    this.print.note(text);
+  }
+
+  /** Shows what is left to show and takes the bar away. */
+  async close(): Promise<void> {
+    if (this.timer === null) return;
+    clearInterval(this.timer);
+    await this.looking;
+    await this.look();
+    this.erase();
+  }
+
+  private async look(): Promise<void> {
+    const row = await this.read().catch(() => null); // The run itself tells what is wrong with the control database.
+    if (row === null) return;
+    if (this.bar) this.draw(row);
+    else this.tell(row);
+  }
+
+  private tell({ id, phases }: Watched): void {
+    for (const { phase, at } of phases.slice(this.shownPhases)) this.print.note(`${at} ${id} ${phase}`);
+    this.shownPhases = Math.max(this.shownPhases, phases.length);
+  }
+
+  private draw({ status, progress, phase }: Watched): void {
+    const done = Math.round(progress * BAR);
+    const share = `${Math.floor(progress * 100)}`.padStart(3);
+    const text = `[${'#'.repeat(done)}${'.'.repeat(BAR - done)}] ${share} %  ${phase ?? status.toLowerCase()}`;
+    if (text === this.drawn) return;
+    this.erase();
+    this.print.err.write((this.drawn = text));
+  }
+
+  private erase(): void {
+    if (this.drawn !== '') this.print.err.write('\r\u001B[K');
+    this.drawn = '';
+  }
+}

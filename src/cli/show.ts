@@ -1,0 +1,21 @@
+import type { Command } from 'commander';
+import { type GlobalOptions, inSession } from './session.js';
+import { backupDocument, backupText, restoreDocument, restoreText } from './views.js';
+
+export function addShow(program: Command): void {
+  program
+    .command('show')
+    .description('Show one backup or restore with everything that is known of it. JSON: {backup} or {restore}')
+    .argument('<id>', 'the id of a backup or a restore')
+    .action((id: string, _options: object, command: Command) =>
+      inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, print }) => {
+        if (id.startsWith('restore_')) {
+          const row = await app.restores.get(id);
+          const target = app.restores.maskedTarget(row);
+          return print.result({ restore: restoreDocument(row, target) }, () => restoreText(row, target));
+        }
+        const row = await app.backups.get(id);
+        print.result({ backup: backupDocument(row) }, () => backupText(row));
+      }),
+    );
+}

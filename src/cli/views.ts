@@ -1,0 +1,173 @@
+import { humanSize } from '../core/names.js';
+import type { BackupRow, RestoreRow } from '../models/index.js';
+import { type Column, type Document, fields, moment, table } from './print.js';
+
+/** A backup as --json shows it. Sizes in bytes, times in ISO 8601, UTC. */
+export function backupDocument(row: BackupRow): Document {
+  return {
+    id: row.id,
+    configId: row.configId,
+    backupType: row.backupType,
+    mode: row.mode,
+    status: row.status,
+    engine: row.engine,
+    databaseName: row.databaseName,
+    storageType: row.storageType,
+    fileName: row.fileName,
+    filePath: row.filePath,
+    fileSize: row.fileSize,
+    checksum: row.checksum,
+    pinned: row.pinned,
+    note: row.note,
+    verifiedAt: row.verifiedAt,
+    verificationLevel: row.verificationLevel,
+    tables: row.tables,
+    mediaFileCount: row.mediaFileCount,
+    ...runDocument(row),
+    deletedAt: row.deletedAt,
+    deletedBy: row.deletedBy,
+    deleteReason: row.deleteReason,
+  };
+}
+
+/** A restore as --json shows it. @param target the database that it writes, without a password */
+export function restoreDocument(row: RestoreRow, target: string): Document {
+  return {
+    id: row.id,
+    backupId: row.backupId,
+    configId: row.configId,
+    status: row.status,
+    target,
+    restoreDatabase: row.restoreDatabase,
+    restoreMedia: row.restoreMedia,
+    tables: row.tables,
+    media: row.media,
+    mediaMode: row.mediaMode,
+    safetyBackupId: row.safetyBackupId,
+    undoOf: row.undoOf,
+    ...runDocument(row),
+  };
+}
+
+function runDocument(row: BackupRow | RestoreRow): Document {
+  return {
+    progress: row.progress,
+    phase: row.phase,
+    phases: row.phases,
+    errorCode: row.errorCode,
+    errorMessage: row.errorMessage,
+    errorHint: row.errorHint,
+    warnings: row.warnings,
+    createdBy: row.createdBy,
+    createdAt: row.createdAt,
+    startedAt: row.startedAt,
+    completedAt: row.completedAt,
+  };
+}
+
+const BACKUP_COLUMNS: Column<BackupRow>[] = [
+  { title: 'id', cell: (row) => row.id },
+  { title: 'created', cell: (row) => moment(row.createdAt) },
+  { title: 'type', cell: (row) => row.backupType },
+  { title: 'status', cell: (row) => row.errorCode ?? row.status },
+  { title: 'size', cell: (row) => (row.fileSize === null ? null : humanSize(row.fileSize)), right: true },
+  { title: 'proof', cell: (row) => row.verificationLevel },
+  { title: 'pinned', cell: (row) => (row.pinned ? 'yes' : null) },
+  { title: 'database', cell: (row) => row.databaseName },
+  { title: 'note', cell: (row) => row.note },
+];
+
+export const backupTable = (rows: BackupRow[]) => table(rows, BACKUP_COLUMNS);
+
+const RESTORE_COLUMNS: Column<RestoreRow>[] = [
+  { title: 'id', cell: (row) => row.id },
+  { title: 'created', cell: (row) => moment(row.createdAt) },
+  { title: 'status', cell: (row) => row.errorCode ?? row.status },
+  { title: 'backup', cell: (row) => row.backupId },
+  { title: 'safety backup', cell: (row) => row.safetyBackupId },
+  { title: 'what', cell: (row) => scope(row) },
+  { title: 'by', cell: (row) => row.createdBy },
+];
+
+export const restoreTable = (rows: RestoreRow[]) => table(rows, RESTORE_COLUMNS);
+
+/** A backup in all its parts, for `show` and after a run. */
+export function backupText(row: BackupRow): string {
+  const head = fields([
+    ['Backup', row.id],
+    ['Status', row.status],
+    ['Type', row.backupType],
+    ['Database', `${row.databaseName} (${row.engine})`],
+    ['File', row.filePath],
+    ['Size', row.fileSize === null ? null : `${humanSize(row.fileSize)} (${row.fileSize} bytes)`],
+    ['SHA-256', row.checksum],
+    ['Verified', row.verifiedAt === null ? null : `${moment(row.verifiedAt)} (${row.verificationLevel})`],
+    ['Pinned', row.pinned ? 'yes' : null],
+    ['Note', row.note],
+    ['Created', `${moment(row.createdAt)} by ${row.createdBy ?? 'system'}`],
+    ['Completed', moment(row.completedAt)],
+    ['Deleted', row.deletedAt && `${moment(row.deletedAt)} by ${row.deletedBy}: ${row.deleteReason}`],
+    ['Contents', row.status === 'COMPLETED' ? contents(row) : null],
+    ...problems(row),
+  ]);
+  const rows = [...row.tables];
+  if (rows.length === 0) return head;
+  const columns: Column<(typeof rows)[number]>[] = [
+    { title: 'table', cell: ({ name }) => name },
+    { title: 'rows', cell: (entry) => entry.rows, right: true },
+  ];
+  return `${head}\n\n${table(rows, columns)}`;
+}
+
+/** What is worth saying after a backup has completed. */
+export function backupSummary(row: BackupRow): string {
+  return fields([
+    ['Backup', row.id],
+    ['Status', `${row.status}, ${row.verifiedAt === null ? 'not verified' : `verified (${row.verificationLevel})`}`],
+    ['File', row.filePath],
+    ['Size', row.fileSize === null ? null : humanSize(row.fileSize)],
+    ['Contents', contents(row)],
+    ...problems(row),
+  ]);
+}
+
+/** @param target the database that it writes, without a password */
+export function restoreText(row: RestoreRow, target: string): string {
+  return fields([
+    ['Restore', row.id],
+    ['Status', row.status],
+    ['Backup', row.backupId],
+    ['Target', target],
+    ['What', scope(row)],
+    ['Undoes', row.undoOf],
+    ['Safety backup', row.safetyBackupId],
+    ['Created', `${moment(row.createdAt)} by ${row.createdBy ?? 'system'}`],
+    ['Completed', moment(row.completedAt)],
+    ...problems(row),
+    [
+      'To undo',
+      row.status === 'COMPLETED' && row.safetyBackupId !== null ? `db-manager undo ${row.id} --confirm` : null,
+    ],
+  ]);
+}
+
+function contents(row: BackupRow): string {
+  const rows = row.tables.reduce((sum, entry) => sum + entry.rows, 0);
+  return `${count(row.tables.length, 'table')} with ${count(rows, 'row')}, ${count(row.mediaFileCount, 'media file')}`;
+}
+
+function scope(row: RestoreRow): string {
+  const database = row.tables === null ? 'database' : `tables ${row.tables.join(', ')}`;
+  const media = row.media === null ? `media (${row.mediaMode})` : `media ${row.media.join(', ')}`;
+  return [row.restoreDatabase ? database : '', row.restoreMedia ? media : ''].filter((part) => part !== '').join('; ');
+}
+
+function problems(row: BackupRow | RestoreRow): [string, string | null][] {
+  return [
+    ['Error', row.errorCode === null ? null : `${row.errorCode}: ${row.errorMessage}`],
+    ['Hint', row.errorHint],
+    ...row.warnings.map((warning): [string, string] => ['Warning', warning]),
+  ];
+}
+
+const count = (number: number, noun: string) => `${number} ${noun}${number === 1 ? '' : 's'}`;

@@ -129,7 +129,7 @@ async function assertNameFree(connection: SqliteConnection, item: SchemaItem, ta
 
 async function violations(connection: SqliteConnection): Promise<Map<string, number>> {
   const rows = await connection.all<{ link: string; n: number }>(
-    `SELECT "table" || ' → ' || parent AS link, count(*) AS n FROM pragma_foreign_key_check WHERE schema = 'main' GROUP BY 1`,
+    `SELECT "table" || ' → ' || parent AS link, count(*) AS n FROM pragma_foreign_key_check(NULL, 'main') GROUP BY 1`,
   );
   return new Map(rows.map(({ link, n }) => [link, n]));
 }

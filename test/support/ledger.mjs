@@ -48,7 +48,9 @@ async function main(file, pause) {
   });
   const run = (sql) => new Promise((resolve, reject) => db.exec(sql, (error) => (error ? reject(error) : resolve())));
   const head = () =>
-    new Promise((resolve, reject) => db.get('SELECT k FROM head', (error, row) => (error ? reject(error) : resolve(row.k))));
+    new Promise((resolve, reject) =>
+      db.get('SELECT k FROM head', (error, row) => (error ? reject(error) : resolve(row.k))),
+    );
   const count = { commits: 0, busy: 0, errors: [] };
   let stopped = false;
   process.on('SIGTERM', () => (stopped = true));

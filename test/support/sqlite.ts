@@ -24,7 +24,8 @@ export function exec(path: string, sql: string): Promise<void> {
 export function all<Row = Record<string, unknown>>(path: string, sql: string): Promise<Row[]> {
   return withDatabase(
     path,
-    (db) => new Promise((resolve, reject) => db.all<Row>(sql, (error, rows) => (error ? reject(error) : resolve(rows)))),
+    (db) =>
+      new Promise((resolve, reject) => db.all<Row>(sql, (error, rows) => (error ? reject(error) : resolve(rows)))),
   );
 }
 
@@ -51,7 +52,9 @@ export function contentHash(path: string, tables?: string[]): Promise<string> {
     );
     for (const name of names) {
       const columns = await new Promise<{ name: string }[]>((resolve, reject) =>
-        db.all<{ name: string }>(`PRAGMA table_info("${name}")`, (error, found) => (error ? reject(error) : resolve(found))),
+        db.all<{ name: string }>(`PRAGMA table_info("${name}")`, (error, found) =>
+          error ? reject(error) : resolve(found),
+        ),
       );
       const order = columns.map((_, index) => index + 1).join(', ');
       await rows<Record<string, unknown>>(`SELECT * FROM "${name}" ORDER BY ${order}`, (row) => {

@@ -35,7 +35,13 @@ export async function createWorld(
   await exec(database, `${options.pragmas ?? 'PRAGMA journal_mode = WAL;'} ${SCHEMA}`);
   await writeTree(media, { 'uploads/a photo.txt': 'first', 'images/ünï.txt': 'second', 'empty.txt': '' });
   const config = loadConfig(
-    { DATA_DIR: join(folder, 'data'), DB_BACKUP_PATH: backups, LOG_LEVEL: 'silent', LEASE_SECONDS: '5', ...options.env },
+    {
+      DATA_DIR: join(folder, 'data'),
+      DB_BACKUP_PATH: backups,
+      LOG_LEVEL: 'silent',
+      LEASE_SECONDS: '5',
+      ...options.env,
+    },
     folder,
   );
   const app = await createApp(config, options);

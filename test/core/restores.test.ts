@@ -1,0 +1,502 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { lstat, mkdir, readFile, rm, stat, symlink, utimes, writeFile, chmod } from 'node:fs/promises';
+import { join } from 'node:path';
+import sqlite3 from 'sqlite3';
+import type { Engines } from '../../src/core/ports.js';
+import { createEngines } from '../../src/engines/index.js';
+import { AppError } from '../../src/errors.js';
+import { all, contentHash, exec } from '../support/sqlite.js';
+import { unpack } from '../support/unpack.js';
+import {
+  assertOneCommittedState,
+  createWorld,
+  filesIn,
+  NEVER,
+  readTree,
+  startWriter,
+  type World,
+  writeTree,
+} from '../support/world.js';
+
+let world: World;
+beforeEach(async () => {
+  world = await createWorld();
+});
+afterEach(() => world.close());
+
+const setup = `INSERT INTO entry VALUES (1, 1, 5, 'x'); UPDATE head SET k = 0;`;
+
+/** Changes rows, schema and media after a backup. */
+async function change(w: World): Promise<void> {
+  await exec(w.database, `DELETE FROM account WHERE id > 10; CREATE TABLE later (a); INSERT INTO later VALUES (1);`);
+  await writeTree(w.media, { 'uploads/a photo.txt': 'changed', 'uploads/later.txt': 'later' });
+  await rm(join(w.media, 'images'), { recursive: true });
+}
+
+describe('A full restore', () => {
+  for (const journal of ['WAL', 'DELETE'] as const) {
+    for (const pageSize of [4096, 8192]) {
+      for (const reader of [false, true]) {
+        for (const mediaMode of ['MERGE', 'MIRROR'] as const) {
+          // In rollback mode an open read transaction blocks every writer: that case is refused, and tested below.
+          if (journal === 'DELETE' && reader) continue;
+          const title = `target in ${journal} mode, page size ${pageSize} against 4096, ${reader ? 'a reader in a transaction' : 'nobody reading'}, media ${mediaMode}`;
+          it(`brings back the state of the backup: ${title}`, async () => {
+            const row = await world.backup();
+            const before = { hash: await contentHash(world.database), media: await readTree(world.media) };
+            await rm(world.database);
+            await exec(
+              world.database,
+              `PRAGMA page_size = ${pageSize}; PRAGMA journal_mode = ${journal}; CREATE TABLE other (a); INSERT INTO other VALUES (7)`,
+            );
+            await writeTree(world.media, { 'uploads/a photo.txt': 'changed', 'later.txt': 'later' });
+            const open = reader ? await openReader(world.database, 'SELECT a FROM other') : null;
+            const restore = await world.restore({ backupId: row.id, mediaMode });
+            expect(restore).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+            if (open !== null) {
+              expect(await open.read()).toEqual([{ a: 7 }]);
+              await open.close();
+            }
+            expect(await contentHash(world.database)).toBe(before.hash);
+            expect(await all(world.database, 'PRAGMA integrity_check')).toEqual([{ integrity_check: 'ok' }]);
+            expect((await all<{ journal_mode: string }>(world.database, 'PRAGMA journal_mode'))[0]?.journal_mode).toBe(
+              journal.toLowerCase(),
+            );
+            expect(await readTree(world.media)).toEqual(
+              mediaMode === 'MIRROR' ? before.media : { ...before.media, 'later.txt': 'later' },
+            );
+            expect(await filesIn(join(world.folder, 'data', 'tmp'))).toEqual([]);
+          });
+        }
+      }
+    }
+  }
+
+  it('makes a verified, pinned safety backup first, and undo brings the state before the restore back', async () => {
+    const row = await world.backup();
+    await change(world);
+    const before = { hash: await contentHash(world.database), media: await readTree(world.media) };
+    const restore = await world.restore({ backupId: row.id });
+    const safety = await world.app.backups.get(restore.safetyBackupId ?? '');
+    expect(safety).toMatchObject({
+      backupType: 'SAFETY',
+      status: 'COMPLETED',
+      pinned: true,
+      verificationLevel: 'ARCHIVE',
+    });
+    const undo = await world.app.restores.createUndo(restore.id, 'boss');
+    await world.app.restores.run(undo.id, NEVER);
+    expect(await undo.reload()).toMatchObject({ status: 'COMPLETED', undoOf: restore.id });
+    expect(await contentHash(world.database)).toBe(before.hash);
+    expect(await readTree(world.media)).toEqual(before.media);
+  });
+
+  it('while others keep writing never shows a mixed or malformed database', async () => {
+    const row = await world.backup();
+    const writer = await startWriter(world.database, 1);
+    const reader = readAllTheTime(world.database);
+    for (let round = 0; round < 3; round++) {
+      expect(await world.restore({ backupId: row.id })).toMatchObject({ status: 'COMPLETED' });
+      await new Promise((wake) => setTimeout(wake, 100));
+    }
+    expect(await reader.stop()).toEqual([]);
+    const { errors } = await writer.stop();
+    expect(errors).toEqual([]);
+    await assertOneCommittedState(world.database);
+  });
+
+  it('waits for a lock up to the deadline, then says DATABASE_IN_USE and changes nothing', async () => {
+    await world.app.configs.update(1, { restoreLockTimeout: 1 }, 'test');
+    const row = await world.backup();
+    await change(world);
+    const before = { hash: await contentHash(world.database), media: await readTree(world.media) };
+    const lock = await openReader(world.database, 'SELECT 1', 'BEGIN IMMEDIATE');
+    const restore = await world.restore({ backupId: row.id });
+    await lock.close();
+    expect(restore).toMatchObject({ status: 'FAILED', errorCode: 'DATABASE_IN_USE' });
+    expect(await contentHash(world.database)).toBe(before.hash);
+    expect(await readTree(world.media)).toEqual(before.media);
+    expect(await filesIn(world.media)).toEqual(Object.keys(before.media).sort());
+  });
+
+  it('of a database that is gone makes it again, and a WAL that a crashed application left is not replayed over it', async () => {
+    const row = await world.backup();
+    const before = await contentHash(world.database);
+    await exec(world.database, 'PRAGMA wal_checkpoint(TRUNCATE)');
+    const wal = Buffer.alloc(0);
+    const open = await openReader(world.database, 'SELECT 1');
+    await exec(world.database, 'UPDATE account SET balance = 99');
+    const left = await readFile(`${world.database}-wal`);
+    await open.close();
+    expect(left.length).toBeGreaterThan(wal.length);
+    for (const suffix of ['', '-wal', '-shm']) await rm(world.database + suffix, { force: true });
+    await writeFile(`${world.database}-wal`, left);
+    const restore = await world.restore({ backupId: row.id, restoreMedia: false });
+    expect(restore).toMatchObject({ status: 'COMPLETED', safetyBackupId: null });
+    expect(await contentHash(world.database)).toBe(before);
+    await expect(world.app.restores.createUndo(restore.id, 'boss')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  it('restores rights and times of media files, and folders and links that stand in the way', async () => {
+    const file = join(world.media, 'uploads', 'a photo.txt');
+    await chmod(file, 0o640);
+    await utimes(file, new Date('2020-02-02T02:02:02Z'), new Date('2020-02-02T02:02:02Z'));
+    const row = await world.backup();
+    const before = await readTree(world.media);
+    await rm(join(world.media, 'images'), { recursive: true });
+    await writeFile(join(world.media, 'images'), 'now a file');
+    await rm(file);
+    await mkdir(join(file, 'deep'), { recursive: true });
+    await rm(join(world.media, 'empty.txt'));
+    await symlink('/etc/hostname', join(world.media, 'empty.txt'));
+    const restore = await world.restore({ backupId: row.id, restoreDatabase: false });
+    expect(restore).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    expect(await readTree(world.media)).toEqual(before);
+    expect((await stat(file)).mode & 0o777).toBe(0o640);
+    expect((await stat(file)).mtime).toEqual(new Date('2020-02-02T02:02:02Z'));
+    expect((await lstat(join(world.media, 'empty.txt'))).isSymbolicLink()).toBe(false);
+    expect(await readFile('/etc/hostname', 'utf8')).not.toBe('');
+  });
+});
+
+describe('A refused restore changes nothing and says what to do', () => {
+  const refused = async (request: Parameters<World['restore']>[0], error: object) => {
+    const before = { hash: await contentHash(world.database), media: await readTree(world.media) };
+    await expect(world.app.restores.create({ confirm: true, ...request }, 'test')).rejects.toMatchObject(error);
+    expect(await contentHash(world.database)).toBe(before.hash);
+    expect(await readTree(world.media)).toEqual(before.media);
+    expect(await world.app.models.Restore.count()).toBe(0);
+  };
+
+  it('without confirmation', async () => {
+    const row = await world.backup();
+    await refused({ backupId: row.id, confirm: false }, { code: 'CONFIRMATION_REQUIRED', field: 'confirm' });
+  });
+  it('of a backup that is unknown, not completed or deleted', async () => {
+    await refused({ backupId: 'backup_x' }, { code: 'NOT_FOUND' });
+    const pending = await world.app.backups.create({ backupType: 'MANUAL' }, 'test');
+    await refused({ backupId: pending.id }, { code: 'BACKUP_NOT_COMPLETED' });
+    const row = await world.backup();
+    await world.app.backups.remove([row.id], 'test');
+    await refused({ backupId: row.id }, { code: 'BACKUP_DELETED' });
+  });
+  it('of unknown tables, with near names', async () => {
+    const row = await world.backup();
+    await refused(
+      { backupId: row.id, tables: ['acount'] },
+      { code: 'BAD_USER_INPUT', field: 'tables', message: expect.stringContaining('account') },
+    );
+    await refused({ backupId: row.id, tables: [] }, { code: 'BAD_USER_INPUT', field: 'tables' });
+    await refused({ backupId: row.id, media: ['media/upload'] }, { code: 'BAD_USER_INPUT', field: 'media' });
+  });
+  it('into the control database or a database of another kind', async () => {
+    const row = await world.backup();
+    await refused(
+      { backupId: row.id, targetDatabaseUrl: `sqlite:${join(world.folder, 'data', 'db-manager.sqlite3')}` },
+      { code: 'DATABASE_IS_CONTROL' },
+    );
+    await refused({ backupId: row.id, targetDatabaseUrl: 'redis://x' }, { code: 'ENGINE_UNSUPPORTED' });
+  });
+  it('into another place that already holds something, unless overwrite is allowed', async () => {
+    const row = await world.backup();
+    const other = join(world.folder, 'other.sqlite3');
+    await exec(other, 'CREATE TABLE t (a)');
+    await refused(
+      { backupId: row.id, targetDatabaseUrl: `sqlite:${other}` },
+      { code: 'BAD_USER_INPUT', field: 'targetDatabaseUrl' },
+    );
+  });
+  it('into a target that is not SQLite', async () => {
+    const row = await world.backup();
+    await exec(world.database, 'PRAGMA wal_checkpoint(TRUNCATE)');
+    const junk = join(world.folder, 'junk');
+    await writeFile(junk, 'not a database, but some text');
+    await refused(
+      { backupId: row.id, targetDatabaseUrl: `sqlite:${junk}`, overwrite: true },
+      { code: 'DATABASE_NOT_SQLITE' },
+    );
+    expect(await readFile(junk, 'utf8')).toBe('not a database, but some text');
+  });
+  it('while another run holds the database', async () => {
+    const row = await world.backup();
+    await world.app.models.leases.acquire(`database:SQLITE:${world.database}`, 'other', 60_000);
+    await refused({ backupId: row.id }, { code: 'BUSY' });
+  });
+});
+
+describe('A damaged archive is found before the target is touched', () => {
+  it('wherever a byte is flipped', async () => {
+    const row = await world.backup();
+    await change(world);
+    const before = { hash: await contentHash(world.database), media: await readTree(world.media) };
+    const sound = await readFile(row.filePath);
+    // Headers, data, descriptors, central directory, metadata and end record: positions all over the file.
+    const step = Math.max(1, Math.floor(sound.length / 40));
+    for (let at = 0; at < sound.length; at += step) {
+      const bytes = Buffer.from(sound);
+      bytes[at] = (bytes[at] ?? 0) ^ 0x10;
+      await writeFile(row.filePath, bytes);
+      const outcome = await world
+        .restore({ backupId: row.id })
+        .then((restore) => restore.errorCode)
+        .catch((error: AppError) => error.code);
+      expect([at, outcome]).toEqual([at, expect.stringMatching(/^ARCHIVE_/)]);
+    }
+    await writeFile(row.filePath, sound.subarray(0, sound.length - 1));
+    await expect(world.restore({ backupId: row.id })).rejects.toMatchObject({ code: 'ARCHIVE_CORRUPT' });
+    expect(await contentHash(world.database)).toBe(before.hash);
+    expect(await readTree(world.media)).toEqual(before.media);
+    expect(await world.app.models.Backup.count({ where: { backupType: 'SAFETY' } })).toBe(0);
+  });
+});
+
+describe('A restore that fails half-way puts the old state back', () => {
+  const failingEngine = (change: (real: ReturnType<Engines['of']>) => Partial<ReturnType<Engines['of']>>): Engines => {
+    const real = createEngines();
+    const wrap = (engine: ReturnType<Engines['of']>) => ({ ...engine, ...change(engine) });
+    return { of: (kind) => wrap(real.of(kind)), forUrl: (url) => wrap(real.forUrl(url)) };
+  };
+  const failsWith = async (engines: Engines, code: string) => {
+    const row = await world.backup();
+    await change(world);
+    const before = { hash: await contentHash(world.database), media: await readTree(world.media) };
+    const other = await world.again({ engines });
+    const restore = await other.restores.create({ backupId: row.id, confirm: true, mediaMode: 'MIRROR' }, 'test');
+    await other.restores.run(restore.id, NEVER);
+    expect(await restore.reload()).toMatchObject({ status: 'FAILED', errorCode: code });
+    expect(await contentHash(world.database)).toBe(before.hash);
+    expect(await readTree(world.media)).toEqual(before.media);
+    expect(await filesIn(world.media)).toEqual(Object.keys(before.media).sort());
+    return restore;
+  };
+  const injected = new AppError('DATABASE_FAILED', 'injected');
+
+  it('when the extracted database is not sound', () =>
+    failsWith(
+      failingEngine(() => ({ inspect: async () => Promise.reject(new AppError('DATABASE_CORRUPT', 'injected')) })),
+      'DATABASE_CORRUPT',
+    ));
+  it('when the safety backup fails', () =>
+    failsWith(
+      failingEngine(() => ({ snapshot: async () => Promise.reject(injected) })),
+      'DATABASE_FAILED',
+    ));
+  it('when the database does not let itself be loaded after the media were switched', async () => {
+    const restore = await failsWith(
+      failingEngine(() => ({ load: async () => Promise.reject(injected) })),
+      'DATABASE_FAILED',
+    );
+    expect((await world.app.backups.get(restore.safetyBackupId ?? '')).status).toBe('COMPLETED');
+  });
+  it('but counts as done when the load reports an error after its switch took place', async () => {
+    const row = await world.backup();
+    const before = await contentHash(world.database);
+    await change(world);
+    const engines = failingEngine((real) => ({
+      load: async (...args) => {
+        await real.load(...args);
+        throw injected;
+      },
+    }));
+    const other = await world.again({ engines });
+    const restore = await other.restores.create({ backupId: row.id, confirm: true }, 'test');
+    await other.restores.run(restore.id, NEVER);
+    expect(await restore.reload()).toMatchObject({ status: 'COMPLETED' });
+    expect(await contentHash(world.database)).toBe(before);
+  });
+});
+
+describe('Selected tables', () => {
+  it('come back with schema, rows, indexes, triggers and counters, and nothing else changes', async () => {
+    await exec(
+      world.database,
+      `${setup} CREATE TABLE numbered (id INTEGER PRIMARY KEY AUTOINCREMENT, v TEXT, up TEXT GENERATED ALWAYS AS (upper(v)) STORED);
+       CREATE UNIQUE INDEX numbered_v ON numbered (v);
+       CREATE TABLE fired (n);
+       CREATE TRIGGER numbered_ai AFTER INSERT ON numbered BEGIN INSERT INTO fired VALUES (new.id); END;
+       INSERT INTO numbered (v) VALUES ('a'), ('b');
+       CREATE TABLE keyless (v); INSERT INTO keyless (rowid, v) VALUES (5, 'five'), (9, 'nine');
+       CREATE TABLE wr (k TEXT PRIMARY KEY, v) WITHOUT ROWID; INSERT INTO wr VALUES ('x', 1);`,
+    );
+    const tables = ['numbered', 'keyless', 'wr'];
+    const objects = [...tables, 'numbered_v', 'numbered_ai'];
+    const row = await world.backup();
+    const chosen = await contentHash(world.database, objects);
+    const rowids = await all(world.database, 'SELECT rowid AS r, v FROM keyless ORDER BY 1');
+    await exec(
+      world.database,
+      `DROP TABLE numbered; CREATE TABLE numbered (other); DELETE FROM keyless; DROP TABLE wr; DELETE FROM fired; UPDATE head SET k = 77;`,
+    );
+    const rest = await contentHash(world.database, ['account', 'entry', 'head', 'fired']);
+    const restore = await world.restore({ backupId: row.id, tables });
+    expect(restore).toMatchObject({ status: 'COMPLETED', errorMessage: null, restoreMedia: false });
+    expect(await contentHash(world.database, objects)).toBe(chosen);
+    expect(await all(world.database, 'SELECT rowid AS r, v FROM keyless ORDER BY 1')).toEqual(rowids);
+    expect(await all(world.database, `SELECT seq FROM sqlite_sequence WHERE name = 'numbered'`)).toEqual([{ seq: 2 }]);
+    expect(await contentHash(world.database, ['account', 'entry', 'head', 'fired'])).toBe(rest);
+    const undo = await world.app.restores.createUndo(restore.id, 'boss');
+    await world.app.restores.run(undo.id, NEVER);
+    expect(await undo.reload()).toMatchObject({ status: 'COMPLETED' });
+    expect(await all(world.database, `SELECT name FROM sqlite_schema WHERE name = 'wr'`)).toEqual([]);
+    expect(await all(world.database, `SELECT name FROM pragma_table_info('numbered')`)).toEqual([{ name: 'other' }]);
+  });
+
+  it('that would break foreign keys are refused before the commit, and including the related ones helps', async () => {
+    await exec(world.database, setup);
+    const row = await world.backup();
+    await exec(world.database, 'DELETE FROM entry; DELETE FROM account;');
+    const before = await contentHash(world.database);
+    const plan = await world.app.restores.plan({ backupId: row.id, confirm: false, tables: ['entry'] });
+    expect(plan.related).toEqual([{ table: 'account', relation: 'NEEDED', rowCount: 50 }]);
+    expect(await world.restore({ backupId: row.id, tables: ['entry'] })).toMatchObject({
+      status: 'FAILED',
+      errorCode: 'DATABASE_FAILED',
+      errorMessage: expect.stringContaining('entry → account'),
+    });
+    expect(await contentHash(world.database)).toBe(before);
+    expect(await world.restore({ backupId: row.id, tables: ['entry'], includeRelated: true })).toMatchObject({
+      status: 'COMPLETED',
+    });
+    expect(await all(world.database, 'SELECT count(*) AS n FROM account')).toEqual([{ n: 50 }]);
+  });
+
+  it('of a full-text index are refused with the way out', async () => {
+    await exec(world.database, `CREATE VIRTUAL TABLE words USING fts5 (text); INSERT INTO words VALUES ('hello');`);
+    const row = await world.backup();
+    expect(await world.restore({ backupId: row.id, tables: ['words'] })).toMatchObject({
+      status: 'FAILED',
+      errorHint: expect.stringContaining('whole database'),
+    });
+  });
+});
+
+describe('Selected media', () => {
+  it('come back alone, and undo takes them away again', async () => {
+    const row = await world.backup();
+    await change(world);
+    const before = { hash: await contentHash(world.database), media: await readTree(world.media) };
+    const restore = await world.restore({ backupId: row.id, media: ['media/images'] });
+    expect(restore).toMatchObject({ status: 'COMPLETED', restoreDatabase: false });
+    expect(await readTree(world.media)).toEqual({ ...before.media, 'images/ünï.txt': 'second' });
+    expect(await contentHash(world.database)).toBe(before.hash);
+    const undo = await world.app.restores.createUndo(restore.id, 'boss');
+    await world.app.restores.run(undo.id, NEVER);
+    expect(await undo.reload()).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    expect(await readTree(world.media)).toEqual(before.media);
+  });
+});
+
+describe('A restore to another place', () => {
+  it('makes a new file there and never touches the live database and media', async () => {
+    const row = await world.backup();
+    const wanted = await contentHash(world.database);
+    await change(world);
+    const live = { hash: await contentHash(world.database), media: await readTree(world.media) };
+    const target = join(world.folder, 'elsewhere', 'copy.sqlite3');
+    await mkdir(join(world.folder, 'elsewhere'));
+    const restore = await world.restore({
+      backupId: row.id,
+      targetDatabaseUrl: `sqlite:${target}`,
+      targetMediaPath: join(world.folder, 'elsewhere', 'media'),
+    });
+    expect(restore).toMatchObject({ status: 'COMPLETED', safetyBackupId: null });
+    expect(await contentHash(target)).toBe(wanted);
+    expect(await readTree(join(world.folder, 'elsewhere', 'media'))).toMatchObject({ 'uploads/a photo.txt': 'first' });
+    expect(await contentHash(world.database)).toBe(live.hash);
+    expect(await readTree(world.media)).toEqual(live.media);
+  });
+
+  it('that holds something is possible with overwrite, after a safety backup of that place', async () => {
+    const row = await world.backup();
+    const target = join(world.folder, 'other.sqlite3');
+    await exec(target, 'CREATE TABLE t (a); INSERT INTO t VALUES (1)');
+    const restore = await world.restore({ backupId: row.id, targetDatabaseUrl: `sqlite:${target}`, overwrite: true });
+    expect(restore).toMatchObject({ status: 'COMPLETED' });
+    const safety = await world.app.backups.get(restore.safetyBackupId ?? '');
+    const out = join(world.folder, 'out');
+    await unpack(safety.filePath, out);
+    expect(await all(join(out, 'database.sqlite3'), 'SELECT a FROM t')).toEqual([{ a: 1 }]);
+    expect(await contentHash(target)).toBe(await contentHash(world.database));
+  });
+});
+
+describe('After a crash of a restore', () => {
+  it('the database decides: with its stamp the restore is in force, without it the old media come back', async () => {
+    const row = await world.backup();
+    await change(world);
+    const before = await readTree(world.media);
+    const engines = createEngines();
+    const dying = await world.again({
+      engines: {
+        of: (kind) => ({
+          ...engines.of(kind),
+          load: (_folder, _url, { signal }) =>
+            new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
+        }),
+        forUrl: (url) => engines.forUrl(url),
+      },
+    });
+    const restore = await dying.restores.create({ backupId: row.id, confirm: true, mediaMode: 'MIRROR' }, 'test');
+    const death = new AbortController();
+    const run = dying.restores.run(restore.id, death.signal);
+    for (;;) {
+      await restore.reload();
+      if (restore.phase === 'switch' && !(await readTree(world.media))['uploads/later.txt']) break;
+      await new Promise((wake) => setTimeout(wake, 20));
+    }
+    expect(await readTree(world.media)).not.toEqual(before);
+    // As if the process had died: its lease is gone.
+    await world.app.models.sequelize.query('DELETE FROM leases');
+    await world.app.restores.recover();
+    expect(await restore.reload()).toMatchObject({ status: 'FAILED', errorCode: 'INTERRUPTED' });
+    expect(await readTree(world.media)).toEqual(before);
+    death.abort(new AppError('INTERRUPTED', 'the end'));
+    await run;
+    expect(await readTree(world.media)).toEqual(before);
+  });
+});
+
+/** A connection that holds a read (or write) transaction open. */
+async function openReader(file: string, sql: string, begin = 'BEGIN') {
+  const db = await new Promise<sqlite3.Database>((resolve, reject) => {
+    const opened = new sqlite3.Database(file, (error) => (error ? reject(error) : resolve(opened)));
+  });
+  const run = (text: string) =>
+    new Promise<unknown[]>((resolve, reject) => db.all(text, (error, rows) => (error ? reject(error) : resolve(rows))));
+  await run(begin);
+  await run(sql);
+  return {
+    read: () => run(sql),
+    async close() {
+      await run('COMMIT');
+      await new Promise((resolve) => db.close(resolve));
+    },
+  };
+}
+
+/** Reads the ledger over and over in transactions, and collects everything that is not one committed state. */
+function readAllTheTime(file: string) {
+  let stopped = false;
+  const problems: string[] = [];
+  const reading = (async () => {
+    while (!stopped) {
+      const reader = await openReader(file, 'SELECT 1');
+      await reader.close().catch((error: Error) => problems.push(error.message));
+      const [sums] = await all<{ balance: number; k: number; newest: number }>(
+        file,
+        'SELECT (SELECT sum(balance) FROM account) AS balance, (SELECT k FROM head) AS k, (SELECT coalesce(max(id), 0) FROM entry) AS newest',
+      ).catch((error: Error) => {
+        problems.push(error.message);
+        return [];
+      });
+      if (sums !== undefined && sums.k !== sums.newest) problems.push(`head ${sums.k}, newest entry ${sums.newest}`);
+    }
+  })();
+  return {
+    async stop() {
+      stopped = true;
+      await reading;
+      return problems;
+    },
+  };
+}

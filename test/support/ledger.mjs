@@ -22,15 +22,13 @@ const entryOf = (k) => ({
   memo: createHash('sha256').update(`memo ${k}`).digest('hex').repeat(3),
 });
 
-/** The statements of commit number k. */
+/** The statements of commit number k, inside its transaction. */
 export function commitSql(k) {
   const { account, amount, memo } = entryOf(k);
-  return `BEGIN IMMEDIATE;
-    INSERT INTO entry VALUES (${k}, ${account}, ${amount}, '${memo}');
+  return `INSERT INTO entry VALUES (${k}, ${account}, ${amount}, '${memo}');
     UPDATE account SET balance = balance + ${amount} WHERE id = ${account};
     DELETE FROM entry WHERE id = ${k - KEPT};
-    UPDATE head SET k = ${k};
-    COMMIT;`;
+    UPDATE head SET k = ${k};`;
 }
 
 /** What the tables hold after k commits, as rows in the order of their ids. */
@@ -57,8 +55,9 @@ async function main(file, pause) {
   process.stdout.write('ready\n');
   while (!stopped) {
     try {
-      // Anew each time: a restore may have changed it.
-      await run(commitSql((await head()) + 1));
+      await run('BEGIN IMMEDIATE');
+      // Anew each time, and inside the transaction: a restore may have changed it.
+      await run(`${commitSql((await head()) + 1)} COMMIT;`);
       count.commits += 1;
     } catch (error) {
       if (error.code === 'SQLITE_BUSY') count.busy += 1;

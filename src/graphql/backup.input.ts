@@ -1,0 +1,64 @@
+import { MaxLength } from 'class-validator';
+import { Field, ID, InputType } from 'type-graphql';
+import type { StorageType as Storage } from '../core/ports.js';
+import type { BackupStatus as Status, BackupType as Type } from '../models/index.js';
+import { BackupStatus, BackupType, StorageType } from './enums.js';
+import { DateTime } from './scalars.js';
+
+@InputType({
+  description: 'Which backups. All parts must be met; what is left out, null or an empty list restricts nothing.',
+})
+export class BackupFilter {
+  @Field(() => ID, { nullable: true, description: 'Of this config, such as `1`.' })
+  configId?: string | null;
+
+  @Field(() => [BackupStatus], { nullable: true, description: 'In one of these states.' })
+  status?: Status[] | null;
+
+  @Field(() => [BackupType], { nullable: true, description: 'Made for one of these reasons.' })
+  backupType?: Type[] | null;
+
+  @Field(() => [StorageType], { nullable: true, description: 'Stored in one of these ways.' })
+  storageType?: Storage[] | null;
+
+  @Field(() => DateTime, { nullable: true, description: 'Asked for at this moment or later.' })
+  createdAfter?: Date | null;
+
+  @Field(() => DateTime, { nullable: true, description: 'Asked for before this moment.' })
+  createdBefore?: Date | null;
+
+  @MaxLength(200)
+  @Field(() => String, {
+    nullable: true,
+    description: 'Part of the id, file name, note, database name or error message, in any case, such as `2025072`.',
+  })
+  search?: string | null;
+}
+
+@InputType({ description: 'A wish for a backup. `{}` backs up the first config in the way that it says.' })
+export class CreateBackupInput {
+  @Field(() => ID, { nullable: true, description: 'What to back up; the first config if left out.' })
+  configId?: string | null;
+
+  @Field(() => BackupType, {
+    nullable: true,
+    defaultValue: 'MANUAL',
+    description: 'MANUAL or AUTO; the others are made by uploads and restores only.',
+  })
+  backupType?: Type | null;
+
+  @Field(() => StorageType, { nullable: true, description: "Where to store it; the config's own way if left out." })
+  storageType?: Storage | null;
+
+  @MaxLength(4_000)
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'Another folder: inside the backups folder for LOCAL (`before-update`), absolute for SYSTEM (`/mnt/disk`).',
+  })
+  customPath?: string | null;
+
+  @MaxLength(2_000)
+  @Field(() => String, { nullable: true, description: 'Words to remember it by, such as `before the 4.2 update`.' })
+  note?: string | null;
+}

@@ -1,0 +1,192 @@
+import type { FileUpload } from 'graphql-upload/processRequest.mjs';
+import { Arg, Args, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
+import { type BackupOrder as Order, listBackups } from '../core/lists.js';
+import { humanSize } from '../core/names.js';
+import { badInput } from '../errors.js';
+import type { BackupRow, VerificationLevel as Level } from '../models/index.js';
+import { Admin } from './admin.directive.js';
+import { BackupFilter, CreateBackupInput } from './backup.input.js';
+import { Backup, BackupConnection, BackupTable } from './backup.type.js';
+import { BackupConfig } from './config.type.js';
+import type { GraphqlContext } from './context.js';
+import { BackupOrder, VerificationLevel } from './enums.js';
+import { isRunId, optionalConfigId, runId } from './ids.js';
+import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
+import { RunPhase, toPhases } from './run.type.js';
+import { Upload } from './scalars.js';
+import { watchRun } from './watch.js';
+
+@Resolver(() => Backup)
+export class BackupResolver {
+  @Admin()
+  @Query(() => BackupConnection, { description: 'A page of backups.' })
+  async backups(
+    @Ctx() { services }: GraphqlContext,
+    @Args(() => PageArgs) page: PageArgs,
+    @Arg('filter', () => BackupFilter, { nullable: true, description: 'Which; all if left out.' })
+    filter?: BackupFilter | null,
+    @Arg('orderBy', () => BackupOrder, { nullable: true, description: 'Newest first if left out.' })
+    orderBy?: Order | null,
+  ): Promise<Connection<Backup>> {
+    const wanted = { ...filter, configId: optionalConfigId(filter?.configId) };
+    return toConnection(await listBackups(services.models, wanted, orderBy ?? 'CREATED_AT_DESC', pageRequest(page)));
+  }
+
+  @Admin()
+  @Query(() => Backup, { nullable: true, description: 'One backup; null if no backup has this id.' })
+  async backup(
+    @Ctx() { services }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'Such as `backup_20250724_143022_a1b2c3d4`.' }) id: string,
+  ): Promise<Backup | null> {
+    return isRunId(id) ? services.backups.find(id) : null;
+  }
+
+  @Admin()
+  @Mutation(() => Backup, {
+    description: 'Asks for a backup and answers at once, PENDING. Follow it with `backupProgress`, or read it again.',
+  })
+  async createBackup(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('input', () => CreateBackupInput, { description: 'What and where; `{}` will do.' }) input: CreateBackupInput,
+  ): Promise<Backup> {
+    const { email } = await admin();
+    const backupType = input.backupType ?? 'MANUAL';
+    if (backupType !== 'MANUAL' && backupType !== 'AUTO') {
+      throw badInput('backupType', `${backupType} backups are not made by hand.`, 'Use MANUAL or AUTO.');
+    }
+    return services.backups.request(
+      {
+        configId: optionalConfigId(input.configId),
+        backupType,
+        storageType: input.storageType ?? undefined,
+        customPath: input.customPath ?? undefined,
+        note: input.note ?? undefined,
+      },
+      email,
+    );
+  }
+
+  @Admin()
+  @Mutation(() => Backup, { description: 'What the daily job does, now: an AUTO backup. Answers at once, PENDING.' })
+  async autoBackup(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('configId', () => ID, { nullable: true, description: 'The first config if left out.' }) configId?: string,
+  ): Promise<Backup> {
+    const { email } = await admin();
+    return services.backups.request({ configId: optionalConfigId(configId), backupType: 'AUTO' }, email);
+  }
+
+  @Admin()
+  @Mutation(() => Backup, { description: 'Ends a backup that is PENDING or RUNNING; it becomes FAILED (CANCELLED).' })
+  async cancelBackup(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'The backup.' }) id: string,
+  ): Promise<Backup> {
+    return services.backups.cancel(runId(id), (await admin()).email);
+  }
+
+  @Admin()
+  @Mutation(() => Backup, {
+    description: 'Proves a stored backup again, and answers when that is done. What was found stands on the record.',
+  })
+  async verifyBackup(
+    @Ctx() { services, admin, signal }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'A COMPLETED backup.' }) id: string,
+    @Arg('level', () => VerificationLevel, { nullable: true, defaultValue: 'ARCHIVE', description: 'How thoroughly.' })
+    level?: Level | null,
+  ): Promise<Backup> {
+    return services.backups.verify(runId(id), level ?? 'ARCHIVE', (await admin()).email, signal);
+  }
+
+  @Admin()
+  @Mutation(() => Backup, { description: 'Pins a backup, so that nothing deletes it, or takes the pin away.' })
+  async pinBackup(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'The backup.' }) id: string,
+    @Arg('pinned', () => Boolean, { description: 'False takes the pin away.' }) pinned: boolean,
+  ): Promise<Backup> {
+    return services.backups.pin(runId(id), pinned, (await admin()).email);
+  }
+
+  @Admin()
+  @Mutation(() => Backup, { description: 'Deletes the archive; the record stays, DELETED. A pinned one is refused.' })
+  async deleteBackup(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'The backup.' }) id: string,
+  ): Promise<Backup> {
+    const [row] = await services.backups.remove([runId(id)], (await admin()).email);
+    return row as BackupRow;
+  }
+
+  @Admin()
+  @Mutation(() => [Backup], {
+    description: 'Deletes several archives. All are checked first: if one cannot be deleted, none is.',
+  })
+  async deleteBackups(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('ids', () => [ID], { description: 'At least one, at most 500.' }) ids: string[],
+  ): Promise<Backup[]> {
+    if (ids.length > 500) throw badInput('ids', `holds ${ids.length} ids, more than 500.`);
+    return services.backups.remove(
+      ids.map((id) => runId(id, 'ids')),
+      (await admin()).email,
+    );
+  }
+
+  @Admin()
+  @Mutation(() => Backup, {
+    description:
+      'Takes in an archive that was downloaded before or made elsewhere. It is read through and refused if it is not sound.',
+  })
+  async uploadBackup(
+    @Ctx() { services, admin, signal }: GraphqlContext,
+    @Arg('file', () => Upload, { description: 'A ZIP that this product, or the older Django system, has written.' })
+    file: FileUpload,
+    @Arg('configId', () => ID, { nullable: true, description: 'Which config it belongs to; the first if left out.' })
+    configId?: string,
+  ): Promise<Backup> {
+    const { email } = await admin();
+    return services.backups.upload(file.createReadStream(), file.filename, optionalConfigId(configId), email, signal);
+  }
+
+  @Admin()
+  @Subscription(() => Backup, {
+    description: 'A backup as it is now, then on each change; ends when its run has ended.',
+    subscribe: ({ args: { id }, context: { services, signal } }: { args: { id: string }; context: GraphqlContext }) =>
+      watchRun(id, () => services.backups.find(runId(id)), signal),
+  })
+  backupProgress(@Root() row: BackupRow, @Arg('id', () => ID, { description: 'The backup.' }) _id: string): Backup {
+    return row;
+  }
+
+  @FieldResolver(() => BackupConfig, {
+    nullable: true,
+    description: 'What it is a backup of; null if that was deleted.',
+  })
+  async config(@Root() row: BackupRow, @Ctx() { load }: GraphqlContext): Promise<BackupConfig | null> {
+    return row.configId === null ? null : load.config(row.configId);
+  }
+
+  @FieldResolver(() => String, { nullable: true, description: 'The size for people, such as `12.5 MiB`.' })
+  fileSizeHuman(@Root() { fileSize }: BackupRow): string | null {
+    return fileSize === null || fileSize === undefined ? null : humanSize(fileSize);
+  }
+
+  @FieldResolver(() => String, {
+    nullable: true,
+    description: 'Path of the archive on this server, to be asked for with the same token; null unless COMPLETED.',
+  })
+  downloadUrl(@Root() { id, status }: BackupRow): string | null {
+    return status === 'COMPLETED' ? `/api/db-manager/backups/${id}/download/` : null;
+  }
+
+  @FieldResolver(() => [BackupTable], { description: 'The tables in the backup, with their rows.' })
+  tables(@Root() { tables }: BackupRow): BackupTable[] {
+    return tables.map(({ name, rows }) => ({ name, rowCount: rows }));
+  }
+
+  @FieldResolver(() => [RunPhase], { description: 'The phases of the run with their times.' })
+  phases(@Root() { phases }: BackupRow): RunPhase[] {
+    return toPhases(phases);
+  }
+}

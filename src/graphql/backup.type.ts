@@ -1,0 +1,104 @@
+import { Field, Float, ID, Int, ObjectType } from 'type-graphql';
+import type { StorageType as Storage } from '../core/ports.js';
+import type { BackupStatus as Status, BackupType as Type, VerificationLevel as Level } from '../models/index.js';
+import { BackupMode, BackupStatus, BackupType, StorageType, VerificationLevel } from './enums.js';
+import { connectionOf } from './page.type.js';
+import { ByteSize, DateTime } from './scalars.js';
+
+@ObjectType({ description: 'A table of a backup.' })
+export class BackupTable {
+  @Field(() => String, { description: 'Name of the table, such as `auth_user`.' })
+  name!: string;
+
+  @Field(() => Int, { description: 'How many rows it has in the backup.' })
+  rowCount!: number;
+}
+
+@ObjectType({ description: 'One run of a backup and, once COMPLETED, its archive.' })
+export class Backup {
+  @Field(() => ID, { description: 'Such as `backup_20250724_143022_a1b2c3d4`: date and time are UTC.' })
+  id!: string;
+
+  @Field(() => BackupType, { description: 'Why it was made.' })
+  backupType!: Type;
+
+  @Field(() => BackupMode, { description: 'What the archive holds.' })
+  mode!: keyof typeof BackupMode;
+
+  @Field(() => BackupStatus, { description: 'How far it is.' })
+  status!: Status;
+
+  @Field(() => StorageType, { description: 'Where the archive lies.' })
+  storageType!: Storage;
+
+  @Field(() => String, { description: 'Name of the database that was backed up, such as `db.sqlite3`.' })
+  databaseName!: string;
+
+  @Field(() => String, { description: 'Name of the archive, such as `okpuja_backup_20250724_143022.zip`.' })
+  fileName!: string;
+
+  @Field(() => String, { description: 'Where a person finds the archive.' })
+  filePath!: string;
+
+  @Field(() => ByteSize, { nullable: true, description: 'Bytes of the stored archive; null until it is stored.' })
+  fileSize!: number | null;
+
+  @Field(() => String, { nullable: true, description: 'SHA-256 of the stored archive, in hex.' })
+  checksum!: string | null;
+
+  @Field(() => Float, { description: 'How much is done, 0 to 1.' })
+  progress!: number;
+
+  @Field(() => String, { nullable: true, description: 'What is being done now; null when nothing is.' })
+  phase!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'Why it failed: a code of the error catalogue.' })
+  errorCode!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'Why it failed, in words.' })
+  errorMessage!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'What to do about the error.' })
+  errorHint!: string | null;
+
+  @Field(() => [String], { description: 'What an admin should know although the backup is good.' })
+  warnings!: string[];
+
+  @Field(() => String, { nullable: true, description: 'What whoever asked for it wrote down.' })
+  note!: string | null;
+
+  @Field(() => Boolean, { description: 'A pinned backup is not deleted, neither by a policy nor by hand.' })
+  pinned!: boolean;
+
+  @Field(() => DateTime, { nullable: true, description: 'When it was last proven; null if it is not proven now.' })
+  verifiedAt!: Date | null;
+
+  @Field(() => VerificationLevel, { nullable: true, description: 'How thoroughly it was proven then.' })
+  verificationLevel!: Level | null;
+
+  @Field(() => DateTime, { description: 'When it was asked for.' })
+  createdAt!: Date;
+
+  @Field(() => DateTime, { nullable: true, description: 'When the run began.' })
+  startedAt!: Date | null;
+
+  @Field(() => DateTime, { nullable: true, description: 'When the run ended, well or not.' })
+  completedAt!: Date | null;
+
+  @Field(() => String, { nullable: true, description: 'Who asked for it: an e-mail, `cli:<system user>` or `system`.' })
+  createdBy!: string | null;
+
+  @Field(() => Int, { description: 'How many media files the archive holds.' })
+  mediaFileCount!: number;
+
+  @Field(() => DateTime, { nullable: true, description: 'When its archive was deleted.' })
+  deletedAt!: Date | null;
+
+  @Field(() => String, { nullable: true, description: 'Who deleted it.' })
+  deletedBy!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'Why it was deleted.' })
+  deleteReason!: string | null;
+}
+
+export const BackupConnection = connectionOf('Backup', 'backups', Backup);

@@ -1,0 +1,54 @@
+import { ArrayMaxSize, MaxLength } from 'class-validator';
+import { Field, InputType, Int } from 'type-graphql';
+import type { StorageType as Storage } from '../core/ports.js';
+import { StorageType } from './enums.js';
+
+@InputType({
+  description: 'The settings of a config. What is left out stays as it is, or gets its default in a new one.',
+})
+export class BackupConfigInput {
+  @Field(() => String, { nullable: true, description: 'Unique, 1 to 200 characters. Needed for a new one.' })
+  name?: string;
+
+  @MaxLength(4_000)
+  @Field(() => String, {
+    nullable: true,
+    description: 'Such as `sqlite:/srv/okpuja/db.sqlite3`. Needed for a new one.',
+  })
+  databaseUrl?: string;
+
+  @ArrayMaxSize(100)
+  @MaxLength(4_000, { each: true })
+  @Field(() => [String], { nullable: true, description: 'Absolute folders, such as `["/srv/okpuja/media"]`.' })
+  mediaPaths?: string[];
+
+  @Field(() => StorageType, { nullable: true, description: 'Default: LOCAL.' })
+  storageType?: Storage;
+
+  @MaxLength(4_000)
+  @Field(() => String, { nullable: true, description: 'Inside the backups folder for LOCAL; absolute for SYSTEM.' })
+  storagePath?: string;
+
+  @Field(() => Boolean, { nullable: true, description: 'Default: true.' })
+  autoBackupEnabled?: boolean;
+
+  @MaxLength(200)
+  @Field(() => String, { nullable: true, description: 'Five-field cron. Default: `0 2 * * *`.' })
+  schedule?: string;
+
+  @MaxLength(64)
+  @Field(() => String, { nullable: true, description: 'Default: `UTC`.' })
+  timezone?: string;
+
+  @Field(() => Int, { nullable: true, description: '1 or more. Default: 30.' })
+  backupRetentionDays?: number;
+
+  @Field(() => Int, { nullable: true, description: '1 or more. Default: 30.' })
+  maxBackupFiles?: number;
+
+  @Field(() => Int, { nullable: true, description: 'Seconds, 1 or more. Default: 30.' })
+  restoreLockTimeout?: number;
+
+  @Field(() => Int, { nullable: true, description: 'Days, 1 or more. Default: 7.' })
+  safetyRetentionDays?: number;
+}

@@ -1,0 +1,65 @@
+import type { Actor, Auth } from '../auth/index.js';
+import { requireAdmin } from '../auth/index.js';
+import type { Audit } from '../core/audit.js';
+import type { Backups } from '../core/backups.js';
+import type { Configs } from '../core/configs.js';
+import type { Restores } from '../core/restores.js';
+import type { Log } from '../log.js';
+import type { BackupConfigRow, BackupRow, Models } from '../models/index.js';
+import { batched } from './loader.js';
+
+/** The parts of the product that resolvers call. */
+export interface Services {
+  log: Log;
+  models: Models;
+  auth: Auth;
+  audit: Audit;
+  backups: Backups;
+  restores: Restores;
+  configs: Configs;
+  /** Facts about this process that do not change. */
+  about: {
+    version: string;
+    startedAt: Date;
+    controlDatabase: 'SQLITE' | 'POSTGRES';
+    jobStore: 'CONTROL_DATABASE' | 'MONGODB' | 'POSTGRES' | 'MONGODB_MEMORY';
+  };
+  now: () => Date;
+  /** Aborts when the process must stop. */
+  stopping: AbortSignal;
+}
+
+/** What one operation has to work with; resolvers get it, nothing global exists. */
+export interface GraphqlContext {
+  services: Services;
+  /** Where the request comes from. */
+  address: string;
+  /** Aborts when nobody waits for the answer any more, or the process must stop. */
+  signal: AbortSignal;
+  /** The admin that asks. @throws AppError UNAUTHENTICATED, FORBIDDEN */
+  admin(): Promise<Actor>;
+  /** Records by id, read together for all that one answer needs. */
+  load: {
+    config(id: number): Promise<BackupConfigRow | null>;
+    backup(id: string): Promise<BackupRow | null>;
+  };
+}
+
+/** @param authenticate asked each time that a guard stands in the way */
+export function createContext(
+  services: Services,
+  authenticate: () => Promise<Actor>,
+  { address, signal }: { address: string; signal: AbortSignal },
+): GraphqlContext {
+  const { models } = services;
+  return {
+    services,
+    address,
+    signal: AbortSignal.any([signal, services.stopping]),
+    admin: async () => requireAdmin(await authenticate()),
+    load: {
+      config: batched((id) => models.BackupConfig.findAll({ where: { id } })),
+      backup: batched((id) => models.Backup.findAll({ where: { id } })),
+    },
+  };
+}

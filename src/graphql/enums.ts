@@ -1,0 +1,120 @@
+import { registerEnumType } from 'type-graphql';
+import type { BackupOrder as Order } from '../core/lists.js';
+import type { DatabaseEngine as Engine, StorageType as Storage } from '../core/ports.js';
+import type { TablePlan } from '../core/restore-plan.js';
+import type { RelatedTable } from '../core/restore-scope.js';
+import type {
+  BackupRow,
+  BackupStatus as BackupState,
+  BackupType as Type,
+  RestoreRow,
+  RunStatus,
+  VerificationLevel as Level,
+} from '../models/index.js';
+
+/** Registers an enum whose values are exactly those of a type of the domain. */
+function enumOf<Value extends string>(name: string, description: string, values: Record<Value, string>) {
+  const names = Object.keys(values) as Value[];
+  const object = Object.fromEntries(names.map((value) => [value, value])) as { [Name in Value]: Name };
+  registerEnumType(object, {
+    name,
+    description,
+    valuesConfig: Object.fromEntries(names.map((value) => [value, { description: values[value] }])) as {
+      [Name in Value]: { description: string };
+    },
+  });
+  return object;
+}
+
+export const DatabaseEngine = enumOf<Engine>('DatabaseEngine', 'The kind of database that is protected.', {
+  SQLITE: 'SQLite: one file.',
+  POSTGRES: 'PostgreSQL.',
+  MYSQL: 'MySQL or MariaDB.',
+  MONGODB: 'MongoDB.',
+});
+
+export const StorageType = enumOf<Storage>('StorageType', 'Where archives lie.', {
+  LOCAL: 'The backups folder of this installation, or a folder inside it.',
+  SYSTEM: 'Any folder of the machine, such as a mounted disk.',
+  GDRIVE: 'Google Drive.',
+  S3: 'A bucket of Amazon S3 or a service that speaks its language.',
+});
+
+export const BackupType = enumOf<Type>('BackupType', 'Why a backup was made.', {
+  MANUAL: 'Somebody asked for it.',
+  AUTO: 'The schedule asked for it.',
+  UPLOADED: 'The archive was made elsewhere, or downloaded before, and uploaded.',
+  SAFETY: 'A restore made it before it changed anything, so that it can be undone.',
+});
+
+export const BackupMode = enumOf<BackupRow['mode']>('BackupMode', 'What an archive holds.', {
+  FULL: 'Everything: the archive restores alone.',
+  INCREMENTAL: 'What changed since another backup, which is needed to restore.',
+});
+
+export const BackupStatus = enumOf<BackupState>('BackupStatus', 'How far a backup is.', {
+  PENDING: 'It waits for a worker, or for another run of the same database.',
+  RUNNING: 'It is being made.',
+  COMPLETED: 'Its archive is stored and was proven by reading it back.',
+  FAILED: 'It ended with an error, which errorCode, errorMessage and errorHint explain. Nothing was stored.',
+  DELETED: 'Its archive was deleted; the record stays.',
+});
+
+export const RestoreStatus = enumOf<RunStatus>('RestoreStatus', 'How far a restore is.', {
+  PENDING: 'It waits for a worker, or for another run of the same database.',
+  RUNNING: 'It is under way.',
+  COMPLETED: 'The target holds the state of the backup.',
+  FAILED: 'It ended with an error; the state before it is in place, unless errorCode is RESTORE_ROLLBACK_FAILED.',
+});
+
+export const VerificationLevel = enumOf<Level>('VerificationLevel', 'How thoroughly an archive was proven.', {
+  CHECKSUM: 'The stored bytes have the SHA-256 that was noted.',
+  ARCHIVE: 'Also every entry reads and has its own hash.',
+  DRILL: 'Also the database was restored into a scratch place and has the tables and row counts that were noted.',
+});
+
+export const BackupOrder = enumOf<Order>('BackupOrder', 'In which order backups are listed.', {
+  CREATED_AT_DESC: 'Newest first.',
+  CREATED_AT_ASC: 'Oldest first.',
+  FILE_SIZE_DESC: 'Largest first; those without a file last.',
+  FILE_SIZE_ASC: 'Those without a file first, then the smallest.',
+});
+
+export const MediaMode = enumOf<RestoreRow['mediaMode']>(
+  'MediaMode',
+  'What becomes of media files that the backup does not hold.',
+  {
+    MERGE: 'They stay.',
+    MIRROR: 'They are moved away (into the safety backup), so that the folder holds exactly what the backup holds.',
+  },
+);
+
+export const TableChange = enumOf<TablePlan['change']>('TableChange', 'What a restore does to a table.', {
+  ADD: 'The target does not have it.',
+  REPLACE: 'Its content becomes that of the backup.',
+  REMOVE: 'The backup does not have it: it goes.',
+  KEEP: 'It was not chosen: it stays as it is.',
+});
+
+export const TableRelation = enumOf<RelatedTable['relation']>(
+  'TableRelation',
+  'How a table belongs to the chosen ones by foreign keys.',
+  { NEEDED: 'A chosen table refers to it.', DEPENDENT: 'It refers to a chosen table.' },
+);
+
+export const ControlDatabaseKind = enumOf<'SQLITE' | 'POSTGRES'>(
+  'ControlDatabaseKind',
+  "Where the product's own records lie.",
+  { SQLITE: 'A file below DATA_DIR.', POSTGRES: 'A PostgreSQL server.' },
+);
+
+export const JobStoreKind = enumOf<'CONTROL_DATABASE' | 'MONGODB' | 'POSTGRES' | 'MONGODB_MEMORY'>(
+  'JobStoreKind',
+  'Where waiting jobs lie.',
+  {
+    CONTROL_DATABASE: 'In the control database.',
+    MONGODB: 'In MongoDB.',
+    POSTGRES: 'In PostgreSQL.',
+    MONGODB_MEMORY: 'In a MongoDB that ends with this process: for development only.',
+  },
+);

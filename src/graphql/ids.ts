@@ -1,0 +1,25 @@
+import { AppError } from '../errors.js';
+
+/** A config's id as a number. @throws AppError NOT_FOUND naming the field, for what cannot be one */
+export function configId(id: string, field = 'id'): number {
+  if (/^[1-9]\d{0,8}$/.test(id)) return Number(id);
+  throw new AppError('NOT_FOUND', `${field}: there is no config "${shown(id)}".`, { field });
+}
+
+/** As `configId`, for a field that may be left out. */
+export function optionalConfigId(id: string | null | undefined): number | undefined {
+  return id === null || id === undefined ? undefined : configId(id, 'configId');
+}
+
+/** A backup's or restore's id, whole. @throws AppError NOT_FOUND naming the field, for what cannot be one */
+export function runId(id: string, field = 'id'): string {
+  if (isRunId(id)) return id;
+  throw new AppError('NOT_FOUND', `${field}: there is no record "${shown(id)}".`, { field });
+}
+
+/** True for what has the form of a backup's or restore's id. */
+export function isRunId(id: string): boolean {
+  return /^\w{1,64}$/.test(id);
+}
+
+const shown = (id: string) => (id.length > 80 ? `${id.slice(0, 80)}…` : id);

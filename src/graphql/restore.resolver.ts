@@ -1,0 +1,139 @@
+import { Arg, Args, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
+import { listRestores } from '../core/lists.js';
+import type { RestorePlan as Plan } from '../core/restore-plan.js';
+import type { RestoreRequest } from '../core/restores.js';
+import type { RestoreRow } from '../models/index.js';
+import { Admin } from './admin.directive.js';
+import { Backup } from './backup.type.js';
+import type { GraphqlContext } from './context.js';
+import { isRunId, optionalConfigId, runId } from './ids.js';
+import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
+import { Property, toProperties } from './property.type.js';
+import { RestoreBackupInput, RestoreFilter } from './restore.input.js';
+import { Restore, RestoreConnection, RestorePlan } from './restore.type.js';
+import { RunPhase, toPhases } from './run.type.js';
+import { watchRun } from './watch.js';
+
+@Resolver(() => Restore)
+export class RestoreResolver {
+  @Admin()
+  @Query(() => RestoreConnection, { description: 'A page of restores, newest first.' })
+  async restores(
+    @Ctx() { services }: GraphqlContext,
+    @Args(() => PageArgs) page: PageArgs,
+    @Arg('filter', () => RestoreFilter, { nullable: true, description: 'Which; all if left out.' })
+    filter?: RestoreFilter | null,
+  ): Promise<Connection<Restore>> {
+    const wanted = { ...filter, configId: optionalConfigId(filter?.configId) };
+    return toConnection(await listRestores(services.models, wanted, pageRequest(page)));
+  }
+
+  @Admin()
+  @Query(() => Restore, { nullable: true, description: 'One restore; null if no restore has this id.' })
+  async restore(
+    @Ctx() { services }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'Such as `restore_20250724_150000_a1b2c3d4`.' }) id: string,
+  ): Promise<Restore | null> {
+    return isRunId(id) ? services.restores.find(id) : null;
+  }
+
+  @Admin()
+  @Query(() => RestorePlan, {
+    description: 'A dry run: what `restoreBackup` with this input would change. Changes nothing.',
+  })
+  async restorePlan(
+    @Ctx() { services }: GraphqlContext,
+    @Arg('input', () => RestoreBackupInput, { description: 'As for `restoreBackup`.' }) input: RestoreBackupInput,
+  ): Promise<RestorePlan> {
+    return services.restores.plan(toRequest(input));
+  }
+
+  @Admin()
+  @Mutation(() => Restore, {
+    description:
+      'Restores a backup and answers at once, PENDING. The archive is verified and a pinned SAFETY backup made before anything changes.',
+  })
+  async restoreBackup(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('input', () => RestoreBackupInput, { description: 'What, and where to.' }) input: RestoreBackupInput,
+  ): Promise<Restore> {
+    return services.restores.request(toRequest(input), (await admin()).email);
+  }
+
+  @Admin()
+  @Mutation(() => Restore, { description: 'Brings back the state before a restore, by a restore of its own.' })
+  async undoRestore(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'The COMPLETED restore to undo.' }) id: string,
+  ): Promise<Restore> {
+    return services.restores.undo(runId(id), (await admin()).email);
+  }
+
+  @Admin()
+  @Mutation(() => Restore, {
+    description: 'Ends a restore that waits or has changed nothing yet; it becomes FAILED (CANCELLED).',
+  })
+  async cancelRestore(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'The restore.' }) id: string,
+  ): Promise<Restore> {
+    return services.restores.cancel(runId(id), (await admin()).email);
+  }
+
+  @Admin()
+  @Subscription(() => Restore, {
+    description: 'A restore as it is now, then on each change; ends when its run has ended.',
+    subscribe: ({ args: { id }, context: { services, signal } }: { args: { id: string }; context: GraphqlContext }) =>
+      watchRun(id, () => services.restores.find(runId(id)), signal),
+  })
+  restoreProgress(@Root() row: RestoreRow, @Arg('id', () => ID, { description: 'The restore.' }) _id: string): Restore {
+    return row;
+  }
+
+  @FieldResolver(() => Backup, { description: 'What is restored.' })
+  async backup(@Root() row: RestoreRow, @Ctx() { load, services }: GraphqlContext): Promise<Backup> {
+    return (await load.backup(row.backupId)) ?? services.backups.get(row.backupId);
+  }
+
+  @FieldResolver(() => Backup, {
+    nullable: true,
+    description: 'The backup of the state before, pinned; null until it is made, or where nothing was there before.',
+  })
+  async safetyBackup(@Root() row: RestoreRow, @Ctx() { load }: GraphqlContext): Promise<Backup | null> {
+    return row.safetyBackupId === null || row.safetyBackupId === undefined ? null : load.backup(row.safetyBackupId);
+  }
+
+  @FieldResolver(() => String, { description: 'The database that is written, a password in it replaced by `***`.' })
+  targetDatabaseUrl(@Root() row: RestoreRow, @Ctx() { services }: GraphqlContext): string {
+    return services.restores.maskedTarget(row);
+  }
+
+  @FieldResolver(() => [RunPhase], { description: 'The phases of the run with their times.' })
+  phases(@Root() { phases }: RestoreRow): RunPhase[] {
+    return toPhases(phases);
+  }
+}
+
+@Resolver(() => RestorePlan)
+export class RestorePlanResolver {
+  @FieldResolver(() => Backup, { description: 'What would be restored.' })
+  backup(@Root() { backup }: Plan): Backup {
+    return backup;
+  }
+
+  @FieldResolver(() => [Property], { description: 'Page size, journal mode, versions, … of the backup.' })
+  backupSource(@Root() { backupSource }: Plan): Property[] {
+    return toProperties(backupSource);
+  }
+
+  @FieldResolver(() => [Property], { description: 'The same of the target; empty if there is none.' })
+  targetSource(@Root() { targetSource }: Plan): Property[] {
+    return toProperties(targetSource);
+  }
+}
+
+/** In the domain, what is left out is undefined; GraphQL may also say null. */
+function toRequest({ backupId, confirm, ...wishes }: RestoreBackupInput): RestoreRequest {
+  const given = Object.entries(wishes).filter(([, value]) => value !== null);
+  return { backupId: runId(backupId, 'backupId'), confirm, ...Object.fromEntries(given) };
+}

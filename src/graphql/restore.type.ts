@@ -1,0 +1,183 @@
+import { Field, Float, ID, Int, ObjectType } from 'type-graphql';
+import type { MediaPlan, SpacePlan, TablePlan } from '../core/restore-plan.js';
+import type { RelatedTable as Related } from '../core/restore-scope.js';
+import type { RestoreRow, RunStatus } from '../models/index.js';
+import { MediaMode, RestoreStatus, TableChange, TableRelation } from './enums.js';
+import { connectionOf } from './page.type.js';
+import { ByteSize, DateTime } from './scalars.js';
+
+@ObjectType({ description: 'One run of a backup into a database: an entry of the restore log.' })
+export class Restore {
+  @Field(() => ID, { description: 'Such as `restore_20250724_150000_a1b2c3d4`: date and time are UTC.' })
+  id!: string;
+
+  @Field(() => RestoreStatus, { description: 'How far it is.' })
+  status!: RunStatus;
+
+  @Field(() => Float, { description: 'How much is done, 0 to 1.' })
+  progress!: number;
+
+  @Field(() => String, { nullable: true, description: 'What is being done now; null when nothing is.' })
+  phase!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'Why it failed: a code of the error catalogue.' })
+  errorCode!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'Why it failed, in words.' })
+  errorMessage!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'What to do about the error.' })
+  errorHint!: string | null;
+
+  @Field(() => [String], { description: 'What an admin should know although the restore went well.' })
+  warnings!: string[];
+
+  @Field(() => Boolean, { description: 'Whether the database is restored.' })
+  restoreDatabase!: boolean;
+
+  @Field(() => Boolean, { description: 'Whether media are restored.' })
+  restoreMedia!: boolean;
+
+  @Field(() => [String], { nullable: true, description: 'Only these tables; null for all.' })
+  tables!: string[] | null;
+
+  @Field(() => [String], { nullable: true, description: 'Only these media files or folders; null for all.' })
+  media!: string[] | null;
+
+  @Field(() => MediaMode, { description: 'What becomes of media files that the backup does not hold.' })
+  mediaMode!: RestoreRow['mediaMode'];
+
+  @Field(() => ID, { nullable: true, description: 'The restore that this one undoes.' })
+  undoOf!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'Who asked for it: an e-mail, `cli:<system user>` or `system`.' })
+  createdBy!: string | null;
+
+  @Field(() => DateTime, { description: 'When it was asked for.' })
+  createdAt!: Date;
+
+  @Field(() => DateTime, { nullable: true, description: 'When the run began.' })
+  startedAt!: Date | null;
+
+  @Field(() => DateTime, { nullable: true, description: 'When the run ended, well or not.' })
+  completedAt!: Date | null;
+}
+
+export const RestoreConnection = connectionOf('Restore', 'restores', Restore);
+
+@ObjectType({ description: 'A reason why a restore would be refused.' })
+export class Refusal {
+  @Field(() => String, { description: 'A code of the error catalogue, such as `STORAGE_FULL`.' })
+  code!: string;
+
+  @Field(() => String, { description: 'What is the matter.' })
+  message!: string;
+
+  @Field(() => String, { description: 'What to do about it.' })
+  hint!: string;
+
+  @Field(() => String, { nullable: true, description: 'The input field that it is about, if it is about one.' })
+  field?: string | undefined;
+}
+
+@ObjectType({ description: 'A table before and after the restore.' })
+export class PlannedTable {
+  @Field(() => String, { description: 'Name of the table.' })
+  name!: string;
+
+  @Field(() => Int, { nullable: true, description: 'Rows in the backup; null if it does not have the table.' })
+  backupRows!: number | null;
+
+  @Field(() => Int, { nullable: true, description: 'Rows in the target; null if it does not have the table.' })
+  targetRows!: number | null;
+
+  @Field(() => TableChange, { description: 'What happens to it.' })
+  change!: TablePlan['change'];
+
+  @Field(() => Boolean, { description: 'Its columns, constraints or indexes differ.' })
+  schemaDiffers!: boolean;
+}
+
+@ObjectType({ description: 'A table that belongs to the chosen ones by foreign keys and is not chosen.' })
+export class RelatedTable {
+  @Field(() => String, { description: 'Name of the table.' })
+  table!: string;
+
+  @Field(() => TableRelation, { description: 'In which way it belongs to them.' })
+  relation!: Related['relation'];
+
+  @Field(() => Int, { description: 'Rows in the backup.' })
+  rowCount!: number;
+}
+
+@ObjectType({ description: 'What happens to media files.' })
+export class PlannedMedia implements MediaPlan {
+  @Field(() => Int, { description: 'New files.' })
+  add!: number;
+
+  @Field(() => Int, { description: 'Files that are replaced.' })
+  replace!: number;
+
+  @Field(() => Int, { description: 'Files that stay as they are.' })
+  keep!: number;
+
+  @Field(() => Int, { description: 'Files that are moved away.' })
+  remove!: number;
+
+  @Field(() => ByteSize, { description: 'Bytes to write.' })
+  bytes!: number;
+}
+
+@ObjectType({ description: 'Free space where the restore needs some.' })
+export class PlannedSpace implements SpacePlan {
+  @Field(() => String, { description: 'The folder.' })
+  path!: string;
+
+  @Field(() => ByteSize, { description: 'Bytes that the restore needs there at most.' })
+  needed!: number;
+
+  @Field(() => ByteSize, { description: 'Bytes that are free there.' })
+  free!: number;
+}
+
+@ObjectType({ description: 'A program that has the target open.' })
+export class DatabaseHolder {
+  @Field(() => Int, { description: 'Its process id.' })
+  pid!: number;
+
+  @Field(() => String, { description: 'Its command.' })
+  command!: string;
+}
+
+@ObjectType({ description: 'A dry run: what would change, and every reason why it would be refused.' })
+export class RestorePlan {
+  @Field(() => Boolean, { description: 'Whether `restoreBackup` with the same input would begin.' })
+  allowed!: boolean;
+
+  @Field(() => [Refusal], { description: 'Every reason why not.' })
+  refusals!: Refusal[];
+
+  @Field(() => [String], { description: 'What to think about before.' })
+  warnings!: string[];
+
+  @Field(() => String, { description: 'The database that would be written, without a password.' })
+  target!: string;
+
+  @Field(() => Boolean, { description: 'Whether there is a database now.' })
+  targetExists!: boolean;
+
+  @Field(() => [PlannedTable], { description: 'Each table of either side.' })
+  tables!: PlannedTable[];
+
+  @Field(() => [RelatedTable], { description: 'Tables to think about where only some are chosen.' })
+  related!: RelatedTable[];
+
+  @Field(() => PlannedMedia, { description: 'What happens to media files.' })
+  media!: PlannedMedia;
+
+  @Field(() => [PlannedSpace], { description: 'Free space where some is needed.' })
+  space!: PlannedSpace[];
+
+  @Field(() => [DatabaseHolder], { description: 'Programs that have the target open, as far as this machine tells.' })
+  holders!: DatabaseHolder[];
+}

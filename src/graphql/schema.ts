@@ -1,0 +1,38 @@
+import 'reflect-metadata';
+import type { GraphQLSchema } from 'graphql';
+import { buildSchema } from 'type-graphql';
+import { adminDirective, assertGuarded, guardAdmin } from './admin.directive.js';
+import { AuditResolver } from './audit.resolver.js';
+import { BackupResolver } from './backup.resolver.js';
+import { ConfigResolver } from './config.resolver.js';
+import { RestorePlanResolver, RestoreResolver } from './restore.resolver.js';
+import { SessionResolver } from './session.resolver.js';
+import { StatusResolver } from './status.resolver.js';
+
+/** The schema, with its guards in place. @throws Error if a root field lacks `@admin` */
+export async function createSchema(): Promise<GraphQLSchema> {
+  const schema = await buildSchema({
+    resolvers: [
+      SessionResolver,
+      StatusResolver,
+      ConfigResolver,
+      BackupResolver,
+      RestoreResolver,
+      RestorePlanResolver,
+      AuditResolver,
+    ],
+    directives: [adminDirective],
+    validate: { stopAtFirstError: true, validationError: { target: false, value: false } },
+    pubSub: unused,
+  });
+  assertGuarded(schema);
+  return guardAdmin(schema);
+}
+
+/** TypeGraphQL asks for one, but our subscriptions read rows, so that they work from any node. */
+const unused = {
+  publish: () => undefined,
+  subscribe: (): never => {
+    throw new Error('Subscriptions read rows: give them `subscribe`.');
+  },
+};

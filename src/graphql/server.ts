@@ -1,0 +1,99 @@
+import type { IncomingMessage, Server } from 'node:http';
+import { ApolloServer } from '@apollo/server';
+import { ApolloServerPluginLandingPageDisabled } from '@apollo/server/plugin/disabled';
+import { ApolloServerPluginLandingPageLocalDefault } from '@apollo/server/plugin/landingPage/default';
+import { expressMiddleware } from '@as-integrations/express5';
+import express, { type Router } from 'express';
+import { AppError } from '../errors.js';
+import { createContext, type GraphqlContext, type Services } from './context.js';
+import { errorFormatter, toGraphqlError } from './errors.js';
+import { exceededLimit, LIMITS } from './limits.js';
+import { multipart, type MultipartLimits } from './multipart.js';
+import { createSchema } from './schema.js';
+import { createSubscriptions } from './subscriptions.js';
+
+/** How the API may be used. */
+export interface GraphqlSettings extends MultipartLimits {
+  /** Whether a browser that asks for the API's address gets Apollo Sandbox. */
+  sandbox: boolean;
+  introspection: boolean;
+}
+
+/** The API over HTTP and WebSocket. */
+export interface Graphql {
+  /** To be mounted at the API's address. */
+  router: Router;
+  /** Serves subscriptions on WebSockets that a client opens at `path`. */
+  attach(server: Server, path: string): void;
+  /** Closes all sockets and takes no more operations. */
+  stop(): Promise<void>;
+}
+
+export async function createGraphql(services: Services, settings: GraphqlSettings): Promise<Graphql> {
+  const { log, auth } = services;
+  const schema = await createSchema();
+  const formatError = errorFormatter(log);
+  const apollo = new ApolloServer<GraphqlContext>({
+    schema,
+    formatError,
+    introspection: settings.introspection,
+    hideSchemaDetailsFromClientErrors: !settings.introspection,
+    parseOptions: { maxTokens: LIMITS.tokens },
+    persistedQueries: false,
+    csrfPrevention: true,
+    includeStacktraceInErrorResponses: false,
+    stopOnTerminationSignals: false,
+    // Nothing may depend on the variable NODE_ENV: what differs is in the settings.
+    nodeEnv: 'production',
+    logger: log,
+    plugins: [
+      settings.sandbox
+        ? ApolloServerPluginLandingPageLocalDefault({ embed: { runTelemetry: false } })
+        : ApolloServerPluginLandingPageDisabled(),
+      {
+        async requestDidStart() {
+          return {
+            async didResolveOperation({ document, operation, request }) {
+              if (operation === undefined) return;
+              const error = exceededLimit(schema, document, operation, request.variables ?? {});
+              if (error !== null) throw toGraphqlError(error, 400);
+            },
+          };
+        },
+      },
+    ],
+  });
+  await apollo.start();
+  const subscriptions = createSubscriptions(schema, services, { ...settings, formatError });
+
+  const router = express.Router();
+  router.post('/', multipart(auth, settings));
+  router.use(express.json({ limit: settings.maxBodyBytes }));
+  router.use(
+    '/',
+    expressMiddleware(apollo, {
+      context: async ({ req, res }) => {
+        const gone = new AbortController();
+        res.once('close', () => gone.abort(new AppError('CANCELLED', 'Nobody waits for the answer any more.')));
+        let actor: ReturnType<typeof auth.authenticate> | undefined;
+        return createContext(services, () => (actor ??= auth.authenticate(req.headers.authorization)), {
+          address: addressOf(req),
+          signal: gone.signal,
+        });
+      },
+    }),
+  );
+  return {
+    router,
+    attach: (server, path) => subscriptions.attach(server, path),
+    async stop() {
+      await subscriptions.stop();
+      await apollo.stop();
+    },
+  };
+}
+
+/** Where a request comes from, for the limit on logins. */
+export function addressOf(request: IncomingMessage & { ip?: string | undefined }): string {
+  return request.ip ?? request.socket.remoteAddress ?? 'unknown';
+}

@@ -1,0 +1,25 @@
+import { Arg, Ctx, Mutation, Query, Resolver } from 'type-graphql';
+import { Admin } from './admin.directive.js';
+import type { GraphqlContext } from './context.js';
+import { Session, User } from './session.type.js';
+
+@Resolver()
+export class SessionResolver {
+  @Admin()
+  @Query(() => User, { description: 'Whom the token speaks for.' })
+  async me(@Ctx() { admin }: GraphqlContext): Promise<User> {
+    return admin();
+  }
+
+  @Mutation(() => Session, {
+    description:
+      'Changes e-mail and password into a token. The one operation that needs none. Failed tries are limited.',
+  })
+  async login(
+    @Ctx() { services, address }: GraphqlContext,
+    @Arg('email', () => String, { description: 'Such as `admin@example.org`, in any case.' }) email: string,
+    @Arg('password', () => String, { description: 'The password.' }) password: string,
+  ): Promise<Session> {
+    return services.auth.login(email, password, address);
+  }
+}

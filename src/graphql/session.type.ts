@@ -1,0 +1,26 @@
+import { Field, ID, ObjectType } from 'type-graphql';
+import { DateTime } from './scalars.js';
+
+@ObjectType({ description: 'A person, or a holder of a token of the host application.' })
+export class User {
+  @Field(() => ID, { description: 'Id of the user, or the `sub` of the token.' })
+  id!: string;
+
+  @Field(() => String, { description: 'The name that the records show, such as `admin@example.org`.' })
+  email!: string;
+
+  @Field(() => String, { description: '`ADMIN` or `USER`.' })
+  role!: string;
+}
+
+@ObjectType({ description: 'A login that succeeded.' })
+export class Session {
+  @Field(() => String, { description: 'Send it as `Authorization: Bearer <token>`.' })
+  token!: string;
+
+  @Field(() => DateTime, { description: 'From then on the token is refused.' })
+  expiresAt!: Date;
+
+  @Field(() => User, { description: 'Who has logged in.' })
+  user!: User;
+}

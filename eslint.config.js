@@ -26,8 +26,9 @@ export const importRules = {
   http: { may: ['core', 'auth', 'errors', 'log'], why: 'routes translate, they do not work' },
   app: { may: ['*'], why: 'the composition root is the only file that knows every folder' },
   'first-start': { may: ['app', 'core', 'models', 'sample'], why: 'it uses the composed product as a user would' },
-  server: { may: ['app', 'config', 'first-start', 'errors', 'log', 'cli'], why: 'a process composes nothing itself' },
-  worker: { may: ['app', 'config', 'first-start', 'errors', 'log', 'cli'], why: 'a process composes nothing itself' },
+  process: { may: ['cli/exit-codes', 'errors', 'log'], why: 'how a process starts and ends, whatever it does' },
+  server: { may: ['app', 'config', 'first-start', 'process'], why: 'a process composes nothing itself' },
+  worker: { may: ['app', 'config', 'first-start', 'process'], why: 'a process composes nothing itself' },
 };
 
 const folders = Object.keys(importRules);

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Auth } from './auth/index.js';
 import { Audit } from './core/audit.js';
 import { Backups } from './core/backups.js';
 import { assertNotControl, Configs } from './core/configs.js';
@@ -8,6 +9,8 @@ import { Restores } from './core/restores.js';
 import { createEngines } from './engines/index.js';
 import { createBackend, createJobs, type Jobs, runBackupJob, runRestoreJob } from './jobs/index.js';
 import type { Config } from './config.js';
+import { AppError } from './errors.js';
+import type { HttpServer } from './http/index.js';
 import type { Engines, Job, JobQueue, Storages } from './core/ports.js';
 import { createLog, type Log } from './log.js';
 import { controlPath, type Models, openModels } from './models/index.js';
@@ -31,7 +34,9 @@ export interface AppOptions {
 export interface App {
   config: Config;
   log: Log;
+  now: () => Date;
   models: Models;
+  auth: Auth;
   audit: Audit;
   configs: Configs;
   backups: Backups;
@@ -40,7 +45,9 @@ export interface App {
   connectQueue(): Promise<Jobs>;
   /** Ends dead runs and hands waiting ones to the queue, now and then every few seconds; begins to run jobs. */
   startWork(): Promise<void>;
-  /** Takes no more work, lets the running work end within `deadlineMs`, and closes everything. */
+  /** Takes no more work and lets the running work end within `deadlineMs`. */
+  stopWork(deadlineMs?: number): Promise<void>;
+  /** As `stopWork`, then closes everything. */
   close(deadlineMs?: number): Promise<void>;
 }
 
@@ -55,6 +62,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
   const models = await openModels(config.controlDatabaseUrl);
   const storages = options.storages ?? createStorages(config.localRoot);
   const audit = new Audit(models, now);
+  const auth = new Auth(models, config.auth, audit, now);
   const configs = new Configs({ models, engines, storages, audit, now, controlFile });
   const workFolder = join(config.dataDir, 'tmp');
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
@@ -98,10 +106,17 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     await backups.requeue();
     await restores.requeue();
   };
+  let stopped: Promise<void> | null = null;
+  const stopWork = (deadlineMs = config.shutdownMs) => {
+    if (sweeper !== null) clearInterval(sweeper);
+    return (stopped ??= jobs?.stop(deadlineMs) ?? Promise.resolve());
+  };
   return {
     config,
     log,
+    now,
     models,
+    auth,
     audit,
     configs,
     backups,
@@ -116,11 +131,45 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
       );
       await work.start();
     },
-    async close(deadlineMs = config.shutdownMs) {
-      if (sweeper !== null) clearInterval(sweeper);
-      await jobs?.stop(deadlineMs);
+    stopWork,
+    async close(deadlineMs) {
+      await stopWork(deadlineMs);
       await closeStore?.();
       await models.sequelize.close();
     },
   };
+}
+
+/** The API and the downloads of an app over HTTP. Loaded only by a process that serves. */
+export async function createServer(app: App): Promise<HttpServer> {
+  const [{ createGraphql }, { createHttp }] = await Promise.all([
+    import('./graphql/server.js'),
+    import('./http/index.js'),
+  ]);
+  const { config, models } = app;
+  const stopping = new AbortController();
+  const about = {
+    version: VERSION,
+    startedAt: app.now(),
+    controlDatabase: controlPath(config.controlDatabaseUrl) === null ? ('POSTGRES' as const) : ('SQLITE' as const),
+    jobStore: jobStoreOf(config.jobsUrl),
+  };
+  const services = { ...app, about, stopping: stopping.signal };
+  const { maxUploadBytes } = config;
+  const graphql = await createGraphql(services, { ...config.graphql, maxUploadBytes });
+  const ping = () => models.sequelize.query('SELECT 1');
+  const http = createHttp({ ...services, graphql, sandbox: config.graphql.sandbox, ping });
+  return {
+    listen: (port, host) => http.listen(port, host),
+    close(deadlineMs) {
+      stopping.abort(new AppError('INTERRUPTED', 'The server is stopping.'));
+      return http.close(deadlineMs);
+    },
+  };
+}
+
+function jobStoreOf(url: string): 'CONTROL_DATABASE' | 'MONGODB' | 'POSTGRES' | 'MONGODB_MEMORY' {
+  if (url === '') return 'CONTROL_DATABASE';
+  if (url.startsWith('mongodb-memory:')) return 'MONGODB_MEMORY';
+  return url.startsWith('mongodb') ? 'MONGODB' : 'POSTGRES';
 }

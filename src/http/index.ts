@@ -1,0 +1,99 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import express, { type RequestHandler, type Router } from 'express';
+import helmet from 'helmet';
+import { AppError } from '../errors.js';
+import { type DownloadParts, downloads } from './download.js';
+import { errorHandler, unknownRoute } from './error-handler.js';
+import { health, type Readiness } from './health.js';
+
+export { HTTP_STATUS } from './error-handler.js';
+
+const GRAPHQL = '/graphql';
+
+/** What the routes are made of. */
+export interface HttpParts extends DownloadParts, Readiness {
+  /** The API, served at /graphql. */
+  graphql: { router: Router; attach(server: Server, path: string): void; stop(): Promise<void> };
+  /** Whether /graphql shows Apollo Sandbox to a browser. */
+  sandbox: boolean;
+}
+
+/** A server that listens, or will. */
+export interface HttpServer {
+  /** @returns the address that it listens on, such as http://127.0.0.1:4000 @throws AppError CONFIG_INVALID if the address cannot be used */
+  listen(port: number, host: string): Promise<string>;
+  /** Takes no more connections, closes WebSockets, lets answers under way end within the deadline, then cuts them off. */
+  close(deadlineMs: number): Promise<void>;
+}
+
+export function createHttp(parts: HttpParts): HttpServer {
+  const app = express();
+  app.disable('x-powered-by');
+  app.set('query parser', 'simple');
+  app.use(helmet({ contentSecurityPolicy: { useDefaults: false, directives: STRICT }, hsts: false }));
+  if (parts.sandbox) {
+    app.get('/', (_request, response) => response.redirect(302, GRAPHQL));
+    app.get(GRAPHQL, allowSandbox);
+  }
+  app.use(health(parts));
+  app.use('/api/db-manager', downloads(parts));
+  app.use(GRAPHQL, parts.graphql.router);
+  app.use(unknownRoute);
+  app.use(errorHandler(parts.log, GRAPHQL));
+
+  const server = createServer(app);
+  parts.graphql.attach(server, GRAPHQL);
+  return {
+    listen: (port, host) => listen(server, port, host),
+    async close(deadlineMs) {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeIdleConnections();
+      await parts.graphql.stop();
+      const cutOff = setTimeout(() => server.closeAllConnections(), deadlineMs);
+      await closed;
+      clearTimeout(cutOff);
+    },
+  };
+}
+
+/** Nothing that this server sends may load or run anything, but for the pages that say so. */
+const STRICT = { defaultSrc: ["'none'"], baseUri: ["'none'"], formAction: ["'none'"], frameAncestors: ["'none'"] };
+
+/** Sandbox comes from Apollo's servers. Its page has a nonce for its own scripts in a policy of its own, which counts too. */
+const allowSandbox: RequestHandler = helmet({
+  contentSecurityPolicy: {
+    useDefaults: false,
+    directives: {
+      ...STRICT,
+      scriptSrc: ["'unsafe-inline'", 'https://embeddable-sandbox.cdn.apollographql.com'],
+      styleSrc: ["'unsafe-inline'", 'https://embeddable-sandbox.cdn.apollographql.com', 'https://fonts.googleapis.com'],
+      fontSrc: ['https://fonts.gstatic.com'],
+      imgSrc: ['https://apollo-server-landing-page.cdn.apollographql.com'],
+      manifestSrc: ['https://apollo-server-landing-page.cdn.apollographql.com'],
+      frameSrc: ['https://sandbox.embed.apollographql.com'],
+      connectSrc: ["'self'"],
+    },
+  },
+  crossOriginEmbedderPolicy: false,
+  hsts: false,
+});
+
+function listen(server: Server, port: number, host: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const fail = (cause: Error) =>
+      reject(
+        new AppError('CONFIG_INVALID', `Cannot listen on ${host}, port ${port}: ${cause.message}`, {
+          hint: 'Set PORT and HOST to an address of this machine that is free.',
+          cause,
+        }),
+      );
+    server.once('error', fail);
+    server.listen(port, host, () => {
+      server.removeListener('error', fail);
+      const address = server.address() as AddressInfo;
+      const name = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+      resolve(`http://${name}:${address.port}`);
+    });
+  });
+}

@@ -1,0 +1,17 @@
+import { createApp } from './app.js';
+import { loadConfig } from './config.js';
+import { ensureFirstConfig } from './first-start.js';
+import { isMain, runProcess } from './process.js';
+
+/** A worker's process: the jobs only. It shares the work with every other process on the same control database. */
+export function main(): Promise<void> {
+  return runProcess(async (opened) => {
+    const app = await createApp(loadConfig());
+    opened(() => app.close());
+    await ensureFirstConfig(app, { sample: false });
+    await app.startWork();
+    process.stdout.write('db-manager worker is ready: it runs jobs until it is stopped.\n');
+  });
+}
+
+if (isMain(import.meta.url)) await main();

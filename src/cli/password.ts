@@ -1,0 +1,47 @@
+import { text } from 'node:stream/consumers';
+import type { Command } from 'commander';
+import { noUser } from './token.js';
+import { type GlobalOptions, inSession, type Session } from './session.js';
+
+export function addPassword(program: Command): void {
+  program
+    .command('password')
+    .description(
+      'Set a new password, read from standard input; tokens given out before stop working. JSON: {email, changed}',
+    )
+    .argument('<email>', 'the e-mail of a user')
+    .action((email: string, _options: object, command: Command) =>
+      inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
+        const { app, actor, print } = session;
+        const user = await app.auth.users.findByEmail(email);
+        if (user === null) throw noUser(email);
+        await app.auth.users.changePassword(user.id, await readPassword(session));
+        await app.audit.record(actor, 'user.password', user.id, { email: user.email });
+        print.result({ email: user.email, changed: true }, () => `The password of ${user.email} is changed.`);
+      }),
+    );
+}
+
+/** One line from standard input; on a terminal without showing what is typed. */
+async function readPassword({ print, stop }: Session): Promise<string> {
+  if (!print.interactive) return (await text(process.stdin)).replace(/\r?\n$/, '');
+  print.err.write('New password: ');
+  process.stdin.setRawMode(true).setEncoding('utf8').resume();
+  try {
+    let typed = '';
+    for await (const chunk of process.stdin as AsyncIterable<string>) {
+      for (const character of chunk) {
+        if (character === '\r' || character === '\n') return typed;
+        if (character === '\u0003') process.kill(process.pid, 'SIGINT');
+        else if (character === '\u007F' || character === '\b') typed = [...typed].slice(0, -1).join('');
+        else typed += character;
+        if (character === '\u0003') await new Promise((wake) => setImmediate(wake));
+        stop.throwIfAborted();
+      }
+    }
+    return typed;
+  } finally {
+    process.stdin.setRawMode(false);
+    print.err.write('\n');
+  }
+}

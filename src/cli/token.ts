@@ -1,0 +1,36 @@
+import type { Command } from 'commander';
+import { AppError } from '../errors.js';
+import { whole } from './options.js';
+import { fields, moment } from './print.js';
+import { type GlobalOptions, inSession } from './session.js';
+
+export function addToken(program: Command): void {
+  program
+    .command('token')
+    .description('Print a bearer token for the API, for an admin. JSON: {token, expiresAt, email}')
+    .option('--email <email>', 'the admin (default: the one of ADMIN_EMAIL)')
+    .option('--ttl <minutes>', 'how long it is valid (default: TOKEN_TTL_MINUTES)', whole)
+    .action(({ email, ttl }: { email?: string; ttl?: number }, command: Command) =>
+      inSession(
+        command.optsWithGlobals<GlobalOptions>(),
+        async ({ app, actor, print }) => {
+          const wanted = email ?? app.config.auth.adminEmail;
+          const user = await app.auth.users.findByEmail(wanted);
+          if (user === null) throw noUser(wanted);
+          if (user.role !== 'ADMIN') throw new AppError('FORBIDDEN', `${user.email} is not an admin.`);
+          const { token, expiresAt } = app.auth.sessionOf(user);
+          await app.audit.record(actor, 'token.create', user.id, { email: user.email, expiresAt });
+          print.result({ token, expiresAt, email: user.email }, () => token);
+          print.note(fields([['Valid until', moment(expiresAt)]]));
+        },
+        (config) => ({ ...config, auth: { ...config.auth, ttlMinutes: ttl ?? config.auth.ttlMinutes } }),
+      ),
+    );
+}
+
+/** The error for an e-mail that nobody has. */
+export function noUser(email: string): AppError {
+  return new AppError('NOT_FOUND', `There is no user ${email}.`, {
+    hint: 'The first admin is made when the server first starts, from ADMIN_EMAIL; name another with --email.',
+  });
+}

@@ -23,6 +23,7 @@ export const importRules = {
   },
   sample: { may: ['errors'], why: 'the sample is an application like any other: it knows nothing of the product' },
   graphql: { may: ['core', 'models', 'auth', 'errors', 'log'], why: 'resolvers translate, they do not work' },
+  client: { may: [], why: 'a client knows nothing of the server but its schema' },
   http: { may: ['core', 'auth', 'errors', 'log'], why: 'routes translate, they do not work' },
   app: { may: ['*'], why: 'the composition root is the only file that knows every folder' },
   'first-start': { may: ['app', 'core', 'models', 'sample'], why: 'it uses the composed product as a user would' },

@@ -1,0 +1,1622 @@
+/* eslint-disable */
+/** Internal type. DO NOT USE DIRECTLY. */
+type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
+/** Internal type. DO NOT USE DIRECTLY. */
+export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
+import type { DocumentTypeDecoration } from '@graphql-typed-document-node/core';
+/** Which entries. All parts must be met; what is left out restricts nothing. */
+export type AuditFilter = {
+  /** An action such as `backup.delete`, or all of a noun: `backup`. */
+  action?: string | null | undefined;
+  /** Done by, such as `admin@example.org`. */
+  actor?: string | null | undefined;
+  /** At this moment or later. */
+  createdAfter?: string | null | undefined;
+  /** Before this moment. */
+  createdBefore?: string | null | undefined;
+  /** Done to the record of this id. */
+  subject?: string | null | undefined;
+};
+
+/** The settings of a config. What is left out stays as it is, or gets its default in a new one. */
+export type BackupConfigInput = {
+  /** Default: true. */
+  autoBackupEnabled?: boolean | null | undefined;
+  /** 1 or more. Default: 30. */
+  backupRetentionDays?: number | null | undefined;
+  /** Such as `sqlite:/srv/okpuja/db.sqlite3`. Needed for a new one. */
+  databaseUrl?: string | null | undefined;
+  /** 1 or more. Default: 30. */
+  maxBackupFiles?: number | null | undefined;
+  /** Absolute folders, such as `["/srv/okpuja/media"]`. */
+  mediaPaths?: Array<string> | null | undefined;
+  /** Unique, 1 to 200 characters. Needed for a new one. */
+  name?: string | null | undefined;
+  /** Seconds, 1 or more. Default: 30. */
+  restoreLockTimeout?: number | null | undefined;
+  /** Days, 1 or more. Default: 7. */
+  safetyRetentionDays?: number | null | undefined;
+  /** Five-field cron. Default: `0 2 * * *`. */
+  schedule?: string | null | undefined;
+  /** Inside the backups folder for LOCAL; absolute for SYSTEM. */
+  storagePath?: string | null | undefined;
+  /** Default: LOCAL. */
+  storageType?: StorageType | null | undefined;
+  /** Default: `UTC`. */
+  timezone?: string | null | undefined;
+};
+
+/** Which backups. All parts must be met; what is left out, null or an empty list restricts nothing. */
+export type BackupFilter = {
+  /** Made for one of these reasons. */
+  backupType?: Array<BackupType> | null | undefined;
+  /** Of this config, such as `1`. */
+  configId?: string | number | null | undefined;
+  /** Asked for at this moment or later. */
+  createdAfter?: string | null | undefined;
+  /** Asked for before this moment. */
+  createdBefore?: string | null | undefined;
+  /** Part of the id, file name, note, database name or error message, in any case, such as `2025072`. */
+  search?: string | null | undefined;
+  /** In one of these states. */
+  status?: Array<BackupStatus> | null | undefined;
+  /** Stored in one of these ways. */
+  storageType?: Array<StorageType> | null | undefined;
+};
+
+/** What an archive holds. */
+export type BackupMode =
+  /** Everything: the archive restores alone. */
+  | 'FULL'
+  /** What changed since another backup, which is needed to restore. */
+  | 'INCREMENTAL';
+
+/** In which order backups are listed. */
+export type BackupOrder =
+  /** Oldest first. */
+  | 'CREATED_AT_ASC'
+  /** Newest first. */
+  | 'CREATED_AT_DESC'
+  /** Those without a file first, then the smallest. */
+  | 'FILE_SIZE_ASC'
+  /** Largest first; those without a file last. */
+  | 'FILE_SIZE_DESC';
+
+/** How far a backup is. */
+export type BackupStatus =
+  /** Its archive is stored and was proven by reading it back. */
+  | 'COMPLETED'
+  /** Its archive was deleted; the record stays. */
+  | 'DELETED'
+  /** It ended with an error, which errorCode, errorMessage and errorHint explain. Nothing was stored. */
+  | 'FAILED'
+  /** It waits for a worker, or for another run of the same database. */
+  | 'PENDING'
+  /** It is being made. */
+  | 'RUNNING';
+
+/** Why a backup was made. */
+export type BackupType =
+  /** The schedule asked for it. */
+  | 'AUTO'
+  /** Somebody asked for it. */
+  | 'MANUAL'
+  /** A restore made it before it changed anything, so that it can be undone. */
+  | 'SAFETY'
+  /** The archive was made elsewhere, or downloaded before, and uploaded. */
+  | 'UPLOADED';
+
+/** Where the product's own records lie. */
+export type ControlDatabaseKind =
+  /** A PostgreSQL server. */
+  | 'POSTGRES'
+  /** A file below DATA_DIR. */
+  | 'SQLITE';
+
+/** A wish for a backup. `{}` backs up the first config in the way that it says. */
+export type CreateBackupInput = {
+  /** MANUAL or AUTO; the others are made by uploads and restores only. */
+  backupType?: BackupType | null | undefined;
+  /** What to back up; the first config if left out. */
+  configId?: string | number | null | undefined;
+  /** Another folder: inside the backups folder for LOCAL (`before-update`), absolute for SYSTEM (`/mnt/disk`). */
+  customPath?: string | null | undefined;
+  /** Words to remember it by, such as `before the 4.2 update`. */
+  note?: string | null | undefined;
+  /** Where to store it; the config's own way if left out. */
+  storageType?: StorageType | null | undefined;
+};
+
+/** The kind of database that is protected. */
+export type DatabaseEngine =
+  /** MongoDB. */
+  | 'MONGODB'
+  /** MySQL or MariaDB. */
+  | 'MYSQL'
+  /** PostgreSQL. */
+  | 'POSTGRES'
+  /** SQLite: one file. */
+  | 'SQLITE';
+
+/** Where waiting jobs lie. */
+export type JobStoreKind =
+  /** In the control database. */
+  | 'CONTROL_DATABASE'
+  /** In MongoDB. */
+  | 'MONGODB'
+  /** In a MongoDB that ends with this process: for development only. */
+  | 'MONGODB_MEMORY'
+  /** In PostgreSQL. */
+  | 'POSTGRES';
+
+/** What becomes of media files that the backup does not hold. */
+export type MediaMode =
+  /** They stay. */
+  | 'MERGE'
+  /** They are moved away (into the safety backup), so that the folder holds exactly what the backup holds. */
+  | 'MIRROR';
+
+/** What to restore, and where to. `{backupId, confirm: true}` restores all in place. */
+export type RestoreBackupInput = {
+  /** A COMPLETED backup. */
+  backupId: string | number;
+  /** Must be true for `restoreBackup`: a restore replaces data. */
+  confirm: boolean;
+  /** Also the tables that belong to the chosen ones by foreign keys. */
+  includeRelated?: boolean | null | undefined;
+  /** Only these media files or folders, as paths in the archive, such as `["media/uploads/2025"]`. */
+  media?: Array<string> | null | undefined;
+  /** What becomes of media files that the backup does not hold. */
+  mediaMode?: MediaMode | null | undefined;
+  /** Allows another place that already holds something. */
+  overwrite?: boolean | null | undefined;
+  /** Restore the database. */
+  restoreDatabase?: boolean | null | undefined;
+  /** Restore the media files. */
+  restoreMedia?: boolean | null | undefined;
+  /** Only these tables, such as `["bookings"]`. Media stay then, unless `media` is given too. */
+  tables?: Array<string> | null | undefined;
+  /** Another place than the config's own database, such as `sqlite:/srv/test/db.sqlite3`. */
+  targetDatabaseUrl?: string | null | undefined;
+  /** Folder for the media when the target is another place. */
+  targetMediaPath?: string | null | undefined;
+};
+
+/** Which restores. All parts must be met; what is left out, null or an empty list restricts nothing. */
+export type RestoreFilter = {
+  /** Of this backup. */
+  backupId?: string | number | null | undefined;
+  /** Of this config. */
+  configId?: string | number | null | undefined;
+  /** Asked for at this moment or later. */
+  createdAfter?: string | null | undefined;
+  /** Asked for before this moment. */
+  createdBefore?: string | null | undefined;
+  /** Part of the id, the backup's id or the error message. */
+  search?: string | null | undefined;
+  /** In one of these states. */
+  status?: Array<RestoreStatus> | null | undefined;
+};
+
+/** How far a restore is. */
+export type RestoreStatus =
+  /** The target holds the state of the backup. */
+  | 'COMPLETED'
+  /** It ended with an error; the state before it is in place, unless errorCode is RESTORE_ROLLBACK_FAILED. */
+  | 'FAILED'
+  /** It waits for a worker, or for another run of the same database. */
+  | 'PENDING'
+  /** It is under way. */
+  | 'RUNNING';
+
+/** Where archives lie. */
+export type StorageType =
+  /** Google Drive. */
+  | 'GDRIVE'
+  /** The backups folder of this installation, or a folder inside it. */
+  | 'LOCAL'
+  /** A bucket of Amazon S3 or a service that speaks its language. */
+  | 'S3'
+  /** Any folder of the machine, such as a mounted disk. */
+  | 'SYSTEM';
+
+/** What a restore does to a table. */
+export type TableChange =
+  /** The target does not have it. */
+  | 'ADD'
+  /** It was not chosen: it stays as it is. */
+  | 'KEEP'
+  /** The backup does not have it: it goes. */
+  | 'REMOVE'
+  /** Its content becomes that of the backup. */
+  | 'REPLACE';
+
+/** How a table belongs to the chosen ones by foreign keys. */
+export type TableRelation =
+  /** It refers to a chosen table. */
+  | 'DEPENDENT'
+  /** A chosen table refers to it. */
+  | 'NEEDED';
+
+/** How thoroughly an archive was proven. */
+export type VerificationLevel =
+  /** Also every entry reads and has its own hash. */
+  | 'ARCHIVE'
+  /** The stored bytes have the SHA-256 that was noted. */
+  | 'CHECKSUM'
+  /** Also the database was restored into a scratch place and has the tables and row counts that were noted. */
+  | 'DRILL';
+
+export type AuditEventsQueryVariables = Exact<{
+  filter?: AuditFilter | null | undefined;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+}>;
+
+
+export type AuditEventsQuery = { auditEvents: { totalCount: number, nodes: Array<{ id: string, at: string, actor: string, action: string, subject: string | null, details: Array<{ name: string, value: string }> }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+
+export type BackupPartsFragment = { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null };
+
+export type BackupsQueryVariables = Exact<{
+  filter?: BackupFilter | null | undefined;
+  orderBy?: BackupOrder | null | undefined;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+}>;
+
+
+export type BackupsQuery = { backups: { totalCount: number, nodes: Array<{ id: string, backupType: BackupType, status: BackupStatus, storageType: StorageType, fileName: string, fileSize: number | null, fileSizeHuman: string | null, progress: number, phase: string | null, errorMessage: string | null, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, completedAt: string | null, downloadUrl: string | null, config: { id: string, name: string } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+
+export type BackupQueryVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type BackupQuery = { backup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } | null };
+
+export type CreateBackupMutationVariables = Exact<{
+  input: CreateBackupInput;
+}>;
+
+
+export type CreateBackupMutation = { createBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+
+export type AutoBackupMutationVariables = Exact<{
+  configId?: string | number | null | undefined;
+}>;
+
+
+export type AutoBackupMutation = { autoBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+
+export type CancelBackupMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type CancelBackupMutation = { cancelBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+
+export type VerifyBackupMutationVariables = Exact<{
+  id: string | number;
+  level?: VerificationLevel | null | undefined;
+}>;
+
+
+export type VerifyBackupMutation = { verifyBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+
+export type PinBackupMutationVariables = Exact<{
+  id: string | number;
+  pinned: boolean;
+}>;
+
+
+export type PinBackupMutation = { pinBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+
+export type DeleteBackupMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type DeleteBackupMutation = { deleteBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+
+export type DeleteBackupsMutationVariables = Exact<{
+  ids: Array<string | number> | string | number;
+}>;
+
+
+export type DeleteBackupsMutation = { deleteBackups: Array<{ id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null }> };
+
+export type UploadBackupMutationVariables = Exact<{
+  file: Blob;
+  configId?: string | number | null | undefined;
+}>;
+
+
+export type UploadBackupMutation = { uploadBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+
+export type BackupProgressSubscriptionVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+
+export type ConfigPartsFragment = { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, createdAt: string, updatedAt: string };
+
+export type ConfigsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ConfigsQuery = { configs: Array<{ id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, createdAt: string, updatedAt: string }> };
+
+export type ConfigQueryVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type ConfigQuery = { config: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, createdAt: string, updatedAt: string } | null };
+
+export type CreateConfigMutationVariables = Exact<{
+  input: BackupConfigInput;
+}>;
+
+
+export type CreateConfigMutation = { createConfig: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, createdAt: string, updatedAt: string } };
+
+export type UpdateConfigMutationVariables = Exact<{
+  id: string | number;
+  input: BackupConfigInput;
+}>;
+
+
+export type UpdateConfigMutation = { updateConfig: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, createdAt: string, updatedAt: string } };
+
+export type DeleteConfigMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type DeleteConfigMutation = { deleteConfig: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, createdAt: string, updatedAt: string } };
+
+export type RestorePartsFragment = { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null };
+
+export type RestoresQueryVariables = Exact<{
+  filter?: RestoreFilter | null | undefined;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+}>;
+
+
+export type RestoresQuery = { restores: { totalCount: number, nodes: Array<{ id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+
+export type RestoreQueryVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type RestoreQuery = { restore: { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } | null };
+
+export type RestorePlanQueryVariables = Exact<{
+  input: RestoreBackupInput;
+}>;
+
+
+export type RestorePlanQuery = { restorePlan: { allowed: boolean, warnings: Array<string>, target: string, targetExists: boolean, refusals: Array<{ code: string, message: string, hint: string, field: string | null }>, backup: { id: string, fileName: string, createdAt: string, verifiedAt: string | null, verificationLevel: VerificationLevel | null }, backupSource: Array<{ name: string, value: string }>, targetSource: Array<{ name: string, value: string }>, tables: Array<{ name: string, backupRows: number | null, targetRows: number | null, change: TableChange, schemaDiffers: boolean }>, related: Array<{ table: string, relation: TableRelation, rowCount: number }>, media: { add: number, replace: number, keep: number, remove: number, bytes: number }, space: Array<{ path: string, needed: number, free: number }>, holders: Array<{ pid: number, command: string }> } };
+
+export type RestoreBackupMutationVariables = Exact<{
+  input: RestoreBackupInput;
+}>;
+
+
+export type RestoreBackupMutation = { restoreBackup: { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
+
+export type UndoRestoreMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type UndoRestoreMutation = { undoRestore: { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
+
+export type CancelRestoreMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type CancelRestoreMutation = { cancelRestore: { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
+
+export type RestoreProgressSubscriptionVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type RestoreProgressSubscription = { restoreProgress: { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
+
+export type LoginMutationVariables = Exact<{
+  email: string;
+  password: string;
+}>;
+
+
+export type LoginMutation = { login: { token: string, expiresAt: string, user: { id: string, email: string, role: string } } };
+
+export type MeQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type MeQuery = { me: { id: string, email: string, role: string } };
+
+export type StatusQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type StatusQuery = { status: { version: string, nodeVersion: string, startedAt: string, controlDatabase: ControlDatabaseKind, jobStore: JobStoreKind, backupCounts: Array<{ status: BackupStatus, count: number }>, restoreCounts: Array<{ status: RestoreStatus, count: number }>, runningBackups: Array<{ id: string, progress: number, phase: string | null }>, runningRestores: Array<{ id: string, progress: number, phase: string | null }> } };
+
+export class TypedDocumentString<TResult, TVariables>
+  extends String
+  implements DocumentTypeDecoration<TResult, TVariables>
+{
+  __apiType?: NonNullable<DocumentTypeDecoration<TResult, TVariables>['__apiType']>;
+  private value: string;
+  public __meta__?: Record<string, any> | undefined;
+
+  constructor(value: string, __meta__?: Record<string, any> | undefined) {
+    super(value);
+    this.value = value;
+    this.__meta__ = __meta__;
+  }
+
+  override toString(): string & DocumentTypeDecoration<TResult, TVariables> {
+    return this.value;
+  }
+}
+export const BackupPartsFragmentDoc = new TypedDocumentString(`
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  fileSize
+  fileSizeHuman
+  checksum
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  verifiedAt
+  verificationLevel
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+}
+    `, {"fragmentName":"BackupParts"}) as unknown as TypedDocumentString<BackupPartsFragment, unknown>;
+export const ConfigPartsFragmentDoc = new TypedDocumentString(`
+    fragment ConfigParts on BackupConfig {
+  id
+  name
+  engine
+  databaseUrl
+  mediaPaths
+  storageType
+  storagePath
+  autoBackupEnabled
+  schedule
+  timezone
+  nextRunAt
+  backupRetentionDays
+  maxBackupFiles
+  restoreLockTimeout
+  safetyRetentionDays
+  createdAt
+  updatedAt
+}
+    `, {"fragmentName":"ConfigParts"}) as unknown as TypedDocumentString<ConfigPartsFragment, unknown>;
+export const RestorePartsFragmentDoc = new TypedDocumentString(`
+    fragment RestoreParts on Restore {
+  id
+  status
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  restoreDatabase
+  restoreMedia
+  tables
+  media
+  mediaMode
+  targetDatabaseUrl
+  undoOf
+  createdBy
+  createdAt
+  startedAt
+  completedAt
+  backup {
+    id
+    fileName
+    createdAt
+  }
+  safetyBackup {
+    id
+    fileName
+    pinned
+  }
+}
+    `, {"fragmentName":"RestoreParts"}) as unknown as TypedDocumentString<RestorePartsFragment, unknown>;
+export const AuditEventsDocument = new TypedDocumentString(`
+    query AuditEvents($filter: AuditFilter, $first: Int = 50, $after: String) {
+  auditEvents(filter: $filter, first: $first, after: $after) {
+    totalCount
+    nodes {
+      id
+      at
+      actor
+      action
+      subject
+      details {
+        name
+        value
+      }
+    }
+    pageInfo {
+      hasNextPage
+      hasPreviousPage
+      startCursor
+      endCursor
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<AuditEventsQuery, AuditEventsQueryVariables>;
+export const BackupsDocument = new TypedDocumentString(`
+    query Backups($filter: BackupFilter, $orderBy: BackupOrder, $first: Int = 50, $after: String) {
+  backups(filter: $filter, orderBy: $orderBy, first: $first, after: $after) {
+    totalCount
+    nodes {
+      id
+      backupType
+      status
+      storageType
+      fileName
+      fileSize
+      fileSizeHuman
+      progress
+      phase
+      errorMessage
+      note
+      pinned
+      verifiedAt
+      verificationLevel
+      createdAt
+      completedAt
+      downloadUrl
+      config {
+        id
+        name
+      }
+    }
+    pageInfo {
+      hasNextPage
+      hasPreviousPage
+      startCursor
+      endCursor
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<BackupsQuery, BackupsQueryVariables>;
+export const BackupDocument = new TypedDocumentString(`
+    query Backup($id: ID!) {
+  backup(id: $id) {
+    ...BackupParts
+  }
+}
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  fileSize
+  fileSizeHuman
+  checksum
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  verifiedAt
+  verificationLevel
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<BackupQuery, BackupQueryVariables>;
+export const CreateBackupDocument = new TypedDocumentString(`
+    mutation CreateBackup($input: CreateBackupInput!) {
+  createBackup(input: $input) {
+    ...BackupParts
+  }
+}
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  fileSize
+  fileSizeHuman
+  checksum
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  verifiedAt
+  verificationLevel
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<CreateBackupMutation, CreateBackupMutationVariables>;
+export const AutoBackupDocument = new TypedDocumentString(`
+    mutation AutoBackup($configId: ID) {
+  autoBackup(configId: $configId) {
+    ...BackupParts
+  }
+}
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  fileSize
+  fileSizeHuman
+  checksum
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  verifiedAt
+  verificationLevel
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<AutoBackupMutation, AutoBackupMutationVariables>;
+export const CancelBackupDocument = new TypedDocumentString(`
+    mutation CancelBackup($id: ID!) {
+  cancelBackup(id: $id) {
+    ...BackupParts
+  }
+}
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  fileSize
+  fileSizeHuman
+  checksum
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  verifiedAt
+  verificationLevel
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<CancelBackupMutation, CancelBackupMutationVariables>;
+export const VerifyBackupDocument = new TypedDocumentString(`
+    mutation VerifyBackup($id: ID!, $level: VerificationLevel = ARCHIVE) {
+  verifyBackup(id: $id, level: $level) {
+    ...BackupParts
+  }
+}
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  fileSize
+  fileSizeHuman
+  checksum
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  verifiedAt
+  verificationLevel
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<VerifyBackupMutation, VerifyBackupMutationVariables>;
+export const PinBackupDocument = new TypedDocumentString(`
+    mutation PinBackup($id: ID!, $pinned: Boolean!) {
+  pinBackup(id: $id, pinned: $pinned) {
+    ...BackupParts
+  }
+}
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  fileSize
+  fileSizeHuman
+  checksum
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  verifiedAt
+  verificationLevel
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<PinBackupMutation, PinBackupMutationVariables>;
+export const DeleteBackupDocument = new TypedDocumentString(`
+    mutation DeleteBackup($id: ID!) {
+  deleteBackup(id: $id) {
+    ...BackupParts
+  }
+}
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  fileSize
+  fileSizeHuman
+  checksum
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  verifiedAt
+  verificationLevel
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<DeleteBackupMutation, DeleteBackupMutationVariables>;
+export const DeleteBackupsDocument = new TypedDocumentString(`
+    mutation DeleteBackups($ids: [ID!]!) {
+  deleteBackups(ids: $ids) {
+    ...BackupParts
+  }
+}
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  fileSize
+  fileSizeHuman
+  checksum
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  verifiedAt
+  verificationLevel
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<DeleteBackupsMutation, DeleteBackupsMutationVariables>;
+export const UploadBackupDocument = new TypedDocumentString(`
+    mutation UploadBackup($file: Upload!, $configId: ID) {
+  uploadBackup(file: $file, configId: $configId) {
+    ...BackupParts
+  }
+}
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  fileSize
+  fileSizeHuman
+  checksum
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  verifiedAt
+  verificationLevel
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<UploadBackupMutation, UploadBackupMutationVariables>;
+export const BackupProgressDocument = new TypedDocumentString(`
+    subscription BackupProgress($id: ID!) {
+  backupProgress(id: $id) {
+    ...BackupParts
+  }
+}
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  fileSize
+  fileSizeHuman
+  checksum
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  verifiedAt
+  verificationLevel
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<BackupProgressSubscription, BackupProgressSubscriptionVariables>;
+export const ConfigsDocument = new TypedDocumentString(`
+    query Configs {
+  configs {
+    ...ConfigParts
+  }
+}
+    fragment ConfigParts on BackupConfig {
+  id
+  name
+  engine
+  databaseUrl
+  mediaPaths
+  storageType
+  storagePath
+  autoBackupEnabled
+  schedule
+  timezone
+  nextRunAt
+  backupRetentionDays
+  maxBackupFiles
+  restoreLockTimeout
+  safetyRetentionDays
+  createdAt
+  updatedAt
+}`) as unknown as TypedDocumentString<ConfigsQuery, ConfigsQueryVariables>;
+export const ConfigDocument = new TypedDocumentString(`
+    query Config($id: ID!) {
+  config(id: $id) {
+    ...ConfigParts
+  }
+}
+    fragment ConfigParts on BackupConfig {
+  id
+  name
+  engine
+  databaseUrl
+  mediaPaths
+  storageType
+  storagePath
+  autoBackupEnabled
+  schedule
+  timezone
+  nextRunAt
+  backupRetentionDays
+  maxBackupFiles
+  restoreLockTimeout
+  safetyRetentionDays
+  createdAt
+  updatedAt
+}`) as unknown as TypedDocumentString<ConfigQuery, ConfigQueryVariables>;
+export const CreateConfigDocument = new TypedDocumentString(`
+    mutation CreateConfig($input: BackupConfigInput!) {
+  createConfig(input: $input) {
+    ...ConfigParts
+  }
+}
+    fragment ConfigParts on BackupConfig {
+  id
+  name
+  engine
+  databaseUrl
+  mediaPaths
+  storageType
+  storagePath
+  autoBackupEnabled
+  schedule
+  timezone
+  nextRunAt
+  backupRetentionDays
+  maxBackupFiles
+  restoreLockTimeout
+  safetyRetentionDays
+  createdAt
+  updatedAt
+}`) as unknown as TypedDocumentString<CreateConfigMutation, CreateConfigMutationVariables>;
+export const UpdateConfigDocument = new TypedDocumentString(`
+    mutation UpdateConfig($id: ID!, $input: BackupConfigInput!) {
+  updateConfig(id: $id, input: $input) {
+    ...ConfigParts
+  }
+}
+    fragment ConfigParts on BackupConfig {
+  id
+  name
+  engine
+  databaseUrl
+  mediaPaths
+  storageType
+  storagePath
+  autoBackupEnabled
+  schedule
+  timezone
+  nextRunAt
+  backupRetentionDays
+  maxBackupFiles
+  restoreLockTimeout
+  safetyRetentionDays
+  createdAt
+  updatedAt
+}`) as unknown as TypedDocumentString<UpdateConfigMutation, UpdateConfigMutationVariables>;
+export const DeleteConfigDocument = new TypedDocumentString(`
+    mutation DeleteConfig($id: ID!) {
+  deleteConfig(id: $id) {
+    ...ConfigParts
+  }
+}
+    fragment ConfigParts on BackupConfig {
+  id
+  name
+  engine
+  databaseUrl
+  mediaPaths
+  storageType
+  storagePath
+  autoBackupEnabled
+  schedule
+  timezone
+  nextRunAt
+  backupRetentionDays
+  maxBackupFiles
+  restoreLockTimeout
+  safetyRetentionDays
+  createdAt
+  updatedAt
+}`) as unknown as TypedDocumentString<DeleteConfigMutation, DeleteConfigMutationVariables>;
+export const RestoresDocument = new TypedDocumentString(`
+    query Restores($filter: RestoreFilter, $first: Int = 50, $after: String) {
+  restores(filter: $filter, first: $first, after: $after) {
+    totalCount
+    nodes {
+      ...RestoreParts
+    }
+    pageInfo {
+      hasNextPage
+      hasPreviousPage
+      startCursor
+      endCursor
+    }
+  }
+}
+    fragment RestoreParts on Restore {
+  id
+  status
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  restoreDatabase
+  restoreMedia
+  tables
+  media
+  mediaMode
+  targetDatabaseUrl
+  undoOf
+  createdBy
+  createdAt
+  startedAt
+  completedAt
+  backup {
+    id
+    fileName
+    createdAt
+  }
+  safetyBackup {
+    id
+    fileName
+    pinned
+  }
+}`) as unknown as TypedDocumentString<RestoresQuery, RestoresQueryVariables>;
+export const RestoreDocument = new TypedDocumentString(`
+    query Restore($id: ID!) {
+  restore(id: $id) {
+    ...RestoreParts
+  }
+}
+    fragment RestoreParts on Restore {
+  id
+  status
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  restoreDatabase
+  restoreMedia
+  tables
+  media
+  mediaMode
+  targetDatabaseUrl
+  undoOf
+  createdBy
+  createdAt
+  startedAt
+  completedAt
+  backup {
+    id
+    fileName
+    createdAt
+  }
+  safetyBackup {
+    id
+    fileName
+    pinned
+  }
+}`) as unknown as TypedDocumentString<RestoreQuery, RestoreQueryVariables>;
+export const RestorePlanDocument = new TypedDocumentString(`
+    query RestorePlan($input: RestoreBackupInput!) {
+  restorePlan(input: $input) {
+    allowed
+    refusals {
+      code
+      message
+      hint
+      field
+    }
+    warnings
+    target
+    targetExists
+    backup {
+      id
+      fileName
+      createdAt
+      verifiedAt
+      verificationLevel
+    }
+    backupSource {
+      name
+      value
+    }
+    targetSource {
+      name
+      value
+    }
+    tables {
+      name
+      backupRows
+      targetRows
+      change
+      schemaDiffers
+    }
+    related {
+      table
+      relation
+      rowCount
+    }
+    media {
+      add
+      replace
+      keep
+      remove
+      bytes
+    }
+    space {
+      path
+      needed
+      free
+    }
+    holders {
+      pid
+      command
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<RestorePlanQuery, RestorePlanQueryVariables>;
+export const RestoreBackupDocument = new TypedDocumentString(`
+    mutation RestoreBackup($input: RestoreBackupInput!) {
+  restoreBackup(input: $input) {
+    ...RestoreParts
+  }
+}
+    fragment RestoreParts on Restore {
+  id
+  status
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  restoreDatabase
+  restoreMedia
+  tables
+  media
+  mediaMode
+  targetDatabaseUrl
+  undoOf
+  createdBy
+  createdAt
+  startedAt
+  completedAt
+  backup {
+    id
+    fileName
+    createdAt
+  }
+  safetyBackup {
+    id
+    fileName
+    pinned
+  }
+}`) as unknown as TypedDocumentString<RestoreBackupMutation, RestoreBackupMutationVariables>;
+export const UndoRestoreDocument = new TypedDocumentString(`
+    mutation UndoRestore($id: ID!) {
+  undoRestore(id: $id) {
+    ...RestoreParts
+  }
+}
+    fragment RestoreParts on Restore {
+  id
+  status
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  restoreDatabase
+  restoreMedia
+  tables
+  media
+  mediaMode
+  targetDatabaseUrl
+  undoOf
+  createdBy
+  createdAt
+  startedAt
+  completedAt
+  backup {
+    id
+    fileName
+    createdAt
+  }
+  safetyBackup {
+    id
+    fileName
+    pinned
+  }
+}`) as unknown as TypedDocumentString<UndoRestoreMutation, UndoRestoreMutationVariables>;
+export const CancelRestoreDocument = new TypedDocumentString(`
+    mutation CancelRestore($id: ID!) {
+  cancelRestore(id: $id) {
+    ...RestoreParts
+  }
+}
+    fragment RestoreParts on Restore {
+  id
+  status
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  restoreDatabase
+  restoreMedia
+  tables
+  media
+  mediaMode
+  targetDatabaseUrl
+  undoOf
+  createdBy
+  createdAt
+  startedAt
+  completedAt
+  backup {
+    id
+    fileName
+    createdAt
+  }
+  safetyBackup {
+    id
+    fileName
+    pinned
+  }
+}`) as unknown as TypedDocumentString<CancelRestoreMutation, CancelRestoreMutationVariables>;
+export const RestoreProgressDocument = new TypedDocumentString(`
+    subscription RestoreProgress($id: ID!) {
+  restoreProgress(id: $id) {
+    ...RestoreParts
+  }
+}
+    fragment RestoreParts on Restore {
+  id
+  status
+  progress
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  restoreDatabase
+  restoreMedia
+  tables
+  media
+  mediaMode
+  targetDatabaseUrl
+  undoOf
+  createdBy
+  createdAt
+  startedAt
+  completedAt
+  backup {
+    id
+    fileName
+    createdAt
+  }
+  safetyBackup {
+    id
+    fileName
+    pinned
+  }
+}`) as unknown as TypedDocumentString<RestoreProgressSubscription, RestoreProgressSubscriptionVariables>;
+export const LoginDocument = new TypedDocumentString(`
+    mutation Login($email: String!, $password: String!) {
+  login(email: $email, password: $password) {
+    token
+    expiresAt
+    user {
+      id
+      email
+      role
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<LoginMutation, LoginMutationVariables>;
+export const MeDocument = new TypedDocumentString(`
+    query Me {
+  me {
+    id
+    email
+    role
+  }
+}
+    `) as unknown as TypedDocumentString<MeQuery, MeQueryVariables>;
+export const StatusDocument = new TypedDocumentString(`
+    query Status {
+  status {
+    version
+    nodeVersion
+    startedAt
+    controlDatabase
+    jobStore
+    backupCounts {
+      status
+      count
+    }
+    restoreCounts {
+      status
+      count
+    }
+    runningBackups {
+      id
+      progress
+      phase
+    }
+    runningRestores {
+      id
+      progress
+      phase
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<StatusQuery, StatusQueryVariables>;

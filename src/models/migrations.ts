@@ -20,6 +20,8 @@ export interface Migration {
 
 const MIGRATIONS: Migration[] = [initial, jobs, lists];
 
+const TABLE = 'db_manager_migrations';
+
 /**
  * Brings the control database to the present version. All steps run in one transaction that holds the write lock, so
  * of several processes that start at once one migrates and the others find it done, and a failed step leaves nothing.
@@ -31,39 +33,58 @@ export async function migrate(sequelize: Sequelize): Promise<string[]> {
     if (sequelize.getDialect() === 'postgres') {
       await sequelize.query(`SELECT pg_advisory_xact_lock(hashtext('db-manager migrations'))`, { transaction });
     }
-    await sequelize.query('CREATE TABLE IF NOT EXISTS migrations (name VARCHAR(100) PRIMARY KEY)', { transaction });
+    await assertOurs(sequelize, transaction);
+    await sequelize.query(`CREATE TABLE IF NOT EXISTS ${TABLE} (name VARCHAR(100) PRIMARY KEY)`, { transaction });
+    const executed = async () => {
+      const rows = await sequelize.query<{ name: string }>(`SELECT name FROM ${TABLE} ORDER BY name`, {
+        type: QueryTypes.SELECT,
+        transaction,
+      });
+      return rows.map((row) => row.name);
+    };
     const umzug = new Umzug<MigrationContext>({
       migrations: MIGRATIONS.map(({ name, up }) => ({ name, up: ({ context }) => up(context) })),
       context: { sequelize, queryInterface: sequelize.getQueryInterface(), transaction },
       storage: {
-        async executed() {
-          const rows = await sequelize.query<{ name: string }>('SELECT name FROM migrations ORDER BY name', {
-            type: QueryTypes.SELECT,
-            transaction,
-          });
-          return rows.map((row) => row.name);
-        },
+        executed,
         async logMigration({ name }) {
-          await sequelize.query('INSERT INTO migrations (name) VALUES (:name)', {
+          await sequelize.query(`INSERT INTO ${TABLE} (name) VALUES (:name)`, {
             replacements: { name },
             transaction,
           });
         },
         async unlogMigration({ name }) {
-          await sequelize.query('DELETE FROM migrations WHERE name = :name', { replacements: { name }, transaction });
+          await sequelize.query(`DELETE FROM ${TABLE} WHERE name = :name`, { replacements: { name }, transaction });
         },
       },
       logger: undefined,
     });
     const known = new Set(MIGRATIONS.map((step) => step.name));
-    const newer = (await umzug.executed()).filter((step) => !known.has(step.name));
+    const newer = (await executed()).filter((name) => !known.has(name));
     if (newer.length > 0) {
       throw new AppError(
         'CONTROL_DATABASE_FAILED',
-        `The control database was written by a newer version (${newer.map((step) => step.name).join(', ')}).`,
+        `The control database was written by a newer version (${newer.join(', ')}).`,
         { hint: 'Start the newer version of db-manager, or put a copy of the older control database back.' },
       );
     }
     return (await umzug.up()).map((step) => step.name);
   });
+}
+
+/** Refuses a database that somebody else's tables live in under the names that ours have. */
+async function assertOurs(sequelize: Sequelize, transaction: Transaction): Promise<void> {
+  const queries = sequelize.getQueryInterface();
+  const exists = (table: string) => queries.tableExists(table, { transaction });
+  if (await exists(TABLE)) return;
+  for (const table of ['users', 'backups', 'backup_configs', 'restores', 'audit_events', 'leases', 'jobs']) {
+    if (!(await exists(table))) continue;
+    throw new AppError(
+      'CONTROL_DATABASE_FAILED',
+      `The control database already has a table "${table}" of another program.`,
+      {
+        hint: 'Give db-manager a database of its own: CONTROL_DATABASE_URL, or an empty DATA_DIR.',
+      },
+    );
+  }
 }

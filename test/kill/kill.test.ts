@@ -127,8 +127,8 @@ describe.each(['WAL', 'DELETE'])('With the database in %s mode', (journal) => {
       if (last !== null && ['media', 'switch'].includes(last.phases.at(-1)?.phase ?? '')) {
         expect(last.safetyBackupId).not.toBeNull();
       }
-      if (last?.safetyBackupId) {
-        const safety = await world.app.backups.get(last.safetyBackupId);
+      const safety = last?.safetyBackupId ? await world.app.backups.get(last.safetyBackupId) : null;
+      if (safety !== null && safety.status !== 'DELETED') {
         if (safety.status === 'COMPLETED') {
           expect(await world.app.backups.verify(safety.id, 'ARCHIVE', 'test', NEVER)).toMatchObject({
             errorCode: null,

@@ -1,0 +1,143 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Models, openModels } from '../../src/models/index.js';
+import { startPostgres } from '../support/servers.js';
+import { all, exec } from '../support/sqlite.js';
+
+const folder = await mkdtemp(join(tmpdir(), 'models-'));
+const postgres = await startPostgres();
+let number = 0;
+
+const dialects: [string, string | null, (() => Promise<string>) | null][] = [
+  ['SQLite', null, async () => `sqlite:${join(folder, `control-${(number += 1)}.sqlite3`)}`],
+  'missing' in postgres
+    ? [`PostgreSQL (skipped: ${postgres.missing})`, postgres.missing, null]
+    : ['PostgreSQL', null, async () => freshDatabase(postgres.url)],
+];
+
+/** A schema of its own for each test. */
+async function freshDatabase(url: string): Promise<string> {
+  const { Client } = (await import('pg')).default;
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  const name = `control_${(number += 1)}`;
+  await client.query(`CREATE DATABASE ${name}`);
+  await client.end();
+  const fresh = new URL(url);
+  fresh.pathname = `/${name}`;
+  return fresh.href;
+}
+
+afterAll(async () => {
+  if (!('missing' in postgres)) await postgres.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe.each(dialects)('The control database on %s', (_title, missing, makeUrl) => {
+  const test = missing === null ? it : it.skip;
+  const opened: Models[] = [];
+  const open = async (url: string) => {
+    const models = await openModels(url);
+    opened.push(models);
+    return models;
+  };
+  let url = '';
+  beforeAll(async () => {
+    if (makeUrl) url = await makeUrl();
+  });
+  afterEach(async () => {
+    for (const models of opened.splice(0)) await models.sequelize.close();
+  });
+
+  test('is made and migrated once by several processes that start together', async () => {
+    const all = await Promise.all([open(url), open(url), open(url)]);
+    for (const models of all) expect(await models.Backup.count()).toBe(0);
+  });
+
+  test('refuses to be opened by an older version than the one that wrote it', async () => {
+    const fresh = (await makeUrl?.()) ?? '';
+    const models = await open(fresh);
+    await models.sequelize.query(`INSERT INTO db_manager_migrations (name) VALUES ('9999-future')`);
+    await expect(openModels(fresh)).rejects.toMatchObject({
+      code: 'CONTROL_DATABASE_FAILED',
+      message: expect.stringContaining('9999-future'),
+    });
+  });
+
+  test('gives a lease to one holder at a time, until it runs out', async () => {
+    const { leases } = await open(url);
+    expect(await leases.acquire('x', 'one', 60_000)).toBe(true);
+    expect(await leases.acquire('x', 'one', 60_000)).toBe(true);
+    expect(await leases.acquire('x', 'two', 60_000)).toBe(false);
+    expect(await leases.renew('one', 300)).toBe(true);
+    await new Promise((wake) => setTimeout(wake, 400));
+    expect(await leases.renew('one', 60_000)).toBe(false);
+    expect(await leases.holderOf('x')).toBeNull();
+    expect(await leases.acquire('x', 'two', 60_000)).toBe(true);
+    await leases.release('two');
+    expect(await leases.acquire('x', 'three', 60_000)).toBe(true);
+  });
+
+  test('gives one of many that ask at the same time', async () => {
+    const models = await Promise.all([open(url), open(url)]);
+    const won = await Promise.all(
+      Array.from({ length: 20 }, (_, index) => models[index % 2]!.leases.acquire('race', `holder-${index}`, 60_000)),
+    );
+    expect(won.filter(Boolean)).toHaveLength(1);
+  });
+
+  test('reserves an archive name for one backup that is not over', async () => {
+    const { Backup } = await open(url);
+    const values = {
+      configId: null,
+      backupType: 'MANUAL' as const,
+      mode: 'FULL' as const,
+      engine: 'SQLITE' as const,
+      databaseName: 'x',
+      storageType: 'LOCAL' as const,
+      storagePath: '/b',
+      fileName: 'a.zip',
+      filePath: '/b/a.zip',
+      note: null,
+      createdBy: null,
+      createdAt: new Date(),
+    };
+    const first = await Backup.create({ ...values, id: 'one', status: 'PENDING', fileSize: 2 ** 40 });
+    await expect(Backup.create({ ...values, id: 'two', status: 'PENDING' })).rejects.toThrow();
+    await first.update({ status: 'FAILED' });
+    await Backup.create({ ...values, id: 'two', status: 'PENDING' });
+    expect((await Backup.findByPk('one'))?.fileSize).toBe(2 ** 40);
+  });
+});
+
+describe('The control database in a file', () => {
+  it('is private, in WAL mode, and keeps foreign keys', async () => {
+    const file = join(folder, 'own.sqlite3');
+    const models = await openModels(`sqlite:${file}`);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    expect(await all(file, 'PRAGMA journal_mode')).toEqual([{ journal_mode: 'wal' }]);
+    await expect(
+      models.sequelize.query(
+        `INSERT INTO restores (id, "backupId", status, phases, warnings, "createdAt", engine, "targetUrl", "targetKey", "mediaMode", "lockTimeout", "restoreDatabase", "restoreMedia") VALUES ('r','nope','PENDING','[]','[]','x','SQLITE','x','x','MERGE',1,0,0)`,
+      ),
+    ).rejects.toThrow(/FOREIGN KEY/i);
+    await models.sequelize.close();
+  });
+
+  it('that is not a database stops the start with the reason', async () => {
+    const file = join(folder, 'junk.sqlite3');
+    await import('node:fs/promises').then((fs) => fs.writeFile(file, 'not a database at all, just text'));
+    await expect(openModels(`sqlite:${file}`)).rejects.toMatchObject({ code: 'CONTROL_DATABASE_FAILED' });
+  });
+
+  it('that belongs to another program is refused and left as it is', async () => {
+    const file = join(folder, 'half.sqlite3');
+    await exec(file, 'CREATE TABLE users (x)');
+    await expect(openModels(`sqlite:${file}`)).rejects.toMatchObject({ code: 'CONTROL_DATABASE_FAILED' });
+    expect(await all(file, `SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name`)).toEqual([
+      { name: 'users' },
+    ]);
+  });
+});

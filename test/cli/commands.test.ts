@@ -1,0 +1,311 @@
+import { mkdir, readdir, rename, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { databaseLease, Hold } from '../../src/core/hold.js';
+import { EXIT_CODES } from '../../src/cli/exit-codes.js';
+import { ERRORS } from '../../src/errors.js';
+import {
+  assertOneCommittedState,
+  createWorld,
+  NEVER,
+  readTree,
+  startWriter,
+  type World,
+  type Writer,
+} from '../support/world.js';
+import { type Ended, start, translate } from './command.js';
+
+interface Document {
+  error?: { code: string; message: string; hint: string; field?: string };
+  backup?: BackupDocument;
+  backups?: BackupDocument[];
+  [key: string]: unknown;
+}
+
+interface BackupDocument {
+  id: string;
+  status: string;
+  fileName: string;
+  filePath: string;
+  errorCode: string | null;
+  [key: string]: unknown;
+}
+
+let world: World;
+let writer: Writer;
+let program: string;
+
+const launch = (args: string[], input?: string) =>
+  start(['--enable-source-maps', program, ...args], {
+    cwd: world.folder,
+    env: { DATA_DIR: 'data', DB_BACKUP_PATH: 'backups', LEASE_SECONDS: '5', ADMIN_EMAIL: 'admin@example.org' },
+    ...(input === undefined ? {} : { input }),
+  });
+const run = (...args: string[]): Promise<Ended> => launch(args).ended;
+const json = async (...args: string[]): Promise<{ code: number | null; document: Document }> => {
+  const { code, stdout, stderr } = await run(...args, '--json');
+  expect(stderr.replace(/^\{.*\}$\n?/gm, '')).toBe(''); // but for the app's log
+  return { code, document: JSON.parse(stdout) as Document };
+};
+const backUp = async (): Promise<BackupDocument> => (await world.backup()).get({ plain: true }) as never;
+
+beforeAll(async () => {
+  world = await createWorld();
+  program = join(await translate(join(world.folder, 'program')), 'cli.js');
+  writer = await startWriter(world.database, 5);
+});
+
+afterAll(async () => {
+  await writer?.stop();
+  await world?.close();
+});
+
+describe('While the application keeps writing', () => {
+  let id: string;
+
+  it('`backup` makes a verified backup and prints one JSON document', async () => {
+    const { code, document } = await json('backup', '--note', 'before the migration', '--config', '1');
+    expect({ code, keys: Object.keys(document) }).toEqual({ code: 0, keys: ['backup'] });
+    id = document.backup?.id ?? '';
+    expect(document.backup).toMatchObject({
+      backupType: 'MANUAL',
+      status: 'COMPLETED',
+      note: 'before the migration',
+      verificationLevel: 'ARCHIVE',
+      mediaFileCount: 3,
+      createdBy: expect.stringMatching(/^cli:./),
+      fileSize: (await stat(document.backup?.filePath ?? '')).size,
+    });
+  });
+
+  it('`list` shows it in a table and as JSON, filtered', async () => {
+    const [text, found, none] = await Promise.all([
+      run('list'),
+      json('list', '--search', 'MIGRATION', '--status', 'completed', '--after', '2025-01-01', '--limit', '1'),
+      json('list', '--type', 'SAFETY'),
+    ]);
+    expect(text.stdout.split('\n')[0]).toMatch(/^ID +CREATED +TYPE +STATUS +SIZE +PROOF +PINNED +DATABASE +NOTE$/);
+    expect(text.stdout).toMatch(new RegExp(`^${id} .* KiB +ARCHIVE +- +db.sqlite3 +before the migration$`, 'm'));
+    expect(found.document).toEqual({ backups: [expect.objectContaining({ id })], more: false });
+    expect(none.document).toEqual({ backups: [], more: false });
+  });
+
+  it('`verify` proves it again, down to the database', async () => {
+    const { code, document } = await json('verify', id, '--level', 'drill');
+    expect({ code, level: document.backup?.verificationLevel }).toEqual({ code: 0, level: 'DRILL' });
+  });
+
+  it('`restore --dry-run` prints the plan as tables and changes nothing', async () => {
+    const { code, stdout } = await run('restore', id, '--dry-run');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^TABLE +IN BACKUP +IN TARGET +CHANGE +SCHEMA$/m);
+    expect(stdout).toMatch(/^account +50 +50 +REPLACE +same$/m);
+    expect(stdout).toContain('Media:     0 to add, 3 to replace');
+    expect(stdout).toContain('Nothing stands in the way of this restore.');
+    expect(await world.app.models.Restore.count()).toBe(0);
+  });
+
+  it('`restore` without --confirm is refused where nobody can be asked', async () => {
+    const { code, document } = await json('restore', id);
+    expect(code).toBe(3);
+    expect(Object.keys(document.error ?? {})).toEqual(['code', 'message', 'hint']);
+    expect(document.error?.code).toBe('CONFIRMATION_REQUIRED');
+  });
+
+  it('`restore --confirm` restores, and `undo` takes it back', async () => {
+    const restored = await run('restore', id, '--confirm');
+    expect(restored).toMatchObject({ code: 0 });
+    expect(restored.stdout).toMatch(/^Status: +COMPLETED$/m);
+    for (const phase of ['verify', 'safety', 'switch', 'done'])
+      expect(restored.stderr).toMatch(new RegExp(` ${phase}$`, 'm'));
+    const restoreId = /^Restore: +(\S+)$/m.exec(restored.stdout)?.[1] ?? '';
+    expect(await run('undo', restoreId)).toMatchObject({ code: 3 });
+    const undone = await json('undo', restoreId, '--confirm');
+    expect(undone.document.restore).toMatchObject({ status: 'COMPLETED', undoOf: restoreId });
+    const { document } = await json('restores');
+    expect(document.restores).toHaveLength(2);
+  });
+
+  it('`extract` lays one committed state into an empty folder only', async () => {
+    const { code, document } = await json('extract', id, '--to', 'out');
+    expect({ code, document }).toMatchObject({ code: 0, document: { backupId: id, files: 5 } });
+    const folder = join(world.folder, 'out');
+    expect(await assertOneCommittedState(join(folder, 'database.sqlite3'))).toBeGreaterThanOrEqual(0);
+    expect(await readTree(join(folder, 'media'))).toEqual(await readTree(world.media));
+    const again = await json('extract', id, '--to', 'out');
+    expect(again).toMatchObject({ code: 2, document: { error: { code: 'BAD_USER_INPUT', field: 'to' } } });
+  });
+
+  it('`extract` of a damaged archive leaves nothing', async () => {
+    const row = await backUp();
+    const { open } = await import('node:fs/promises');
+    const file = await open(row.filePath, 'r+');
+    await file.write(Buffer.from('!'), 0, 1, 200);
+    await file.close();
+    await mkdir(join(world.folder, 'empty'));
+    expect(await run('extract', row.id, '--to', 'empty')).toMatchObject({ code: 61 });
+    expect(await readdir(join(world.folder, 'empty'))).toEqual([]);
+    const verified = await json('verify', row.id);
+    expect(verified).toMatchObject({
+      code: 61,
+      document: { error: { code: 'ARCHIVE_CORRUPT' }, backup: { id: row.id } },
+    });
+  });
+
+  it('`auto-backup` does nothing while a fresh backup is there, unless forced', async () => {
+    const idle = await json('auto-backup');
+    expect(idle).toMatchObject({
+      code: 0,
+      document: {
+        results: [{ configId: 1, done: false, reason: expect.stringContaining('since the last scheduled time') }],
+      },
+    });
+    const forced = await run('auto-backup', '--force');
+    expect(forced).toMatchObject({ code: 0, stdout: expect.stringMatching(/^Status: +COMPLETED, verified/m) });
+    await world.app.configs.update(1, { autoBackupEnabled: false }, 'test');
+    expect((await run('auto-backup')).stdout).toContain('automatic backup is off');
+    await world.app.configs.update(1, { autoBackupEnabled: true }, 'test');
+  });
+
+  it('a pinned backup is not deleted, and none without --yes', async () => {
+    expect(await run('pin', id)).toMatchObject({ code: 0 });
+    expect(await json('delete', id, '--yes')).toMatchObject({
+      code: 67,
+      document: { error: { code: 'BACKUP_PINNED' } },
+    });
+    expect(await run('unpin', id)).toMatchObject({ code: 0 });
+    expect(await run('delete', id)).toMatchObject({ code: 3 });
+    expect(await json('delete', id, '--yes')).toMatchObject({
+      code: 0,
+      document: { backups: [{ id, status: 'DELETED' }] },
+    });
+    expect((await run('show', id)).stdout).toMatch(/^Deleted: .* by cli:.*: deleted by hand$/m);
+  });
+
+  it('`configs` tells what is protected', async () => {
+    const { document } = await json('configs');
+    expect(document.configs).toEqual([
+      expect.objectContaining({
+        id: 1,
+        databaseUrl: `sqlite:${world.database}`,
+        nextRunAt: expect.stringMatching(/Z$/),
+      }),
+    ]);
+  });
+});
+
+describe('Another run that holds the database', () => {
+  const held = async (work: () => Promise<void>) => {
+    const { models, log, configs } = world.app;
+    const key = databaseLease((await configs.get()).databaseKey);
+    await Hold.during({ models, log, leaseMs: 5_000 }, [key], work, () => {
+      throw new Error('held by another');
+    });
+  };
+  const newest = async () => {
+    const row = await world.app.models.Backup.findOne({ order: [['createdAt', 'DESC']] });
+    return row ?? expect(row).not.toBeNull();
+  };
+
+  it('is waited for and named; SIGINT then cancels the run and ends with 130', () =>
+    held(async () => {
+      const command = launch(['backup']);
+      await command.says('waiting: another process');
+      command.child.kill('SIGINT');
+      expect(await command.ended).toMatchObject({ code: 130, stderr: expect.stringContaining('CANCELLED') });
+      expect(await newest()).toMatchObject({ status: 'FAILED', errorCode: 'CANCELLED' });
+    }));
+
+  it('a row that a worker has taken meanwhile is followed to its end', () =>
+    held(async () => {
+      const command = launch(['backup', '--json']);
+      let row = await newest();
+      while (row?.status !== 'PENDING') {
+        await new Promise((wake) => setTimeout(wake, 50));
+        row = await newest();
+      }
+      const source = { databaseUrl: `sqlite:${world.database}`, mediaPaths: [world.media] };
+      await world.app.backups.run(row.id, NEVER, { source });
+      const { code, stdout } = await command.ended;
+      expect({ code, backup: (JSON.parse(stdout) as Document).backup }).toMatchObject({
+        code: 0,
+        backup: { id: row.id, status: 'COMPLETED' },
+      });
+    }));
+
+  it('SIGTERM in the middle of a run ends it as CANCELLED, with 143 and nothing left', async () => {
+    const before = await readdir(world.backups);
+    const command = launch(['backup']);
+    await command.says(' snapshot');
+    command.child.kill('SIGTERM');
+    const { code } = await command.ended;
+    const row = await newest();
+    // The signal may come after the last moment at which the run could still be stopped.
+    if (row?.status === 'COMPLETED') return expect(code).toBe(143);
+    expect({ code, errorCode: row?.errorCode }).toEqual({ code: 143, errorCode: 'CANCELLED' });
+    expect(await readdir(world.backups)).toEqual(before);
+  });
+});
+
+describe('People', () => {
+  it('`token` gives an admin a token, `password` sets a password from standard input and ends it', async () => {
+    const { users } = world.app.auth;
+    await users.ensureFirstAdmin('admin@example.org', 'a first password');
+    const { code, document } = await json('token', '--ttl', '5');
+    expect(code).toBe(0);
+    const header = `Bearer ${document.token}`;
+    expect(await world.app.auth.authenticate(header)).toMatchObject({ email: 'admin@example.org', admin: true });
+    const minutes = (Date.parse(String(document.expiresAt)) - Date.now()) / 60_000;
+    expect(minutes).toBeGreaterThan(4);
+    expect(minutes).toBeLessThanOrEqual(5);
+    expect(await run('token', '--email', 'nobody@example.org')).toMatchObject({ code: 4 });
+    expect(await launch(['password', 'admin@example.org'], 'short\n').ended).toMatchObject({ code: 2 });
+    expect(await launch(['password', 'admin@example.org'], 'quite another password\n').ended).toMatchObject({
+      code: 0,
+    });
+    expect(await users.check('admin@example.org', 'quite another password')).not.toBeNull();
+    await expect(world.app.auth.authenticate(header)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+  });
+});
+
+describe('What goes wrong', () => {
+  it('is told by message, hint, row and exit code: a source that is missing', async () => {
+    const { stderr } = await writer.stop().then(() => ({ stderr: '' }));
+    expect(stderr).toBe('');
+    await rename(world.database, `${world.database}.away`);
+    try {
+      const { code, stdout, stderr: said } = await run('backup');
+      expect({ code, stdout }).toEqual({ code: 31, stdout: '' });
+      expect(said).toMatch(/^Error DATABASE_NOT_FOUND: .*db\.sqlite3.*$/m);
+      expect(said).toContain(ERRORS.DATABASE_NOT_FOUND.hint);
+      const { document } = await json('auto-backup', '--force');
+      expect(document).toMatchObject({
+        error: { code: 'DATABASE_NOT_FOUND' },
+        results: [{ configId: 1, done: false, backup: { status: 'FAILED', errorCode: 'DATABASE_NOT_FOUND' } }],
+      });
+    } finally {
+      await rename(`${world.database}.away`, world.database);
+      writer = await startWriter(world.database, 5);
+    }
+  });
+
+  it('usage errors end with 2, with --json as a document', async () => {
+    const [unknown, missing, wrong] = await Promise.all([run('nope'), json('show'), json('list', '--limit', '0')]);
+    expect(unknown).toMatchObject({ code: 2, stdout: '' });
+    expect(unknown.stderr).toContain('--help');
+    expect(missing).toMatchObject({ code: 2, document: { error: { code: 'BAD_USER_INPUT' } } });
+    expect(wrong).toMatchObject({ code: 2, document: { error: { message: expect.stringContaining('--limit') } } });
+  });
+
+  it('has one exit code each, listed in --help', async () => {
+    const numbers = Object.values(EXIT_CODES);
+    expect(new Set(numbers).size).toBe(numbers.length);
+    expect(Object.keys(EXIT_CODES).sort()).toEqual(Object.keys(ERRORS).sort());
+    expect(numbers.every((number) => number > 0 && number < 126)).toBe(true);
+    const { code, stdout } = await run('--help');
+    expect(code).toBe(0);
+    for (const [error, number] of Object.entries(EXIT_CODES)) {
+      expect(stdout).toMatch(new RegExp(`^ +${number}  ${error}$`, 'm'));
+    }
+  });
+});

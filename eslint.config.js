@@ -28,6 +28,7 @@ export const importRules = {
   app: { may: ['*'], why: 'the composition root is the only file that knows every folder' },
   'first-start': { may: ['app', 'core', 'models', 'sample'], why: 'it uses the composed product as a user would' },
   process: { may: ['cli/exit-codes', 'errors', 'log'], why: 'how a process starts and ends, whatever it does' },
+  start: { may: [], why: 'it runs before anything is built' },
   server: { may: ['app', 'config', 'first-start', 'process'], why: 'a process composes nothing itself' },
   worker: { may: ['app', 'config', 'first-start', 'process'], why: 'a process composes nothing itself' },
 };

@@ -1,0 +1,276 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import jwt from 'jsonwebtoken';
+import { Auth, type TokenSettings } from '../../src/auth/index.js';
+import { LoginLimit } from '../../src/auth/login-limit.js';
+import { generatePassword, hashPassword, matchesPassword, NOBODY } from '../../src/auth/passwords.js';
+import { claims, forge, HOST_KEYS } from '../support/app.js';
+import { createWorld, type World } from '../support/world.js';
+
+let world: World;
+beforeAll(async () => {
+  world = await createWorld();
+});
+afterAll(() => world.close());
+
+const SECRET = 'a shared secret of more than 32 characters';
+const BASE: TokenSettings = {
+  secret: SECRET,
+  publicKey: undefined,
+  issuer: undefined,
+  audience: undefined,
+  adminClaim: undefined,
+  ttlMinutes: 60,
+};
+
+function authWith(settings: Partial<TokenSettings> = {}, now = () => new Date()): Auth {
+  return new Auth(world.app.models, { ...BASE, ...settings }, world.app.audit, now);
+}
+
+const refusal = (code: string) => expect.objectContaining({ code });
+
+describe('Passwords', () => {
+  test('are kept as scrypt hashes that carry their parameters and a salt of their own', async () => {
+    const [one, two] = await Promise.all([hashPassword('the same one'), hashPassword('the same one')]);
+    expect(one).toMatch(/^scrypt\$16384\$8\$5\$[\w-]{22}\$[\w-]{43}$/);
+    expect(one).not.toBe(two);
+    expect(await matchesPassword('the same one', one)).toBe(true);
+    expect(await matchesPassword('the same onE', one)).toBe(false);
+  });
+
+  test('match however the keyboard wrote their accents', async () => {
+    expect(await matchesPassword('caf\u00e9 au lait', await hashPassword('cafe\u0301 au lait'))).toBe(true);
+  });
+
+  test('that nobody has are checked with the same work', async () => {
+    const shape = (hash: string) => hash.split('$').map((part, index) => (index < 4 ? part : part.length));
+    expect(shape(NOBODY)).toEqual(shape(await hashPassword('x')));
+    expect(await matchesPassword('', NOBODY)).toBe(false);
+  });
+
+  test('that are generated are all different and long', () => {
+    const many = new Set(Array.from({ length: 200 }, generatePassword));
+    expect(many.size).toBe(200);
+    for (const password of many) expect(password).toMatch(/^([a-z2-9]{5}-){3}[a-z2-9]{5}$/);
+  });
+});
+
+describe('Users', () => {
+  test('The first admin is made once, however many processes start, and its generated password is told once', async () => {
+    const fresh = await createWorld();
+    try {
+      const other = await fresh.again();
+      const told = await Promise.all(
+        [fresh.app, other, fresh.app].map((app) => app.auth.users.ensureFirstAdmin('Boss@Example.org', undefined)),
+      );
+      expect(await fresh.app.models.User.count()).toBe(1);
+      const [password] = told.filter((value) => value !== null);
+      expect(told.filter((value) => value !== null)).toHaveLength(1);
+      const session = await fresh.app.auth.login('boss@example.ORG', password ?? '', 'here');
+      expect(session.user).toMatchObject({ email: 'boss@example.org', role: 'ADMIN', admin: true });
+      expect(await fresh.app.auth.users.ensureFirstAdmin('another@example.org', undefined)).toBeNull();
+    } finally {
+      await fresh.close();
+    }
+  });
+
+  test('A password that is configured is never printed', async () => {
+    const fresh = await createWorld();
+    try {
+      expect(await fresh.app.auth.users.ensureFirstAdmin('boss@example.org', 'a configured one')).toBeNull();
+      await fresh.app.auth.login('boss@example.org', 'a configured one', 'here');
+    } finally {
+      await fresh.close();
+    }
+  });
+
+  test('A wrong password and an unknown e-mail get the same answer', async () => {
+    const auth = authWith();
+    await auth.users.create('known@example.org', 'correct horse battery', 'ADMIN');
+    const answers = await Promise.all(
+      ['known@example.org', 'unknown@example.org'].map((email) =>
+        auth.login(email, 'wrong', 'here').catch((error: unknown) => error),
+      ),
+    );
+    expect(answers[0]).toEqual(refusal('UNAUTHENTICATED'));
+    expect((answers[0] as Error).message).toBe((answers[1] as Error).message);
+  });
+
+  test('A short password and an e-mail that is taken are refused with the field', async () => {
+    const { users } = authWith();
+    await expect(users.create('a@example.org', 'short', 'ADMIN')).rejects.toMatchObject({ field: 'password' });
+    await users.create('taken@example.org', 'correct horse battery', 'USER');
+    await expect(users.create('Taken@Example.org', 'correct horse battery', 'USER')).rejects.toMatchObject({
+      code: 'BAD_USER_INPUT',
+      field: 'email',
+    });
+  });
+});
+
+describe('Own tokens', () => {
+  test('say who it is by the row, not by what they say themselves', async () => {
+    const auth = authWith();
+    const user = await auth.users.create('promoted@example.org', 'correct horse battery', 'USER');
+    const { token } = auth.sessionOf(user);
+    await user.update({ role: 'ADMIN' });
+    expect(await auth.authenticate(`Bearer ${token}`)).toMatchObject({ admin: true, email: 'promoted@example.org' });
+    await user.update({ role: 'USER' });
+    expect(await auth.authenticate(token)).toMatchObject({ admin: false });
+    await user.destroy();
+    await expect(auth.authenticate(token)).rejects.toEqual(refusal('UNAUTHENTICATED'));
+  });
+
+  test('end when they say', async () => {
+    let now = new Date('2025-07-24T10:00:00Z');
+    const auth = authWith({}, () => now);
+    const user = await auth.users.create('late@example.org', 'correct horse battery', 'ADMIN');
+    const { token, expiresAt } = auth.sessionOf(user);
+    expect(expiresAt).toEqual(new Date('2025-07-24T11:00:00Z'));
+    now = new Date('2025-07-24T10:59:59Z');
+    await auth.authenticate(token);
+    now = new Date('2025-07-24T11:00:00Z');
+    await expect(auth.authenticate(token)).rejects.toMatchObject({ message: expect.stringMatching(/expired/) });
+  });
+
+  test('of a public key are not taken for our own', async () => {
+    const auth = authWith({ publicKey: HOST_KEYS.publicKey });
+    const user = await auth.users.create('target@example.org', 'correct horse battery', 'ADMIN');
+    const payload = claims({ iss: 'db-manager', sub: String(user.id) });
+    const actor = await auth.authenticate(forge({ alg: 'RS256' }, payload, HOST_KEYS.privateKey));
+    expect(actor).toMatchObject({ admin: false });
+  });
+});
+
+describe("A host application's tokens", () => {
+  const host = (payload: object, settings: Partial<TokenSettings>) =>
+    authWith({ publicKey: HOST_KEYS.publicKey, ...settings }).authenticate(
+      forge({ alg: 'RS256' }, payload, HOST_KEYS.privateKey),
+    );
+
+  test.each([
+    ['is_staff=true', { is_staff: true }, true],
+    ['is_staff=true', { is_staff: 'true' }, true],
+    ['is_staff=true', { is_staff: false }, false],
+    ['is_staff=true', {}, false],
+    ['role=ADMIN', { role: 'ADMIN' }, true],
+    ['role=ADMIN', { role: 'admin' }, false],
+    ['level=3', { level: 3 }, true],
+    ['roles=admin', { roles: ['user', 'admin'] }, true],
+    ['roles=admin', { roles: ['user', 'administrator'] }, false],
+    ['realm_access.roles=admin', { realm_access: { roles: ['admin'] } }, true],
+    ['https://okpuja.in/role=ADMIN', { 'https://okpuja.in/role': 'ADMIN' }, true],
+    ['constructor.name=Object', {}, false],
+    ['role=[object Object]', { role: {} }, false],
+    ['role=null', { role: null }, false],
+  ])('make an admin by %s of %j: %s', async (claim, payload, admin) => {
+    const cut = claim.lastIndexOf('=');
+    const adminClaim = { name: claim.slice(0, cut), value: claim.slice(cut + 1) };
+    const actor = await host({ ...claims({ role: undefined }), ...payload }, { adminClaim });
+    expect(actor).toMatchObject({ admin, role: admin ? 'ADMIN' : 'USER' });
+  });
+
+  test('must name the issuer and the audience that are configured', async () => {
+    const settings = { issuer: 'okpuja', audience: 'db-manager' };
+    await host(claims({ iss: 'okpuja', aud: ['other', 'db-manager'] }), settings);
+    for (const wrong of [
+      { iss: 'okpuja' },
+      { aud: 'db-manager' },
+      { iss: 'x', aud: 'db-manager' },
+      { iss: 'okpuja', aud: 'x' },
+    ]) {
+      await expect(host(claims(wrong), settings)).rejects.toEqual(refusal('UNAUTHENTICATED'));
+    }
+  });
+
+  test('must have an end, a beginning that has come, and a subject', async () => {
+    for (const wrong of [
+      { exp: undefined },
+      { exp: 'never' },
+      { nbf: 4_000_000_000 },
+      { sub: undefined, email: undefined },
+    ]) {
+      await expect(host(claims(wrong), {})).rejects.toEqual(refusal('UNAUTHENTICATED'));
+    }
+  });
+
+  test('may be signed with the shared secret under a name of their own', async () => {
+    const auth = authWith({ adminClaim: { name: 'is_staff', value: 'true' } });
+    const actor = await auth.authenticate(forge({ alg: 'HS256' }, claims({ iss: 'okpuja', sub: 7, is_staff: true })));
+    expect(actor).toMatchObject({ id: '7', email: 'admin@example.org', admin: true });
+  });
+
+  test('of an EC key are checked as ES256 and nothing else', async () => {
+    const keys = generateKeyPairSync('ec', {
+      namedCurve: 'prime256v1',
+      publicKeyEncoding: { type: 'spki', format: 'pem' },
+      privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    });
+    const auth = authWith({ publicKey: keys.publicKey });
+    await auth.authenticate(jwt.sign(claims(), keys.privateKey, { algorithm: 'ES256' }));
+    await expect(auth.authenticate(forge({ alg: 'RS256' }, claims(), HOST_KEYS.privateKey))).rejects.toEqual(
+      refusal('UNAUTHENTICATED'),
+    );
+  });
+
+  test('are refused where no public key is configured', async () => {
+    const token = forge({ alg: 'RS256' }, claims(), HOST_KEYS.privateKey);
+    await expect(authWith().authenticate(token)).rejects.toEqual(refusal('UNAUTHENTICATED'));
+  });
+
+  test('of a key that is too weak or none at all stop the start', () => {
+    const weak = generateKeyPairSync('rsa', {
+      modulusLength: 1024,
+      publicKeyEncoding: { type: 'spki', format: 'pem' },
+      privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    });
+    for (const publicKey of [weak.publicKey, 'no key']) {
+      expect(() => authWith({ publicKey })).toThrow(refusal('CONFIG_INVALID'));
+    }
+  });
+});
+
+describe('The limit on failed logins', () => {
+  test('stops guessing one e-mail, names the wait, and ends', () => {
+    let now = new Date('2025-07-24T10:00:00Z');
+    const limit = new LoginLimit(() => now);
+    for (let i = 0; i < 10; i++) limit.begin('a@example.org', `address ${i}`);
+    expect(() => limit.begin('a@example.org', 'another')).toThrow(refusal('RATE_LIMITED'));
+    expect(() => limit.begin('a@example.org', 'another')).toThrow(/15 minute/);
+    limit.begin('b@example.org', 'another');
+    now = new Date('2025-07-24T10:15:01Z');
+    limit.begin('a@example.org', 'another');
+  });
+
+  test('stops one address that tries many e-mails', () => {
+    const limit = new LoginLimit(() => new Date());
+    for (let i = 0; i < 50; i++) limit.begin(`${i}@example.org`, 'one');
+    expect(() => limit.begin('another@example.org', 'one')).toThrow(refusal('RATE_LIMITED'));
+    limit.begin('another@example.org', 'two');
+  });
+
+  test('does not count logins that succeed', () => {
+    const limit = new LoginLimit(() => new Date());
+    for (let i = 0; i < 1_000; i++) limit.begin('a@example.org', 'one')();
+    limit.begin('a@example.org', 'one');
+  });
+
+  test('lets tries at the same time not slip through, over the whole way', async () => {
+    const auth = authWith();
+    await auth.users.create('guessed@example.org', 'correct horse battery', 'ADMIN');
+    const tries = await Promise.allSettled(
+      Array.from({ length: 14 }, () => auth.login('Guessed@example.org ', 'wrong password', 'one')),
+    );
+    const codes = tries.map((each) => (each.status === 'rejected' ? (each.reason as { code: string }).code : 'in'));
+    expect(codes.filter((code) => code === 'UNAUTHENTICATED')).toHaveLength(10);
+    expect(codes.filter((code) => code === 'RATE_LIMITED')).toHaveLength(4);
+    await expect(auth.login('guessed@example.org', 'correct horse battery', 'one')).rejects.toEqual(
+      refusal('RATE_LIMITED'),
+    );
+  });
+
+  test('keeps its memory bounded', () => {
+    const limit = new LoginLimit(() => new Date());
+    for (let i = 0; i < 30_000; i++) limit.begin(`${i}@example.org`, `address ${i}`);
+    expect((limit as unknown as { tries: Map<string, unknown> }).tries.size).toBeLessThanOrEqual(10_000);
+  });
+});

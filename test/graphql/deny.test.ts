@@ -1,0 +1,218 @@
+import { request as httpRequest } from 'node:http';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import {
+  type GraphQLArgument,
+  type GraphQLField,
+  type GraphQLInputType,
+  type GraphQLSchema,
+  isCompositeType,
+  isEnumType,
+  isInputObjectType,
+  isListType,
+  isNonNullType,
+  getNamedType,
+  OperationTypeNode,
+} from 'graphql';
+import { createSchema } from '../../src/graphql/schema.js';
+import { claims, createTestApp, forge, HOST_KEYS, PASSWORD, type TestApp } from '../support/app.js';
+import { send, sendFile, socketOf } from '../support/operations.js';
+
+let app: TestApp;
+let schema: GraphQLSchema;
+let backupId: string;
+const tokens: Record<string, string | null> = {};
+
+const CASES: [name: string, code: string][] = [
+  ['no token', 'UNAUTHENTICATED'],
+  ["a user's token who is not an admin", 'FORBIDDEN'],
+  ["a host application's token without the admin claim", 'FORBIDDEN'],
+  ['an expired token', 'UNAUTHENTICATED'],
+  ['a token without an end', 'UNAUTHENTICATED'],
+  ['a token signed with another secret', 'UNAUTHENTICATED'],
+  ['a token of alg none', 'UNAUTHENTICATED'],
+  ['a token of HS256 signed with the public key', 'UNAUTHENTICATED'],
+  ['a token of HS512', 'UNAUTHENTICATED'],
+  ['a token signed before the password was changed', 'UNAUTHENTICATED'],
+  ['a token of a user who does not exist', 'UNAUTHENTICATED'],
+  ['a token that is no token', 'UNAUTHENTICATED'],
+];
+
+beforeAll(async () => {
+  app = await createTestApp({ work: false });
+  schema = await createSchema();
+  backupId = (await app.backup()).id;
+  const { users } = app.app.auth;
+  const user = await users.create('user@example.org', PASSWORD, 'USER');
+  const leaver = await users.create('leaver@example.org', PASSWORD, 'ADMIN');
+  const own = claims({ iss: 'db-manager' });
+  const values: (string | null)[] = [
+    null,
+    app.app.auth.sessionOf(user).token,
+    forge({ alg: 'RS256' }, claims({ is_staff: false }), HOST_KEYS.privateKey),
+    forge({ alg: 'HS256' }, { ...own, exp: 1_600_000_000 }),
+    forge({ alg: 'HS256' }, { ...own, exp: undefined }),
+    forge({ alg: 'HS256' }, own, 'another secret of more than 32 characters'),
+    forge({ alg: 'none' }, own, null),
+    forge({ alg: 'HS256' }, claims({ is_staff: true }), HOST_KEYS.publicKey),
+    forge({ alg: 'HS512' }, own),
+    app.app.auth.sessionOf(leaver).token,
+    forge({ alg: 'HS256' }, { ...own, sub: '999' }),
+    'not.a.token',
+  ];
+  CASES.forEach(([name], index) => (tokens[name] = values[index] ?? null));
+  await users.changePassword(leaver.id, 'another long password');
+});
+afterAll(() => app.close());
+
+/** A document that asks for one root field, with values that pass validation for its required arguments. */
+function documentFor(operation: string, field: GraphQLField<unknown, unknown>) {
+  const needed = field.args.filter((arg) => isNonNullType(arg.type));
+  const declared = needed.map((arg) => `$${arg.name}: ${String(arg.type)}`).join(', ');
+  const passed = needed.map((arg) => `${arg.name}: $${arg.name}`).join(', ');
+  const call = `${field.name}${passed ? `(${passed})` : ''}`;
+  const selection = isCompositeType(getNamedType(field.type)) ? '{ __typename }' : '';
+  const variables = Object.fromEntries(needed.map((arg: GraphQLArgument) => [arg.name, sampleOf(arg.type)]));
+  return { query: `${operation}${declared ? `(${declared})` : ''} { ${call} ${selection} }`, variables };
+}
+
+function sampleOf(type: GraphQLInputType): unknown {
+  if (isNonNullType(type)) return sampleOf(type.ofType);
+  if (isListType(type)) return [sampleOf(type.ofType)];
+  if (isInputObjectType(type)) {
+    const needed = Object.values(type.getFields()).filter((field) => isNonNullType(field.type));
+    return Object.fromEntries(needed.map((field) => [field.name, sampleOf(field.type)]));
+  }
+  if (isEnumType(type)) return type.getValues()[0]?.value;
+  return { Boolean: true, Int: 1, Float: 1, ID: backupId, DateTime: new Date().toISOString() }[type.name] ?? 'text';
+}
+
+function rootFields(type: keyof typeof OperationTypeNode) {
+  const fields = Object.values(schema.getRootType(OperationTypeNode[type])?.getFields() ?? {});
+  return fields.filter((field) => field.name !== 'login');
+}
+
+describe.each(CASES)('Whoever comes with %s', (name, code) => {
+  test(`is refused every query and mutation with ${code}`, async () => {
+    const fields = [
+      ...rootFields('QUERY').map((field) => documentFor('query', field)),
+      ...rootFields('MUTATION').map((field) => documentFor('mutation', field)),
+    ].filter(({ variables }) => !('file' in variables));
+    expect(fields.length).toBeGreaterThan(20);
+    for (const { query, variables } of fields) {
+      const answer = await send(app, query, variables, tokens[name]);
+      const codes = answer.errors.map((error) => error.extensions.code);
+      expect({ query, codes, data: answer.data && Object.values(answer.data).some((value) => value !== null) }).toEqual(
+        {
+          query,
+          codes: [code],
+          data: answer.data === null ? null : false,
+        },
+      );
+    }
+  });
+
+  test('is refused every subscription, already when the socket opens', async () => {
+    for (const field of rootFields('SUBSCRIPTION')) {
+      const { client, closed } = socketOf(app, tokens[name] ? { Authorization: `Bearer ${tokens[name]}` } : {});
+      const outcome = new Promise((resolve) => {
+        client.subscribe(documentFor('subscription', field), {
+          next: (value) => resolve(value),
+          error: () => resolve('refused'),
+          complete: () => resolve('completed'),
+        });
+      });
+      expect(await outcome).toBe('refused');
+      expect(await closed).toBe(code === 'FORBIDDEN' ? 4403 : 4401);
+      await client.dispose();
+    }
+  });
+
+  test('is refused every REST route that gives something away', async () => {
+    const path = `${app.url}/api/db-manager/backups/${backupId}/download`;
+    for (const [method, url] of [
+      ['GET', `${path}/`],
+      ['GET', path],
+      ['HEAD', `${path}/`],
+      ['GET', `${app.url}/api/db-manager/backups/unknown/download/`],
+    ] as const) {
+      const headers: Record<string, string> = tokens[name] ? { Authorization: `Bearer ${tokens[name]}` } : {};
+      const response = await fetch(url, { method, headers });
+      const body = await response.text();
+      expect(response.status).toBe(code === 'FORBIDDEN' ? 403 : 401);
+      if (method !== 'HEAD') {
+        expect(JSON.parse(body)).toEqual({ code, message: expect.any(String), hint: expect.any(String) });
+      }
+    }
+  });
+
+  test('is refused an upload', async () => {
+    const query = 'mutation($file: Upload!) { uploadBackup(file: $file) { id } }';
+    const answer = await sendFile(app, query, new Blob(['x']), 'x.zip', { token: tokens[name] ?? null });
+    expect(answer.status).toBe(code === 'FORBIDDEN' ? 403 : 401);
+    expect(answer.errors.map((error) => error.extensions.code)).toEqual([code]);
+  });
+});
+
+test('An upload of somebody else is refused before its body is read', async () => {
+  const answered = await new Promise<{ status: number | undefined; sent: boolean }>((resolve, reject) => {
+    const request = httpRequest(`${app.url}/graphql`, {
+      method: 'POST',
+      headers: {
+        'Content-Type': 'multipart/form-data; boundary=x',
+        'Content-Length': String(10 ** 9),
+        'apollo-require-preflight': 'true',
+      },
+    });
+    request.on('error', reject);
+    // Only the head goes out: the answer comes although not one byte of the body does.
+    request.flushHeaders();
+    request.on('response', (response) => {
+      response.resume();
+      resolve({ status: response.statusCode, sent: false });
+      request.destroy();
+    });
+  });
+  expect(answered).toEqual({ status: 401, sent: false });
+  expect(await readdir(join(app.folder, 'data', 'tmp'))).toEqual([]);
+});
+
+test('A token that stops working closes the door of a socket that is already open', async () => {
+  const { users } = app.app.auth;
+  const user = await users.create('second@example.org', PASSWORD, 'ADMIN');
+  const { client } = socketOf(app, { token: app.app.auth.sessionOf(user).token });
+  const ask = () =>
+    new Promise<unknown>((resolve) => {
+      client.subscribe({ query: '{ me { email } }' }, { next: resolve, error: resolve, complete: () => undefined });
+    });
+  const waiting = await app.app.backups.create({ backupType: 'MANUAL' }, 'test');
+  const events: unknown[] = [];
+  const ended = new Promise<void>((resolve) => {
+    const query = 'subscription($id: ID!) { backupProgress(id: $id) { status } }';
+    client.subscribe(
+      { query, variables: { id: waiting.id } },
+      { next: (event) => events.push(event), error: () => resolve(), complete: resolve },
+    );
+  });
+  expect(await ask()).toEqual({ data: { me: { email: 'second@example.org' } } });
+  await users.changePassword(user.id, 'another long password');
+  expect(await ask()).toMatchObject([{ extensions: { code: 'UNAUTHENTICATED' } }]);
+  await app.app.backups.cancel(waiting.id, 'test');
+  await ended;
+  expect(events).toEqual([
+    { data: { backupProgress: { status: 'PENDING' } } },
+    {
+      data: null,
+      errors: [expect.objectContaining({ extensions: expect.objectContaining({ code: 'UNAUTHENTICATED' }) })],
+    },
+  ]);
+  await client.dispose();
+});
+
+test('What needs no token gives nothing away', async () => {
+  for (const path of ['/healthz', '/readyz', '/nothing-here']) {
+    const text = await (await fetch(app.url + path)).text();
+    expect(text).not.toMatch(/sqlite|backup_\d|\/tmp|node/i);
+  }
+});

@@ -1,0 +1,196 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { listBackups } from '../../src/core/lists.js';
+import { type BackupFilter, BackupsDocument, type BackupOrder, ConfigsDocument } from '../../src/client/index.js';
+import type { BackupRow } from '../../src/models/index.js';
+import { createTestApp, type TestApp } from '../support/app.js';
+import { clientOf, send } from '../support/operations.js';
+
+const COUNT = 3_000;
+const START = Date.parse('2025-01-01T00:00:00Z');
+
+let app: TestApp;
+let ids: string[];
+beforeAll(async () => {
+  app = await createTestApp({ work: false });
+  const { models } = app.app;
+  const rows = Array.from({ length: COUNT }, (_, i) => ({
+    id: `backup_2025_${String(i).padStart(6, '0')}`,
+    configId: 1,
+    backupType: i % 10 === 0 ? ('MANUAL' as const) : ('AUTO' as const),
+    mode: 'FULL' as const,
+    status: i % 7 === 0 ? ('FAILED' as const) : ('COMPLETED' as const),
+    createdBy: 'test',
+    // Three of a kind: ties must not lose or repeat a row.
+    createdAt: new Date(START + Math.floor(i / 3) * 1_001),
+    engine: 'SQLITE' as const,
+    databaseName: 'db.sqlite3',
+    storageType: 'LOCAL' as const,
+    storagePath: '/backups',
+    fileName: `okpuja_${i}.zip`,
+    filePath: `/backups/okpuja_${i}.zip`,
+    fileSize: i % 7 === 0 ? null : (i % 50) * 1_000_000_000,
+    note: i === 42 ? 'Before the 100% update_v2!' : null,
+    errorMessage: i === 49 ? 'No space left' : null,
+  }));
+  await models.Backup.bulkCreate(rows);
+  ids = rows.map((row) => row.id);
+});
+afterAll(() => app.close());
+
+async function walk(first: number, orderBy?: BackupOrder, filter?: BackupFilter) {
+  const client = clientOf(app);
+  const seen: { id: string; fileSize?: number | null; createdAt: string }[] = [];
+  for (let after: string | null | undefined = null; ;) {
+    const { backups } = await client.request(BackupsDocument, { first, after, orderBy, filter });
+    seen.push(...backups.nodes);
+    expect(backups.pageInfo.hasPreviousPage).toBe(after !== null);
+    if (!backups.pageInfo.hasNextPage) return seen;
+    expect(backups.nodes).toHaveLength(first);
+    after = backups.pageInfo.endCursor;
+  }
+}
+
+describe('A list of thousands', () => {
+  test.each(['CREATED_AT_DESC', 'CREATED_AT_ASC', 'FILE_SIZE_DESC', 'FILE_SIZE_ASC'] as const)(
+    'read page by page in the order %s shows each row once, in order',
+    async (order) => {
+      const seen = await walk(437, order);
+      expect(new Set(seen.map(({ id }) => id)).size).toBe(COUNT);
+      expect(seen).toHaveLength(COUNT);
+      const value = (row: (typeof seen)[number]) =>
+        order.startsWith('FILE') ? (row.fileSize ?? -1) : Date.parse(row.createdAt);
+      const sign = order.endsWith('DESC') ? -1 : 1;
+      for (let i = 1; i < seen.length; i++) {
+        const [one, two] = [seen[i - 1], seen[i]] as [(typeof seen)[number], (typeof seen)[number]];
+        const step = sign * (value(two) - value(one));
+        expect(step > 0 || (step === 0 && sign * (one.id < two.id ? 1 : -1) > 0)).toBe(true);
+      }
+    },
+  );
+
+  test('keeps its place while new backups come in', async () => {
+    const client = clientOf(app);
+    const { backups: one } = await client.request(BackupsDocument, { first: 100 });
+    const fresh = await app.app.backups.create({ backupType: 'MANUAL' }, 'test');
+    const { backups: two } = await client.request(BackupsDocument, { first: 100, after: one.pageInfo.endCursor });
+    expect([...one.nodes, ...two.nodes].map(({ id }) => id)).toEqual(ids.slice(-200).reverse());
+    await fresh.destroy();
+  });
+
+  test('is read by its index, also in the order of sizes', async () => {
+    const { models } = app.app;
+    for (const order of ['FILE_SIZE_DESC', 'CREATED_AT_DESC'] as const) {
+      const { cursors } = await listBackups(models, {}, order, { first: 10 });
+      let sql = '';
+      const options = (models.sequelize as unknown as { options: { logging: unknown } }).options;
+      options.logging = (text: string) => (sql = text.replace(/^Executing \(.*?\): /, ''));
+      await listBackups(models, {}, order, { first: 10, after: cursors[9] ?? null });
+      options.logging = false;
+      const [plan] = (await models.sequelize.query(`EXPLAIN QUERY PLAN ${sql}`)) as [{ detail: string }[], unknown];
+      const text = plan.map((step) => step.detail).join('\n');
+      expect(text).toMatch(/SEARCH .*USING INDEX/);
+      expect(text).not.toMatch(/TEMP B-TREE FOR ORDER BY/);
+    }
+  });
+
+  test('is counted only where the count is asked for', async () => {
+    const { models } = app.app;
+    const count = models.Backup.count.bind(models.Backup);
+    let counted = 0;
+    models.Backup.count = ((options: object) => {
+      counted += 1;
+      return count(options);
+    }) as typeof models.Backup.count;
+    await send(app, '{ backups(first: 1) { nodes { id } } }');
+    expect(counted).toBe(0);
+    const { data } = await send(app, '{ backups(first: 1) { totalCount } }');
+    expect([counted, data]).toEqual([1, { backups: { totalCount: COUNT } }]);
+    models.Backup.count = count;
+  });
+
+  test('reads the configs of a page with one query', async () => {
+    const { models } = app.app;
+    const find = models.BackupConfig.findAll.bind(models.BackupConfig);
+    let queries = 0;
+    models.BackupConfig.findAll = ((options: object) => {
+      queries += 1;
+      return find(options);
+    }) as typeof find;
+    const { data } = await send(
+      app,
+      '{ backups(first: 500) { nodes { config { name } } edges { node { config { id } } } } }',
+    );
+    models.BackupConfig.findAll = find;
+    expect(queries).toBe(1);
+    expect((data as { backups: { nodes: unknown[] } }).backups.nodes).toHaveLength(500);
+  });
+
+  test('tells the first and last position of a page, and neither of an empty one', async () => {
+    const { data } = await send(
+      app,
+      '{ a: backups(first: 2) { edges { cursor } pageInfo { startCursor endCursor } } b: backups(filter: {search: "zzz"}) { pageInfo { startCursor endCursor hasNextPage } } }',
+    );
+    const page = data as { a: { edges: { cursor: string }[]; pageInfo: object }; b: object };
+    expect(page.a.pageInfo).toEqual({ startCursor: page.a.edges[0]?.cursor, endCursor: page.a.edges[1]?.cursor });
+    expect(page.b).toEqual({ pageInfo: { startCursor: null, endCursor: null, hasNextPage: false } });
+  });
+});
+
+describe('A filter', () => {
+  const at = (i: number) => new Date(START + Math.floor(i / 3) * 1_001);
+  const cases: [string, BackupFilter, (i: number) => boolean][] = [
+    ['of states', { status: ['FAILED'] }, (i) => i % 7 === 0],
+    ['of reasons', { backupType: ['MANUAL', 'UPLOADED'] }, (i) => i % 10 === 0],
+    ['of a config', { configId: '1' }, () => true],
+    ['of another config', { configId: '2' }, () => false],
+    ['of a storage', { storageType: ['LOCAL'] }, () => true],
+    ['that is empty', { status: [], search: '  ' }, () => true],
+    ['of nulls', { status: null, search: null, configId: null }, () => true],
+    ['of a period, from the moment on', { createdAfter: at(300).toISOString() }, (i) => at(i) >= at(300)],
+    ['of a period, before the moment', { createdBefore: at(300).toISOString() }, (i) => at(i) < at(300)],
+    [
+      'of a period in another zone',
+      { createdBefore: '2025-01-01T05:31:00+05:30' },
+      (i) => at(i) < new Date(START + 60_000),
+    ],
+    ['of several parts', { status: ['COMPLETED'], backupType: ['MANUAL'] }, (i) => i % 7 !== 0 && i % 10 === 0],
+    ['of words in any case', { search: 'BEFORE the' }, (i) => i === 42],
+    ['of an error message', { search: 'space' }, (i) => i === 49],
+    ['of a part of the id', { search: '2025_00297' }, (i) => i >= 2970 && i < 2980],
+    ['of a wildcard as it is written: %', { search: '100% upd' }, (i) => i === 42],
+    ['of a wildcard as it is written: _', { search: 'update_v2!' }, (i) => i === 42],
+    ['of a wildcard that matches nothing', { search: 'update%v2' }, () => false],
+    ['of a quote', { search: "' OR 1=1 --" }, () => false],
+  ];
+  test.each(cases)('%s', async (_name, filter, expected) => {
+    const seen = await walk(500, 'CREATED_AT_ASC', filter);
+    expect(seen.map(({ id }) => id)).toEqual(ids.filter((_, i) => expected(i)));
+  });
+});
+
+test('The trail of who did what is listed, newest first, and filtered', async () => {
+  await app.app.configs.update(1, { schedule: '0 3 * * *' }, 'somebody');
+  const client = clientOf(app);
+  expect((await client.request(ConfigsDocument)).configs[0]?.schedule).toBe('0 3 * * *');
+  const ask = async (filter: string) =>
+    (await send(app, `{ auditEvents(filter: {${filter}}) { nodes { actor action subject details { name value } } } }`))
+      .data;
+  const event = {
+    actor: 'somebody',
+    action: 'config.update',
+    subject: '1',
+    details: [{ name: 'fields', value: '["schedule"]' }],
+  };
+  expect(await ask('actor: "somebody"')).toEqual({ auditEvents: { nodes: [event] } });
+  expect(await ask('action: "config.update", subject: "1"')).toEqual({ auditEvents: { nodes: [event] } });
+  const all = (await ask('action: "config"')) as { auditEvents: { nodes: { action: string }[] } };
+  expect(all.auditEvents.nodes.map(({ action }) => action)).toEqual(['config.update', 'config.create']);
+  expect(await ask('action: "conf"')).toEqual({ auditEvents: { nodes: [] } });
+});
+
+test('A size beyond 2^32 comes through exactly', async () => {
+  const row = await app.app.models.Backup.findByPk(ids[1]);
+  await (row as BackupRow).update({ fileSize: 2 ** 53 - 1 });
+  const { text } = await send(app, `{ backup(id: "${ids[1]}") { fileSize fileSizeHuman } }`);
+  expect(text).toContain('"fileSize":9007199254740991');
+});

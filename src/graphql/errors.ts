@@ -1,4 +1,3 @@
-import { unwrapResolverError } from '@apollo/server/errors';
 import { GraphQLError, type GraphQLFormattedError } from 'graphql';
 import { ArgumentValidationError } from 'type-graphql';
 import { AppError, badInput, toAppError } from '../errors.js';
@@ -32,7 +31,7 @@ export function errorFormatter(log: Log): ErrorFormatter {
     if (code in DOCUMENT_CODES && !/more (that|than) \d+ tokens/.test(formatted.message)) {
       return { message: formatted.message, ...place, extensions: { code, hint: DOCUMENT_CODES[code] } };
     }
-    const error = explain(formatted, code, unwrapResolverError(thrown));
+    const error = explain(formatted, code, originOf(thrown));
     if (error.code === 'INTERNAL_ERROR') log.error({ err: error.cause ?? thrown, path }, 'a request failed');
     return { message: error.message, ...place, extensions: extensionsOf(error) };
   };
@@ -73,6 +72,11 @@ function fromValidation(error: ArgumentValidationError): AppError {
   const [first] = error.extensions.validationErrors;
   const reasons = Object.values(first?.constraints ?? {});
   return badInput(first?.property ?? 'input', `${reasons.join(', ') || 'is not valid'}.`);
+}
+
+/** What was thrown, out of what graphql-js wraps around it. */
+function originOf(thrown: unknown): unknown {
+  return thrown instanceof GraphQLError && thrown.originalError ? thrown.originalError : thrown;
 }
 
 function isTooLarge(cause: unknown): boolean {

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import { expect, test } from '@jest/globals';
 import {
   buildSchema,
-  GraphQLObjectType,
+  type GraphQLObjectType,
   isEnumType,
   isInputObjectType,
   isObjectType,

@@ -128,7 +128,11 @@ export function createSubscriptions(schema: GraphQLSchema, services: Services, s
           socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
           return;
         }
-        sockets.handleUpgrade(request, socket, head, (opened) => sockets.emit('connection', opened, request));
+        sockets.handleUpgrade(request, socket, head, (opened) => {
+          sockets.emit('connection', opened, request);
+          // In place of graphql-ws's own listener, which writes to the console; ws closes the socket itself.
+          opened.removeAllListeners('error').on('error', (err) => log.warn({ err }, 'a WebSocket was not well-formed'));
+        });
       });
     },
     async stop() {

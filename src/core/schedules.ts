@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type CronExpression, CronExpressionParser } from 'cron-parser';
 import { badInput } from '../errors.js';
+import { offsetAt } from './zones.js';
 
 /*
  * Schedules are five-field cron expressions on the clock of a time zone. Cron-parser says which times of a clock match;
@@ -17,8 +18,7 @@ const PRESETS: Record<string, string> = {
   monthly: '0 2 1 * *',
 };
 
-const MINUTE = 60_000;
-const HOUR = 60 * MINUTE;
+const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 /** How far apart offsets are looked at: changes of a zone's clock are further apart. */
 const STRIDE = 7 * DAY;
@@ -178,22 +178,6 @@ class Clock {
     this.expression.reset(new Date(wall + 1));
     return this.expression.prev().getTime();
   }
-}
-
-const formats = new Map<string, Intl.DateTimeFormat>();
-
-/** By how much the zone's clock is ahead of UTC at a moment, in milliseconds. */
-function offsetAt(timezone: string, at: number): number {
-  let format = formats.get(timezone);
-  if (format === undefined) {
-    format = new Intl.DateTimeFormat('en-US', { timeZone: timezone, timeZoneName: 'longOffset' });
-    formats.set(timezone, format);
-  }
-  const match = /([+-])(\d\d):(\d\d)(?::(\d\d))?$/.exec(format.format(at));
-  if (match === null) return 0; // "GMT"
-  const [, sign, hours, minutes, seconds = '0'] = match;
-  const ahead = Number(hours) * HOUR + Number(minutes) * MINUTE + Number(seconds) * 1000;
-  return sign === '-' ? -ahead : ahead;
 }
 
 /** The first moment after `from`, up to `to`, from which the zone's clock has another offset; null if there is none. */

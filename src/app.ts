@@ -3,11 +3,23 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Auth } from './auth/index.js';
 import { Audit } from './core/audit.js';
+import { Cleanup } from './core/cleanup.js';
+import { Scheduler } from './core/scheduler.js';
+import { Hold } from './core/hold.js';
+import { nodeLease, Overview } from './core/overview.js';
 import { Backups } from './core/backups.js';
 import { assertNotControl, Configs } from './core/configs.js';
 import { Restores } from './core/restores.js';
 import { createEngines } from './engines/index.js';
-import { createBackend, createJobs, type Jobs, runBackupJob, runRestoreJob } from './jobs/index.js';
+import {
+  cleanupJob,
+  createBackend,
+  createJobs,
+  dailyBackupJob,
+  type Jobs,
+  runBackupJob,
+  runRestoreJob,
+} from './jobs/index.js';
 import type { Config } from './config.js';
 import { AppError } from './errors.js';
 import type { HttpServer } from './http/index.js';
@@ -30,6 +42,10 @@ export interface AppOptions {
   storages?: Storages;
 }
 
+/** How often dead runs, due configs and waiting work are looked for, and how often retention runs, in milliseconds. */
+const SWEEP_EVERY = 10_000;
+const CLEANUP_EVERY = 3_600_000;
+
 /** All parts of the product in one process, not yet doing anything on their own. */
 export interface App {
   config: Config;
@@ -41,6 +57,9 @@ export interface App {
   configs: Configs;
   backups: Backups;
   restores: Restores;
+  scheduler: Scheduler;
+  cleanup: Cleanup;
+  overview: Overview;
   /** Opens the job store; work may then be added. */
   connectQueue(): Promise<Jobs>;
   /** Ends dead runs and hands waiting ones to the queue, now and then every few seconds; begins to run jobs. */
@@ -81,6 +100,8 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
       // In the order in which a free slot looks for work: restores first.
       'run-restore': runRestoreJob(restores, () => queue),
       'run-backup': runBackupJob(backups, () => queue),
+      'daily-backup': dailyBackupJob(scheduler),
+      cleanup: cleanupJob(cleanup),
     };
     jobs = createJobs({ backend: store.backend, handlers, concurrency: config.jobConcurrency, log });
     return jobs;
@@ -100,11 +121,20 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
   });
   const restores = new Restores({ ...shared, backups, controlFile, exclude });
 
+  const scheduler = new Scheduler({ ...shared, backups });
+  const cleanup = new Cleanup({ ...shared, backups, configs });
+  const overview = new Overview(shared);
+
+  let hold: Hold | null = null;
   const sweep = async () => {
     await restores.recover();
     await backups.recover();
     await backups.requeue();
     await restores.requeue();
+    await queue.add({ name: 'daily-backup' });
+    // One node in the hour wins this lease, and asks for the clean-up.
+    const mine = await models.leases.acquire('due:cleanup', `${Date.now()}-${Math.random()}`, CLEANUP_EVERY);
+    if (mine) await queue.add({ name: 'cleanup' });
   };
   let stopped: Promise<void> | null = null;
   const stopWork = (deadlineMs = config.shutdownMs) => {
@@ -121,19 +151,25 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     configs,
     backups,
     restores,
+    scheduler,
+    cleanup,
+    overview,
     connectQueue,
     async startWork() {
       const work = await connectQueue();
+      const node = await Hold.take(shared, [nodeLease()]);
+      if (node instanceof Hold) hold = node;
       await sweep();
       sweeper = setInterval(
         () => void sweep().catch((error: unknown) => log.error({ err: error }, 'the sweep of dead runs failed')),
-        Math.max(1_000, config.leaseMs / 2),
+        Math.min(SWEEP_EVERY, config.leaseMs / 2),
       );
       await work.start();
     },
     stopWork,
     async close(deadlineMs) {
       await stopWork(deadlineMs);
+      await hold?.release();
       await closeStore?.();
       await models.sequelize.close();
     },

@@ -48,6 +48,10 @@ export const ERRORS = {
     meaning: 'Another run holds the same backup or database.',
     hint: 'Wait until the other run has ended, or cancel it.',
   },
+  PLAN_CHANGED: {
+    meaning: 'The retention plan is no longer the one that was shown. Nothing was deleted.',
+    hint: 'Look at the new plan, then run it with its hash.',
+  },
   CANCELLED: { meaning: 'The run was cancelled.', hint: 'Start it again when you want it.' },
   INTERRUPTED: {
     meaning: 'The process that did the run stopped before the run ended.',

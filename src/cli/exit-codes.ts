@@ -10,6 +10,7 @@ export const EXIT_CODES: Record<ErrorCode, number> = {
   CONFIRMATION_REQUIRED: 3,
   NOT_FOUND: 4,
   BUSY: 5,
+  PLAN_CHANGED: 5,
   CANCELLED: 6,
   INTERRUPTED: 7,
   UNAUTHENTICATED: 8,

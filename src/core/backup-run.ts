@@ -13,6 +13,7 @@ import type { Configs } from './configs.js';
 import { databaseLease } from './hold.js';
 import { archiveName, databaseFiles, humanSize } from './names.js';
 import type { Engines, JobQueue, Snapshot, StepContext, Storage, Storages } from './ports.js';
+import { planRetry } from './scheduler.js';
 import { endPending, Run, type RunEnvironment } from './run.js';
 import { prove, shareOf } from './verification.js';
 
@@ -87,6 +88,7 @@ export async function runBackup(
     const error = run.explain(thrown);
     env.log.error({ backup: id, err: error }, 'backup failed');
     await run.fail(await withdraw(env, storage, stored, error));
+    await planRetry(env, row, error);
   } finally {
     await rm(folder, { recursive: true, force: true });
     await run.close();

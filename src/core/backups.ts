@@ -1,11 +1,12 @@
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { Op, UniqueConstraintError } from 'sequelize';
+import { Op, type Transaction, UniqueConstraintError } from 'sequelize';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, BackupRow, BackupType, VerificationLevel } from '../models/index.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './backup-run.js';
 import { Hold, runLease } from './hold.js';
+import { planRetry } from './scheduler.js';
 import { takeIn } from './upload.js';
 import { archiveName, newId } from './names.js';
 import type { DatabaseEngine, Storage, StorageAddress, StorageType } from './ports.js';
@@ -35,6 +36,8 @@ export interface NewBackup {
   note: string | null;
   pinned: boolean;
   actor: string;
+  dueAt?: Date | null;
+  attempt?: number;
   /** The file name to try at each attempt; by default the prefix and the present time. */
   nameFor?: (attempt: number) => string;
 }
@@ -71,6 +74,18 @@ export class Backups {
     });
     await this.env.audit.record(actor, 'backup.create', row.id, { type: row.backupType, config: config.name });
     return row;
+  }
+
+  /** Makes the PENDING row of an automatic backup in the transaction that takes its due time. */
+  createDue(
+    config: BackupConfigRow,
+    due: { dueAt: Date | null; attempt: number },
+    transaction: Transaction,
+  ): Promise<BackupRow> {
+    const { id: configId, engine, databaseUrl, storageType, storagePath } = config;
+    const address = { storageType, storagePath };
+    const wish = { configId, backupType: 'AUTO' as const, address, engine, databaseUrl, note: null, pinned: false };
+    return this.insert({ ...wish, ...due, actor: 'system' }, transaction);
   }
 
   /** Makes the PENDING, pinned row of a restore's safety backup; the restore runs it with its own source. */
@@ -216,14 +231,20 @@ export class Backups {
 
   /**
    * Deletes archives and marks their rows DELETED. All are checked before the first is touched.
+   * @param isWanted asked once more while the row is held; if not, the row is left as it is
    * @throws AppError NOT_FOUND, BACKUP_PINNED, BUSY
    */
-  async remove(ids: string[], actor: string, reason = 'deleted by hand'): Promise<BackupRow[]> {
+  async remove(
+    ids: string[],
+    actor: string,
+    reason = 'deleted by hand',
+    isWanted: (row: BackupRow) => Promise<boolean> = async () => true,
+  ): Promise<BackupRow[]> {
     if (ids.length === 0) throw badInput('ids', 'is empty.', 'Name at least one backup.');
     const unique = [...new Set(ids)];
     for (const id of unique) await this.assertRemovable(await this.get(id));
     const removed: BackupRow[] = [];
-    for (const id of unique) removed.push(await this.removeOne(id, actor, reason));
+    for (const id of unique) removed.push(await this.removeOne(id, actor, reason, isWanted));
     return removed;
   }
 
@@ -260,28 +281,56 @@ export class Backups {
   }
 
   /** Inserts a row under the first archive name that no other row has. */
-  private async insert({ address, databaseUrl, actor, nameFor, ...wish }: NewBackup): Promise<BackupRow> {
+  private async insert(
+    { address, databaseUrl, actor, nameFor, ...wish }: NewBackup,
+    transaction?: Transaction,
+  ): Promise<BackupRow> {
     const createdAt = this.env.now();
     const storage = this.env.storages.open(address);
-    for (let attempt = 1; ; attempt++) {
-      const fileName = nameFor?.(attempt) ?? archiveName(this.env.prefix, createdAt, attempt);
+    const nameAt = nameFor ?? ((attempt: number) => archiveName(this.env.prefix, createdAt, attempt));
+    for (let attempt = await this.firstFree(storage, nameAt, transaction); ; attempt++) {
+      const fileName = nameAt(attempt);
+      const values = {
+        ...wish,
+        ...address,
+        id: newId('backup', createdAt),
+        mode: 'FULL' as const,
+        status: 'PENDING' as const,
+        databaseName: this.env.engines.of(wish.engine).resolve(databaseUrl).name,
+        fileName,
+        filePath: storage.locate(fileName),
+        createdBy: actor,
+        createdAt,
+      };
       try {
-        return await this.env.models.Backup.create({
-          ...wish,
-          ...address,
-          id: newId('backup', createdAt),
-          mode: 'FULL',
-          status: 'PENDING',
-          databaseName: this.env.engines.of(wish.engine).resolve(databaseUrl).name,
-          fileName,
-          filePath: storage.locate(fileName),
-          createdBy: actor,
-          createdAt,
-        });
+        // In a transaction of its own (a savepoint inside another), so that a taken name ends nothing else.
+        if (transaction === undefined) return await this.env.models.Backup.create(values);
+        return await this.env.models.sequelize.transaction({ transaction }, (savepoint) =>
+          this.env.models.Backup.create(values, { transaction: savepoint }),
+        );
       } catch (error) {
-        if (!(error instanceof UniqueConstraintError) || attempt >= 1000) throw error;
+        if (!(error instanceof UniqueConstraintError) || attempt >= 10_000) throw error;
       }
     }
+  }
+
+  /** The number of the first name that no row has, as far as can be seen now. */
+  private async firstFree(
+    storage: Storage,
+    nameAt: (attempt: number) => string,
+    transaction?: Transaction,
+  ): Promise<number> {
+    const first = storage.locate(nameAt(1));
+    const rows = await this.env.models.Backup.findAll({
+      attributes: ['filePath'],
+      where: {
+        filePath: { [Op.startsWith]: first.slice(0, -'.zip'.length) },
+        status: ['PENDING', 'RUNNING', 'COMPLETED'],
+      },
+      ...(transaction ? { transaction } : {}),
+    });
+    const taken = new Set(rows.map((row) => row.filePath));
+    for (let attempt = 1; ; attempt++) if (!taken.has(storage.locate(nameAt(attempt)))) return attempt;
   }
 
   private async assertRemovable(row: BackupRow): Promise<void> {
@@ -295,12 +344,32 @@ export class Backups {
     if (restoring > 0) throw new AppError('BUSY', `Backup ${row.id} is being restored.`);
   }
 
+  /**
+   * Deletes one backup for a policy, if under its lock it still may go.
+   * @param stillDue asked under the lock: the plan of this very moment
+   * @returns null if it is not to go any more
+   */
+  removeByPolicy(
+    id: string,
+    reason: string,
+    actor: string,
+    stillDue: () => Promise<boolean>,
+  ): Promise<BackupRow | null> {
+    return this.removeOne(id, actor, reason, stillDue);
+  }
+
   /** Holds the row while it works, so that a pin or a restore that came in between is seen. */
-  private removeOne(id: string, actor: string, reason: string): Promise<BackupRow> {
+  private removeOne(
+    id: string,
+    actor: string,
+    reason: string,
+    isWanted: (row: BackupRow) => Promise<boolean>,
+  ): Promise<BackupRow> {
     const work = async () => {
       const row = await this.get(id);
       if (row.status === 'DELETED') return row;
       await this.assertRemovable(row);
+      if (!(await isWanted(row))) return row;
       if (row.status === 'COMPLETED') await this.env.storages.open(row.address).remove(row.fileName);
       await row.update({ status: 'DELETED', deletedAt: this.env.now(), deletedBy: actor, deleteReason: reason });
       await this.env.audit.record(actor, 'backup.delete', id, { file: row.filePath, reason });
@@ -325,12 +394,10 @@ export class Backups {
         this.env.log.error({ backup: id, err: error }, 'the remains of a dead run could not be removed');
         message = `The process that did this backup stopped in the phase "${phase}". Remains may lie at ${row.filePath}.`;
       }
-      const values = {
-        ...failure(new AppError('INTERRUPTED', message)),
-        completedAt: this.env.now(),
-        leaseHolder: null,
-      };
+      const error = new AppError('INTERRUPTED', message);
+      const values = { ...failure(error), completedAt: this.env.now(), leaseHolder: null };
       await updateRun(this.env.models, 'Backup', values, { id, status: 'RUNNING' });
+      await planRetry(this.env, row, error);
       this.env.log.warn({ backup: id, phase }, 'a dead run was cleaned up');
     };
     return Hold.during(this.env, [runLease(id)], work, () => undefined);

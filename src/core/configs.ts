@@ -5,7 +5,8 @@ import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, Models } from '../models/index.js';
 import type { Audit } from './audit.js';
 import type { Engine, Engines, Storages, StorageType } from './ports.js';
-import { assertSchedule } from './schedules.js';
+import { assertPolicy, type RetentionPolicy } from './retention.js';
+import { assertSchedule, jitter, nextRun, normaliseSchedule } from './schedules.js';
 
 /** What the configs need of the process around them. */
 export interface ConfigsEnvironment {
@@ -33,6 +34,18 @@ export interface ConfigInput {
   /** Seconds. */
   restoreLockTimeout?: number | undefined;
   safetyRetentionDays?: number | undefined;
+  /** Seconds. */
+  jitterSeconds?: number | undefined;
+  /** Keep-rules: null takes a rule away. */
+  keepLast?: number | null | undefined;
+  keepHourly?: number | null | undefined;
+  keepDaily?: number | null | undefined;
+  keepWeekly?: number | null | undefined;
+  keepMonthly?: number | null | undefined;
+  keepYearly?: number | null | undefined;
+  keepWithin?: string | null | undefined;
+  /** Bytes. */
+  maxTotalSize?: number | null | undefined;
 }
 
 const DEFAULTS = {
@@ -45,6 +58,15 @@ const DEFAULTS = {
   maxBackupFiles: 30,
   restoreLockTimeout: 30,
   safetyRetentionDays: 7,
+  jitterSeconds: 0,
+  keepLast: null,
+  keepHourly: null,
+  keepDaily: null,
+  keepWeekly: null,
+  keepMonthly: null,
+  keepYearly: null,
+  keepWithin: null,
+  maxTotalSize: null,
 };
 
 /** Configs: what to protect and how. Nothing is saved that could not work or could hurt. */
@@ -78,6 +100,7 @@ export class Configs {
     const row = await this.unlessNameTaken(() =>
       this.env.models.BackupConfig.create({ ...values, createdAt: now, updatedAt: now }),
     );
+    await row.update({ nextRunAt: nextDue(row, now) });
     await this.env.audit.record(actor, 'config.create', row.id, { name: row.name });
     return row;
   }
@@ -91,7 +114,13 @@ export class Configs {
       given.storageType !== undefined && given.storageType !== row.storageType ? {} : { storagePath: row.storagePath };
     const values = await this.checked({ ...row.get({ plain: true }), storagePath: '', ...kept, ...given }, row);
     if (values.databaseKey !== row.databaseKey) await this.assertIdle(row);
-    await this.unlessNameTaken(() => row.update({ ...values, updatedAt: this.env.now() }));
+    const now = this.env.now();
+    const schedule = { ...row.get({ plain: true }), ...values };
+    const same = (['autoBackupEnabled', 'schedule', 'timezone', 'jitterSeconds'] as const).every(
+      (field) => row[field] === schedule[field],
+    );
+    const due = same ? {} : { nextRunAt: nextDue(schedule, now), retryAt: null };
+    await this.unlessNameTaken(() => row.update({ ...values, ...due, updatedAt: now }));
     await this.env.audit.record(actor, 'config.update', id, { fields: Object.keys(given) });
     return row;
   }
@@ -128,6 +157,10 @@ export class Configs {
     assertWhole('maxBackupFiles', input.maxBackupFiles, 100_000);
     assertWhole('restoreLockTimeout', input.restoreLockTimeout, 86_400);
     assertWhole('safetyRetentionDays', input.safetyRetentionDays, 36_500);
+    if (!Number.isInteger(input.jitterSeconds) || input.jitterSeconds < 0 || input.jitterSeconds > 3_600) {
+      throw badInput('jitterSeconds', `${input.jitterSeconds} is not a whole number from 0 to 3600.`);
+    }
+    assertPolicy(policyOf(input as never));
     assertSchedule(input.schedule, input.timezone);
     const storagePath = input.storagePath || (input.storageType === 'LOCAL' ? '.' : '');
     const address = this.env.storages.resolve({ storageType: input.storageType, storagePath }, 'storagePath');
@@ -139,12 +172,21 @@ export class Configs {
       mediaPaths: input.mediaPaths.map((path) => mediaPath(path)),
       ...address,
       autoBackupEnabled: input.autoBackupEnabled,
-      schedule: input.schedule.trim().replace(/\s+/g, ' '),
+      schedule: normaliseSchedule(input.schedule),
       timezone: input.timezone,
       backupRetentionDays: input.backupRetentionDays,
       maxBackupFiles: input.maxBackupFiles,
       restoreLockTimeout: input.restoreLockTimeout,
       safetyRetentionDays: input.safetyRetentionDays,
+      jitterSeconds: input.jitterSeconds,
+      keepLast: input.keepLast,
+      keepHourly: input.keepHourly,
+      keepDaily: input.keepDaily,
+      keepWeekly: input.keepWeekly,
+      keepMonthly: input.keepMonthly,
+      keepYearly: input.keepYearly,
+      keepWithin: input.keepWithin,
+      maxTotalSize: input.maxTotalSize,
       ...(present === null ? {} : { id: present.id }),
     };
   }
@@ -176,8 +218,47 @@ export async function databaseKey(engine: Engine, url: string): Promise<string> 
   return `${engine.kind}:${await realpath(file).catch(() => join(folder, basename(file)))}`;
 }
 
+const KEEP_RULES = [
+  'keepLast',
+  'keepHourly',
+  'keepDaily',
+  'keepWeekly',
+  'keepMonthly',
+  'keepYearly',
+  'keepWithin',
+  'maxTotalSize',
+] as const;
+
+/** What was given: null takes a keep-rule away, and means "left out" for every other field. */
 function defined(input: ConfigInput): ConfigInput {
-  return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined && value !== null));
+  const nullable: readonly string[] = KEEP_RULES;
+  const given = ([name, value]: [string, unknown]) =>
+    value !== undefined && (value !== null || nullable.includes(name));
+  return Object.fromEntries(Object.entries(input).filter(given));
+}
+
+/** The retention policy of a config. */
+export function policyOf(config: Pick<BackupConfigRow, PolicyField>): RetentionPolicy {
+  const rules = Object.fromEntries(KEEP_RULES.map((rule) => [rule, config[rule]]));
+  return {
+    ...rules,
+    retentionDays: config.backupRetentionDays,
+    maxFiles: config.maxBackupFiles,
+    safetyRetentionDays: config.safetyRetentionDays,
+  };
+}
+
+type PolicyField = (typeof KEEP_RULES)[number] | 'backupRetentionDays' | 'maxBackupFiles' | 'safetyRetentionDays';
+
+/** When the config's next automatic backup is due after a moment; null if it makes none. */
+export function nextDue(
+  config: Pick<BackupConfigRow, 'id' | 'autoBackupEnabled' | 'schedule' | 'timezone' | 'jitterSeconds'>,
+  after: Date,
+): Date | null {
+  if (!config.autoBackupEnabled) return null;
+  const delay = jitter(config.id, config.jitterSeconds);
+  const due = nextRun(config.schedule, config.timezone, new Date(after.getTime() - delay));
+  return new Date(due.getTime() + delay);
 }
 
 function assertWhole(field: string, value: number, max: number): void {

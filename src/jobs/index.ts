@@ -7,6 +7,8 @@ import type { Log } from '../log.js';
 import { lastingLocks, type LockedRepository } from './locks.js';
 
 export { createBackend, type JobStore } from './backends.js';
+export { cleanupJob } from './cleanup.job.js';
+export { dailyBackupJob } from './daily-backup.job.js';
 export { runBackupJob } from './run-backup.job.js';
 export { runRestoreJob } from './run-restore.job.js';
 

@@ -6,6 +6,7 @@ import {
   Model,
   type Sequelize,
 } from 'sequelize';
+import { bytes } from './columns.js';
 import type { DatabaseEngine, StorageType } from './kinds.js';
 
 /** What to protect and how: one database with its media, storage, schedule and retention. */
@@ -30,6 +31,23 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   declare restoreLockTimeout: number;
   /** How long safety backups stay pinned, in days. */
   declare safetyRetentionDays: number;
+  declare keepLast: CreationOptional<number | null>;
+  declare keepHourly: CreationOptional<number | null>;
+  declare keepDaily: CreationOptional<number | null>;
+  declare keepWeekly: CreationOptional<number | null>;
+  declare keepMonthly: CreationOptional<number | null>;
+  declare keepYearly: CreationOptional<number | null>;
+  /** Such as `30d`. */
+  declare keepWithin: CreationOptional<string | null>;
+  /** Bytes. */
+  declare maxTotalSize: CreationOptional<number | null>;
+  /** Up to so many seconds later than the schedule says, always the same for a config. */
+  declare jitterSeconds: CreationOptional<number>;
+  /** When the next automatic backup is due; null when automatic backup is off. */
+  declare nextRunAt: CreationOptional<Date | null>;
+  /** When a failed automatic backup is tried again, and as which attempt. */
+  declare retryAt: CreationOptional<Date | null>;
+  declare retryAttempt: CreationOptional<number | null>;
   declare createdAt: Date;
   declare updatedAt: Date;
 }
@@ -53,6 +71,18 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       maxBackupFiles: DataTypes.INTEGER,
       restoreLockTimeout: DataTypes.INTEGER,
       safetyRetentionDays: DataTypes.INTEGER,
+      keepLast: DataTypes.INTEGER,
+      keepHourly: DataTypes.INTEGER,
+      keepDaily: DataTypes.INTEGER,
+      keepWeekly: DataTypes.INTEGER,
+      keepMonthly: DataTypes.INTEGER,
+      keepYearly: DataTypes.INTEGER,
+      keepWithin: DataTypes.STRING(32),
+      maxTotalSize: bytes<BackupConfigRow>('maxTotalSize'),
+      jitterSeconds: { type: DataTypes.INTEGER, defaultValue: 0 },
+      nextRunAt: DataTypes.DATE,
+      retryAt: DataTypes.DATE,
+      retryAttempt: DataTypes.INTEGER,
       createdAt: DataTypes.DATE,
       updatedAt: DataTypes.DATE,
     },

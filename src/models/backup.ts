@@ -7,6 +7,7 @@ import {
   type NonAttribute,
   type Sequelize,
 } from 'sequelize';
+import { bytes } from './columns.js';
 import type { DatabaseEngine, StorageType } from './kinds.js';
 import { type PhaseEntry, runColumns, type RunStatus } from './run.js';
 
@@ -57,6 +58,10 @@ export class BackupRow extends Model<InferAttributes<BackupRow>, InferCreationAt
   declare verificationLevel: CreationOptional<VerificationLevel | null>;
   declare tables: CreationOptional<TableCount[]>;
   declare mediaFileCount: CreationOptional<number>;
+  /** 1 for the first, more for those that try a failed automatic backup again. */
+  declare attempt: CreationOptional<number>;
+  /** When the schedule wanted it; null if nobody but a person did. */
+  declare dueAt: CreationOptional<Date | null>;
   declare deletedAt: CreationOptional<Date | null>;
   declare deletedBy: CreationOptional<string | null>;
   declare deleteReason: CreationOptional<string | null>;
@@ -83,13 +88,7 @@ export function defineBackup(sequelize: Sequelize): typeof BackupRow {
       storagePath: DataTypes.TEXT,
       fileName: DataTypes.TEXT,
       filePath: DataTypes.TEXT,
-      fileSize: {
-        type: DataTypes.BIGINT,
-        get(this: BackupRow) {
-          const size = this.getDataValue('fileSize');
-          return size === null || size === undefined ? null : Number(size);
-        },
-      },
+      fileSize: bytes<BackupRow>('fileSize'),
       checksum: DataTypes.STRING(64),
       note: DataTypes.TEXT,
       pinned: { type: DataTypes.BOOLEAN, defaultValue: false },
@@ -97,6 +96,8 @@ export function defineBackup(sequelize: Sequelize): typeof BackupRow {
       verificationLevel: DataTypes.STRING(16),
       tables: { type: DataTypes.JSON, defaultValue: [] },
       mediaFileCount: { type: DataTypes.INTEGER, defaultValue: 0 },
+      attempt: { type: DataTypes.INTEGER, defaultValue: 1 },
+      dueAt: DataTypes.DATE,
       deletedAt: DataTypes.DATE,
       deletedBy: DataTypes.STRING(320),
       deleteReason: DataTypes.TEXT,

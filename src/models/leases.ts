@@ -39,6 +39,15 @@ export class Leases {
     await this.sequelize.query('DELETE FROM leases WHERE holder = :holder', { replacements: { holder } });
   }
 
+  /** The names of all leases that begin so and have not run out. */
+  async liveNames(prefix: string): Promise<string[]> {
+    const rows = await this.sequelize.query<{ name: string }>(
+      `SELECT name FROM leases WHERE name LIKE :pattern AND "expiresAt" >= ${this.now}`,
+      { replacements: { pattern: `${prefix}%` }, type: QueryTypes.SELECT },
+    );
+    return rows.map((row) => row.name);
+  }
+
   /** Who holds the lease now, or null. */
   async holderOf(name: string, transaction?: Transaction): Promise<string | null> {
     const [row] = await this.sequelize.query<{ holder: string }>(

@@ -4,6 +4,7 @@ import { AppError } from '../errors.js';
 import { initial } from './migrations/0001-initial.js';
 import { jobs } from './migrations/0002-jobs.js';
 import { lists } from './migrations/0003-lists.js';
+import { schedules } from './migrations/0004-schedules.js';
 
 /** What a migration works with: everything it does goes through the one transaction. */
 export interface MigrationContext {
@@ -18,7 +19,7 @@ export interface Migration {
   up(context: MigrationContext): Promise<void>;
 }
 
-const MIGRATIONS: Migration[] = [initial, jobs, lists];
+const MIGRATIONS: Migration[] = [initial, jobs, lists, schedules];
 
 const TABLE = 'db_manager_migrations';
 

@@ -1,0 +1,189 @@
+import { AppError } from '../errors.js';
+import type { BackupConfigRow, BackupRow } from '../models/index.js';
+import type { Audit } from './audit.js';
+import type { Backups } from './backups.js';
+import { type Configs, policyOf } from './configs.js';
+import type { StorageAddress, Storages } from './ports.js';
+import { planHash, planRetention, type RetentionDecision } from './retention.js';
+import type { RunEnvironment } from './run.js';
+
+/** What cleaning up needs of the process around it. */
+export interface CleanupEnvironment extends RunEnvironment {
+  backups: Backups;
+  configs: Configs;
+  storages: Storages;
+  audit: Audit;
+}
+
+/** What becomes of one backup, and why. */
+export interface RetentionItem extends RetentionDecision {
+  backup: BackupRow;
+  /** Why it could not be deleted, when the plan was run. */
+  error: AppError | null;
+}
+
+/** What a config's policy does to its backups at a moment. The plan that is shown is the plan that is run. */
+export interface RetentionPlan {
+  config: BackupConfigRow;
+  at: Date;
+  items: RetentionItem[];
+  deleteCount: number;
+  /** Bytes. */
+  deleteSize: number;
+  keepCount: number;
+  /** Bytes. */
+  keepSize: number;
+  /** Names what would be deleted: `run` with this hash does just that or nothing. */
+  hash: string;
+}
+
+/** A stored file without a row, or a row without its file. */
+export interface Orphans {
+  storage: StorageAddress;
+  /** Archives that no backup of this installation knows. They are never touched. */
+  files: string[];
+  /** Backups whose archive is not there. */
+  rows: BackupRow[];
+  /** Why the storage could not be looked at. */
+  error: AppError | null;
+}
+
+const FACTS = [
+  'id',
+  'createdAt',
+  'status',
+  'backupType',
+  'pinned',
+  'verifiedAt',
+  'fileSize',
+  'fileName',
+  'filePath',
+  'storageType',
+  'storagePath',
+] as const;
+
+/** Deletes by policy. Every deletion is checked against a plan of the moment, under the lock of the backup. */
+export class Cleanup {
+  constructor(private readonly env: CleanupEnvironment) {}
+
+  /** What the policy would do, now or at another moment. @throws AppError NOT_FOUND */
+  async plan(configId: number, at: Date = this.env.now()): Promise<RetentionPlan> {
+    const config = await this.env.configs.get(configId);
+    const rows = await this.env.models.Backup.findAll({
+      attributes: [...FACTS],
+      where: { configId, status: 'COMPLETED' },
+    });
+    const items: RetentionItem[] = [];
+    for (const group of groupBy(rows, ({ storageType, storagePath }) => `${storageType} ${storagePath}`)) {
+      const known = new Map(group.map((row) => [row.id, row]));
+      const input = { backups: group, policy: policyOf(config), timezone: config.timezone, now: at };
+      for (const decision of planRetention(input)) {
+        const backup = known.get(decision.id);
+        if (backup !== undefined) items.push({ ...decision, backup, error: null });
+      }
+    }
+    return summed(config, at, items);
+  }
+
+  /**
+   * Runs the plan of this moment. What cannot be deleted keeps its row, with the reason in the result, and is tried the
+   * next time.
+   * @param hash if given, the plan must still be the one with this hash
+   * @throws AppError PLAN_CHANGED
+   */
+  async run(configId: number, actor: string, hash?: string): Promise<RetentionPlan> {
+    const plan = await this.plan(configId);
+    if (hash !== undefined && hash !== plan.hash) {
+      throw new AppError('PLAN_CHANGED', 'Backups were added, verified, pinned or deleted since the plan was made.');
+    }
+    for (const item of plan.items) {
+      if (item.unpin) await this.env.backups.pin(item.id, false, actor);
+      if (!item.keep) await this.delete(item, configId, actor);
+    }
+    return plan;
+  }
+
+  /** Runs the plans of all configs. */
+  async runAll(actor: string): Promise<RetentionPlan[]> {
+    const plans: RetentionPlan[] = [];
+    for (const config of await this.env.configs.list()) {
+      try {
+        plans.push(await this.run(config.id, actor));
+      } catch (error) {
+        this.env.log.error({ err: error, config: config.id }, 'the retention of a config failed');
+      }
+    }
+    return plans;
+  }
+
+  /** Compares the storages with the rows. Reports only: nothing is deleted or changed. */
+  async reconcile(): Promise<Orphans[]> {
+    const rows = await this.env.models.Backup.findAll({ attributes: [...FACTS], where: { status: 'COMPLETED' } });
+    const running = await this.env.models.Backup.findAll({ attributes: ['filePath'], where: { status: 'RUNNING' } });
+    const busy = new Set(running.map((row) => row.filePath));
+    const found: Orphans[] = [];
+    for (const group of groupBy(rows, ({ storageType, storagePath }) => `${storageType} ${storagePath}`)) {
+      const storage = group[0]?.address;
+      if (storage !== undefined) found.push(await this.compare(storage, group, busy));
+    }
+    return found;
+  }
+
+  private async compare(storage: StorageAddress, rows: BackupRow[], busy: Set<string>): Promise<Orphans> {
+    const missing = new Map(rows.map((row) => [row.fileName, row]));
+    const files: string[] = [];
+    try {
+      for await (const { name, location } of this.env.storages.open(storage).list()) {
+        if (!missing.delete(name) && !busy.has(location)) files.push(location);
+      }
+      return { storage, files: files.sort(), rows: [...missing.values()], error: null };
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      return { storage, files: [], rows: [], error };
+    }
+  }
+
+  private async delete(item: RetentionItem, configId: number, actor: string): Promise<void> {
+    const stillDue = async () => {
+      const now = await this.plan(configId);
+      return now.items.some(({ id, keep }) => id === item.id && !keep);
+    };
+    const reason = item.reasons.map(({ text }) => text).join(' ');
+    try {
+      const removed = await this.env.backups.removeByPolicy(item.id, reason, actor, stillDue);
+      if (removed === null) throw new AppError('PLAN_CHANGED', 'By now a rule keeps it.');
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      item.error = error;
+      this.env.log.warn({ err: error, backup: item.id }, 'a backup could not be deleted');
+      await this.env.audit.record(actor, 'cleanup.failed', item.id, { code: error.code });
+    }
+  }
+}
+
+function summed(config: BackupConfigRow, at: Date, items: RetentionItem[]): RetentionPlan {
+  const size = (keep: boolean) =>
+    items.filter((item) => item.keep === keep).reduce((sum, { backup }) => sum + (backup.fileSize ?? 0), 0);
+  const deleteCount = items.filter(({ keep }) => !keep).length;
+  return {
+    config,
+    at,
+    items: items.sort((a, b) => b.backup.createdAt.getTime() - a.backup.createdAt.getTime()),
+    deleteCount,
+    deleteSize: size(false),
+    keepCount: items.length - deleteCount,
+    keepSize: size(true),
+    hash: planHash(items),
+  };
+}
+
+function groupBy<T>(rows: T[], keyOf: (row: T) => string): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const row of rows) {
+    const key = keyOf(row);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [row]);
+    else group.push(row);
+  }
+  return [...groups.values()];
+}

@@ -1,0 +1,89 @@
+import { Op } from 'sequelize';
+import { AppError, type ErrorCode } from '../errors.js';
+import type { BackupConfigRow, BackupRow } from '../models/index.js';
+import type { Backups } from './backups.js';
+import { nextDue } from './configs.js';
+import type { JobQueue } from './ports.js';
+import type { RunEnvironment } from './run.js';
+
+/** What the scheduler needs of the process around it. */
+export interface SchedulerEnvironment extends RunEnvironment {
+  backups: Backups;
+  queue: JobQueue;
+}
+
+/** How many configs are looked at in one go. */
+const BATCH = 100;
+
+/**
+ * Makes the automatic backups. Each config's row says when it is due; whoever moves that time on, in the transaction
+ * that also makes the backup's row, has taken the run. So a due time is used once, however many nodes look, nothing is
+ * lost between the two, and what was missed while all were down is made up for by one run.
+ */
+export class Scheduler {
+  constructor(private readonly env: SchedulerEnvironment) {}
+
+  /** Makes what is due now. @returns how many backups were made */
+  async tick(): Promise<number> {
+    let made = 0;
+    for (;;) {
+      const now = this.env.now();
+      const due = await this.env.models.BackupConfig.findAll({
+        where: {
+          autoBackupEnabled: true,
+          [Op.or]: [{ nextRunAt: { [Op.lte]: now } }, { retryAt: { [Op.lte]: now } }],
+        },
+        order: [['id', 'ASC']],
+        limit: BATCH,
+      });
+      for (const config of due) {
+        const row = await this.take(config, now);
+        if (row === null) continue;
+        made += 1;
+        await this.env.queue.add({ name: 'run-backup', backupId: row.id });
+      }
+      if (due.length < BATCH) return made;
+    }
+  }
+
+  /** Takes the due time of a config. @returns null if another node was faster */
+  private take(config: BackupConfigRow, now: Date): Promise<BackupRow | null> {
+    return this.env.models.sequelize.transaction(async (transaction) => {
+      const regular = config.nextRunAt !== null && config.nextRunAt <= now;
+      const dueAt = regular ? config.nextRunAt : config.retryAt;
+      const moved = regular ? { nextRunAt: nextDue(config, now) } : {};
+      const [taken] = await this.env.models.BackupConfig.update(
+        { ...moved, retryAt: null, retryAttempt: null },
+        { where: { id: config.id, nextRunAt: config.nextRunAt, retryAt: config.retryAt }, transaction },
+      );
+      if (taken === 0) return null;
+      const attempt = regular ? 1 : (config.retryAttempt ?? 1);
+      return this.env.backups.createDue(config, { dueAt, attempt }, transaction);
+    });
+  }
+}
+
+/** Causes that may pass by themselves. */
+const TRANSIENT = new Set<ErrorCode>([
+  'INTERRUPTED',
+  'BUSY',
+  'DATABASE_IN_USE',
+  'DATABASE_FAILED',
+  'DATABASE_NOT_FOUND',
+  'STORAGE_UNAVAILABLE',
+  'STORAGE_FULL',
+]);
+/** Minutes until the second, third and fourth attempt. A run whose process died is tried again at once. */
+const PAUSES = [1, 5, 15];
+
+/** Notes on the config when its failed automatic backup is tried again, if the cause may pass and attempts are left. */
+export async function planRetry(env: RunEnvironment, row: BackupRow, error: AppError): Promise<void> {
+  const pause = PAUSES[row.attempt - 1];
+  if (row.backupType !== 'AUTO' || row.dueAt === null || row.configId === null) return;
+  if (pause === undefined || !TRANSIENT.has(error.code)) return;
+  const wait = error.code === 'INTERRUPTED' ? 0 : pause * 60_000;
+  await env.models.BackupConfig.update(
+    { retryAt: new Date(env.now().getTime() + wait), retryAttempt: row.attempt + 1 },
+    { where: { id: row.configId, autoBackupEnabled: true, retryAt: null } },
+  );
+}

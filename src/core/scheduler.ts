@@ -1,5 +1,5 @@
 import { Op } from 'sequelize';
-import { AppError, type ErrorCode } from '../errors.js';
+import { type AppError, type ErrorCode } from '../errors.js';
 import type { BackupConfigRow, BackupRow } from '../models/index.js';
 import type { Backups } from './backups.js';
 import { nextDue } from './configs.js';

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { Op } from 'sequelize';
 import { lastDue } from '../core/schedules.js';
-import type { AppError } from '../errors.js';
+import { AppError } from '../errors.js';
 import type { BackupConfigRow, BackupRow } from '../models/index.js';
 import { makeBackup } from './backup.js';
 import { whole } from './options.js';
@@ -39,19 +39,14 @@ export function addAutoBackup(program: Command): void {
             continue;
           }
           session.stop.throwIfAborted();
-          const backup = await makeBackup(session, { backupType: 'AUTO', configId: config.id }).catch(
-            (error: unknown) => {
-              if (!(error instanceof CommandError)) throw error;
-              failures.push(error.error);
-              return app.backups.get((error.details.backup as { id: string }).id);
-            },
-          );
-          outcomes.push({ config, backup, reason: null });
+          const { backup, error } = await attempt(session, config);
+          if (error !== null) failures.push(error);
+          outcomes.push({ config, backup, reason: backup?.errorMessage ?? error?.message ?? null });
         }
         const results = outcomes.map(({ config, backup, reason }) => ({
           configId: config.id,
           done: backup?.status === 'COMPLETED',
-          reason: reason ?? backup?.errorMessage ?? null,
+          reason,
           backup: backup === null ? null : backupDocument(backup),
         }));
         const [failed] = failures;
@@ -59,6 +54,21 @@ export function addAutoBackup(program: Command): void {
         print.result({ results }, () => outcomes.map(sentence).join('\n') || 'No configs.');
       }),
     );
+}
+
+/** Backs up one config. What stops it, even before there is a row, does not keep the other configs from theirs. */
+async function attempt(
+  session: Session,
+  config: BackupConfigRow,
+): Promise<{ backup: BackupRow | null; error: AppError | null }> {
+  try {
+    return { backup: await makeBackup(session, { backupType: 'AUTO', configId: config.id }), error: null };
+  } catch (thrown) {
+    if (thrown instanceof AppError) return { backup: null, error: thrown };
+    if (!(thrown instanceof CommandError)) throw thrown;
+    const { id } = thrown.details.backup as { id: string };
+    return { backup: await session.app.backups.get(id), error: thrown.error };
+  }
 }
 
 /** Why no automatic backup is due, in words; null if one is. */

@@ -4,6 +4,7 @@ import { AppError } from '../errors.js';
 import { addAutoBackup } from './auto-backup.js';
 import { addBackup } from './backup.js';
 import { addCancel } from './cancel.js';
+import { addCleanupBackups } from './cleanup-backups.js';
 import { addConfigs } from './configs.js';
 import { addDelete } from './delete.js';
 import { EXIT_CODES } from './exit-codes.js';
@@ -27,6 +28,7 @@ const COMMANDS = [
   addPin,
   addDelete,
   addCancel,
+  addCleanupBackups,
   addRestore,
   addRestores,
   addUndo,

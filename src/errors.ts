@@ -150,10 +150,6 @@ export const ERRORS = {
     meaning: 'The archive was written by a newer version of this product.',
     hint: 'Update db-manager, then try again; or unpack the file with unzip.',
   },
-  RESTORE_FAILED: {
-    meaning: 'The restore failed. The state before it was put back.',
-    hint: 'The message names the cause; correct it and restore again.',
-  },
   RESTORE_ROLLBACK_FAILED: {
     meaning: 'The restore failed and the state before it could not be put back.',
     hint: "Stop the application and restore the run's safety backup.",

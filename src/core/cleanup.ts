@@ -150,8 +150,8 @@ export class Cleanup {
     };
     const reason = item.reasons.map(({ text }) => text).join(' ');
     try {
-      const [row] = await this.env.backups.remove([item.id], actor, reason, stillDue);
-      if (row?.status !== 'DELETED') throw new AppError('PLAN_CHANGED', 'By now a rule keeps it.');
+      const removed = await this.env.backups.removeByPolicy(item.id, actor, reason, stillDue);
+      if (removed === null) throw new AppError('PLAN_CHANGED', 'By now a rule keeps it.');
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       item.error = error;

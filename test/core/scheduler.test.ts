@@ -160,13 +160,13 @@ describe('The clean-up', () => {
     await world.app.configs.update(1, { maxBackupFiles: 1 }, 'test');
     const one = await make(1);
     await make(2);
-    const real = world.app.backups.remove.bind(world.app.backups);
-    world.app.backups.remove = async (...args) => {
+    const real = world.app.backups.removeByPolicy.bind(world.app.backups);
+    world.app.backups.removeByPolicy = async (...args) => {
       await one.update({ pinned: true });
       return real(...args);
     };
     const plan = await world.app.cleanup.run(1, 'boss');
-    expect(plan.items.find(({ id }) => id === one.id)?.error).toMatchObject({ code: 'BACKUP_PINNED' });
+    expect(plan.items.find(({ id }) => id === one.id)?.error).toMatchObject({ code: 'PLAN_CHANGED' });
     expect(await one.reload()).toMatchObject({ status: 'COMPLETED' });
   });
 
@@ -174,12 +174,12 @@ describe('The clean-up', () => {
     await world.app.configs.update(1, { maxBackupFiles: 1 }, 'test');
     const one = await make(1);
     await make(2);
-    const real = world.app.backups.remove.bind(world.app.backups);
-    world.app.backups.remove = () => Promise.reject(new AppError('STORAGE_UNAVAILABLE', 'unmounted'));
+    const real = world.app.backups.removeByPolicy.bind(world.app.backups);
+    world.app.backups.removeByPolicy = () => Promise.reject(new AppError('STORAGE_UNAVAILABLE', 'unmounted'));
     const plan = await world.app.cleanup.run(1, 'boss');
     expect(plan.items.find(({ id }) => id === one.id)?.error).toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
     expect(await one.reload()).toMatchObject({ status: 'COMPLETED' });
-    world.app.backups.remove = real;
+    world.app.backups.removeByPolicy = real;
     await world.app.cleanup.runAll('system');
     expect(await one.reload()).toMatchObject({ status: 'DELETED', deletedBy: 'system' });
   });

@@ -29,7 +29,12 @@ const hold = async (id: string) => {
 };
 const jobs = createJobs({
   backend: store.backend,
-  handlers: { 'run-restore': (job) => hold(job.restoreId), 'run-backup': (job) => hold(job.backupId) },
+  handlers: {
+    'run-restore': (job) => hold(job.restoreId),
+    'run-backup': (job) => hold(job.backupId),
+    'daily-backup': () => hold('daily-backup'),
+    cleanup: () => hold('cleanup'),
+  },
   concurrency: options.concurrency,
   log: createLog('error'),
   ...(options.lockLifetime === undefined ? {} : { lockLifetime: options.lockLifetime }),

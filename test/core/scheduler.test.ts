@@ -15,7 +15,7 @@ afterEach(() => world.close());
 const at = (text: string) => (now = new Date(text));
 const config = () => world.app.configs.get(1);
 const autoRows = () =>
-  world.app.models.Backup.findAll({ where: { backupType: 'AUTO' }, order: [['createdAt', 'ASC']] });
+  world.app.models.Backup.findAll({ where: { backupType: 'AUTO' }, order: ['createdAt', 'attempt'] });
 const runAll = async () => {
   for (const row of await autoRows()) await world.app.backups.run(row.id, NEVER);
 };
@@ -166,7 +166,7 @@ describe('The clean-up', () => {
       return real(...args);
     };
     const plan = await world.app.cleanup.run(1, 'boss');
-    expect(plan.items.find(({ id }) => id === one.id)?.error).toMatchObject({ code: 'PLAN_CHANGED' });
+    expect(plan.items.find(({ id }) => id === one.id)?.error).toMatchObject({ code: 'BACKUP_PINNED' });
     expect(await one.reload()).toMatchObject({ status: 'COMPLETED' });
   });
 

@@ -231,20 +231,17 @@ export class Backups {
 
   /**
    * Deletes archives and marks their rows DELETED. All are checked before the first is touched.
-   * @param isWanted asked once more while the row is held; if not, the row is left and returned as it is
    * @throws AppError NOT_FOUND, BACKUP_PINNED, BUSY
    */
-  async remove(
-    ids: string[],
-    actor: string,
-    reason = 'deleted by hand',
-    isWanted: () => Promise<boolean> = async () => true,
-  ): Promise<BackupRow[]> {
+  async remove(ids: string[], actor: string, reason = 'deleted by hand'): Promise<BackupRow[]> {
     if (ids.length === 0) throw badInput('ids', 'is empty.', 'Name at least one backup.');
     const unique = [...new Set(ids)];
     for (const id of unique) await this.assertRemovable(await this.get(id));
     const removed: BackupRow[] = [];
-    for (const id of unique) removed.push(await this.removeOne(id, actor, reason, isWanted));
+    for (const id of unique) {
+      const row = await this.removeOne(id, actor, reason, async () => true);
+      if (row !== null) removed.push(row);
+    }
     return removed;
   }
 
@@ -258,8 +255,8 @@ export class Backups {
     id: string,
     actor: string,
     reason: string,
-    isWanted: () => Promise<boolean>,
-  ): Promise<BackupRow> {
+    stillDue: () => Promise<boolean>,
+  ): Promise<BackupRow | null> {
     return this.removeOne(id, actor, reason, stillDue);
   }
 
@@ -364,13 +361,13 @@ export class Backups {
     id: string,
     actor: string,
     reason: string,
-    isWanted: () => Promise<boolean>,
-  ): Promise<BackupRow> {
+    stillDue: () => Promise<boolean>,
+  ): Promise<BackupRow | null> {
     const work = async () => {
       const row = await this.get(id);
       if (row.status === 'DELETED') return row;
       await this.assertRemovable(row);
-      if (!(await isWanted())) return row;
+      if (!(await stillDue())) return null;
       if (row.status === 'COMPLETED') await this.env.storages.open(row.address).remove(row.fileName);
       await row.update({ status: 'DELETED', deletedAt: this.env.now(), deletedBy: actor, deleteReason: reason });
       await this.env.audit.record(actor, 'backup.delete', id, { file: row.filePath, reason });

@@ -66,15 +66,17 @@ async function download(
   }
 }
 
-/** The one range that is asked for; several, or a condition that does not hold, mean the whole. */
+/** The one range that is asked for; several, another unit, or a condition that does not hold, mean the whole. */
 function wantedPart(request: Request<{ id: string }>, etag: string, size: number): Part | 'unsatisfiable' {
   const condition = request.get('if-range');
   if (condition !== undefined && condition !== etag) return null;
-  const ranges = request.range(size);
-  if (ranges === undefined || ranges === -2) return null;
-  if (ranges === -1) return 'unsatisfiable';
-  const [range] = ranges;
-  return ranges.type === 'bytes' && ranges.length === 1 && range !== undefined ? range : null;
+  const match = /^bytes=\s*(\d*)-(\d*)\s*$/.exec(request.get('range') ?? '');
+  const [first, last] = [match?.[1] ?? '', match?.[2] ?? ''];
+  if (first === '' && last === '') return null;
+  const start = first === '' ? Math.max(0, size - Number(last)) : Number(first);
+  const end = first === '' || last === '' ? size - 1 : Math.min(Number(last), size - 1);
+  if (start >= size) return 'unsatisfiable';
+  return end < start ? null : { start, end };
 }
 
 function matches(header: string | undefined, etag: string): boolean {

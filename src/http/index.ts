@@ -44,16 +44,18 @@ export function createHttp(parts: HttpParts): HttpServer {
 
   const server = createServer(app);
   parts.graphql.attach(server, GRAPHQL);
+  let closing: Promise<void> | null = null;
+  const close = async (deadlineMs: number) => {
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    server.closeIdleConnections();
+    await parts.graphql.stop();
+    const cutOff = setTimeout(() => server.closeAllConnections(), deadlineMs);
+    await closed;
+    clearTimeout(cutOff);
+  };
   return {
     listen: (port, host) => listen(server, port, host),
-    async close(deadlineMs) {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      server.closeIdleConnections();
-      await parts.graphql.stop();
-      const cutOff = setTimeout(() => server.closeAllConnections(), deadlineMs);
-      await closed;
-      clearTimeout(cutOff);
-    },
+    close: (deadlineMs) => (closing ??= close(deadlineMs)),
   };
 }
 

@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { ERRORS } from '../../src/errors.js';
+import { HTTP_STATUS } from '../../src/http/index.js';
+import { createTestApp, type TestApp } from '../support/app.js';
+
+let app: TestApp;
+beforeAll(async () => {
+  app = await createTestApp({ work: false });
+});
+afterAll(() => app.close());
+
+test('Health and readiness are told without a token', async () => {
+  for (const [path, status] of [
+    ['/healthz', 'ok'],
+    ['/readyz', 'ready'],
+  ] as const) {
+    const response = await fetch(app.url + path);
+    expect([response.status, await response.json()]).toEqual([200, { status }]);
+    expect(response.headers.get('cache-control')).toBe('no-store');
+  }
+});
+
+test('A server whose control database does not answer is alive but not ready', async () => {
+  const { sequelize } = app.app.models;
+  const query = sequelize.query.bind(sequelize);
+  sequelize.query = (() => Promise.reject(new Error('gone to /secret/path'))) as typeof query;
+  const response = await fetch(`${app.url}/readyz`);
+  const body = await response.text();
+  expect((await fetch(`${app.url}/healthz`)).status).toBe(200);
+  sequelize.query = query;
+  expect(response.status).toBe(503);
+  expect(body).not.toMatch(/secret/);
+});
+
+test('An address that is none is 404 as JSON, with the addresses that are', async () => {
+  for (const [method, path] of [
+    ['GET', '/nothing'],
+    ['POST', '/'],
+    ['DELETE', '/api/db-manager/backups/x/download/'],
+    ['GET', '/api/db-manager/'],
+  ] as const) {
+    const response = await fetch(app.url + path, { method });
+    expect(response.status).toBe(404);
+    expect(await response.json()).toEqual({
+      code: 'NOT_FOUND',
+      message: expect.any(String),
+      hint: expect.stringMatching(/graphql/),
+    });
+  }
+});
+
+test('Every error of the catalogue has its HTTP status', () => {
+  expect(Object.keys(HTTP_STATUS).sort()).toEqual(Object.keys(ERRORS).sort());
+  for (const status of Object.values(HTTP_STATUS)) expect(status).toBeGreaterThanOrEqual(400);
+});
+
+describe('What a browser may do', () => {
+  test('is nothing, with any answer but the page of the Sandbox', async () => {
+    for (const path of ['/healthz', '/nothing', '/api/db-manager/backups/x/download/']) {
+      const policy = (await fetch(app.url + path)).headers.get('content-security-policy');
+      expect(policy).toBe("default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none'");
+    }
+    const answer = await fetch(`${app.url}/graphql`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: '{"query":"{ __typename }"}',
+    });
+    expect(answer.headers.get('content-security-policy')).not.toMatch(/apollographql/);
+    expect(answer.headers.get('access-control-allow-origin')).toBeNull();
+    expect(answer.headers.get('x-powered-by')).toBeNull();
+    expect(answer.headers.get('set-cookie')).toBeNull();
+  });
+
+  test('is to load the Sandbox at /graphql, where the first page leads', async () => {
+    const response = await fetch(`${app.url}/`, { headers: { Accept: 'text/html' } });
+    expect(new URL(response.url).pathname).toBe('/graphql');
+    expect(response.headers.get('content-type')).toMatch(/html/);
+    const page = await response.text();
+    const policy = response.headers.get('content-security-policy') ?? '';
+    const hosts = [...page.matchAll(/<script[^>]* src="(https:\/\/[^/"]+)/g)].map((match) => match[1]);
+    expect(hosts.length).toBeGreaterThan(0);
+    for (const host of hosts) expect(policy).toContain(host);
+    expect(page).toContain('"runTelemetry":false');
+  });
+
+  test('is not more in production', async () => {
+    const closed = await createTestApp({ work: false, env: { NODE_ENV: 'production' } });
+    try {
+      for (const path of ['/', '/graphql']) {
+        const response = await fetch(closed.url + path, { headers: { Accept: 'text/html' } });
+        expect(response.status).toBeGreaterThanOrEqual(400);
+        expect(response.headers.get('content-type')).toMatch(/json/);
+        expect(response.headers.get('content-security-policy')).not.toMatch(/apollo/);
+      }
+    } finally {
+      await closed.close();
+    }
+  });
+});
+
+describe('A server that stops', () => {
+  test('lets answers under way end, and is not ready any more', async () => {
+    const stopping = await createTestApp({ work: false });
+    const { configs } = stopping.app;
+    const list = configs.list.bind(configs);
+    let begun: () => void;
+    const under = new Promise<void>((resolve) => (begun = resolve));
+    configs.list = async () => {
+      begun();
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      return list();
+    };
+    const answer = fetch(`${stopping.url}/graphql`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${stopping.token}` },
+      body: '{"query":"{ configs { name } }"}',
+    });
+    await under;
+    const stopped = stopping.stopServing(5_000);
+    await expect(fetch(`${stopping.url}/healthz`)).rejects.toThrow();
+    expect(await (await answer).json()).toEqual({ data: { configs: [{ name: 'App' }] } });
+    await stopped;
+    await stopping.close();
+  });
+
+  test('cuts off what does not end within the deadline', async () => {
+    const stopping = await createTestApp({ work: false });
+    const { configs } = stopping.app;
+    configs.list = () => new Promise(() => undefined);
+    const answer = fetch(`${stopping.url}/graphql`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${stopping.token}` },
+      body: '{"query":"{ configs { name } }"}',
+    });
+    const failed = expect(answer).rejects.toThrow();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const started = Date.now();
+    await stopping.stopServing(300);
+    await failed;
+    expect(Date.now() - started).toBeLessThan(3_000);
+    await stopping.close();
+  });
+});

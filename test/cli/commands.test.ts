@@ -182,6 +182,24 @@ describe('While the application keeps writing', () => {
     expect((await run('show', id)).stdout).toMatch(/^Deleted: .* by cli:.*: deleted by hand$/m);
   });
 
+  it('`cleanup-backups` shows its plan with reasons, and then does it', async () => {
+    const row = await world.backup();
+    await row.update({ createdAt: new Date(Date.now() - 400 * 86_400_000) });
+    const shown = await run('cleanup-backups', '--dry-run');
+    expect(shown).toMatchObject({ code: 0, stdout: expect.stringMatching(/^To delete: +1 of \d+ /m) });
+    expect(shown.stdout).toMatch(new RegExp(`^${row.id} .* DELETE +It is older than 30 days\\.$`, 'm'));
+    expect(shown.stdout).toMatch(/ keep +It is the newest verified backup\.$/m);
+    const { document } = await json('cleanup-backups');
+    expect(document.plans).toEqual([
+      expect.objectContaining({
+        configId: 1,
+        hash: expect.stringMatching(/^[0-9a-f]{64}$/),
+        items: expect.arrayContaining([expect.objectContaining({ id: row.id, keep: false, error: null })]),
+      }),
+    ]);
+    expect(await row.reload()).toMatchObject({ status: 'DELETED', deletedBy: expect.stringMatching(/^cli:/) });
+  });
+
   it('`configs` tells what is protected', async () => {
     const { document } = await json('configs');
     expect(document.configs).toEqual([

@@ -1,0 +1,121 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { EXIT_CODES } from '../../src/cli/exit-codes.js';
+import { exec } from '../support/sqlite.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+let folder: string;
+const started: ChildProcess[] = [];
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'db-manager-process-'));
+  await exec(join(folder, 'app.sqlite3'), 'CREATE TABLE t (id INTEGER PRIMARY KEY)');
+});
+afterEach(async () => {
+  for (const child of started.splice(0)) child.kill('SIGKILL');
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** The process as it is in production but for the build. */
+function start(script: 'server' | 'worker', env: Record<string, string> = {}) {
+  const register = import.meta.resolve('@swc-node/register/esm-register');
+  const child = spawn(process.execPath, ['--import', register, join(ROOT, 'src', `${script}.ts`)], {
+    cwd: folder,
+    env: {
+      PATH: process.env.PATH ?? '',
+      SWC_NODE_PROJECT: join(ROOT, 'tsconfig.json'),
+      PORT: '0',
+      DATABASE_URL: 'sqlite:./app.sqlite3',
+      LOG_LEVEL: 'warn',
+      ...env,
+    },
+  });
+  started.push(child);
+  const output = { out: '', err: '' };
+  child.stdout.on('data', (chunk: Buffer) => (output.out += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (output.err += chunk.toString()));
+  const ended = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)));
+  const says = async (pattern: RegExp): Promise<string> => {
+    for (;;) {
+      const match = pattern.exec(output.out);
+      if (match) return match[1] ?? match[0];
+      const code = await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 50, 'running'))]);
+      if (code !== 'running') throw new Error(`It ended with ${String(code)}: ${output.out}${output.err}`);
+    }
+  };
+  return { child, output, ended, says };
+}
+
+async function login(address: string, password: string) {
+  const response = await fetch(`${address}/graphql`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({
+      query: 'mutation($p: String!) { login(email: "admin@localhost", password: $p) { token } }',
+      variables: { p: password },
+    }),
+  });
+  return (await response.json()) as { data: { login: { token: string } } | null };
+}
+
+describe('The server', () => {
+  test('tells address and generated password at its first start only, and ends with 0 on SIGTERM', async () => {
+    const first = start('server');
+    const address = await first.says(/ready at (http:\S+)/);
+    const password = await first.says(/Password: +(\S+)/);
+    await first.says(/Next steps/);
+    expect(first.output.out).toContain('admin@localhost');
+    expect(first.output.out.split(password)).toHaveLength(2);
+    expect((await login(address, password)).data?.login.token).toMatch(/^ey/);
+    first.child.kill('SIGTERM');
+    expect(await first.ended).toBe(0);
+
+    const second = start('server');
+    const again = await second.says(/ready at (http:\S+)/);
+    expect((await login(again, password)).data?.login.token).toMatch(/^ey/);
+    second.child.kill('SIGINT');
+    expect(await second.ended).toBe(0);
+    expect(second.output.out).not.toMatch(/Password|Next steps/);
+    expect(first.output.err + second.output.err).not.toContain(password);
+  }, 60_000);
+
+  test('that cannot start says why and what to do, and ends with the code of the error', async () => {
+    const { ended, output } = start('server', { PORT: 'many', JWT_SECRET: 'short' });
+    expect(await ended).toBe(EXIT_CODES.CONFIG_INVALID);
+    expect(output.err).toMatch(/CONFIG_INVALID: [^]*PORT[^]*JWT_SECRET/);
+    expect(output.err).not.toMatch(/ at .*:\d+:\d+/);
+  }, 30_000);
+
+  test('whose port is taken says so', async () => {
+    const other = createServer();
+    const port = await new Promise<number>((resolve) => {
+      other.listen(0, '127.0.0.1', () => resolve((other.address() as { port: number }).port));
+    });
+    const { ended, output } = start('server', { PORT: String(port) });
+    expect(await ended).toBe(EXIT_CODES.CONFIG_INVALID);
+    expect(output.err).toMatch(new RegExp(`port ${port}`));
+    other.close();
+  }, 30_000);
+
+  test('that would back up its own records does not start', async () => {
+    const { ended, output } = start('server', { DATABASE_URL: 'sqlite:./data/db-manager.sqlite3' });
+    expect(await ended).toBe(EXIT_CODES.DATABASE_IS_CONTROL);
+    expect(output.err).toMatch(/DATABASE_IS_CONTROL/);
+  }, 30_000);
+});
+
+test('A worker beside the server runs on the same data and ends with 0 on SIGTERM', async () => {
+  const server = start('server');
+  await server.says(/Next steps/);
+  const worker = start('worker');
+  await worker.says(/worker is ready/);
+  worker.child.kill('SIGTERM');
+  expect(await worker.ended).toBe(0);
+  server.child.kill('SIGTERM');
+  expect(await server.ended).toBe(0);
+}, 60_000);

@@ -10,7 +10,7 @@ import { isRunId, optionalConfigId, runId } from './ids.js';
 import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
 import { Property, toProperties } from './property.type.js';
 import { RestoreBackupInput, RestoreFilter } from './restore.input.js';
-import { Restore, RestoreConnection, RestorePlan } from './restore.type.js';
+import { Refusal, Restore, RestoreConnection, RestorePlan } from './restore.type.js';
 import { RunPhase, toPhases } from './run.type.js';
 import { watchRun } from './watch.js';
 
@@ -119,6 +119,12 @@ export class RestorePlanResolver {
   @FieldResolver(() => Backup, { description: 'What would be restored.' })
   backup(@Root() { backup }: Plan): Backup {
     return backup;
+  }
+
+  /** As plain values: an Error in an answer counts as thrown. */
+  @FieldResolver(() => [Refusal], { description: 'Every reason why it would be refused.' })
+  refusals(@Root() { refusals }: Plan): Refusal[] {
+    return refusals.map(({ code, message, hint, field }) => ({ code, message, hint, field }));
   }
 
   @FieldResolver(() => [Property], { description: 'Page size, journal mode, versions, … of the backup.' })

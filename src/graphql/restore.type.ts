@@ -154,9 +154,6 @@ export class RestorePlan {
   @Field(() => Boolean, { description: 'Whether `restoreBackup` with the same input would begin.' })
   allowed!: boolean;
 
-  @Field(() => [Refusal], { description: 'Every reason why not.' })
-  refusals!: Refusal[];
-
   @Field(() => [String], { description: 'What to think about before.' })
   warnings!: string[];
 

@@ -23,14 +23,14 @@ afterEach(async () => {
 
 /** The process as it is in production but for the build. */
 function start(script: 'server' | 'worker', env: Record<string, string> = {}) {
-  const register = import.meta.resolve('@swc-node/register/esm-register');
-  const child = spawn(process.execPath, ['--import', register, join(ROOT, 'src', `${script}.ts`)], {
-    cwd: folder,
+  const child = spawn(process.execPath, ['--import', '@swc-node/register/esm-register', `src/${script}.ts`], {
+    cwd: ROOT,
     env: {
       PATH: process.env.PATH ?? '',
-      SWC_NODE_PROJECT: join(ROOT, 'tsconfig.json'),
       PORT: '0',
-      DATABASE_URL: 'sqlite:./app.sqlite3',
+      DATA_DIR: join(folder, 'data'),
+      DB_BACKUP_PATH: join(folder, 'backups'),
+      DATABASE_URL: `sqlite:${join(folder, 'app.sqlite3')}`,
       LOG_LEVEL: 'warn',
       ...env,
     },
@@ -103,7 +103,7 @@ describe('The server', () => {
   }, 30_000);
 
   test('that would back up its own records does not start', async () => {
-    const { ended, output } = start('server', { DATABASE_URL: 'sqlite:./data/db-manager.sqlite3' });
+    const { ended, output } = start('server', { DATABASE_URL: `sqlite:${folder}/data/db-manager.sqlite3` });
     expect(await ended).toBe(EXIT_CODES.DATABASE_IS_CONTROL);
     expect(output.err).toMatch(/DATABASE_IS_CONTROL/);
   }, 30_000);

@@ -87,7 +87,9 @@ export class Configs {
       id === undefined ? await this.env.models.BackupConfig.findOne({ order: [['id', 'ASC']] }) : await this.find(id);
     if (row !== null) return row;
     throw id === undefined
-      ? new AppError('NOT_FOUND', 'There is no config yet.', { hint: 'Set DATABASE_URL, or make one: createConfig(input: {…}).' })
+      ? new AppError('NOT_FOUND', 'There is no config yet.', {
+          hint: 'Set DATABASE_URL, or make one: createConfig(input: {…}).',
+        })
       : new AppError('NOT_FOUND', `configId: there is no config ${id}.`, { field: 'configId' });
   }
 

@@ -1,5 +1,6 @@
-import { Arg, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root } from 'type-graphql';
-import { nextRun } from '../core/schedules.js';
+import { Arg, Ctx, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
+import { describeSchedule, jitter, nextRuns } from '../core/schedules.js';
+import { badInput } from '../errors.js';
 import type { BackupConfigRow } from '../models/index.js';
 import { Admin } from './admin.directive.js';
 import { BackupConfigInput } from './config.input.js';
@@ -64,10 +65,25 @@ export class ConfigResolver {
     nullable: true,
     description: 'When the schedule makes the next one; null if it is off.',
   })
-  nextRunAt(
-    @Root() { autoBackupEnabled, schedule, timezone }: BackupConfigRow,
+  nextRunAt(@Root() row: BackupConfigRow): Date | null {
+    return row.nextRunAt;
+  }
+
+  @FieldResolver(() => [DateTime], { description: 'The next times of the schedule; empty if it is off.' })
+  nextRuns(
+    @Root() row: BackupConfigRow,
     @Ctx() { services }: GraphqlContext,
-  ): Date | null {
-    return autoBackupEnabled ? nextRun(schedule, timezone, services.now()) : null;
+    @Arg('count', () => Int, { defaultValue: 5, description: 'How many, at most 50.' }) count: number,
+  ): Date[] {
+    if (count < 1 || count > 50) throw badInput('count', `${count} is not a number from 1 to 50.`);
+    if (!row.autoBackupEnabled) return [];
+    const delay = jitter(row.id, row.jitterSeconds);
+    const from = new Date(services.now().getTime() - delay);
+    return nextRuns(row.schedule, row.timezone, from, count).map((at) => new Date(at.getTime() + delay));
+  }
+
+  @FieldResolver(() => String, { description: 'The schedule in words, such as `every day at 02:00`.' })
+  scheduleInWords(@Root() row: BackupConfigRow): string {
+    return describeSchedule(row.schedule);
   }
 }

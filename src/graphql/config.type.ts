@@ -1,7 +1,7 @@
 import { Field, ID, Int, ObjectType } from 'type-graphql';
 import type { DatabaseEngine as Engine, StorageType as Storage } from '../core/ports.js';
 import { DatabaseEngine, StorageType } from './enums.js';
-import { DateTime } from './scalars.js';
+import { ByteSize, DateTime } from './scalars.js';
 
 @ObjectType({
   description: 'What to protect and how: one database with its media, its storage, schedule and retention.',
@@ -45,6 +45,51 @@ export class BackupConfig {
 
   @Field(() => Int, { description: 'How long safety backups stay pinned, in days.' })
   safetyRetentionDays!: number;
+
+  @Field(() => Int, { nullable: true, description: 'The newest so many stay.' })
+  keepLast!: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Of the last so many hours that have a backup, the newest of each stays.',
+  })
+  keepHourly!: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Of the last so many days that have a backup, the newest of each stays.',
+  })
+  keepDaily!: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Of the last so many ISO weeks that have a backup, the newest of each stays.',
+  })
+  keepWeekly!: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Of the last so many months that have a backup, the newest of each stays.',
+  })
+  keepMonthly!: number | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Of the last so many years that have a backup, the newest of each stays.',
+  })
+  keepYearly!: number | null;
+
+  @Field(() => String, { nullable: true, description: 'Made within this time before the newest stay, such as `30d`.' })
+  keepWithin!: string | null;
+
+  @Field(() => ByteSize, {
+    nullable: true,
+    description: 'What does not fit into so many bytes may be deleted, oldest first.',
+  })
+  maxTotalSize!: number | null;
+
+  @Field(() => Int, { description: 'Runs begin up to so many seconds later, always the same for a config.' })
+  jitterSeconds!: number;
 
   @Field(() => DateTime, { description: 'When it was made.' })
   createdAt!: Date;

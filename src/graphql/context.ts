@@ -2,7 +2,9 @@ import type { Actor, Auth } from '../auth/index.js';
 import { requireAdmin } from '../auth/index.js';
 import type { Audit } from '../core/audit.js';
 import type { Backups } from '../core/backups.js';
+import type { Cleanup } from '../core/cleanup.js';
 import type { Configs } from '../core/configs.js';
+import type { Overview } from '../core/overview.js';
 import type { Restores } from '../core/restores.js';
 import type { Log } from '../log.js';
 import type { BackupConfigRow, BackupRow, Models } from '../models/index.js';
@@ -17,6 +19,8 @@ export interface Services {
   backups: Backups;
   restores: Restores;
   configs: Configs;
+  cleanup: Cleanup;
+  overview: Overview;
   /** Facts about this process that do not change. */
   about: {
     version: string;

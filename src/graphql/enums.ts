@@ -1,5 +1,6 @@
 import { registerEnumType } from 'type-graphql';
 import type { BackupOrder as Order } from '../core/lists.js';
+import type { Health as Word } from '../core/overview.js';
 import type { DatabaseEngine as Engine, StorageType as Storage } from '../core/ports.js';
 import type { TablePlan } from '../core/restore-plan.js';
 import type { RelatedTable } from '../core/restore-scope.js';
@@ -118,3 +119,9 @@ export const JobStoreKind = enumOf<'CONTROL_DATABASE' | 'MONGODB' | 'POSTGRES' |
     MONGODB_MEMORY: 'In a MongoDB that ends with this process: for development only.',
   },
 );
+
+export const Health = enumOf<Word>('Health', 'How an installation is doing, in one word.', {
+  OK: 'Everything is protected.',
+  WARNING: 'Something needs a look.',
+  CRITICAL: 'Something is not protected.',
+});

@@ -6,6 +6,7 @@ import { AuditResolver } from './audit.resolver.js';
 import { BackupResolver } from './backup.resolver.js';
 import { ConfigResolver } from './config.resolver.js';
 import { RestorePlanResolver, RestoreResolver } from './restore.resolver.js';
+import { RetentionResolver } from './retention.resolver.js';
 import { SessionResolver } from './session.resolver.js';
 import { StatusResolver } from './status.resolver.js';
 
@@ -19,6 +20,7 @@ export async function createSchema(): Promise<GraphQLSchema> {
       BackupResolver,
       RestoreResolver,
       RestorePlanResolver,
+      RetentionResolver,
       AuditResolver,
     ],
     directives: [adminDirective],

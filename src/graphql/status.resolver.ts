@@ -9,8 +9,8 @@ import { BackupCount, RestoreCount, SystemStatus } from './status.type.js';
 export class StatusResolver {
   @Admin()
   @Query(() => SystemStatus, { description: 'How this installation is doing.' })
-  status(@Ctx() { services: { about } }: GraphqlContext): SystemStatus {
-    return { ...about, nodeVersion: process.version };
+  async status(@Ctx() { services: { about, overview } }: GraphqlContext): Promise<SystemStatus> {
+    return { ...about, nodeVersion: process.version, ...(await overview.read()) };
   }
 
   @FieldResolver(() => [BackupCount], { description: 'Backups by state; states without any are left out.' })

@@ -1,8 +1,14 @@
-import { Field, Int, ObjectType } from 'type-graphql';
+import { Field, ID, Int, ObjectType } from 'type-graphql';
 import type { Services } from './context.js';
 import type { BackupStatus as Status, RunStatus } from '../models/index.js';
-import { BackupStatus, ControlDatabaseKind, JobStoreKind, RestoreStatus } from './enums.js';
-import { DateTime } from './scalars.js';
+import { BackupStatus, ControlDatabaseKind, Health, JobStoreKind, RestoreStatus, StorageType } from './enums.js';
+import type { Health as Word } from '../core/overview.js';
+import type { StorageType as Storage } from '../core/ports.js';
+import type { AppError } from '../errors.js';
+import type { BackupConfigRow } from '../models/index.js';
+import { BackupConfig } from './config.type.js';
+import { Refusal } from './restore.type.js';
+import { ByteSize, DateTime } from './scalars.js';
 
 @ObjectType({ description: 'How many backups are in a state.' })
 export class BackupCount {
@@ -22,8 +28,89 @@ export class RestoreCount {
   count!: number;
 }
 
+@ObjectType({ description: 'A reason for a word other than OK.' })
+export class HealthReason {
+  @Field(() => Health, { description: 'How bad it is.' })
+  level!: Word;
+
+  @Field(() => String, { description: 'Such as `OVERDUE`, `LAST_BACKUP_FAILED`, `NO_WORKER`: see the README.' })
+  code!: string;
+
+  @Field(() => String, { description: 'What is wrong.' })
+  message!: string;
+
+  @Field(() => String, { description: 'What to do.' })
+  hint!: string;
+
+  @Field(() => ID, { nullable: true, description: 'The config that it is about, if it is about one.' })
+  configId!: number | null;
+}
+
+@ObjectType({ description: 'How one config is doing.' })
+export class ConfigHealth {
+  @Field(() => BackupConfig, { description: 'The config.' })
+  config!: BackupConfigRow;
+
+  @Field(() => DateTime, { nullable: true, description: 'When its newest completed backup was made.' })
+  lastSuccessAt!: Date | null;
+
+  @Field(() => DateTime, { nullable: true, description: 'When its newest failed backup was made.' })
+  lastFailureAt!: Date | null;
+
+  @Field(() => String, { nullable: true, description: 'Why the last backup failed, if it did.' })
+  lastErrorCode!: string | null;
+
+  @Field(() => Boolean, { description: 'Whether its automatic backup is more than two hours late.' })
+  overdue!: boolean;
+}
+
+@ObjectType({ description: 'A place that archives lie in.' })
+export class StorageHealth {
+  @Field(() => StorageType, { description: 'Its type.' })
+  storageType!: Storage;
+
+  @Field(() => String, { description: 'Its folder.' })
+  storagePath!: string;
+
+  @Field(() => Int, { description: 'How many archives lie there.' })
+  count!: number;
+
+  @Field(() => ByteSize, { description: 'Their bytes.' })
+  used!: number;
+
+  @Field(() => ByteSize, { nullable: true, description: 'Free bytes; null where it cannot be told.' })
+  free!: number | null;
+
+  @Field(() => ByteSize, { nullable: true, description: 'All bytes; null where it cannot be told.' })
+  total!: number | null;
+
+  @Field(() => Refusal, { nullable: true, description: 'Why the place cannot be reached, if it cannot.' })
+  error!: AppError | null;
+}
+
 @ObjectType({ description: 'How this installation is doing.' })
 export class SystemStatus {
+  @Field(() => Health, { description: 'In one word.' })
+  health!: Word;
+
+  @Field(() => [HealthReason], { description: 'Why it is not OK; empty if it is.' })
+  reasons!: HealthReason[];
+
+  @Field(() => [String], { description: 'Processes that run jobs now, as host:process.' })
+  nodes!: string[];
+
+  @Field(() => Int, { description: 'Runs that wait for a worker.' })
+  pending!: number;
+
+  @Field(() => Int, { description: 'Runs under way.' })
+  running!: number;
+
+  @Field(() => [ConfigHealth], { description: 'Each config.' })
+  configs!: ConfigHealth[];
+
+  @Field(() => [StorageHealth], { description: 'Each place that archives lie in.' })
+  storages!: StorageHealth[];
+
   @Field(() => String, { description: 'Version of db-manager, such as `0.1.0`.' })
   version!: string;
 

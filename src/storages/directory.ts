@@ -112,7 +112,8 @@ export class DirectoryStorage implements Storage {
 
   async discard(owner: string): Promise<void> {
     for await (const name of this.names()) {
-      if (name.startsWith('.') && name.endsWith(`.${owner}${PARTIAL}`)) await rm(join(this.folder, name), { force: true });
+      if (name.startsWith('.') && name.endsWith(`.${owner}${PARTIAL}`))
+        await rm(join(this.folder, name), { force: true });
     }
   }
 
@@ -160,7 +161,9 @@ export class DirectoryStorage implements Storage {
   private translate(error: unknown, verb: string): AppError {
     return (
       fromErrno(error, `${verb} ${this.folder}`, 'STORAGE_NOT_WRITABLE', 'STORAGE_UNAVAILABLE') ??
-      new AppError('STORAGE_UNAVAILABLE', `Cannot ${verb} ${this.folder}: ${(error as Error).message}`, { cause: error })
+      new AppError('STORAGE_UNAVAILABLE', `Cannot ${verb} ${this.folder}: ${(error as Error).message}`, {
+        cause: error,
+      })
     );
   }
 }

@@ -28,7 +28,9 @@ export function createStorages(localRoot: string): Storages {
           }
           return { storageType, storagePath: resolve(storagePath) };
         default:
-          throw new AppError('STORAGE_UNSUPPORTED', `${storageType} storage is not available.`, { field: 'storageType' });
+          throw new AppError('STORAGE_UNSUPPORTED', `${storageType} storage is not available.`, {
+            field: 'storageType',
+          });
       }
     },
     open({ storageType, storagePath }) {

@@ -26,8 +26,26 @@ export type BackupConfigInput = {
   backupRetentionDays?: number | null | undefined;
   /** Such as `sqlite:/srv/okpuja/db.sqlite3`. Needed for a new one. */
   databaseUrl?: string | null | undefined;
+  /** Seconds, 0 to 3600. Default: 0. */
+  jitterSeconds?: number | null | undefined;
+  /** Of the last so many days that have a backup, the newest of each stays. 1 or more; null takes the rule away. */
+  keepDaily?: number | null | undefined;
+  /** Of the last so many hours that have a backup, the newest of each stays. 1 or more; null takes the rule away. */
+  keepHourly?: number | null | undefined;
+  /** The newest so many stay. 1 or more; null takes the rule away. */
+  keepLast?: number | null | undefined;
+  /** Of the last so many months that have a backup, the newest of each stays. 1 or more; null takes the rule away. */
+  keepMonthly?: number | null | undefined;
+  /** Of the last so many ISO weeks that have a backup, the newest of each stays. 1 or more; null takes the rule away. */
+  keepWeekly?: number | null | undefined;
+  /** A time such as `12h`, `30d`, `2w`, `6m`, `1y`; null takes the rule away. */
+  keepWithin?: string | null | undefined;
+  /** Of the last so many years that have a backup, the newest of each stays. 1 or more; null takes the rule away. */
+  keepYearly?: number | null | undefined;
   /** 1 or more. Default: 30. */
   maxBackupFiles?: number | null | undefined;
+  /** Bytes, 1 or more; null takes the limit away. */
+  maxTotalSize?: number | null | undefined;
   /** Absolute folders, such as `["/srv/okpuja/media"]`. */
   mediaPaths?: Array<string> | null | undefined;
   /** Unique, 1 to 200 characters. Needed for a new one. */
@@ -36,7 +54,7 @@ export type BackupConfigInput = {
   restoreLockTimeout?: number | null | undefined;
   /** Days, 1 or more. Default: 7. */
   safetyRetentionDays?: number | null | undefined;
-  /** Five-field cron. Default: `0 2 * * *`. */
+  /** Five-field cron, or `hourly`, `daily`, `weekly`, `monthly`. Default: `0 2 * * *`. */
   schedule?: string | null | undefined;
   /** Inside the backups folder for LOCAL; absolute for SYSTEM. */
   storagePath?: string | null | undefined;
@@ -137,6 +155,15 @@ export type DatabaseEngine =
   | 'POSTGRES'
   /** SQLite: one file. */
   | 'SQLITE';
+
+/** How an installation is doing, in one word. */
+export type Health =
+  /** Something is not protected. */
+  | 'CRITICAL'
+  /** Everything is protected. */
+  | 'OK'
+  /** Something needs a look. */
+  | 'WARNING';
 
 /** Where waiting jobs lie. */
 export type JobStoreKind =
@@ -341,26 +368,26 @@ export type BackupProgressSubscriptionVariables = Exact<{
 
 export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
-export type ConfigPartsFragment = { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, createdAt: string, updatedAt: string };
+export type ConfigPartsFragment = { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string };
 
 export type ConfigsQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type ConfigsQuery = { configs: Array<{ id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, createdAt: string, updatedAt: string }> };
+export type ConfigsQuery = { configs: Array<{ id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string }> };
 
 export type ConfigQueryVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type ConfigQuery = { config: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, createdAt: string, updatedAt: string } | null };
+export type ConfigQuery = { config: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string } | null };
 
 export type CreateConfigMutationVariables = Exact<{
   input: BackupConfigInput;
 }>;
 
 
-export type CreateConfigMutation = { createConfig: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, createdAt: string, updatedAt: string } };
+export type CreateConfigMutation = { createConfig: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string } };
 
 export type UpdateConfigMutationVariables = Exact<{
   id: string | number;
@@ -368,14 +395,14 @@ export type UpdateConfigMutationVariables = Exact<{
 }>;
 
 
-export type UpdateConfigMutation = { updateConfig: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, createdAt: string, updatedAt: string } };
+export type UpdateConfigMutation = { updateConfig: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string } };
 
 export type DeleteConfigMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type DeleteConfigMutation = { deleteConfig: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, createdAt: string, updatedAt: string } };
+export type DeleteConfigMutation = { deleteConfig: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string } };
 
 export type RestorePartsFragment = { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null };
 
@@ -430,6 +457,24 @@ export type RestoreProgressSubscriptionVariables = Exact<{
 
 export type RestoreProgressSubscription = { restoreProgress: { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
 
+export type RetentionPlanPartsFragment = { at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, fileSize: number | null }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> };
+
+export type RetentionPlanQueryVariables = Exact<{
+  configId: string | number;
+  at?: string | null | undefined;
+}>;
+
+
+export type RetentionPlanQuery = { retentionPlan: { at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, fileSize: number | null }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> } };
+
+export type CleanupBackupsMutationVariables = Exact<{
+  configId?: string | number | null | undefined;
+  hash?: string | null | undefined;
+}>;
+
+
+export type CleanupBackupsMutation = { cleanupBackups: Array<{ at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, fileSize: number | null }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> }> };
+
 export type LoginMutationVariables = Exact<{
   email: string;
   password: string;
@@ -446,7 +491,7 @@ export type MeQuery = { me: { id: string, email: string, role: string } };
 export type StatusQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type StatusQuery = { status: { version: string, nodeVersion: string, startedAt: string, controlDatabase: ControlDatabaseKind, jobStore: JobStoreKind, backupCounts: Array<{ status: BackupStatus, count: number }>, restoreCounts: Array<{ status: RestoreStatus, count: number }>, runningBackups: Array<{ id: string, progress: number, phase: string | null }>, runningRestores: Array<{ id: string, progress: number, phase: string | null }> } };
+export type StatusQuery = { status: { health: Health, nodes: Array<string>, pending: number, running: number, version: string, nodeVersion: string, startedAt: string, controlDatabase: ControlDatabaseKind, jobStore: JobStoreKind, reasons: Array<{ level: Health, code: string, message: string, hint: string, configId: string | null }>, configs: Array<{ lastSuccessAt: string | null, lastFailureAt: string | null, lastErrorCode: string | null, overdue: boolean, config: { id: string, name: string, nextRunAt: string | null } }>, storages: Array<{ storageType: StorageType, storagePath: string, count: number, used: number, free: number | null, total: number | null, error: { code: string, message: string, hint: string } | null }>, backupCounts: Array<{ status: BackupStatus, count: number }>, restoreCounts: Array<{ status: RestoreStatus, count: number }>, runningBackups: Array<{ id: string, progress: number, phase: string | null }>, runningRestores: Array<{ id: string, progress: number, phase: string | null }> } };
 
 export class TypedDocumentString<TResult, TVariables>
   extends String
@@ -529,6 +574,17 @@ export const ConfigPartsFragmentDoc = new TypedDocumentString(`
   maxBackupFiles
   restoreLockTimeout
   safetyRetentionDays
+  keepLast
+  keepHourly
+  keepDaily
+  keepWeekly
+  keepMonthly
+  keepYearly
+  keepWithin
+  maxTotalSize
+  jitterSeconds
+  nextRuns
+  scheduleInWords
   createdAt
   updatedAt
 }
@@ -570,6 +626,39 @@ export const RestorePartsFragmentDoc = new TypedDocumentString(`
   }
 }
     `, {"fragmentName":"RestoreParts"}) as unknown as TypedDocumentString<RestorePartsFragment, unknown>;
+export const RetentionPlanPartsFragmentDoc = new TypedDocumentString(`
+    fragment RetentionPlanParts on RetentionPlan {
+  config {
+    id
+    name
+  }
+  at
+  deleteCount
+  deleteSize
+  keepCount
+  keepSize
+  hash
+  items {
+    backup {
+      id
+      createdAt
+      backupType
+      fileSize
+    }
+    keep
+    unpin
+    reasons {
+      code
+      text
+    }
+    error {
+      code
+      message
+      hint
+    }
+  }
+}
+    `, {"fragmentName":"RetentionPlanParts"}) as unknown as TypedDocumentString<RetentionPlanPartsFragment, unknown>;
 export const AuditEventsDocument = new TypedDocumentString(`
     query AuditEvents($filter: AuditFilter, $first: Int = 50, $after: String) {
   auditEvents(filter: $filter, first: $first, after: $after) {
@@ -1152,6 +1241,17 @@ export const ConfigsDocument = new TypedDocumentString(`
   maxBackupFiles
   restoreLockTimeout
   safetyRetentionDays
+  keepLast
+  keepHourly
+  keepDaily
+  keepWeekly
+  keepMonthly
+  keepYearly
+  keepWithin
+  maxTotalSize
+  jitterSeconds
+  nextRuns
+  scheduleInWords
   createdAt
   updatedAt
 }`) as unknown as TypedDocumentString<ConfigsQuery, ConfigsQueryVariables>;
@@ -1177,6 +1277,17 @@ export const ConfigDocument = new TypedDocumentString(`
   maxBackupFiles
   restoreLockTimeout
   safetyRetentionDays
+  keepLast
+  keepHourly
+  keepDaily
+  keepWeekly
+  keepMonthly
+  keepYearly
+  keepWithin
+  maxTotalSize
+  jitterSeconds
+  nextRuns
+  scheduleInWords
   createdAt
   updatedAt
 }`) as unknown as TypedDocumentString<ConfigQuery, ConfigQueryVariables>;
@@ -1202,6 +1313,17 @@ export const CreateConfigDocument = new TypedDocumentString(`
   maxBackupFiles
   restoreLockTimeout
   safetyRetentionDays
+  keepLast
+  keepHourly
+  keepDaily
+  keepWeekly
+  keepMonthly
+  keepYearly
+  keepWithin
+  maxTotalSize
+  jitterSeconds
+  nextRuns
+  scheduleInWords
   createdAt
   updatedAt
 }`) as unknown as TypedDocumentString<CreateConfigMutation, CreateConfigMutationVariables>;
@@ -1227,6 +1349,17 @@ export const UpdateConfigDocument = new TypedDocumentString(`
   maxBackupFiles
   restoreLockTimeout
   safetyRetentionDays
+  keepLast
+  keepHourly
+  keepDaily
+  keepWeekly
+  keepMonthly
+  keepYearly
+  keepWithin
+  maxTotalSize
+  jitterSeconds
+  nextRuns
+  scheduleInWords
   createdAt
   updatedAt
 }`) as unknown as TypedDocumentString<UpdateConfigMutation, UpdateConfigMutationVariables>;
@@ -1252,6 +1385,17 @@ export const DeleteConfigDocument = new TypedDocumentString(`
   maxBackupFiles
   restoreLockTimeout
   safetyRetentionDays
+  keepLast
+  keepHourly
+  keepDaily
+  keepWeekly
+  keepMonthly
+  keepYearly
+  keepWithin
+  maxTotalSize
+  jitterSeconds
+  nextRuns
+  scheduleInWords
   createdAt
   updatedAt
 }`) as unknown as TypedDocumentString<DeleteConfigMutation, DeleteConfigMutationVariables>;
@@ -1569,6 +1713,80 @@ export const RestoreProgressDocument = new TypedDocumentString(`
     pinned
   }
 }`) as unknown as TypedDocumentString<RestoreProgressSubscription, RestoreProgressSubscriptionVariables>;
+export const RetentionPlanDocument = new TypedDocumentString(`
+    query RetentionPlan($configId: ID!, $at: DateTime) {
+  retentionPlan(configId: $configId, at: $at) {
+    ...RetentionPlanParts
+  }
+}
+    fragment RetentionPlanParts on RetentionPlan {
+  config {
+    id
+    name
+  }
+  at
+  deleteCount
+  deleteSize
+  keepCount
+  keepSize
+  hash
+  items {
+    backup {
+      id
+      createdAt
+      backupType
+      fileSize
+    }
+    keep
+    unpin
+    reasons {
+      code
+      text
+    }
+    error {
+      code
+      message
+      hint
+    }
+  }
+}`) as unknown as TypedDocumentString<RetentionPlanQuery, RetentionPlanQueryVariables>;
+export const CleanupBackupsDocument = new TypedDocumentString(`
+    mutation CleanupBackups($configId: ID, $hash: String) {
+  cleanupBackups(configId: $configId, hash: $hash) {
+    ...RetentionPlanParts
+  }
+}
+    fragment RetentionPlanParts on RetentionPlan {
+  config {
+    id
+    name
+  }
+  at
+  deleteCount
+  deleteSize
+  keepCount
+  keepSize
+  hash
+  items {
+    backup {
+      id
+      createdAt
+      backupType
+      fileSize
+    }
+    keep
+    unpin
+    reasons {
+      code
+      text
+    }
+    error {
+      code
+      message
+      hint
+    }
+  }
+}`) as unknown as TypedDocumentString<CleanupBackupsMutation, CleanupBackupsMutationVariables>;
 export const LoginDocument = new TypedDocumentString(`
     mutation Login($email: String!, $password: String!) {
   login(email: $email, password: $password) {
@@ -1594,6 +1812,41 @@ export const MeDocument = new TypedDocumentString(`
 export const StatusDocument = new TypedDocumentString(`
     query Status {
   status {
+    health
+    reasons {
+      level
+      code
+      message
+      hint
+      configId
+    }
+    nodes
+    pending
+    running
+    configs {
+      config {
+        id
+        name
+        nextRunAt
+      }
+      lastSuccessAt
+      lastFailureAt
+      lastErrorCode
+      overdue
+    }
+    storages {
+      storageType
+      storagePath
+      count
+      used
+      free
+      total
+      error {
+        code
+        message
+        hint
+      }
+    }
     version
     nodeVersion
     startedAt

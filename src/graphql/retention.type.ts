@@ -1,0 +1,66 @@
+import { Field, Int, ObjectType } from 'type-graphql';
+import type { AppError } from '../errors.js';
+import type { BackupConfigRow, BackupRow } from '../models/index.js';
+import { Backup } from './backup.type.js';
+import { BackupConfig } from './config.type.js';
+import { Refusal } from './restore.type.js';
+import { ByteSize, DateTime } from './scalars.js';
+
+@ObjectType({ description: 'Why a policy keeps or deletes a backup.' })
+export class RetentionReason {
+  @Field(() => String, { description: 'For programs, such as `NEWEST_VERIFIED`, `KEEP_DAILY`, `PINNED` or `TOO_OLD`.' })
+  code!: string;
+
+  @Field(() => String, { description: 'For people, such as `It is older than 30 days.`' })
+  text!: string;
+}
+
+@ObjectType({ description: 'What a policy does to one backup.' })
+export class RetentionItem {
+  @Field(() => Backup, { description: 'The backup.' })
+  backup!: BackupRow;
+
+  @Field(() => Boolean, { description: 'Whether it stays.' })
+  keep!: boolean;
+
+  @Field(() => Boolean, { description: 'Whether its pin goes: a safety backup that has done its time.' })
+  unpin!: boolean;
+
+  @Field(() => [RetentionReason], { description: 'Never empty.' })
+  reasons!: RetentionReason[];
+
+  @Field(() => Refusal, {
+    nullable: true,
+    description: 'Why it could not be deleted, in the answer of `cleanupBackups`. It is tried again the next time.',
+  })
+  error!: AppError | null;
+}
+
+@ObjectType({ description: 'What the policy of a config does to its backups at a moment, in each storage on its own.' })
+export class RetentionPlan {
+  @Field(() => BackupConfig, { description: 'The config.' })
+  config!: BackupConfigRow;
+
+  @Field(() => DateTime, { description: 'The moment that it is made for.' })
+  at!: Date;
+
+  @Field(() => [RetentionItem], { description: 'Every backup that has an archive, newest first.' })
+  items!: RetentionItem[];
+
+  @Field(() => Int, { description: 'How many would be deleted.' })
+  deleteCount!: number;
+
+  @Field(() => ByteSize, { description: 'Bytes that would be freed.' })
+  deleteSize!: number;
+
+  @Field(() => Int, { description: 'How many stay.' })
+  keepCount!: number;
+
+  @Field(() => ByteSize, { description: 'Bytes that stay.' })
+  keepSize!: number;
+
+  @Field(() => String, {
+    description: 'Names what would be deleted: `cleanupBackups(hash:)` does just that or nothing.',
+  })
+  hash!: string;
+}

@@ -14,8 +14,10 @@ import { addPassword } from './password.js';
 import { addPin } from './pin.js';
 import { Printer } from './print.js';
 import { addServe, addWorker } from './processes.js';
+import { addReconcile } from './reconcile.js';
 import { addRestore, addUndo } from './restore.js';
 import { addShow } from './show.js';
+import { addStatus } from './status.js';
 import { addToken } from './token.js';
 import { addVerify } from './verify.js';
 
@@ -34,6 +36,8 @@ const COMMANDS = [
   addUndo,
   addExtract,
   addConfigs,
+  addStatus,
+  addReconcile,
   addToken,
   addPassword,
   addServe,
@@ -81,7 +85,8 @@ bytes, times ISO 8601 in UTC. Logs go to standard error, from LOG_LEVEL (default
 Settings: the same environment variables and .env in the working folder as the server's.
 
 Exit codes:
-    0  success; auto-backup also when nothing was due
+    0  success; auto-backup also when nothing was due; status whatever it tells, but with --check 1 for WARNING
+       and 2 for CRITICAL
 ${codes}
   130  stopped by SIGINT
   143  stopped by SIGTERM`;

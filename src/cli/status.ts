@@ -1,0 +1,96 @@
+import type { Command } from 'commander';
+import type { ConfigHealth, HealthReason, StorageHealth, SystemHealth } from '../core/overview.js';
+import { humanSize } from '../core/names.js';
+import { type Column, type Document, fields, moment, table } from './print.js';
+import { type GlobalOptions, inSession } from './session.js';
+
+/** What `status --check` ends with, as monitoring programs expect it. */
+const CHECK_CODES = { OK: 0, WARNING: 1, CRITICAL: 2 } as const;
+
+export function addStatus(program: Command): void {
+  program
+    .command('status')
+    .description(
+      'Tell in one word how the installation is doing (OK, WARNING or CRITICAL), and why. Ends with 0 whatever the word ' +
+        'is, unless --check is given. JSON: {health, reasons: [{level, code, message, hint, configId}], nodes, pending, ' +
+        'running, configs: [{id, name, lastSuccessAt, lastFailureAt, lastErrorCode, nextRunAt, overdue}], storages: ' +
+        '[{storageType, storagePath, count, used, free, total, error}]}',
+    )
+    .option('--check', 'for monitoring: end with 1 for WARNING and 2 for CRITICAL')
+    .action((options: { check?: boolean }, command: Command) =>
+      inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, print }) => {
+        const state = await app.overview.read();
+        print.result(statusDocument(state), () => statusText(state, app.now()));
+        if (options.check === true) process.exitCode = CHECK_CODES[state.health];
+      }),
+    );
+}
+
+function statusDocument({ configs, storages, ...state }: SystemHealth): Document {
+  return {
+    ...state,
+    configs: configs.map(({ config, lastSuccessAt, lastFailureAt, lastErrorCode, overdue }) => ({
+      id: config.id,
+      name: config.name,
+      lastSuccessAt,
+      lastFailureAt,
+      lastErrorCode,
+      nextRunAt: config.nextRunAt,
+      overdue,
+    })),
+    storages: storages.map(({ error, ...storage }) => ({
+      ...storage,
+      error: error === null ? null : { code: error.code, message: error.message, hint: error.hint },
+    })),
+  };
+}
+
+function statusText({ health, reasons, nodes, pending, running, configs, storages }: SystemHealth, now: Date): string {
+  const parts = [
+    health,
+    ...reasons.map(reasonText),
+    fields([
+      ['Nodes', nodes.join(', ') || 'none'],
+      ['Queue', `${pending} waiting, ${running} under way`],
+    ]),
+  ];
+  if (configs.length > 0) parts.push(table(configs, configColumns(now)));
+  if (storages.length > 0) parts.push(table(storages, STORAGE_COLUMNS));
+  return parts.join('\n\n');
+}
+
+const reasonText = ({ level, code, message, hint }: HealthReason) =>
+  fields([[`${level} ${code}`, message]]) + `\n  ${hint}`;
+
+const configColumns = (now: Date): Column<ConfigHealth>[] => [
+  { title: 'id', cell: ({ config }) => config.id, right: true },
+  { title: 'config', cell: ({ config }) => config.name },
+  { title: 'last success', cell: ({ lastSuccessAt }) => moment(lastSuccessAt) ?? 'never' },
+  { title: 'age', cell: ({ lastSuccessAt }) => age(lastSuccessAt, now), right: true },
+  { title: 'last error', cell: ({ lastErrorCode }) => lastErrorCode },
+  { title: 'next run', cell: ({ config }) => moment(config.nextRunAt) ?? 'off' },
+  { title: 'overdue', cell: ({ overdue }) => (overdue ? 'YES' : 'no') },
+];
+
+const STORAGE_COLUMNS: Column<StorageHealth>[] = [
+  { title: 'storage', cell: ({ storageType, storagePath }) => `${storageType} ${storagePath}` },
+  { title: 'backups', cell: ({ count }) => count, right: true },
+  { title: 'used', cell: ({ used }) => humanSize(used), right: true },
+  { title: 'free', cell: ({ free }) => (free === null ? null : humanSize(free)), right: true },
+  { title: 'state', cell: ({ error }) => error?.code ?? 'ok' },
+];
+
+/** `3 days`, in the largest unit that fits. */
+function age(at: Date | null, now: Date): string | null {
+  if (at === null) return null;
+  const minutes = Math.max(0, Math.floor((now.getTime() - at.getTime()) / 60_000));
+  const [size, unit] = (
+    [
+      [1440, 'day'],
+      [60, 'hour'],
+      [1, 'minute'],
+    ] as const
+  ).find(([size]) => minutes >= size) ?? [1, 'minute'];
+  const number = Math.floor(minutes / size);
+  return `${number} ${unit}${number === 1 ? '' : 's'}`;
+}

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { constants, createReadStream, createWriteStream } from 'node:fs';
 import { access, link, lstat, mkdir, open, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
 import { basename, join, relative, isAbsolute } from 'node:path';
@@ -40,7 +41,7 @@ export class DirectoryStorage implements Storage {
         }
       }
       await access(this.folder, constants.W_OK | constants.X_OK);
-      const probe = join(this.folder, `.probe-${process.pid}-${Date.now()}${PARTIAL}`);
+      const probe = join(this.folder, `.probe-${randomUUID()}${PARTIAL}`);
       await (await open(probe, 'wx', 0o600)).close();
       await rm(probe);
     } catch (error) {

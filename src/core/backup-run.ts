@@ -87,8 +87,8 @@ export async function runBackup(
   } catch (thrown) {
     const error = run.explain(thrown);
     env.log.error({ backup: id, err: error }, 'backup failed');
-    await run.fail(await withdraw(env, storage, stored, error));
-    await planRetry(env, row, error);
+    const shown = await withdraw(env, storage, stored, error);
+    await run.fail(shown, (transaction) => planRetry(env, row, error, transaction));
   } finally {
     await rm(folder, { recursive: true, force: true });
     await run.close();

@@ -10,7 +10,7 @@ import { planRetry } from './scheduler.js';
 import { takeIn } from './upload.js';
 import { archiveName, newId } from './names.js';
 import type { DatabaseEngine, Storage, StorageAddress, StorageType } from './ports.js';
-import { deadRuns, endPending, failure, pendingRuns, updateRun } from './run.js';
+import { deadRuns, endPending, endRun, failure, pendingRuns } from './run.js';
 import { isOwnFile, prove, storedSize } from './verification.js';
 
 export type { BackupsEnvironment, RunOptions };
@@ -394,8 +394,9 @@ export class Backups {
       }
       const error = new AppError('INTERRUPTED', message);
       const values = { ...failure(error), completedAt: this.env.now(), leaseHolder: null };
-      await updateRun(this.env.models, 'Backup', values, { id, status: 'RUNNING' });
-      await planRetry(this.env, row, error);
+      await endRun(this.env.models, 'Backup', values, { id, status: 'RUNNING' }, (transaction) =>
+        planRetry(this.env, row, error, transaction),
+      );
       this.env.log.warn({ backup: id, phase }, 'a dead run was cleaned up');
     };
     return Hold.during(this.env, [runLease(id)], work, () => undefined);

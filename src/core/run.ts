@@ -1,3 +1,4 @@
+import type { Transaction } from 'sequelize';
 import { AppError, toAppError } from '../errors.js';
 import type { Models, PhaseEntry, RunStatus } from '../models/index.js';
 import { Hold, type HoldEnvironment, runLease } from './hold.js';
@@ -105,9 +106,14 @@ export class Run {
     });
   }
 
-  /** Ends the run as FAILED, with the reason on the row. @returns false if the row was no longer this run's */
-  async fail(error: AppError): Promise<boolean> {
-    return this.update({ ...failure(error), completedAt: this.env.now(), leaseHolder: null });
+  /**
+   * Ends the run as FAILED, with the reason on the row.
+   * @param also done in the same transaction, if the row was still this run's
+   * @returns false if it was not
+   */
+  async fail(error: AppError, also: (transaction: Transaction) => Promise<void> = async () => {}): Promise<boolean> {
+    const values = { ...failure(error), completedAt: this.env.now(), leaseHolder: null };
+    return this.inOrder(() => endRun(this.env.models, this.table, values, this.own, also));
   }
 
   /** What a thrown value means for this run: if it was aborted, the reason of that. */
@@ -125,14 +131,16 @@ export class Run {
 
   /** Writes values to the row, if it is still this run's. Writes are kept in order. */
   async update(values: object): Promise<boolean> {
-    const write = this.writing.then(async () => {
-      const changed = await updateRun(this.env.models, this.table, values, {
-        id: this.id,
-        status: 'RUNNING',
-        leaseHolder: this.hold.holder,
-      });
-      return changed === 1;
-    });
+    return this.inOrder(async () => (await updateRun(this.env.models, this.table, values, this.own)) === 1);
+  }
+
+  /** The row, as long as it is this run's. */
+  private get own() {
+    return { id: this.id, status: 'RUNNING', leaseHolder: this.hold.holder };
+  }
+
+  private inOrder<T>(work: () => Promise<T>): Promise<T> {
+    const write = this.writing.then(work);
     this.writing = write.catch(() => undefined);
     return write;
   }
@@ -169,7 +177,7 @@ export function failure(error: AppError) {
 
 /** What this file needs of the two models that are runs; Sequelize's own types cannot name a union of models. */
 interface RunModel {
-  update(values: object, options: { where: object }): Promise<[number, ...unknown[]]>;
+  update(values: object, options: { where: object; transaction?: Transaction }): Promise<[number, ...unknown[]]>;
   count(options: { where: object }): Promise<number>;
   findAll(options: { attributes: ['id']; where: object; order: ['createdAt', 'ASC'][] }): Promise<{ id: string }[]>;
 }
@@ -180,6 +188,21 @@ const modelOf = (models: Models, table: RunTable) => models[table] as unknown as
 export async function updateRun(models: Models, table: RunTable, values: object, where: object): Promise<number> {
   const [changed] = await modelOf(models, table).update(values, { where });
   return changed;
+}
+
+/** As `updateRun`, for one row that ends; what follows from the end is done in the same transaction, so that no crash comes between. */
+export function endRun(
+  models: Models,
+  table: RunTable,
+  values: object,
+  where: object,
+  also: (transaction: Transaction) => Promise<void>,
+): Promise<boolean> {
+  return models.sequelize.transaction(async (transaction) => {
+    const [changed] = await modelOf(models, table).update(values, { where, transaction });
+    if (changed === 1) await also(transaction);
+    return changed === 1;
+  });
 }
 
 /** Ends a run that nobody has begun yet. A run under way is left alone. */

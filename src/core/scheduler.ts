@@ -1,4 +1,4 @@
-import { Op } from 'sequelize';
+import { Op, type Transaction } from 'sequelize';
 import { type AppError, type ErrorCode } from '../errors.js';
 import type { BackupConfigRow, BackupRow } from '../models/index.js';
 import type { Backups } from './backups.js';
@@ -77,13 +77,18 @@ const TRANSIENT = new Set<ErrorCode>([
 const PAUSES = [1, 5, 15];
 
 /** Notes on the config when its failed automatic backup is tried again, if the cause may pass and attempts are left. */
-export async function planRetry(env: RunEnvironment, row: BackupRow, error: AppError): Promise<void> {
+export async function planRetry(
+  env: RunEnvironment,
+  row: BackupRow,
+  error: AppError,
+  transaction: Transaction,
+): Promise<void> {
   const pause = PAUSES[row.attempt - 1];
   if (row.backupType !== 'AUTO' || row.dueAt === null || row.configId === null) return;
   if (pause === undefined || !TRANSIENT.has(error.code)) return;
   const wait = error.code === 'INTERRUPTED' ? 0 : pause * 60_000;
   await env.models.BackupConfig.update(
     { retryAt: new Date(env.now().getTime() + wait), retryAttempt: row.attempt + 1 },
-    { where: { id: row.configId, autoBackupEnabled: true, retryAt: null } },
+    { where: { id: row.configId, autoBackupEnabled: true, retryAt: null }, transaction },
   );
 }

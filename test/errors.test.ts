@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { readdirSync, readFileSync } from 'node:fs';
 import { EXIT_CODES } from '../src/cli/exit-codes.js';
+import { HEALTH_CODES } from '../src/core/overview.js';
 import { AppError, type ErrorCode, ERRORS, toAppError } from '../src/errors.js';
 import { HTTP_STATUS } from '../src/http/error-handler.js';
 import { maskUrls } from '../src/log.js';
@@ -44,6 +45,13 @@ describe('The error catalogue', () => {
     expect(error.message).not.toContain('secret');
     const own = new AppError('BUSY', 'x');
     expect(toAppError(own)).toBe(own);
+  });
+});
+
+describe('The troubleshooting table of the README', () => {
+  it('has a row for each reason that status may give', () => {
+    const shown = [...read('README.md').matchAll(/^\| status: ([A-Z_]+) /gm)].map((match) => match[1]);
+    expect(shown.sort()).toEqual([...HEALTH_CODES].sort());
   });
 });
 

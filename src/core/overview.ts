@@ -28,16 +28,19 @@ export interface HealthReason {
   configId: number | null;
 }
 
-export type HealthCode =
-  | 'NO_CONFIG'
-  | 'NO_WORKER'
-  | 'NEVER_BACKED_UP'
-  | 'OVERDUE'
-  | 'LAST_BACKUP_FAILED'
-  | 'AUTO_BACKUP_OFF'
-  | 'STORAGE_LOW'
-  | 'STORAGE_UNAVAILABLE'
-  | 'RUN_STUCK';
+/** Every reason that `status` may give; the README's troubleshooting table has a row for each. */
+export const HEALTH_CODES = [
+  'NO_CONFIG',
+  'NO_WORKER',
+  'NEVER_BACKED_UP',
+  'OVERDUE',
+  'LAST_BACKUP_FAILED',
+  'AUTO_BACKUP_OFF',
+  'STORAGE_LOW',
+  'STORAGE_UNAVAILABLE',
+  'RUN_STUCK',
+] as const;
+export type HealthCode = (typeof HEALTH_CODES)[number];
 
 /** One config's state. */
 export interface ConfigHealth {

@@ -1,0 +1,65 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import * as api from '../../src/client/index.js';
+import { createTestApp, type TestApp } from '../support/app.js';
+import { clientOf } from '../support/operations.js';
+
+let app: TestApp;
+let client: api.Client;
+beforeAll(async () => {
+  app = await createTestApp({ work: false });
+  client = clientOf(app);
+});
+afterAll(() => app.close());
+
+describe('Retention over the API', () => {
+  test('shows its plan with reasons for any moment, and runs just the plan that was shown', async () => {
+    await client.request(api.UpdateConfigDocument, { id: '1', input: { maxBackupFiles: 1 } });
+    const [old, newest] = [await app.backup(), await app.backup()];
+    const { retentionPlan } = await client.request(api.RetentionPlanDocument, { configId: '1' });
+    expect(retentionPlan).toMatchObject({ deleteCount: 1, keepCount: 1 });
+    const of = (id: string) => retentionPlan.items.find(({ backup }) => backup.id === id);
+    expect(of(newest.id)).toMatchObject({ keep: true, reasons: [{ code: 'NEWEST_VERIFIED' }] });
+    expect(of(old.id)).toMatchObject({ keep: false, reasons: [{ code: 'TOO_MANY' }] });
+    const other = client.request(api.CleanupBackupsDocument, { configId: '1', hash: 'another' });
+    await expect(other).rejects.toMatchObject({ code: 'PLAN_CHANGED' });
+    const { cleanupBackups } = await client.request(api.CleanupBackupsDocument, {
+      configId: '1',
+      hash: retentionPlan.hash,
+    });
+    expect(cleanupBackups).toMatchObject([{ deleteCount: 1, hash: retentionPlan.hash }]);
+    expect(await old.reload()).toMatchObject({ status: 'DELETED' });
+    const later = await client.request(api.RetentionPlanDocument, { configId: '1', at: '2099-01-01T00:00:00.000Z' });
+    expect(later.retentionPlan.items).toMatchObject([{ keep: true }]);
+  });
+
+  test('refuses an impossible policy, and null takes a rule away', async () => {
+    const set = (input: api.BackupConfigInput) => client.request(api.UpdateConfigDocument, { id: '1', input });
+    await expect(set({ keepDaily: 0 })).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'keepDaily' });
+    expect((await set({ keepDaily: 7, keepWithin: '12h' })).updateConfig).toMatchObject({
+      keepDaily: 7,
+      keepWithin: '12h',
+    });
+    expect((await set({ keepDaily: null })).updateConfig).toMatchObject({ keepDaily: null, keepWithin: '12h' });
+  });
+});
+
+describe('The schedule over the API', () => {
+  test('shows the next five runs and says itself in words', async () => {
+    const { updateConfig } = await client.request(api.UpdateConfigDocument, { id: '1', input: { schedule: 'daily' } });
+    expect(updateConfig.nextRuns).toHaveLength(5);
+    expect(updateConfig.nextRunAt).toBe(updateConfig.nextRuns[0]);
+    expect(updateConfig.scheduleInWords).toBe('every day at 02:00');
+    const off = await client.request(api.UpdateConfigDocument, { id: '1', input: { autoBackupEnabled: false } });
+    expect(off.updateConfig).toMatchObject({ nextRunAt: null, nextRuns: [] });
+  });
+});
+
+describe('The status over the API', () => {
+  test('says in one word how things are, and why', async () => {
+    const { status } = await client.request(api.StatusDocument);
+    expect(status).toMatchObject({ health: 'WARNING', pending: 0, running: 0 });
+    expect(status.reasons.map(({ code }) => code)).toEqual(['AUTO_BACKUP_OFF']);
+    expect(status.configs).toMatchObject([{ overdue: false, lastErrorCode: null }]);
+    expect(status.storages).toMatchObject([{ storageType: 'LOCAL', count: 1, error: null }]);
+  });
+});

@@ -60,13 +60,13 @@ export async function firstSteps(app: App, { sample }: FirstStart, backup: Backu
       : `${backup.status}: see \`db-manager show ${backup.id}\``;
   const first = sample
     ? 'Protect your own application: write DATABASE_URL=… and MEDIA_PATHS=… into .env (see .env.example), then start again.'
-    : `Look at the settings of "${config.name}": db-manager configs`;
+    : `Look at the settings of "${config.name}": npx db-manager configs`;
   return [
     `Protected:    ${config.name}: ${app.configs.maskedUrl(config)}`,
     `First backup: ${state}`,
     'Next steps:',
     `  1. ${first}`,
-    `  2. See what a restore would do: db-manager restore ${backup.id} --dry-run`,
+    `  2. See what a restore would do: npx db-manager restore ${backup.id} --dry-run`,
     `  3. Keep copies away from this machine: the archives in ${dirname(backup.filePath)} are plain ZIP files.`,
   ].join('\n');
 }

@@ -21,7 +21,7 @@ export function main(): Promise<void> {
     say(`db-manager is ready at ${address}`);
     if (first.created) say(`Login:        ${config.auth.adminEmail}`);
     if (password !== null)
-      say(`Password:     ${password}  (shown only now; change it: db-manager password ${config.auth.adminEmail})`);
+      say(`Password:     ${password}  (shown only now; change it: npx db-manager password ${config.auth.adminEmail})`);
     await app.startWork();
     if (first.created) say(await firstSteps(app, first, await takeFirstBackup(app, first)));
   });

@@ -27,6 +27,7 @@ export class Scheduler {
   async tick(): Promise<number> {
     let made = 0;
     for (;;) {
+      const before = made;
       const now = this.env.now();
       const due = await this.env.models.BackupConfig.findAll({
         where: {
@@ -37,12 +38,22 @@ export class Scheduler {
         limit: BATCH,
       });
       for (const config of due) {
-        const row = await this.take(config, now);
+        const row = await this.takeOrTell(config, now);
         if (row === null) continue;
         made += 1;
         await this.env.queue.add({ name: 'run-backup', backupId: row.id });
       }
-      if (due.length < BATCH) return made;
+      if (due.length < BATCH || made === before) return made;
+    }
+  }
+
+  /** One config that cannot be handled must not keep the others from their backups. */
+  private async takeOrTell(config: BackupConfigRow, now: Date): Promise<BackupRow | null> {
+    try {
+      return await this.take(config, now);
+    } catch (error) {
+      this.env.log.error({ err: error, config: config.id }, 'a due backup could not be made');
+      return null;
     }
   }
 

@@ -10,7 +10,6 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, 'dist');
-const admin = join(root, 'src', 'admin');
 const lock = join(dist, '.building');
 
 /** What is built: from which files, by which tool, and which file proves that it was. */
@@ -18,20 +17,10 @@ const targets = [
   {
     name: 'the server',
     sources: [join(root, 'src'), join(root, 'package.json'), join(root, 'tsconfig.json')],
-    except: admin,
     result: join(dist, 'server.js'),
     stamp: join(dist, '.built'),
     tool: ['typescript', 'bin', 'tsc'],
     args: ['-p', join(root, 'tsconfig.json')],
-  },
-  {
-    name: 'the admin page',
-    sources: [admin, join(root, 'schema'), join(root, 'package.json')],
-    except: null,
-    result: join(dist, 'admin', 'index.html'),
-    stamp: join(dist, 'admin', '.built'),
-    tool: ['vite', 'bin', 'vite.js'],
-    args: ['build', admin, '--outDir', join(dist, 'admin'), '--emptyOutDir', '--logLevel', 'warn'],
   },
 ];
 
@@ -58,7 +47,6 @@ async function build() {
 async function staleTargets() {
   const stale = [];
   for (const target of targets) {
-    if (!(await exists(target.sources[0]))) continue;
     const built = await readFile(target.stamp, 'utf8').catch(() => '');
     if (built !== (await fingerprint(target)) || !(await exists(target.result))) stale.push(target);
   }
@@ -66,11 +54,10 @@ async function staleTargets() {
 }
 
 /** The newest time among the sources and how many they are: changes with every edit, addition and removal. */
-async function fingerprint({ sources, except }) {
+async function fingerprint({ sources }) {
   let newest = 0;
   let count = 0;
   const look = async (path) => {
-    if (path === except) return;
     const found = await stat(path).catch(() => null);
     if (found === null) return;
     count += 1;

@@ -52,6 +52,8 @@ export interface JobsOptions {
 /** The mark of a job that no worker has taken yet; a worker leaves its own name instead. */
 const WAITING = 'queue';
 const GRACE = 3_000;
+/** A worker begins a job right after it has taken it; within this time at the latest, in milliseconds. */
+const BEGUN_WITHIN = 10_000;
 
 /** The queue and its worker over one of the job stores. See `JobQueue` for what is promised about `add`. */
 export function createJobs(options: JobsOptions): Jobs {
@@ -102,7 +104,9 @@ class AgendaJobs implements Jobs {
   async add({ name, ...payload }: Job, { delayMs = 0 }: { delayMs?: number } = {}): Promise<void> {
     await this.agenda.ready;
     const same = await this.repository.queryJobs({ name, data: payload });
-    if (same.jobs.some((job) => !job.lastRunAt)) return;
+    // One that was taken a while ago and not begun has lost its worker: it must not stand in the way of another.
+    const forsaken = Date.now() - BEGUN_WITHIN;
+    if (same.jobs.some(({ lastRunAt, lockedAt }) => !lastRunAt && (!lockedAt || lockedAt.getTime() > forsaken))) return;
     const unique = Object.fromEntries(Object.entries(payload).map(([key, value]) => [`data.${key}`, value]));
     await this.repository.saveJob(
       {

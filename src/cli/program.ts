@@ -16,6 +16,7 @@ import { Printer } from './print.js';
 import { addServe, addWorker } from './processes.js';
 import { addReconcile } from './reconcile.js';
 import { addRestore, addUndo } from './restore.js';
+import { addSetupSchedule } from './setup-schedule.js';
 import { addShow } from './show.js';
 import { addStatus } from './status.js';
 import { addToken } from './token.js';
@@ -38,6 +39,7 @@ const COMMANDS = [
   addConfigs,
   addStatus,
   addReconcile,
+  addSetupSchedule,
   addToken,
   addPassword,
   addServe,

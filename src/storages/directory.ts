@@ -8,6 +8,7 @@ import type { Storage, StoredObject } from '../core/ports.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 
 const PARTIAL = '.partial';
+const PROBE = '.probe-';
 
 /** True if `path` is `root` or lies below it. Both absolute and normalised; a mere common prefix of names is not enough. */
 export function contained(root: string, path: string): boolean {
@@ -41,9 +42,9 @@ export class DirectoryStorage implements Storage {
         }
       }
       await access(this.folder, constants.W_OK | constants.X_OK);
-      const probe = join(this.folder, `.probe-${randomUUID()}${PARTIAL}`);
+      const probe = join(this.folder, `${PROBE}${randomUUID()}${PARTIAL}`);
       await (await open(probe, 'wx', 0o600)).close();
-      await rm(probe);
+      await rm(probe, { force: true });
     } catch (error) {
       throw this.translate(error, 'write');
     }
@@ -113,8 +114,9 @@ export class DirectoryStorage implements Storage {
 
   async discard(owner: string): Promise<void> {
     for await (const name of this.names()) {
-      if (name.startsWith('.') && name.endsWith(`.${owner}${PARTIAL}`))
-        await rm(join(this.folder, name), { force: true });
+      const left = name.startsWith('.') && name.endsWith(`.${owner}${PARTIAL}`);
+      const probe = name.startsWith(PROBE) && name.endsWith(PARTIAL);
+      if (left || probe) await rm(join(this.folder, name), { force: true });
     }
   }
 

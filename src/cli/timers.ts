@@ -123,13 +123,14 @@ const refused = (message: string, hint: string) => new AppError('BAD_USER_INPUT'
 /** Runs a tool of the system. @throws AppError if there is none */
 function ask(command: string, args: string[], hint: string, input = ''): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: 'pipe', timeout: ANSWER_WITHIN });
+    const child = spawn(command, args, { stdio: 'pipe', signal: AbortSignal.timeout(ANSWER_WITHIN) });
     const answer = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const) {
       child[name].setEncoding('utf8').on('data', (text: string) => (answer[name] += text));
     }
     child.on('error', (cause) => {
-      const message = errnoOf(cause) === 'ENOENT' ? 'is not on this machine (not in PATH)' : 'cannot be run';
+      const message =
+        errnoOf(cause) === 'ENOENT' ? 'is not on this machine (not in PATH)' : 'could not be run, or did not answer';
       reject(new AppError('BAD_USER_INPUT', `${command} ${message}.`, { hint, cause }));
     });
     child.on('close', (code) => resolve({ code: code ?? 1, ...answer }));

@@ -1,0 +1,247 @@
+import { execFileSync } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, readFile, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { changedCrontab, crontabBlock } from '../../src/cli/crontab-text.js';
+import { onCalendar, systemdUnits } from '../../src/cli/systemd-units.js';
+import { taskXml } from '../../src/cli/task-xml.js';
+import { type Ended, start, translate } from './command.js';
+
+const target = { name: 'db-manager-auto-backup-1', node: '/opt/node', cli: '/srv/a b/cli.js', folder: "/srv/it's 5%" };
+
+const hasAnalyze = (() => {
+  try {
+    execFileSync('systemd-analyze', ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+})();
+const withAnalyze = hasAnalyze ? it : it.skip;
+const why = hasAnalyze ? '' : ' (skipped: there is no systemd-analyze)';
+
+describe('A schedule in the words of other timers', () => {
+  it.each([
+    ['*/15 * * * *', '*-*-* *:00/15:00 UTC'],
+    ['* * * * *', '*-*-* *:*:00 UTC'],
+    ['hourly', '*-*-* *:00:00 UTC'],
+    ['daily', '*-*-* 02:00:00 UTC'],
+    ['30 */6 * * *', '*-*-* 00,06,12,18:30:00 UTC'],
+    ['5 9-11 * * MON-FRI', 'Mon,Tue,Wed,Thu,Fri *-*-* 09,10,11:05:00 UTC'],
+    ['weekly', 'Sun *-*-* 02:00:00 UTC'],
+    ['0 4 * * 6,7', 'Sun,Sat *-*-* 04:00:00 UTC'],
+    ['monthly', '*-*-01 02:00:00 UTC'],
+    ['0 2 1,15 * *', '*-*-01,15 02:00:00 UTC'],
+  ])('%s is %s for systemd', (cron, calendar) => {
+    expect(onCalendar(cron, 'UTC')).toBe(calendar);
+    if (hasAnalyze) execFileSync('systemd-analyze', ['calendar', calendar], { stdio: 'ignore' });
+  });
+
+  it.each(['0 2 L * *', '0 2 1 * 1', '0 2 1 6 *', '*/7 * * * *', '0,30 * * * *', '0 2 * * MON#1'])(
+    '%s is refused, with a hint to --cron',
+    (cron) => {
+      for (const say of [() => onCalendar(cron, 'UTC'), () => taskXml(target, cron, 'me')]) {
+        expect(say).toThrow(
+          expect.objectContaining({ code: 'BAD_USER_INPUT', hint: expect.stringContaining('--cron') }),
+        );
+      }
+    },
+  );
+
+  it('has one trigger for each hour in the task of Windows, and text that XML can hold', () => {
+    const xml = taskXml({ ...target, folder: 'C:\\a & b' }, '30 2,14 * * 1,5', 'me');
+    expect(xml.match(/<StartBoundary>.*?</g)).toEqual(
+      ['02', '14'].map((hour) => `<StartBoundary>2025-01-01T${hour}:30:00<`),
+    );
+    expect(xml).toContain('<DaysOfWeek><Monday /><Friday /></DaysOfWeek>');
+    expect(xml).toContain('<WorkingDirectory>C:\\a &amp; b</WorkingDirectory>');
+    expect(taskXml(target, '*/10 * * * *', 'me')).toContain('<Interval>PT10M</Interval>');
+    expect(taskXml(target, '0 2 1 * *', 'me')).toContain('<DaysOfMonth><Day>1</Day></DaysOfMonth>');
+  });
+
+  it('keeps odd paths whole in a crontab', () => {
+    const line = crontabBlock(target, '0 2 * * mon').split('\n')[1];
+    expect(line).toBe(`0 2 * * 1 cd '/srv/it'\\''s 5\\%' && '/opt/node' '/srv/a b/cli.js' auto-backup >/dev/null`);
+  });
+
+  it('touches nothing of a crontab but its own lines, and refuses to guess where those end', () => {
+    const block = crontabBlock(target, 'daily');
+    for (const others of ['', '# mine\n0 1 * * * other', '0 1 * * * other\n\n']) {
+      const installed = changedCrontab(others, target.name, block);
+      expect(installed.startsWith(others)).toBe(true);
+      expect(changedCrontab(installed, target.name, block)).toBe(installed);
+      const changed = changedCrontab(`${installed}5 5 * * * later\n`, target.name, crontabBlock(target, 'hourly'));
+      expect(changed).toContain('\n0 * * * * cd ');
+      const kept = others === '' || others.endsWith('\n') ? others : `${others}\n`;
+      expect(changedCrontab(changed, target.name, '')).toBe(`${kept}5 5 * * * later\n`);
+    }
+    const torn = block.split('\n').slice(0, 2).join('\n');
+    expect(() => changedCrontab(torn, target.name, block)).toThrow(/no longer a pair/);
+  });
+
+  withAnalyze(`is accepted by systemd itself, with odd paths${why}`, async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'db-manager-units-'));
+    try {
+      const odd = { ...target, node: process.execPath, cli: '/srv/a "b" $c %d/cli.js' };
+      for (const [name, text] of Object.entries(systemdUnits(odd, '0 2 * * 1-5', 'Asia/Kolkata'))) {
+        await writeFile(join(folder, name), text);
+      }
+      const files = (await readdir(folder)).map((name) => join(folder, name));
+      expect(
+        execFileSync('systemd-analyze', ['verify', '--user', ...files], {
+          encoding: 'utf8',
+          stdio: 'pipe',
+          env: { ...process.env, XDG_RUNTIME_DIR: folder },
+        }),
+      ).toBe('');
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});
+
+/** In place of the system's own tools: they keep what they are given in a file, and note how they are called. */
+const TOOLS = {
+  crontab: `case "$1" in
+  -l) if [ -f "$STATE/crontab" ]; then cat "$STATE/crontab"; else echo "no crontab for me" >&2; exit 1; fi;;
+  -) cat > "$STATE/crontab.new" && mv "$STATE/crontab.new" "$STATE/crontab";;
+  *) exit 2;;
+esac`,
+  systemctl: ``,
+  schtasks: `case "$1" in
+  /Create) cp "$5" "$STATE/task.xml";;
+  /Query) [ -f "$STATE/task.xml" ];;
+  /Delete) rm "$STATE/task.xml";;
+esac`,
+};
+
+describe('`setup-schedule`', () => {
+  let folder: string;
+  let program: string;
+  let state: string;
+  beforeAll(async () => {
+    folder = await realpath(await mkdtemp(join(tmpdir(), 'db-manager-schedule-')));
+    program = join(await translate(join(folder, 'program')), 'cli.js');
+    state = join(folder, 'state');
+    await mkdir(join(folder, 'bin'));
+    for (const [name, script] of Object.entries(TOOLS)) {
+      const file = join(folder, 'bin', name);
+      await writeFile(file, `#!/bin/sh\necho "${name} $*" >> "$STATE/calls"\n${script}\n`);
+      await chmod(file, 0o755);
+    }
+  });
+  beforeEach(async () => {
+    await rm(state, { recursive: true, force: true });
+    await mkdir(state);
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  const launch = (args: string[], path = [join(folder, 'bin'), '/usr/bin', '/bin'].join(delimiter)): Promise<Ended> =>
+    start([program, 'setup-schedule', ...args], {
+      cwd: folder,
+      env: {
+        DATA_DIR: 'data',
+        HOME: join(folder, 'home'),
+        PATH: path,
+        STATE: state,
+        ADMIN_PASSWORD: 'a secret one indeed',
+        ADMIN_EMAIL: 'a@example.org',
+      },
+    }).ended;
+  const run = (...args: string[]) => launch(args);
+  const calls = async () => (await readFile(join(state, 'calls'), 'utf8').catch(() => '')).split('\n').filter(Boolean);
+
+  it('prints a timer and changes nothing, with absolute paths, the schedule of the environment and no secret', async () => {
+    const kinds = ['--systemd', '--cron', '--windows'];
+    for (const { code, stdout, stderr } of await Promise.all(kinds.map((kind) => run(kind)))) {
+      expect(code).toBe(0);
+      for (const part of [process.execPath, program, folder, 'auto-backup']) expect(stdout).toContain(part);
+      expect(stdout + stderr).not.toContain('secret');
+      expect(stderr).toContain('There is no .env in');
+    }
+    expect((await run('--systemd', '--time', '04:05')).stdout).toContain('OnCalendar=*-*-* 04:05:00 UTC');
+    expect(await calls()).toEqual([]);
+  });
+
+  it('puts lines into the crontab once, replaces them, and takes exactly them away', async () => {
+    const others = '# of others\n0 1 * * * other\n';
+    await writeFile(join(state, 'crontab'), others);
+    const crontab = () => readFile(join(state, 'crontab'), 'utf8');
+    expect((await run('--cron', '--install')).stdout).toContain('is installed: every day at 02:00');
+    const first = await crontab();
+    expect(first).toContain(others);
+    expect((await run('--cron', '--install')).stdout).toContain('was already installed');
+    expect(await crontab()).toBe(first);
+    expect(await run('--cron', '--install', '--schedule', 'hourly')).toMatchObject({ code: 0 });
+    expect((await crontab()).match(/auto-backup >/g)).toHaveLength(1);
+    const removed = await run('--cron', '--remove', '--json');
+    expect(JSON.parse(removed.stdout)).toMatchObject({ kind: 'cron', action: 'remove', changed: true });
+    expect(await crontab()).toBe(others);
+    expect((await run('--cron', '--remove')).stdout).toContain('nothing to remove');
+  });
+
+  it('begins a crontab where there is none', async () => {
+    expect(await run('--cron', '--install')).toMatchObject({ code: 0 });
+    expect((await readFile(join(state, 'crontab'), 'utf8')).split('\n')).toHaveLength(4);
+  });
+
+  it('writes the units of the user, starts their timer, and takes exactly them away', async () => {
+    const units = join(folder, 'home', '.config', 'systemd', 'user');
+    await mkdir(units, { recursive: true });
+    await writeFile(join(units, 'other.timer'), 'of others');
+    expect(await run('--systemd', '--user', '--install')).toMatchObject({ code: 0 });
+    const [service, timer] = (await readdir(units)).filter((name) => name.startsWith('db-manager-'));
+    expect(await calls()).toEqual([
+      'systemctl --user --version',
+      'systemctl --user daemon-reload',
+      `systemctl --user enable --now ${timer}`,
+    ]);
+    expect(service).toMatch(/^db-manager-auto-backup-[0-9a-f]{8}\.service$/);
+    expect((await run('--systemd', '--user', '--install')).stdout).toContain('was already installed');
+    expect(await run('--systemd', '--user', '--install', '--schedule', 'weekly')).toMatchObject({ code: 0 });
+    expect((await calls()).at(-1)).toBe(`systemctl --user restart ${timer}`);
+    expect(await run('--systemd', '--user', '--remove')).toMatchObject({ code: 0 });
+    expect((await calls()).slice(-2)).toEqual([
+      `systemctl --user disable --now ${timer}`,
+      'systemctl --user daemon-reload',
+    ]);
+    expect(await readdir(units)).toEqual(['other.timer']);
+    expect((await run('--systemd', '--user', '--remove')).stdout).toContain('nothing to remove');
+    await writeFile(join(units, timer ?? ''), '[Timer]');
+    expect(await run('--systemd', '--user', '--install')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('was not made by db-manager'),
+    });
+    await rm(join(units, timer ?? ''));
+  });
+
+  it('registers a task from a UTF-16 file of which nothing stays, and deletes it', async () => {
+    expect(await run('--windows', '--install')).toMatchObject({ code: 0 });
+    const xml = await readFile(join(state, 'task.xml'), 'utf16le');
+    expect(xml.startsWith('\uFEFF<?xml version="1.0" encoding="UTF-16"?>\r\n<Task ')).toBe(true);
+    expect(await readdir(join(folder, 'data', 'tmp'))).toEqual([]);
+    expect(await run('--windows', '--remove')).toMatchObject({ code: 0 });
+    expect((await run('--windows', '--remove')).stdout).toContain('nothing to remove');
+  });
+
+  it('says what to do where the tool is missing or refuses, and when the wish is unclear', async () => {
+    await mkdir(join(folder, 'empty'), { recursive: true });
+    const none = join(folder, 'empty');
+    const [systemd, cron, windows, unusual, unclear, both, wrong] = await Promise.all([
+      launch(['--systemd', '--user', '--install'], none),
+      launch(['--cron', '--install'], none),
+      launch(['--windows', '--install'], none),
+      run('--systemd', '--schedule', '0 2 L * *'),
+      run(),
+      run('--cron', '--install', '--remove'),
+      run('--cron', '--schedule', 'sometimes'),
+    ]);
+    expect(systemd.stderr).toMatch(/systemctl is not on this machine.*\n.*--cron/);
+    expect(cron.stderr).toMatch(/crontab is not on this machine.*\n.*--systemd/);
+    expect(windows.stderr).toMatch(/schtasks is not on this machine.*\n.*--cron/);
+    expect(unusual.stderr).toContain('Use --cron');
+    expect(unclear.stderr).toContain('--systemd, --cron and --windows');
+    for (const { code } of [systemd, cron, windows, unusual, unclear, both, wrong]) expect(code).toBe(2);
+  });
+});

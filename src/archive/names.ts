@@ -1,3 +1,4 @@
+import { isAbsolute, relative } from 'node:path';
 /** Longest name of an entry, in bytes of UTF-8. */
 export const MAX_NAME_BYTES = 4096;
 
@@ -24,4 +25,10 @@ export function nameProblem(name: string): string | undefined {
 export function shown(name: string): string {
   const text = JSON.stringify(name);
   return text.length > 200 ? `${text.slice(0, 200)}…"` : text;
+}
+
+/** True if `path` is `root` or lies below it. Both absolute and normalised; a mere common prefix of names is not enough. */
+export function contained(root: string, path: string): boolean {
+  const inside = relative(root, path);
+  return inside === '' || (!inside.startsWith('..') && !isAbsolute(inside));
 }

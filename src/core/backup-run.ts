@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, rm, statfs } from 'node:fs/promises';
+import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { Op, UniqueConstraintError } from 'sequelize';
@@ -11,10 +11,11 @@ import type { BackupRow, BackupType } from '../models/index.js';
 import type { Audit } from './audit.js';
 import type { Configs } from './configs.js';
 import { databaseLease } from './hold.js';
-import { archiveName, databaseFiles, humanSize } from './names.js';
+import { archiveName, humanSize } from './names.js';
 import type { Engines, JobQueue, Snapshot, StepContext, Storage, Storages } from './ports.js';
+import { protectedPaths } from './protect.js';
 import { planRetry } from './scheduler.js';
-import { endPending, Run, type RunEnvironment } from './run.js';
+import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from './run.js';
 import { prove, shareOf } from './verification.js';
 
 /** What the backups need of the process around them. */
@@ -71,11 +72,12 @@ export async function runBackup(
     return 'done';
   }
   const holds = options.source || config === null ? [] : [databaseLease(config.databaseKey)];
-  const run = await Run.claim(env, 'Backup', id, holds, stop);
+  const storage = env.storages.open(row.address);
+  const ready = () => noDeadRestore(env.models, options.source || config === null ? null : config.databaseKey);
+  const run = await Run.claim(env, 'Backup', id, holds, stop, ready);
   if (run === 'busy') return 'busy';
   if (run === 'taken') return 'done';
   const folder = join(env.workFolder, id);
-  const storage = env.storages.open(row.address);
   let stored: string | null = null;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -90,7 +92,7 @@ export async function runBackup(
     const shown = await withdraw(env, storage, stored, error);
     await run.fail(shown, (transaction) => planRetry(env, row, error, transaction));
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await removeWork(env, folder);
     await run.close();
   }
   return 'done';
@@ -126,7 +128,9 @@ async function store(
 ): Promise<StoredArchive> {
   const step = await run.phase('archive', 0.3, 0.75);
   await storage.prepare();
-  const exclude = [...env.exclude, row.storagePath, ...ownFiles(env, row, source)];
+  const { databaseUrl: url } = source;
+  const database = url === null ? null : { engine: env.engines.of(row.engine), url };
+  const exclude = [...(await protectedPaths(env.models, env.exclude, database)), row.storagePath];
   const media = await measureMedia(source.mediaPaths, exclude, run.signal);
   const total = media.bytes + snapshot.files.reduce((sum, file) => sum + (file.size ?? 0), 0);
   await assertStorageSpace(env, storage, row.configId, total);
@@ -247,12 +251,6 @@ export async function withdraw(
     const left = `${error.message} Its file ${storage.locate(stored)} could not be removed.`;
     return new AppError(error.code, left, { hint: error.hint, cause: error });
   }
-}
-
-/** The live database is in the archive as a snapshot; its files never go in as media, wherever they lie. */
-function ownFiles(env: BackupsEnvironment, row: BackupRow, { databaseUrl }: BackupSource): string[] {
-  const file = databaseUrl === null ? null : env.engines.of(row.engine).fileOf(databaseUrl);
-  return file === null ? [] : databaseFiles(file);
 }
 
 /** An archive that lies in its storage. */

@@ -210,9 +210,16 @@ export class Backups {
   async pin(id: string, pinned: boolean, actor: string): Promise<BackupRow> {
     const row = await this.get(id);
     if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
-    await row.update({ pinned });
+    await row.update({ pinned, pinnedBy: pinned ? actor : null });
     await this.env.audit.record(actor, pinned ? 'backup.pin' : 'backup.unpin', id);
     return row;
+  }
+
+  /** Ends the pin that a safety backup was made with. One that a person has set stays. */
+  async endSafetyPin(id: string, actor: string): Promise<void> {
+    const where = { id, backupType: 'SAFETY', pinned: true, pinnedBy: null };
+    const [ended] = await this.env.models.Backup.update({ pinned: false }, { where });
+    if (ended > 0) await this.env.audit.record(actor, 'backup.unpin', id);
   }
 
   /** Ends a run that waits or is under way; it becomes FAILED with code CANCELLED. A run that has ended stays as it is. */

@@ -54,6 +54,7 @@ const FACTS = [
   'status',
   'backupType',
   'pinned',
+  'pinnedBy',
   'verifiedAt',
   'fileSize',
   'fileName',
@@ -97,7 +98,7 @@ export class Cleanup {
       throw new AppError('PLAN_CHANGED', 'Backups were added, verified, pinned or deleted since the plan was made.');
     }
     for (const item of plan.items) {
-      if (item.unpin) await this.env.backups.pin(item.id, false, actor);
+      if (item.unpin) await this.env.backups.endSafetyPin(item.id, actor);
       if (!item.keep) await this.delete(item, configId, actor);
     }
     return plan;

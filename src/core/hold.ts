@@ -28,6 +28,7 @@ export class Hold {
   private constructor(
     private readonly env: HoldEnvironment,
     readonly holder: string,
+    private readonly names: string[],
   ) {
     this.lost = this.abort.signal;
     this.timer = setInterval(() => void this.renew(), Math.min(1_000, env.leaseMs / 4));
@@ -42,7 +43,7 @@ export class Hold {
       await leases.release(holder);
       return { busy: name };
     }
-    return new Hold(env, holder);
+    return new Hold(env, holder, names);
   }
 
   /** Works while holding the leases; `busy` is called instead if one is another's. */
@@ -61,6 +62,18 @@ export class Hold {
     }
   }
 
+  /** Prolongs all leases now. @returns false if any was lost */
+  async confirm(): Promise<boolean> {
+    if (this.lost.aborted) return false;
+    const renewed = await this.env.models.leases.renew(this.holder, this.env.leaseMs);
+    if (renewed === this.names.length) {
+      this.renewed = Date.now();
+      return true;
+    }
+    this.lose();
+    return false;
+  }
+
   async release(): Promise<void> {
     clearInterval(this.timer);
     await this.env.models.leases.release(this.holder);
@@ -70,8 +83,7 @@ export class Hold {
     if (this.renewing) return;
     this.renewing = true;
     try {
-      if (await this.env.models.leases.renew(this.holder, this.env.leaseMs)) this.renewed = Date.now();
-      else this.lose();
+      await this.confirm();
     } catch (error) {
       this.env.log.warn({ err: error, holder: this.holder }, 'a lease could not be renewed');
       if (Date.now() - this.renewed > this.env.leaseMs) this.lose();

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import {
   chmod,
   chown,
+  copyFile,
   link,
   lstat,
   mkdir,
@@ -34,6 +35,8 @@ export interface MediaTarget {
 interface SwapPlan {
   /** Files of the archive, relative to the root. */
   files: string[];
+  /** Those of them that were there before, whatever they held: an undo never removes them. */
+  present: string[];
   /** Relative paths that are in the way (a file where a folder must be, a folder or link where a file must be). */
   obstacles: string[];
   /** Files that the backup does not have and that MIRROR moves away. */
@@ -94,6 +97,7 @@ export class MediaSwap {
     for (const entry of chosen) if (!entry.directory) await swap.dress(inside(entry.path), entry.mode, entry.mtime);
     const plan: SwapPlan = {
       files,
+      present: await swap.present(files),
       ...(await swap.survey(files, folders)),
       extras: options.mode === 'MIRROR' ? await swap.extras(new Set(files), target.prefix, options) : [],
       rootIsNew,
@@ -110,7 +114,7 @@ export class MediaSwap {
       step.signal.throwIfAborted();
       await this.moveAside(path);
     }
-    for (const folder of plan.newFolders) await mkdir(join(this.root, folder), { recursive: true });
+    for (const folder of plan.newFolders) await this.makeFolder(folder);
     let done = 0;
     for (const file of plan.files) {
       step.signal.throwIfAborted();
@@ -125,9 +129,8 @@ export class MediaSwap {
   async undo(): Promise<void> {
     const plan = await this.plan();
     if (plan !== null) {
-      const aside = new Set(plan.obstacles);
-      for (const file of plan.files)
-        if (!(await exists(join(this.staging, 'new', file)))) await this.putBack(file, aside);
+      const kept = new Set([...plan.present, ...plan.obstacles]);
+      for (const file of plan.files) await this.putBack(file, kept);
       for (const folder of plan.newFolders.toReversed()) await rmdir(join(this.root, folder)).catch(() => undefined);
       for (const path of [...plan.obstacles, ...plan.extras]) await this.moveBack(path);
     }
@@ -191,6 +194,22 @@ export class MediaSwap {
     return { obstacles: [...obstacles], newFolders: [...newFolders] };
   }
 
+  private async present(files: string[]): Promise<string[]> {
+    const found: string[] = [];
+    for (const file of files) {
+      if ((await lstat(join(this.root, file)).catch(() => null))?.isFile()) found.push(file);
+    }
+    return found;
+  }
+
+  /** A folder belongs to whoever the folder above it belongs to, so that the application can write there. */
+  private async makeFolder(folder: string): Promise<void> {
+    const path = join(this.root, folder);
+    if ((await mkdir(path, { recursive: true })) === undefined || process.getuid?.() !== 0) return;
+    const { uid, gid } = await lstat(dirname(path));
+    await chown(path, uid, gid);
+  }
+
   private async extras(
     kept: Set<string>,
     prefix: string,
@@ -200,7 +219,8 @@ export class MediaSwap {
     const excluded = await realPaths(protect);
     for (const found of await mediaRoots([this.root])) {
       for await (const item of walkMedia({ ...found, prefix: '' }, excluded)) {
-        if (item.kind !== 'file' && item.kind !== 'symlink') continue;
+        // Links are noted in archives, not stored: moving one away could not be undone.
+        if (item.kind !== 'file') continue;
         if (!kept.has(item.path) && wanted(prefix + item.path)) extras.push(item.path);
       }
     }
@@ -214,9 +234,7 @@ export class MediaSwap {
     try {
       if ((await lstat(target).catch(() => null))?.isFile()) {
         await mkdir(dirname(old), { recursive: true });
-        await link(target, old).catch(async (error: unknown) => {
-          if (errnoOf(error) !== 'EEXIST') await rename(target, old);
-        });
+        await link(target, old).catch((error: unknown) => keepCopy(target, old, error));
       }
       await rename(join(this.staging, 'new', file), target);
     } catch (error) {
@@ -224,11 +242,15 @@ export class MediaSwap {
     }
   }
 
-  private async putBack(file: string, aside: Set<string>): Promise<void> {
+  /** Decided by what lies on the disk alone, so that it may be done any number of times. */
+  private async putBack(file: string, kept: Set<string>): Promise<void> {
     const target = join(this.root, file);
     const old = join(this.staging, 'old', file);
-    if (!aside.has(file) && (await lstat(old).catch(() => null))?.isFile()) await rename(old, target);
-    else await rm(target, { force: true });
+    if (kept.has(file)) {
+      if ((await lstat(old).catch(() => null))?.isFile()) await rename(old, target);
+    } else if (!(await exists(join(this.staging, 'new', file)))) {
+      await rm(target, { force: true });
+    }
   }
 
   private async moveAside(path: string): Promise<void> {
@@ -243,6 +265,20 @@ export class MediaSwap {
     const old = join(this.staging, 'old', path);
     if (await exists(old)) await rename(old, join(this.root, path));
   }
+}
+
+/** Where a file cannot have a second name (FAT, another owner's file), a copy that is on the disk is kept instead. */
+async function keepCopy(target: string, old: string, error: unknown): Promise<void> {
+  if (errnoOf(error) === 'EEXIST') return;
+  const partial = `${old}${RESERVED_PREFIX}partial`;
+  await copyFile(target, partial);
+  const handle = await open(partial, 'r+');
+  await handle.sync().finally(() => handle.close());
+  const { mode, atime, mtime, uid, gid } = await lstat(target);
+  if (process.getuid?.() === 0) await chown(partial, uid, gid);
+  await chmod(partial, mode & 0o7777);
+  await utimes(partial, atime, mtime);
+  await rename(partial, old);
 }
 
 async function exists(path: string): Promise<boolean> {

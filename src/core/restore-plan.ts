@@ -2,10 +2,11 @@ import { lstat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { mediaRoots, realPaths, walkMedia } from '../archive/media.js';
 import type { Archive } from '../archive/read.js';
-import { AppError, errnoOf } from '../errors.js';
+import { AppError, errnoOf, type ErrorCode } from '../errors.js';
 import type { BackupRow, Models, RestoreRow } from '../models/index.js';
 import { databaseLease } from './hold.js';
-import { databaseFiles, humanSize } from './names.js';
+import { humanSize } from './names.js';
+import { protectedPaths } from './protect.js';
 import type { DatabaseInfo, Holder, Storages } from './ports.js';
 import {
   isOrIsBelow,
@@ -75,6 +76,11 @@ export interface RestorePlan {
   holders: Holder[];
 }
 
+const DAMAGED = new Set<ErrorCode>(['DATABASE_CORRUPT', 'DATABASE_NOT_SQLITE']);
+/** No safety backup can be made of what cannot be read, so it is not replaced either. */
+export const MOVE_AWAY =
+  'Stop the application, move the database file and its -wal, -shm and -journal files to another folder and keep them, then restore again: it makes a new file.';
+
 /**
  * Plans a restore without changing anything. Wishes that make no sense throw; what stands in the way is in `refusals`.
  * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, BACKUP_DELETED, BAD_USER_INPUT, ARCHIVE_…
@@ -93,11 +99,13 @@ export async function planRestore(
   const refusals: AppError[] = [];
   const refuse = (error: unknown) => {
     if (!(error instanceof AppError)) throw error;
-    refusals.push(error);
+    refusals.push(
+      DAMAGED.has(error.code) ? new AppError(error.code, error.message, { hint: MOVE_AWAY, cause: error }) : error,
+    );
     return null;
   };
   const live = scope.restoreDatabase ? await scope.engine.describe(scope.targetUrl).catch(refuse) : null;
-  if (scope.restoreDatabase) await scope.engine.checkWritable(scope.targetUrl).catch(refuse);
+  if (scope.restoreDatabase && refusals.length === 0) await scope.engine.checkWritable(scope.targetUrl).catch(refuse);
   if (!scope.own && live !== null && !request.overwrite && scope.restoreDatabase) {
     refuse(
       new AppError('BAD_USER_INPUT', `targetDatabaseUrl: ${shown(scope)} already holds ${live.tables.length} tables.`, {
@@ -107,7 +115,11 @@ export async function planRestore(
     );
   }
   await assertFree(env, scope).catch(refuse);
-  const media = await planMedia(scope, archive, [...env.exclude, ...protectedFiles(scope)]);
+  const media = await planMedia(
+    scope,
+    archive,
+    await protectedPaths(env.models, env.exclude, { engine: scope.engine, url: scope.targetUrl }),
+  );
   const space = await planSpace(env, scope, archive, backup, media, live);
   for (const { path, needed, free } of space) {
     if (free >= needed) continue;
@@ -131,12 +143,6 @@ export async function planRestore(
     holders: await scope.engine.holders(scope.targetUrl),
   };
   return { plan, scope };
-}
-
-/** Paths that media of the backup never replace: the live database, and its companions. */
-export function protectedFiles(scope: Pick<Scope, 'engine' | 'targetUrl'>): string[] {
-  const file = scope.engine.fileOf(scope.targetUrl);
-  return file === null ? [] : databaseFiles(file);
 }
 
 /** True for the archive's media entries that a restore of this scope writes. */

@@ -1,4 +1,4 @@
-import { mkdir, rm, stat } from 'node:fs/promises';
+import { mkdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Archive } from '../archive/read.js';
 import { AppError, type ErrorCode } from '../errors.js';
@@ -6,10 +6,10 @@ import type { BackupRow, RestoreRow } from '../models/index.js';
 import type { Backups } from './backups.js';
 import { databaseLease } from './hold.js';
 import { MediaSwap } from './media.js';
-import { databaseFiles } from './names.js';
 import type { Engines, JobQueue, StepContext } from './ports.js';
-import { type PlanEnvironment, wantsMedia } from './restore-plan.js';
-import { endPending, Run, type RunEnvironment } from './run.js';
+import { MOVE_AWAY, type PlanEnvironment, wantsMedia } from './restore-plan.js';
+import { isProtected, protectedPaths } from './protect.js';
+import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from './run.js';
 import { assertSameCounts, extractDatabase, prove, within } from './verification.js';
 import type { Audit } from './audit.js';
 
@@ -30,25 +30,33 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
     await endPending(env, 'Restore', id, new AppError('BACKUP_NOT_COMPLETED', `Backup ${row.backupId} is gone.`));
     return 'done';
   }
-  const run = await Run.claim(env, 'Restore', id, [databaseLease(row.targetKey)], stop);
+  const holds = [databaseLease(row.targetKey), ...row.mediaTargets.map(({ root }) => `media:${root}`)];
+  const ready = () => noDeadRestore(env.models, row.targetKey, id);
+  const run = await Run.claim(env, 'Restore', id, holds, stop, ready);
   if (run === 'busy') return 'busy';
   if (run === 'taken') return 'done';
   const folder = join(env.workFolder, id);
+  let inForce = false;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const archive = await verified(env, run, backup);
     await extractedAndChecked(env, run, row, archive, folder);
     await makeSafetyBackup(env, run, row, backup);
     await switchOver(env, run, row, archive, folder);
+    inForce = true;
+    // Written before the evidence (the stamp, the old files) goes, so that a crash in between is not taken for a failure.
+    row.changes = { ...row.changes, settled: true };
+    await run.assertOwn({ changes: row.changes });
     await settle(env, row);
     await run.complete({ warnings: row.warnings });
     env.log.info({ restore: id, backup: backup.id }, 'restore completed');
   } catch (thrown) {
     const error = run.explain(thrown);
-    env.log.error({ restore: id, err: error }, 'restore failed');
-    await run.fail(error);
+    env.log.error({ restore: id, err: error, inForce }, 'restore failed');
+    // Once the new state is in force, or another process has taken over, `recover` ends the row as what it is.
+    if (!inForce && !run.isLost) await run.fail(error);
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await removeWork(env, folder);
     await run.close();
   }
   return 'done';
@@ -117,7 +125,7 @@ async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: Restore
   run.signal.throwIfAborted();
   const code = (safety.errorCode ?? 'INTERNAL_ERROR') as ErrorCode;
   throw new AppError(code, `The safety backup failed: ${safety.errorMessage ?? ''} Nothing was changed.`, {
-    ...(safety.errorHint === null ? {} : { hint: safety.errorHint }),
+    hint: code === 'DATABASE_CORRUPT' ? MOVE_AWAY : (safety.errorHint ?? 'Correct the cause and restore again.'),
   });
 }
 
@@ -146,23 +154,24 @@ async function switchOver(
 ): Promise<void> {
   const engine = env.engines.of(row.engine);
   const roots = row.mediaTargets.map((target) => target.root);
-  const file = engine.fileOf(row.targetUrl);
-  const protect = [...env.exclude, ...(file === null ? [] : databaseFiles(file))];
+  const protect = await protectedPaths(env.models, env.exclude, { engine, url: row.targetUrl });
   row.changes = { roots, database: row.restoreDatabase };
-  await run.update({ changes: row.changes });
+  await run.assertOwn({ changes: row.changes });
   const swaps: MediaSwap[] = [];
   try {
     const laying = await run.phase('media', 0.65, 0.8);
     for (const [index, target] of row.mediaTargets.entries()) {
       const part = within(laying, index / roots.length, (index + 1) / roots.length);
+      const realRoot = await realpath(target.root).catch(() => target.root);
       const wanted = (path: string) =>
-        wantsMedia(row, path) && !protect.includes(join(target.root, path.slice(target.prefix.length)));
+        wantsMedia(row, path) && !isProtected(protect, join(realRoot, path.slice(target.prefix.length)));
       const options = { runId: row.id, mode: row.mediaMode, wanted, protect };
       swaps.push(await MediaSwap.prepare(archive, target, options, part));
     }
     const step: StepContext = await run.phase('switch', 0.8, 0.98);
     for (const swap of swaps) await swap.apply(within(step, 0, 0.3));
-    if (!row.restoreDatabase) return await commitMedia(run, row);
+    await run.assertOwn();
+    if (!row.restoreDatabase) return;
     await engine.load(folder, row.targetUrl, {
       ...within(step, 0.3, 1),
       lockTimeoutMs: row.lockTimeout * 1000,
@@ -171,15 +180,9 @@ async function switchOver(
     });
   } catch (error) {
     if (row.restoreDatabase && (await engine.stampOf(row.targetUrl).catch(() => null)) === row.id) return;
-    await putBack(env, row, run.explain(error));
+    if (!run.isLost) await putBack(env, row, run.explain(error));
     throw error;
   }
-}
-
-/** Without a database to carry the stamp, the row itself is the point of no return. */
-async function commitMedia(run: Run, row: RestoreRow): Promise<void> {
-  row.changes = { ...row.changes, settled: true };
-  if (!(await run.update({ changes: row.changes }))) throw new AppError('INTERRUPTED', 'The run was lost.');
 }
 
 async function putBack(env: RestoresEnvironment, row: RestoreRow, cause: AppError): Promise<void> {
@@ -207,16 +210,15 @@ async function settle(env: RestoresEnvironment, row: RestoreRow): Promise<void> 
 }
 
 /**
- * Decides what a restore whose process died has done, and ends it: if its stamp is in the database, the switch happened
- * and the rest is tidied up; if not, the media go back to what they were. Never a mixture.
+ * Decides what a restore whose process died has done, and ends it: if the row or the stamp in the database says so, the
+ * switch happened and the rest is tidied up; if not, the media go back to what they were. Never a mixture.
  * @returns true if the restore is in force
  */
 export async function repair(env: RestoresEnvironment, row: RestoreRow): Promise<boolean> {
   const { roots, settled } = row.changes;
   if (roots === undefined) return false;
-  const happened = row.restoreDatabase
-    ? (await env.engines.of(row.engine).stampOf(row.targetUrl)) === row.id
-    : settled === true;
+  const stamped = row.restoreDatabase && (await env.engines.of(row.engine).stampOf(row.targetUrl)) === row.id;
+  const happened = settled === true || stamped;
   if (happened) await settle(env, row);
   else await putBack(env, row, new AppError('INTERRUPTED', 'The process that did this restore stopped.'));
   return happened;

@@ -111,10 +111,11 @@ export async function undoScope(
   const engine = env.engines.of(undone.engine);
   const holds = contentOf(archive, engine);
   const prefixOf = (root: string) => archive.metadata.media.find((media) => media.path === root)?.prefix;
-  const targets = undone.mediaTargets.flatMap(({ root }) => {
-    const prefix = prefixOf(root);
-    return prefix === undefined ? [] : [{ prefix, root }];
-  });
+  // A root that was not there before has no part in the safety backup: all that is in it now came after.
+  const targets = undone.mediaTargets.map(({ root }, index) => ({
+    prefix: prefixOf(root) ?? `absent/${index}/`,
+    root,
+  }));
   const moved = (path: string) => {
     const from = undone.mediaTargets.find(({ prefix }) => path.startsWith(prefix) || `${path}/` === prefix);
     const prefix = from && prefixOf(from.root);
@@ -128,7 +129,7 @@ export async function undoScope(
     targetKey: undone.targetKey,
     own: config !== null && undone.targetKey === config.databaseKey,
     restoreDatabase: undone.restoreDatabase && holds.database,
-    restoreMedia: undone.restoreMedia && targets.length > 0,
+    restoreMedia: undone.restoreMedia,
     tables: undone.tables,
     media: undone.media === null ? null : undone.media.flatMap(moved),
     mediaMode: 'MIRROR',
@@ -242,12 +243,22 @@ function mediaTargets(archive: Archive, config: BackupConfigRow | null, elsewher
     const folder = resolve(elsewhere);
     return roots.map(({ prefix }) => ({ prefix, root: roots.length === 1 ? folder : join(folder, basename(prefix)) }));
   }
-  const paths = config?.mediaPaths ?? [];
-  return roots.map(({ path, prefix }, index) => {
-    const root =
-      paths.find((candidate) => candidate === path) ??
-      (paths.length === roots.length ? paths[index] : undefined) ??
-      paths.find((candidate) => basename(candidate) === basename(path || prefix));
+  const left = new Set(config?.mediaPaths ?? []);
+  const found = new Map<string, string>();
+  const match = (fits: (path: string, candidate: string) => boolean) => {
+    for (const { path, prefix } of roots) {
+      const root = found.has(prefix) ? undefined : [...left].find((candidate) => fits(path || prefix, candidate));
+      if (root === undefined) continue;
+      found.set(prefix, root);
+      left.delete(root);
+    }
+  };
+  match((path, candidate) => path === candidate);
+  match((path, candidate) => basename(path) === basename(candidate));
+  // A folder that was moved and renamed: only where no other one could be meant.
+  if (roots.length - found.size === 1 && left.size === 1) match(() => true);
+  return roots.map(({ path, prefix }) => {
+    const root = found.get(prefix);
     if (root !== undefined) return { prefix, root };
     throw new AppError('BAD_USER_INPUT', `restoreMedia: the config has no media path for "${path || prefix}".`, {
       field: 'restoreMedia',

@@ -1,6 +1,6 @@
 import { AppError } from '../errors.js';
 import type { RestoreRow } from '../models/index.js';
-import { Hold, runLease } from './hold.js';
+import { databaseLease, Hold, runLease } from './hold.js';
 import { newId } from './names.js';
 import { planRestore, type RestorePlan } from './restore-plan.js';
 import { repair, type RestoresEnvironment, runRestore } from './restore-run.js';
@@ -92,7 +92,13 @@ export class Restores {
     }
     const { row: safety } = await this.env.backups.open(undone.safetyBackupId);
     const request = { backupId: safety.id, confirm: true, overwrite: true };
-    return this.insert(allowed(await planRestore(this.env, safety, request, undone)), actor, id);
+    const scope = allowed(await planRestore(this.env, safety, request, undone));
+    if (!scope.restoreDatabase && !scope.restoreMedia) {
+      throw new AppError('NOT_FOUND', `Before restore ${id} there was no database: its safety backup cannot undo it.`, {
+        hint: 'To go back to nothing, remove the target.',
+      });
+    }
+    return this.insert(scope, actor, id);
   }
 
   /** Ends a restore that waits or has not reached the switch yet. @throws AppError BUSY */
@@ -110,9 +116,10 @@ export class Restores {
   /** Ends what processes that died have left, each as a whole: see `repair`. */
   async recover(): Promise<void> {
     for (const id of await deadRuns(this.env.models, 'Restore')) {
+      const { targetKey } = await this.get(id);
       await Hold.during(
         this.env,
-        [runLease(id)],
+        [runLease(id), databaseLease(targetKey)],
         () => this.recoverOne(id),
         () => undefined,
       );

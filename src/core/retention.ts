@@ -27,6 +27,8 @@ export interface RetentionBackup {
   status: BackupStatus;
   backupType: BackupType;
   pinned: boolean;
+  /** Who pinned it: a person's pin never ends by itself. */
+  pinnedBy?: string | null;
   verifiedAt: Date | null;
   /** Bytes. */
   fileSize: number | null;
@@ -206,7 +208,9 @@ function aside(
   const isSafety = backupType === 'SAFETY';
   const days = policy.safetyRetentionDays ?? null;
   const expired = isSafety && days !== null && createdAt.getTime() < daysBefore(timezone, now, days);
-  if (pinned && expired) return [because('SAFETY_UNPIN', `It is a safety backup, unpinned after ${days} days.`)];
+  if (pinned && expired && (backup.pinnedBy ?? null) === null) {
+    return [because('SAFETY_UNPIN', `It is a safety backup, unpinned after ${days} days.`)];
+  }
   const reasons: RetentionReason[] = [];
   if (pinned) reasons.push(because('PINNED', 'It is pinned.'));
   if (id === newest.verified?.id || id === newest.regular?.id)

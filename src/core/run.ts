@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises';
+import { Op } from 'sequelize';
 import type { Transaction } from 'sequelize';
 import { AppError, toAppError } from '../errors.js';
 import type { Models, PhaseEntry, RunStatus } from '../models/index.js';
@@ -58,6 +60,7 @@ export class Run {
   /**
    * Makes a PENDING row RUNNING and takes its leases.
    * @param holds further leases that the run needs, such as its database's
+   * @param ready asked while all are held; if not, the run counts as busy
    * @returns 'busy' if one of `holds` is another's, 'taken' if the row is no longer PENDING
    */
   static async claim(
@@ -66,9 +69,14 @@ export class Run {
     id: string,
     holds: string[],
     stop: AbortSignal,
+    ready: () => Promise<boolean> = async () => true,
   ): Promise<Run | 'busy' | 'taken'> {
     const hold = await Hold.take(env, [runLease(id), ...holds]);
     if (!(hold instanceof Hold)) return hold.busy === runLease(id) ? 'taken' : 'busy';
+    if (!(await ready())) {
+      await hold.release();
+      return 'busy';
+    }
     const values: RunValues = { status: 'RUNNING', startedAt: env.now(), leaseHolder: hold.holder, progress: 0 };
     const claimed = await updateRun(env.models, table, values, { id, status: 'PENDING' });
     if (claimed === 1) return new Run(env, table, id, hold, stop);
@@ -81,7 +89,7 @@ export class Run {
     this.signal.throwIfAborted();
     this.phases.push({ phase: name, at: this.env.now().toISOString() });
     this.progress = from;
-    await this.update({ phase: name, phases: this.phases, progress: from });
+    await this.assertOwn({ phase: name, phases: this.phases, progress: from });
     return {
       signal: this.signal,
       onProgress: (share) => {
@@ -89,6 +97,23 @@ export class Run {
         this.flush();
       },
     };
+  }
+
+  /**
+   * Makes sure, in the control database, that the run is still this process's: before a step that cannot be taken back.
+   * A process that slept may have lost it without having noticed yet.
+   * @param values written to the row
+   * @throws AppError INTERRUPTED
+   */
+  async assertOwn(values: object = { progress: this.progress }): Promise<void> {
+    this.signal.throwIfAborted();
+    if ((await this.hold.confirm()) && (await this.update(values))) return;
+    throw new AppError('INTERRUPTED', 'This process was silent for too long and lost its hold of the run.');
+  }
+
+  /** True once another process may have taken over: then it is that one's to tidy up. */
+  get isLost(): boolean {
+    return this.hold.lost.aborted;
   }
 
   /** Ends the run well. @returns false if the run was no longer this process's: then nothing it made may stay */
@@ -168,6 +193,23 @@ export class Run {
       this.looking = false;
     }
   }
+}
+
+/** Removes a run's work folder. What cannot be removed is told in the log and found again by the next sweep. */
+export async function removeWork(env: RunEnvironment, folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true }).catch((error: unknown) => {
+    env.log.warn({ err: error, folder }, 'a work folder could not be removed');
+  });
+}
+
+/**
+ * False while a restore whose process died still waits for `recover` to decide what it has done: nothing else may work on
+ * that database before. Only meaningful while the database's lease is held.
+ */
+export async function noDeadRestore(models: Models, databaseKey: string | null, except = ''): Promise<boolean> {
+  if (databaseKey === null) return true;
+  const where = { targetKey: databaseKey, status: 'RUNNING', id: { [Op.ne]: except } };
+  return (await models.Restore.count({ where })) === 0;
 }
 
 /** The columns that make a row FAILED for this reason. */

@@ -61,10 +61,10 @@ export class Scheduler {
   private take(config: BackupConfigRow, now: Date): Promise<BackupRow | null> {
     return this.env.models.sequelize.transaction(async (transaction) => {
       const regular = config.nextRunAt !== null && config.nextRunAt <= now;
-      const dueAt = regular ? config.nextRunAt : config.retryAt;
+      const dueAt = regular ? config.nextRunAt : config.retryDueAt;
       const moved = regular ? { nextRunAt: nextDue(config, now) } : {};
       const [taken] = await this.env.models.BackupConfig.update(
-        { ...moved, retryAt: null, retryAttempt: null },
+        { ...moved, retryAt: null, retryAttempt: null, retryDueAt: null },
         { where: { id: config.id, nextRunAt: config.nextRunAt, retryAt: config.retryAt }, transaction },
       );
       if (taken === 0) return null;
@@ -99,7 +99,7 @@ export async function planRetry(
   if (pause === undefined || !TRANSIENT.has(error.code)) return;
   const wait = error.code === 'INTERRUPTED' ? 0 : pause * 60_000;
   await env.models.BackupConfig.update(
-    { retryAt: new Date(env.now().getTime() + wait), retryAttempt: row.attempt + 1 },
+    { retryAt: new Date(env.now().getTime() + wait), retryAttempt: row.attempt + 1, retryDueAt: row.dueAt },
     { where: { id: row.configId, autoBackupEnabled: true, retryAt: null }, transaction },
   );
 }

@@ -78,7 +78,9 @@ async function storedColumns(connection: SqliteConnection, table: string): Promi
     table,
   );
   const key = columns.filter((column) => column.pk > 0);
-  const aliases = key.length === 1 && key[0]?.type.toUpperCase() === 'INTEGER';
+  // A column that is the rowid under another name has no index of its own (INTEGER PRIMARY KEY DESC has one).
+  const indexed = await connection.all(`SELECT 1 FROM pragma_index_list(?, 'dump') WHERE origin = 'pk'`, table);
+  const aliases = key.length === 1 && key[0]?.type.toUpperCase() === 'INTEGER' && indexed.length === 0;
   const shadowed = new Set(columns.map((column) => column.name.toLowerCase()));
   const rowid = ['rowid', '_rowid_', 'oid'].find((name) => !shadowed.has(name));
   return [...(info?.wr === 1 || aliases || rowid === undefined ? [] : [rowid]), ...stored].join(', ');

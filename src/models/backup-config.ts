@@ -48,6 +48,8 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   /** When a failed automatic backup is tried again, and as which attempt. */
   declare retryAt: CreationOptional<Date | null>;
   declare retryAttempt: CreationOptional<number | null>;
+  /** When the run that is tried again was due. */
+  declare retryDueAt: CreationOptional<Date | null>;
   declare createdAt: Date;
   declare updatedAt: Date;
 }
@@ -83,6 +85,7 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       nextRunAt: DataTypes.DATE,
       retryAt: DataTypes.DATE,
       retryAttempt: DataTypes.INTEGER,
+      retryDueAt: DataTypes.DATE,
       createdAt: DataTypes.DATE,
       updatedAt: DataTypes.DATE,
     },

@@ -54,6 +54,8 @@ export class BackupRow extends Model<InferAttributes<BackupRow>, InferCreationAt
   declare checksum: CreationOptional<string | null>;
   declare note: string | null;
   declare pinned: CreationOptional<boolean>;
+  /** Who pinned it; null for a safety backup's own pin, which ends by itself. */
+  declare pinnedBy: CreationOptional<string | null>;
   declare verifiedAt: CreationOptional<Date | null>;
   declare verificationLevel: CreationOptional<VerificationLevel | null>;
   declare tables: CreationOptional<TableCount[]>;
@@ -92,6 +94,7 @@ export function defineBackup(sequelize: Sequelize): typeof BackupRow {
       checksum: DataTypes.STRING(64),
       note: DataTypes.TEXT,
       pinned: { type: DataTypes.BOOLEAN, defaultValue: false },
+      pinnedBy: DataTypes.STRING(320),
       verifiedAt: DataTypes.DATE,
       verificationLevel: DataTypes.STRING(16),
       tables: { type: DataTypes.JSON, defaultValue: [] },

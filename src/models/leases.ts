@@ -25,13 +25,13 @@ export class Leases {
     return (await this.holderOf(name)) === holder;
   }
 
-  /** Prolongs all leases of the holder. @returns false if it has none left: others may already have taken them */
-  async renew(holder: string, ttl: number): Promise<boolean> {
+  /** Prolongs all leases of the holder that it still has. @returns how many */
+  async renew(holder: string, ttl: number): Promise<number> {
     const rows = await this.sequelize.query<{ name: string }>(
       `UPDATE leases SET "expiresAt" = ${this.now} + :ttl WHERE holder = :holder AND "expiresAt" >= ${this.now} RETURNING name`,
       { replacements: { holder, ttl }, type: QueryTypes.SELECT },
     );
-    return rows.length > 0;
+    return rows.length;
   }
 
   /** Gives all leases of the holder back. */

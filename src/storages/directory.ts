@@ -1,20 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { constants, createReadStream, createWriteStream } from 'node:fs';
 import { access, link, lstat, mkdir, open, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
-import { basename, join, relative, isAbsolute } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { contained } from '../archive/names.js';
 import type { Storage, StoredObject } from '../core/ports.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 
 const PARTIAL = '.partial';
 const PROBE = '.probe-';
-
-/** True if `path` is `root` or lies below it. Both absolute and normalised; a mere common prefix of names is not enough. */
-export function contained(root: string, path: string): boolean {
-  const inside = relative(root, path);
-  return inside === '' || (!inside.startsWith('..') && !isAbsolute(inside));
-}
 
 /** LOCAL and SYSTEM: archives as files in one folder, private to the user that runs db-manager. */
 export class DirectoryStorage implements Storage {
@@ -121,6 +116,7 @@ export class DirectoryStorage implements Storage {
   }
 
   async *list(): AsyncIterable<StoredObject> {
+    await this.assertFolder();
     for await (const name of this.names()) {
       if (name.startsWith('.') || !name.endsWith('.zip')) continue;
       const found = await lstat(join(this.folder, name)).catch(() => null);

@@ -1,7 +1,8 @@
 import { isAbsolute, join, resolve } from 'node:path';
+import { contained } from '../archive/names.js';
 import type { Storages } from '../core/ports.js';
 import { AppError, badInput } from '../errors.js';
-import { DirectoryStorage, contained } from './directory.js';
+import { DirectoryStorage } from './directory.js';
 
 /** @param localRoot the folder that all LOCAL archives lie in; absolute */
 export function createStorages(localRoot: string): Storages {

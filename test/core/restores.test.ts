@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { lstat, mkdir, readFile, rm, stat, symlink, utimes, writeFile, chmod } from 'node:fs/promises';
+import { lstat, mkdir, readFile, rename, rm, stat, symlink, utimes, writeFile, chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import sqlite3 from 'sqlite3';
 import type { Engines } from '../../src/core/ports.js';
 import { createEngines } from '../../src/engines/index.js';
+import { MediaSwap } from '../../src/core/media.js';
 import { AppError } from '../../src/errors.js';
 import { all, contentHash, exec } from '../support/sqlite.js';
 import { unpack } from '../support/unpack.js';
@@ -441,7 +442,8 @@ describe('After a crash of a restore', () => {
     const run = dying.restores.run(restore.id, death.signal);
     for (;;) {
       await restore.reload();
-      if (restore.phase === 'switch' && !(await readTree(world.media))['uploads/later.txt']) break;
+      const moved = await lstat(join(world.media, 'uploads', 'later.txt')).catch(() => null);
+      if (restore.phase === 'switch' && moved === null) break;
       await new Promise((wake) => setTimeout(wake, 20));
     }
     expect(await readTree(world.media)).not.toEqual(before);
@@ -453,6 +455,139 @@ describe('After a crash of a restore', () => {
     death.abort(new AppError('INTERRUPTED', 'the end'));
     await run;
     expect(await readTree(world.media)).toEqual(before);
+  });
+});
+
+describe('What lies in the media folder besides media', () => {
+  it('survives a restore and its undo: archives, links, and what a person put there', async () => {
+    await world.app.configs.update(1, { storageType: 'SYSTEM', storagePath: join(world.media, 'archives') }, 'test');
+    await symlink('uploads', join(world.media, 'current'));
+    const row = await world.backup();
+    await writeTree(world.media, { 'uploads/a photo.txt': 'changed' });
+    const restore = await world.restore({ backupId: row.id, mediaMode: 'MIRROR' });
+    expect(restore).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    const undo = await world.app.restores.createUndo(restore.id, 'boss');
+    await world.app.restores.run(undo.id, NEVER);
+    expect(await undo.reload()).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    const completed = await world.app.models.Backup.findAll({ where: { status: 'COMPLETED' } });
+    expect(completed).toHaveLength(3);
+    for (const { filePath } of completed) expect((await lstat(filePath)).isFile()).toBe(true);
+    expect((await lstat(join(world.media, 'current'))).isSymbolicLink()).toBe(true);
+  });
+
+  it('is never the place that an archive can write db-manager itself through', async () => {
+    await world.app.configs.update(1, { mediaPaths: [world.folder] }, 'test');
+    await writeTree(world.folder, { 'notes.txt': 'mine' });
+    const row = await world.backup();
+    const secret = await readFile(join(world.folder, 'data', 'jwt-secret'), 'utf8');
+    const restore = await world.restore({ backupId: row.id, restoreDatabase: false, mediaMode: 'MIRROR' });
+    expect(restore).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    expect(await readFile(join(world.folder, 'data', 'jwt-secret'), 'utf8')).toBe(secret);
+    expect((await lstat(world.database)).isFile()).toBe(true);
+  });
+});
+
+describe('Media folders of a config that were moved', () => {
+  it('are found again by their names, whatever their order', async () => {
+    const [uploads, images] = [join(world.folder, 'o', 'uploads'), join(world.folder, 'o', 'images')];
+    await writeTree(uploads, { 'u.txt': 'upload' });
+    await writeTree(images, { 'i.txt': 'image' });
+    await world.app.configs.update(1, { mediaPaths: [uploads, images] }, 'test');
+    const row = await world.backup();
+    const moved = [join(world.folder, 'n', 'images'), join(world.folder, 'n', 'uploads')];
+    await world.app.configs.update(1, { mediaPaths: moved }, 'test');
+    expect(await world.restore({ backupId: row.id })).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    expect(await readTree(moved[0] ?? '')).toEqual({ 'i.txt': 'image' });
+    expect(await readTree(moved[1] ?? '')).toEqual({ 'u.txt': 'upload' });
+    await world.app.configs.update(1, { mediaPaths: [join(world.folder, 'x'), join(world.folder, 'y')] }, 'test');
+    await expect(world.restore({ backupId: row.id })).rejects.toMatchObject({ field: 'restoreMedia' });
+  });
+});
+
+describe('A restore whose process died', () => {
+  /** A restore that has switched its media and then hangs before the database. */
+  async function hanging(backupId: string) {
+    const engines = createEngines();
+    const other = await world.again({
+      engines: {
+        of: (kind) => ({
+          ...engines.of(kind),
+          load: (_folder, _url, { signal }) =>
+            new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
+        }),
+        forUrl: (url) => engines.forUrl(url),
+      },
+    });
+    const death = new AbortController();
+    const restore = await other.restores.create({ backupId, confirm: true, mediaMode: 'MIRROR' }, 'test');
+    const run = other.restores.run(restore.id, death.signal);
+    for (;;) {
+      await restore.reload();
+      const moved = await lstat(join(world.media, 'uploads', 'later.txt')).catch(() => null);
+      if (restore.phase === 'switch' && moved === null) break;
+      await new Promise((wake) => setTimeout(wake, 20));
+    }
+    return { restore, die: () => (death.abort(new AppError('INTERRUPTED', 'the end')), run) };
+  }
+
+  it('keeps every other run off its database until recovery has decided what it did', async () => {
+    const row = await world.backup();
+    await change(world);
+    const before = await readTree(world.media);
+    const { restore, die } = await hanging(row.id);
+    await world.app.models.sequelize.query('DELETE FROM leases');
+    const second = await world.app.backups.create({ backupType: 'MANUAL' }, 'test');
+    expect(await world.app.backups.run(second.id, NEVER)).toBe('busy');
+    await world.app.restores.recover();
+    expect(await restore.reload()).toMatchObject({ status: 'FAILED', errorCode: 'INTERRUPTED' });
+    // Undone a second time, as two recoveries or a killed one would: still the old state.
+    await MediaSwap.of(world.media, restore.id).undo();
+    expect(await readTree(world.media)).toEqual(before);
+    expect(await world.app.backups.run(second.id, NEVER)).toBe('done');
+    await die();
+    expect(await readTree(world.media)).toEqual(before);
+    expect(await restore.reload()).toMatchObject({ status: 'FAILED' });
+  });
+
+  it('puts the old files back also when an earlier attempt to do so was itself cut off', async () => {
+    const row = await world.backup();
+    await change(world);
+    const before = await readTree(world.media);
+    const { restore, die } = await hanging(row.id);
+    const staging = join(world.media, `.db-manager-${restore.id}`);
+    // As the first attempt left it: one file is back, the rest is not.
+    await rename(join(staging, 'old', 'uploads', 'a photo.txt'), join(world.media, 'uploads', 'a photo.txt'));
+    await world.app.models.sequelize.query('DELETE FROM leases');
+    await world.app.restores.recover();
+    expect(await readTree(world.media)).toEqual(before);
+    await die();
+  });
+
+  it('after the switch is recorded as what it is: in force', async () => {
+    const row = await world.backup();
+    const wanted = await contentHash(world.database);
+    await change(world);
+    const restore = await world.restore({ backupId: row.id });
+    expect(restore.changes.settled).toBe(true);
+    await restore.update({ status: 'RUNNING', leaseHolder: 'dead', completedAt: null });
+    await world.app.restores.recover();
+    expect(await restore.reload()).toMatchObject({ status: 'COMPLETED' });
+    expect(await contentHash(world.database)).toBe(wanted);
+  });
+});
+
+describe('A safety backup that a person has pinned', () => {
+  it('stays, while one that nobody pinned is let go after its time', async () => {
+    const row = await world.backup();
+    const one = await world.restore({ backupId: row.id });
+    const two = await world.restore({ backupId: row.id });
+    await world.app.backups.pin(two.safetyBackupId ?? '', true, 'boss');
+    const old = new Date(Date.now() - 30 * 86_400_000);
+    await world.app.models.Backup.update({ createdAt: old }, { where: { backupType: 'SAFETY' } });
+    await world.app.cleanup.run(1, 'system');
+    await world.app.cleanup.run(1, 'system');
+    expect((await world.app.backups.get(one.safetyBackupId ?? '')).status).toBe('DELETED');
+    expect(await world.app.backups.get(two.safetyBackupId ?? '')).toMatchObject({ status: 'COMPLETED', pinned: true });
   });
 });
 

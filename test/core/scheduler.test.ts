@@ -114,9 +114,10 @@ describe('A failed automatic backup whose cause may pass', () => {
     await world.app.backups.recover();
     expect(await world.app.scheduler.tick()).toBe(1);
     await runAll();
+    const dueAt = new Date('2025-06-01T02:00:00Z');
     expect(await autoRows()).toMatchObject([
-      { attempt: 1, status: 'FAILED', errorCode: 'INTERRUPTED' },
-      { attempt: 2, status: 'COMPLETED' },
+      { attempt: 1, dueAt, status: 'FAILED', errorCode: 'INTERRUPTED' },
+      { attempt: 2, dueAt, status: 'COMPLETED' },
     ]);
   });
 });

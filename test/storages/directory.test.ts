@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, readdir, realpath, rm, stat, symlink, writeFile } from 
 import { tmpdir } from 'node:os';
 import { join, sep } from 'node:path';
 import { Readable } from 'node:stream';
-import { contained } from '../../src/storages/directory.js';
+import { contained } from '../../src/archive/names.js';
 import { createStorages } from '../../src/storages/index.js';
 import { storageContract } from '../contracts/storage.contract.js';
 

@@ -21,6 +21,7 @@ export const schedules: Migration = {
       nextRunAt: moment,
       retryAt: moment,
       retryAttempt: number,
+      retryDueAt: moment,
     };
     for (const [name, column] of Object.entries(columns)) {
       await queryInterface.addColumn('backup_configs', name, column, { transaction });
@@ -32,6 +33,8 @@ export const schedules: Migration = {
       { transaction },
     );
     await queryInterface.addColumn('backups', 'dueAt', moment, { transaction });
+    const person = { type: DataTypes.STRING(320), allowNull: true };
+    await queryInterface.addColumn('backups', 'pinnedBy', person, { transaction });
     await queryInterface.addIndex('backup_configs', ['nextRunAt'], { transaction });
     await queryInterface.addIndex('backup_configs', ['retryAt'], { transaction });
   },

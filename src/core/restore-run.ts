@@ -46,7 +46,7 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
     inForce = true;
     // Written before the evidence (the stamp, the old files) goes, so that a crash in between is not taken for a failure.
     row.changes = { ...row.changes, settled: true };
-    await run.assertOwn({ changes: row.changes });
+    if (!(await run.update({ changes: row.changes }))) throw new AppError('INTERRUPTED', 'The run was lost.');
     await settle(env, row);
     await run.complete({ warnings: row.warnings });
     env.log.info({ restore: id, backup: backup.id }, 'restore completed');

@@ -421,43 +421,6 @@ describe('A restore to another place', () => {
   });
 });
 
-describe('After a crash of a restore', () => {
-  it('the database decides: with its stamp the restore is in force, without it the old media come back', async () => {
-    const row = await world.backup();
-    await change(world);
-    const before = await readTree(world.media);
-    const engines = createEngines();
-    const dying = await world.again({
-      engines: {
-        of: (kind) => ({
-          ...engines.of(kind),
-          load: (_folder, _url, { signal }) =>
-            new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
-        }),
-        forUrl: (url) => engines.forUrl(url),
-      },
-    });
-    const restore = await dying.restores.create({ backupId: row.id, confirm: true, mediaMode: 'MIRROR' }, 'test');
-    const death = new AbortController();
-    const run = dying.restores.run(restore.id, death.signal);
-    for (;;) {
-      await restore.reload();
-      const moved = await lstat(join(world.media, 'uploads', 'later.txt')).catch(() => null);
-      if (restore.phase === 'switch' && moved === null) break;
-      await new Promise((wake) => setTimeout(wake, 20));
-    }
-    expect(await readTree(world.media)).not.toEqual(before);
-    // As if the process had died: its lease is gone.
-    await world.app.models.sequelize.query('DELETE FROM leases');
-    await world.app.restores.recover();
-    expect(await restore.reload()).toMatchObject({ status: 'FAILED', errorCode: 'INTERRUPTED' });
-    expect(await readTree(world.media)).toEqual(before);
-    death.abort(new AppError('INTERRUPTED', 'the end'));
-    await run;
-    expect(await readTree(world.media)).toEqual(before);
-  });
-});
-
 describe('What lies in the media folder besides media', () => {
   it('survives a restore and its undo: archives, links, and what a person put there', async () => {
     await world.app.configs.update(1, { storageType: 'SYSTEM', storagePath: join(world.media, 'archives') }, 'test');
@@ -487,6 +450,52 @@ describe('What lies in the media folder besides media', () => {
   });
 });
 
+describe('An undo', () => {
+  it('takes the media away again that a restore put where there was no folder before', async () => {
+    const row = await world.backup();
+    await rm(world.media, { recursive: true });
+    await change(world).catch(() => undefined);
+    await rm(world.media, { recursive: true, force: true });
+    const before = await contentHash(world.database);
+    const restore = await world.restore({ backupId: row.id });
+    expect(Object.keys(await readTree(world.media))).toHaveLength(3);
+    const undo = await world.app.restores.createUndo(restore.id, 'boss');
+    await world.app.restores.run(undo.id, NEVER);
+    expect(await undo.reload()).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    expect(await readTree(world.media)).toEqual({});
+    expect(await contentHash(world.database)).toBe(before);
+  });
+
+  it('that could bring nothing back is refused', async () => {
+    const row = await world.backup();
+    for (const suffix of ['', '-wal', '-shm']) await rm(world.database + suffix, { force: true });
+    const restore = await world.restore({ backupId: row.id, restoreMedia: false });
+    await expect(world.app.restores.createUndo(restore.id, 'boss')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  it('of a restore that was cancelled at the last moment finds it recorded as what it is', async () => {
+    const row = await world.backup();
+    await change(world);
+    const engines = createEngines();
+    const other = await world.again({
+      engines: {
+        of: (kind) => ({
+          ...engines.of(kind),
+          load: async (...args) => {
+            await engines.of(kind).load(...args);
+            stop.abort(new AppError('CANCELLED', 'too late'));
+          },
+        }),
+        forUrl: (url) => engines.forUrl(url),
+      },
+    });
+    const stop = new AbortController();
+    const restore = await other.restores.create({ backupId: row.id, confirm: true }, 'test');
+    await other.restores.run(restore.id, stop.signal);
+    expect(await restore.reload()).toMatchObject({ status: 'COMPLETED' });
+  });
+});
+
 describe('Media folders of a config that were moved', () => {
   it('are found again by their names, whatever their order', async () => {
     const [uploads, images] = [join(world.folder, 'o', 'uploads'), join(world.folder, 'o', 'images')];
@@ -508,25 +517,20 @@ describe('A restore whose process died', () => {
   /** A restore that has switched its media and then hangs before the database. */
   async function hanging(backupId: string) {
     const engines = createEngines();
+    let hangs = () => {};
+    const reached = new Promise<void>((resolve) => (hangs = resolve));
+    const load: ReturnType<Engines['of']>['load'] = (_folder, _url, { signal }) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason as Error));
+        hangs();
+      });
     const other = await world.again({
-      engines: {
-        of: (kind) => ({
-          ...engines.of(kind),
-          load: (_folder, _url, { signal }) =>
-            new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
-        }),
-        forUrl: (url) => engines.forUrl(url),
-      },
+      engines: { of: (kind) => ({ ...engines.of(kind), load }), forUrl: (url) => engines.forUrl(url) },
     });
     const death = new AbortController();
     const restore = await other.restores.create({ backupId, confirm: true, mediaMode: 'MIRROR' }, 'test');
     const run = other.restores.run(restore.id, death.signal);
-    for (;;) {
-      await restore.reload();
-      const moved = await lstat(join(world.media, 'uploads', 'later.txt')).catch(() => null);
-      if (restore.phase === 'switch' && moved === null) break;
-      await new Promise((wake) => setTimeout(wake, 20));
-    }
+    await reached;
     return { restore, die: () => (death.abort(new AppError('INTERRUPTED', 'the end')), run) };
   }
 

@@ -31,7 +31,7 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
     return 'done';
   }
   const holds = [databaseLease(row.targetKey), ...row.mediaTargets.map(({ root }) => `media:${root}`)];
-  const ready = () => noDeadRestore(env.models, row.targetKey, id);
+  const ready = () => noDeadRestore(env.models, row.targetKey);
   const run = await Run.claim(env, 'Restore', id, holds, stop, ready);
   if (run === 'busy') return 'busy';
   if (run === 'taken') return 'done';

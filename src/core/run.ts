@@ -1,5 +1,4 @@
 import { rm } from 'node:fs/promises';
-import { Op } from 'sequelize';
 import type { Transaction } from 'sequelize';
 import { AppError, toAppError } from '../errors.js';
 import type { Models, PhaseEntry, RunStatus } from '../models/index.js';
@@ -206,10 +205,9 @@ export async function removeWork(env: RunEnvironment, folder: string): Promise<v
  * False while a restore whose process died still waits for `recover` to decide what it has done: nothing else may work on
  * that database before. Only meaningful while the database's lease is held.
  */
-export async function noDeadRestore(models: Models, databaseKey: string | null, except = ''): Promise<boolean> {
+export async function noDeadRestore(models: Models, databaseKey: string | null): Promise<boolean> {
   if (databaseKey === null) return true;
-  const where = { targetKey: databaseKey, status: 'RUNNING', id: { [Op.ne]: except } };
-  return (await models.Restore.count({ where })) === 0;
+  return (await models.Restore.count({ where: { targetKey: databaseKey, status: 'RUNNING' } })) === 0;
 }
 
 /** The columns that make a row FAILED for this reason. */

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { extractBackup } from '../core/extract.js';
 import { humanSize } from '../core/names.js';
+import { shareOf } from '../core/progress.js';
 import { Progress } from './progress.js';
 import { type GlobalOptions, inSession } from './session.js';
 
@@ -16,9 +17,13 @@ export function addExtract(program: Command): void {
     .action((id: string, { to }: { to: string }, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print, stop }) => {
         const folder = resolve(to);
-        const shown = { id, status: 'RUNNING' as const, progress: 0, phase: 'extract', phases: [] };
+        const startedAt = app.now();
+        const begun = { id, status: 'RUNNING' as const, startedAt, phase: 'extract', phases: [] };
+        let shown = { ...begun, progress: 0, bytesDone: 0, bytesTotal: 0 };
         const progress = new Progress(print, async () => shown);
-        const step = { signal: stop, onProgress: (share: number) => (shown.progress = share) };
+        const onProgress = (done: number, total: number) =>
+          (shown = { ...begun, progress: shareOf(done, total), bytesDone: Math.round(done), bytesTotal: total });
+        const step = { signal: stop, onProgress };
         try {
           const { files, bytes } = await progress.during(extractBackup(app, id, folder, actor, step));
           print.result(

@@ -1,16 +1,14 @@
-import type { PhaseEntry, RunStatus } from '../models/index.js';
+import { humanSize } from '../core/names.js';
+import { type PacedRun, paceOf } from '../core/progress.js';
 import type { Printer } from './print.js';
 
 /** How often the row is looked at, in milliseconds: the bar is drawn again at most as often. */
 const LOOK_MS = 200;
-const BAR = 30;
+const BAR = 20;
 
-interface Watched {
+interface Watched extends PacedRun {
   id: string;
-  status: RunStatus | 'DELETED';
-  progress: number;
   phase: string | null;
-  phases: PhaseEntry[];
 }
 
 /** Shows on standard error how a run goes: a bar on a terminal, one line per phase elsewhere, nothing with --json. */
@@ -62,10 +60,14 @@ export class Progress {
     this.shownPhases = Math.max(this.shownPhases, phases.length);
   }
 
-  private draw({ status, progress, phase }: Watched): void {
+  private draw(run: Watched): void {
+    const { status, progress, phase } = run;
     const done = Math.round(progress * BAR);
     const share = `${Math.floor(progress * 100)}`.padStart(3);
-    const text = `[${'#'.repeat(done)}${'.'.repeat(BAR - done)}] ${share} %  ${phase ?? status.toLowerCase()}`;
+    const bar = `[${'#'.repeat(done)}${'.'.repeat(BAR - done)}] ${share} %`;
+    const words = [bar, phase ?? status.toLowerCase(), ...paceParts(run)].join('  ');
+    // A line that wraps could not be erased again.
+    const text = words.slice(0, (this.print.err.columns ?? 80) - 1);
     if (text === this.drawn) return;
     this.erase();
     this.print.err.write((this.drawn = text));
@@ -75,4 +77,15 @@ export class Progress {
     if (this.drawn !== '') this.print.err.write('\r\u001B[K');
     this.drawn = '';
   }
+}
+
+/** `12.5 MiB of 40.0 MiB`, `8.31 MiB/s`, `0:03 left`: as much of it as is known. */
+function paceParts(run: Watched): string[] {
+  const { bytesDone, bytesTotal, bytesPerSecond, secondsLeft } = paceOf(run, new Date());
+  const left = secondsLeft ?? 0;
+  return [
+    ...(bytesDone === null || bytesTotal === null ? [] : [`${humanSize(bytesDone)} of ${humanSize(bytesTotal)}`]),
+    ...(bytesPerSecond === null ? [] : [`${humanSize(Math.round(bytesPerSecond))}/s`]),
+    ...(secondsLeft === null ? [] : [`${Math.floor(left / 60)}:${String(left % 60).padStart(2, '0')} left`]),
+  ];
 }

@@ -16,7 +16,7 @@ import type { Engines, JobQueue, Snapshot, StepContext, Storage, Storages } from
 import { protectedPaths } from './protect.js';
 import { planRetry } from './scheduler.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from './run.js';
-import { prove, shareOf } from './verification.js';
+import { prove } from './verification.js';
 
 /** What the backups need of the process around them. */
 export interface BackupsEnvironment extends RunEnvironment {
@@ -142,7 +142,7 @@ async function store(
       exclude,
       describe: (collected) => describe(env, row, snapshot, collected),
       signal: run.signal,
-      onProgress: shareOf(total, step),
+      onProgress: (done) => step.onProgress(done, total),
     });
     try {
       const body = archive.stream.pipe(hashing(hash));

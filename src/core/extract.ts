@@ -5,7 +5,8 @@ import type { BackupRow } from '../models/index.js';
 import type { Audit } from './audit.js';
 import type { Backups } from './backups.js';
 import type { StepContext } from './ports.js';
-import { openStored, proveBytes, shareOf, within } from './verification.js';
+import { within } from './progress.js';
+import { openStored, proveBytes } from './verification.js';
 
 /**
  * Lays the files of a backup's archive below `folder`, which must be empty or not there yet. The stored bytes are proven
@@ -20,13 +21,13 @@ export async function extractBackup(
   actor: string,
   step: StepContext,
 ): Promise<{ row: BackupRow; files: number; bytes: number }> {
-  const { row, storage } = await backups.open(id);
+  const { row, storage, size } = await backups.open(id);
   const made = await makeEmptyFolder(folder);
   try {
-    const size = await proveBytes({ ...row.get({ plain: true }), storage }, within(step, 0, 0.4));
+    await proveBytes({ ...row.get({ plain: true }), storage }, size, within(step, 0, size, 2 * size));
     const archive = await openStored(storage, row.fileName, size, step.signal);
-    const writing = within(step, 0.4, 1);
-    await archive.extract(folder, { signal: step.signal, onProgress: shareOf(archive.totalBytes, writing) });
+    const { onProgress } = within(step, size, 2 * size, 2 * size);
+    await archive.extract(folder, { signal: step.signal, onProgress: (done) => onProgress(done, archive.totalBytes) });
     await audit.record(actor, 'backup.extract', id, { folder });
     const files = archive.entries.filter((entry) => !entry.directory);
     return { row, files: files.length, bytes: archive.totalBytes };

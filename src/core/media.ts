@@ -87,7 +87,7 @@ export class MediaSwap {
     await archive.extract(join(swap.staging, 'in'), {
       signal: step.signal,
       filter: (path) => paths.has(path),
-      onProgress: (done) => step.onProgress(bytes === 0 ? 1 : done / bytes),
+      onProgress: (done) => step.onProgress(done, bytes),
     });
     await mkdir(join(swap.staging, 'in', target.prefix), { recursive: true });
     await rename(join(swap.staging, 'in', target.prefix), join(swap.staging, 'new'));
@@ -119,7 +119,7 @@ export class MediaSwap {
     for (const file of plan.files) {
       step.signal.throwIfAborted();
       await this.replace(file);
-      step.onProgress((done += 1) / plan.files.length);
+      step.onProgress((done += 1), plan.files.length);
     }
     const folders = new Set([...plan.files, ...plan.extras].map((file) => dirname(join(this.root, file))));
     for (const folder of folders) await syncFolder(folder);

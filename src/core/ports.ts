@@ -6,8 +6,11 @@ export type { AppVersion, SourceFile, TableInfo };
 
 export type { DatabaseEngine, StorageType };
 
-/** Reports progress of one step: a share between 0 and 1. May be called as often as one likes. */
-export type OnProgress = (share: number) => void;
+/**
+ * Reports how much of a step is done, of how much in all: bytes, unless its run says that the phase counts something else.
+ * May be called as often as one likes.
+ */
+export type OnProgress = (done: number, total: number) => void;
 
 /** What a step of a run gets from its run. `signal` aborts when the run is cancelled, loses its lease or must stop. */
 export interface StepContext {

@@ -5,12 +5,13 @@ import { AppError, type ErrorCode } from '../errors.js';
 import type { BackupRow, RestoreRow } from '../models/index.js';
 import type { Backups } from './backups.js';
 import { databaseLease } from './hold.js';
-import { MediaSwap } from './media.js';
+import { MediaSwap, type MediaTarget } from './media.js';
 import type { Engines, JobQueue, StepContext } from './ports.js';
 import { MOVE_AWAY, type PlanEnvironment, wantsMedia } from './restore-plan.js';
+import { within } from './progress.js';
 import { isProtected, protectedPaths } from './protect.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from './run.js';
-import { assertSameCounts, extractDatabase, prove, within } from './verification.js';
+import { assertSameCounts, extractDatabase, prove } from './verification.js';
 import type { Audit } from './audit.js';
 
 /** What the restores need of the process around them. */
@@ -91,7 +92,7 @@ async function extractedAndChecked(
   if (!row.restoreDatabase) return;
   const engine = env.engines.of(row.engine);
   await extractDatabase(archive, engine, folder, await run.phase('extract', 0.25, 0.35));
-  const info = await engine.inspect(folder, await run.phase('check', 0.35, 0.4));
+  const info = await engine.inspect(folder, await run.phase('check', 0.35, 0.4, 'steps'));
   assertSameCounts(archive, info);
   row.warnings = info.warnings;
   await engine.checkWritable(row.targetUrl);
@@ -99,7 +100,7 @@ async function extractedAndChecked(
 
 /** A verified, pinned backup of all that is about to change. A target that holds nothing yet needs none. */
 async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: RestoreRow, backup: BackupRow): Promise<void> {
-  await run.phase('safety', 0.4, 0.65);
+  await run.phase('safety', 0.4, 0.65, 'steps');
   const live = await env.engines.of(row.engine).describe(row.targetUrl);
   const source = { databaseUrl: live === null ? null : row.targetUrl, mediaPaths: await presentRoots(row) };
   if (source.databaseUrl === null && source.mediaPaths.length === 0) {
@@ -160,15 +161,24 @@ async function switchOver(
   const swaps: MediaSwap[] = [];
   try {
     const laying = await run.phase('media', 0.65, 0.8);
-    for (const [index, target] of row.mediaTargets.entries()) {
-      const part = within(laying, index / roots.length, (index + 1) / roots.length);
+    const parts: { target: MediaTarget; wanted: (path: string) => boolean; bytes: number }[] = [];
+    for (const target of row.mediaTargets) {
       const realRoot = await realpath(target.root).catch(() => target.root);
       const wanted = (path: string) =>
-        wantsMedia(row, path) && !isProtected(protect, join(realRoot, path.slice(target.prefix.length)));
-      const options = { runId: row.id, mode: row.mediaMode, wanted, protect };
-      swaps.push(await MediaSwap.prepare(archive, target, options, part));
+        path.startsWith(target.prefix) &&
+        wantsMedia(row, path) &&
+        !isProtected(protect, join(realRoot, path.slice(target.prefix.length)));
+      const bytes = archive.entries.reduce((sum, entry) => (wanted(entry.path) ? sum + entry.size : sum), 0);
+      parts.push({ target, wanted, bytes });
     }
-    const step: StepContext = await run.phase('switch', 0.8, 0.98);
+    const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
+    let laid = 0;
+    for (const { target, wanted, bytes } of parts) {
+      const options = { runId: row.id, mode: row.mediaMode, wanted, protect };
+      swaps.push(await MediaSwap.prepare(archive, target, options, within(laying, laid, laid + bytes, total)));
+      laid += bytes;
+    }
+    const step: StepContext = await run.phase('switch', 0.8, 0.98, 'steps');
     for (const swap of swaps) await swap.apply(within(step, 0, 0.3));
     await run.assertOwn();
     if (!row.restoreDatabase) return;

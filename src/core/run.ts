@@ -4,6 +4,7 @@ import { AppError, toAppError } from '../errors.js';
 import type { Models, PhaseEntry, RunStatus } from '../models/index.js';
 import { Hold, type HoldEnvironment, runLease } from './hold.js';
 import type { StepContext } from './ports.js';
+import { shareOf } from './progress.js';
 
 /** How often the row shows progress, and how often cancellation is looked for, in milliseconds. */
 const FLUSH_MS = 250;
@@ -20,6 +21,8 @@ export type RunTable = 'Backup' | 'Restore';
 interface RunValues {
   status?: RunStatus;
   progress?: number;
+  bytesDone?: number | null;
+  bytesTotal?: number | null;
   phase?: string | null;
   phases?: PhaseEntry[];
   errorCode?: string | null;
@@ -40,8 +43,8 @@ export class Run {
   private readonly abort = new AbortController();
   private readonly ticker: NodeJS.Timeout;
   private phases: PhaseEntry[] = [];
-  private progress = 0;
-  private flushed = { at: 0, progress: -1 };
+  private shown = { progress: 0, bytesDone: null as number | null, bytesTotal: null as number | null };
+  private flushed = { at: 0, values: this.shown };
   private writing: Promise<unknown> = Promise.resolve();
   private looking = false;
 
@@ -83,16 +86,21 @@ export class Run {
     return 'taken';
   }
 
-  /** Enters a phase that covers the run's progress from `from` to `to` (0 to 1). */
-  async phase(name: string, from: number, to: number): Promise<StepContext> {
+  /**
+   * Enters a phase that covers the run's progress from `from` to `to` (0 to 1).
+   * @param counts what the phase reports: bytes, which the row then shows, or steps of its own, which it does not
+   */
+  async phase(name: string, from: number, to: number, counts: 'bytes' | 'steps' = 'bytes'): Promise<StepContext> {
     this.signal.throwIfAborted();
     this.phases.push({ phase: name, at: this.env.now().toISOString() });
-    this.progress = from;
-    await this.assertOwn({ phase: name, phases: this.phases, progress: from });
+    this.shown = { progress: from, bytesDone: null, bytesTotal: null };
+    await this.assertOwn({ phase: name, phases: this.phases, ...this.shown });
     return {
       signal: this.signal,
-      onProgress: (share) => {
-        this.progress = Math.max(this.progress, from + Math.min(1, Math.max(0, share)) * (to - from));
+      onProgress: (done, total) => {
+        const bytes = counts === 'bytes' ? { bytesDone: Math.round(done), bytesTotal: Math.round(total) } : {};
+        const progress = Math.max(this.shown.progress, from + shareOf(done, total) * (to - from));
+        this.shown = { ...this.shown, ...bytes, progress };
         this.flush();
       },
     };
@@ -104,7 +112,7 @@ export class Run {
    * @param values written to the row
    * @throws AppError INTERRUPTED
    */
-  async assertOwn(values: object = { progress: this.progress }): Promise<void> {
+  async assertOwn(values: object = this.shown): Promise<void> {
     this.signal.throwIfAborted();
     if ((await this.hold.confirm()) && (await this.update(values))) return;
     throw new AppError('INTERRUPTED', 'This process was silent for too long and lost its hold of the run.');
@@ -122,6 +130,8 @@ export class Run {
       ...values,
       status: 'COMPLETED',
       progress: 1,
+      bytesDone: null,
+      bytesTotal: null,
       phase: null,
       phases,
       completedAt: this.env.now(),
@@ -171,9 +181,11 @@ export class Run {
 
   private flush(): void {
     const now = Date.now();
-    if (now - this.flushed.at < FLUSH_MS || this.progress === this.flushed.progress) return;
-    this.flushed = { at: now, progress: this.progress };
-    this.update({ progress: this.progress }).catch((error: unknown) => {
+    const { shown, flushed } = this;
+    const same = shown.progress === flushed.values.progress && shown.bytesDone === flushed.values.bytesDone;
+    if (now - flushed.at < FLUSH_MS || same) return;
+    this.flushed = { at: now, values: shown };
+    this.update(shown).catch((error: unknown) => {
       this.env.log.warn({ err: error, run: this.id }, 'progress could not be written');
     });
   }

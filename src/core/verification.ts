@@ -4,6 +4,7 @@ import { type Archive, openArchive } from '../archive/read.js';
 import { AppError } from '../errors.js';
 import type { BackupRow, VerificationLevel } from '../models/index.js';
 import type { DatabaseInfo, Engine, StepContext, Storage } from './ports.js';
+import { within } from './progress.js';
 
 /** What is proven, and of what. */
 export interface Proof {
@@ -18,6 +19,9 @@ export interface Proof {
   scratch: string;
 }
 
+/** How often each level reads the stored bytes: progress is told in those. */
+const PASSES: Record<VerificationLevel, number> = { CHECKSUM: 1, ARCHIVE: 2, DRILL: 3 };
+
 /**
  * Proves a stored archive by reading it back.
  * CHECKSUM: the stored bytes have the noted SHA-256. ARCHIVE: also every entry reads and has its hash. DRILL: also the
@@ -26,12 +30,14 @@ export interface Proof {
  * @throws AppError ARCHIVE_MISSING, ARCHIVE_CORRUPT, DATABASE_CORRUPT or another ARCHIVE_… code
  */
 export async function prove(proof: Proof, step: StepContext): Promise<Archive | null> {
-  const size = await proveBytes(proof, within(step, 0, proof.level === 'CHECKSUM' ? 1 : 0.4));
+  const size = await storedSize(proof.storage, proof.fileName);
+  const pass = (number: number) => within(step, number * size, (number + 1) * size, PASSES[proof.level] * size);
+  await proveBytes(proof, size, pass(0));
   if (proof.level === 'CHECKSUM') return null;
   const archive = await openStored(proof.storage, proof.fileName, size, step.signal);
-  const reading = within(step, 0.4, proof.level === 'DRILL' ? 0.7 : 1);
-  await archive.verify({ signal: step.signal, onProgress: shareOf(archive.totalBytes, reading) });
-  if (proof.level === 'DRILL') await drill(archive, proof, within(step, 0.7, 1));
+  const { onProgress } = pass(1);
+  await archive.verify({ signal: step.signal, onProgress: (done) => onProgress(done, archive.totalBytes) });
+  if (proof.level === 'DRILL') await drill(archive, proof, pass(2));
   return archive;
 }
 
@@ -47,31 +53,24 @@ export async function storedSize(storage: Storage, fileName: string): Promise<nu
   return stored.size;
 }
 
-/** A part of a step that covers its progress from `from` to `to`. */
-export function within(step: StepContext, from: number, to: number): StepContext {
-  return { signal: step.signal, onProgress: (share) => step.onProgress(from + share * (to - from)) };
-}
-
-/** Turns bytes done into the step's share. */
-export function shareOf(totalBytes: number, step: StepContext): (doneBytes: number) => void {
-  return (doneBytes) => step.onProgress(totalBytes === 0 ? 1 : doneBytes / totalBytes);
-}
-
-/** Compares the stored bytes with what was noted. @returns their number @throws AppError ARCHIVE_MISSING, ARCHIVE_CORRUPT */
+/**
+ * Compares the stored bytes with what was noted.
+ * @param size of the stored object
+ * @throws AppError ARCHIVE_MISSING, ARCHIVE_CORRUPT
+ */
 export async function proveBytes(
   proof: Pick<Proof, 'storage' | 'fileName' | 'fileSize' | 'checksum'>,
+  size: number,
   step: StepContext,
-): Promise<number> {
+): Promise<void> {
   const { storage, fileName } = proof;
-  const size = await storedSize(storage, fileName);
   if (proof.fileSize !== null && proof.fileSize !== size) {
     throw new AppError('ARCHIVE_CORRUPT', `${fileName} has ${size} bytes instead of ${proof.fileSize}.`);
   }
-  const checksum = await hashStored(storage, fileName, step.signal, shareOf(size, step));
+  const checksum = await hashStored(storage, fileName, step.signal, (done) => step.onProgress(done, size));
   if (proof.checksum !== null && checksum !== proof.checksum) {
     throw new AppError('ARCHIVE_CORRUPT', `${fileName} does not have the SHA-256 that was noted when it was stored.`);
   }
-  return size;
 }
 
 /** SHA-256 of the stored object, hex. `onBytes` hears how many were read. */
@@ -109,13 +108,15 @@ export async function extractDatabase(
   folder: string,
   step: StepContext,
 ): Promise<void> {
-  if (!archive.entries.some((entry) => engine.ownsEntry(entry.path))) {
+  const own = archive.entries.filter((entry) => engine.ownsEntry(entry.path));
+  if (own.length === 0) {
     throw new AppError('ARCHIVE_FOREIGN', `The archive holds no ${engine.kind} database.`);
   }
+  const bytes = own.reduce((sum, entry) => sum + entry.size, 0);
   await archive.extract(folder, {
     signal: step.signal,
     filter: (path) => engine.ownsEntry(path),
-    onProgress: shareOf(archive.totalBytes, step),
+    onProgress: (done) => step.onProgress(done, bytes),
   });
 }
 

@@ -18,9 +18,9 @@ export async function loadDump(dump: string, target: string, options: LoadOption
     const wal = exists && (await connection.value<string>('PRAGMA journal_mode')) === 'wal';
     const pageSize = exists && wal ? await connection.value<number>('PRAGMA page_size') : null;
     const ready = await prepare(dump, { pageSize, keepJournal: !exists || wal, stamp: options.stamp });
-    options.onProgress(0.3);
+    options.onProgress(0.3, 1);
     await connection.copy(ready, 'from-file', options);
-    options.onProgress(1);
+    options.onProgress(1, 1);
   } finally {
     await connection.close();
   }

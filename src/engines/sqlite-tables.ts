@@ -32,7 +32,7 @@ export async function loadTables(
       for (const table of options.tables) {
         options.signal.throwIfAborted();
         await replaceTable(connection, table);
-        options.onProgress((done += 1) / (options.tables.length + 1));
+        options.onProgress((done += 1), options.tables.length + 1);
       }
       await assertNoNewViolations(connection, broken);
       await connection.exec(stampSql(options.stamp));

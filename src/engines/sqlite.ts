@@ -105,7 +105,7 @@ async function watchGrowth(file: string, bytes: number, step: StepContext, copie
       (found) => found.size,
       () => 0,
     );
-    step.onProgress(Math.min(1, size / Math.max(1, bytes)));
+    step.onProgress(Math.min(size, bytes), bytes);
     await sleep(100, undefined, { signal: copied }).catch(() => undefined);
   }
 }

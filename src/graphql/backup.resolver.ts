@@ -12,12 +12,12 @@ import type { GraphqlContext } from './context.js';
 import { BackupOrder, VerificationLevel } from './enums.js';
 import { isRunId, optionalConfigId, runId } from './ids.js';
 import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
-import { RunPhase, toPhases } from './run.type.js';
+import { runFieldsOf } from './run.resolver.js';
 import { Upload } from './scalars.js';
 import { watchRun } from './watch.js';
 
 @Resolver(() => Backup)
-export class BackupResolver {
+export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Query(() => BackupConnection, { description: 'A page of backups.' })
   async backups(
@@ -183,10 +183,5 @@ export class BackupResolver {
   @FieldResolver(() => [BackupTable], { description: 'The tables in the backup, with their rows.' })
   tables(@Root() { tables }: BackupRow): BackupTable[] {
     return tables.map(({ name, rows }) => ({ name, rowCount: rows }));
-  }
-
-  @FieldResolver(() => [RunPhase], { description: 'The phases of the run with their times.' })
-  phases(@Root() { phases }: BackupRow): RunPhase[] {
-    return toPhases(phases);
   }
 }

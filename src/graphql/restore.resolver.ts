@@ -11,11 +11,11 @@ import { type Connection, PageArgs, pageRequest, toConnection } from './page.typ
 import { Property, toProperties } from './property.type.js';
 import { RestoreBackupInput, RestoreFilter } from './restore.input.js';
 import { Refusal, Restore, RestoreConnection, RestorePlan } from './restore.type.js';
-import { RunPhase, toPhases } from './run.type.js';
+import { runFieldsOf } from './run.resolver.js';
 import { watchRun } from './watch.js';
 
 @Resolver(() => Restore)
-export class RestoreResolver {
+export class RestoreResolver extends runFieldsOf(Restore) {
   @Admin()
   @Query(() => RestoreConnection, { description: 'A page of restores, newest first.' })
   async restores(
@@ -106,11 +106,6 @@ export class RestoreResolver {
   @FieldResolver(() => String, { description: 'The database that is written, a password in it replaced by `***`.' })
   targetDatabaseUrl(@Root() row: RestoreRow, @Ctx() { services }: GraphqlContext): string {
     return services.restores.maskedTarget(row);
-  }
-
-  @FieldResolver(() => [RunPhase], { description: 'The phases of the run with their times.' })
-  phases(@Root() { phases }: RestoreRow): RunPhase[] {
-    return toPhases(phases);
   }
 }
 

@@ -9,8 +9,3 @@ export class RunPhase {
   @Field(() => DateTime, { description: 'When it began.' })
   at!: Date;
 }
-
-/** The phases as the row keeps them, with their times as moments. */
-export function toPhases(phases: { phase: string; at: string }[]): RunPhase[] {
-  return phases.map(({ phase, at }) => ({ phase, at: new Date(at) }));
-}

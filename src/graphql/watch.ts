@@ -9,6 +9,7 @@ interface WatchedRun {
   id: string;
   status: string;
   progress: number;
+  bytesDone: number | null;
   phase: string | null;
   phases: unknown[];
 }
@@ -27,7 +28,7 @@ export async function* watchRun<Row extends WatchedRun>(
   while (!signal.aborted) {
     const row = await read();
     if (row === null) throw new AppError('NOT_FOUND', `There is no record "${id}".`);
-    const state = [row.status, row.progress, row.phase, row.phases.length].join();
+    const state = [row.status, row.progress, row.bytesDone, row.phase, row.phases.length].join();
     if (state !== seen) yield row;
     seen = state;
     if (row.status !== 'PENDING' && row.status !== 'RUNNING') return;

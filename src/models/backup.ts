@@ -30,6 +30,9 @@ export class BackupRow extends Model<InferAttributes<BackupRow>, InferCreationAt
   declare status: BackupStatus;
   /** 0 to 1. */
   declare progress: CreationOptional<number>;
+  /** Bytes of the present phase; null where it counts something else. */
+  declare bytesDone: CreationOptional<number | null>;
+  declare bytesTotal: CreationOptional<number | null>;
   declare phase: CreationOptional<string | null>;
   declare phases: CreationOptional<PhaseEntry[]>;
   declare errorCode: CreationOptional<string | null>;

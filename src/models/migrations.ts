@@ -5,6 +5,7 @@ import { initial } from './migrations/0001-initial.js';
 import { jobs } from './migrations/0002-jobs.js';
 import { lists } from './migrations/0003-lists.js';
 import { schedules } from './migrations/0004-schedules.js';
+import { bytes } from './migrations/0005-bytes.js';
 
 /** What a migration works with: everything it does goes through the one transaction. */
 export interface MigrationContext {
@@ -19,7 +20,7 @@ export interface Migration {
   up(context: MigrationContext): Promise<void>;
 }
 
-const MIGRATIONS: Migration[] = [initial, jobs, lists, schedules];
+const MIGRATIONS: Migration[] = [initial, jobs, lists, schedules, bytes];
 
 const TABLE = 'db_manager_migrations';
 

@@ -17,6 +17,9 @@ export class RestoreRow extends Model<InferAttributes<RestoreRow>, InferCreation
   declare status: RunStatus;
   /** 0 to 1. */
   declare progress: CreationOptional<number>;
+  /** Bytes of the present phase; null where it counts something else. */
+  declare bytesDone: CreationOptional<number | null>;
+  declare bytesTotal: CreationOptional<number | null>;
   declare phase: CreationOptional<string | null>;
   declare phases: CreationOptional<PhaseEntry[]>;
   declare errorCode: CreationOptional<string | null>;

@@ -1,4 +1,5 @@
-import { DataTypes } from 'sequelize';
+import { DataTypes, type Model } from 'sequelize';
+import { bytes } from './columns.js';
 
 export type RunStatus = 'PENDING' | 'RUNNING' | 'COMPLETED' | 'FAILED';
 
@@ -8,9 +9,13 @@ export interface PhaseEntry {
   at: string;
 }
 
+type CountingRow = Model & { bytesDone: number | null; bytesTotal: number | null };
+
 /** The columns that a backup and a restore share: the state machine of a long operation. */
 export const runColumns = {
   progress: { type: DataTypes.DOUBLE, defaultValue: 0 },
+  bytesDone: bytes<CountingRow>('bytesDone'),
+  bytesTotal: bytes<CountingRow>('bytesTotal'),
   phase: DataTypes.STRING(32),
   phases: { type: DataTypes.JSON, defaultValue: [] },
   errorCode: DataTypes.STRING(64),

@@ -283,7 +283,7 @@ export type AuditEventsQueryVariables = Exact<{
 
 export type AuditEventsQuery = { auditEvents: { totalCount: number, nodes: Array<{ id: string, at: string, actor: string, action: string, subject: string | null, details: Array<{ name: string, value: string }> }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
-export type BackupPartsFragment = { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null };
+export type BackupPartsFragment = { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null };
 
 export type BackupsQueryVariables = Exact<{
   filter?: BackupFilter | null | undefined;
@@ -293,35 +293,35 @@ export type BackupsQueryVariables = Exact<{
 }>;
 
 
-export type BackupsQuery = { backups: { totalCount: number, nodes: Array<{ id: string, backupType: BackupType, status: BackupStatus, storageType: StorageType, fileName: string, fileSize: number | null, fileSizeHuman: string | null, progress: number, phase: string | null, errorMessage: string | null, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, completedAt: string | null, downloadUrl: string | null, config: { id: string, name: string } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+export type BackupsQuery = { backups: { totalCount: number, nodes: Array<{ id: string, backupType: BackupType, status: BackupStatus, storageType: StorageType, fileName: string, fileSize: number | null, fileSizeHuman: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorMessage: string | null, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, completedAt: string | null, downloadUrl: string | null, config: { id: string, name: string } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
 export type BackupQueryVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type BackupQuery = { backup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } | null };
+export type BackupQuery = { backup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } | null };
 
 export type CreateBackupMutationVariables = Exact<{
   input: CreateBackupInput;
 }>;
 
 
-export type CreateBackupMutation = { createBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type CreateBackupMutation = { createBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type AutoBackupMutationVariables = Exact<{
   configId?: string | number | null | undefined;
 }>;
 
 
-export type AutoBackupMutation = { autoBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type AutoBackupMutation = { autoBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type CancelBackupMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type CancelBackupMutation = { cancelBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type CancelBackupMutation = { cancelBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type VerifyBackupMutationVariables = Exact<{
   id: string | number;
@@ -329,7 +329,7 @@ export type VerifyBackupMutationVariables = Exact<{
 }>;
 
 
-export type VerifyBackupMutation = { verifyBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type VerifyBackupMutation = { verifyBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type PinBackupMutationVariables = Exact<{
   id: string | number;
@@ -337,21 +337,21 @@ export type PinBackupMutationVariables = Exact<{
 }>;
 
 
-export type PinBackupMutation = { pinBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type PinBackupMutation = { pinBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type DeleteBackupMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type DeleteBackupMutation = { deleteBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type DeleteBackupMutation = { deleteBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type DeleteBackupsMutationVariables = Exact<{
   ids: Array<string | number> | string | number;
 }>;
 
 
-export type DeleteBackupsMutation = { deleteBackups: Array<{ id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null }> };
+export type DeleteBackupsMutation = { deleteBackups: Array<{ id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null }> };
 
 export type UploadBackupMutationVariables = Exact<{
   file: Blob;
@@ -359,14 +359,14 @@ export type UploadBackupMutationVariables = Exact<{
 }>;
 
 
-export type UploadBackupMutation = { uploadBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type UploadBackupMutation = { uploadBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type BackupProgressSubscriptionVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type ConfigPartsFragment = { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string };
 
@@ -404,7 +404,7 @@ export type DeleteConfigMutationVariables = Exact<{
 
 export type DeleteConfigMutation = { deleteConfig: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string } };
 
-export type RestorePartsFragment = { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null };
+export type RestorePartsFragment = { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null };
 
 export type RestoresQueryVariables = Exact<{
   filter?: RestoreFilter | null | undefined;
@@ -413,14 +413,14 @@ export type RestoresQueryVariables = Exact<{
 }>;
 
 
-export type RestoresQuery = { restores: { totalCount: number, nodes: Array<{ id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+export type RestoresQuery = { restores: { totalCount: number, nodes: Array<{ id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
 export type RestoreQueryVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type RestoreQuery = { restore: { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } | null };
+export type RestoreQuery = { restore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } | null };
 
 export type RestorePlanQueryVariables = Exact<{
   input: RestoreBackupInput;
@@ -434,28 +434,28 @@ export type RestoreBackupMutationVariables = Exact<{
 }>;
 
 
-export type RestoreBackupMutation = { restoreBackup: { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
+export type RestoreBackupMutation = { restoreBackup: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
 
 export type UndoRestoreMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type UndoRestoreMutation = { undoRestore: { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
+export type UndoRestoreMutation = { undoRestore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
 
 export type CancelRestoreMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type CancelRestoreMutation = { cancelRestore: { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
+export type CancelRestoreMutation = { cancelRestore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
 
 export type RestoreProgressSubscriptionVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type RestoreProgressSubscription = { restoreProgress: { id: string, status: RestoreStatus, progress: number, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
+export type RestoreProgressSubscription = { restoreProgress: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
 
 export type RetentionPlanPartsFragment = { at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, fileSize: number | null }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> };
 
@@ -491,7 +491,7 @@ export type MeQuery = { me: { id: string, email: string, role: string } };
 export type StatusQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type StatusQuery = { status: { health: Health, nodes: Array<string>, pending: number, running: number, version: string, nodeVersion: string, startedAt: string, controlDatabase: ControlDatabaseKind, jobStore: JobStoreKind, reasons: Array<{ level: Health, code: string, message: string, hint: string, configId: string | null }>, configs: Array<{ lastSuccessAt: string | null, lastFailureAt: string | null, lastErrorCode: string | null, overdue: boolean, config: { id: string, name: string, nextRunAt: string | null } }>, storages: Array<{ storageType: StorageType, storagePath: string, count: number, used: number, free: number | null, total: number | null, error: { code: string, message: string, hint: string } | null }>, backupCounts: Array<{ status: BackupStatus, count: number }>, restoreCounts: Array<{ status: RestoreStatus, count: number }>, runningBackups: Array<{ id: string, progress: number, phase: string | null }>, runningRestores: Array<{ id: string, progress: number, phase: string | null }> } };
+export type StatusQuery = { status: { health: Health, nodes: Array<string>, pending: number, running: number, version: string, nodeVersion: string, startedAt: string, controlDatabase: ControlDatabaseKind, jobStore: JobStoreKind, reasons: Array<{ level: Health, code: string, message: string, hint: string, configId: string | null }>, configs: Array<{ lastSuccessAt: string | null, lastFailureAt: string | null, lastErrorCode: string | null, overdue: boolean, config: { id: string, name: string, nextRunAt: string | null } }>, storages: Array<{ storageType: StorageType, storagePath: string, count: number, used: number, free: number | null, total: number | null, error: { code: string, message: string, hint: string } | null }>, backupCounts: Array<{ status: BackupStatus, count: number }>, restoreCounts: Array<{ status: RestoreStatus, count: number }>, runningBackups: Array<{ id: string, backupType: BackupType, status: BackupStatus, createdAt: string, startedAt: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, config: { id: string, name: string } | null }>, runningRestores: Array<{ id: string, status: RestoreStatus, createdAt: string, startedAt: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, backup: { id: string, fileName: string } }> } };
 
 export class TypedDocumentString<TResult, TVariables>
   extends String
@@ -525,6 +525,10 @@ export const BackupPartsFragmentDoc = new TypedDocumentString(`
   fileSizeHuman
   checksum
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -594,6 +598,10 @@ export const RestorePartsFragmentDoc = new TypedDocumentString(`
   id
   status
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -696,6 +704,10 @@ export const BackupsDocument = new TypedDocumentString(`
       fileSize
       fileSizeHuman
       progress
+      bytesDone
+      bytesTotal
+      bytesPerSecond
+      secondsLeft
       phase
       errorMessage
       note
@@ -738,6 +750,10 @@ export const BackupDocument = new TypedDocumentString(`
   fileSizeHuman
   checksum
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -788,6 +804,10 @@ export const CreateBackupDocument = new TypedDocumentString(`
   fileSizeHuman
   checksum
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -838,6 +858,10 @@ export const AutoBackupDocument = new TypedDocumentString(`
   fileSizeHuman
   checksum
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -888,6 +912,10 @@ export const CancelBackupDocument = new TypedDocumentString(`
   fileSizeHuman
   checksum
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -938,6 +966,10 @@ export const VerifyBackupDocument = new TypedDocumentString(`
   fileSizeHuman
   checksum
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -988,6 +1020,10 @@ export const PinBackupDocument = new TypedDocumentString(`
   fileSizeHuman
   checksum
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -1038,6 +1074,10 @@ export const DeleteBackupDocument = new TypedDocumentString(`
   fileSizeHuman
   checksum
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -1088,6 +1128,10 @@ export const DeleteBackupsDocument = new TypedDocumentString(`
   fileSizeHuman
   checksum
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -1138,6 +1182,10 @@ export const UploadBackupDocument = new TypedDocumentString(`
   fileSizeHuman
   checksum
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -1188,6 +1236,10 @@ export const BackupProgressDocument = new TypedDocumentString(`
   fileSizeHuman
   checksum
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -1418,6 +1470,10 @@ export const RestoresDocument = new TypedDocumentString(`
   id
   status
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -1459,6 +1515,10 @@ export const RestoreDocument = new TypedDocumentString(`
   id
   status
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -1559,6 +1619,10 @@ export const RestoreBackupDocument = new TypedDocumentString(`
   id
   status
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -1600,6 +1664,10 @@ export const UndoRestoreDocument = new TypedDocumentString(`
   id
   status
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -1641,6 +1709,10 @@ export const CancelRestoreDocument = new TypedDocumentString(`
   id
   status
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -1682,6 +1754,10 @@ export const RestoreProgressDocument = new TypedDocumentString(`
   id
   status
   progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
   phase
   phases {
     phase
@@ -1862,13 +1938,36 @@ export const StatusDocument = new TypedDocumentString(`
     }
     runningBackups {
       id
+      backupType
+      status
+      createdAt
+      startedAt
       progress
+      bytesDone
+      bytesTotal
+      bytesPerSecond
+      secondsLeft
       phase
+      config {
+        id
+        name
+      }
     }
     runningRestores {
       id
+      status
+      createdAt
+      startedAt
       progress
+      bytesDone
+      bytesTotal
+      bytesPerSecond
+      secondsLeft
       phase
+      backup {
+        id
+        fileName
+      }
     }
   }
 }

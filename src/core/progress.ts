@@ -1,0 +1,58 @@
+import type { PhaseEntry, RunStatus } from '../models/index.js';
+import type { StepContext } from './ports.js';
+
+/** Before this share and this time, in milliseconds, the time that is left would be a guess. */
+const LEAST_SHARE = 0.05;
+const LEAST_TIME = 2_000;
+/** A speed over less than this, in milliseconds, says nothing. */
+const LEAST_PHASE = 250;
+
+/** A part of a step: whatever it counts itself, all of it is what the step counts from `from` to `to` of its `total`. */
+export function within(step: StepContext, from: number, to: number, total = 1): StepContext {
+  return {
+    signal: step.signal,
+    onProgress: (done, all) => step.onProgress(from + shareOf(done, all) * (to - from), total),
+  };
+}
+
+/** How much is done, from 0 to 1. Where there is nothing to do, all is done. */
+export function shareOf(done: number, total: number): number {
+  return total <= 0 ? 1 : Math.min(1, Math.max(0, done / total));
+}
+
+/** How fast a run goes. Null: it is not under way, or it cannot be told (yet). */
+export interface Pace {
+  /** Bytes of the present phase; null where the phase counts something else. */
+  bytesDone: number | null;
+  bytesTotal: number | null;
+  /** Since the phase began. */
+  bytesPerSecond: number | null;
+  /** Until the run ends, if it goes on as it did from its start. */
+  secondsLeft: number | null;
+}
+
+/** The columns of a run that its pace is derived from. */
+export interface PacedRun {
+  status: RunStatus | 'DELETED';
+  progress: number;
+  phases: PhaseEntry[];
+  startedAt: Date | null;
+  bytesDone: number | null;
+  bytesTotal: number | null;
+}
+
+/** Derived from the row whenever it is read, so that every node and every new reader tells the same. */
+export function paceOf(run: PacedRun, now: Date): Pace {
+  if (run.status !== 'RUNNING') return { bytesDone: null, bytesTotal: null, bytesPerSecond: null, secondsLeft: null };
+  const { bytesDone = null, bytesTotal = null } = run;
+  const began = run.phases.at(-1)?.at;
+  const inPhase = began === undefined ? 0 : now.getTime() - Date.parse(began);
+  const inAll = run.startedAt === null ? 0 : now.getTime() - run.startedAt.getTime();
+  const known = run.progress >= LEAST_SHARE && inAll >= LEAST_TIME;
+  return {
+    bytesDone,
+    bytesTotal,
+    bytesPerSecond: bytesDone === null || inPhase < LEAST_PHASE ? null : (bytesDone * 1_000) / inPhase,
+    secondsLeft: known ? Math.round((inAll * (1 - run.progress)) / run.progress / 1_000) : null,
+  };
+}

@@ -7,6 +7,7 @@ import { BackupResolver } from './backup.resolver.js';
 import { ConfigResolver } from './config.resolver.js';
 import { RestorePlanResolver, RestoreResolver } from './restore.resolver.js';
 import { RetentionResolver } from './retention.resolver.js';
+import { ScheduleResolver } from './schedule.resolver.js';
 import { SessionResolver } from './session.resolver.js';
 import { StatusResolver } from './status.resolver.js';
 
@@ -21,6 +22,7 @@ export async function createSchema(): Promise<GraphQLSchema> {
       RestoreResolver,
       RestorePlanResolver,
       RetentionResolver,
+      ScheduleResolver,
       AuditResolver,
     ],
     directives: [adminDirective],

@@ -52,6 +52,20 @@ describe('The schedule over the API', () => {
     const off = await client.request(api.UpdateConfigDocument, { id: '1', input: { autoBackupEnabled: false } });
     expect(off.updateConfig).toMatchObject({ nextRunAt: null, nextRuns: [] });
   });
+
+  test('can be looked at before it is saved, and says what is wrong with it', async () => {
+    const preview = (schedule: string, timezone: string, count?: number) =>
+      client.request(api.SchedulePreviewDocument, { schedule, timezone, ...(count === undefined ? {} : { count }) });
+    const { schedulePreview } = await preview('30 3 * * 1', 'Asia/Kolkata');
+    expect(schedulePreview.inWords).toBe('every Monday at 03:30');
+    expect(schedulePreview.nextRuns).toHaveLength(5);
+    for (const at of schedulePreview.nextRuns) {
+      expect([new Date(at).getUTCDay(), at.slice(11, 16)]).toEqual([0, '22:00']);
+    }
+    await expect(preview('61 * * * *', 'UTC')).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'schedule' });
+    await expect(preview('daily', 'Mars/Base')).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'timezone' });
+    await expect(preview('daily', 'UTC', 51)).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'count' });
+  });
 });
 
 describe('The status over the API', () => {

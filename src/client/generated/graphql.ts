@@ -293,7 +293,7 @@ export type BackupsQueryVariables = Exact<{
 }>;
 
 
-export type BackupsQuery = { backups: { totalCount: number, nodes: Array<{ id: string, backupType: BackupType, status: BackupStatus, storageType: StorageType, fileName: string, fileSize: number | null, fileSizeHuman: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorMessage: string | null, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, completedAt: string | null, downloadUrl: string | null, config: { id: string, name: string } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+export type BackupsQuery = { backups: { totalCount: number, nodes: Array<{ id: string, backupType: BackupType, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, fileSize: number | null, fileSizeHuman: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, completedAt: string | null, downloadUrl: string | null, config: { id: string, name: string } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
 export type BackupQueryVariables = Exact<{
   id: string | number;
@@ -374,6 +374,15 @@ export type ConfigsQueryVariables = Exact<{ [key: string]: never; }>;
 
 
 export type ConfigsQuery = { configs: Array<{ id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string }> };
+
+export type SchedulePreviewQueryVariables = Exact<{
+  schedule: string;
+  timezone: string;
+  count?: number;
+}>;
+
+
+export type SchedulePreviewQuery = { schedulePreview: { inWords: string, nextRuns: Array<string> } };
 
 export type ConfigQueryVariables = Exact<{
   id: string | number;
@@ -700,6 +709,7 @@ export const BackupsDocument = new TypedDocumentString(`
       backupType
       status
       storageType
+      databaseName
       fileName
       fileSize
       fileSizeHuman
@@ -709,7 +719,9 @@ export const BackupsDocument = new TypedDocumentString(`
       bytesPerSecond
       secondsLeft
       phase
+      errorCode
       errorMessage
+      errorHint
       note
       pinned
       verifiedAt
@@ -1307,6 +1319,14 @@ export const ConfigsDocument = new TypedDocumentString(`
   createdAt
   updatedAt
 }`) as unknown as TypedDocumentString<ConfigsQuery, ConfigsQueryVariables>;
+export const SchedulePreviewDocument = new TypedDocumentString(`
+    query SchedulePreview($schedule: String!, $timezone: String!, $count: Int! = 5) {
+  schedulePreview(schedule: $schedule, timezone: $timezone, count: $count) {
+    inWords
+    nextRuns
+  }
+}
+    `) as unknown as TypedDocumentString<SchedulePreviewQuery, SchedulePreviewQueryVariables>;
 export const ConfigDocument = new TypedDocumentString(`
     query Config($id: ID!) {
   config(id: $id) {

@@ -8,7 +8,8 @@ import { Scheduler } from './core/scheduler.js';
 import { Hold } from './core/hold.js';
 import { nodeLease, Overview } from './core/overview.js';
 import { Backups } from './core/backups.js';
-import { assertNotControl, Configs } from './core/configs.js';
+import { Configs } from './core/configs.js';
+import { assertNotControl } from './core/settings.js';
 import { Restores } from './core/restores.js';
 import { createEngines } from './engines/index.js';
 import {

@@ -2,7 +2,7 @@ import { basename, join, resolve } from 'node:path';
 import type { Archive } from '../archive/read.js';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../models/index.js';
-import { assertNotControl, databaseKey } from './configs.js';
+import { assertNotControl, databaseKey } from './settings.js';
 import type { MediaMode, MediaTarget } from './media.js';
 import type { Engine, Engines } from './ports.js';
 

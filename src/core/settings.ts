@@ -1,0 +1,217 @@
+import { realpath, stat } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { AppError, badInput } from '../errors.js';
+import type { BackupConfigRow } from '../models/index.js';
+import type { Engine, Engines, StorageAddress, Storages, StorageType } from './ports.js';
+import { assertPolicy, type RetentionPolicy } from './retention.js';
+import { assertSchedule, normaliseSchedule } from './schedules.js';
+
+/** What checking settings needs of the process around it. */
+export interface SettingsEnvironment {
+  engines: Engines;
+  storages: Storages;
+  /** The control database's file, or null where it is a server. */
+  controlFile: string | null;
+}
+
+/** The fields of a config that can be set; what is left out stays as it is, or gets its default. */
+export interface ConfigInput {
+  name?: string | undefined;
+  databaseUrl?: string | undefined;
+  mediaPaths?: string[] | undefined;
+  storageType?: StorageType | undefined;
+  storagePath?: string | undefined;
+  autoBackupEnabled?: boolean | undefined;
+  schedule?: string | undefined;
+  timezone?: string | undefined;
+  backupRetentionDays?: number | undefined;
+  maxBackupFiles?: number | undefined;
+  /** Seconds. */
+  restoreLockTimeout?: number | undefined;
+  safetyRetentionDays?: number | undefined;
+  /** Seconds. */
+  jitterSeconds?: number | undefined;
+  /** Keep-rules: null takes a rule away. */
+  keepLast?: number | null | undefined;
+  keepHourly?: number | null | undefined;
+  keepDaily?: number | null | undefined;
+  keepWeekly?: number | null | undefined;
+  keepMonthly?: number | null | undefined;
+  keepYearly?: number | null | undefined;
+  keepWithin?: string | null | undefined;
+  /** Bytes. */
+  maxTotalSize?: number | null | undefined;
+}
+
+/** All settings of a config. */
+export type Settings = Required<ConfigInput>;
+
+const KEEP_RULES = [
+  'keepLast',
+  'keepHourly',
+  'keepDaily',
+  'keepWeekly',
+  'keepMonthly',
+  'keepYearly',
+  'keepWithin',
+  'maxTotalSize',
+] as const;
+
+const DEFAULTS = {
+  mediaPaths: [] as string[],
+  storageType: 'LOCAL' as StorageType,
+  storagePath: '',
+  autoBackupEnabled: true,
+  schedule: '0 2 * * *',
+  timezone: 'UTC',
+  backupRetentionDays: 30,
+  maxBackupFiles: 30,
+  restoreLockTimeout: 30,
+  safetyRetentionDays: 7,
+  jitterSeconds: 0,
+  ...(Object.fromEntries(KEEP_RULES.map((rule) => [rule, null])) as Record<(typeof KEEP_RULES)[number], null>),
+};
+
+/** What was given: null takes a keep-rule away, and means "left out" for every other field. */
+export function givenSettings(input: ConfigInput): ConfigInput {
+  const nullable: readonly string[] = KEEP_RULES;
+  const given = ([name, value]: [string, unknown]) =>
+    value !== undefined && (value !== null || nullable.includes(name));
+  return Object.fromEntries(Object.entries(input).filter(given));
+}
+
+/** The settings of a new config. `name` and `databaseUrl` have no default: they are empty where they were not given. */
+export function newSettings(input: ConfigInput): Settings {
+  return { name: '', databaseUrl: '', ...DEFAULTS, ...givenSettings(input) };
+}
+
+/** The settings of a config with what was given in place of what is saved. Another storage type has a path of its own. */
+export function changedSettings(saved: BackupConfigRow, given: ConfigInput): Settings {
+  const other = given.storageType !== undefined && given.storageType !== saved.storageType;
+  return { ...saved.get({ plain: true }), ...(other ? { storagePath: '' } : {}), ...given };
+}
+
+/** The columns of a config with these settings. @throws AppError BAD_USER_INPUT and others, naming the field */
+export async function checkSettings(env: SettingsEnvironment, input: Settings) {
+  const name = input.name.trim();
+  if (name === '' || name.length > 200) throw badInput('name', 'must have 1 to 200 characters.');
+  const { engine, url, mediaPaths } = await checkSource(env, input);
+  assertWhole('backupRetentionDays', input.backupRetentionDays, 36_500);
+  assertWhole('maxBackupFiles', input.maxBackupFiles, 100_000);
+  assertWhole('restoreLockTimeout', input.restoreLockTimeout, 86_400);
+  assertWhole('safetyRetentionDays', input.safetyRetentionDays, 36_500);
+  if (!Number.isInteger(input.jitterSeconds) || input.jitterSeconds < 0 || input.jitterSeconds > 3_600) {
+    throw badInput('jitterSeconds', `${input.jitterSeconds} is not a whole number from 0 to 3600.`);
+  }
+  assertPolicy(policyOf(input as never));
+  assertSchedule(input.schedule, input.timezone);
+  return {
+    name,
+    engine: engine.kind,
+    databaseUrl: url,
+    databaseKey: await databaseKey(engine, url),
+    mediaPaths,
+    ...checkStorage(env, input),
+    autoBackupEnabled: input.autoBackupEnabled,
+    schedule: normaliseSchedule(input.schedule),
+    timezone: input.timezone,
+    backupRetentionDays: input.backupRetentionDays,
+    maxBackupFiles: input.maxBackupFiles,
+    restoreLockTimeout: input.restoreLockTimeout,
+    safetyRetentionDays: input.safetyRetentionDays,
+    jitterSeconds: input.jitterSeconds,
+    keepLast: input.keepLast,
+    keepHourly: input.keepHourly,
+    keepDaily: input.keepDaily,
+    keepWeekly: input.keepWeekly,
+    keepMonthly: input.keepMonthly,
+    keepYearly: input.keepYearly,
+    keepWithin: input.keepWithin,
+    maxTotalSize: input.maxTotalSize,
+  };
+}
+
+/**
+ * What these settings protect: the engine, its URL for the database, and absolute media folders. Opens nothing.
+ * @throws AppError BAD_USER_INPUT, ENGINE_UNSUPPORTED, DATABASE_IS_CONTROL
+ */
+export async function checkSource(
+  env: SettingsEnvironment,
+  { databaseUrl, mediaPaths }: Pick<Settings, 'databaseUrl' | 'mediaPaths'>,
+): Promise<{ engine: Engine; url: string; mediaPaths: string[] }> {
+  if (databaseUrl === '') throw badInput('databaseUrl', 'is missing.');
+  const engine = env.engines.forUrl(databaseUrl);
+  if (/:\*\*\*@/.test(databaseUrl)) {
+    throw badInput(
+      'databaseUrl',
+      'holds *** in place of the password.',
+      'Write the whole URL, or leave the field out.',
+    );
+  }
+  const { url } = engine.resolve(databaseUrl);
+  const file = engine.fileOf(url);
+  if (file !== null) await assertNotControl(file, env.controlFile);
+  return { engine, url, mediaPaths: mediaPaths.map((path) => mediaPath(path)) };
+}
+
+/**
+ * Where these settings store archives. Makes nothing.
+ * @throws AppError BAD_USER_INPUT, PATH_NOT_ALLOWED, STORAGE_UNSUPPORTED
+ */
+export function checkStorage(
+  env: SettingsEnvironment,
+  { storageType, storagePath }: Pick<Settings, 'storageType' | 'storagePath'>,
+): StorageAddress {
+  const path = storagePath || (storageType === 'LOCAL' ? '.' : '');
+  return env.storages.resolve({ storageType, storagePath: path }, 'storagePath');
+}
+
+/** Names a database in locks: the same for every way of writing its URL, also through links. */
+export async function databaseKey(engine: Engine, url: string): Promise<string> {
+  const file = engine.fileOf(url);
+  if (file === null) return engine.resolve(url).key;
+  const folder = await realpath(dirname(file)).catch(() => dirname(file));
+  return `${engine.kind}:${await realpath(file).catch(() => join(folder, basename(file)))}`;
+}
+
+type PolicyField = (typeof KEEP_RULES)[number] | 'backupRetentionDays' | 'maxBackupFiles' | 'safetyRetentionDays';
+
+/** The retention policy of a config. */
+export function policyOf(config: Pick<BackupConfigRow, PolicyField>): RetentionPolicy {
+  const rules = Object.fromEntries(KEEP_RULES.map((rule) => [rule, config[rule]]));
+  return {
+    ...rules,
+    retentionDays: config.backupRetentionDays,
+    maxFiles: config.maxBackupFiles,
+    safetyRetentionDays: config.safetyRetentionDays,
+  };
+}
+
+function assertWhole(field: string, value: number, max: number): void {
+  if (Number.isInteger(value) && value >= 1 && value <= max) return;
+  throw badInput(field, `${value} is not a whole number from 1 to ${max}.`, 'A value of 0 would keep nothing.');
+}
+
+function mediaPath(path: string): string {
+  if (!isAbsolute(path) || path.includes('\0')) {
+    throw badInput('mediaPaths', `"${path}" is not an absolute path.`, 'Write paths such as /srv/okpuja/media.');
+  }
+  return resolve(path);
+}
+
+/**
+ * Refuses a protected database that is the control database itself, also through links.
+ * @throws AppError DATABASE_IS_CONTROL
+ */
+export async function assertNotControl(file: string, controlFile: string | null): Promise<void> {
+  if (controlFile === null) return;
+  const same = async () => {
+    const [one, other] = await Promise.all([stat(file), stat(controlFile)]);
+    return one.dev === other.dev && one.ino === other.ino;
+  };
+  if (resolve(file) === resolve(controlFile) || (await same().catch(() => false))) {
+    throw new AppError('DATABASE_IS_CONTROL', `databaseUrl: ${file} is db-manager's own control database.`, {
+      field: 'databaseUrl',
+    });
+  }
+}

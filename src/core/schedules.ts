@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type CronExpression, CronExpressionParser } from 'cron-parser';
 import { badInput } from '../errors.js';
-import { offsetAt } from './zones.js';
+import { assertZone, offsetAt } from './zones.js';
 
 /*
  * Schedules are five-field cron expressions on the clock of a time zone. Cron-parser says which times of a clock match;
@@ -36,11 +36,7 @@ export function normaliseSchedule(schedule: string): string {
  * @throws AppError BAD_USER_INPUT naming `schedule` or `timezone`
  */
 export function assertSchedule(schedule: string, timezone: string): void {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: timezone });
-  } catch {
-    throw badInput('timezone', `"${timezone}" is not a time zone.`, 'Use a name such as UTC or Asia/Kolkata.');
-  }
+  assertZone(timezone);
   const cron = normaliseSchedule(schedule);
   const parts = cron.split(' ');
   if (parts.length !== 5) {

@@ -1,8 +1,19 @@
+import { badInput } from '../errors.js';
+
 const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
 const formats = new Map<string, Intl.DateTimeFormat>();
+
+/** @throws AppError BAD_USER_INPUT naming `timezone` */
+export function assertZone(timezone: string): void {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: timezone });
+  } catch {
+    throw badInput('timezone', `"${timezone}" is not a time zone.`, 'Use a name such as UTC or Asia/Kolkata.');
+  }
+}
 
 /** By how much the zone's clock is ahead of UTC at a moment, in milliseconds. */
 export function offsetAt(timezone: string, at: number): number {

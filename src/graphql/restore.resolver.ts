@@ -10,7 +10,8 @@ import { isRunId, optionalConfigId, runId } from './ids.js';
 import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
 import { Property, toProperties } from './property.type.js';
 import { RestoreBackupInput, RestoreFilter } from './restore.input.js';
-import { Refusal, Restore, RestoreConnection, RestorePlan } from './restore.type.js';
+import { Refusal, toRefusal } from './refusal.type.js';
+import { Restore, RestoreConnection, RestorePlan } from './restore.type.js';
 import { runFieldsOf } from './run.resolver.js';
 import { watchRun } from './watch.js';
 
@@ -116,10 +117,9 @@ export class RestorePlanResolver {
     return backup;
   }
 
-  /** As plain values: an Error in an answer counts as thrown. */
   @FieldResolver(() => [Refusal], { description: 'Every reason why it would be refused.' })
   refusals(@Root() { refusals }: Plan): Refusal[] {
-    return refusals.map(({ code, message, hint, field }) => ({ code, message, hint, field }));
+    return refusals.map((refusal) => toRefusal(refusal));
   }
 
   @FieldResolver(() => [Property], { description: 'Page size, journal mode, versions, … of the backup.' })

@@ -65,21 +65,6 @@ export class Restore {
 
 export const RestoreConnection = connectionOf('Restore', 'restores', Restore);
 
-@ObjectType({ description: 'A reason why a restore would be refused.' })
-export class Refusal {
-  @Field(() => String, { description: 'A code of the error catalogue, such as `STORAGE_FULL`.' })
-  code!: string;
-
-  @Field(() => String, { description: 'What is the matter.' })
-  message!: string;
-
-  @Field(() => String, { description: 'What to do about it.' })
-  hint!: string;
-
-  @Field(() => String, { nullable: true, description: 'The input field that it is about, if it is about one.' })
-  field?: string | undefined;
-}
-
 @ObjectType({ description: 'A table before and after the restore.' })
 export class PlannedTable {
   @Field(() => String, { description: 'Name of the table.' })

@@ -1,16 +1,42 @@
-import { Ctx, FieldResolver, Query, Resolver } from 'type-graphql';
+import { Arg, Ctx, FieldResolver, ID, Int, Query, Resolver } from 'type-graphql';
+import { backupHistory } from '../core/history.js';
 import { Admin } from './admin.directive.js';
 import { Backup } from './backup.type.js';
 import type { GraphqlContext } from './context.js';
+import { optionalConfigId } from './ids.js';
+import { toRefusal } from './refusal.type.js';
 import { Restore } from './restore.type.js';
-import { BackupCount, RestoreCount, SystemStatus } from './status.type.js';
+import { BackupCount, BackupDay, RestoreCount, SystemStatus } from './status.type.js';
 
 @Resolver(() => SystemStatus)
 export class StatusResolver {
   @Admin()
   @Query(() => SystemStatus, { description: 'How this installation is doing.' })
   async status(@Ctx() { services: { about, overview } }: GraphqlContext): Promise<SystemStatus> {
-    return { ...about, nodeVersion: process.version, ...(await overview.read()) };
+    const health = await overview.read();
+    const storages = health.storages.map((storage) => ({ ...storage, error: toRefusal(storage.error) }));
+    return { ...about, nodeVersion: process.version, ...health, storages };
+  }
+
+  @Admin()
+  @Query(() => [BackupDay], {
+    description: 'MANUAL and AUTO backups day by day, oldest first; days without any are left out.',
+  })
+  async backupHistory(
+    @Ctx() { services: { models, now } }: GraphqlContext,
+    @Arg('configId', () => ID, { nullable: true, description: 'Of this config; of all if left out.' })
+    configId?: string | null,
+    @Arg('days', () => Int, { nullable: true, defaultValue: 365, description: 'Days up to today, 1 to 1096.' })
+    days?: number | null,
+    @Arg('timezone', () => String, {
+      nullable: true,
+      defaultValue: 'UTC',
+      description: 'Whose days, such as `Asia/Kolkata`.',
+    })
+    timezone?: string | null,
+  ): Promise<BackupDay[]> {
+    const wanted = { configId: optionalConfigId(configId), days: days ?? 365, timezone: timezone ?? 'UTC' };
+    return backupHistory(models, wanted, now());
   }
 
   @FieldResolver(() => [BackupCount], { description: 'Backups by state; states without any are left out.' })

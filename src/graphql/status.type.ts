@@ -2,12 +2,12 @@ import { Field, ID, Int, ObjectType } from 'type-graphql';
 import type { Services } from './context.js';
 import type { BackupStatus as Status, RunStatus } from '../models/index.js';
 import { BackupStatus, ControlDatabaseKind, Health, JobStoreKind, RestoreStatus, StorageType } from './enums.js';
+import type { BackupDay as Day } from '../core/history.js';
 import type { Health as Word } from '../core/overview.js';
 import type { StorageType as Storage } from '../core/ports.js';
-import type { AppError } from '../errors.js';
 import type { BackupConfigRow } from '../models/index.js';
 import { BackupConfig } from './config.type.js';
-import { Refusal } from './restore.type.js';
+import { Refusal } from './refusal.type.js';
 import { ByteSize, DateTime } from './scalars.js';
 
 @ObjectType({ description: 'How many backups are in a state.' })
@@ -17,6 +17,27 @@ export class BackupCount {
 
   @Field(() => Int, { description: 'How many.' })
   count!: number;
+}
+
+@ObjectType({ description: 'The MANUAL and AUTO backups of one day.' })
+export class BackupDay implements Day {
+  @Field(() => String, { description: 'The day in the zone that was asked for, such as `2025-07-24`.' })
+  date!: string;
+
+  @Field(() => Int, { description: 'Backups that completed, whether their archive is still there or not.' })
+  completed!: number;
+
+  @Field(() => Int, { description: 'Backups that failed.' })
+  failed!: number;
+
+  @Field(() => ByteSize, {
+    nullable: true,
+    description: "Bytes of the archive of the day's newest completed backup; null if there was none.",
+  })
+  size!: number | null;
+
+  @Field(() => ID, { nullable: true, description: 'That backup.' })
+  newestId!: string | null;
 }
 
 @ObjectType({ description: 'How many restores are in a state.' })
@@ -85,7 +106,7 @@ export class StorageHealth {
   total!: number | null;
 
   @Field(() => Refusal, { nullable: true, description: 'Why the place cannot be reached, if it cannot.' })
-  error!: AppError | null;
+  error!: Refusal | null;
 }
 
 @ObjectType({ description: 'How this installation is doing.' })

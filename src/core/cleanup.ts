@@ -2,10 +2,11 @@ import { AppError } from '../errors.js';
 import type { BackupConfigRow, BackupRow } from '../models/index.js';
 import type { Audit } from './audit.js';
 import type { Backups } from './backups.js';
-import { type Configs, policyOf } from './configs.js';
+import type { ConfigInput, Configs } from './configs.js';
 import type { StorageAddress, Storages } from './ports.js';
 import { planHash, planRetention, type RetentionDecision } from './retention.js';
 import type { RunEnvironment } from './run.js';
+import { policyOf } from './settings.js';
 
 /** What cleaning up needs of the process around it. */
 export interface CleanupEnvironment extends RunEnvironment {
@@ -67,9 +68,14 @@ const FACTS = [
 export class Cleanup {
   constructor(private readonly env: CleanupEnvironment) {}
 
-  /** What the policy would do, now or at another moment. @throws AppError NOT_FOUND */
-  async plan(configId: number, at: Date = this.env.now()): Promise<RetentionPlan> {
-    const config = await this.env.configs.get(configId);
+  /**
+   * What the policy would do, now or at another moment.
+   * @param input settings to try in place of the saved ones
+   * @throws AppError NOT_FOUND; for the settings as `Configs.update`
+   */
+  async plan(configId: number, at: Date = this.env.now(), input?: ConfigInput): Promise<RetentionPlan> {
+    const { configs } = this.env;
+    const config = await (input === undefined ? configs.get(configId) : configs.preview(configId, input));
     const rows = await this.env.models.Backup.findAll({
       attributes: [...FACTS],
       where: { configId, status: 'COMPLETED' },

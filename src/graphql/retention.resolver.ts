@@ -1,12 +1,16 @@
-import { Arg, Ctx, ID, Mutation, Query, Resolver } from 'type-graphql';
+import { Arg, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root } from 'type-graphql';
+import type { RetentionItem as Item } from '../core/cleanup.js';
 import { badInput } from '../errors.js';
 import { Admin } from './admin.directive.js';
+import { Backup } from './backup.type.js';
+import { BackupConfigInput } from './config.input.js';
 import type { GraphqlContext } from './context.js';
 import { configId as toConfigId } from './ids.js';
-import { RetentionPlan } from './retention.type.js';
+import { Refusal, toRefusal } from './refusal.type.js';
+import { RetentionItem, RetentionPlan } from './retention.type.js';
 import { DateTime } from './scalars.js';
 
-@Resolver()
+@Resolver(() => RetentionItem)
 export class RetentionResolver {
   @Admin()
   @Query(() => RetentionPlan, {
@@ -16,8 +20,13 @@ export class RetentionResolver {
     @Ctx() { services }: GraphqlContext,
     @Arg('configId', () => ID, { description: 'The config.' }) configId: string,
     @Arg('at', () => DateTime, { nullable: true, description: 'Default: now.' }) at?: Date | null,
+    @Arg('input', () => BackupConfigInput, {
+      nullable: true,
+      description: 'Settings to try, as for `updateConfig`, in place of the saved ones. They are not saved.',
+    })
+    input?: BackupConfigInput | null,
   ): Promise<RetentionPlan> {
-    return services.cleanup.plan(toConfigId(configId), at ?? services.now());
+    return services.cleanup.plan(toConfigId(configId, 'configId'), at ?? services.now(), input ?? undefined);
   }
 
   @Admin()
@@ -36,9 +45,23 @@ export class RetentionResolver {
   ): Promise<RetentionPlan[]> {
     const { email } = await admin();
     if (configId !== undefined && configId !== null) {
-      return [await services.cleanup.run(toConfigId(configId), email, hash ?? undefined)];
+      return [await services.cleanup.run(toConfigId(configId, 'configId'), email, hash ?? undefined)];
     }
     if (hash) throw badInput('hash', 'needs configId: a plan is of one config.');
     return services.cleanup.runAll(email);
+  }
+
+  /** Read anew: a plan knows only the columns that it is made of, and after `cleanupBackups` the backup may be DELETED. */
+  @FieldResolver(() => Backup, { description: 'The backup.' })
+  async backup(@Root() { backup }: Item, @Ctx() { load }: GraphqlContext): Promise<Backup> {
+    return (await load.backup(backup.id)) ?? backup;
+  }
+
+  @FieldResolver(() => Refusal, {
+    nullable: true,
+    description: 'Why it could not be deleted, in the answer of `cleanupBackups`. It is tried again the next time.',
+  })
+  error(@Root() { error }: Item): Refusal | null {
+    return toRefusal(error);
   }
 }

@@ -1,9 +1,6 @@
 import { Field, Int, ObjectType } from 'type-graphql';
-import type { AppError } from '../errors.js';
-import type { BackupConfigRow, BackupRow } from '../models/index.js';
-import { Backup } from './backup.type.js';
+import type { BackupConfigRow } from '../models/index.js';
 import { BackupConfig } from './config.type.js';
-import { Refusal } from './restore.type.js';
 import { ByteSize, DateTime } from './scalars.js';
 
 @ObjectType({ description: 'Why a policy keeps or deletes a backup.' })
@@ -17,9 +14,6 @@ export class RetentionReason {
 
 @ObjectType({ description: 'What a policy does to one backup.' })
 export class RetentionItem {
-  @Field(() => Backup, { description: 'The backup.' })
-  backup!: BackupRow;
-
   @Field(() => Boolean, { description: 'Whether it stays.' })
   keep!: boolean;
 
@@ -28,12 +22,6 @@ export class RetentionItem {
 
   @Field(() => [RetentionReason], { description: 'Never empty.' })
   reasons!: RetentionReason[];
-
-  @Field(() => Refusal, {
-    nullable: true,
-    description: 'Why it could not be deleted, in the answer of `cleanupBackups`. It is tried again the next time.',
-  })
-  error!: AppError | null;
 }
 
 @ObjectType({ description: 'What the policy of a config does to its backups at a moment, in each storage on its own.' })

@@ -466,15 +466,16 @@ export type RestoreProgressSubscriptionVariables = Exact<{
 
 export type RestoreProgressSubscription = { restoreProgress: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
 
-export type RetentionPlanPartsFragment = { at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, fileSize: number | null }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> };
+export type RetentionPlanPartsFragment = { at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, status: BackupStatus, fileName: string, fileSize: number | null, verifiedAt: string | null, pinned: boolean }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> };
 
 export type RetentionPlanQueryVariables = Exact<{
   configId: string | number;
   at?: string | null | undefined;
+  input?: BackupConfigInput | null | undefined;
 }>;
 
 
-export type RetentionPlanQuery = { retentionPlan: { at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, fileSize: number | null }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> } };
+export type RetentionPlanQuery = { retentionPlan: { at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, status: BackupStatus, fileName: string, fileSize: number | null, verifiedAt: string | null, pinned: boolean }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> } };
 
 export type CleanupBackupsMutationVariables = Exact<{
   configId?: string | number | null | undefined;
@@ -482,7 +483,7 @@ export type CleanupBackupsMutationVariables = Exact<{
 }>;
 
 
-export type CleanupBackupsMutation = { cleanupBackups: Array<{ at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, fileSize: number | null }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> }> };
+export type CleanupBackupsMutation = { cleanupBackups: Array<{ at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, status: BackupStatus, fileName: string, fileSize: number | null, verifiedAt: string | null, pinned: boolean }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> }> };
 
 export type LoginMutationVariables = Exact<{
   email: string;
@@ -501,6 +502,15 @@ export type StatusQueryVariables = Exact<{ [key: string]: never; }>;
 
 
 export type StatusQuery = { status: { health: Health, nodes: Array<string>, pending: number, running: number, version: string, nodeVersion: string, startedAt: string, controlDatabase: ControlDatabaseKind, jobStore: JobStoreKind, reasons: Array<{ level: Health, code: string, message: string, hint: string, configId: string | null }>, configs: Array<{ lastSuccessAt: string | null, lastFailureAt: string | null, lastErrorCode: string | null, overdue: boolean, config: { id: string, name: string, nextRunAt: string | null } }>, storages: Array<{ storageType: StorageType, storagePath: string, count: number, used: number, free: number | null, total: number | null, error: { code: string, message: string, hint: string } | null }>, backupCounts: Array<{ status: BackupStatus, count: number }>, restoreCounts: Array<{ status: RestoreStatus, count: number }>, runningBackups: Array<{ id: string, backupType: BackupType, status: BackupStatus, createdAt: string, startedAt: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, config: { id: string, name: string } | null }>, runningRestores: Array<{ id: string, status: RestoreStatus, createdAt: string, startedAt: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, backup: { id: string, fileName: string } }> } };
+
+export type BackupHistoryQueryVariables = Exact<{
+  configId?: string | number | null | undefined;
+  days?: number | null | undefined;
+  timezone?: string | null | undefined;
+}>;
+
+
+export type BackupHistoryQuery = { backupHistory: Array<{ date: string, completed: number, failed: number, size: number | null, newestId: string | null }> };
 
 export class TypedDocumentString<TResult, TVariables>
   extends String
@@ -660,7 +670,11 @@ export const RetentionPlanPartsFragmentDoc = new TypedDocumentString(`
       id
       createdAt
       backupType
+      status
+      fileName
       fileSize
+      verifiedAt
+      pinned
     }
     keep
     unpin
@@ -1810,8 +1824,8 @@ export const RestoreProgressDocument = new TypedDocumentString(`
   }
 }`) as unknown as TypedDocumentString<RestoreProgressSubscription, RestoreProgressSubscriptionVariables>;
 export const RetentionPlanDocument = new TypedDocumentString(`
-    query RetentionPlan($configId: ID!, $at: DateTime) {
-  retentionPlan(configId: $configId, at: $at) {
+    query RetentionPlan($configId: ID!, $at: DateTime, $input: BackupConfigInput) {
+  retentionPlan(configId: $configId, at: $at, input: $input) {
     ...RetentionPlanParts
   }
 }
@@ -1831,7 +1845,11 @@ export const RetentionPlanDocument = new TypedDocumentString(`
       id
       createdAt
       backupType
+      status
+      fileName
       fileSize
+      verifiedAt
+      pinned
     }
     keep
     unpin
@@ -1868,7 +1886,11 @@ export const CleanupBackupsDocument = new TypedDocumentString(`
       id
       createdAt
       backupType
+      status
+      fileName
       fileSize
+      verifiedAt
+      pinned
     }
     keep
     unpin
@@ -1992,3 +2014,14 @@ export const StatusDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<StatusQuery, StatusQueryVariables>;
+export const BackupHistoryDocument = new TypedDocumentString(`
+    query BackupHistory($configId: ID, $days: Int = 365, $timezone: String = "UTC") {
+  backupHistory(configId: $configId, days: $days, timezone: $timezone) {
+    date
+    completed
+    failed
+    size
+    newestId
+  }
+}
+    `) as unknown as TypedDocumentString<BackupHistoryQuery, BackupHistoryQueryVariables>;

@@ -1,5 +1,6 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '../archive/make-folder.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 import type { BackupRow } from '../models/index.js';
 import type { Audit } from './audit.js';
@@ -45,7 +46,7 @@ async function makeEmptyFolder(folder: string): Promise<boolean> {
     if (names.length === 0) return false;
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') {
-      await mkdir(folder, { recursive: true, mode: 0o700 }).catch((cause: unknown) => refuse(folder, cause));
+      await makeFolder(folder, 0o700).catch((cause: unknown) => refuse(folder, cause));
       return true;
     }
     if (errnoOf(error) !== 'ENOTDIR') refuse(folder, error);

@@ -15,6 +15,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { makeFolder } from '../archive/make-folder.js';
 import { mediaRoots, realPaths, RESERVED_PREFIX, walkMedia } from '../archive/media.js';
 import type { Archive } from '../archive/read.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
@@ -77,7 +78,7 @@ export class MediaSwap {
     step: StepContext,
   ): Promise<MediaSwap> {
     const swap = MediaSwap.of(target.root, options.runId);
-    const rootIsNew = (await mkdir(target.root, { recursive: true })) !== undefined;
+    const rootIsNew = await makeFolder(target.root);
     await mkdir(swap.staging, { mode: 0o700 });
     const chosen = archive.entries.filter(
       (entry) => entry.path.startsWith(target.prefix) && options.wanted(entry.path),

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { constants, createReadStream, createWriteStream } from 'node:fs';
-import { access, link, lstat, mkdir, open, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
+import { access, link, lstat, open, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { makeFolder } from '../archive/make-folder.js';
 import { contained } from '../archive/names.js';
 import type { Storage, StoredObject } from '../core/ports.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
@@ -29,7 +30,7 @@ export class DirectoryStorage implements Storage {
 
   async prepare(): Promise<void> {
     try {
-      await mkdir(this.folder, { recursive: true, mode: 0o700 });
+      await makeFolder(this.folder, 0o700);
       if (this.root !== null) {
         const [root, folder] = await Promise.all([realpath(this.root), realpath(this.folder)]);
         if (!contained(root, folder)) {

@@ -8,6 +8,7 @@ import { Scheduler } from './core/scheduler.js';
 import { Hold } from './core/hold.js';
 import { nodeLease, Overview } from './core/overview.js';
 import { Backups } from './core/backups.js';
+import { ConfigTests } from './core/config-tests.js';
 import { Configs } from './core/configs.js';
 import { assertNotControl } from './core/settings.js';
 import { Restores } from './core/restores.js';
@@ -56,6 +57,7 @@ export interface App {
   auth: Auth;
   audit: Audit;
   configs: Configs;
+  configTests: ConfigTests;
   backups: Backups;
   restores: Restores;
   scheduler: Scheduler;
@@ -121,6 +123,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     maxUploadBytes: config.maxUploadBytes,
   });
   const restores = new Restores({ ...shared, backups, controlFile, exclude });
+  const configTests = new ConfigTests({ ...shared, configs, controlFile, exclude });
 
   const scheduler = new Scheduler({ ...shared, backups });
   const cleanup = new Cleanup({ ...shared, backups, configs });
@@ -150,6 +153,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     auth,
     audit,
     configs,
+    configTests,
     backups,
     restores,
     scheduler,

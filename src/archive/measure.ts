@@ -4,6 +4,7 @@ import { mediaRoots, realPaths, walkMedia } from './media.js';
 /**
  * Counts what an archive of these media folders would hold, before it is written: for the progress and the space check.
  * @param exclude absolute paths that are passed over
+ * @param found counted up as the walk goes on, so that it tells what was seen when the signal ends the walk
  * @returns files, and bytes before compression
  * @throws AppError MEDIA_NOT_FOUND, MEDIA_UNREADABLE, or the signal's reason
  */
@@ -11,20 +12,19 @@ export async function measureMedia(
   paths: string[],
   exclude: string[],
   signal: AbortSignal,
+  found = { files: 0, bytes: 0 },
 ): Promise<{ files: number; bytes: number }> {
   const excluded = await realPaths(exclude);
-  let files = 0;
-  let bytes = 0;
   for (const root of await mediaRoots(paths)) {
     for await (const item of walkMedia(root, excluded)) {
       signal.throwIfAborted();
       if (item.kind !== 'file') continue;
-      files += 1;
-      bytes += await lstat(item.file).then(
-        (found) => found.size,
+      found.files += 1;
+      found.bytes += await lstat(item.file).then(
+        ({ size }) => size,
         () => 0,
       );
     }
   }
-  return { files, bytes };
+  return found;
 }

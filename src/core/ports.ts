@@ -67,7 +67,7 @@ export interface Engine {
   /** One committed state of the database, in files below `folder` (which exists and is empty). Never blocks the application longer than its own format demands. */
   snapshot(url: string, folder: string, step: StepContext): Promise<Snapshot>;
   /** Describes a live database without changing it; null if there is none yet. */
-  describe(url: string): Promise<DatabaseInfo | null>;
+  describe(url: string, signal?: AbortSignal): Promise<DatabaseInfo | null>;
   /** Checks an extracted dump for integrity and describes it. `folder` holds the archive's database entries under their own names. */
   inspect(folder: string, step: StepContext): Promise<DatabaseInfo>;
   /** Replaces the content of the database by the dump in `folder`, in one atomic switch: all of the old or all of the new. */

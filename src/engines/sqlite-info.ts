@@ -8,12 +8,13 @@ import { STAMP_TABLE } from './sqlite-stamp.js';
 /** `name` as SQL writes an identifier. */
 export const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
 
-/** Tables with row counts, Django's apps, and the file's own settings. Reads only. */
+/** Tables with row counts, Django's apps, and the file's own settings. Reads only. @throws the signal's reason, between tables */
 export async function describeConnection(
   connection: SqliteConnection,
+  signal?: AbortSignal,
 ): Promise<Pick<DatabaseInfo, 'tables' | 'apps' | 'source' | 'warnings'>> {
   const warnings: string[] = [];
-  const tables = await readTables(connection, warnings);
+  const tables = await readTables(connection, warnings, signal);
   return {
     tables,
     apps: tables.some((table) => table.name === 'django_migrations') ? await djangoApps(connection) : [],
@@ -40,13 +41,18 @@ async function journalMode(connection: SqliteConnection): Promise<string> {
   }
 }
 
-async function readTables(connection: SqliteConnection, warnings: string[]): Promise<TableInfo[]> {
+async function readTables(
+  connection: SqliteConnection,
+  warnings: string[],
+  signal?: AbortSignal,
+): Promise<TableInfo[]> {
   const names = await connection.all<{ name: string }>(
     `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> ? ORDER BY name`,
     STAMP_TABLE,
   );
   const tables: TableInfo[] = [];
   for (const { name } of names) {
+    signal?.throwIfAborted();
     try {
       tables.push({
         name,

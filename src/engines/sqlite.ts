@@ -110,7 +110,7 @@ async function watchGrowth(file: string, bytes: number, step: StepContext, copie
   }
 }
 
-async function describe(url: string): Promise<DatabaseInfo | null> {
+async function describe(url: string, signal?: AbortSignal): Promise<DatabaseInfo | null> {
   const path = pathOf(url);
   try {
     if ((await stat(path)).size === 0) return null;
@@ -119,7 +119,7 @@ async function describe(url: string): Promise<DatabaseInfo | null> {
     throw fromErrno(error, `read the database ${path}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
   }
   await assertSqliteFile(path);
-  const info = await withConnection(path, 'readonly', undefined, describeConnection);
+  const info = await withConnection(path, 'readonly', signal, (connection) => describeConnection(connection, signal));
   return { engine: 'SQLITE', ...info, name: basename(path) };
 }
 

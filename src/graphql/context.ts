@@ -3,6 +3,7 @@ import { requireAdmin } from '../auth/index.js';
 import type { Audit } from '../core/audit.js';
 import type { Backups } from '../core/backups.js';
 import type { Cleanup } from '../core/cleanup.js';
+import type { ConfigTests } from '../core/config-tests.js';
 import type { Configs } from '../core/configs.js';
 import type { Overview } from '../core/overview.js';
 import type { Restores } from '../core/restores.js';
@@ -19,6 +20,7 @@ export interface Services {
   backups: Backups;
   restores: Restores;
   configs: Configs;
+  configTests: ConfigTests;
   cleanup: Cleanup;
   overview: Overview;
   /** Facts about this process that do not change. */

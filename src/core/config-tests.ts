@@ -1,0 +1,190 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { measureMedia } from '../archive/measure.js';
+import { AppError } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Models } from '../models/index.js';
+import type { ConfigInput, Configs } from './configs.js';
+import type { DatabaseInfo, Engine, Storage } from './ports.js';
+import { protectedPaths } from './protect.js';
+import { checkSource, checkStorage, type SettingsEnvironment } from './settings.js';
+
+/** What testing settings needs of the process around it. */
+export interface ConfigTestsEnvironment extends SettingsEnvironment {
+  models: Models;
+  log: Log;
+  configs: Configs;
+  /** Absolute paths that are never media. */
+  exclude: string[];
+}
+
+/** What was found at one media path. */
+export interface MediaPathTest {
+  path: string;
+  ok: boolean;
+  /** As far as they were counted; null where nothing could be. */
+  files: number | null;
+  bytes: number | null;
+  error: AppError | null;
+}
+
+/** What was found at the database and the media of some settings. */
+export interface ConnectionTest {
+  /** Whether a backup would find everything that it reads. */
+  ok: boolean;
+  /** What is wrong with the database. */
+  error: AppError | null;
+  databaseName: string | null;
+  /** Bytes. */
+  size: number | null;
+  /** How many; null if they could not be looked at (in time). */
+  tables: number | null;
+  facts: Record<string, string | number>;
+  media: MediaPathTest[];
+  warnings: string[];
+}
+
+/** What came of writing, reading and deleting a few bytes at the storage of some settings. */
+export interface StorageTest {
+  ok: boolean;
+  error: AppError | null;
+  /** Where archives would lie. */
+  location: string;
+  /** Bytes; null where the storage cannot tell. */
+  free: number | null;
+  total: number | null;
+}
+
+/** How long tables and media are counted, in milliseconds: somebody waits in front of a form. */
+const TABLES_MS = 10_000;
+const MEDIA_MS = 5_000;
+
+/**
+ * Tries settings before they are saved. What does not work is an answer; what makes no sense is thrown, as when a config is
+ * saved. The settings are those that `Configs.create` would make of the input, or `Configs.update` where an id is given.
+ */
+export class ConfigTests {
+  constructor(private readonly env: ConfigTestsEnvironment) {}
+
+  /**
+   * Looks at database and media. Changes nothing.
+   * @throws AppError NOT_FOUND, BAD_USER_INPUT, ENGINE_UNSUPPORTED, DATABASE_IS_CONTROL; the signal's reason
+   */
+  async connection(input: ConfigInput, configId: number | undefined, signal: AbortSignal): Promise<ConnectionTest> {
+    const settings = await this.env.configs.settings(input, configId);
+    const { engine, url, mediaPaths } = await checkSource(this.env, settings);
+    const warnings: string[] = [];
+    const database = await answered(() => lookAt(engine, url, warnings, signal), signal);
+    const exclude = await protectedPaths(this.env.models, this.env.exclude, { engine, url });
+    const media: MediaPathTest[] = [];
+    const deadline = AbortSignal.timeout(MEDIA_MS);
+    for (const path of mediaPaths) media.push(await count(path, exclude, deadline, warnings, signal));
+    const { info, size } = database.value ?? { info: null, size: null };
+    return {
+      ok: database.error === null && media.every(({ ok }) => ok),
+      error: database.error,
+      databaseName: database.value === null ? null : engine.resolve(url).name,
+      size,
+      tables: info?.tables.length ?? null,
+      facts: info?.source ?? {},
+      media,
+      warnings,
+    };
+  }
+
+  /**
+   * Writes a few bytes, reads them back, lists, deletes them, and makes sure that they are gone. A folder that is not there
+   * yet is made, as the first backup would.
+   * @throws AppError NOT_FOUND, BAD_USER_INPUT, PATH_NOT_ALLOWED, STORAGE_UNSUPPORTED; the signal's reason
+   */
+  async storage(input: ConfigInput, configId: number | undefined, signal: AbortSignal): Promise<StorageTest> {
+    const address = checkStorage(this.env, await this.env.configs.settings(input, configId));
+    const storage = this.env.storages.open(address);
+    const { value: space, error } = await answered(async () => {
+      await this.probe(storage, signal);
+      return storage.space();
+    }, signal);
+    const location = address.storagePath;
+    return { ok: error === null, error, location, free: space?.free ?? null, total: space?.total ?? null };
+  }
+
+  /** The name has no ending, so that nothing ever takes the probe for an archive. */
+  private async probe(storage: Storage, signal: AbortSignal): Promise<void> {
+    const name = `db-manager-probe-${randomUUID()}`;
+    const bytes = randomBytes(64);
+    await storage.prepare();
+    try {
+      const { location } = await storage.put(name, Readable.from([bytes]), { owner: name, signal });
+      if (!bytes.equals(await buffer(await storage.get(name)))) throw unreliable(`${location} came back changed.`);
+      for await (const _ of storage.list()) break;
+      await storage.remove(name);
+      if ((await storage.stat(name)) !== null) throw unreliable(`${location} is still there after it was deleted.`);
+    } catch (error) {
+      const left = (cause: unknown) => this.env.log.warn({ err: cause, name }, 'a probe could not be removed');
+      await storage.discard(name).catch(left);
+      await storage.remove(name).catch(left);
+      throw error;
+    }
+  }
+}
+
+/** What does not work, as a value. Anything else than an AppError, and everything once nobody waits any more, is thrown. */
+async function answered<T>(
+  work: () => Promise<T>,
+  signal: AbortSignal,
+): Promise<{ value: T; error: null } | { value: null; error: AppError }> {
+  try {
+    return { value: await work(), error: null };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof AppError) return { value: null, error };
+    throw error;
+  }
+}
+
+async function lookAt(
+  engine: Engine,
+  url: string,
+  warnings: string[],
+  signal: AbortSignal,
+): Promise<{ size: number; info: DatabaseInfo | null }> {
+  const { bytes: size } = await engine.check(url);
+  const deadline = AbortSignal.timeout(TABLES_MS);
+  try {
+    const info = await engine.describe(url, AbortSignal.any([signal, deadline]));
+    if (info === null) throw new AppError('DATABASE_NOT_FOUND', `${engine.resolve(url).display} is not there.`);
+    warnings.push(...info.warnings);
+    return { size, info };
+  } catch (error) {
+    if (!deadline.aborted || signal.aborted) throw error;
+    warnings.push(`The tables were not counted to the end: that takes more than ${TABLES_MS / 1_000} seconds.`);
+    return { size, info: null };
+  }
+}
+
+async function count(
+  path: string,
+  exclude: string[],
+  deadline: AbortSignal,
+  warnings: string[],
+  signal: AbortSignal,
+): Promise<MediaPathTest> {
+  const found = { files: 0, bytes: 0 };
+  try {
+    await measureMedia([path], exclude, AbortSignal.any([signal, deadline]), found);
+    return { path, ok: true, ...found, error: null };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof AppError) return { path, ok: false, files: null, bytes: null, error };
+    if (!deadline.aborted) throw error;
+    warnings.push(`${path} was not counted to the end: that takes more than ${MEDIA_MS / 1_000} seconds.`);
+    return { path, ok: true, ...found, error: null };
+  }
+}
+
+function unreliable(what: string): AppError {
+  return new AppError('STORAGE_UNAVAILABLE', what, {
+    hint: 'Do not keep backups there: check the disk or the service.',
+  });
+}

@@ -251,3 +251,11 @@ function placed(records: DirectoryRecord[], directoryStart: number): DirectoryRe
   if (first !== 0) throw corrupt(`The archive has ${first} bytes before its first entry.`);
   return sorted;
 }
+
+/** A ZIP's own time as a moment, taken as UTC and to two seconds; null if it names no day. */
+export function dosTime(packed: number): Date | null {
+  const [date, time] = [packed >>> 16, packed & 0xffff];
+  const [month, day] = [(date >> 5) & 15, date & 31];
+  if (month < 1 || month > 12 || day < 1) return null;
+  return new Date(Date.UTC(1980 + (date >> 9), month - 1, day, time >> 11, (time >> 5) & 63, (time & 31) * 2));
+}

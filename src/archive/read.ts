@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { AppError } from '../errors.js';
-import { readDirectory, type DirectoryRecord } from './directory.js';
+import { dosTime, readDirectory, type DirectoryRecord } from './directory.js';
 import { entryBytes } from './entry.js';
 import { FolderWriter } from './folder.js';
 import {
@@ -24,8 +24,8 @@ export interface ArchiveEntry {
   compressedSize: number;
   crc32: number;
   directory: boolean;
-  /** Exact where the metadata has it, otherwise the ZIP's own time (even seconds) taken as UTC. */
-  mtime: Date;
+  /** Exact where the metadata has it, otherwise the ZIP's own time (even seconds) taken as UTC; null if it has none. */
+  mtime: Date | null;
   /** Unix permission bits; undefined if the ZIP has none. */
   mode: number | undefined;
 }
@@ -203,11 +203,4 @@ class OpenArchive implements Archive {
 function exactTime(text: string | undefined): Date | undefined {
   const time = text === undefined ? NaN : Date.parse(text);
   return Number.isNaN(time) ? undefined : new Date(time);
-}
-
-function dosTime(packed: number): Date {
-  const [date, time] = [packed >>> 16, packed & 0xffff];
-  return new Date(
-    Date.UTC(1980 + (date >> 9), ((date >> 5) & 15) - 1, date & 31, time >> 11, (time >> 5) & 63, (time & 31) * 2),
-  );
 }

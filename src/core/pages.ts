@@ -31,6 +31,12 @@ export interface PageOrder {
 
 export const MAX_PAGE = 500;
 
+/** @throws AppError BAD_USER_INPUT for a bad `first` */
+export function assertPageSize(first: number): void {
+  if (Number.isInteger(first) && first >= 1 && first <= MAX_PAGE) return;
+  throw badInput('first', `${first} is not a whole number from 1 to ${MAX_PAGE}.`);
+}
+
 /**
  * Reads a page after a cursor.
  * @throws AppError BAD_USER_INPUT for a bad `first` or `after`
@@ -41,9 +47,7 @@ export async function readPage<Row extends Model & { id: string | number }>(
   order: PageOrder,
   { first, after }: { first: number; after?: string | null },
 ): Promise<Page<Row>> {
-  if (!Number.isInteger(first) || first < 1 || first > MAX_PAGE) {
-    throw badInput('first', `${first} is not a whole number from 1 to ${MAX_PAGE}.`);
-  }
+  assertPageSize(first);
   const column = order.expression ?? `"${order.column}"`;
   const position = after ? decodeCursor(after, order) : null;
   const beyond = order.descending ? Op.lt : Op.gt;

@@ -3,11 +3,13 @@ import { pino, type Logger } from 'pino';
 /** The logger that is handed through the composition root; nothing logs on its own. */
 export type Log = Logger;
 
-const SECRET_KEYS = ['password', 'token', 'secret', 'authorization', 'jwtSecret', 'adminPassword'];
+const SECRET_KEYS = ['password', 'token', 'ticket', 'secret', 'authorization', 'jwtSecret', 'adminPassword'];
 
-/** The same text with the password of every URL in it replaced by ***. */
+/** The same text with the password and the ticket of every URL in it replaced by ***. */
 export function maskUrls(text: string): string {
-  return text.replace(/([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):[^\s@]*@/gi, '$1:***@');
+  return text
+    .replace(/([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):[^\s@]*@/gi, '$1:***@')
+    .replace(/([?&]ticket=)[^\s&#"']+/gi, '$1***');
 }
 
 /**

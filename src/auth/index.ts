@@ -2,6 +2,7 @@ import type { Audit } from '../core/audit.js';
 import { AppError } from '../errors.js';
 import type { Models, UserRow } from '../models/index.js';
 import { LoginLimit } from './login-limit.js';
+import { Tickets } from './tickets.js';
 import { Tokens, type TokenSettings } from './tokens.js';
 import { canonical, Users } from './users.js';
 
@@ -16,6 +17,8 @@ export interface Actor {
   email: string;
   role: string;
   admin: boolean;
+  /** Of the user's tokens: those of another version are refused. Null for somebody of the host application. */
+  version: number | null;
   /** From then on the token is refused. */
   expiresAt: Date;
 }
@@ -31,6 +34,7 @@ export interface Session {
 export class Auth {
   readonly users: Users;
   private readonly tokens: Tokens;
+  private readonly tickets: Tickets;
   private readonly limit: LoginLimit;
 
   constructor(
@@ -41,6 +45,7 @@ export class Auth {
   ) {
     this.users = new Users(models, now);
     this.tokens = new Tokens(settings, now);
+    this.tickets = new Tickets(settings.secret, now);
     this.limit = new LoginLimit(now);
   }
 
@@ -79,13 +84,31 @@ export class Auth {
     const claims = this.tokens.verify(token);
     if (claims.kind === 'host') {
       const { subject: id, email, admin, expiresAt } = claims;
-      return { id, email, role: admin ? 'ADMIN' : 'USER', admin, expiresAt };
+      return { id, email, role: admin ? 'ADMIN' : 'USER', admin, version: null, expiresAt };
     }
-    const user = await this.users.find(claims.userId);
-    if (user === null || user.tokenVersion !== claims.version) {
-      throw new AppError('UNAUTHENTICATED', 'The token was revoked: its user is gone or has another password now.');
-    }
-    return actorOf(user, claims.expiresAt);
+    return this.userOf('token', claims.userId, claims.version, claims.expiresAt);
+  }
+
+  /**
+   * A ticket that lets an admin begin the download of one backup, without a token, for five minutes.
+   * @param actor who asks for it, an admin
+   */
+  issueTicket(actor: Actor, backupId: string): { ticket: string; expiresAt: Date } {
+    return this.tickets.issue(actor, backupId, actor.expiresAt);
+  }
+
+  /** Who a ticket speaks for, and still may. @throws AppError UNAUTHENTICATED */
+  async authenticateTicket(ticket: string, backupId: string): Promise<Actor> {
+    const { id, email, version, expiresAt } = this.tickets.verify(ticket, backupId);
+    // Of somebody of the host application only the token knows whether they are an admin; it was one a moment ago.
+    if (version === null) return { id, email, role: 'ADMIN', admin: true, version, expiresAt };
+    return this.userOf('download link', Number(id), version, expiresAt);
+  }
+
+  private async userOf(what: string, id: number, version: number, expiresAt: Date): Promise<Actor> {
+    const user = await this.users.find(id);
+    if (user !== null && user.tokenVersion === version) return actorOf(user, expiresAt);
+    throw new AppError('UNAUTHENTICATED', `The ${what} was revoked: its user is gone or has another password now.`);
   }
 }
 
@@ -95,6 +118,6 @@ export function requireAdmin(actor: Actor): Actor {
   throw new AppError('FORBIDDEN', `${actor.email} is not an admin.`);
 }
 
-function actorOf({ id, email, role }: UserRow, expiresAt: Date): Actor {
-  return { id: String(id), email, role, admin: role === 'ADMIN', expiresAt };
+function actorOf({ id, email, role, tokenVersion }: UserRow, expiresAt: Date): Actor {
+  return { id: String(id), email, role, admin: role === 'ADMIN', version: tokenVersion, expiresAt };
 }

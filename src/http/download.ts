@@ -1,6 +1,6 @@
 import { pipeline } from 'node:stream/promises';
 import { type Request, type Response, Router } from 'express';
-import { type Auth, requireAdmin } from '../auth/index.js';
+import { type Actor, type Auth, requireAdmin } from '../auth/index.js';
 import type { Audit } from '../core/audit.js';
 import type { Backups } from '../core/backups.js';
 import { AppError } from '../errors.js';
@@ -28,8 +28,8 @@ async function download(
   request: Request<{ id: string }>,
   response: Response,
 ): Promise<void> {
-  const { email } = requireAdmin(await auth.authenticate(request.get('authorization')));
   const { id } = request.params;
+  const { email } = requireAdmin(await callerOf(auth, request));
   if (!/^\w{1,64}$/.test(id)) throw new AppError('NOT_FOUND', 'There is no such backup.');
   const { row, storage, size } = await backups.open(id);
   const etag = `"${row.checksum ?? `${id}-${size}`}"`;
@@ -64,6 +64,14 @@ async function download(
     // The connection is broken, by the client or by the storage: the length that was promised tells the client.
     log.warn({ err: error, backup: id }, 'a download broke off');
   }
+}
+
+/** A browser that streams a download to the disk cannot send a header: its link carries a ticket for this one backup. */
+function callerOf(auth: Auth, request: Request<{ id: string }>): Promise<Actor> {
+  const { ticket } = request.query;
+  const header = request.get('authorization');
+  if (header !== undefined || typeof ticket !== 'string') return auth.authenticate(header);
+  return auth.authenticateTicket(ticket, request.params.id);
 }
 
 /** The one range that is asked for; several, another unit, or a condition that does not hold, mean the whole. */

@@ -9,6 +9,7 @@ import { BackupFilter, CreateBackupInput } from './backup.input.js';
 import { Backup, BackupConnection, BackupTable } from './backup.type.js';
 import { BackupConfig } from './config.type.js';
 import type { GraphqlContext } from './context.js';
+import { downloadPath } from './download.resolver.js';
 import { BackupOrder, VerificationLevel } from './enums.js';
 import { isRunId, optionalConfigId, runId } from './ids.js';
 import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
@@ -177,7 +178,7 @@ export class BackupResolver extends runFieldsOf(Backup) {
     description: 'Path of the archive on this server, to be asked for with the same token; null unless COMPLETED.',
   })
   downloadUrl(@Root() { id, status }: BackupRow): string | null {
-    return status === 'COMPLETED' ? `/api/db-manager/backups/${id}/download/` : null;
+    return status === 'COMPLETED' ? downloadPath(id) : null;
   }
 
   @FieldResolver(() => [BackupTable], { description: 'The tables in the backup, with their rows.' })

@@ -4,7 +4,10 @@ import { buildSchema } from 'type-graphql';
 import { adminDirective, assertGuarded, guardAdmin } from './admin.directive.js';
 import { AuditResolver } from './audit.resolver.js';
 import { BackupResolver } from './backup.resolver.js';
+import { ConfigTestResolver } from './config-test.resolver.js';
 import { ConfigResolver } from './config.resolver.js';
+import { DownloadResolver } from './download.resolver.js';
+import { MediaResolver } from './media.resolver.js';
 import { RestorePlanResolver, RestoreResolver } from './restore.resolver.js';
 import { RetentionResolver } from './retention.resolver.js';
 import { ScheduleResolver } from './schedule.resolver.js';
@@ -18,7 +21,10 @@ export async function createSchema(): Promise<GraphQLSchema> {
       SessionResolver,
       StatusResolver,
       ConfigResolver,
+      ConfigTestResolver,
       BackupResolver,
+      MediaResolver,
+      DownloadResolver,
       RestoreResolver,
       RestorePlanResolver,
       RetentionResolver,

@@ -302,6 +302,16 @@ export type BackupQueryVariables = Exact<{
 
 export type BackupQuery = { backup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } | null };
 
+export type BackupMediaQueryVariables = Exact<{
+  id: string | number;
+  search?: string | null | undefined;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+}>;
+
+
+export type BackupMediaQuery = { backupMedia: { totalCount: number, nodes: Array<{ path: string, size: number, modifiedAt: string | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+
 export type CreateBackupMutationVariables = Exact<{
   input: CreateBackupInput;
 }>;
@@ -352,6 +362,13 @@ export type DeleteBackupsMutationVariables = Exact<{
 
 
 export type DeleteBackupsMutation = { deleteBackups: Array<{ id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null }> };
+
+export type CreateDownloadLinkMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type CreateDownloadLinkMutation = { createDownloadLink: { url: string, expiresAt: string } };
 
 export type UploadBackupMutationVariables = Exact<{
   file: Blob;
@@ -412,6 +429,22 @@ export type DeleteConfigMutationVariables = Exact<{
 
 
 export type DeleteConfigMutation = { deleteConfig: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string } };
+
+export type TestConnectionMutationVariables = Exact<{
+  input: BackupConfigInput;
+  configId?: string | number | null | undefined;
+}>;
+
+
+export type TestConnectionMutation = { testConnection: { ok: boolean, databaseName: string | null, size: number | null, tables: number | null, warnings: Array<string>, error: { code: string, message: string, hint: string, field: string | null } | null, facts: Array<{ name: string, value: string }>, media: Array<{ path: string, ok: boolean, files: number | null, bytes: number | null, error: { code: string, message: string, hint: string, field: string | null } | null }> } };
+
+export type TestStorageMutationVariables = Exact<{
+  input: BackupConfigInput;
+  configId?: string | number | null | undefined;
+}>;
+
+
+export type TestStorageMutation = { testStorage: { ok: boolean, location: string | null, free: number | null, total: number | null, error: { code: string, message: string, hint: string, field: string | null } | null } };
 
 export type RestorePartsFragment = { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null };
 
@@ -811,6 +844,24 @@ export const BackupDocument = new TypedDocumentString(`
     name
   }
 }`) as unknown as TypedDocumentString<BackupQuery, BackupQueryVariables>;
+export const BackupMediaDocument = new TypedDocumentString(`
+    query BackupMedia($id: ID!, $search: String, $first: Int = 50, $after: String) {
+  backupMedia(id: $id, search: $search, first: $first, after: $after) {
+    totalCount
+    nodes {
+      path
+      size
+      modifiedAt
+    }
+    pageInfo {
+      hasNextPage
+      hasPreviousPage
+      startCursor
+      endCursor
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<BackupMediaQuery, BackupMediaQueryVariables>;
 export const CreateBackupDocument = new TypedDocumentString(`
     mutation CreateBackup($input: CreateBackupInput!) {
   createBackup(input: $input) {
@@ -1189,6 +1240,14 @@ export const DeleteBackupsDocument = new TypedDocumentString(`
     name
   }
 }`) as unknown as TypedDocumentString<DeleteBackupsMutation, DeleteBackupsMutationVariables>;
+export const CreateDownloadLinkDocument = new TypedDocumentString(`
+    mutation CreateDownloadLink($id: ID!) {
+  createDownloadLink(id: $id) {
+    url
+    expiresAt
+  }
+}
+    `) as unknown as TypedDocumentString<CreateDownloadLinkMutation, CreateDownloadLinkMutationVariables>;
 export const UploadBackupDocument = new TypedDocumentString(`
     mutation UploadBackup($file: Upload!, $configId: ID) {
   uploadBackup(file: $file, configId: $configId) {
@@ -1485,6 +1544,55 @@ export const DeleteConfigDocument = new TypedDocumentString(`
   createdAt
   updatedAt
 }`) as unknown as TypedDocumentString<DeleteConfigMutation, DeleteConfigMutationVariables>;
+export const TestConnectionDocument = new TypedDocumentString(`
+    mutation TestConnection($input: BackupConfigInput!, $configId: ID) {
+  testConnection(input: $input, configId: $configId) {
+    ok
+    error {
+      code
+      message
+      hint
+      field
+    }
+    databaseName
+    size
+    tables
+    facts {
+      name
+      value
+    }
+    media {
+      path
+      ok
+      files
+      bytes
+      error {
+        code
+        message
+        hint
+        field
+      }
+    }
+    warnings
+  }
+}
+    `) as unknown as TypedDocumentString<TestConnectionMutation, TestConnectionMutationVariables>;
+export const TestStorageDocument = new TypedDocumentString(`
+    mutation TestStorage($input: BackupConfigInput!, $configId: ID) {
+  testStorage(input: $input, configId: $configId) {
+    ok
+    error {
+      code
+      message
+      hint
+      field
+    }
+    location
+    free
+    total
+  }
+}
+    `) as unknown as TypedDocumentString<TestStorageMutation, TestStorageMutationVariables>;
 export const RestoresDocument = new TypedDocumentString(`
     query Restores($filter: RestoreFilter, $first: Int = 50, $after: String) {
   restores(filter: $filter, first: $first, after: $after) {

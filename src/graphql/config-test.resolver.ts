@@ -1,0 +1,51 @@
+import { Arg, Ctx, ID, Mutation, Resolver } from 'type-graphql';
+import { Admin } from './admin.directive.js';
+import { BackupConfigInput } from './config.input.js';
+import { ConnectionTest, StorageTest } from './config-test.type.js';
+import type { GraphqlContext } from './context.js';
+import { optionalConfigId } from './ids.js';
+import { toProperties } from './property.type.js';
+import { toRefusal } from './refusal.type.js';
+
+const CONFIG_ID = {
+  nullable: true,
+  description: 'The config that is changed: what `input` leaves out, and a password shown as `***`, is taken from it.',
+};
+
+@Resolver()
+export class ConfigTestResolver {
+  @Admin()
+  @Mutation(() => ConnectionTest, {
+    description:
+      'Looks at the database (read only) and the media of settings that need not be saved. What does not work is in the answer.',
+  })
+  async testConnection(
+    @Ctx() { services, signal }: GraphqlContext,
+    @Arg('input', () => BackupConfigInput, { description: '`databaseUrl` and `mediaPaths` matter.' })
+    input: BackupConfigInput,
+    @Arg('configId', () => ID, CONFIG_ID) configId?: string | null,
+  ): Promise<ConnectionTest> {
+    const test = await services.configTests.connection(input, optionalConfigId(configId), signal);
+    return {
+      ...test,
+      error: toRefusal(test.error),
+      facts: toProperties(test.facts),
+      media: test.media.map((path) => ({ ...path, error: toRefusal(path.error) })),
+    };
+  }
+
+  @Admin()
+  @Mutation(() => StorageTest, {
+    description:
+      'Writes a few bytes at the storage of settings that need not be saved, reads them back, lists, deletes them and makes sure that they are gone. What does not work is in the answer.',
+  })
+  async testStorage(
+    @Ctx() { services, signal }: GraphqlContext,
+    @Arg('input', () => BackupConfigInput, { description: '`storageType` and `storagePath` matter.' })
+    input: BackupConfigInput,
+    @Arg('configId', () => ID, CONFIG_ID) configId?: string | null,
+  ): Promise<StorageTest> {
+    const test = await services.configTests.storage(input, optionalConfigId(configId), signal);
+    return { ...test, error: toRefusal(test.error) };
+  }
+}

@@ -1,0 +1,38 @@
+import { Arg, Ctx, Field, ID, Mutation, ObjectType, Resolver } from 'type-graphql';
+import { Admin } from './admin.directive.js';
+import type { GraphqlContext } from './context.js';
+import { runId } from './ids.js';
+import { DateTime } from './scalars.js';
+
+@ObjectType({ description: 'A link to an archive that needs no token. Keep it as secret as one.' })
+export class DownloadLink {
+  @Field(() => String, {
+    description: 'Path on this server with its ticket: `/api/db-manager/backups/{id}/download/?ticket=…`.',
+  })
+  url!: string;
+
+  @Field(() => DateTime, { description: 'Until then a download can begin; one that has begun goes on to its end.' })
+  expiresAt!: Date;
+}
+
+@Resolver()
+export class DownloadResolver {
+  @Admin()
+  @Mutation(() => DownloadLink, {
+    description:
+      'A link for the download of one archive, good for five minutes: for a browser, which cannot send a token with a download.',
+  })
+  async createDownloadLink(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'A COMPLETED backup.' }) id: string,
+  ): Promise<DownloadLink> {
+    const { row } = await services.backups.open(runId(id));
+    const { ticket, expiresAt } = services.auth.issueTicket(await admin(), row.id);
+    return { url: `${downloadPath(row.id)}?ticket=${ticket}`, expiresAt };
+  }
+}
+
+/** Where the archive of a backup is had over HTTP. */
+export function downloadPath(id: string): string {
+  return `/api/db-manager/backups/${id}/download/`;
+}

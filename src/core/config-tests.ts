@@ -56,16 +56,18 @@ export interface StorageTest {
   total: number | null;
 }
 
-/** How long tables and media are counted, in milliseconds: somebody waits in front of a form. */
-const TABLES_MS = 10_000;
-const MEDIA_MS = 5_000;
+/** How long is counted, in milliseconds: somebody waits in front of a form. */
+const PATIENCE = { tables: 10_000, media: 5_000 };
 
 /**
  * Tries settings before they are saved. What does not work is an answer; what makes no sense is thrown, as when a config is
  * saved. The settings are those that `Configs.create` would make of the input, or `Configs.update` where an id is given.
  */
 export class ConfigTests {
-  constructor(private readonly env: ConfigTestsEnvironment) {}
+  constructor(
+    private readonly env: ConfigTestsEnvironment,
+    private readonly patience = PATIENCE,
+  ) {}
 
   /**
    * Looks at database and media. Changes nothing.
@@ -75,11 +77,17 @@ export class ConfigTests {
     const settings = await this.env.configs.settings(input, configId);
     const { engine, url, mediaPaths } = await checkSource(this.env, settings);
     const warnings: string[] = [];
-    const database = await answered(() => lookAt(engine, url, warnings, signal), signal);
+    const database = await answered(() => lookAt(engine, url, this.patience.tables, warnings, signal), signal);
     const exclude = await protectedPaths(this.env.models, this.env.exclude, { engine, url });
     const media: MediaPathTest[] = [];
-    const deadline = AbortSignal.timeout(MEDIA_MS);
-    for (const path of mediaPaths) media.push(await count(path, exclude, deadline, warnings, signal));
+    const deadline = AbortSignal.timeout(this.patience.media);
+    for (const path of mediaPaths) {
+      const found = { files: 0, bytes: 0 };
+      const counting = () => measureMedia([path], exclude, AbortSignal.any([signal, deadline]), found);
+      const { value, error } = await answered(counting, signal, deadline);
+      if (value === null && error === null) warnings.push(late(path, 'files', this.patience.media));
+      media.push({ path, ok: error === null, ...(error === null ? found : { files: null, bytes: null }), error });
+    }
     const { info, size } = database.value ?? { info: null, size: null };
     return {
       ok: database.error === null && media.every(({ ok }) => ok),
@@ -129,16 +137,21 @@ export class ConfigTests {
   }
 }
 
-/** What does not work, as a value. Anything else than an AppError, and everything once nobody waits any more, is thrown. */
+/**
+ * What does not work, as a value; a deadline that has passed is nothing that does not work. Anything else than an AppError,
+ * and everything once nobody waits any more, is thrown.
+ */
 async function answered<T>(
   work: () => Promise<T>,
   signal: AbortSignal,
-): Promise<{ value: T; error: null } | { value: null; error: AppError }> {
+  deadline?: AbortSignal,
+): Promise<{ value: T | null; error: AppError | null }> {
   try {
     return { value: await work(), error: null };
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof AppError) return { value: null, error };
+    if (deadline?.aborted) return { value: null, error: null };
     throw error;
   }
 }
@@ -146,42 +159,24 @@ async function answered<T>(
 async function lookAt(
   engine: Engine,
   url: string,
+  patienceMs: number,
   warnings: string[],
   signal: AbortSignal,
 ): Promise<{ size: number; info: DatabaseInfo | null }> {
   const { bytes: size } = await engine.check(url);
-  const deadline = AbortSignal.timeout(TABLES_MS);
-  try {
-    const info = await engine.describe(url, AbortSignal.any([signal, deadline]));
-    if (info === null) throw new AppError('DATABASE_NOT_FOUND', `${engine.resolve(url).display} is not there.`);
-    warnings.push(...info.warnings);
-    return { size, info };
-  } catch (error) {
-    if (!deadline.aborted || signal.aborted) throw error;
-    warnings.push(`The tables were not counted to the end: that takes more than ${TABLES_MS / 1_000} seconds.`);
-    return { size, info: null };
+  const deadline = AbortSignal.timeout(patienceMs);
+  const describing = () => engine.describe(url, AbortSignal.any([signal, deadline]));
+  const { value: info, error } = await answered(describing, signal, deadline);
+  if (error !== null) throw error;
+  if (info === null && !deadline.aborted) {
+    throw new AppError('DATABASE_NOT_FOUND', `${engine.resolve(url).display} is not there any more.`);
   }
+  warnings.push(...(info?.warnings ?? [late('The database', 'tables', patienceMs)]));
+  return { size, info };
 }
 
-async function count(
-  path: string,
-  exclude: string[],
-  deadline: AbortSignal,
-  warnings: string[],
-  signal: AbortSignal,
-): Promise<MediaPathTest> {
-  const found = { files: 0, bytes: 0 };
-  try {
-    await measureMedia([path], exclude, AbortSignal.any([signal, deadline]), found);
-    return { path, ok: true, ...found, error: null };
-  } catch (error) {
-    signal.throwIfAborted();
-    if (error instanceof AppError) return { path, ok: false, files: null, bytes: null, error };
-    if (!deadline.aborted) throw error;
-    warnings.push(`${path} was not counted to the end: that takes more than ${MEDIA_MS / 1_000} seconds.`);
-    return { path, ok: true, ...found, error: null };
-  }
-}
+const late = (where: string, what: string, patienceMs: number) =>
+  `${where}: its ${what} were not counted to the end, which takes more than ${patienceMs / 1_000} seconds.`;
 
 function unreliable(what: string): AppError {
   return new AppError('STORAGE_UNAVAILABLE', what, {

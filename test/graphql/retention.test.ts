@@ -1,7 +1,8 @@
+import { mkdir, rm, rmdir } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as api from '../../src/client/index.js';
 import { createTestApp, type TestApp } from '../support/app.js';
-import { clientOf } from '../support/operations.js';
+import { clientOf, send } from '../support/operations.js';
 
 let app: TestApp;
 let client: api.Client;
@@ -30,6 +31,51 @@ describe('Retention over the API', () => {
     expect(await old.reload()).toMatchObject({ status: 'DELETED' });
     const later = await client.request(api.RetentionPlanDocument, { configId: '1', at: '2099-01-01T00:00:00.000Z' });
     expect(later.retentionPlan.items).toMatchObject([{ keep: true }]);
+  });
+
+  test('tries settings that are not saved, and reads each backup as it is', async () => {
+    const rows = [await app.backup(), await app.backup(), await app.backup()];
+    const plan = async (input?: api.BackupConfigInput) =>
+      (await client.request(api.RetentionPlanDocument, { configId: '1', input })).retentionPlan;
+    const saved = await plan();
+    expect(saved.deleteCount).toBeGreaterThanOrEqual(2);
+    const tried = await plan({ maxBackupFiles: 100, timezone: 'Asia/Kolkata' });
+    expect(tried).toMatchObject({ deleteCount: 0, config: { id: '1', name: 'App' } });
+    expect(tried.items.map(({ backup }) => backup)).toEqual(
+      expect.arrayContaining(
+        rows.map(({ id, fileName }) =>
+          expect.objectContaining({ id, fileName, status: 'COMPLETED', pinned: false, verifiedAt: expect.any(String) }),
+        ),
+      ),
+    );
+    expect(await plan({ keepLast: 2 })).toMatchObject({ deleteCount: saved.deleteCount - 1 });
+    for (const [field, input] of Object.entries({
+      keepDaily: { keepDaily: 0 },
+      timezone: { timezone: 'Nowhere' },
+      databaseUrl: { databaseUrl: 'oracle://x' },
+    })) {
+      await expect(plan(input)).rejects.toMatchObject({ field });
+    }
+    expect(await plan()).toMatchObject({ hash: saved.hash, deleteCount: saved.deleteCount });
+    expect((await app.app.configs.get(1)).timezone).toBe('UTC');
+    // Every field of a backup can be asked for, not only those that a plan is made of.
+    const query =
+      '{ retentionPlan(configId: "1") { items { backup { databaseName phases { phase } tables { name } } } } }';
+    expect((await send(app, query)).errors).toEqual([]);
+  });
+
+  test('tells what could not be deleted as an answer, and what was as deleted', async () => {
+    const rows = await app.app.models.Backup.findAll({ where: { status: 'COMPLETED' }, order: [['createdAt', 'ASC']] });
+    const inTheWay = rows[0]?.filePath ?? '';
+    await rm(inTheWay);
+    await mkdir(inTheWay);
+    const { cleanupBackups } = await client.request(api.CleanupBackupsDocument, { configId: '1' });
+    await rmdir(inTheWay);
+    const items = cleanupBackups[0]?.items ?? [];
+    const of = (id: string | undefined) => items.find(({ backup }) => backup.id === id);
+    expect(of(rows[0]?.id)).toMatchObject({ backup: { status: 'COMPLETED' }, error: { code: 'STORAGE_UNAVAILABLE' } });
+    expect(of(rows[1]?.id)).toMatchObject({ backup: { status: 'DELETED' }, error: null });
+    await client.request(api.CleanupBackupsDocument, { configId: '1' });
   });
 
   test('refuses an impossible policy, and null takes a rule away', async () => {

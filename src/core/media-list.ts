@@ -36,12 +36,12 @@ export async function listMedia(
   const { row, storage, size } = await backups.open(id);
   const source = { size, read: (from: number, to: number) => storage.get(row.fileName, { start: from, end: to }) };
   const records = await readDirectory(source, AbortSignal.any([signal, AbortSignal.timeout(DEADLINE)]));
-  const wanted = search?.trim().toLowerCase() ?? '';
+  const wanted = folded(search?.trim() ?? '');
   let total = 0;
   let more = false;
   const page: { position: number; file: MediaFile }[] = [];
   records.forEach((record, position) => {
-    if (record.directory || !record.path.startsWith(MEDIA) || !record.path.toLowerCase().includes(wanted)) return;
+    if (record.directory || !record.path.startsWith(MEDIA) || !folded(record.path).includes(wanted)) return;
     total += 1;
     if (position < start) return;
     if (page.length === first) more = true;
@@ -55,6 +55,9 @@ export async function listMedia(
     totalCount: async () => total,
   };
 }
+
+/** One form for upper and lower case, and for accents however they were written. */
+const folded = (text: string) => text.normalize('NFC').toLowerCase();
 
 const encodePosition = (position: number) => Buffer.from(`media ${position}`).toString('base64url');
 

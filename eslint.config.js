@@ -1,4 +1,5 @@
 import js from '@eslint/js';
+import reactHooks from 'eslint-plugin-react-hooks';
 import tseslint from 'typescript-eslint';
 
 /**
@@ -23,6 +24,7 @@ export const importRules = {
   },
   sample: { may: ['errors'], why: 'the sample is an application like any other: it knows nothing of the product' },
   graphql: { may: ['core', 'models', 'auth', 'errors', 'log'], why: 'resolvers translate, they do not work' },
+  admin: { may: ['client/generated/graphql'], why: 'the page uses the public API like any other client' },
   client: { may: [], why: 'a client knows nothing of the server but its schema' },
   http: { may: ['core', 'auth', 'errors', 'log'], why: 'routes translate, they do not work' },
   app: { may: ['*'], why: 'the composition root is the only file that knows every folder' },
@@ -38,14 +40,14 @@ const folders = Object.keys(importRules);
 const boundaries = {
   meta: { type: 'problem', schema: [] },
   create(context) {
-    const match = /\/src\/([^/]+?)(?:\.ts|\/.*)$/.exec(context.filename.replaceAll('\\', '/'));
+    const match = /\/src\/([^/]+?)(?:\.tsx?|\/.*)$/.exec(context.filename.replaceAll('\\', '/'));
     const own = match?.[1];
     const rule = own === undefined ? undefined : importRules[own];
     if (rule === undefined || rule.may.includes('*')) return {};
     const check = (node) => {
       const target = node.source?.value;
       if (typeof target !== 'string' || !target.startsWith('.')) return;
-      const path = new URL(target, `file://${context.filename}`).pathname.replace(/\.(js|ts)$/, '');
+      const path = new URL(target, `file://${context.filename}`).pathname.replace(/\.(js|tsx?)$/, '');
       const inside = path.slice(path.lastIndexOf('/src/') + 5);
       const folder = inside.split('/')[0];
       if (folder === own || !folders.includes(folder)) return;
@@ -82,6 +84,7 @@ export default tseslint.config(
       ],
     },
   },
+  { files: ['src/admin/**/*.{ts,tsx}'], ...reactHooks.configs.flat.recommended },
   {
     files: ['src/**/*.{type,input,resolver}.ts'],
     rules: { '@typescript-eslint/consistent-type-imports': 'off' },

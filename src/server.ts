@@ -18,7 +18,7 @@ export function main(): Promise<void> {
       await app.close();
     });
     app.log.info({ address }, 'listening');
-    say(`db-manager is ready at ${address}`);
+    say(`db-manager is ready at ${address}  (open it in a browser)`);
     if (first.created) say(`Login:        ${config.auth.adminEmail}`);
     if (password !== null)
       say(`Password:     ${password}  (shown only now; change it: npx db-manager password ${config.auth.adminEmail})`);

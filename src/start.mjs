@@ -1,6 +1,6 @@
 /*
  * `npm start`: builds what is stale, then becomes the server (or, with `worker`, the worker). `--build-only` stops after
- * the build. Plain JavaScript, because it runs before anything is built; needs node and, to build, typescript.
+ * the build. Plain JavaScript, because it runs before anything is built; needs node and, to build, typescript and vite.
  */
 import { spawn } from 'node:child_process';
 import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
@@ -11,16 +11,26 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, 'dist');
 const lock = join(dist, '.building');
+const admin = join(root, 'src', 'admin');
 
 /** What is built: from which files, by which tool, and which file proves that it was. */
 const targets = [
   {
     name: 'the server',
     sources: [join(root, 'src'), join(root, 'package.json'), join(root, 'tsconfig.json')],
+    except: admin,
     result: join(dist, 'server.js'),
     stamp: join(dist, '.built'),
     tool: ['typescript', 'bin', 'tsc'],
     args: ['-p', join(root, 'tsconfig.json')],
+  },
+  {
+    name: 'the admin page',
+    sources: [admin, join(root, 'src', 'client', 'generated'), join(root, 'package.json')],
+    result: join(dist, 'admin', 'index.html'),
+    stamp: join(dist, '.built-admin'),
+    tool: ['vite', 'bin', 'vite.js'],
+    args: ['build', admin, '--outDir', join(dist, 'admin'), '--emptyOutDir', '--logLevel', 'warn'],
   },
 ];
 
@@ -54,11 +64,11 @@ async function staleTargets() {
 }
 
 /** The newest time among the sources and how many they are: changes with every edit, addition and removal. */
-async function fingerprint({ sources }) {
+async function fingerprint({ sources, except }) {
   let newest = 0;
   let count = 0;
   const look = async (path) => {
-    const found = await stat(path).catch(() => null);
+    const found = path === except ? null : await stat(path).catch(() => null);
     if (found === null) return;
     count += 1;
     if (found.isFile()) newest = Math.max(newest, found.mtimeMs);

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import express, { type RequestHandler, type Router } from 'express';
 import helmet from 'helmet';
 import { AppError } from '../errors.js';
+import { admin } from './admin.js';
 import { type DownloadParts, downloads } from './download.js';
 import { errorHandler, unknownRoute } from './error-handler.js';
 import { health, type Readiness } from './health.js';
@@ -32,13 +33,11 @@ export function createHttp(parts: HttpParts): HttpServer {
   app.disable('x-powered-by');
   app.set('query parser', 'simple');
   app.use(helmet({ contentSecurityPolicy: { useDefaults: false, directives: STRICT }, hsts: false }));
-  if (parts.sandbox) {
-    app.get('/', (_request, response) => response.redirect(302, GRAPHQL));
-    app.get(GRAPHQL, allowSandbox);
-  }
+  if (parts.sandbox) app.get(GRAPHQL, allowSandbox);
   app.use(health(parts));
   app.use('/api/db-manager', downloads(parts));
   app.use(GRAPHQL, parts.graphql.router);
+  app.use(admin());
   app.use(unknownRoute);
   app.use(errorHandler(parts.log, GRAPHQL));
 

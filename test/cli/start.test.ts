@@ -33,8 +33,12 @@ describe('npm start', () => {
   it('builds once when two start at the same time', async () => {
     const both = await Promise.all([launch(['--build-only']).ended, launch(['--build-only']).ended]);
     expect(both.map(({ code, stdout }) => ({ code, stdout }))).toEqual(Array(2).fill({ code: 0, stdout: '' }));
-    expect(both.map(({ stderr }) => stderr).join('')).toBe('Building the server …\n');
-    expect((await readdir(join(project, 'dist'))).filter((name) => name.startsWith('.'))).toEqual(['.built']);
+    expect(both.map(({ stderr }) => stderr).join('')).toBe('Building the server …\nBuilding the admin page …\n');
+    expect((await readdir(join(project, 'dist'))).filter((name) => name.startsWith('.'))).toEqual([
+      '.built',
+      '.built-admin',
+    ]);
+    expect(await readdir(join(project, 'dist', 'admin'))).toEqual(['assets', 'favicon.svg', 'index.html']);
   }, 120_000);
 
   it('builds nothing when nothing changed, shows the sample, passes SIGTERM on and ends with the server', async () => {

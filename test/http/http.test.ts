@@ -71,9 +71,8 @@ describe('What a browser may do', () => {
     expect(answer.headers.get('set-cookie')).toBeNull();
   });
 
-  test('is to load the Sandbox at /graphql, where the first page leads', async () => {
-    const response = await fetch(`${app.url}/`, { headers: { Accept: 'text/html' } });
-    expect(new URL(response.url).pathname).toBe('/graphql');
+  test('is to load the Sandbox at /graphql', async () => {
+    const response = await fetch(`${app.url}/graphql`, { headers: { Accept: 'text/html' } });
     expect(response.headers.get('content-type')).toMatch(/html/);
     const page = await response.text();
     const policy = response.headers.get('content-security-policy') ?? '';
@@ -86,12 +85,10 @@ describe('What a browser may do', () => {
   test('is not more in production', async () => {
     const closed = await createTestApp({ work: false, env: { NODE_ENV: 'production' } });
     try {
-      for (const path of ['/', '/graphql']) {
-        const response = await fetch(closed.url + path, { headers: { Accept: 'text/html' } });
-        expect(response.status).toBeGreaterThanOrEqual(400);
-        expect(response.headers.get('content-type')).toMatch(/json/);
-        expect(response.headers.get('content-security-policy')).not.toMatch(/apollo/);
-      }
+      const response = await fetch(`${closed.url}/graphql`, { headers: { Accept: 'text/html' } });
+      expect(response.status).toBeGreaterThanOrEqual(400);
+      expect(response.headers.get('content-type')).toMatch(/json/);
+      expect(response.headers.get('content-security-policy')).not.toMatch(/apollo/);
     } finally {
       await closed.close();
     }

@@ -1,0 +1,57 @@
+import { size } from './format.js';
+import { TYPE } from './words.js';
+
+/** What the audit trail says was done, in words. */
+const ACTION: Record<string, string> = {
+  'backup.create': 'asked for a backup',
+  'backup.upload': 'uploaded an archive',
+  'backup.download': 'downloaded an archive',
+  'backup.link': 'made a download link',
+  'backup.verify': 'verified a backup',
+  'backup.pin': 'pinned a backup',
+  'backup.unpin': 'unpinned a backup',
+  'backup.cancel': 'cancelled a backup',
+  'backup.delete': 'deleted an archive',
+  'backup.extract': 'unpacked an archive',
+  'restore.create': 'began a restore',
+  'restore.undo': 'began to undo a restore',
+  'restore.cancel': 'cancelled a restore',
+  'config.create': 'made a config',
+  'config.update': 'changed a config',
+  'config.delete': 'deleted a config',
+  'cleanup.failed': 'could not delete an archive by the retention rules',
+  'session.login': 'signed in',
+  'token.create': 'made a token',
+  'user.password': 'changed a password',
+  'schedule.install': 'installed a timer of the system',
+  'schedule.remove': 'removed a timer of the system',
+};
+
+export const actionOf = (action: string) => ACTION[action] ?? action;
+
+/** What actions are done to, as the filter names it. */
+export const NOUN: Record<string, string> = {
+  backup: 'Backups',
+  restore: 'Restores',
+  config: 'Configs',
+  cleanup: 'Clean-up',
+  session: 'Sign-ins',
+  token: 'Tokens',
+  user: 'Users',
+  schedule: 'System timers',
+};
+
+/** Where the page of what an action was done to is; null where there is none. */
+export function pageOf(action: string, subject: string): string | null {
+  if (subject.startsWith('backup_')) return `/backups/${subject}`;
+  if (subject.startsWith('restore_')) return `/restores/${subject}`;
+  return /^config\.(create|update)$/.test(action) ? `/configs/${subject}` : null;
+}
+
+/** A detail of an action for people. */
+export function detailOf({ name, value }: { name: string; value: string }): string {
+  if (name === 'bytes') return size(Number(value));
+  if (name === 'type') return (TYPE as Record<string, string>)[value] ?? value;
+  const list = value.startsWith('[') ? (JSON.parse(value) as unknown[]).join(', ') : value;
+  return `${name}: ${list}`;
+}

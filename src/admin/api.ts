@@ -1,0 +1,198 @@
+import { notifications } from '@mantine/notifications';
+import {
+  cacheExchange,
+  Client,
+  type CombinedError,
+  fetchExchange,
+  mapExchange,
+  subscriptionExchange,
+  type TypedDocumentNode,
+} from '@urql/core';
+import { createClient as createSocket } from 'graphql-ws';
+import { useEffect, useRef, useState } from 'react';
+import { useClient, useQuery } from 'urql';
+import type { TypedDocumentString } from '../client/generated/graphql.js';
+import { connectionLost } from './connection.js';
+import { currentToken, endSession, useSession } from './session.js';
+
+/** What went wrong, and what to do about it: an error of the server's catalogue, or OFFLINE. */
+export interface Problem {
+  code: string;
+  message: string;
+  hint: string;
+  /** The input field that it is about, if it is about one. */
+  field?: string;
+}
+
+/** The socket's close code for a token that is no longer accepted. */
+const UNAUTHORIZED = 4401;
+
+/**
+ * A client for one session: queries and mutations over HTTP, subscriptions over one WebSocket that opens when needed.
+ * @param token null before anybody is signed in
+ */
+export function createApi(token: string | null): Client {
+  const address = new URL('/graphql', window.location.href);
+  const socketAddress = new URL(address);
+  socketAddress.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:';
+  const socket = createSocket({
+    url: socketAddress.href,
+    connectionParams: { Authorization: authorization(token) },
+    // A run may take longer than any network holds: connect again for as long as the page is open.
+    retryAttempts: Infinity,
+    shouldRetry: (closed) => (closed as CloseEvent).code !== UNAUTHORIZED,
+    on: { closed: (closed) => (closed as CloseEvent).code === UNAUTHORIZED && endSession() },
+  });
+  return new Client({
+    url: address.href,
+    preferGetMethod: false,
+    fetchOptions: { headers: headers(token), credentials: 'omit' },
+    exchanges: [
+      mapExchange({
+        onResult({ error }) {
+          if (error?.networkError) connectionLost();
+          if (error !== undefined && problemOf(error).code === 'UNAUTHENTICATED') endSession();
+        },
+      }),
+      cacheExchange,
+      fetchExchange,
+      subscriptionExchange({
+        forwardSubscription: ({ query = '', variables }) => ({
+          subscribe: (sink) => ({ unsubscribe: socket.subscribe({ query, variables }, sink) }),
+        }),
+      }),
+    ],
+  });
+}
+
+/** The headers that every request carries. The second one tells the server that no plain form has sent it. */
+export function headers(token: string | null = currentToken()): Record<string, string> {
+  const value = authorization(token);
+  return { ...(value === undefined ? {} : { Authorization: value }), 'Apollo-Require-Preflight': 'true' };
+}
+
+const authorization = (token: string | null) => (token === null ? undefined : `Bearer ${token}`);
+
+/** The generated document as urql wants it: it reads a text as it reads a tree. */
+export function textOf<Result, Variables>(
+  document: TypedDocumentString<Result, Variables>,
+): TypedDocumentNode<Result, Variables & Record<string, unknown>> {
+  return document.toString() as unknown as TypedDocumentNode<Result, Variables & Record<string, unknown>>;
+}
+
+export const OFFLINE: Problem = {
+  code: 'OFFLINE',
+  message: 'The server cannot be reached.',
+  hint: 'Check that it is running and that this device is connected. The page tries again by itself.',
+};
+
+/** An error as the server's answer holds it. */
+export type ServerError = Pick<CombinedError['graphQLErrors'][number], 'message' | 'extensions'>;
+
+export const problemOf = (error: CombinedError): Problem => problemFrom(error.graphQLErrors);
+
+/** The first of the server's errors; without one, the server was not reached. */
+export function problemFrom([first]: readonly ServerError[]): Problem {
+  if (first === undefined) return OFFLINE;
+  const { code = 'INTERNAL_ERROR', hint = '', field } = first.extensions as Partial<Problem>;
+  return { code, message: first.message, hint, ...(field === undefined ? {} : { field }) };
+}
+
+/** What a query has answered so far. */
+export interface Answer<Result> {
+  data: Result | undefined;
+  problem: Problem | null;
+  /** There is nothing to show yet. */
+  loading: boolean;
+  /** What is shown is being asked for again. */
+  refreshing: boolean;
+  refresh: () => void;
+}
+
+export interface AskOptions {
+  /** Asks nothing. */
+  pause?: boolean;
+  /** Asked again so often while the page is seen, in milliseconds. */
+  every?: number;
+  /** Asked again when it changes. */
+  after?: string;
+}
+
+/** Asks, keeps what the last answer was, and asks again after each mutation of what it shows. */
+export function useApi<Result, Variables>(
+  document: TypedDocumentString<Result, Variables>,
+  variables: Variables,
+  { pause = false, every, after }: AskOptions = {},
+): Answer<Result> {
+  const query = textOf(document);
+  const [result, execute] = useQuery({
+    query,
+    variables: variables as Variables & Record<string, unknown>,
+    pause,
+    requestPolicy: 'cache-and-network',
+  });
+  const refresh = () => execute({ requestPolicy: 'network-only' });
+  useEffect(() => {
+    if (every === undefined || pause) return;
+    const timer = setInterval(() => {
+      if (window.document.visibilityState === 'visible') execute({ requestPolicy: 'network-only' });
+    }, every);
+    return () => clearInterval(timer);
+  }, [every, pause, execute]);
+  const { generation } = useSession();
+  const due = `${generation} ${after ?? ''}`;
+  const seen = useRef(due);
+  useEffect(() => {
+    if (seen.current !== due && !pause) execute({ requestPolicy: 'network-only' });
+    seen.current = due;
+  }, [due, pause, execute]);
+  return {
+    data: result.data,
+    problem: result.error === undefined ? null : problemOf(result.error),
+    loading: result.data === undefined && result.error === undefined && !pause,
+    refreshing: result.fetching || result.stale,
+    refresh,
+  };
+}
+
+/** A mutation: `run` answers with its result, or null after having said what is wrong. */
+export interface Action<Result, Variables> {
+  run: (variables: Variables) => Promise<Result | null>;
+  busy: boolean;
+  problem: Problem | null;
+  clear: () => void;
+}
+
+/**
+ * @param quiet the caller shows the problem itself; else a message pops up
+ */
+export function useAction<Result, Variables>(
+  document: TypedDocumentString<Result, Variables>,
+  { quiet = false }: { quiet?: boolean } = {},
+): Action<Result, Variables> {
+  const client = useClient();
+  const [busy, setBusy] = useState(false);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const run = async (variables: Variables): Promise<Result | null> => {
+    setBusy(true);
+    setProblem(null);
+    const { data, error } = await client
+      .mutation(textOf(document), variables as Variables & Record<string, unknown>)
+      .toPromise();
+    setBusy(false);
+    if (error === undefined) return data ?? null;
+    const found = problemOf(error);
+    setProblem(found);
+    if (!quiet) tellProblem(found);
+    return null;
+  };
+  return { run, busy, problem, clear: () => setProblem(null) };
+}
+
+export function tellProblem({ message, hint }: Problem): void {
+  notifications.show({ color: 'red', title: message, message: hint, autoClose: 12_000 });
+}
+
+export function tellDone(message: string): void {
+  notifications.show({ color: 'teal', message, autoClose: 5_000 });
+}

@@ -1,0 +1,59 @@
+import { lazy, Suspense, useMemo } from 'react';
+import { Provider } from 'urql';
+import { Route, Switch } from 'wouter';
+import { createApi } from './api.js';
+import { Loading } from './components/state.js';
+import { Shell } from './components/shell.js';
+import { SignInAgain } from './components/sign-in-form.js';
+import { Overview } from './pages/overview.js';
+import { NotFound } from './pages/not-found.js';
+import { SignIn } from './pages/sign-in.js';
+import { useSession } from './session.js';
+
+// One file each, loaded when the page is opened.
+const Backups = lazy(() => import('./pages/backups.js'));
+const Backup = lazy(() => import('./pages/backup.js'));
+const Restore = lazy(() => import('./pages/restore.js'));
+const Restores = lazy(() => import('./pages/restores.js'));
+const RestoreRun = lazy(() => import('./pages/restore-run.js'));
+const Configs = lazy(() => import('./pages/configs.js'));
+const Config = lazy(() => import('./pages/config.js'));
+const Upload = lazy(() => import('./pages/upload.js'));
+const Activity = lazy(() => import('./pages/activity.js'));
+
+/** All pages; whoever is not signed in sees the sign-in only. */
+export function App() {
+  const { session, ended } = useSession();
+  const token = session?.token ?? null;
+  // Another session asks again for everything on the screen; what people have typed stays.
+  const api = useMemo(() => createApi(token), [token]);
+  return (
+    <Provider value={api}>
+      {session === null ? (
+        <SignIn />
+      ) : (
+        <Shell email={session.email}>
+          <Suspense fallback={<Loading />}>
+            <Switch>
+              <Route path="/" component={Overview} />
+              <Route path="/backups" component={Backups} />
+              <Route path="/backups/:id">{({ id }) => <Backup key={id} id={id} />}</Route>
+              <Route path="/backups/:id/restore">{({ id }) => <Restore key={id} id={id} />}</Route>
+              <Route path="/restores" component={Restores} />
+              <Route path="/restores/:id">{({ id }) => <RestoreRun key={id} id={id} />}</Route>
+              <Route path="/configs" component={Configs} />
+              <Route path="/configs/new">
+                <Config key="new" id={null} />
+              </Route>
+              <Route path="/configs/:id">{({ id }) => <Config key={id} id={id} />}</Route>
+              <Route path="/upload" component={Upload} />
+              <Route path="/activity" component={Activity} />
+              <Route component={NotFound} />
+            </Switch>
+          </Suspense>
+          {ended && <SignInAgain email={session.email} />}
+        </Shell>
+      )}
+    </Provider>
+  );
+}

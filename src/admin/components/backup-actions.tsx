@@ -1,0 +1,184 @@
+import { ActionIcon, Button, Menu, Text } from '@mantine/core';
+import {
+  IconDots,
+  IconDownload,
+  IconEye,
+  IconFlask,
+  IconPin,
+  IconPinnedOff,
+  IconPlayerStop,
+  IconRestore,
+  IconShieldCheck,
+  IconTrash,
+} from '@tabler/icons-react';
+import { useState } from 'react';
+import { Link } from 'wouter';
+import {
+  type BackupStatus,
+  CancelBackupDocument,
+  CreateDownloadLinkDocument,
+  DeleteBackupDocument,
+  PinBackupDocument,
+  type VerificationLevel,
+  VerifyBackupDocument,
+} from '../../client/generated/graphql.js';
+import { tellDone, tellProblem, useAction } from '../api.js';
+import { size } from '../format.js';
+import { isActive } from '../words.js';
+import { Confirm } from './confirm.js';
+
+/** What the actions need to know of a backup. */
+export interface ActedOn {
+  id: string;
+  fileName: string;
+  status: BackupStatus;
+  pinned: boolean;
+  fileSize?: number | null;
+}
+
+/** Everything that can be done to one backup, in a menu. `inTable` also leads to its page. */
+export function BackupActions({ backup, inTable = false }: { backup: ActedOn; inTable?: boolean }) {
+  const [asked, setAsked] = useState<'delete' | 'cancel' | null>(null);
+  const verify = useVerify(backup);
+  const download = useDownload();
+  const pin = useAction(PinBackupDocument);
+  const { id, fileName, status, pinned } = backup;
+  const completed = status === 'COMPLETED';
+  return (
+    <>
+      <Menu position="bottom-end" withinPortal>
+        <Menu.Target>
+          {inTable ? (
+            <ActionIcon variant="subtle" color="gray" aria-label={`Actions for ${fileName}`} loading={verify.busy}>
+              <IconDots size={18} />
+            </ActionIcon>
+          ) : (
+            <Button variant="default" leftSection={<IconDots size={18} />} loading={verify.busy}>
+              More
+            </Button>
+          )}
+        </Menu.Target>
+        <Menu.Dropdown>
+          {inTable && (
+            <Menu.Item component={Link} href={`/backups/${id}`} leftSection={<IconEye size={16} />}>
+              Details
+            </Menu.Item>
+          )}
+          {completed && inTable && (
+            <Menu.Item component={Link} href={`/backups/${id}/restore`} leftSection={<IconRestore size={16} />}>
+              Restore …
+            </Menu.Item>
+          )}
+          {completed && (
+            <>
+              <Menu.Item leftSection={<IconDownload size={16} />} onClick={() => void download(id)}>
+                Download
+              </Menu.Item>
+              <Menu.Item leftSection={<IconShieldCheck size={16} />} onClick={() => void verify.run('ARCHIVE')}>
+                Verify: read every byte
+              </Menu.Item>
+              <Menu.Item leftSection={<IconFlask size={16} />} onClick={() => void verify.run('DRILL')}>
+                Verify: try a restore
+              </Menu.Item>
+              <Menu.Item
+                leftSection={pinned ? <IconPinnedOff size={16} /> : <IconPin size={16} />}
+                onClick={() => void pin.run({ id, pinned: !pinned })}
+              >
+                {pinned ? 'Unpin' : 'Pin: never delete'}
+              </Menu.Item>
+            </>
+          )}
+          {isActive(status) && (
+            <Menu.Item leftSection={<IconPlayerStop size={16} />} onClick={() => setAsked('cancel')}>
+              Cancel …
+            </Menu.Item>
+          )}
+          {(completed || status === 'FAILED') && (
+            <>
+              <Menu.Divider />
+              <Menu.Item
+                color="red"
+                leftSection={<IconTrash size={16} />}
+                disabled={!completed || pinned}
+                onClick={() => setAsked('delete')}
+              >
+                {completed ? (pinned ? 'Delete (unpin it first)' : 'Delete …') : 'Nothing to delete: no archive'}
+              </Menu.Item>
+            </>
+          )}
+        </Menu.Dropdown>
+      </Menu>
+      {asked === 'delete' && <DeleteOne backup={backup} onClose={() => setAsked(null)} />}
+      {asked === 'cancel' && <CancelOne backup={backup} onClose={() => setAsked(null)} />}
+    </>
+  );
+}
+
+function DeleteOne({ backup, onClose }: { backup: ActedOn; onClose: () => void }) {
+  const remove = useAction(DeleteBackupDocument);
+  const confirm = async () => {
+    if ((await remove.run({ id: backup.id })) !== null) tellDone(`${backup.fileName} was deleted.`);
+    onClose();
+  };
+  return (
+    <Confirm
+      title="Delete this backup?"
+      label="Delete"
+      busy={remove.busy}
+      onConfirm={() => void confirm()}
+      onClose={onClose}
+    >
+      <Text size="sm" className="breakable">
+        The archive <b>{backup.fileName}</b>
+        {backup.fileSize ? ` (${size(backup.fileSize)})` : ''} is removed for good. Its record stays in the list as
+        Deleted.
+      </Text>
+    </Confirm>
+  );
+}
+
+function CancelOne({ backup, onClose }: { backup: ActedOn; onClose: () => void }) {
+  const cancel = useAction(CancelBackupDocument);
+  const confirm = async () => {
+    await cancel.run({ id: backup.id });
+    onClose();
+  };
+  return (
+    <Confirm
+      title="Cancel this backup?"
+      label="Cancel the backup"
+      busy={cancel.busy}
+      onConfirm={() => void confirm()}
+      onClose={onClose}
+    >
+      <Text size="sm">What it has written so far is removed. The backups that exist are not touched.</Text>
+    </Confirm>
+  );
+}
+
+/** Proves a backup anew and says what was found. */
+export function useVerify({ id, fileName }: { id: string; fileName: string }) {
+  const verify = useAction(VerifyBackupDocument);
+  const run = async (level: VerificationLevel) => {
+    const answer = await verify.run({ id, level });
+    if (answer === null) return;
+    const { verifiedAt, errorMessage, errorHint, errorCode } = answer.verifyBackup;
+    if (verifiedAt !== null && verifiedAt !== undefined) tellDone(`${fileName} is sound.`);
+    else
+      tellProblem({
+        code: errorCode ?? 'INTERNAL_ERROR',
+        message: errorMessage ?? `${fileName} could not be proven.`,
+        hint: errorHint ?? '',
+      });
+  };
+  return { run, busy: verify.busy };
+}
+
+/** Lets the browser download an archive: it streams to the disk and the page stays. */
+export function useDownload(): (id: string) => Promise<void> {
+  const link = useAction(CreateDownloadLinkDocument);
+  return async (id) => {
+    const answer = await link.run({ id });
+    if (answer !== null) window.location.assign(answer.createDownloadLink.url);
+  };
+}

@@ -1,0 +1,149 @@
+import { Anchor, SimpleGrid, Stack } from '@mantine/core';
+import { notifications } from '@mantine/notifications';
+import { type FormEvent, useEffect, useState } from 'react';
+import { Link, useLocation } from 'wouter';
+import {
+  type ConfigPartsFragment,
+  CreateConfigDocument,
+  UpdateConfigDocument,
+} from '../../client/generated/graphql.js';
+import { type Problem, tellDone, useAction } from '../api.js';
+import {
+  ADVANCED,
+  type Field,
+  hasDraft,
+  inputOf,
+  missing,
+  only,
+  same,
+  setDraft,
+  type Settings,
+  settingsOf,
+  useDraft,
+} from '../settings.js';
+import { Advanced, HowLong, What, When, Where } from './config-sections.js';
+import { SaveBar } from './save-bar.js';
+import { type Form, idOf } from './setting.js';
+
+/** How long it is said that the changes are saved, in milliseconds. */
+const MOMENT = 4_000;
+
+/** All settings of a config; null makes a new one. */
+export function ConfigForm({ config: loaded }: { config: ConfigPartsFragment | null }) {
+  const key = loaded?.id ?? 'new';
+  const changes = useDraft(key);
+  const [, navigate] = useLocation();
+  const [stored, setStored] = useState<ConfigPartsFragment | null>(null);
+  const [lacking, setLacking] = useState<Problem | null>(null);
+  const [open, setOpen] = useState(false);
+  const create = useAction(CreateConfigDocument, { quiet: true });
+  const update = useAction(UpdateConfigDocument, { quiet: true });
+  const [justSaved, tellSaved] = useMoment();
+  useReminder(key, loaded?.name ?? 'the new config');
+
+  // What was just saved, until it is read again.
+  const config = stored !== null && loaded !== null && stored.updatedAt > loaded.updatedAt ? stored : loaded;
+  const saved = settingsOf(config);
+  const settings = { ...saved, ...changes };
+  const changed = (Object.keys(changes) as Field[]).filter((field) => !same(changes[field], saved[field]));
+  const problem = lacking ?? create.problem ?? update.problem;
+  useFocus(problem);
+
+  const forget = () => {
+    setLacking(null);
+    create.clear();
+    update.clear();
+  };
+  const set = <Name extends Field>(field: Name, value: Settings[Name]) => {
+    setDraft(key, (present) => ({
+      ...without(present, field),
+      ...(same(value, saved[field]) ? {} : { [field]: value }),
+    }));
+    if (problem?.field === field) forget();
+  };
+  const form: Form = { config, settings, changed, problem, set };
+
+  const save = async (event: FormEvent) => {
+    event.preventDefault();
+    forget();
+    const lack = missing(settings);
+    setLacking(lack);
+    if (lack !== null || (config !== null && changed.length === 0)) return;
+    const done =
+      config === null
+        ? (await create.run({ input: inputOf(settings) }))?.createConfig
+        : (await update.run({ id: config.id, input: inputOf(only(settings, changed)) }))?.updateConfig;
+    if (done === undefined) return;
+    setStored(done);
+    setDraft(key, () => ({}));
+    if (config !== null) return tellSaved();
+    tellDone(`${done.name} is made.`);
+    navigate(`/configs/${done.id}`, { replace: true });
+  };
+  const hidden = problem !== null && ADVANCED.includes(problem.field as Field);
+  return (
+    <form onSubmit={(event) => void save(event)} noValidate className="config-form">
+      <Stack>
+        <What form={form} />
+        <SimpleGrid cols={{ base: 1, lg: 2 }}>
+          <Where form={form} />
+          <When form={form} />
+        </SimpleGrid>
+        <HowLong form={form} />
+        <Advanced form={form} open={open || hidden} setOpen={setOpen} />
+      </Stack>
+      <SaveBar
+        form={form}
+        busy={create.busy || update.busy}
+        done={justSaved}
+        onDiscard={() => {
+          forget();
+          setDraft(key, () => ({}));
+        }}
+      />
+    </form>
+  );
+}
+
+/** True for a moment after it was asked for. */
+function useMoment(): [boolean, () => void] {
+  const [on, setOn] = useState(false);
+  useEffect(() => {
+    if (!on) return;
+    const timer = setTimeout(() => setOn(false), MOMENT);
+    return () => clearTimeout(timer);
+  }, [on]);
+  return [on, () => setOn(true)];
+}
+
+const without = (changes: Partial<Settings>, field: Field): Partial<Settings> =>
+  Object.fromEntries(Object.entries(changes).filter(([name]) => name !== field));
+
+/** The input that a problem is about gets the focus. */
+function useFocus(problem: Problem | null): void {
+  useEffect(() => {
+    if (problem?.field !== undefined) document.getElementById(idOf(problem.field as Field))?.focus();
+  }, [problem]);
+}
+
+/** Whoever looks at another page with changes that are not saved is told, and finds them again. */
+function useReminder(key: string, name: string): void {
+  useEffect(() => {
+    const id = `unsaved-${key}`;
+    notifications.hide(id);
+    return () => {
+      if (!hasDraft(key)) return;
+      notifications.show({
+        id,
+        color: 'yellow',
+        title: `The changes of ${name} are not saved`,
+        message: (
+          <Anchor component={Link} href={`/configs/${key}`} size="sm" underline="always">
+            Back to them
+          </Anchor>
+        ),
+        autoClose: false,
+      });
+    };
+  }, [key, name]);
+}

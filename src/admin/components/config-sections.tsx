@@ -1,0 +1,228 @@
+import { Card, Code, Grid, Group, Radio, SimpleGrid, Stack, Switch, Text, Title, UnstyledButton } from '@mantine/core';
+import { IconChevronDown, IconChevronRight } from '@tabler/icons-react';
+import { type ReactNode, useId } from 'react';
+import type { StorageType } from '../../client/generated/graphql.js';
+import { settingsOf } from '../settings.js';
+import { RunScheduleNow } from './back-up-now.js';
+import { CleanUp } from './clean-up.js';
+import { CronField } from './cron-field.js';
+import { MediaPaths } from './media-paths.js';
+import { RetentionSimulator } from './retention-simulator.js';
+import { type Form, setting, TextSetting, WholeSetting } from './setting.js';
+import { TestConnection, TestStorage } from './settings-tests.js';
+import { SizeInput } from './size-input.js';
+import { TimeZone } from './time-zone.js';
+
+function Section({ title, children }: { title: string; children: ReactNode }) {
+  const id = useId();
+  return (
+    <Card withBorder component="section" aria-labelledby={id}>
+      <Title order={2} size="h4" id={id} mb="sm">
+        {title}
+      </Title>
+      <Stack>{children}</Stack>
+    </Card>
+  );
+}
+
+/** What is backed up. */
+export function What({ form }: { form: Form }) {
+  return (
+    <Section title="What">
+      <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="xl" verticalSpacing="md">
+        <Stack>
+          <TextSetting form={form} field="name" maxLength={200} />
+          <TextSetting
+            form={form}
+            field="databaseUrl"
+            description={<DatabaseHelp form={form} />}
+            placeholder="sqlite:/srv/okpuja/db.sqlite3"
+          />
+        </Stack>
+        <MediaPaths form={form} />
+      </SimpleGrid>
+      <TestConnection form={form} />
+    </Section>
+  );
+}
+
+/** How addresses are written, and what becomes of a password that is not shown. */
+function DatabaseHelp({ form: { config, settings, changed } }: { form: Form }) {
+  const masked = settings.databaseUrl.includes(':***@');
+  return (
+    <>
+      SQLite: <Code>sqlite:</Code> and the path of the file on the server, such as{' '}
+      <Code>sqlite:/srv/okpuja/db.sqlite3</Code>. PostgreSQL (<Code>postgres://user:password@host/name</Code>), MySQL (
+      <Code>mysql://…</Code>) and MongoDB (<Code>mongodb://…</Code>) come later.
+      {config !== null && masked && (
+        <Text span inherit fw={600}>
+          {' '}
+          {changed.includes('databaseUrl')
+            ? 'Write the password in place of ***, because the address has changed.'
+            : 'Unchanged: the stored password, shown as ***, stays.'}
+        </Text>
+      )}
+    </>
+  );
+}
+
+const PLACES: { value: StorageType; label: string; description: string }[] = [
+  { value: 'LOCAL', label: 'Backups folder', description: 'The folder of this installation, or one inside it.' },
+  { value: 'SYSTEM', label: 'Folder of the machine', description: 'Any folder, such as a mounted disk.' },
+];
+
+/** Where the archives go. */
+export function Where({ form }: { form: Form }) {
+  const { storageType } = form.settings;
+  const { id, ...rest } = setting(form, 'storageType');
+  const choose = (value: StorageType) => {
+    const saved = settingsOf(form.config);
+    form.set('storageType', value);
+    // A path belongs to its type.
+    form.set('storagePath', value === saved.storageType ? saved.storagePath : '');
+  };
+  return (
+    <Section title="Where">
+      <Radio.Group {...rest} value={storageType} onChange={(value) => choose(value as StorageType)}>
+        <Stack gap="xs" mt={4}>
+          {PLACES.map(({ value, label, description }, index) => (
+            <Radio
+              key={value}
+              id={index === 0 ? id : undefined}
+              value={value}
+              label={label}
+              description={description}
+            />
+          ))}
+        </Stack>
+      </Radio.Group>
+      <TextSetting
+        form={form}
+        field="storagePath"
+        description={
+          storageType === 'LOCAL'
+            ? 'Empty: the backups folder itself. Else a folder inside it, such as okpuja.'
+            : 'The whole path, such as /mnt/disk/backups.'
+        }
+      />
+      <TestStorage form={form} />
+    </Section>
+  );
+}
+
+/** When backups are made by themselves. */
+export function When({ form }: { form: Form }) {
+  const { autoBackupEnabled } = form.settings;
+  return (
+    <Section title="When">
+      <Switch
+        {...setting(form, 'autoBackupEnabled')}
+        checked={autoBackupEnabled}
+        onChange={(event) => form.set('autoBackupEnabled', event.currentTarget.checked)}
+      />
+      <CronField form={form} />
+      <TimeZone form={form} />
+      {form.config !== null && (
+        <Group>
+          <RunScheduleNow configId={form.config.id} />
+        </Group>
+      )}
+    </Section>
+  );
+}
+
+/** How long backups stay, with what that would do. */
+export function HowLong({ form }: { form: Form }) {
+  return (
+    <Section title="How long">
+      <Grid gap="xl">
+        <Grid.Col span={{ base: 12, lg: 6 }}>
+          <Stack>
+            <Text size="sm">
+              A backup is deleted when it is beyond a limit and no rule below keeps it. The newest proven backup and
+              those that are pinned or uploaded always stay.
+            </Text>
+            <Title order={3} size="h5">
+              Limits
+            </Title>
+            <SimpleGrid cols={{ base: 1, xs: 2 }}>
+              <WholeSetting form={form} field="backupRetentionDays" />
+              <WholeSetting form={form} field="maxBackupFiles" />
+            </SimpleGrid>
+            <SizeInput form={form} field="maxTotalSize" />
+            <Title order={3} size="h5">
+              Keep in any case
+            </Title>
+            <Text size="sm" c="dimmed">
+              The last so many backups, and the newest of each of the last so many hours, days, weeks, months and years
+              that have one. Empty: no such rule.
+            </Text>
+            <SimpleGrid cols={{ base: 2, xs: 3 }}>
+              <WholeSetting form={form} field="keepLast" />
+              <WholeSetting form={form} field="keepHourly" />
+              <WholeSetting form={form} field="keepDaily" />
+              <WholeSetting form={form} field="keepWeekly" />
+              <WholeSetting form={form} field="keepMonthly" />
+              <WholeSetting form={form} field="keepYearly" />
+            </SimpleGrid>
+            <TextSetting
+              form={form}
+              field="keepWithin"
+              description="A time before the newest backup, such as 12h, 30d, 2w, 6m or 1y. Empty: no such rule."
+            />
+            {form.config !== null && (
+              <Group>
+                <CleanUp configId={form.config.id} unsaved={form.changed.length > 0} />
+              </Group>
+            )}
+          </Stack>
+        </Grid.Col>
+        <Grid.Col span={{ base: 12, lg: 6 }}>
+          <RetentionSimulator form={form} />
+        </Grid.Col>
+      </Grid>
+    </Section>
+  );
+}
+
+/** What few people ever change; closed at first. */
+export function Advanced({ form, open, setOpen }: { form: Form; open: boolean; setOpen: (open: boolean) => void }) {
+  const id = useId();
+  const Icon = open ? IconChevronDown : IconChevronRight;
+  return (
+    <Card withBorder component="section" aria-label="Advanced">
+      <Title order={2} size="h4">
+        <UnstyledButton
+          type="button"
+          fw="inherit"
+          fz="inherit"
+          w="100%"
+          aria-expanded={open}
+          aria-controls={id}
+          onClick={() => setOpen(!open)}
+        >
+          <Group gap={6}>
+            Advanced <Icon size={18} aria-hidden />
+          </Group>
+        </UnstyledButton>
+      </Title>
+      <SimpleGrid id={id} cols={{ base: 1, sm: 3 }} mt="sm" display={open ? undefined : 'none'}>
+        <WholeSetting
+          form={form}
+          field="jitterSeconds"
+          description="So that many configs do not begin at once. Always the same for a config. 0: at the minute."
+        />
+        <WholeSetting
+          form={form}
+          field="restoreLockTimeout"
+          description="How long a restore waits for a program that has locked the database."
+        />
+        <WholeSetting
+          form={form}
+          field="safetyRetentionDays"
+          description="What a restore has put aside. After so many days the rules may delete it."
+        />
+      </SimpleGrid>
+    </Card>
+  );
+}

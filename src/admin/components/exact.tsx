@@ -1,0 +1,47 @@
+import { Text, type TextProps, Tooltip } from '@mantine/core';
+import { useSyncExternalStore } from 'react';
+import { age, exactSize, exactTime, size } from '../format.js';
+
+/** Ages are written anew so often, in milliseconds. */
+const TICK = 15_000;
+
+let now = Date.now();
+const listeners = new Set<() => void>();
+setInterval(() => {
+  now = Date.now();
+  for (const listener of listeners) listener();
+}, TICK);
+
+const subscribe = (listener: () => void) => {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+};
+
+/** How long ago, or until, a moment; the exact time on hover and focus. */
+export function Age({ at, ...text }: { at: string } & TextProps) {
+  const present = useSyncExternalStore(subscribe, () => now);
+  return (
+    <Tooltip label={exactTime(at)} events={{ hover: true, focus: true, touch: true }}>
+      <Text span inherit {...text} tabIndex={0} className="exact">
+        <time dateTime={at}>{age(at, present)}</time>
+      </Text>
+    </Tooltip>
+  );
+}
+
+/** A size for people; the exact bytes on hover and focus. A dash where it is not known. */
+export function Size({ bytes, ...text }: { bytes: number | null | undefined } & TextProps) {
+  if (bytes === null || bytes === undefined)
+    return (
+      <Text span inherit c="dimmed" aria-label="no size">
+        –
+      </Text>
+    );
+  return (
+    <Tooltip label={exactSize(bytes)} events={{ hover: true, focus: true, touch: true }}>
+      <Text span inherit {...text} tabIndex={0} className="exact">
+        {size(bytes)}
+      </Text>
+    </Tooltip>
+  );
+}

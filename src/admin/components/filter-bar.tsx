@@ -1,0 +1,112 @@
+import { CloseButton, Group, Select, TextInput } from '@mantine/core';
+import { useDebouncedCallback } from '@mantine/hooks';
+import { IconSearch } from '@tabler/icons-react';
+import { useState } from 'react';
+import { ConfigsDocument } from '../../client/generated/graphql.js';
+import type { Filters } from '../address.js';
+import { useApi } from '../api.js';
+
+/** How long after the last key the list follows, in milliseconds. */
+const QUIET = 250;
+
+/** Text that the list is searched for. */
+export function SearchFilter({ filters, label }: { filters: Filters; label: string }) {
+  const [text, setText] = useState(filters.get('search') ?? '');
+  const apply = useDebouncedCallback((value: string) => filters.set({ search: value.trim() }), QUIET);
+  const change = (value: string) => {
+    setText(value);
+    apply(value);
+  };
+  return (
+    <TextInput
+      aria-label={label}
+      placeholder={label}
+      leftSection={<IconSearch size={16} />}
+      rightSection={text !== '' && <CloseButton size="sm" aria-label="Clear the search" onClick={() => change('')} />}
+      value={text}
+      onChange={(event) => change(event.currentTarget.value)}
+    />
+  );
+}
+
+/** One of several values; nothing chosen restricts nothing. */
+export function ChoiceFilter({
+  filters,
+  name,
+  label,
+  data,
+}: {
+  filters: Filters;
+  name: string;
+  label: string;
+  data: { value: string; label: string }[];
+}) {
+  return (
+    <Select
+      aria-label={label}
+      placeholder={label}
+      data={data}
+      value={filters.get(name)}
+      onChange={(value) => filters.set({ [name]: value })}
+      clearable
+      clearButtonProps={{ 'aria-label': `Any ${label.toLowerCase()}` }}
+      searchable={data.length > 8}
+      limit={100}
+      w={130}
+    />
+  );
+}
+
+/** Of one config. */
+export function ConfigFilter({ filters }: { filters: Filters }) {
+  const { data } = useApi(ConfigsDocument, {});
+  const configs = data?.configs ?? [];
+  if (configs.length < 2 && filters.get('config') === null) return null;
+  return (
+    <ChoiceFilter
+      filters={filters}
+      name="config"
+      label="Config"
+      data={configs.map(({ id, name }) => ({ value: id, label: name }))}
+    />
+  );
+}
+
+/** Days from and to, both included; in this device's time zone. */
+export function DateFilter({ filters }: { filters: Filters }) {
+  const input = (name: string, label: string) => (
+    <TextInput
+      type="date"
+      aria-label={label}
+      title={label}
+      value={filters.get(name) ?? ''}
+      onChange={(event) => filters.set({ [name]: event.currentTarget.value, day: null })}
+    />
+  );
+  return (
+    <Group gap={6}>
+      {input('from', 'From this day')}
+      <span aria-hidden>–</span>
+      {input('to', 'Until this day')}
+    </Group>
+  );
+}
+
+/** The moments between which the days of the address lie; `day` stands for one whole day. */
+export function range(filters: Filters): { createdAfter?: string; createdBefore?: string } {
+  const one = filters.get('day');
+  const from = one ?? filters.get('from');
+  const to = one ?? filters.get('to');
+  return {
+    ...(isDay(from) ? { createdAfter: new Date(`${from}T00:00:00`).toISOString() } : {}),
+    ...(isDay(to) ? { createdBefore: dayAfter(to) } : {}),
+  };
+}
+
+const isDay = (text: string | null): text is string => text !== null && !Number.isNaN(Date.parse(`${text}T00:00:00`));
+
+function dayAfter(text: string): string {
+  const date = new Date(`${text}T00:00:00`);
+  date.setDate(date.getDate() + 1);
+  return date.toISOString();
+}

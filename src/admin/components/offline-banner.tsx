@@ -1,0 +1,24 @@
+import { Alert } from '@mantine/core';
+import { IconPlugConnectedX } from '@tabler/icons-react';
+import { useConnectionLost } from '../connection.js';
+
+/** Says that the server cannot be reached, for as long as that is so. */
+export function OfflineBanner() {
+  const lost = useConnectionLost();
+  return (
+    <div role="status" aria-live="polite">
+      {lost && (
+        <Alert
+          color="orange"
+          variant="light"
+          mb="md"
+          icon={<IconPlugConnectedX />}
+          title="The server cannot be reached"
+        >
+          Check that it is running and that this device is connected. What you see may be old; the page tries again by
+          itself.
+        </Alert>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,87 @@
+import { Card, Group, Stack, Text, TextInput, Title } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import { useState } from 'react';
+import { type BackupConfigInput, RetentionPlanDocument } from '../../client/generated/graphql.js';
+import { useApi } from '../api.js';
+import { inputOf, missing, only, RETENTION } from '../settings.js';
+import { PlanList, PlanSummary } from './retention-plan.js';
+import { errorText, type Form } from './setting.js';
+import { Loading } from './state.js';
+
+/** How long after the last key the plan follows, in milliseconds. */
+const QUIET = 400;
+
+/** What the rules that are typed would keep and delete. Nothing is saved, and nothing is deleted. */
+export function RetentionSimulator({ form }: { form: Form }) {
+  return (
+    <Card withBorder bg="var(--mantine-color-body)" className="simulator">
+      <Title order={3} size="h5">
+        What these rules would do
+      </Title>
+      {form.config === null ? (
+        <Text size="sm" c="dimmed" mt="xs">
+          There is nothing to simulate yet: the config has no backups before it is made.
+        </Text>
+      ) : (
+        <Simulation form={form} configId={form.config.id} />
+      )}
+    </Card>
+  );
+}
+
+function Simulation({ form, configId }: { form: Form; configId: string }) {
+  const [day, setDay] = useState('');
+  const [rules] = useDebouncedValue(JSON.stringify(inputOf(only(form.settings, RETENTION))), QUIET);
+  const incomplete = missing({ ...form.settings, name: '-', databaseUrl: '-' }) !== null;
+  const { data, problem, loading, refreshing } = useApi(
+    RetentionPlanDocument,
+    {
+      configId,
+      input: JSON.parse(rules) as BackupConfigInput,
+      ...(day === '' ? {} : { at: new Date(`${day}T23:59:59`).toISOString() }),
+    },
+    { pause: incomplete },
+  );
+  const plan = data?.retentionPlan;
+  return (
+    <Stack gap="sm" mt="xs" aria-busy={refreshing}>
+      <Group gap="sm" align="flex-end">
+        <TextInput
+          type="date"
+          label="As of"
+          description={day === '' ? 'Now. Choose a later day to look ahead.' : 'The end of that day.'}
+          min={today()}
+          value={day}
+          onChange={(event) => setDay(event.currentTarget.value)}
+          flex={1}
+        />
+      </Group>
+      {problem && (
+        <Text size="sm" c="red" role="alert">
+          {errorText(problem)}
+        </Text>
+      )}
+      {incomplete && (
+        <Text size="sm" c="dimmed">
+          Fill in the numbers on the left first.
+        </Text>
+      )}
+      {loading && <Loading height={240} />}
+      {plan && !problem && !incomplete && (
+        <>
+          <PlanSummary plan={plan} />
+          {plan.items.length === 0 ? (
+            <Text size="sm" c="dimmed">
+              This config has no backup yet.
+            </Text>
+          ) : (
+            <PlanList plan={plan} />
+          )}
+        </>
+      )}
+    </Stack>
+  );
+}
+
+/** Of this device, as a date input takes it. */
+const today = () => new Intl.DateTimeFormat('sv-SE').format(new Date());

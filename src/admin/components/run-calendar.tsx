@@ -1,0 +1,71 @@
+import { Group, Text, Tooltip } from '@mantine/core';
+import { Link } from 'wouter';
+import { day as dayName, plural } from '../format.js';
+
+/** A day with runs. */
+export interface CalendarDay {
+  date: string;
+  completed: number;
+  failed: number;
+}
+
+const DAY = 86_400_000;
+const WEEKS = 53;
+
+/** Twelve months of days, a column a week; each day with runs leads to them. */
+export function RunCalendar({ days, today }: { days: CalendarDay[]; /** yyyy-mm-dd */ today: string }) {
+  const known = new Map(days.map((found) => [found.date, found]));
+  const end = Date.parse(today);
+  // The first column begins on a Monday.
+  const start = end - (WEEKS - 1) * 7 * DAY - ((new Date(end).getUTCDay() + 6) % 7) * DAY;
+  const weeks = Array.from({ length: WEEKS }, (_, week) =>
+    Array.from({ length: 7 }, (_, weekday) => start + (week * 7 + weekday) * DAY).filter((at) => at <= end),
+  );
+  return (
+    <div>
+      {/* It is wider than a phone: the newest weeks are at the right, so the strip begins there. */}
+      <div className="calendar-strip" tabIndex={0} role="group" aria-label="Backups of the last twelve months, by day">
+        <div className="calendar">
+          {weeks.map((week) => (
+            <div key={week[0]} className="calendar-week">
+              {week.map((at) => {
+                const date = new Date(at).toISOString().slice(0, 10);
+                return <Day key={date} date={date} found={known.get(date)} />;
+              })}
+            </div>
+          ))}
+        </div>
+      </div>
+      <Group gap="md" mt="xs">
+        <Legend kind="good">completed</Legend>
+        <Legend kind="mixed">completed and failed</Legend>
+        <Legend kind="bad">failed</Legend>
+        <Legend kind="none">no run</Legend>
+      </Group>
+    </div>
+  );
+}
+
+function Day({ date, found }: { date: string; found: CalendarDay | undefined }) {
+  if (found === undefined) return <span className="calendar-day" data-kind="none" />;
+  const { completed, failed } = found;
+  const label = `${dayName(date)}: ${plural(completed, 'completed', 'completed')}, ${plural(failed, 'failed', 'failed')}`;
+  return (
+    <Tooltip label={label} events={{ hover: true, focus: true, touch: true }}>
+      <Link href={`/backups?day=${date}`} aria-label={label} className="calendar-day" data-kind={kindOf(found)} />
+    </Tooltip>
+  );
+}
+
+const kindOf = ({ completed, failed }: CalendarDay) => (failed === 0 ? 'good' : completed === 0 ? 'bad' : 'mixed');
+
+function Legend({ kind, children }: { kind: string; children: string }) {
+  return (
+    <Group gap={6}>
+      <span className="calendar-day" data-kind={kind} />
+      <Text size="xs" c="dimmed">
+        {children}
+      </Text>
+    </Group>
+  );
+}

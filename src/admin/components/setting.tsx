@@ -1,0 +1,90 @@
+import { NumberInput, type NumberInputProps, Text, TextInput, type TextInputProps } from '@mantine/core';
+import type { ReactNode } from 'react';
+import type { ConfigPartsFragment } from '../../client/generated/graphql.js';
+import type { Problem } from '../api.js';
+import { capital } from '../format.js';
+import { type Field, LABEL, type Settings, type WholeField } from '../settings.js';
+
+/** The form of one config, as its inputs see it. */
+export interface Form {
+  /** What is saved; null where the config is new. */
+  config: ConfigPartsFragment | null;
+  settings: Settings;
+  /** What differs from what is saved. */
+  changed: readonly Field[];
+  /** Why it could not be saved. */
+  problem: Problem | null;
+  set: <Name extends Field>(field: Name, value: Settings[Name]) => void;
+}
+
+type TextField = Exclude<
+  { [Name in Field]: Settings[Name] extends string ? Name : never }[Field],
+  WholeField | 'storageType'
+>;
+
+export const idOf = (field: Field) => `setting-${field}`;
+
+/** What every input of a setting has: where it is found, what it is called, and what is wrong with it. */
+export function setting({ config, changed, problem }: Form, field: Field) {
+  const mark = config !== null && changed.includes(field);
+  return {
+    id: idOf(field),
+    label: mark ? <Changed>{LABEL[field]}</Changed> : LABEL[field],
+    error: problem?.field === field ? errorText(problem) : undefined,
+  };
+}
+
+function Changed({ children }: { children: ReactNode }) {
+  return (
+    <>
+      {children}{' '}
+      <Text span size="xs" c="dimmed">
+        (changed)
+      </Text>
+    </>
+  );
+}
+
+/** What is wrong with a field, without the field's name in the API. */
+export const plainMessage = ({ message, field }: { message: string; field?: string | null }) =>
+  capital(message.startsWith(`${field}: `) ? message.slice(`${field}: `.length) : message);
+
+export const errorText = (problem: Problem) => `${plainMessage(problem)} ${problem.hint}`.trim();
+
+/** A setting that is a text. */
+export function TextSetting({
+  form,
+  field,
+  ...props
+}: { form: Form; field: TextField } & Omit<TextInputProps, 'form'>) {
+  return (
+    <TextInput
+      {...setting(form, field)}
+      value={form.settings[field]}
+      onChange={(event) => form.set(field, event.currentTarget.value)}
+      autoComplete="off"
+      spellCheck={false}
+      {...props}
+    />
+  );
+}
+
+/** A setting that is a whole number, or nothing. */
+export function WholeSetting({
+  form,
+  field,
+  ...props
+}: { form: Form; field: WholeField } & Omit<NumberInputProps, 'form'>) {
+  return (
+    <NumberInput
+      {...setting(form, field)}
+      value={form.settings[field]}
+      onChange={(value) => form.set(field, typeof value === 'number' ? value : '')}
+      allowDecimal={false}
+      allowNegative={false}
+      clampBehavior="none"
+      autoComplete="off"
+      {...props}
+    />
+  );
+}

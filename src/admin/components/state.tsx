@@ -1,0 +1,63 @@
+import { Alert, Button, Center, Group, Skeleton, Stack, Text, Title } from '@mantine/core';
+import { IconAlertCircle } from '@tabler/icons-react';
+import type { ReactNode } from 'react';
+import type { Problem } from '../api.js';
+
+/** Stands where content is about to come, about as high as it. */
+export function Loading({ height = 320 }: { height?: number }) {
+  return (
+    <Stack gap="sm" role="status" aria-label="Loading">
+      <Skeleton height={28} width="40%" />
+      <Skeleton height={height} />
+    </Stack>
+  );
+}
+
+/** What is wrong, and what to do next. */
+export function ProblemAlert({ problem, retry }: { problem: Problem; retry?: () => void }) {
+  return (
+    <Alert color="red" variant="light" icon={<IconAlertCircle />} title={problem.message} role="alert">
+      <Stack gap="xs" align="flex-start">
+        {problem.hint !== '' && <Text size="sm">{problem.hint}</Text>}
+        <Text size="xs" c="dimmed">
+          Code {problem.code}
+        </Text>
+        {retry && (
+          <Button size="xs" variant="light" color="red" onClick={retry}>
+            Try again
+          </Button>
+        )}
+      </Stack>
+    </Alert>
+  );
+}
+
+/** There is nothing yet: why, and what to do about it. */
+export function Empty({ title, children, action }: { title: string; children?: ReactNode; action?: ReactNode }) {
+  return (
+    <Center mih={180} p="md">
+      <Stack align="center" gap="xs" maw={480}>
+        <Text fw={600}>{title}</Text>
+        {children && (
+          <Text size="sm" c="dimmed" ta="center">
+            {children}
+          </Text>
+        )}
+        {action}
+      </Stack>
+    </Center>
+  );
+}
+
+/** A page's heading, with what can be done there beside it. Also the title of the browser's tab. */
+export function PageHead({ title, children }: { title: string; children?: ReactNode }) {
+  return (
+    <Group justify="space-between" mb="md" gap="sm">
+      <title>{`${title} · db-manager`}</title>
+      <Title order={1} size="h2" className="breakable">
+        {title}
+      </Title>
+      {children && <Group gap="xs">{children}</Group>}
+    </Group>
+  );
+}

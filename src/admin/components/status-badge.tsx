@@ -1,0 +1,13 @@
+import { Badge } from '@mantine/core';
+import type { BackupStatus, RestoreStatus } from '../../client/generated/graphql.js';
+import { STATUS } from '../words.js';
+
+/** How far a run is, in a word and a colour. */
+export function StatusBadge({ status }: { status: BackupStatus | RestoreStatus }) {
+  const { label, color } = STATUS[status];
+  return (
+    <Badge color={color} variant="light" miw="max-content">
+      {label}
+    </Badge>
+  );
+}

@@ -1,0 +1,93 @@
+import { Anchor, Button, Card, Group, Progress, Stack, Text, VisuallyHidden } from '@mantine/core';
+import { IconCircleCheck } from '@tabler/icons-react';
+import { Link } from 'wouter';
+import { duration, size } from '../format.js';
+import { dropUpload, isWaiting, retryUpload, type Upload, type UploadState } from '../uploads.js';
+import { ProblemAlert } from './state.js';
+
+const STATE: Record<UploadState, string> = {
+  waiting: 'Waits for the one before it',
+  sending: 'Sending',
+  sent: 'All is sent. The server reads it through and stores it …',
+  done: 'Stored and proven',
+  failed: 'Failed',
+};
+
+/** Each file with what becomes of it. */
+export function UploadList({ uploads }: { uploads: readonly Upload[] }) {
+  return (
+    <Stack component="ul" gap="sm" p={0} m={0} className="plain-list">
+      {uploads.map((upload) => (
+        <Card key={upload.id} component="li" withBorder data-testid={upload.file.name}>
+          <UploadCard upload={upload} />
+        </Card>
+      ))}
+    </Stack>
+  );
+}
+
+function UploadCard({ upload }: { upload: Upload }) {
+  const { id, file, config, state, backupId, problem } = upload;
+  return (
+    <Stack gap="xs">
+      <Group justify="space-between" wrap="nowrap" align="flex-start">
+        <div>
+          <Text fw={600} className="breakable">
+            {file.name}
+          </Text>
+          <Text size="sm" c="dimmed" className="breakable">
+            {size(file.size)} · for {config.name}
+          </Text>
+        </div>
+        {state !== 'sent' && (
+          <Button variant="default" size="xs" onClick={() => dropUpload(id)} style={{ flexShrink: 0 }}>
+            {isWaiting(upload) ? 'Cancel' : 'Take from the list'}
+            <VisuallyHidden> {file.name}</VisuallyHidden>
+          </Button>
+        )}
+      </Group>
+      {(state === 'sending' || state === 'sent') && <Sending upload={upload} />}
+      <div role="status">
+        {state === 'waiting' && <Text size="sm">{STATE.waiting}</Text>}
+        {state === 'done' && (
+          <Group gap="xs">
+            <IconCircleCheck size={20} color="var(--mantine-color-teal-text)" aria-hidden />
+            <Text size="sm">{STATE.done}.</Text>
+            <Anchor component={Link} href={`/backups/${backupId}`} size="sm" underline="always">
+              To the backup
+            </Anchor>
+          </Group>
+        )}
+      </div>
+      {problem && <ProblemAlert problem={problem} retry={() => retryUpload(id)} />}
+    </Stack>
+  );
+}
+
+function Sending({ upload }: { upload: Upload }) {
+  const { file, sent, bytesPerSecond, state } = upload;
+  const percent = Math.floor((sent / Math.max(1, file.size)) * 100);
+  const numbers = [`${size(sent)} of ${size(file.size)}`];
+  if (bytesPerSecond > 0 && state === 'sending') {
+    const left = Math.max(1, (file.size - sent) / bytesPerSecond);
+    numbers.push(`${size(bytesPerSecond)}/s`, `about ${duration(left)} left`);
+  }
+  return (
+    <Stack gap={4}>
+      <Group justify="space-between" gap="xs" wrap="nowrap">
+        <Text size="sm" role="status">
+          {STATE[state]}
+        </Text>
+        <Text size="sm" fw={600} className="exact">
+          {percent} %
+        </Text>
+      </Group>
+      <Progress.Root size="lg">
+        <Progress.Section value={percent} animated aria-label={`${file.name}: ${STATE[state]}`} />
+      </Progress.Root>
+      <Text size="xs" c="dimmed" mih={18}>
+        {numbers.join(' · ')}
+      </Text>
+    </Stack>
+  );
+}

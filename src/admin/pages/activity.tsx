@@ -1,0 +1,174 @@
+import { Autocomplete, Button, Card, Group, Stack, Table, Text, UnstyledButton } from '@mantine/core';
+import { useDebouncedCallback } from '@mantine/hooks';
+import { useState } from 'react';
+import { Link } from 'wouter';
+import { type AuditEventsQuery, AuditEventsDocument, type AuditFilter } from '../../client/generated/graphql.js';
+import { actionOf, detailOf, NOUN, pageOf } from '../actions.js';
+import { type Filters, useFilters } from '../address.js';
+import { useApi } from '../api.js';
+import { Age } from '../components/exact.js';
+import { ChoiceFilter, DateFilter, range } from '../components/filter-bar.js';
+import { Pager, usePaging } from '../components/pager.js';
+import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { useSession } from '../session.js';
+import { options } from '../words.js';
+
+type Row = AuditEventsQuery['auditEvents']['nodes'][number];
+
+const PAGE = 50;
+const EVERY = 10_000;
+/** How long after the last key the list follows, in milliseconds. */
+const QUIET = 400;
+
+/** Who did what to what, and when. */
+export default function Activity() {
+  const filters = useFilters();
+  const paging = usePaging(filters.text);
+  const { data, problem, loading, refresh } = useApi(
+    AuditEventsDocument,
+    { filter: filterOf(filters), first: PAGE, after: paging.after },
+    { every: EVERY },
+  );
+  const page = data?.auditEvents;
+  return (
+    <>
+      <PageHead title="Activity" />
+      <Group mb="sm" gap="xs" role="search">
+        <ActorFilter filters={filters} rows={page?.nodes ?? []} />
+        <ChoiceFilter filters={filters} name="action" label="About" data={options(NOUN)} />
+        <DateFilter filters={filters} />
+      </Group>
+      {problem && <ProblemAlert problem={problem} retry={refresh} />}
+      {loading && <Loading />}
+      {page && (
+        <Card withBorder p={0}>
+          {page.nodes.length === 0 ? (
+            <Nothing filters={filters} />
+          ) : (
+            <EventTable rows={page.nodes} onActor={(actor) => filters.set({ actor })} />
+          )}
+        </Card>
+      )}
+      {page && (
+        <Pager
+          paging={paging}
+          pageSize={PAGE}
+          shown={page.nodes.length}
+          total={page.totalCount}
+          noun="event"
+          pageInfo={page.pageInfo}
+        />
+      )}
+    </>
+  );
+}
+
+function filterOf(filters: Filters): AuditFilter {
+  const { actor, action } = { actor: filters.get('actor'), action: filters.get('action') };
+  return { ...(actor === null ? {} : { actor }), ...(action === null ? {} : { action }), ...range(filters) };
+}
+
+function Nothing({ filters }: { filters: Filters }) {
+  if (filters.text === '') return <Empty title="Nothing has happened yet" />;
+  return (
+    <Empty
+      title="No event meets the filter"
+      action={
+        <Button component={Link} href="/activity" variant="light">
+          Show all
+        </Button>
+      }
+    >
+      {filters.get('actor') !== null && 'People are found by their whole name, such as admin@example.org.'}
+    </Empty>
+  );
+}
+
+/** Done by whom; those who are on the page are offered. */
+function ActorFilter({ filters, rows }: { filters: Filters; rows: Row[] }) {
+  const { session } = useSession();
+  const [typed, setTyped] = useState<string | null>(null);
+  const apply = useDebouncedCallback((value: string) => filters.set({ actor: value.trim() }), QUIET);
+  const known = new Set([session?.email ?? 'system', 'system', ...rows.map(({ actor }) => actor)]);
+  return (
+    <Autocomplete
+      aria-label="Done by"
+      placeholder="Done by"
+      data={[...known]}
+      value={typed ?? filters.get('actor') ?? ''}
+      onChange={(value) => {
+        setTyped(value);
+        apply(value);
+      }}
+      onBlur={() => {
+        apply.flush();
+        setTyped(null);
+      }}
+      clearable
+      clearButtonProps={{ 'aria-label': 'Done by anybody' }}
+      limit={20}
+      spellCheck={false}
+    />
+  );
+}
+
+function EventTable({ rows, onActor }: { rows: Row[]; onActor: (actor: string) => void }) {
+  return (
+    <Table verticalSpacing="xs" highlightOnHover>
+      <Table.Thead>
+        <Table.Tr>
+          <Table.Th>When</Table.Th>
+          <Table.Th>What</Table.Th>
+          <Table.Th visibleFrom="md">Details</Table.Th>
+        </Table.Tr>
+      </Table.Thead>
+      <Table.Tbody>
+        {rows.map((row) => (
+          <Table.Tr key={row.id} data-testid={`event-${row.id}`}>
+            <Table.Td>
+              <Age at={row.at} size="sm" />
+            </Table.Td>
+            <Table.Td>
+              <Stack gap={2}>
+                <Text size="sm" className="breakable">
+                  <UnstyledButton
+                    fw={600}
+                    fz="sm"
+                    title={`Only what ${row.actor} did`}
+                    onClick={() => onActor(row.actor)}
+                    className="breakable"
+                  >
+                    {row.actor}
+                  </UnstyledButton>{' '}
+                  {actionOf(row.action)}
+                </Text>
+                <Subject row={row} />
+                <Text size="xs" c="dimmed" className="breakable" hiddenFrom="md">
+                  {details(row)}
+                </Text>
+              </Stack>
+            </Table.Td>
+            <Table.Td visibleFrom="md" maw={480}>
+              <Text size="sm" c="dimmed" className="breakable">
+                {details(row)}
+              </Text>
+            </Table.Td>
+          </Table.Tr>
+        ))}
+      </Table.Tbody>
+    </Table>
+  );
+}
+
+const details = (row: Row) => row.details.map(detailOf).join(' · ');
+
+function Subject({ row: { action, subject } }: { row: Row }) {
+  if (subject === null || subject === undefined) return null;
+  const page = pageOf(action, subject);
+  if (page === null) return null;
+  return (
+    <Text component={Link} href={page} size="xs" className="breakable">
+      {action.startsWith('config.') ? `config ${subject}` : subject}
+    </Text>
+  );
+}

@@ -1,0 +1,295 @@
+import { Alert, Button, Card, Code, CopyButton, Grid, List, Stack, Table, Text, TextInput, Title } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import { IconDownload, IconRestore } from '@tabler/icons-react';
+import { type ReactNode, useState } from 'react';
+import { Link } from 'wouter';
+import { BackupDocument, BackupMediaDocument, type BackupPartsFragment } from '../../client/generated/graphql.js';
+import { useApi } from '../api.js';
+import { BackupActions, useDownload } from '../components/backup-actions.js';
+import { Age, Size } from '../components/exact.js';
+import { Pager, usePaging } from '../components/pager.js';
+import { BackupProgress } from '../components/run-progress.js';
+import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { StatusBadge } from '../components/status-badge.js';
+import { TextLink } from '../components/text-link.js';
+import { Timeline } from '../components/timeline.js';
+import { count, duration, plural } from '../format.js';
+import { isActive, LEVEL, STORAGE, TYPE } from '../words.js';
+
+/** One backup: how its run went, what is in it, how it was proven, and what can be done with it. */
+export default function Backup({ id }: { id: string }) {
+  const { data, problem, loading, refresh } = useApi(BackupDocument, { id });
+  const download = useDownload();
+  if (loading) return <Loading height={480} />;
+  if (problem && data === undefined) return <ProblemAlert problem={problem} retry={refresh} />;
+  const backup = data?.backup;
+  if (!backup) return <Missing />;
+  const completed = backup.status === 'COMPLETED';
+  return (
+    <>
+      <PageHead title={backup.fileName}>
+        {completed && (
+          <>
+            <Button component={Link} href={`/backups/${id}/restore`} leftSection={<IconRestore size={18} />}>
+              Restore …
+            </Button>
+            <Button variant="default" leftSection={<IconDownload size={18} />} onClick={() => void download(id)}>
+              Download
+            </Button>
+          </>
+        )}
+        <BackupActions backup={backup} />
+      </PageHead>
+      <Stack>
+        <Outcome backup={backup} refresh={refresh} />
+        <Grid>
+          <Grid.Col span={{ base: 12, md: 7 }}>
+            <Facts backup={backup} />
+          </Grid.Col>
+          <Grid.Col span={{ base: 12, md: 5 }}>
+            <Stack>
+              {completed && <Proof backup={backup} />}
+              <Timeline run={backup} />
+            </Stack>
+          </Grid.Col>
+        </Grid>
+        {backup.tables.length > 0 && <Tables tables={backup.tables} />}
+        {completed && backup.mediaFileCount > 0 && <Media id={id} />}
+      </Stack>
+    </>
+  );
+}
+
+function Missing() {
+  return (
+    <>
+      <PageHead title="There is no such backup" />
+      <Empty
+        title="No backup has this id."
+        action={
+          <Button component={Link} href="/backups">
+            All backups
+          </Button>
+        }
+      />
+    </>
+  );
+}
+
+/** What is under way, what went wrong, or what one should know. */
+function Outcome({ backup, refresh }: { backup: BackupPartsFragment; refresh: () => void }) {
+  const { status, errorCode, errorMessage, errorHint, warnings, deletedAt, deletedBy, deleteReason } = backup;
+  return (
+    <>
+      {isActive(status) && (
+        <Card withBorder>
+          <BackupProgress run={backup} onEnd={refresh} />
+        </Card>
+      )}
+      {errorCode && (
+        <ProblemAlert problem={{ code: errorCode, message: errorMessage ?? 'It failed.', hint: errorHint ?? '' }} />
+      )}
+      {status === 'DELETED' && deletedAt && (
+        <Alert color="gray" title="The archive was deleted">
+          <Age at={deletedAt} /> by {deletedBy}. {deleteReason}
+        </Alert>
+      )}
+      {warnings.length > 0 && (
+        <Alert color="yellow" title="Worth knowing">
+          <List size="sm">
+            {warnings.map((warning) => (
+              <List.Item key={warning}>{warning}</List.Item>
+            ))}
+          </List>
+        </Alert>
+      )}
+    </>
+  );
+}
+
+function Section({ title, children }: { title: string; children: ReactNode }) {
+  return (
+    <Card withBorder>
+      <Title order={2} size="h4" mb="sm">
+        {title}
+      </Title>
+      {children}
+    </Card>
+  );
+}
+
+function Facts({ backup }: { backup: BackupPartsFragment }) {
+  const { startedAt, completedAt } = backup;
+  const facts: [string, ReactNode][] = [
+    ['Status', <StatusBadge key="status" status={backup.status} />],
+    ['Type', TYPE[backup.backupType]],
+    [
+      'Config',
+      backup.config ? <TextLink href={`/configs/${backup.config.id}`}>{backup.config.name}</TextLink> : 'deleted',
+    ],
+    ['Database', backup.databaseName],
+    ['Made', <Age key="made" at={backup.createdAt} />],
+    ['Took', startedAt && completedAt ? duration((Date.parse(completedAt) - Date.parse(startedAt)) / 1000) : '–'],
+    ['By', backup.createdBy ?? '–'],
+    ['Size', <Size key="size" bytes={backup.fileSize} />],
+    ['Contains', `${plural(backup.tables.length, 'table')}, ${plural(backup.mediaFileCount, 'media file')}`],
+    ['Storage', STORAGE[backup.storageType]],
+    ['Path', <Code key="path">{backup.filePath}</Code>],
+    ['Pinned', backup.pinned ? 'yes: nothing deletes it' : 'no'],
+    ['Note', backup.note ?? '–'],
+    ['Id', <Code key="id">{backup.id}</Code>],
+  ];
+  return (
+    <Section title="About">
+      <Table variant="vertical" className="breakable">
+        <Table.Tbody>
+          {facts.map(([name, value]) => (
+            <Table.Tr key={name}>
+              <Table.Th scope="row" w={110}>
+                {name}
+              </Table.Th>
+              <Table.Td>{value}</Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Section>
+  );
+}
+
+function Proof({ backup }: { backup: BackupPartsFragment }) {
+  const { verifiedAt, verificationLevel, checksum, fileName } = backup;
+  return (
+    <Section title="Proof">
+      <Stack gap="xs" align="flex-start">
+        {verifiedAt && verificationLevel ? (
+          <Text size="sm">
+            {LEVEL[verificationLevel]}: <Age at={verifiedAt} />.
+          </Text>
+        ) : (
+          <Text size="sm" c="red">
+            It is not proven now. “Verify” under More reads it again.
+          </Text>
+        )}
+        {checksum && (
+          <>
+            <Text size="sm">Check a downloaded copy without this program:</Text>
+            <Code block w="100%" className="wrapped">
+              {`echo "${checksum}  ${fileName}" | sha256sum -c\nunzip -t ${fileName}`}
+            </Code>
+            <CopyButton value={checksum}>
+              {({ copied, copy }) => (
+                <Button size="xs" variant="default" onClick={copy}>
+                  {copied ? 'Copied' : 'Copy the SHA-256'}
+                </Button>
+              )}
+            </CopyButton>
+          </>
+        )}
+      </Stack>
+    </Section>
+  );
+}
+
+/** So many rows are drawn at once; the search finds the others. */
+const SHOWN = 100;
+
+function Tables({ tables }: { tables: BackupPartsFragment['tables'] }) {
+  const [search, setSearch] = useState('');
+  const found = tables.filter(({ name }) => name.toLowerCase().includes(search.trim().toLowerCase()));
+  const rows = tables.reduce((sum, { rowCount }) => sum + rowCount, 0);
+  return (
+    <Section title={`Tables: ${count(tables.length)} with ${plural(rows, 'row')}`}>
+      {tables.length > 10 && (
+        <TextInput
+          mb="xs"
+          maw={320}
+          aria-label="Search the tables"
+          placeholder="Search the tables"
+          value={search}
+          onChange={(event) => setSearch(event.currentTarget.value)}
+        />
+      )}
+      <Table verticalSpacing={4} className="breakable">
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th>Table</Table.Th>
+            <Table.Th ta="right">Rows</Table.Th>
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {found.slice(0, SHOWN).map(({ name, rowCount }) => (
+            <Table.Tr key={name}>
+              <Table.Td>{name}</Table.Td>
+              <Table.Td ta="right">{count(rowCount)}</Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+      {found.length > SHOWN && (
+        <Text size="sm" c="dimmed" mt="xs">
+          and {count(found.length - SHOWN)} more: search to find them
+        </Text>
+      )}
+    </Section>
+  );
+}
+
+const MEDIA_PAGE = 25;
+
+function Media({ id }: { id: string }) {
+  const [search, setSearch] = useState('');
+  const [applied] = useDebouncedValue(search.trim(), 300);
+  const paging = usePaging(applied);
+  const { data, problem, loading, refresh } = useApi(BackupMediaDocument, {
+    id,
+    search: applied === '' ? null : applied,
+    first: MEDIA_PAGE,
+    after: paging.after,
+  });
+  const page = data?.backupMedia;
+  return (
+    <Section title="Media files">
+      <TextInput
+        mb="xs"
+        maw={320}
+        aria-label="Search the media files"
+        placeholder="Search the media files"
+        value={search}
+        onChange={(event) => setSearch(event.currentTarget.value)}
+      />
+      {problem && <ProblemAlert problem={problem} retry={refresh} />}
+      {loading && <Loading height={160} />}
+      {page && (
+        <>
+          <Table verticalSpacing={4} className="breakable">
+            <Table.Thead>
+              <Table.Tr>
+                <Table.Th>File</Table.Th>
+                <Table.Th ta="right">Size</Table.Th>
+              </Table.Tr>
+            </Table.Thead>
+            <Table.Tbody>
+              {page.nodes.map(({ path, size }) => (
+                <Table.Tr key={path}>
+                  <Table.Td>{path}</Table.Td>
+                  <Table.Td ta="right">
+                    <Size bytes={size} />
+                  </Table.Td>
+                </Table.Tr>
+              ))}
+            </Table.Tbody>
+          </Table>
+          <Pager
+            paging={paging}
+            pageSize={MEDIA_PAGE}
+            shown={page.nodes.length}
+            total={page.totalCount}
+            noun="file"
+            pageInfo={page.pageInfo}
+          />
+        </>
+      )}
+    </Section>
+  );
+}

@@ -1,0 +1,376 @@
+import {
+  Alert,
+  Box,
+  Button,
+  Card,
+  Checkbox,
+  Group,
+  Pill,
+  Stack,
+  Table,
+  Text,
+  Tooltip,
+  UnstyledButton,
+} from '@mantine/core';
+import {
+  IconArrowDown,
+  IconArrowUp,
+  IconArrowsSort,
+  IconPinFilled,
+  IconShieldCheck,
+  IconUpload,
+} from '@tabler/icons-react';
+import { useState } from 'react';
+import { Link } from 'wouter';
+import {
+  type BackupFilter,
+  type BackupOrder,
+  BackupsDocument,
+  type BackupsQuery,
+  type BackupStatus,
+  type BackupType,
+  DeleteBackupsDocument,
+  type StorageType,
+  VerifyBackupDocument,
+} from '../../client/generated/graphql.js';
+import { type Filters, useFilters } from '../address.js';
+import { tellDone, useAction, useApi } from '../api.js';
+import { BackupActions } from '../components/backup-actions.js';
+import { Confirm } from '../components/confirm.js';
+import { Age, Size } from '../components/exact.js';
+import { ChoiceFilter, ConfigFilter, DateFilter, range, SearchFilter } from '../components/filter-bar.js';
+import { Pager, usePaging } from '../components/pager.js';
+import { BackupProgress } from '../components/run-progress.js';
+import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { StatusBadge } from '../components/status-badge.js';
+import { TextLink } from '../components/text-link.js';
+import { day, plural, size } from '../format.js';
+import { isActive, options, STATUS, STORAGE, TYPE } from '../words.js';
+
+type Row = BackupsQuery['backups']['nodes'][number];
+
+const PAGE = 25;
+const EVERY = 10_000;
+
+/** All backups: find one, see how it is, and do something with it or with several. */
+export default function Backups() {
+  const filters = useFilters();
+  const paging = usePaging(filters.text);
+  const [chosen, setChosen] = useState<ReadonlyMap<string, Row>>(new Map());
+  const orderBy = (filters.get('order') ?? 'CREATED_AT_DESC') as BackupOrder;
+  const { data, problem, loading, refresh } = useApi(
+    BackupsDocument,
+    { filter: filterOf(filters), orderBy, first: PAGE, after: paging.after },
+    { every: EVERY },
+  );
+  const page = data?.backups;
+  const unfiltered = filters.text === '' || filters.text.startsWith('order=');
+  return (
+    <>
+      <PageHead title="Backups">
+        <Button component={Link} href="/upload" variant="default" leftSection={<IconUpload size={18} />}>
+          Upload
+        </Button>
+      </PageHead>
+      <FilterBar filters={filters} />
+      {problem && <ProblemAlert problem={problem} retry={refresh} />}
+      {loading && <Loading />}
+      {page && (
+        <Card withBorder p={0}>
+          <BulkBar chosen={[...chosen.values()]} clear={() => setChosen(new Map())} />
+          {page.nodes.length === 0 ? (
+            unfiltered ? (
+              <Empty title="There is no backup yet">“Back up now” on the overview makes the first one.</Empty>
+            ) : (
+              <Empty
+                title="No backup meets the filter"
+                action={
+                  <Button component={Link} href="/backups" variant="light">
+                    Show all
+                  </Button>
+                }
+              />
+            )
+          ) : (
+            <BackupTable rows={page.nodes} filters={filters} chosen={chosen} setChosen={setChosen} refresh={refresh} />
+          )}
+        </Card>
+      )}
+      {page && (
+        <Pager
+          paging={paging}
+          pageSize={PAGE}
+          shown={page.nodes.length}
+          total={page.totalCount}
+          noun="backup"
+          pageInfo={page.pageInfo}
+        />
+      )}
+    </>
+  );
+}
+
+function filterOf(filters: Filters): BackupFilter {
+  const one = <Value extends string>(name: string) => {
+    const value = filters.get(name);
+    return value === null ? {} : { [name]: [value as Value] };
+  };
+  return {
+    ...one<BackupStatus>('status'),
+    ...one<BackupType>('backupType'),
+    ...one<StorageType>('storageType'),
+    ...(filters.get('config') === null ? {} : { configId: filters.get('config') }),
+    ...(filters.get('search') === null ? {} : { search: filters.get('search') }),
+    ...range(filters),
+  };
+}
+
+function FilterBar({ filters }: { filters: Filters }) {
+  const one = filters.get('day');
+  return (
+    <Group mb="sm" gap="xs" role="search">
+      <SearchFilter filters={filters} label="Search name, note or error" />
+      <ChoiceFilter filters={filters} name="status" label="Status" data={options(STATUS)} />
+      <ChoiceFilter filters={filters} name="backupType" label="Type" data={options(TYPE)} />
+      <ChoiceFilter filters={filters} name="storageType" label="Storage" data={options(STORAGE)} />
+      <ConfigFilter filters={filters} />
+      <DateFilter filters={filters} />
+      {one !== null && (
+        <Pill
+          withRemoveButton
+          onRemove={() => filters.set({ day: null })}
+          removeButtonProps={{ 'aria-label': 'Any day', tabIndex: 0 }}
+        >
+          {day(one)}
+        </Pill>
+      )}
+    </Group>
+  );
+}
+
+interface TableProps {
+  rows: Row[];
+  filters: Filters;
+  chosen: ReadonlyMap<string, Row>;
+  setChosen: (chosen: ReadonlyMap<string, Row>) => void;
+  refresh: () => void;
+}
+
+function BackupTable({ rows, filters, chosen, setChosen, refresh }: TableProps) {
+  const selectable = rows.filter(isSelectable);
+  const all = selectable.length > 0 && selectable.every(({ id }) => chosen.has(id));
+  const some = selectable.some(({ id }) => chosen.has(id));
+  const choose = (changed: Row[], on: boolean) => {
+    const next = new Map(chosen);
+    for (const row of changed)
+      if (on) next.set(row.id, row);
+      else next.delete(row.id);
+    setChosen(next);
+  };
+  return (
+    <Table verticalSpacing="xs" highlightOnHover>
+      <Table.Thead>
+        <Table.Tr>
+          <Table.Th w={40}>
+            <Checkbox
+              aria-label="Choose all on this page"
+              checked={all}
+              indeterminate={some && !all}
+              disabled={selectable.length === 0}
+              onChange={(event) => choose(selectable, event.currentTarget.checked)}
+            />
+          </Table.Th>
+          <Table.Th>Name</Table.Th>
+          <Table.Th>Status</Table.Th>
+          <Table.Th visibleFrom="md">Type</Table.Th>
+          <SortHead filters={filters} label="Size" by="FILE_SIZE" visibleFrom="xs" />
+          <SortHead filters={filters} label="Made" by="CREATED_AT" visibleFrom="sm" />
+          <Table.Th w={48}>
+            <span className="spoken">Actions</span>
+          </Table.Th>
+        </Table.Tr>
+      </Table.Thead>
+      <Table.Tbody>
+        {rows.map((row) => (
+          <Table.Tr key={row.id} data-testid={row.id}>
+            <Table.Td>
+              <Checkbox
+                aria-label={`Choose ${row.fileName}`}
+                checked={chosen.has(row.id)}
+                disabled={!isSelectable(row)}
+                onChange={(event) => choose([row], event.currentTarget.checked)}
+              />
+            </Table.Td>
+            <Table.Td maw={420}>
+              <Name row={row} refresh={refresh} />
+            </Table.Td>
+            <Table.Td visibleFrom="xs">
+              <State row={row} />
+            </Table.Td>
+            <Table.Td visibleFrom="md">{TYPE[row.backupType]}</Table.Td>
+            <Table.Td visibleFrom="xs">
+              <Size bytes={row.fileSize} />
+            </Table.Td>
+            <Table.Td visibleFrom="sm">
+              <Age at={row.createdAt} />
+            </Table.Td>
+            <Table.Td>
+              <BackupActions backup={row} inTable />
+            </Table.Td>
+          </Table.Tr>
+        ))}
+      </Table.Tbody>
+    </Table>
+  );
+}
+
+const isSelectable = ({ status }: Row) => status === 'COMPLETED';
+
+function Name({ row, refresh }: { row: Row; refresh: () => void }) {
+  return (
+    <Stack gap={2}>
+      <TextLink href={`/backups/${row.id}`} size="sm" fw={500} underline="hover">
+        {row.fileName}
+      </TextLink>
+      <Box hiddenFrom="xs">
+        <State row={row} />
+      </Box>
+      <Text size="xs" c="dimmed" className="breakable">
+        {[row.config?.name ?? 'deleted config', row.note].filter(Boolean).join(' · ')}
+        <Text span inherit hiddenFrom="sm">
+          {' · '}
+          <Age at={row.createdAt} />
+        </Text>
+      </Text>
+      {row.status === 'FAILED' && (
+        <Text size="xs" c="red" className="breakable">
+          {row.errorMessage} {row.errorHint}
+        </Text>
+      )}
+      {isActive(row.status) && <BackupProgress run={row} onEnd={refresh} />}
+    </Stack>
+  );
+}
+
+function State({ row }: { row: Row }) {
+  return (
+    <Group gap={6} wrap="nowrap">
+      <StatusBadge status={row.status} />
+      {row.pinned && (
+        <Tooltip label="Pinned: nothing deletes it">
+          <IconPinFilled size={16} role="img" aria-label="Pinned" />
+        </Tooltip>
+      )}
+      {row.status === 'COMPLETED' && row.verifiedAt && (
+        <Tooltip label="Proven by reading it back">
+          <IconShieldCheck size={16} role="img" aria-label="Proven" />
+        </Tooltip>
+      )}
+    </Group>
+  );
+}
+
+function SortHead({
+  filters,
+  label,
+  by,
+  visibleFrom,
+}: {
+  filters: Filters;
+  label: string;
+  by: 'CREATED_AT' | 'FILE_SIZE';
+  visibleFrom: 'xs' | 'sm';
+}) {
+  const order = filters.get('order') ?? 'CREATED_AT_DESC';
+  const direction = order.startsWith(by) ? (order.endsWith('_ASC') ? 'ascending' : 'descending') : 'none';
+  const Icon = direction === 'none' ? IconArrowsSort : direction === 'ascending' ? IconArrowUp : IconArrowDown;
+  return (
+    <Table.Th visibleFrom={visibleFrom} aria-sort={direction}>
+      <UnstyledButton
+        className="exact"
+        fw={700}
+        fz="sm"
+        onClick={() => filters.set({ order: `${by}_${direction === 'descending' ? 'ASC' : 'DESC'}` })}
+      >
+        {label} <Icon size={14} />
+      </UnstyledButton>
+    </Table.Th>
+  );
+}
+
+/** What can be done with those that are chosen, on whatever page they are. */
+function BulkBar({ chosen, clear }: { chosen: Row[]; clear: () => void }) {
+  const [asked, setAsked] = useState(false);
+  const [checked, setChecked] = useState<{ done: number; bad: Row[] } | null>(null);
+  const remove = useAction(DeleteBackupsDocument);
+  const verify = useAction(VerifyBackupDocument);
+  const bytes = chosen.reduce((sum, row) => sum + (row.fileSize ?? 0), 0);
+  const verifyAll = async () => {
+    const bad: Row[] = [];
+    setChecked({ done: 0, bad });
+    for (const [index, row] of chosen.entries()) {
+      const answer = await verify.run({ id: row.id, level: 'ARCHIVE' });
+      if (!answer?.verifyBackup.verifiedAt) bad.push(row);
+      setChecked({ done: index + 1, bad });
+    }
+    if (bad.length === 0) tellDone(`${plural(chosen.length, 'backup is', 'backups are')} sound.`);
+  };
+  const deleteAll = async () => {
+    if ((await remove.run({ ids: chosen.map(({ id }) => id) })) !== null) {
+      tellDone(`${plural(chosen.length, 'backup was', 'backups were')} deleted.`);
+      clear();
+    }
+    setAsked(false);
+  };
+  if (chosen.length === 0) return null;
+  return (
+    <Stack p="sm" gap="xs" className="bulk-bar">
+      <Group justify="space-between">
+        <Text size="sm" role="status">
+          {plural(chosen.length, 'backup')} chosen, {size(bytes)}
+          {checked && checked.done < chosen.length ? ` · ${checked.done} verified` : ''}
+        </Text>
+        <Group gap="xs">
+          <Button
+            size="xs"
+            variant="default"
+            loading={checked !== null && verify.busy}
+            onClick={() => void verifyAll()}
+          >
+            Verify
+          </Button>
+          <Button size="xs" color="red" variant="light" disabled={verify.busy} onClick={() => setAsked(true)}>
+            Delete …
+          </Button>
+          <Button size="xs" variant="subtle" onClick={clear}>
+            Choose none
+          </Button>
+        </Group>
+      </Group>
+      {checked !== null && checked.bad.length > 0 && (
+        <Alert color="red" title={`${plural(checked.bad.length, 'backup is', 'backups are')} not sound`}>
+          {checked.bad.map(({ fileName }) => fileName).join(', ')}
+        </Alert>
+      )}
+      {asked && (
+        <Confirm
+          title={`Delete ${plural(chosen.length, 'backup')}?`}
+          label={`Delete ${plural(chosen.length, 'backup')}`}
+          typed={chosen.length > 1 ? String(chosen.length) : undefined}
+          busy={remove.busy}
+          onConfirm={() => void deleteAll()}
+          onClose={() => setAsked(false)}
+        >
+          <Text size="sm" className="breakable">
+            {size(bytes)} are removed for good:{' '}
+            {chosen
+              .slice(0, 5)
+              .map(({ fileName }) => fileName)
+              .join(', ')}
+            {chosen.length > 5 ? ` and ${chosen.length - 5} more` : ''}. If one of them cannot be deleted, none is.
+          </Text>
+        </Confirm>
+      )}
+    </Stack>
+  );
+}

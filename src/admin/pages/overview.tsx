@@ -1,0 +1,322 @@
+import { Alert, Button, Card, Grid, Group, List, SimpleGrid, Stack, Text, ThemeIcon, Title } from '@mantine/core';
+import { IconAlertTriangle, IconCircleCheck, IconShieldX } from '@tabler/icons-react';
+import type { ReactNode } from 'react';
+import { Link } from 'wouter';
+import {
+  BackupHistoryDocument,
+  BackupsDocument,
+  type Health,
+  StatusDocument,
+  type StatusQuery,
+} from '../../client/generated/graphql.js';
+import { useApi } from '../api.js';
+import { BackUpNow } from '../components/back-up-now.js';
+import { Age, Size } from '../components/exact.js';
+import { RunCalendar } from '../components/run-calendar.js';
+import { BackupProgress, RestoreProgress } from '../components/run-progress.js';
+import { SizeChart } from '../components/size-chart.js';
+import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { TextLink } from '../components/text-link.js';
+import { plural, size, zone } from '../format.js';
+import { HEALTH, STORAGE } from '../words.js';
+
+type Status = StatusQuery['status'];
+
+/** How often the state is asked for, in milliseconds. */
+const EVERY = 5_000;
+
+/** The state in one look: is everything protected, and if not, why and what to do. */
+export function Overview() {
+  const { data, problem, loading, refresh } = useApi(StatusDocument, {}, { every: EVERY });
+  if (loading) return <Loading height={480} />;
+  if (data === undefined) return problem && <ProblemAlert problem={problem} retry={refresh} />;
+  const { status } = data;
+  const configs = status.configs.map(({ config }) => config);
+  if (configs.length === 0) return <NothingYet />;
+  return (
+    <>
+      <PageHead title="Overview">
+        <BackUpNow configs={configs} onAsked={refresh} />
+      </PageHead>
+      <Stack>
+        <State status={status} />
+        <Running status={status} onEnd={refresh} />
+        <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }}>
+          <LastBackup after={runsEnded(status)} />
+          <NextBackup status={status} />
+          <Storage status={status} />
+        </SimpleGrid>
+        <History after={runsEnded(status)} />
+        {status.configs.length > 1 && <ConfigStates status={status} />}
+      </Stack>
+    </>
+  );
+}
+
+/** Changes when a run has ended: what depends on runs is asked for again then. */
+const runsEnded = (status: Status) =>
+  status.backupCounts
+    .filter(({ status: of }) => of !== 'PENDING' && of !== 'RUNNING')
+    .map(({ status: of, count }) => `${of}${count}`)
+    .join();
+
+function NothingYet() {
+  return (
+    <>
+      <PageHead title="Overview" />
+      <Empty
+        title="Nothing is protected yet"
+        action={
+          <Button component={Link} href="/configs/new">
+            Make the first config
+          </Button>
+        }
+      >
+        A config says which database and which media are backed up, when, to where, and how long backups are kept.
+      </Empty>
+    </>
+  );
+}
+
+const ICON: Record<Health, typeof IconCircleCheck> = {
+  OK: IconCircleCheck,
+  WARNING: IconAlertTriangle,
+  CRITICAL: IconShieldX,
+};
+
+function State({ status }: { status: Status }) {
+  const { label, color } = HEALTH[status.health];
+  const Icon = ICON[status.health];
+  return (
+    <Card withBorder role="status" aria-label="State">
+      <Group wrap="nowrap" align="flex-start">
+        <ThemeIcon color={color} size={52} radius="xl" variant="light">
+          <Icon size={32} />
+        </ThemeIcon>
+        <Stack gap="xs" flex={1} miw={0}>
+          <Title order={2} size="h3">
+            {label}
+          </Title>
+          {status.reasons.length === 0 ? (
+            <Text size="sm">Every config has a good backup, and the next one is planned.</Text>
+          ) : (
+            <List spacing="xs" size="sm" className="breakable">
+              {status.reasons.map(({ code, message, hint, configId }) => (
+                <List.Item key={`${code} ${configId} ${message}`}>
+                  {message}{' '}
+                  <Text span inherit c="dimmed">
+                    {hint}
+                  </Text>
+                </List.Item>
+              ))}
+            </List>
+          )}
+          {status.reasons.some(({ code }) => code === 'LAST_BACKUP_FAILED') && <LastFailure />}
+        </Stack>
+      </Group>
+    </Card>
+  );
+}
+
+/** Why the newest failed backup failed, and what to do. */
+function LastFailure() {
+  const { data } = useApi(BackupsDocument, { filter: { status: ['FAILED'] }, first: 1 });
+  const failed = data?.backups.nodes[0];
+  if (failed === undefined) return null;
+  return (
+    <Alert color="red" variant="light" title={failed.errorMessage ?? 'The backup failed.'}>
+      <Stack gap="xs" align="flex-start">
+        {failed.errorHint && <Text size="sm">{failed.errorHint}</Text>}
+        <Button component={Link} href={`/backups/${failed.id}`} size="xs" variant="light" color="red">
+          Look at the failed run
+        </Button>
+      </Stack>
+    </Alert>
+  );
+}
+
+function Running({ status, onEnd }: { status: Status; onEnd: () => void }) {
+  const { runningBackups, runningRestores, pending } = status;
+  if (runningBackups.length + runningRestores.length + pending === 0) return null;
+  return (
+    <Card withBorder>
+      <Title order={2} size="h4" mb="sm">
+        Under way
+      </Title>
+      <Stack>
+        {runningBackups.map((run) => (
+          <div key={run.id}>
+            <TextLink href={`/backups/${run.id}`} size="sm" fw={600}>
+              Backup of {run.config?.name ?? 'a deleted config'}
+            </TextLink>
+            <BackupProgress run={run} onEnd={onEnd} />
+          </div>
+        ))}
+        {runningRestores.map((run) => (
+          <div key={run.id}>
+            <TextLink href={`/restores/${run.id}`} size="sm" fw={600}>
+              Restore of {run.backup.fileName}
+            </TextLink>
+            <RestoreProgress run={run} onEnd={onEnd} />
+          </div>
+        ))}
+        {pending > 0 && (
+          <Text size="sm" c="dimmed">
+            {plural(pending, 'run')} waiting
+          </Text>
+        )}
+      </Stack>
+    </Card>
+  );
+}
+
+function Fact({ title, children }: { title: string; children: ReactNode }) {
+  return (
+    <Card withBorder>
+      <Title order={2} size="sm" c="dimmed" fw={500}>
+        {title}
+      </Title>
+      <Stack gap={6} mt={4} align="flex-start">
+        {children}
+      </Stack>
+    </Card>
+  );
+}
+
+function LastBackup({ after }: { after: string }) {
+  const filter = { status: ['COMPLETED' as const] };
+  const { data, problem, loading } = useApi(BackupsDocument, { filter, first: 1 }, { after });
+  const last = data?.backups.nodes[0];
+  return (
+    <Fact title="Last backup">
+      {last === undefined ? (
+        <Text>{loading ? ' ' : (problem?.message ?? 'There is none yet. “Back up now” makes the first one.')}</Text>
+      ) : (
+        <>
+          <Text size="xl" fw={600}>
+            <Age at={last.createdAt} />
+          </Text>
+          <Text size="sm" c="dimmed">
+            <Size bytes={last.fileSize} /> · {last.verifiedAt ? 'proven by reading it back' : 'not proven now'}
+          </Text>
+          <Group gap="xs">
+            <Button component={Link} href={`/backups/${last.id}/restore`} size="xs" variant="light">
+              Restore …
+            </Button>
+            <Button component={Link} href={`/backups/${last.id}`} size="xs" variant="default">
+              Details
+            </Button>
+          </Group>
+        </>
+      )}
+    </Fact>
+  );
+}
+
+function NextBackup({ status }: { status: Status }) {
+  const planned = status.configs
+    .flatMap(({ config }) => (config.nextRunAt ? [{ ...config, nextRunAt: config.nextRunAt }] : []))
+    .sort((a, b) => a.nextRunAt.localeCompare(b.nextRunAt))[0];
+  return (
+    <Fact title="Next backup">
+      {planned === undefined ? (
+        <Text>None is planned: automatic backup is off.</Text>
+      ) : (
+        <>
+          <Text size="xl" fw={600}>
+            <Age at={planned.nextRunAt} />
+          </Text>
+          <Text size="sm" c="dimmed" className="breakable">
+            {planned.name}
+          </Text>
+          <Button component={Link} href={`/configs/${planned.id}`} size="xs" variant="default">
+            Schedule
+          </Button>
+        </>
+      )}
+    </Fact>
+  );
+}
+
+function Storage({ status }: { status: Status }) {
+  return (
+    <Fact title="Storage used">
+      {status.storages.length === 0 && <Text>Nothing is stored yet.</Text>}
+      {status.storages.map(({ storageType, storagePath, used, count, free, error }) => (
+        <div key={`${storageType} ${storagePath}`}>
+          <Text size="xl" fw={600}>
+            <Size bytes={used} />
+          </Text>
+          <Text size="sm" c="dimmed" className="breakable">
+            {plural(count, 'backup')} in {STORAGE[storageType]} {storagePath === '.' ? '' : storagePath}
+            {free === null || free === undefined ? '' : ` · ${size(free)} free`}
+          </Text>
+          {error && (
+            <Text size="sm" c="red">
+              {error.message} {error.hint}
+            </Text>
+          )}
+        </div>
+      ))}
+    </Fact>
+  );
+}
+
+function History({ after }: { after: string }) {
+  const variables = { days: 371, timezone: zone };
+  const { data, problem, loading, refresh } = useApi(BackupHistoryDocument, variables, { after });
+  const days = data?.backupHistory ?? [];
+  const sizes = days.flatMap(({ date, size: bytes }) => (typeof bytes === 'number' ? [{ date, size: bytes }] : []));
+  return (
+    <Grid>
+      <Grid.Col span={{ base: 12, lg: 5 }}>
+        <Card withBorder h="100%">
+          <Title order={2} size="h4" mb="sm">
+            Size over time
+          </Title>
+          {loading ? (
+            <Loading height={140} />
+          ) : problem ? (
+            <ProblemAlert problem={problem} retry={refresh} />
+          ) : (
+            <SizeChart days={sizes} />
+          )}
+        </Card>
+      </Grid.Col>
+      <Grid.Col span={{ base: 12, lg: 7 }}>
+        <Card withBorder h="100%">
+          <Title order={2} size="h4" mb="sm">
+            The last twelve months
+          </Title>
+          <RunCalendar days={days} today={new Intl.DateTimeFormat('sv-SE', { timeZone: zone }).format(new Date())} />
+        </Card>
+      </Grid.Col>
+    </Grid>
+  );
+}
+
+function ConfigStates({ status }: { status: Status }) {
+  return (
+    <Card withBorder>
+      <Title order={2} size="h4" mb="sm">
+        Configs
+      </Title>
+      <Stack gap="xs">
+        {status.configs.slice(0, 50).map(({ config, lastSuccessAt, lastErrorCode, overdue }) => (
+          <Group key={config.id} justify="space-between" gap="xs">
+            <TextLink href={`/configs/${config.id}`}>{config.name}</TextLink>
+            <Text size="sm" c={lastErrorCode || overdue || !lastSuccessAt ? 'red' : 'dimmed'}>
+              {lastErrorCode ? `failed: ${lastErrorCode}` : overdue ? 'overdue' : ''}{' '}
+              {lastSuccessAt ? <Age at={lastSuccessAt} /> : 'no backup yet'}
+            </Text>
+          </Group>
+        ))}
+        {status.configs.length > 50 && (
+          <TextLink href="/configs" size="sm">
+            All {status.configs.length} configs
+          </TextLink>
+        )}
+      </Stack>
+    </Card>
+  );
+}

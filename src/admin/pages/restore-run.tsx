@@ -1,0 +1,195 @@
+import { Alert, Button, Card, Code, Group, List, Stack, Table, Text, Title } from '@mantine/core';
+import { IconArrowBackUp, IconCircleCheck } from '@tabler/icons-react';
+import { type ReactNode, useState } from 'react';
+import { Link, useLocation } from 'wouter';
+import {
+  CancelRestoreDocument,
+  RestoreDocument,
+  type RestorePartsFragment,
+  UndoRestoreDocument,
+} from '../../client/generated/graphql.js';
+import { useAction, useApi } from '../api.js';
+import { Confirm } from '../components/confirm.js';
+import { Age } from '../components/exact.js';
+import { RestoreProgress } from '../components/run-progress.js';
+import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { StatusBadge } from '../components/status-badge.js';
+import { TextLink } from '../components/text-link.js';
+import { Timeline } from '../components/timeline.js';
+import { duration } from '../format.js';
+import { isActive, restoredWhat } from '../words.js';
+
+/** One restore: how it goes or went, and the way back. */
+export default function RestoreRun({ id }: { id: string }) {
+  const { data, problem, loading, refresh } = useApi(RestoreDocument, { id });
+  if (loading) return <Loading height={480} />;
+  if (problem && data === undefined) return <ProblemAlert problem={problem} retry={refresh} />;
+  const restore = data?.restore;
+  if (!restore) {
+    return (
+      <>
+        <PageHead title="There is no such restore" />
+        <Empty
+          title="No restore has this id."
+          action={
+            <Button component={Link} href="/restores">
+              All restores
+            </Button>
+          }
+        />
+      </>
+    );
+  }
+  return (
+    <>
+      <PageHead title={`${restore.undoOf ? 'Undo of a restore' : 'Restore'} of ${restore.backup.fileName}`}>
+        {restore.status === 'COMPLETED' && <Undo restore={restore} />}
+        {isActive(restore.status) && <Cancel id={id} onDone={refresh} />}
+      </PageHead>
+      <Stack>
+        <Outcome restore={restore} refresh={refresh} />
+        <Facts restore={restore} />
+        <Timeline run={restore} />
+      </Stack>
+    </>
+  );
+}
+
+function Outcome({ restore, refresh }: { restore: RestorePartsFragment; refresh: () => void }) {
+  const { status, errorCode, errorMessage, errorHint, warnings, safetyBackup } = restore;
+  return (
+    <>
+      {isActive(status) && (
+        <Card withBorder>
+          <RestoreProgress run={restore} onEnd={refresh} />
+        </Card>
+      )}
+      {status === 'COMPLETED' && (
+        <Alert color="teal" icon={<IconCircleCheck />} title="Restored" role="status">
+          {safetyBackup
+            ? 'Everything is as it was in the backup. What was there before is kept in a safety backup: “Undo” brings it back.'
+            : 'Everything is as it was in the backup. Nothing was there before, so there is nothing to bring back.'}
+        </Alert>
+      )}
+      {errorCode && (
+        <ProblemAlert
+          problem={{ code: errorCode, message: errorMessage ?? 'The restore failed.', hint: errorHint ?? '' }}
+        />
+      )}
+      {warnings.length > 0 && (
+        <Alert color="yellow" title="Worth knowing">
+          <List size="sm">
+            {warnings.map((warning) => (
+              <List.Item key={warning}>{warning}</List.Item>
+            ))}
+          </List>
+        </Alert>
+      )}
+    </>
+  );
+}
+
+function Facts({ restore }: { restore: RestorePartsFragment }) {
+  const { backup, safetyBackup, undoOf, startedAt, completedAt } = restore;
+  const facts: [string, ReactNode][] = [
+    ['Status', <StatusBadge key="status" status={restore.status} />],
+    [
+      'Backup',
+      <TextLink key="backup" href={`/backups/${backup.id}`}>
+        {backup.fileName}
+      </TextLink>,
+    ],
+    ['What', restoredWhat(restore)],
+    ['Into', <Code key="into">{restore.targetDatabaseUrl}</Code>],
+    [
+      'Safety backup',
+      safetyBackup ? (
+        <TextLink key="safety" href={`/backups/${safetyBackup.id}`}>
+          {safetyBackup.fileName}
+        </TextLink>
+      ) : (
+        '–'
+      ),
+    ],
+    ...(undoOf
+      ? ([
+          [
+            'Undoes',
+            <TextLink key="undoes" href={`/restores/${undoOf}`}>
+              {undoOf}
+            </TextLink>,
+          ],
+        ] as [string, ReactNode][])
+      : []),
+    ['Asked for', <Age key="asked" at={restore.createdAt} />],
+    ['By', restore.createdBy ?? '–'],
+    ['Took', startedAt && completedAt ? duration((Date.parse(completedAt) - Date.parse(startedAt)) / 1000) : '–'],
+  ];
+  return (
+    <Card withBorder>
+      <Title order={2} size="h4" mb="sm">
+        About
+      </Title>
+      <Table variant="vertical" className="breakable">
+        <Table.Tbody>
+          {facts.map(([name, value]) => (
+            <Table.Tr key={name}>
+              <Table.Th scope="row" w={130}>
+                {name}
+              </Table.Th>
+              <Table.Td>{value}</Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Card>
+  );
+}
+
+function Undo({ restore }: { restore: RestorePartsFragment }) {
+  const [asked, setAsked] = useState(false);
+  const [, go] = useLocation();
+  const undo = useAction(UndoRestoreDocument);
+  if (!restore.safetyBackup) return null;
+  const run = async () => {
+    const answer = await undo.run({ id: restore.id });
+    setAsked(false);
+    if (answer !== null) go(`/restores/${answer.undoRestore.id}`);
+  };
+  return (
+    <>
+      <Button color="orange" leftSection={<IconArrowBackUp size={18} />} onClick={() => setAsked(true)}>
+        Undo …
+      </Button>
+      {asked && (
+        <Confirm
+          title="Bring back what was there before?"
+          label="Undo the restore"
+          busy={undo.busy}
+          onConfirm={() => void run()}
+          onClose={() => setAsked(false)}
+        >
+          <Text size="sm" className="breakable">
+            The state before this restore comes back, from {restore.safetyBackup.fileName}. What was written since then
+            goes into a safety backup of its own, so this can be undone, too.
+          </Text>
+        </Confirm>
+      )}
+    </>
+  );
+}
+
+function Cancel({ id, onDone }: { id: string; onDone: () => void }) {
+  const cancel = useAction(CancelRestoreDocument);
+  const run = async () => {
+    await cancel.run({ id });
+    onDone();
+  };
+  return (
+    <Group>
+      <Button variant="default" loading={cancel.busy} onClick={() => void run()}>
+        Cancel
+      </Button>
+    </Group>
+  );
+}

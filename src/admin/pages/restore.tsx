@@ -1,0 +1,150 @@
+import { Alert, Button, Card, Grid, Group, Stack, Text, TextInput, Title } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import { type FormEvent, useState } from 'react';
+import { Link, useLocation } from 'wouter';
+import {
+  BackupDocument,
+  type BackupPartsFragment,
+  RestoreBackupDocument,
+  type RestoreBackupInput,
+  RestorePlanDocument,
+} from '../../client/generated/graphql.js';
+import { useAction, useApi } from '../api.js';
+import { Age, Size } from '../components/exact.js';
+import { PlanView } from '../components/plan-view.js';
+import { ALL, type Choice, inputOf, RestoreChoice } from '../components/restore-choice.js';
+import { Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { TextLink } from '../components/text-link.js';
+import { plural } from '../format.js';
+
+/** How long after the last change the plan follows, in milliseconds. */
+const QUIET = 350;
+
+/** Restore a backup: the plan first, then the name typed, then the run. */
+export default function Restore({ id }: { id: string }) {
+  const { data, problem, loading, refresh } = useApi(BackupDocument, { id });
+  if (loading) return <Loading height={480} />;
+  if (problem && data === undefined) return <ProblemAlert problem={problem} retry={refresh} />;
+  const backup = data?.backup;
+  if (backup?.status !== 'COMPLETED') {
+    return (
+      <>
+        <PageHead title="Restore" />
+        <Alert color="yellow" title="Only a completed backup can be restored">
+          <TextLink href="/backups?status=COMPLETED">Choose another one</TextLink>
+        </Alert>
+      </>
+    );
+  }
+  return <RestoreOf backup={backup} />;
+}
+
+function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
+  const [choice, setChoice] = useState<Choice>(ALL);
+  const [settled] = useDebouncedValue(choice, QUIET);
+  const input: RestoreBackupInput = { ...inputOf(settled), backupId: backup.id, confirm: false };
+  const missing = missingFrom(settled);
+  const pause = missing !== null;
+  const { data, problem, loading, refreshing, refresh } = useApi(RestorePlanDocument, { input }, { pause });
+  const plan = data?.restorePlan;
+  // What is shown is the plan of what is chosen now.
+  const current = settled === choice && !pause && !refreshing && problem === null;
+  return (
+    <>
+      <PageHead title="Restore" />
+      <Text mb="md" className="breakable">
+        <TextLink href={`/backups/${backup.id}`}>{backup.fileName}</TextLink>, made <Age at={backup.createdAt} />,{' '}
+        <Size bytes={backup.fileSize} />: {plural(backup.tables.length, 'table')} and{' '}
+        {plural(backup.mediaFileCount, 'media file')}
+      </Text>
+      <Grid>
+        <Grid.Col span={{ base: 12, md: 5 }}>
+          <RestoreChoice backup={backup} choice={choice} setChoice={setChoice} problem={problem} />
+        </Grid.Col>
+        <Grid.Col span={{ base: 12, md: 7 }}>
+          <Stack>
+            <Card withBorder aria-busy={!current} mih={260}>
+              <Title order={2} size="h4" mb="sm">
+                What would change
+              </Title>
+              {missing !== null ? (
+                <Text c="dimmed">{missing}</Text>
+              ) : problem ? (
+                <ProblemAlert problem={problem} retry={refresh} />
+              ) : loading || plan === undefined ? (
+                <Loading height={160} />
+              ) : (
+                <PlanView plan={plan} />
+              )}
+            </Card>
+            <ConfirmCard
+              backup={backup}
+              input={input}
+              allowed={current && plan?.allowed === true}
+              refused={current && plan?.allowed === false}
+            />
+          </Stack>
+        </Grid.Col>
+      </Grid>
+    </>
+  );
+}
+
+/** What has to be chosen before there is a plan. */
+function missingFrom({ what, tables, elsewhere, targetDatabaseUrl }: Choice): string | null {
+  if (what === 'tables' && tables.length === 0) return 'Choose the tables first.';
+  if (elsewhere && targetDatabaseUrl.trim() === '') return 'Say first where the copy should go.';
+  return null;
+}
+
+interface ConfirmCardProps {
+  backup: BackupPartsFragment;
+  input: RestoreBackupInput;
+  allowed: boolean;
+  refused: boolean;
+}
+
+/** The last step: the backup's name typed by hand, so that no click alone replaces data. */
+function ConfirmCard({ backup, input, allowed, refused }: ConfirmCardProps) {
+  const [typed, setTyped] = useState('');
+  const [, go] = useLocation();
+  const restore = useAction(RestoreBackupDocument, { quiet: true });
+  const named = typed.trim() === backup.fileName;
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    if (!named || !allowed || restore.busy) return;
+    const answer = await restore.run({ input: { ...input, confirm: true } });
+    if (answer !== null) go(`/restores/${answer.restoreBackup.id}`);
+  };
+  return (
+    <Card withBorder>
+      <form onSubmit={(event) => void submit(event)}>
+        <Stack>
+          <Text size="sm">
+            What is there now goes into a verified safety backup first, so that the restore can be undone. Nothing
+            changes before the whole archive has been read and checked.
+          </Text>
+          {restore.problem && <ProblemAlert problem={restore.problem} />}
+          <TextInput
+            label="Type the backup’s name to confirm"
+            description={backup.fileName}
+            placeholder={backup.fileName}
+            value={typed}
+            onChange={(event) => setTyped(event.currentTarget.value)}
+            autoComplete="off"
+            spellCheck={false}
+            disabled={refused}
+          />
+          <Group>
+            <Button type="submit" color="red" disabled={!named || !allowed} loading={restore.busy}>
+              Restore now
+            </Button>
+            <Button variant="default" component={Link} href={`/backups/${backup.id}`}>
+              Cancel
+            </Button>
+          </Group>
+        </Stack>
+      </form>
+    </Card>
+  );
+}

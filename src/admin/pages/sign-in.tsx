@@ -1,0 +1,28 @@
+import { Center, Paper, Stack, Text, Title } from '@mantine/core';
+import { OfflineBanner } from '../components/offline-banner.js';
+import { SignInForm } from '../components/sign-in-form.js';
+
+/** The first page of whoever is not signed in. */
+export function SignIn() {
+  return (
+    <Center component="main" mih="100dvh" p="md">
+      <title>Sign in · db-manager</title>
+      <Paper withBorder p="xl" w="100%" maw={420}>
+        <Stack>
+          <div>
+            <Title order={1} size="h2">
+              db-manager
+            </Title>
+            <Text c="dimmed">Backups of your database and media</Text>
+          </div>
+          <OfflineBanner />
+          <SignInForm />
+          <Text size="xs" c="dimmed">
+            The first start printed an e-mail and a password where the server runs. Lost them? There, run{' '}
+            <code>npx db-manager password</code> with the e-mail.
+          </Text>
+        </Stack>
+      </Paper>
+    </Center>
+  );
+}

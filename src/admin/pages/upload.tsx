@@ -1,0 +1,61 @@
+import { Button, Select, Stack } from '@mantine/core';
+import { useState } from 'react';
+import { Link } from 'wouter';
+import { ConfigsDocument } from '../../client/generated/graphql.js';
+import { useApi } from '../api.js';
+import { DropZone } from '../components/drop-zone.js';
+import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { UploadList } from '../components/upload-list.js';
+import { addUploads, useUploads } from '../uploads.js';
+
+/** Takes in archives that were downloaded before or made elsewhere. */
+export default function Upload() {
+  const { data, problem, loading, refresh } = useApi(ConfigsDocument, {});
+  const uploads = useUploads();
+  const [chosen, setChosen] = useState<string | null>(null);
+  const configs = data?.configs ?? [];
+  const config = configs.find(({ id }) => id === chosen) ?? configs[0];
+  return (
+    <>
+      <PageHead title="Upload" />
+      <Stack maw={760}>
+        {loading && <Loading />}
+        {problem && <ProblemAlert problem={problem} retry={refresh} />}
+        {data !== undefined && config === undefined && <NoConfig />}
+        {config !== undefined && (
+          <>
+            {configs.length > 1 && (
+              <Select
+                label="Config that the archives belong to"
+                description="They can be restored into its database, and are kept where its backups are."
+                data={configs.map(({ id, name }) => ({ value: id, label: name }))}
+                value={config.id}
+                onChange={setChosen}
+                allowDeselect={false}
+                searchable={configs.length > 8}
+                limit={100}
+              />
+            )}
+            <DropZone onFiles={(files) => addUploads(files, { id: config.id, name: config.name })} />
+          </>
+        )}
+        <UploadList uploads={uploads} />
+      </Stack>
+    </>
+  );
+}
+
+function NoConfig() {
+  return (
+    <Empty
+      title="There is no config yet"
+      action={
+        <Button component={Link} href="/configs/new">
+          Make the first config
+        </Button>
+      }
+    >
+      An archive belongs to a config, which says what database it is of and where it is kept.
+    </Empty>
+  );
+}

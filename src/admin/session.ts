@@ -1,0 +1,89 @@
+import { useSyncExternalStore } from 'react';
+
+/** Who is signed in, until when, and the token that says so. */
+export interface Session {
+  token: string;
+  /** ISO 8601. */
+  expiresAt: string;
+  email: string;
+}
+
+/** `ended`: there was a session and the server no longer accepts it; the page waits behind the sign-in. */
+export interface SessionState {
+  session: Session | null;
+  ended: boolean;
+  /** Grows whenever what is on the screen should be asked for again: the server is back. */
+  generation: number;
+}
+
+/** Kept for this tab only: no cookie, nothing that outlives the tab. */
+const KEY = 'db-manager.session';
+/** The longest time that a timer takes, in milliseconds. */
+const MAX_DELAY = 2 ** 31 - 1;
+
+let state: SessionState = { session: read(), ended: false, generation: 0 };
+const listeners = new Set<() => void>();
+const leaving = new Set<() => void>();
+let expiry: ReturnType<typeof setTimeout> | undefined;
+watchExpiry();
+
+export const currentToken = (): string | null => state.session?.token ?? null;
+
+export function signIn(session: Session): void {
+  sessionStorage.setItem(KEY, JSON.stringify(session));
+  change({ ...state, session, ended: false });
+}
+
+export function signOut(): void {
+  sessionStorage.removeItem(KEY);
+  for (const listener of leaving) listener();
+  change({ ...state, session: null, ended: false });
+}
+
+/** Calls back whenever somebody signs out: what they leave behind in memory is not for the next one. */
+export function onSignOut(listener: () => void): void {
+  leaving.add(listener);
+}
+
+/** The server refuses the token, or its time is over. What is on the screen stays. */
+export function endSession(): void {
+  if (state.session === null || state.ended) return;
+  sessionStorage.removeItem(KEY);
+  change({ ...state, ended: true });
+}
+
+/** All that is on the screen is asked for again. */
+export function askAgain(): void {
+  change({ ...state, generation: state.generation + 1 });
+}
+
+export function useSession(): SessionState {
+  return useSyncExternalStore(subscribe, () => state);
+}
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+function change(next: SessionState): void {
+  state = next;
+  watchExpiry();
+  for (const listener of listeners) listener();
+}
+
+function watchExpiry(): void {
+  clearTimeout(expiry);
+  if (state.session === null || state.ended) return;
+  const left = Date.parse(state.session.expiresAt) - Date.now();
+  expiry = setTimeout(() => (left <= MAX_DELAY ? endSession() : watchExpiry()), Math.min(left, MAX_DELAY));
+}
+
+function read(): Session | null {
+  try {
+    const value = JSON.parse(sessionStorage.getItem(KEY) ?? 'null') as Session | null;
+    return value !== null && Date.parse(value.expiresAt) > Date.now() ? value : null;
+  } catch {
+    return null;
+  }
+}

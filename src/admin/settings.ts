@@ -1,0 +1,172 @@
+import { useSyncExternalStore } from 'react';
+import type { BackupConfigInput, ConfigPartsFragment, StorageType } from '../client/generated/graphql.js';
+import type { Problem } from './api.js';
+import { onSignOut } from './session.js';
+import { ownZone } from './zones.js';
+
+/** A number that a person types; '' where nothing is typed. */
+export type Whole = number | '';
+
+/** The settings of a config as its form holds them. */
+export interface Settings {
+  name: string;
+  databaseUrl: string;
+  mediaPaths: string[];
+  storageType: StorageType;
+  storagePath: string;
+  autoBackupEnabled: boolean;
+  schedule: string;
+  timezone: string;
+  backupRetentionDays: Whole;
+  maxBackupFiles: Whole;
+  keepLast: Whole;
+  keepHourly: Whole;
+  keepDaily: Whole;
+  keepWeekly: Whole;
+  keepMonthly: Whole;
+  keepYearly: Whole;
+  keepWithin: string;
+  maxTotalSize: Whole;
+  jitterSeconds: Whole;
+  restoreLockTimeout: Whole;
+  safetyRetentionDays: Whole;
+}
+
+export type Field = keyof Settings;
+
+/** The fields that hold numbers. */
+export type WholeField = { [Name in Field]: Settings[Name] extends Whole ? Name : never }[Field];
+
+/** The fields' names for people. */
+export const LABEL: Record<Field, string> = {
+  name: 'Name',
+  databaseUrl: 'Database address',
+  mediaPaths: 'Media folders',
+  storageType: 'Storage',
+  storagePath: 'Folder',
+  autoBackupEnabled: 'Automatic backup',
+  schedule: 'Schedule',
+  timezone: 'Time zone',
+  backupRetentionDays: 'Days to keep',
+  maxBackupFiles: 'Backups to keep',
+  maxTotalSize: 'Space to use at most',
+  keepLast: 'Last',
+  keepHourly: 'Hourly',
+  keepDaily: 'Daily',
+  keepWeekly: 'Weekly',
+  keepMonthly: 'Monthly',
+  keepYearly: 'Yearly',
+  keepWithin: 'Everything made within',
+  jitterSeconds: 'Spread the start over (seconds)',
+  restoreLockTimeout: 'A restore waits for locks (seconds)',
+  safetyRetentionDays: 'Safety backups stay pinned (days)',
+};
+
+/** Rules that may be absent: empty takes the rule away. */
+const OPTIONAL: readonly Field[] = [
+  'keepLast',
+  'keepHourly',
+  'keepDaily',
+  'keepWeekly',
+  'keepMonthly',
+  'keepYearly',
+  'keepWithin',
+  'maxTotalSize',
+];
+
+/** The settings that decide what is deleted. */
+export const RETENTION: readonly Field[] = [
+  'backupRetentionDays',
+  'maxBackupFiles',
+  ...OPTIONAL,
+  'safetyRetentionDays',
+  'timezone',
+];
+
+/** The settings that few people ever change. */
+export const ADVANCED: readonly Field[] = ['jitterSeconds', 'restoreLockTimeout', 'safetyRetentionDays'];
+
+const NEW: Settings = {
+  name: '',
+  databaseUrl: '',
+  mediaPaths: [],
+  storageType: 'LOCAL',
+  storagePath: '',
+  autoBackupEnabled: true,
+  schedule: '0 2 * * *',
+  timezone: ownZone,
+  backupRetentionDays: 30,
+  maxBackupFiles: 30,
+  keepLast: '',
+  keepHourly: '',
+  keepDaily: '',
+  keepWeekly: '',
+  keepMonthly: '',
+  keepYearly: '',
+  keepWithin: '',
+  maxTotalSize: '',
+  jitterSeconds: 0,
+  restoreLockTimeout: 30,
+  safetyRetentionDays: 7,
+};
+
+/** The settings of a saved config, or those that a new one begins with. */
+export function settingsOf(config: ConfigPartsFragment | null): Settings {
+  if (config === null) return NEW;
+  const fields = (Object.keys(NEW) as Field[]).map((field) => [field, config[field] ?? '']);
+  return Object.fromEntries(fields) as Settings;
+}
+
+/** Settings as the API takes them. */
+export function inputOf(settings: Partial<Settings>): BackupConfigInput {
+  const value = (field: Field) => {
+    const typed = settings[field];
+    if (Array.isArray(typed)) return typed.map((path) => path.trim()).filter((path) => path !== '');
+    const text = typeof typed === 'string' ? typed.trim() : typed;
+    return text === '' && OPTIONAL.includes(field) ? null : text;
+  };
+  return Object.fromEntries((Object.keys(settings) as Field[]).map((field) => [field, value(field)]));
+}
+
+/** Some of the settings. */
+export const only = (settings: Settings, fields: readonly Field[]): Partial<Settings> =>
+  Object.fromEntries(fields.map((field) => [field, settings[field]]));
+
+export const same = (one: unknown, other: unknown) => JSON.stringify(one) === JSON.stringify(other);
+
+/** What the server could not tell apart from a field that is left out. */
+export function missing(settings: Settings): Problem | null {
+  const field = (Object.keys(NEW) as Field[]).find(
+    (each) => settings[each] === '' && each !== 'storagePath' && !OPTIONAL.includes(each),
+  );
+  return field === undefined ? null : { code: 'BAD_USER_INPUT', message: 'This is needed.', hint: '', field };
+}
+
+/** What was changed and is not saved, by config. It outlives the form, so looking at another page loses nothing. */
+const drafts = new Map<string, Partial<Settings>>();
+const NONE: Partial<Settings> = {};
+const listeners = new Set<() => void>();
+
+export const hasDraft = (config: string) => drafts.has(config);
+
+/** Without any change there is no draft. */
+export function setDraft(config: string, change: (present: Partial<Settings>) => Partial<Settings>): void {
+  const changes = change(drafts.get(config) ?? NONE);
+  if (Object.keys(changes).length === 0) drafts.delete(config);
+  else drafts.set(config, changes);
+  for (const listener of listeners) listener();
+}
+
+export function useDraft(config: string): Partial<Settings> {
+  return useSyncExternalStore(subscribe, () => drafts.get(config) ?? NONE);
+}
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+onSignOut(() => drafts.clear());
+window.addEventListener('beforeunload', (event) => {
+  if (drafts.size > 0) event.preventDefault();
+});

@@ -1,0 +1,56 @@
+import { UploadBackupDocument, type UploadBackupMutation } from '../client/generated/graphql.js';
+import { headers, OFFLINE, type Problem, problemFrom, type ServerError } from './api.js';
+import { connectionLost } from './connection.js';
+import { endSession } from './session.js';
+
+/** What became of an upload. */
+export type Uploaded = { backup: UploadBackupMutation['uploadBackup'] } | { problem: Problem };
+
+interface Answer {
+  data?: UploadBackupMutation | null;
+  errors?: ServerError[];
+}
+
+/**
+ * Sends one archive as the GraphQL multipart request specification says; the browser reads the file as it sends it.
+ * Over XMLHttpRequest, because `fetch` does not tell how much of a request is sent.
+ * @param onSent called with the bytes that are sent so far
+ */
+export function uploadBackup(
+  file: File,
+  configId: string | null,
+  signal: AbortSignal,
+  onSent: (bytes: number) => void,
+): Promise<Uploaded> {
+  const body = new FormData();
+  const variables = { file: null, configId };
+  body.set('operations', JSON.stringify({ query: UploadBackupDocument.toString(), variables }));
+  body.set('map', JSON.stringify({ 0: ['variables.file'] }));
+  body.set('0', file);
+  const request = new XMLHttpRequest();
+  return new Promise((resolve) => {
+    request.open('POST', '/graphql');
+    for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
+    request.responseType = 'json';
+    request.upload.onprogress = ({ loaded }) => onSent(Math.min(loaded, file.size));
+    request.upload.onload = () => onSent(file.size);
+    request.onload = () => resolve(read(request.response as Answer | null));
+    request.onabort = () => resolve({ problem: CANCELLED });
+    request.onerror = () => {
+      connectionLost();
+      resolve({ problem: { ...OFFLINE, hint: `${OFFLINE.hint} Then send the file again.` } });
+    };
+    signal.addEventListener('abort', () => request.abort());
+    request.send(body);
+  });
+}
+
+const CANCELLED: Problem = { code: 'CANCELLED', message: 'Cancelled.', hint: 'Nothing of it was kept.' };
+
+function read(answer: Answer | null): Uploaded {
+  const backup = answer?.data?.uploadBackup;
+  if (backup) return { backup };
+  const problem = problemFrom(answer?.errors ?? []);
+  if (problem.code === 'UNAUTHENTICATED') endSession();
+  return { problem };
+}

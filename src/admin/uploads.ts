@@ -1,0 +1,118 @@
+import { useSyncExternalStore } from 'react';
+import type { Problem } from './api.js';
+import { onSignOut } from './session.js';
+import { uploadBackup } from './upload.js';
+
+export type UploadState = 'waiting' | 'sending' | 'sent' | 'done' | 'failed';
+
+/** A file on its way to the server. */
+export interface Upload {
+  id: number;
+  file: File;
+  config: { id: string; name: string };
+  state: UploadState;
+  /** Bytes that are sent. */
+  sent: number;
+  /** How fast it has been; 0 while that cannot be told yet. */
+  bytesPerSecond: number;
+  /** The id of the backup that became of it. */
+  backupId?: string;
+  problem?: Problem;
+}
+
+/** Before so many seconds have passed, a speed would be a guess. */
+const SOON = 1;
+
+/** The files of this tab, in their order. Kept outside of the page, so that uploads go on while one looks at others. */
+let uploads: readonly Upload[] = [];
+let last = 0;
+let present: { id: number; stop: AbortController } | null = null;
+const listeners = new Set<() => void>();
+
+/** What ends the whole queue: the next file would fare no better. */
+const ENDING = ['OFFLINE', 'UNAUTHENTICATED'];
+
+export const useUploads = () => useSyncExternalStore(subscribe, () => uploads);
+
+export const isWaiting = ({ state }: Upload) => state === 'waiting' || state === 'sending' || state === 'sent';
+
+/** Sends these files, one after the other. */
+export function addUploads(files: readonly File[], config: Upload['config']): void {
+  const beginning = { config, state: 'waiting' as const, sent: 0, bytesPerSecond: 0 };
+  replace([...uploads, ...files.map((file) => ({ ...beginning, file, id: ++last }))]);
+  void sendNext();
+}
+
+export function retryUpload(id: number): void {
+  change(id, { state: 'waiting', sent: 0, bytesPerSecond: 0, problem: undefined });
+  void sendNext();
+}
+
+/** Cancels it, or takes it from the list if it has ended. */
+export function dropUpload(id: number): void {
+  if (present?.id === id) present.stop.abort();
+  replace(uploads.filter((upload) => upload.id !== id));
+  void sendNext();
+}
+
+async function sendNext(): Promise<void> {
+  const next = uploads.find(({ state }) => state === 'waiting');
+  if (present !== null || next === undefined) return;
+  const { id, file, config } = next;
+  present = { id, stop: new AbortController() };
+  change(id, { state: 'sending' });
+  const problem = (await isZip(file))
+    ? await send(id, file, config.id, present.stop.signal)
+    : {
+        code: 'BAD_USER_INPUT',
+        message: 'This is not a ZIP file.',
+        hint: 'Choose the archive of a backup: a .zip file.',
+      };
+  if (problem) change(id, { state: 'failed', problem });
+  present = null;
+  if (problem === null || !ENDING.includes(problem.code)) void sendNext();
+}
+
+async function send(id: number, file: File, configId: string, signal: AbortSignal): Promise<Problem | null> {
+  const begin = Date.now();
+  const onSent = (sent: number) => {
+    const seconds = (Date.now() - begin) / 1000;
+    const bytesPerSecond = seconds < SOON ? 0 : sent / seconds;
+    change(id, { sent, bytesPerSecond, state: sent === file.size ? 'sent' : 'sending' });
+  };
+  const answer = await uploadBackup(file, configId, signal, onSent);
+  if ('problem' in answer) return answer.problem;
+  change(id, { state: 'done', backupId: answer.backup.id });
+  return null;
+}
+
+/** By its first bytes, before gigabytes are sent in vain. A folder, or a file that has gone, cannot be read. */
+async function isZip(file: File): Promise<boolean> {
+  const start = await file
+    .slice(0, 4)
+    .text()
+    .catch(() => '');
+  return start === 'PK\x03\x04';
+}
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+function change(id: number, values: Partial<Upload>): void {
+  replace(uploads.map((upload) => (upload.id === id ? { ...upload, ...values } : upload)));
+}
+
+function replace(next: readonly Upload[]): void {
+  uploads = next;
+  for (const listener of listeners) listener();
+}
+
+onSignOut(() => {
+  present?.stop.abort();
+  replace([]);
+});
+window.addEventListener('beforeunload', (event) => {
+  if (uploads.some(isWaiting)) event.preventDefault();
+});

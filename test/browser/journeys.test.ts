@@ -1,0 +1,385 @@
+import { createHash } from 'node:crypto';
+import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { buildSchema } from 'graphql';
+import type { Page } from 'playwright-core';
+import { createTestApp, PASSWORD, type TestApp } from '../support/app.js';
+import { all, contentHash, exec } from '../support/sqlite.js';
+import { readTree, writeTree } from '../support/world.js';
+import { missingBrowser, startBrowser, type TestBrowser, type Visit } from './browser.js';
+
+/** Bytes in the database beside its tables: enough for a backup to be seen while it runs. */
+const BALLAST = 96 * 1024 * 1024;
+
+const journey = missingBrowser === null ? describe : describe.skip;
+const title = (text: string) => (missingBrowser === null ? text : `${text} (skipped: ${missingBrowser})`);
+
+let app: TestApp;
+let browser: TestBrowser;
+let visit: Visit;
+let page: Page;
+/** Every mutation that the page has sent. */
+const sent = new Set<string>();
+
+const newest = async () => (await app.app.models.Backup.findOne({ order: [['createdAt', 'DESC']] }))!;
+const open = (path: string) => page.goto(app.url + path);
+const heading = (name: string | RegExp) => page.getByRole('heading', { name, level: 1 }).waitFor();
+const button = (name: string | RegExp) => page.getByRole('button', { name });
+const text = (value: string | RegExp) => page.getByText(value).first().waitFor();
+const dialog = () => page.getByRole('dialog');
+
+function listen(page: Page): void {
+  page.on('request', (request) => {
+    for (const [, name] of (request.postData() ?? '').matchAll(/mutation \w+[^{]*\{(?:\\n|\s)*(\w+)/g)) {
+      sent.add(name ?? '');
+    }
+  });
+}
+
+beforeAll(async () => {
+  if (missingBrowser !== null) return;
+  app = await createTestApp();
+  await exec(
+    app.database,
+    `CREATE TABLE ballast (bytes BLOB);
+     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${BALLAST / 1_048_576})
+     INSERT INTO ballast SELECT randomblob(1048576) FROM n;
+     CREATE TABLE guest (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
+     INSERT INTO guest (name) VALUES ('Asha'), ('Björn'), ('チヨ');`,
+  );
+  browser = await startBrowser();
+  visit = await browser.visit(app.url);
+  page = visit.page;
+  listen(page);
+});
+afterAll(async () => {
+  await browser?.close();
+  await app?.close();
+});
+beforeEach(() => {
+  visit?.troubles.splice(0);
+});
+
+/** No console error, no failed request, nothing from another host. */
+const quiet = () => expect(visit.troubles).toEqual([]);
+
+journey(title('A stranger at the admin page'), () => {
+  test('is told what is wrong with a password, and gets in with the right one', async () => {
+    await page.getByLabel('E-mail', { exact: true }).fill('admin@example.org');
+    await page.getByLabel('Password', { exact: true }).fill('a wrong password');
+    await button('Sign in').click();
+    await page.getByRole('alert').waitFor();
+    await visit.signIn();
+    await heading('Overview');
+    quiet();
+  });
+
+  test('makes the first backup with one click and watches it', async () => {
+    await text('At risk');
+    await text(/there is no backup yet/);
+    await button('Back up now').click();
+    const progress = page.getByTestId(/^progress-backup_/);
+    await progress.waitFor();
+    const seen = new Set<string>();
+    while ((await newest()).status !== 'COMPLETED') {
+      seen.add((await progress.innerText({ timeout: 1_000 }).catch(() => '')) || 'nothing');
+      await page.waitForTimeout(100);
+    }
+    expect([...seen].join('\n')).toMatch(/Writing the archive …/);
+    expect([...seen].join('\n')).toMatch(/\d+ %/);
+    expect([...seen].join('\n')).toMatch(/[\d.]+ (KiB|MiB) of [\d.]+ MiB · [\d.]+ MiB\/s/);
+    expect([...seen].join('\n')).toMatch(/left/);
+    await text('Protected');
+    await progress.waitFor({ state: 'detached' });
+    await visit.picture('overview');
+    quiet();
+  });
+
+  test('downloads it, and has the very bytes that are stored', async () => {
+    await button(/Details/)
+      .or(page.getByRole('link', { name: 'Details' }))
+      .first()
+      .click();
+    const row = await newest();
+    await heading(row.fileName);
+    const [download] = await Promise.all([page.waitForEvent('download'), button('Download').click()]);
+    expect(download.suggestedFilename()).toBe(row.fileName);
+    const bytes = await readFile(await download.path());
+    expect(createHash('sha256').update(bytes).digest('hex')).toBe(row.checksum);
+    quiet();
+  });
+
+  test('sees what is in it, how its run went and how it was proven', async () => {
+    const row = await newest();
+    for (const { name } of row.tables) await page.getByRole('cell', { name, exact: true }).waitFor();
+    await page.getByRole('cell', { name: 'media/uploads/a photo.txt' }).waitFor();
+    await page.getByLabel('Search the media files').fill('ÜNÏ');
+    await page.getByRole('cell', { name: 'media/uploads/a photo.txt' }).waitFor({ state: 'detached' });
+    await page.getByRole('cell', { name: 'media/images/ünï.txt' }).waitFor();
+    await text('Reading it back and checking every byte');
+    await text(new RegExp(row.checksum ?? 'none'));
+    await visit.picture('backup');
+    quiet();
+  });
+
+  test('proves it again, pins it and takes the pin away', async () => {
+    const { id } = await newest();
+    const more = async (name: string | RegExp) => {
+      await button('More').click();
+      await page.getByRole('menuitem', { name }).click();
+    };
+    await more('Verify: try a restore');
+    await text('It was restored into a scratch database and counted: just now.');
+    await more(/^Pin/);
+    await text('yes: nothing deletes it');
+    expect((await app.app.backups.get(id)).pinned).toBe(true);
+    await more(/^Unpin/);
+    await page.getByText('yes: nothing deletes it').waitFor({ state: 'detached' });
+    quiet();
+  });
+});
+
+journey(title('On the day the data is gone'), () => {
+  let before: string;
+  let after: string;
+
+  test('the last state is back after three clicks and the name typed', async () => {
+    const row = await newest();
+    before = await contentHash(app.database);
+    await exec(app.database, `DELETE FROM guest; INSERT INTO guest (name) VALUES ('nobody')`);
+    await writeTree(app.media, { 'uploads/a photo.txt': 'spoilt' });
+    after = await contentHash(app.database);
+    await open('/');
+    let clicks = 0;
+    const click = async (name: string) => {
+      clicks += 1;
+      await page.getByRole('link', { name }).or(button(name)).first().click();
+    };
+    await click('Restore …');
+    await text('It can be restored');
+    await page.getByRole('cell', { name: 'guest', exact: true }).waitFor();
+    await visit.picture('restore');
+    expect(await button('Restore now').isDisabled()).toBe(true);
+    await page.getByLabel('Type the backup’s name to confirm').fill(row.fileName.slice(0, -1));
+    expect(await button('Restore now').isDisabled()).toBe(true);
+    await page.getByLabel('Type the backup’s name to confirm').fill(row.fileName);
+    await click('Restore now');
+    await page.getByTestId(/^progress-restore_/).waitFor();
+    await page.getByText('Restored', { exact: true }).waitFor({ timeout: 60_000 });
+    expect(clicks).toBeLessThanOrEqual(4);
+    expect(await contentHash(app.database)).toBe(before);
+    expect((await readTree(app.media))['uploads/a photo.txt']).toBe('first');
+    quiet();
+  });
+
+  test('the restore itself can be undone', async () => {
+    await button('Undo …').click();
+    await dialog().getByRole('button', { name: 'Undo the restore' }).click();
+    await heading(/^Undo of a restore/);
+    await page.getByText('Restored', { exact: true }).waitFor({ timeout: 60_000 });
+    expect(await contentHash(app.database)).toBe(after);
+    expect((await readTree(app.media))['uploads/a photo.txt']).toBe('spoilt');
+    quiet();
+  });
+
+  test('one table alone comes back, and a plan that would be refused says why', async () => {
+    const row = await app.app.models.Backup.findOne({ where: { backupType: 'MANUAL' } });
+    await open(`/backups/${row?.id}/restore`);
+    await page.getByLabel('Some tables').check();
+    await text('Choose the tables first.');
+    await page.getByRole('combobox', { name: 'Tables' }).or(page.getByLabel('Tables')).first().click();
+    await page.getByRole('option', { name: /^guest/ }).click();
+    await page.keyboard.press('Escape');
+    await page.getByRole('cell', { name: 'guest', exact: true }).waitFor();
+    await page.getByLabel('Another place').check();
+    await page.getByLabel('Database', { exact: true }).fill('sqlite:relative/path.sqlite3');
+    await page.getByRole('alert').first().waitFor();
+    expect(await button('Restore now').isDisabled()).toBe(true);
+    await page.getByLabel(/^In place/).check();
+    await text('It can be restored');
+    await page.getByLabel('Type the backup’s name to confirm').fill(row?.fileName ?? '');
+    await button('Restore now').click();
+    await page.getByText('Restored', { exact: true }).waitFor({ timeout: 60_000 });
+    expect(await all(app.database, 'SELECT name FROM guest ORDER BY id')).toEqual([
+      { name: 'Asha' },
+      { name: 'Björn' },
+      { name: 'チヨ' },
+    ]);
+    expect((await readTree(app.media))['uploads/a photo.txt']).toBe('spoilt');
+  });
+
+  test('why a backup failed and what to do stands on the first page', async () => {
+    await rename(app.database, `${app.database}.away`);
+    await open('/');
+    await button('Back up now').click();
+    await text('At risk');
+    const row = await newest();
+    expect(row.status).toBe('FAILED');
+    await page
+      .getByText(row.errorMessage ?? 'none')
+      .first()
+      .waitFor();
+    await page
+      .getByText(row.errorHint ?? 'none')
+      .first()
+      .waitFor();
+    await page.getByRole('link', { name: 'Look at the failed run' }).click();
+    await heading(row.fileName);
+    await text(`Code ${row.errorCode}`);
+    await visit.picture('failed');
+    await rename(`${app.database}.away`, app.database);
+    quiet();
+  });
+});
+
+journey(title('The list of backups'), () => {
+  test('deletes one only after it was confirmed', async () => {
+    await open('/');
+    await button('Back up now').click();
+    await text('Protected');
+    const row = await newest();
+    await open('/backups');
+    const actions = () => page.getByRole('button', { name: `Actions for ${row.fileName}` }).click();
+    await actions();
+    await page.getByRole('menuitem', { name: 'Delete …' }).click();
+    await dialog().getByRole('button', { name: 'Cancel' }).click();
+    expect((await row.reload()).status).toBe('COMPLETED');
+    await actions();
+    await page.getByRole('menuitem', { name: 'Delete …' }).click();
+    await dialog().getByRole('button', { name: 'Delete' }).click();
+    await page.getByTestId(row.id).getByText('Deleted').first().waitFor();
+    expect((await row.reload()).status).toBe('DELETED');
+    expect(await readdir(app.backups)).not.toContain(row.fileName);
+    quiet();
+  });
+
+  test('verifies and deletes several at once', async () => {
+    const rows = [await app.backup(), await app.backup()];
+    await open('/backups?status=COMPLETED&backupType=MANUAL');
+    for (const { fileName } of rows) await page.getByLabel(`Choose ${fileName}`).check();
+    await text('2 backups chosen');
+    await visit.picture('backups');
+    await button('Verify').click();
+    await text('2 backups are sound.');
+    await button('Delete …').click();
+    const confirm = dialog().getByRole('button', { name: 'Delete 2 backups' });
+    expect(await confirm.isDisabled()).toBe(true);
+    await dialog().getByLabel('Type 2 to confirm').fill('2');
+    await confirm.click();
+    await text('2 backups were deleted.');
+    for (const row of rows) expect((await row.reload()).status).toBe('DELETED');
+    quiet();
+  });
+
+  test('is found by text, status, type and day, and a link to it shows the same', async () => {
+    const failed = await app.app.models.Backup.findOne({ where: { status: 'FAILED' } });
+    await open('/backups');
+    await page.getByLabel('Search name, note or error').fill(failed?.id ?? '');
+    await text('1–1 of 1 backup');
+    await open('/backups?status=FAILED');
+    await page
+      .getByTestId(failed?.id ?? '')
+      .getByText(failed?.errorHint ?? 'none')
+      .waitFor();
+    await open('/backups?day=2001-01-01');
+    await text('No backup meets the filter');
+    await page.getByRole('link', { name: 'Show all' }).click();
+    await page.getByTestId(failed?.id ?? '').waitFor();
+    quiet();
+  });
+
+  test('lets a waiting or running backup be cancelled', async () => {
+    await open('/');
+    await button('Back up now').click();
+    await page.getByTestId(/^progress-backup_/).waitFor();
+    const row = await newest();
+    await open(`/backups/${row.id}`);
+    await button('More').click();
+    await page.getByRole('menuitem', { name: 'Cancel …' }).click();
+    await dialog().getByRole('button', { name: 'Cancel the backup' }).click();
+    await text('Code CANCELLED');
+    expect(await row.reload()).toMatchObject({ status: 'FAILED', errorCode: 'CANCELLED' });
+    quiet();
+  });
+});
+
+journey(title('An upload'), () => {
+  test('brings a downloaded archive back, and a file that is none is refused with the reason', async () => {
+    const row = await app.backup();
+    const path = join(app.folder, 'downloaded.zip');
+    await writeFile(path, await readFile(row.filePath));
+    await writeFile(join(app.folder, 'junk.zip'), 'this is no archive');
+    await open('/upload');
+    await page.locator('input[type=file]').setInputFiles(path);
+    const link = page.getByRole('link', { name: /backup/i }).last();
+    await page
+      .getByText(/uploaded|taken in|complete/i)
+      .first()
+      .waitFor({ timeout: 60_000 });
+    const uploaded = await newest();
+    expect(uploaded).toMatchObject({ status: 'COMPLETED', backupType: 'UPLOADED', checksum: row.checksum });
+    await link.waitFor();
+    await visit.picture('upload');
+    quiet();
+    await page.locator('input[type=file]').setInputFiles(join(app.folder, 'junk.zip'));
+    await page.getByRole('alert').first().waitFor();
+  });
+});
+
+journey(title('A session that ends'), () => {
+  test('asks for the password over the page, and nothing that was typed is lost', async () => {
+    await open('/configs/1');
+    const name = page.getByLabel('Name', { exact: true });
+    await name.fill('A name not saved yet');
+    await app.app.auth.users.changePassword(app.admin.id, PASSWORD);
+    await button('Test connection').click();
+    await dialog().getByText('Your session has ended').waitFor();
+    await visit.picture('session-ended');
+    await dialog().getByLabel('Password', { exact: true }).fill(PASSWORD);
+    await dialog().getByRole('button', { name: 'Sign in' }).click();
+    await dialog().waitFor({ state: 'detached' });
+    expect(await name.inputValue()).toBe('A name not saved yet');
+    await open('/');
+    await heading('Overview');
+  });
+
+  test('a token whose time is over leads to the sign-in, and to sign out is one click', async () => {
+    await page.evaluate(() => {
+      const session = JSON.parse(sessionStorage.getItem('db-manager.session') ?? '{}') as Record<string, string>;
+      const soon = new Date(Date.now() + 1_500).toISOString();
+      sessionStorage.setItem('db-manager.session', JSON.stringify({ ...session, expiresAt: soon }));
+    });
+    await page.reload();
+    await dialog().getByText('Your session has ended').waitFor();
+    await page.reload();
+    await button('Sign in').waitFor();
+    await visit.signIn();
+    await button(/^Account/).click();
+    await page.getByRole('menuitem', { name: 'Sign out' }).click();
+    await button('Sign in').waitFor();
+    expect(await page.evaluate(() => [sessionStorage.length, document.cookie])).toEqual([0, '']);
+    await visit.signIn();
+    quiet();
+  });
+});
+
+journey(title('A server that is gone for a moment'), () => {
+  test('is named, looked for, and the page goes on when it is back', async () => {
+    await open('/');
+    await text('Protected');
+    await page.context().setOffline(true);
+    await page.getByText('The server cannot be reached').waitFor({ timeout: 30_000 });
+    await visit.picture('offline');
+    await page.context().setOffline(false);
+    await page.getByText('The server cannot be reached').waitFor({ state: 'detached', timeout: 30_000 });
+    await text('Protected');
+  });
+});
+
+journey(title('All together'), () => {
+  test('every mutation of the API was sent by the page', async () => {
+    const schema = buildSchema(await readFile(new URL('../../schema/schema.graphql', import.meta.url), 'utf8'));
+    expect([...sent].sort()).toEqual(Object.keys(schema.getMutationType()?.getFields() ?? {}).sort());
+  });
+});

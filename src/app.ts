@@ -196,10 +196,10 @@ export async function createServer(app: App): Promise<HttpServer> {
     jobStore: jobStoreOf(config.jobsUrl),
   };
   const services = { ...app, about, stopping: stopping.signal };
-  const { maxUploadBytes } = config;
-  const graphql = await createGraphql(services, { ...config.graphql, maxUploadBytes });
+  const { maxUploadBytes, corsOrigins } = config;
+  const graphql = await createGraphql(services, { ...config.graphql, maxUploadBytes, corsOrigins });
   const ping = () => models.sequelize.query('SELECT 1');
-  const http = createHttp({ ...services, graphql, sandbox: config.graphql.sandbox, ping });
+  const http = createHttp({ ...services, graphql, sandbox: config.graphql.sandbox, corsOrigins, ping });
   return {
     listen: (port, host) => http.listen(port, host),
     close(deadlineMs) {

@@ -30,6 +30,25 @@ const isZone = (zone: string) => {
   }
 };
 
+/** Origins as browsers send them, separated by commas. */
+const origins = text('').transform((value, context) => {
+  const list = value.split(',').map((origin) => origin.trim());
+  const given = list.filter((origin) => origin !== '');
+  for (const origin of given) {
+    const message = originProblem(origin);
+    if (message !== null) context.addIssue({ code: 'custom', message });
+  }
+  return given;
+});
+
+function originProblem(origin: string): string | null {
+  if (origin.includes('*')) return 'holds *, which would let in pages of anybody: name each origin that you trust';
+  const url = URL.canParse(origin) ? new URL(origin) : null;
+  if (url !== null && url.origin === origin && /^https?:$/.test(url.protocol)) return null;
+  const meant = url !== null && /^https?:$/.test(url.protocol) ? url.origin : 'https://admin.example.org';
+  return `holds "${origin}", which is no origin: write scheme, host and port only, such as ${meant}`;
+}
+
 /** Every variable of the environment that the product reads: nothing else does. `.env.example` explains each one. */
 const environment = z.object({
   NODE_ENV: text('development'),
@@ -74,6 +93,7 @@ const environment = z.object({
     .default('okpuja'),
   DB_BACKUP_SCHEDULE: text('0 2 * * *'),
   DB_BACKUP_TIMEZONE: text('UTC').refine(isZone, 'is not a time zone such as UTC or Asia/Kolkata'),
+  CORS_ORIGINS: origins,
   GRAPHQL_SANDBOX: flag(true).optional(),
   GRAPHQL_INTROSPECTION: flag(true).optional(),
   MAX_UPLOAD_MB: whole(20480, 1, 104857600),
@@ -117,6 +137,8 @@ export interface Config {
     /** Undefined: one is generated at first start and printed once. */
     adminPassword: string | undefined;
   };
+  /** Web pages of other servers that may use the API, as browsers name them; usually none. */
+  corsOrigins: string[];
   graphql: { sandbox: boolean; introspection: boolean; maxBodyBytes: number };
   /** The folder that LOCAL archives lie in; absolute. */
   localRoot: string;
@@ -214,6 +236,7 @@ function build(env: Environment, cwd: string): Config {
       adminEmail: env.ADMIN_EMAIL ?? 'admin@localhost',
       adminPassword: env.ADMIN_PASSWORD,
     },
+    corsOrigins: env.CORS_ORIGINS,
     graphql: {
       sandbox: env.GRAPHQL_SANDBOX ?? !production,
       introspection: env.GRAPHQL_INTROSPECTION ?? !production,

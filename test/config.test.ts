@@ -55,6 +55,29 @@ describe('The configuration', () => {
     expect(() => loadConfig(env, folder)).toThrow(name);
   });
 
+  it('takes the origins of other pages as browsers name them', () => {
+    expect(loadConfig({}, folder).corsOrigins).toEqual([]);
+    const CORS_ORIGINS = ' https://admin.example.org, http://localhost:5173,';
+    expect(loadConfig({ CORS_ORIGINS }, folder).corsOrigins).toEqual([
+      'https://admin.example.org',
+      'http://localhost:5173',
+    ]);
+  });
+
+  it.each([
+    ['*', 'pages of anybody'],
+    ['https://*.example.org', 'name each origin'],
+    ['https://admin.example.org/', 'such as https://admin.example.org'],
+    ['https://admin.example.org:443', 'such as https://admin.example.org'],
+    ['HTTPS://Admin.example.org/path', 'such as https://admin.example.org'],
+    ['admin.example.org', 'such as https://'],
+    ['null', 'is no origin'],
+    ['https://good.example.org,file:///etc', 'file:///etc'],
+  ])('refuses what is no origin, with the remedy: %s', (CORS_ORIGINS, words) => {
+    expect(() => loadConfig({ CORS_ORIGINS }, folder)).toThrow(words);
+    expect(() => loadConfig({ CORS_ORIGINS }, folder)).toThrow('- CORS_ORIGINS ');
+  });
+
   it('reads .env of the working folder, which never overrides the environment', async () => {
     await writeFile(join(folder, '.env'), 'PORT=5001\nHOST=0.0.0.0\n');
     expect(loadConfig({ HOST: '127.0.0.2' }, folder)).toMatchObject({ port: 5001, host: '127.0.0.2' });

@@ -17,6 +17,8 @@ export interface GraphqlSettings extends MultipartLimits {
   /** Whether a browser that asks for the API's address gets Apollo Sandbox. */
   sandbox: boolean;
   introspection: boolean;
+  /** Web pages of other servers that may open a WebSocket. */
+  corsOrigins: string[];
 }
 
 /** The API over HTTP and WebSocket. */

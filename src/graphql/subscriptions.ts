@@ -1,4 +1,4 @@
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import {
   execute,
   type ExecutionArgs,
@@ -30,6 +30,7 @@ const MAX_DELAY = 2 ** 31 - 1;
 export interface SubscriptionSettings {
   introspection: boolean;
   maxBodyBytes: number;
+  corsOrigins: string[];
   formatError(formatted: GraphQLFormattedError, error: unknown): GraphQLFormattedError;
 }
 
@@ -128,6 +129,10 @@ export function createSubscriptions(schema: GraphQLSchema, services: Services, s
           socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
           return;
         }
+        if (!mayOpen(request, settings.corsOrigins)) {
+          socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+          return;
+        }
         sockets.handleUpgrade(request, socket, head, (opened) => {
           sockets.emit('connection', opened, request);
           // In place of graphql-ws's own listener, which writes to the console; ws closes the socket itself.
@@ -141,6 +146,12 @@ export function createSubscriptions(schema: GraphQLSchema, services: Services, s
       for (const socket of open) socket.terminate();
     },
   };
+}
+
+/** CORS does not hold for WebSockets: a browser opens one to any server, and only tells whose page it is. */
+function mayOpen({ headers: { origin, host } }: IncomingMessage, others: string[]): boolean {
+  if (origin === undefined || others.includes(origin)) return true;
+  return URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();
 }
 
 function withCode(error: GraphQLError, code: string): GraphQLError {

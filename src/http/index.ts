@@ -4,6 +4,7 @@ import express, { type RequestHandler, type Router } from 'express';
 import helmet from 'helmet';
 import { AppError } from '../errors.js';
 import { admin } from './admin.js';
+import { crossOrigin } from './cors.js';
 import { type DownloadParts, downloads } from './download.js';
 import { errorHandler, unknownRoute } from './error-handler.js';
 import { health, type Readiness } from './health.js';
@@ -18,6 +19,8 @@ export interface HttpParts extends DownloadParts, Readiness {
   graphql: { router: Router; attach(server: Server, path: string): void; stop(): Promise<void> };
   /** Whether /graphql shows Apollo Sandbox to a browser. */
   sandbox: boolean;
+  /** Web pages of other servers that may use the API. */
+  corsOrigins: string[];
 }
 
 /** A server that listens, or will. */
@@ -35,6 +38,7 @@ export function createHttp(parts: HttpParts): HttpServer {
   app.use(helmet({ contentSecurityPolicy: { useDefaults: false, directives: STRICT }, hsts: false }));
   if (parts.sandbox) app.get(GRAPHQL, allowSandbox);
   app.use(health(parts));
+  if (parts.corsOrigins.length > 0) app.use([GRAPHQL, '/api'], crossOrigin(parts.corsOrigins));
   app.use('/api/db-manager', downloads(parts));
   app.use(GRAPHQL, parts.graphql.router);
   app.use(admin());

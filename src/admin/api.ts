@@ -131,6 +131,10 @@ export function useApi<Result, Variables>(
     pause,
     requestPolicy: 'cache-and-network',
   });
+  // An answer that is an error leaves what was shown before, and what people have typed there.
+  const [kept, setKept] = useState<Result>();
+  if (result.data !== undefined && result.data !== kept) setKept(result.data);
+  const data = result.data ?? kept;
   const refresh = () => execute({ requestPolicy: 'network-only' });
   useEffect(() => {
     if (every === undefined || pause) return;
@@ -146,10 +150,12 @@ export function useApi<Result, Variables>(
     if (seen.current !== due && !pause) execute({ requestPolicy: 'network-only' });
     seen.current = due;
   }, [due, pause, execute]);
+  const problem = result.error === undefined ? null : problemOf(result.error);
   return {
-    data: result.data,
-    problem: result.error === undefined ? null : problemOf(result.error),
-    loading: result.data === undefined && result.error === undefined && !pause,
+    data,
+    // What is shown already stays while the server cannot be reached: the banner says so.
+    problem: problem?.code === 'OFFLINE' && data !== undefined ? null : problem,
+    loading: data === undefined && result.error === undefined && !pause,
     refreshing: result.fetching || result.stale,
     refresh,
   };

@@ -24,10 +24,13 @@ export const contrast: CSSVariablesResolver = () => ({
     '--mantine-color-red-light-color': '#9a1b1b',
     '--mantine-color-yellow-light-color': '#6d3a00',
     '--mantine-color-orange-light-color': '#832f00',
+    '--mantine-color-cyan-filled-hover': '#095c6b',
+    '--mantine-color-cyan-light-hover': '#b4eff6',
   },
   dark: {
     '--mantine-color-dimmed': 'var(--mantine-color-dark-1)',
     '--mantine-color-placeholder': 'var(--mantine-color-dark-1)',
     '--mantine-color-error': 'var(--mantine-color-red-4)',
+    '--mantine-color-cyan-filled-hover': '#095c6b',
   },
 });

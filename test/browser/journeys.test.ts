@@ -188,7 +188,7 @@ journey(title('On the day the data is gone'), () => {
     await open(`/backups/${row?.id}/restore`);
     await page.getByLabel('Some tables').check();
     await text('Choose the tables first.');
-    await page.getByRole('combobox', { name: 'Tables' }).or(page.getByLabel('Tables')).first().click();
+    await page.getByRole('combobox', { name: 'Tables' }).click();
     await page.getByRole('option', { name: /^guest/ }).click();
     await page.keyboard.press('Escape');
     await page.getByRole('cell', { name: 'guest', exact: true }).waitFor();
@@ -248,7 +248,7 @@ journey(title('The list of backups'), () => {
     await actions();
     await page.getByRole('menuitem', { name: 'Delete …' }).click();
     await dialog().getByRole('button', { name: 'Delete' }).click();
-    await page.getByTestId(row.id).getByText('Deleted').first().waitFor();
+    await page.getByTestId(row.id).getByText('Deleted').filter({ visible: true }).waitFor();
     expect((await row.reload()).status).toBe('DELETED');
     expect(await readdir(app.backups)).not.toContain(row.fileName);
     quiet();
@@ -367,13 +367,13 @@ journey(title('A session that ends'), () => {
 journey(title('A server that is gone for a moment'), () => {
   test('is named, looked for, and the page goes on when it is back', async () => {
     await open('/');
-    await text('Protected');
+    await text('Last backup');
     await page.context().setOffline(true);
     await page.getByText('The server cannot be reached').waitFor({ timeout: 30_000 });
     await visit.picture('offline');
     await page.context().setOffline(false);
     await page.getByText('The server cannot be reached').waitFor({ state: 'detached', timeout: 30_000 });
-    await text('Protected');
+    await text('Last backup');
   });
 });
 

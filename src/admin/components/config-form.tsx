@@ -1,7 +1,7 @@
-import { Anchor, SimpleGrid, Stack } from '@mantine/core';
+import { SimpleGrid, Stack } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { type FormEvent, useEffect, useState } from 'react';
-import { Link, useLocation } from 'wouter';
+import { useLocation } from 'wouter';
 import {
   type ConfigPartsFragment,
   CreateConfigDocument,
@@ -24,6 +24,7 @@ import {
 import { Advanced, HowLong, What, When, Where } from './config-sections.js';
 import { SaveBar } from './save-bar.js';
 import { type Form, idOf } from './setting.js';
+import { TextLink } from './text-link.js';
 
 /** How long it is said that the changes are saved, in milliseconds. */
 const MOMENT = 4_000;
@@ -138,9 +139,9 @@ function useReminder(key: string, name: string): void {
         color: 'yellow',
         title: `The changes of ${name} are not saved`,
         message: (
-          <Anchor component={Link} href={`/configs/${key}`} size="sm" underline="always">
+          <TextLink href={`/configs/${key}`} size="sm">
             Back to them
-          </Anchor>
+          </TextLink>
         ),
         autoClose: false,
       });

@@ -23,6 +23,7 @@ export function SearchFilter({ filters, label }: { filters: Filters; label: stri
       placeholder={label}
       leftSection={<IconSearch size={16} />}
       rightSection={text !== '' && <CloseButton size="sm" aria-label="Clear the search" onClick={() => change('')} />}
+      w={210}
       value={text}
       onChange={(event) => change(event.currentTarget.value)}
     />
@@ -52,7 +53,7 @@ export function ChoiceFilter({
       clearButtonProps={{ 'aria-label': `Any ${label.toLowerCase()}` }}
       searchable={data.length > 8}
       limit={100}
-      w={130}
+      w={150}
     />
   );
 }

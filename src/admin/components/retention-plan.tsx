@@ -1,10 +1,10 @@
 import { Badge, Group, SegmentedControl, Stack, Text } from '@mantine/core';
 import { useState } from 'react';
-import { Link } from 'wouter';
 import type { RetentionPlanPartsFragment } from '../../client/generated/graphql.js';
 import { count, moment, plural, size } from '../format.js';
 import { TYPE } from '../words.js';
 import { Size } from './exact.js';
+import { TextLink } from './text-link.js';
 
 type Plan = RetentionPlanPartsFragment;
 type Item = Plan['items'][number];
@@ -100,10 +100,8 @@ function PlanItem({ item: { backup, keep, reasons, error } }: { item: Item }) {
       </Badge>
       <div>
         <Text size="sm">
-          <Text component={Link} href={`/backups/${backup.id}`} inherit td="underline">
-            {moment(backup.createdAt)}
-          </Text>{' '}
-          · {TYPE[backup.backupType]} · <Size bytes={backup.fileSize} />
+          <TextLink href={`/backups/${backup.id}`}>{moment(backup.createdAt)}</TextLink> · {TYPE[backup.backupType]} ·{' '}
+          <Size bytes={backup.fileSize} />
         </Text>
         <Text size="xs" c="dimmed">
           {reasons.map(({ text }) => text).join(' ')}

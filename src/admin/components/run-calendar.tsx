@@ -28,6 +28,7 @@ export function RunCalendar({ days, today }: { days: CalendarDay[]; /** yyyy-mm-
         <div className="calendar">
           {weeks.map((week) => (
             <div key={week[0]} className="calendar-week">
+              <span className="calendar-month">{monthOf(week[0] ?? end)}</span>
               {week.map((at) => {
                 const date = new Date(at).toISOString().slice(0, 10);
                 return <Day key={date} date={date} found={known.get(date)} />;
@@ -45,6 +46,11 @@ export function RunCalendar({ days, today }: { days: CalendarDay[]; /** yyyy-mm-
     </div>
   );
 }
+
+/** The name of the month, above the week in which it begins. */
+const monthOf = (monday: number) => (new Date(monday).getUTCDate() <= 7 ? monthName.format(new Date(monday)) : '');
+
+const monthName = new Intl.DateTimeFormat('en', { month: 'short', timeZone: 'UTC' });
 
 function Day({ date, found }: { date: string; found: CalendarDay | undefined }) {
   if (found === undefined) return <span className="calendar-day" data-kind="none" />;

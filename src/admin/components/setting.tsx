@@ -1,5 +1,4 @@
-import { NumberInput, type NumberInputProps, Text, TextInput, type TextInputProps } from '@mantine/core';
-import type { ReactNode } from 'react';
+import { NumberInput, type NumberInputProps, TextInput, type TextInputProps } from '@mantine/core';
 import type { ConfigPartsFragment } from '../../client/generated/graphql.js';
 import type { Problem } from '../api.js';
 import { capital } from '../format.js';
@@ -26,23 +25,13 @@ export const idOf = (field: Field) => `setting-${field}`;
 
 /** What every input of a setting has: where it is found, what it is called, and what is wrong with it. */
 export function setting({ config, changed, problem }: Form, field: Field) {
-  const mark = config !== null && changed.includes(field);
   return {
     id: idOf(field),
-    label: mark ? <Changed>{LABEL[field]}</Changed> : LABEL[field],
+    label: LABEL[field],
+    // Seen only; the bar below says what is changed.
+    labelProps: { 'data-changed': (config !== null && changed.includes(field)) || undefined },
     error: problem?.field === field ? errorText(problem) : undefined,
   };
-}
-
-function Changed({ children }: { children: ReactNode }) {
-  return (
-    <>
-      {children}{' '}
-      <Text span size="xs" c="dimmed">
-        (changed)
-      </Text>
-    </>
-  );
 }
 
 /** What is wrong with a field, without the field's name in the API. */

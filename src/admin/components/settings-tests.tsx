@@ -113,7 +113,7 @@ function Test({
       <Button variant="default" loading={busy} onClick={onRun}>
         {label}
       </Button>
-      <Stack gap="sm" w="100%" aria-live="polite">
+      <Stack gap="sm" w="100%" aria-live="polite" className="answers">
         {children}
       </Stack>
     </Stack>

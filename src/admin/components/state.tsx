@@ -13,8 +13,16 @@ export function Loading({ height = 320 }: { height?: number }) {
   );
 }
 
+interface ProblemAlertProps {
+  problem: Problem;
+  /** Asks once more. */
+  retry?: () => void;
+  /** What else can be done about it. */
+  children?: ReactNode;
+}
+
 /** What is wrong, and what to do next. */
-export function ProblemAlert({ problem, retry }: { problem: Problem; retry?: () => void }) {
+export function ProblemAlert({ problem, retry, children }: ProblemAlertProps) {
   return (
     <Alert color="red" variant="light" icon={<IconAlertCircle />} title={problem.message} role="alert">
       <Stack gap="xs" align="flex-start">
@@ -27,6 +35,7 @@ export function ProblemAlert({ problem, retry }: { problem: Problem; retry?: () 
             Try again
           </Button>
         )}
+        {children}
       </Stack>
     </Alert>
   );

@@ -1,8 +1,10 @@
 import { Card, Table, Text, Title } from '@mantine/core';
 import { duration, exactTime } from '../format.js';
+import type { BackupStatus, RestoreStatus } from '../../client/generated/graphql.js';
 import { phaseOf } from '../words.js';
 
 interface TimedRun {
+  status: BackupStatus | RestoreStatus;
   createdAt: string;
   completedAt?: string | null;
   phases: { phase: string; at: string }[];
@@ -10,12 +12,12 @@ interface TimedRun {
 
 /** The log of a run: its phases, when each began and how long it took. */
 export function Timeline({ run }: { run: TimedRun }) {
-  const { createdAt, completedAt, phases } = run;
+  const { status, createdAt, completedAt, phases } = run;
   const entries = [
     { phase: 'Asked for', at: createdAt },
     ...phases.map(({ phase, at }) => ({ phase: phaseOf(phase), at })),
+    ...(status === 'FAILED' && completedAt ? [{ phase: 'Failed', at: completedAt }] : []),
   ];
-  const end = (index: number) => entries[index + 1]?.at ?? completedAt ?? null;
   return (
     <Card withBorder>
       <Title order={2} size="h4" mb="sm">
@@ -24,8 +26,7 @@ export function Timeline({ run }: { run: TimedRun }) {
       <Table verticalSpacing={4}>
         <Table.Tbody>
           {entries.map(({ phase, at }, index) => {
-            const until = end(index);
-            const last = index === entries.length - 1 && completedAt !== null;
+            const next = entries[index + 1];
             return (
               <Table.Tr key={`${phase} ${at}`}>
                 <Table.Td>
@@ -35,7 +36,7 @@ export function Timeline({ run }: { run: TimedRun }) {
                   </Text>
                 </Table.Td>
                 <Table.Td ta="right" className="exact">
-                  {last || until === null ? '' : duration((Date.parse(until) - Date.parse(at)) / 1000)}
+                  {next && duration((Date.parse(next.at) - Date.parse(at)) / 1000)}
                 </Table.Td>
               </Table.Tr>
             );

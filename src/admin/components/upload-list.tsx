@@ -1,15 +1,15 @@
-import { Anchor, Button, Card, Group, Progress, Stack, Text, VisuallyHidden } from '@mantine/core';
+import { Button, Card, Group, Progress, Stack, Text, VisuallyHidden } from '@mantine/core';
 import { IconCircleCheck } from '@tabler/icons-react';
-import { Link } from 'wouter';
 import { duration, size } from '../format.js';
 import { dropUpload, isWaiting, retryUpload, type Upload, type UploadState } from '../uploads.js';
 import { ProblemAlert } from './state.js';
+import { TextLink } from './text-link.js';
 
 const STATE: Record<UploadState, string> = {
   waiting: 'Waits for the one before it',
   sending: 'Sending',
   sent: 'All is sent. The server reads it through and stores it …',
-  done: 'Stored and proven',
+  done: 'Uploaded, stored and proven',
   failed: 'Failed',
 };
 
@@ -31,6 +31,9 @@ function UploadCard({ upload }: { upload: Upload }) {
   return (
     <Stack gap="xs">
       <Group justify="space-between" wrap="nowrap" align="flex-start">
+        <VisuallyHidden role="status">
+          {file.name}: {STATE[state]}
+        </VisuallyHidden>
         <div>
           <Text fw={600} className="breakable">
             {file.name}
@@ -47,22 +50,23 @@ function UploadCard({ upload }: { upload: Upload }) {
         )}
       </Group>
       {(state === 'sending' || state === 'sent') && <Sending upload={upload} />}
-      <div role="status">
-        {state === 'waiting' && <Text size="sm">{STATE.waiting}</Text>}
-        {state === 'done' && (
-          <Group gap="xs">
-            <IconCircleCheck size={20} color="var(--mantine-color-teal-text)" aria-hidden />
-            <Text size="sm">{STATE.done}.</Text>
-            <Anchor component={Link} href={`/backups/${backupId}`} size="sm" underline="always">
-              To the backup
-            </Anchor>
-          </Group>
-        )}
-      </div>
-      {problem && <ProblemAlert problem={problem} retry={() => retryUpload(id)} />}
+      {state === 'waiting' && <Text size="sm">{STATE.waiting}</Text>}
+      {state === 'done' && (
+        <Group gap="xs">
+          <IconCircleCheck size={20} color="var(--mantine-color-teal-text)" aria-hidden />
+          <Text size="sm">{STATE.done}.</Text>
+          <TextLink href={`/backups/${backupId}`} size="sm">
+            To the backup
+          </TextLink>
+        </Group>
+      )}
+      {problem && <ProblemAlert problem={problem} retry={isFinal(problem.code) ? undefined : () => retryUpload(id)} />}
     </Stack>
   );
 }
+
+/** The same file would be refused again. */
+const isFinal = (code: string) => /^(ARCHIVE_|BAD_USER_INPUT$|PAYLOAD_TOO_LARGE$)/.test(code);
 
 function Sending({ upload }: { upload: Upload }) {
   const { file, sent, bytesPerSecond, state } = upload;
@@ -75,9 +79,7 @@ function Sending({ upload }: { upload: Upload }) {
   return (
     <Stack gap={4}>
       <Group justify="space-between" gap="xs" wrap="nowrap">
-        <Text size="sm" role="status">
-          {STATE[state]}
-        </Text>
+        <Text size="sm">{STATE[state]}</Text>
         <Text size="sm" fw={600} className="exact">
           {percent} %
         </Text>

@@ -10,6 +10,7 @@ import { Age } from '../components/exact.js';
 import { ChoiceFilter, DateFilter, range } from '../components/filter-bar.js';
 import { Pager, usePaging } from '../components/pager.js';
 import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { TextLink } from '../components/text-link.js';
 import { useSession } from '../session.js';
 import { options } from '../words.js';
 
@@ -167,8 +168,8 @@ function Subject({ row: { action, subject } }: { row: Row }) {
   const page = pageOf(action, subject);
   if (page === null) return null;
   return (
-    <Text component={Link} href={page} size="xs" className="breakable">
+    <TextLink href={page} size="xs" underline="hover">
       {action.startsWith('config.') ? `config ${subject}` : subject}
-    </Text>
+    </TextLink>
   );
 }

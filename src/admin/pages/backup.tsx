@@ -1,10 +1,29 @@
-import { Alert, Button, Card, Code, CopyButton, Grid, List, Stack, Table, Text, TextInput, Title } from '@mantine/core';
+import {
+  Alert,
+  Button,
+  Card,
+  Code,
+  CopyButton,
+  Grid,
+  Group,
+  List,
+  Stack,
+  Table,
+  Text,
+  TextInput,
+  Title,
+} from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { IconDownload, IconRestore } from '@tabler/icons-react';
 import { type ReactNode, useState } from 'react';
-import { Link } from 'wouter';
-import { BackupDocument, BackupMediaDocument, type BackupPartsFragment } from '../../client/generated/graphql.js';
-import { useApi } from '../api.js';
+import { Link, useLocation } from 'wouter';
+import {
+  BackupDocument,
+  BackupMediaDocument,
+  type BackupPartsFragment,
+  CreateBackupDocument,
+} from '../../client/generated/graphql.js';
+import { useAction, useApi } from '../api.js';
 import { BackupActions, useDownload } from '../components/backup-actions.js';
 import { Age, Size } from '../components/exact.js';
 import { Pager, usePaging } from '../components/pager.js';
@@ -87,7 +106,9 @@ function Outcome({ backup, refresh }: { backup: BackupPartsFragment; refresh: ()
         </Card>
       )}
       {errorCode && (
-        <ProblemAlert problem={{ code: errorCode, message: errorMessage ?? 'It failed.', hint: errorHint ?? '' }} />
+        <ProblemAlert problem={{ code: errorCode, message: errorMessage ?? 'It failed.', hint: errorHint ?? '' }}>
+          {status === 'FAILED' && backup.config && <After config={backup.config} />}
+        </ProblemAlert>
       )}
       {status === 'DELETED' && deletedAt && (
         <Alert color="gray" title="The archive was deleted">
@@ -107,6 +128,26 @@ function Outcome({ backup, refresh }: { backup: BackupPartsFragment; refresh: ()
   );
 }
 
+/** The next steps after a failure: mend the config, then try again. */
+function After({ config }: { config: { id: string; name: string } }) {
+  const [, go] = useLocation();
+  const create = useAction(CreateBackupDocument);
+  const again = async () => {
+    const answer = await create.run({ input: { configId: config.id } });
+    if (answer !== null) go(`/backups/${answer.createBackup.id}`);
+  };
+  return (
+    <Group gap="xs">
+      <Button size="xs" variant="light" color="red" loading={create.busy} onClick={() => void again()}>
+        Back up again
+      </Button>
+      <Button size="xs" variant="default" component={Link} href={`/configs/${config.id}`}>
+        Look at the config
+      </Button>
+    </Group>
+  );
+}
+
 function Section({ title, children }: { title: string; children: ReactNode }) {
   return (
     <Card withBorder>
@@ -119,7 +160,8 @@ function Section({ title, children }: { title: string; children: ReactNode }) {
 }
 
 function Facts({ backup }: { backup: BackupPartsFragment }) {
-  const { startedAt, completedAt } = backup;
+  const { startedAt, completedAt, tables, mediaFileCount } = backup;
+  const stored = backup.fileSize !== null;
   const facts: [string, ReactNode][] = [
     ['Status', <StatusBadge key="status" status={backup.status} />],
     ['Type', TYPE[backup.backupType]],
@@ -132,9 +174,9 @@ function Facts({ backup }: { backup: BackupPartsFragment }) {
     ['Took', startedAt && completedAt ? duration((Date.parse(completedAt) - Date.parse(startedAt)) / 1000) : '–'],
     ['By', backup.createdBy ?? '–'],
     ['Size', <Size key="size" bytes={backup.fileSize} />],
-    ['Contains', `${plural(backup.tables.length, 'table')}, ${plural(backup.mediaFileCount, 'media file')}`],
+    ['Contains', stored ? `${plural(tables.length, 'table')}, ${plural(mediaFileCount, 'media file')}` : '–'],
     ['Storage', STORAGE[backup.storageType]],
-    ['Path', <Code key="path">{backup.filePath}</Code>],
+    ['Path', stored ? <Code key="path">{backup.filePath}</Code> : 'nothing is stored'],
     ['Pinned', backup.pinned ? 'yes: nothing deletes it' : 'no'],
     ['Note', backup.note ?? '–'],
     ['Id', <Code key="id">{backup.id}</Code>],

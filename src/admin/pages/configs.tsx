@@ -7,6 +7,7 @@ import { useApi } from '../api.js';
 import { Age } from '../components/exact.js';
 import { SearchFilter } from '../components/filter-bar.js';
 import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { TextLink } from '../components/text-link.js';
 import { capital, plural } from '../format.js';
 import { retentionInWords } from '../retention.js';
 import { hasDraft } from '../settings.js';
@@ -111,9 +112,9 @@ function Name({ config }: { config: ConfigPartsFragment }) {
   return (
     <Stack gap={2}>
       <Group gap="xs">
-        <Text component={Link} href={`/configs/${id}`} fw={600} className="breakable">
+        <TextLink href={`/configs/${id}`} fw={600} underline="hover">
           {name}
-        </Text>
+        </TextLink>
         {hasDraft(id) && (
           <Badge color="yellow" variant="light">
             Not saved

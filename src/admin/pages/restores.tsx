@@ -15,6 +15,7 @@ import { Pager, usePaging } from '../components/pager.js';
 import { RestoreProgress } from '../components/run-progress.js';
 import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
+import { TextLink } from '../components/text-link.js';
 import { capital, duration, moment, plural } from '../format.js';
 import { isActive, options, STATUS } from '../words.js';
 
@@ -129,7 +130,7 @@ function RestoreTable({ rows, refresh }: { rows: Row[]; refresh: () => void }) {
               <Text size="sm">{what(row)}</Text>
             </Table.Td>
             <Table.Td visibleFrom="md" maw={320}>
-              <Text size="sm" className="breakable">
+              <Text size="sm" className="breakable" miw={180}>
                 {row.targetDatabaseUrl}
               </Text>
             </Table.Td>
@@ -150,9 +151,9 @@ function Name({ row, refresh }: { row: Row; refresh: () => void }) {
   return (
     <Stack gap={2}>
       <Group gap={6}>
-        <Text component={Link} href={`/restores/${id}`} size="sm" fw={500}>
+        <TextLink href={`/restores/${id}`} size="sm" fw={500} underline="hover">
           {moment(createdAt)}
-        </Text>
+        </TextLink>
         <Box hiddenFrom="xs">
           <StatusBadge status={status} />
         </Box>
@@ -171,9 +172,7 @@ function Name({ row, refresh }: { row: Row; refresh: () => void }) {
       </Group>
       <Text size="xs" c="dimmed" className="breakable">
         <Age at={createdAt} /> by {createdBy ?? 'nobody known'}, from{' '}
-        <Text component={Link} href={`/backups/${backup.id}`} inherit td="underline">
-          {backup.fileName}
-        </Text>
+        <TextLink href={`/backups/${backup.id}`}>{backup.fileName}</TextLink>
       </Text>
       <Text size="xs" c="dimmed" className="breakable" hiddenFrom="md">
         <Text span inherit hiddenFrom="sm">

@@ -199,7 +199,14 @@ export async function createServer(app: App): Promise<HttpServer> {
   const { maxUploadBytes, corsOrigins } = config;
   const graphql = await createGraphql(services, { ...config.graphql, maxUploadBytes, corsOrigins });
   const ping = () => models.sequelize.query('SELECT 1');
-  const http = createHttp({ ...services, graphql, sandbox: config.graphql.sandbox, corsOrigins, ping });
+  const http = createHttp({
+    ...services,
+    graphql,
+    sandbox: config.graphql.sandbox,
+    corsOrigins,
+    version: VERSION,
+    ping,
+  });
   return {
     listen: (port, host) => http.listen(port, host),
     close(deadlineMs) {

@@ -50,7 +50,7 @@ export const HTTP_STATUS: Record<ErrorCode, number> = {
 /** The answer to an address that is none of ours. */
 export const unknownRoute: RequestHandler = (request) => {
   throw new AppError('NOT_FOUND', `There is nothing at ${request.method} ${request.path}.`, {
-    hint: 'The API is at /graphql, downloads at /api/db-manager/backups/{id}/download/.',
+    hint: 'The API is at /graphql, downloads at /api/db-manager/backups/{id}/download/; /api/openapi.json describes both.',
   });
 };
 

@@ -8,6 +8,7 @@ import { crossOrigin } from './cors.js';
 import { type DownloadParts, downloads } from './download.js';
 import { errorHandler, unknownRoute } from './error-handler.js';
 import { health, type Readiness } from './health.js';
+import { openApi } from './openapi.js';
 
 export { HTTP_STATUS } from './error-handler.js';
 
@@ -21,6 +22,8 @@ export interface HttpParts extends DownloadParts, Readiness {
   sandbox: boolean;
   /** Web pages of other servers that may use the API. */
   corsOrigins: string[];
+  /** Of the product. */
+  version: string;
 }
 
 /** A server that listens, or will. */
@@ -35,10 +38,13 @@ export function createHttp(parts: HttpParts): HttpServer {
   const app = express();
   app.disable('x-powered-by');
   app.set('query parser', 'simple');
+  // Answers are not to be kept, so they need no hash; the archives bring their own.
+  app.disable('etag');
   app.use(helmet({ contentSecurityPolicy: { useDefaults: false, directives: STRICT }, hsts: false }));
   if (parts.sandbox) app.get(GRAPHQL, allowSandbox);
   app.use(health(parts));
   if (parts.corsOrigins.length > 0) app.use([GRAPHQL, '/api'], crossOrigin(parts.corsOrigins));
+  app.use('/api', openApi(parts.version));
   app.use('/api/db-manager', downloads(parts));
   app.use(GRAPHQL, parts.graphql.router);
   app.use(admin());

@@ -134,6 +134,10 @@ export const only = (settings: Settings, fields: readonly Field[]): Partial<Sett
 
 export const same = (one: unknown, other: unknown) => JSON.stringify(one) === JSON.stringify(other);
 
+/** Those of them that are not the same as in `settings`. */
+export const differing = (changes: Partial<Settings>, settings: Settings): Partial<Settings> =>
+  Object.fromEntries(Object.entries(changes).filter(([field, value]) => !same(value, settings[field as Field])));
+
 /** What the server could not tell apart from a field that is left out. */
 export function missing(settings: Settings): Problem | null {
   const field = (Object.keys(NEW) as Field[]).find(

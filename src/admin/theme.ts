@@ -25,7 +25,7 @@ export const contrast: CSSVariablesResolver = () => ({
     '--mantine-color-yellow-light-color': '#6d3a00',
     '--mantine-color-orange-light-color': '#832f00',
     '--mantine-color-cyan-filled-hover': '#095c6b',
-    '--mantine-color-cyan-light-hover': '#b4eff6',
+    '--mantine-color-cyan-light-hover': '#bef3f9',
   },
   dark: {
     '--mantine-color-dimmed': 'var(--mantine-color-dark-1)',

@@ -10,12 +10,12 @@ import {
 import { type Problem, tellDone, useAction } from '../api.js';
 import {
   ADVANCED,
+  differing,
   type Field,
   hasDraft,
   inputOf,
   missing,
   only,
-  same,
   setDraft,
   type Settings,
   settingsOf,
@@ -46,7 +46,7 @@ export function ConfigForm({ config: loaded }: { config: ConfigPartsFragment | n
   const config = stored !== null && loaded !== null && stored.updatedAt > loaded.updatedAt ? stored : loaded;
   const saved = settingsOf(config);
   const settings = { ...saved, ...changes };
-  const changed = (Object.keys(changes) as Field[]).filter((field) => !same(changes[field], saved[field]));
+  const changed = Object.keys(differing(changes, saved)) as Field[];
   const problem = lacking ?? create.problem ?? update.problem;
   useFocus(problem);
 
@@ -56,16 +56,15 @@ export function ConfigForm({ config: loaded }: { config: ConfigPartsFragment | n
     update.clear();
   };
   const set = <Name extends Field>(field: Name, value: Settings[Name]) => {
-    setDraft(key, (present) => ({
-      ...without(present, field),
-      ...(same(value, saved[field]) ? {} : { [field]: value }),
-    }));
+    setDraft(key, (present) => differing({ ...present, [field]: value }, saved));
     if (problem?.field === field) forget();
   };
   const form: Form = { config, settings, changed, problem, set };
 
   const save = async (event: FormEvent) => {
     event.preventDefault();
+    // The form of a dialog that is opened from here: React lets its events through.
+    if (event.target !== event.currentTarget) return;
     forget();
     const lack = missing(settings);
     setLacking(lack);
@@ -76,7 +75,8 @@ export function ConfigForm({ config: loaded }: { config: ConfigPartsFragment | n
         : (await update.run({ id: config.id, input: inputOf(only(settings, changed)) }))?.updateConfig;
     if (done === undefined) return;
     setStored(done);
-    setDraft(key, () => ({}));
+    // What was typed meanwhile is not saved.
+    setDraft(key, (present) => differing(present, settings));
     if (config !== null) return tellSaved();
     tellDone(`${done.name} is made.`);
     navigate(`/configs/${done.id}`, { replace: true });
@@ -116,9 +116,6 @@ function useMoment(): [boolean, () => void] {
   }, [on]);
   return [on, () => setOn(true)];
 }
-
-const without = (changes: Partial<Settings>, field: Field): Partial<Settings> =>
-  Object.fromEntries(Object.entries(changes).filter(([name]) => name !== field));
 
 /** The input that a problem is about gets the focus. */
 function useFocus(problem: Problem | null): void {

@@ -20,6 +20,9 @@ import { plural } from '../format.js';
 /** How long after the last change the plan follows, in milliseconds. */
 const QUIET = 350;
 
+/** How often a database that another run works on is looked at again, in milliseconds. */
+const BUSY_EVERY = 5_000;
+
 /** Restore a backup: the plan first, then the name typed, then the run. */
 export default function Restore({ id }: { id: string }) {
   const { data, problem, loading, refresh } = useApi(BackupDocument, { id });
@@ -45,8 +48,12 @@ function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
   const input: RestoreBackupInput = { ...inputOf(settled), backupId: backup.id, confirm: false };
   const missing = missingFrom(settled);
   const pause = missing !== null;
-  const { data, problem, loading, refreshing, refresh } = useApi(RestorePlanDocument, { input }, { pause });
+  const [busy, setBusy] = useState(false);
+  const options = { pause, every: busy ? BUSY_EVERY : undefined };
+  const { data, problem, loading, refreshing, refresh } = useApi(RestorePlanDocument, { input }, options);
   const plan = data?.restorePlan;
+  const found = plan?.refusals.some(({ code }) => code === 'BUSY') === true;
+  if (found !== busy) setBusy(found);
   // What is shown is the plan of what is chosen now.
   const current = settled === choice && !pause && !refreshing && problem === null;
   return (

@@ -5,13 +5,19 @@ import { Admin } from './admin.directive.js';
 import { AuditFilter } from './audit.input.js';
 import { AuditEvent, AuditEventConnection } from './audit.type.js';
 import type { GraphqlContext } from './context.js';
+import { withExample } from './example.js';
 import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
 import { Property, toProperties } from './property.type.js';
 
 @Resolver(() => AuditEvent)
 export class AuditResolver {
   @Admin()
-  @Query(() => AuditEventConnection, { description: 'A page of the audit trail, newest first.' })
+  @Query(() => AuditEventConnection, {
+    description: withExample(
+      'A page of the audit trail, newest first.',
+      '{ auditEvents(filter: {action: "backup.delete"}, first: 20) { nodes { at actor subject details { name value } } } }',
+    ),
+  })
   async auditEvents(
     @Ctx() { services }: GraphqlContext,
     @Args(() => PageArgs) page: PageArgs,

@@ -9,6 +9,7 @@ import { BackupFilter, CreateBackupInput } from './backup.input.js';
 import { Backup, BackupConnection, BackupTable } from './backup.type.js';
 import { BackupConfig } from './config.type.js';
 import type { GraphqlContext } from './context.js';
+import { withExample } from './example.js';
 import { downloadPath } from './download.resolver.js';
 import { BackupOrder, VerificationLevel } from './enums.js';
 import { isRunId, optionalConfigId, runId } from './ids.js';
@@ -20,7 +21,12 @@ import { watchRun } from './watch.js';
 @Resolver(() => Backup)
 export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
-  @Query(() => BackupConnection, { description: 'A page of backups.' })
+  @Query(() => BackupConnection, {
+    description: withExample(
+      'A page of backups.',
+      '{ backups(filter: {status: [COMPLETED], search: "update"}, first: 20) { totalCount nodes { id createdAt fileName fileSizeHuman verifiedAt } pageInfo { endCursor hasNextPage } } }',
+    ),
+  })
   async backups(
     @Ctx() { services }: GraphqlContext,
     @Args(() => PageArgs) page: PageArgs,
@@ -34,7 +40,13 @@ export class BackupResolver extends runFieldsOf(Backup) {
   }
 
   @Admin()
-  @Query(() => Backup, { nullable: true, description: 'One backup; null if no backup has this id.' })
+  @Query(() => Backup, {
+    nullable: true,
+    description: withExample(
+      'One backup; null if no backup has this id.',
+      '{ backup(id: "backup_20250724_143022_a1b2c3d4") { status phase progress bytesDone bytesTotal secondsLeft errorMessage errorHint } }',
+    ),
+  })
   async backup(
     @Ctx() { services }: GraphqlContext,
     @Arg('id', () => ID, { description: 'Such as `backup_20250724_143022_a1b2c3d4`.' }) id: string,
@@ -44,7 +56,10 @@ export class BackupResolver extends runFieldsOf(Backup) {
 
   @Admin()
   @Mutation(() => Backup, {
-    description: 'Asks for a backup and answers at once, PENDING. Follow it with `backupProgress`, or read it again.',
+    description: withExample(
+      'Asks for a backup and answers at once, PENDING. Follow it with `backupProgress`, or read it again.',
+      'mutation { createBackup(input: {note: "before the 4.2 update", storageType: SYSTEM, customPath: "/mnt/backups"}) { id status } }',
+    ),
   })
   async createBackup(
     @Ctx() { services, admin }: GraphqlContext,
@@ -68,7 +83,12 @@ export class BackupResolver extends runFieldsOf(Backup) {
   }
 
   @Admin()
-  @Mutation(() => Backup, { description: 'What the daily job does, now: an AUTO backup. Answers at once, PENDING.' })
+  @Mutation(() => Backup, {
+    description: withExample(
+      'What the daily job does, now: an AUTO backup. Answers at once, PENDING.',
+      'mutation { autoBackup(configId: "1") { id status } }',
+    ),
+  })
   async autoBackup(
     @Ctx() { services, admin }: GraphqlContext,
     @Arg('configId', () => ID, { nullable: true, description: 'The first config if left out.' }) configId?: string,
@@ -78,7 +98,12 @@ export class BackupResolver extends runFieldsOf(Backup) {
   }
 
   @Admin()
-  @Mutation(() => Backup, { description: 'Ends a backup that is PENDING or RUNNING; it becomes FAILED (CANCELLED).' })
+  @Mutation(() => Backup, {
+    description: withExample(
+      'Ends a backup that is PENDING or RUNNING; it becomes FAILED (CANCELLED).',
+      'mutation { cancelBackup(id: "backup_20250724_143022_a1b2c3d4") { status errorCode } }',
+    ),
+  })
   async cancelBackup(
     @Ctx() { services, admin }: GraphqlContext,
     @Arg('id', () => ID, { description: 'The backup.' }) id: string,
@@ -88,7 +113,10 @@ export class BackupResolver extends runFieldsOf(Backup) {
 
   @Admin()
   @Mutation(() => Backup, {
-    description: 'Proves a stored backup again, and answers when that is done. What was found stands on the record.',
+    description: withExample(
+      'Proves a stored backup again, and answers when that is done. What was found stands on the record.',
+      'mutation { verifyBackup(id: "backup_20250724_143022_a1b2c3d4", level: DRILL) { verifiedAt errorMessage } }',
+    ),
   })
   async verifyBackup(
     @Ctx() { services, admin, signal }: GraphqlContext,
@@ -100,7 +128,12 @@ export class BackupResolver extends runFieldsOf(Backup) {
   }
 
   @Admin()
-  @Mutation(() => Backup, { description: 'Pins a backup, so that nothing deletes it, or takes the pin away.' })
+  @Mutation(() => Backup, {
+    description: withExample(
+      'Pins a backup, so that nothing deletes it, or takes the pin away.',
+      'mutation { pinBackup(id: "backup_20250724_143022_a1b2c3d4", pinned: true) { pinned } }',
+    ),
+  })
   async pinBackup(
     @Ctx() { services, admin }: GraphqlContext,
     @Arg('id', () => ID, { description: 'The backup.' }) id: string,
@@ -110,7 +143,12 @@ export class BackupResolver extends runFieldsOf(Backup) {
   }
 
   @Admin()
-  @Mutation(() => Backup, { description: 'Deletes the archive; the record stays, DELETED. A pinned one is refused.' })
+  @Mutation(() => Backup, {
+    description: withExample(
+      'Deletes the archive; the record stays, DELETED. A pinned one is refused.',
+      'mutation { deleteBackup(id: "backup_20250724_143022_a1b2c3d4") { status deletedAt } }',
+    ),
+  })
   async deleteBackup(
     @Ctx() { services, admin }: GraphqlContext,
     @Arg('id', () => ID, { description: 'The backup.' }) id: string,
@@ -121,7 +159,10 @@ export class BackupResolver extends runFieldsOf(Backup) {
 
   @Admin()
   @Mutation(() => [Backup], {
-    description: 'Deletes several archives. All are checked first: if one cannot be deleted, none is.',
+    description: withExample(
+      'Deletes several archives. All are checked first: if one cannot be deleted, none is.',
+      'mutation { deleteBackups(ids: ["backup_20250724_143022_a1b2c3d4", "backup_20250725_020000_b2c3d4e5"]) { id status } }',
+    ),
   })
   async deleteBackups(
     @Ctx() { services, admin }: GraphqlContext,
@@ -136,8 +177,10 @@ export class BackupResolver extends runFieldsOf(Backup) {
 
   @Admin()
   @Mutation(() => Backup, {
-    description:
+    description: withExample(
       'Takes in an archive that was downloaded before or made elsewhere. It is read through and refused if it is not sound.',
+      `curl http://127.0.0.1:4000/graphql -H "Authorization: Bearer $TOKEN" -H "apollo-require-preflight: true" -F operations='{"query": "mutation($file: Upload!) { uploadBackup(file: $file, configId: 1) { id status } }", "variables": {"file": null}}' -F map='{"0": ["variables.file"]}' -F 0=@okpuja_backup_20250724_143022.zip`,
+    ),
   })
   async uploadBackup(
     @Ctx() { services, admin, signal }: GraphqlContext,
@@ -152,7 +195,10 @@ export class BackupResolver extends runFieldsOf(Backup) {
 
   @Admin()
   @Subscription(() => Backup, {
-    description: 'A backup as it is now, then on each change; ends when its run has ended.',
+    description: withExample(
+      'A backup as it is now, then on each change; ends when its run has ended.',
+      'subscription { backupProgress(id: "backup_20250724_143022_a1b2c3d4") { status phase progress bytesPerSecond secondsLeft } }',
+    ),
     subscribe: ({ args: { id }, context: { services, signal } }: { args: { id: string }; context: GraphqlContext }) =>
       watchRun(id, () => services.backups.find(runId(id)), signal),
   })

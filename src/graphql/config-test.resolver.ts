@@ -3,6 +3,7 @@ import { Admin } from './admin.directive.js';
 import { BackupConfigInput } from './config.input.js';
 import { ConnectionTest, StorageTest } from './config-test.type.js';
 import type { GraphqlContext } from './context.js';
+import { withExample } from './example.js';
 import { optionalConfigId } from './ids.js';
 import { toProperties } from './property.type.js';
 import { toRefusal } from './refusal.type.js';
@@ -16,8 +17,10 @@ const CONFIG_ID = {
 export class ConfigTestResolver {
   @Admin()
   @Mutation(() => ConnectionTest, {
-    description:
+    description: withExample(
       'Looks at the database (read only) and the media of settings that need not be saved. What does not work is in the answer.',
+      'mutation { testConnection(input: {databaseUrl: "sqlite:/srv/shop/db.sqlite3", mediaPaths: ["/srv/shop/media"]}) { ok error { message hint } tables media { path files bytes error { message hint } } warnings } }',
+    ),
   })
   async testConnection(
     @Ctx() { services, signal }: GraphqlContext,
@@ -36,8 +39,10 @@ export class ConfigTestResolver {
 
   @Admin()
   @Mutation(() => StorageTest, {
-    description:
+    description: withExample(
       'Writes a few bytes at the storage of settings that need not be saved, reads them back, lists, deletes them and makes sure that they are gone. What does not work is in the answer.',
+      'mutation { testStorage(configId: "1", input: {storageType: LOCAL, storagePath: "before-update"}) { ok error { message hint } location free } }',
+    ),
   })
   async testStorage(
     @Ctx() { services, signal }: GraphqlContext,

@@ -6,19 +6,31 @@ import { Admin } from './admin.directive.js';
 import { BackupConfigInput } from './config.input.js';
 import { BackupConfig } from './config.type.js';
 import type { GraphqlContext } from './context.js';
+import { withExample } from './example.js';
 import { configId } from './ids.js';
 import { DateTime } from './scalars.js';
 
 @Resolver(() => BackupConfig)
 export class ConfigResolver {
   @Admin()
-  @Query(() => [BackupConfig], { description: 'All configs, the oldest first.' })
+  @Query(() => [BackupConfig], {
+    description: withExample(
+      'All configs, the oldest first.',
+      '{ configs { id name databaseUrl scheduleInWords nextRunAt } }',
+    ),
+  })
   async configs(@Ctx() { services }: GraphqlContext): Promise<BackupConfig[]> {
     return services.configs.list();
   }
 
   @Admin()
-  @Query(() => BackupConfig, { nullable: true, description: 'One config; null if no config has this id.' })
+  @Query(() => BackupConfig, {
+    nullable: true,
+    description: withExample(
+      'One config; null if no config has this id.',
+      '{ config(id: "1") { name nextRuns(count: 3) keepDaily keepWeekly } }',
+    ),
+  })
   async config(
     @Ctx() { services }: GraphqlContext,
     @Arg('id', () => ID, { description: 'Such as `1`.' }) id: string,
@@ -27,7 +39,12 @@ export class ConfigResolver {
   }
 
   @Admin()
-  @Mutation(() => BackupConfig, { description: 'Makes a config; `name` and `databaseUrl` are needed.' })
+  @Mutation(() => BackupConfig, {
+    description: withExample(
+      'Makes a config; `name` and `databaseUrl` are needed.',
+      'mutation { createConfig(input: {name: "Shop", databaseUrl: "sqlite:/srv/shop/db.sqlite3", mediaPaths: ["/srv/shop/media"], schedule: "30 2 * * *", timezone: "Asia/Kolkata", keepDaily: 7, keepWeekly: 4}) { id nextRunAt } }',
+    ),
+  })
   async createConfig(
     @Ctx() { services, admin }: GraphqlContext,
     @Arg('input', () => BackupConfigInput, { description: 'Its settings.' }) input: BackupConfigInput,
@@ -36,7 +53,12 @@ export class ConfigResolver {
   }
 
   @Admin()
-  @Mutation(() => BackupConfig, { description: 'Changes a config; fields that are left out stay as they are.' })
+  @Mutation(() => BackupConfig, {
+    description: withExample(
+      'Changes a config; fields that are left out stay as they are.',
+      'mutation { updateConfig(id: "1", input: {schedule: "0 3 * * *", keepMonthly: 12, maxTotalSize: 50000000000}) { scheduleInWords nextRunAt } }',
+    ),
+  })
   async updateConfig(
     @Ctx() { services, admin }: GraphqlContext,
     @Arg('id', () => ID, { description: 'The config.' }) id: string,
@@ -47,7 +69,10 @@ export class ConfigResolver {
 
   @Admin()
   @Mutation(() => BackupConfig, {
-    description: 'Deletes a config and answers with what it was. Its backups stay, with their archives.',
+    description: withExample(
+      'Deletes a config and answers with what it was. Its backups stay, with their archives.',
+      'mutation { deleteConfig(id: "7") { id name } }',
+    ),
   })
   async deleteConfig(
     @Ctx() { services, admin }: GraphqlContext,

@@ -1,6 +1,7 @@
 import { Arg, Ctx, Field, ID, Mutation, ObjectType, Resolver } from 'type-graphql';
 import { Admin } from './admin.directive.js';
 import type { GraphqlContext } from './context.js';
+import { withExample } from './example.js';
 import { runId } from './ids.js';
 import { DateTime } from './scalars.js';
 
@@ -19,8 +20,10 @@ export class DownloadLink {
 export class DownloadResolver {
   @Admin()
   @Mutation(() => DownloadLink, {
-    description:
+    description: withExample(
       'A link for the download of one archive, good for five minutes: for a browser, which cannot send a token with a download.',
+      'mutation { createDownloadLink(id: "backup_20250724_143022_a1b2c3d4") { url expiresAt } }',
+    ),
   })
   async createDownloadLink(
     @Ctx() { services, admin }: GraphqlContext,

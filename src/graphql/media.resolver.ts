@@ -2,6 +2,7 @@ import { Arg, Args, Ctx, ID, Query, Resolver } from 'type-graphql';
 import { listMedia } from '../core/media-list.js';
 import { Admin } from './admin.directive.js';
 import type { GraphqlContext } from './context.js';
+import { withExample } from './example.js';
 import { runId } from './ids.js';
 import { MediaArgs, MediaFile, MediaFileConnection } from './media.type.js';
 import { type Connection, pageRequest, toConnection } from './page.type.js';
@@ -10,7 +11,10 @@ import { type Connection, pageRequest, toConnection } from './page.type.js';
 export class MediaResolver {
   @Admin()
   @Query(() => MediaFileConnection, {
-    description: 'A page of the media files in the archive of a backup, in the order of the archive.',
+    description: withExample(
+      'A page of the media files in the archive of a backup, in the order of the archive.',
+      '{ backupMedia(id: "backup_20250724_143022_a1b2c3d4", search: "uploads/2025", first: 50) { totalCount nodes { path size } } }',
+    ),
   })
   async backupMedia(
     @Ctx() { services, signal }: GraphqlContext,

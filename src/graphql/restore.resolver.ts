@@ -6,6 +6,7 @@ import type { RestoreRow } from '../models/index.js';
 import { Admin } from './admin.directive.js';
 import { Backup } from './backup.type.js';
 import type { GraphqlContext } from './context.js';
+import { withExample } from './example.js';
 import { isRunId, optionalConfigId, runId } from './ids.js';
 import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
 import { Property, toProperties } from './property.type.js';
@@ -18,7 +19,12 @@ import { watchRun } from './watch.js';
 @Resolver(() => Restore)
 export class RestoreResolver extends runFieldsOf(Restore) {
   @Admin()
-  @Query(() => RestoreConnection, { description: 'A page of restores, newest first.' })
+  @Query(() => RestoreConnection, {
+    description: withExample(
+      'A page of restores, newest first.',
+      '{ restores(filter: {status: [FAILED]}, first: 10) { nodes { id backup { id } errorMessage errorHint } } }',
+    ),
+  })
   async restores(
     @Ctx() { services }: GraphqlContext,
     @Args(() => PageArgs) page: PageArgs,
@@ -30,7 +36,13 @@ export class RestoreResolver extends runFieldsOf(Restore) {
   }
 
   @Admin()
-  @Query(() => Restore, { nullable: true, description: 'One restore; null if no restore has this id.' })
+  @Query(() => Restore, {
+    nullable: true,
+    description: withExample(
+      'One restore; null if no restore has this id.',
+      '{ restore(id: "restore_20250724_150000_a1b2c3d4") { status phase progress safetyBackup { id } } }',
+    ),
+  })
   async restore(
     @Ctx() { services }: GraphqlContext,
     @Arg('id', () => ID, { description: 'Such as `restore_20250724_150000_a1b2c3d4`.' }) id: string,
@@ -40,7 +52,10 @@ export class RestoreResolver extends runFieldsOf(Restore) {
 
   @Admin()
   @Query(() => RestorePlan, {
-    description: 'A dry run: what `restoreBackup` with this input would change. Changes nothing.',
+    description: withExample(
+      'A dry run: what `restoreBackup` with this input would change. Changes nothing.',
+      '{ restorePlan(input: {backupId: "backup_20250724_143022_a1b2c3d4", tables: ["booking"], confirm: false}) { allowed refusals { code message hint } tables { name backupRows targetRows change } } }',
+    ),
   })
   async restorePlan(
     @Ctx() { services }: GraphqlContext,
@@ -51,8 +66,10 @@ export class RestoreResolver extends runFieldsOf(Restore) {
 
   @Admin()
   @Mutation(() => Restore, {
-    description:
+    description: withExample(
       'Restores a backup and answers at once, PENDING. The archive is verified and a pinned SAFETY backup made before anything changes.',
+      'mutation { restoreBackup(input: {backupId: "backup_20250724_143022_a1b2c3d4", tables: ["booking"], includeRelated: true, restoreMedia: false, confirm: true}) { id status } }',
+    ),
   })
   async restoreBackup(
     @Ctx() { services, admin }: GraphqlContext,
@@ -62,7 +79,12 @@ export class RestoreResolver extends runFieldsOf(Restore) {
   }
 
   @Admin()
-  @Mutation(() => Restore, { description: 'Brings back the state before a restore, by a restore of its own.' })
+  @Mutation(() => Restore, {
+    description: withExample(
+      'Brings back the state before a restore, by a restore of its own.',
+      'mutation { undoRestore(id: "restore_20250724_150000_a1b2c3d4") { id status } }',
+    ),
+  })
   async undoRestore(
     @Ctx() { services, admin }: GraphqlContext,
     @Arg('id', () => ID, { description: 'The COMPLETED restore to undo.' }) id: string,
@@ -72,7 +94,10 @@ export class RestoreResolver extends runFieldsOf(Restore) {
 
   @Admin()
   @Mutation(() => Restore, {
-    description: 'Ends a restore that waits or has changed nothing yet; it becomes FAILED (CANCELLED).',
+    description: withExample(
+      'Ends a restore that waits or has changed nothing yet; it becomes FAILED (CANCELLED).',
+      'mutation { cancelRestore(id: "restore_20250724_150000_a1b2c3d4") { status errorCode } }',
+    ),
   })
   async cancelRestore(
     @Ctx() { services, admin }: GraphqlContext,
@@ -83,7 +108,10 @@ export class RestoreResolver extends runFieldsOf(Restore) {
 
   @Admin()
   @Subscription(() => Restore, {
-    description: 'A restore as it is now, then on each change; ends when its run has ended.',
+    description: withExample(
+      'A restore as it is now, then on each change; ends when its run has ended.',
+      'subscription { restoreProgress(id: "restore_20250724_150000_a1b2c3d4") { status phase progress secondsLeft } }',
+    ),
     subscribe: ({ args: { id }, context: { services, signal } }: { args: { id: string }; context: GraphqlContext }) =>
       watchRun(id, () => services.restores.find(runId(id)), signal),
   })

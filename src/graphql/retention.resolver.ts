@@ -5,6 +5,7 @@ import { Admin } from './admin.directive.js';
 import { Backup } from './backup.type.js';
 import { BackupConfigInput } from './config.input.js';
 import type { GraphqlContext } from './context.js';
+import { withExample } from './example.js';
 import { configId as toConfigId } from './ids.js';
 import { Refusal, toRefusal } from './refusal.type.js';
 import { RetentionItem, RetentionPlan } from './retention.type.js';
@@ -14,7 +15,10 @@ import { DateTime } from './scalars.js';
 export class RetentionResolver {
   @Admin()
   @Query(() => RetentionPlan, {
-    description: 'What the policy would delete and keep, with the reasons: now, or at another moment. Changes nothing.',
+    description: withExample(
+      'What the policy would delete and keep, with the reasons: now, or at another moment. Changes nothing.',
+      '{ retentionPlan(configId: "1", at: "2030-01-01T00:00:00Z", input: {keepDaily: 7, maxBackupFiles: 10}) { deleteCount hash items { keep reasons { text } backup { id } } } }',
+    ),
   })
   async retentionPlan(
     @Ctx() { services }: GraphqlContext,
@@ -31,7 +35,10 @@ export class RetentionResolver {
 
   @Admin()
   @Mutation(() => [RetentionPlan], {
-    description: 'Deletes what `retentionPlan` of this moment shows, and nothing else; answers with what was done.',
+    description: withExample(
+      'Deletes what `retentionPlan` of this moment shows, and nothing else; answers with what was done.',
+      'mutation { cleanupBackups(configId: "1") { deleteCount deleteSize items { backup { id status } keep error { message hint } } } }',
+    ),
   })
   async cleanupBackups(
     @Ctx() { services, admin }: GraphqlContext,

@@ -3,6 +3,7 @@ import { assertSchedule, describeSchedule, nextRuns } from '../core/schedules.js
 import { badInput } from '../errors.js';
 import { Admin } from './admin.directive.js';
 import type { GraphqlContext } from './context.js';
+import { withExample } from './example.js';
 import { DateTime } from './scalars.js';
 
 @ObjectType({ description: 'What a schedule means.' })
@@ -18,7 +19,10 @@ export class SchedulePreview {
 export class ScheduleResolver {
   @Admin()
   @Query(() => SchedulePreview, {
-    description: 'What a schedule means before it is saved: in words, and when it would run next.',
+    description: withExample(
+      'What a schedule means before it is saved: in words, and when it would run next.',
+      '{ schedulePreview(schedule: "30 3 * * 1", timezone: "Asia/Kolkata", count: 3) { inWords nextRuns } }',
+    ),
   })
   schedulePreview(
     @Ctx() { services }: GraphqlContext,

@@ -1,19 +1,22 @@
 import { Arg, Ctx, Mutation, Query, Resolver } from 'type-graphql';
 import { Admin } from './admin.directive.js';
 import type { GraphqlContext } from './context.js';
+import { withExample } from './example.js';
 import { Session, User } from './session.type.js';
 
 @Resolver()
 export class SessionResolver {
   @Admin()
-  @Query(() => User, { description: 'Whom the token speaks for.' })
+  @Query(() => User, { description: withExample('Whom the token speaks for.', '{ me { email role } }') })
   async me(@Ctx() { admin }: GraphqlContext): Promise<User> {
     return admin();
   }
 
   @Mutation(() => Session, {
-    description:
+    description: withExample(
       'Changes e-mail and password into a token. The one operation that needs none. Failed tries are limited.',
+      'mutation { login(email: "admin@example.org", password: "…") { token expiresAt } }',
+    ),
   })
   async login(
     @Ctx() { services, address }: GraphqlContext,

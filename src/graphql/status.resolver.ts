@@ -3,6 +3,7 @@ import { backupHistory } from '../core/history.js';
 import { Admin } from './admin.directive.js';
 import { Backup } from './backup.type.js';
 import type { GraphqlContext } from './context.js';
+import { withExample } from './example.js';
 import { optionalConfigId } from './ids.js';
 import { toRefusal } from './refusal.type.js';
 import { Restore } from './restore.type.js';
@@ -11,7 +12,12 @@ import { BackupCount, BackupDay, RestoreCount, SystemStatus } from './status.typ
 @Resolver(() => SystemStatus)
 export class StatusResolver {
   @Admin()
-  @Query(() => SystemStatus, { description: 'How this installation is doing.' })
+  @Query(() => SystemStatus, {
+    description: withExample(
+      'How this installation is doing.',
+      '{ status { health reasons { level code message hint } runningBackups { id progress secondsLeft } } }',
+    ),
+  })
   async status(@Ctx() { services: { about, overview } }: GraphqlContext): Promise<SystemStatus> {
     const health = await overview.read();
     const storages = health.storages.map((storage) => ({ ...storage, error: toRefusal(storage.error) }));
@@ -20,7 +26,10 @@ export class StatusResolver {
 
   @Admin()
   @Query(() => [BackupDay], {
-    description: 'MANUAL and AUTO backups day by day, oldest first; days without any are left out.',
+    description: withExample(
+      'MANUAL and AUTO backups day by day, oldest first; days without any are left out.',
+      '{ backupHistory(configId: "1", days: 90, timezone: "Asia/Kolkata") { date completed failed size } }',
+    ),
   })
   async backupHistory(
     @Ctx() { services: { models, now } }: GraphqlContext,

@@ -158,7 +158,7 @@ function Undo({ restore }: { restore: RestorePartsFragment }) {
   };
   return (
     <>
-      <Button color="orange" leftSection={<IconArrowBackUp size={18} />} onClick={() => setAsked(true)}>
+      <Button color="orange" variant="light" leftSection={<IconArrowBackUp size={18} />} onClick={() => setAsked(true)}>
         Undo …
       </Button>
       {asked && (

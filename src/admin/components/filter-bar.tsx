@@ -23,7 +23,8 @@ export function SearchFilter({ filters, label }: { filters: Filters; label: stri
       placeholder={label}
       leftSection={<IconSearch size={16} />}
       rightSection={text !== '' && <CloseButton size="sm" aria-label="Clear the search" onClick={() => change('')} />}
-      w={210}
+      flex="1 1 210px"
+      maw={320}
       value={text}
       onChange={(event) => change(event.currentTarget.value)}
     />
@@ -53,7 +54,8 @@ export function ChoiceFilter({
       clearButtonProps={{ 'aria-label': `Any ${label.toLowerCase()}` }}
       searchable={data.length > 8}
       limit={100}
-      w={150}
+      flex="1 1 150px"
+      maw={200}
     />
   );
 }

@@ -181,7 +181,7 @@ function BackupTable({ rows, filters, chosen, setChosen, refresh }: TableProps) 
             />
           </Table.Th>
           <Table.Th>Name</Table.Th>
-          <Table.Th>Status</Table.Th>
+          <Table.Th visibleFrom="xs">Status</Table.Th>
           <Table.Th visibleFrom="md">Type</Table.Th>
           <SortHead filters={filters} label="Size" by="FILE_SIZE" visibleFrom="xs" />
           <SortHead filters={filters} label="Made" by="CREATED_AT" visibleFrom="sm" />

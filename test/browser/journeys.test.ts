@@ -210,6 +210,22 @@ journey(title('On the day the data is gone'), () => {
     expect((await readTree(app.media))['uploads/a photo.txt']).toBe('spoilt');
   });
 
+  test('the state of yesterday is four clicks and the name away', async () => {
+    const row = await app.backup();
+    const yesterday = new Date(Date.now() - 86_400_000);
+    await row.update({ createdAt: yesterday });
+    await open('/');
+    const date = `${yesterday.getDate()} ${yesterday.toLocaleString('en', { month: 'short' })} ${yesterday.getFullYear()}`;
+    await page.getByRole('link', { name: new RegExp(`${date}: 1 completed`) }).click();
+    await button(`Actions for ${row.fileName}`).click();
+    await page.getByRole('menuitem', { name: 'Restore …' }).click();
+    await page.getByLabel('Type the backup’s name to confirm').fill(row.fileName);
+    await button('Restore now').click();
+    await page.getByText('Restored', { exact: true }).waitFor({ timeout: 60_000 });
+    await row.update({ createdAt: new Date() });
+    quiet();
+  });
+
   test('why a backup failed and what to do stands on the first page', async () => {
     await rename(app.database, `${app.database}.away`);
     await open('/');

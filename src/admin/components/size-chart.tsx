@@ -34,7 +34,7 @@ export function SizeChart({ days }: { days: { date: string; size: number }[] }) 
           </>
         )}
         {points.map(({ date, size: bytes, x, y }) => (
-          <circle key={date} cx={x} cy={y} r={points.length > 60 ? 3 : 4} className="chart-point">
+          <circle key={date} cx={x} cy={y} r={4} className="chart-point" data-many={points.length > 60 || undefined}>
             <title>{`${day(date)}: ${size(bytes)}`}</title>
           </circle>
         ))}

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { buildSchema, type GraphQLObjectType } from 'graphql';
@@ -28,6 +29,33 @@ const heading = (name: string | RegExp) => page.getByRole('heading', { name, lev
 const button = (name: string | RegExp) => page.getByRole('button', { name });
 const text = (value: string | RegExp) => page.getByText(value).first().waitFor();
 const dialog = () => page.getByRole('dialog');
+
+/** What lies between a browser and a server: it can be cut while both live. */
+async function startWire(port: number) {
+  const open = new Set<Socket>();
+  const server = createServer((near) => {
+    const far = connect(port, '127.0.0.1');
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      open.add(one);
+      one.on('error', () => other.destroy());
+      one.on('close', () => open.delete(one));
+      one.pipe(other);
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const cut = () => open.forEach((socket) => socket.destroy());
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    cut,
+    async close() {
+      cut();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
 
 /** Notes what the server has answered to the page, without an error. */
 function listen(page: Page): void {
@@ -501,6 +529,26 @@ journey(title('A session that ends'), () => {
     expect(await page.evaluate(() => [sessionStorage.length, document.cookie])).toEqual([0, '']);
     await visit.signIn();
     quiet();
+  });
+});
+
+journey(title('A connection that breaks'), () => {
+  test('does not end what is shown live', async () => {
+    const wire = await startWire(Number(new URL(app.url).port));
+    const other = await browser.visit(wire.url);
+    await other.signIn();
+    await other.page.getByRole('button', { name: 'Back up now' }).click();
+    const progress = other.page.getByTestId(/^progress-backup_/);
+    await progress.getByText('Writing the archive …').waitFor();
+    const sockets: string[] = [];
+    other.page.on('websocket', (socket) => sockets.push(socket.url()));
+    wire.cut();
+    await progress.getByText('Reading it back and checking every byte …').waitFor();
+    await progress.waitFor({ state: 'detached' });
+    await other.page.getByText('Protected').waitFor();
+    expect(sockets.length).toBeGreaterThan(0);
+    expect((await newest()).status).toBe('COMPLETED');
+    await wire.close();
   });
 });
 

@@ -118,6 +118,35 @@ look(title('Every page'), () => {
   });
 });
 
+look(title('An installation with nothing in it'), () => {
+  test('says on every page what to do first', async () => {
+    const empty = await createTestApp({ work: false });
+    try {
+      await empty.app.configs.remove(1, 'test');
+      const visit = await browser.visit(empty.url);
+      await visit.signIn();
+      const says: [path: string, what: string | RegExp][] = [
+        ['/', 'Nothing is protected yet'],
+        ['/backups', 'There is no backup yet'],
+        ['/restores', /no restore|nothing.* restored/i],
+        ['/configs', /no config|nothing is protected/i],
+        ['/activity', 'signed in'],
+      ];
+      for (const [path, what] of says) {
+        await visit.page.goto(empty.url + path);
+        await visit.page.getByText(what).first().waitFor();
+        expect({ path, barriers: await visit.barriers() }).toEqual({ path, barriers: [] });
+      }
+      await visit.page.goto(empty.url);
+      await visit.page.getByRole('link', { name: 'Make the first config' }).click();
+      await visit.page.getByRole('heading', { name: 'New config' }).waitFor();
+      expect(visit.troubles).toEqual([]);
+    } finally {
+      await empty.close();
+    }
+  });
+});
+
 look(title('The size of the page'), () => {
   test('is within its budget at the first load, and what other pages need comes later', async () => {
     const visit = await browser.visit('about:blank');

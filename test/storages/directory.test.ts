@@ -40,6 +40,21 @@ describe('A folder as storage', () => {
     expect((await stat(join(folder, 'new'))).mode & 0o777).toBe(0o700);
   });
 
+  it('cannot be made where a file is in the way, or below a folder that takes none, and says so at once', async () => {
+    const file = join(folder, 'file');
+    await writeFile(file, '');
+    for (const storagePath of [file, join(file, 'below'), '/proc/nothing/deep']) {
+      const storage = createStorages(folder).open({ storageType: 'SYSTEM', storagePath });
+      await expect(storage.prepare()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+    }
+    const together = Array.from({ length: 8 }, () =>
+      createStorages(folder)
+        .open({ storageType: 'SYSTEM', storagePath: join(folder, 'a', 'b', 'c') })
+        .prepare(),
+    );
+    await Promise.all(together);
+  });
+
   it('says that it is not there instead of saying that it is empty', async () => {
     const storage = createStorages(folder).open({ storageType: 'SYSTEM', storagePath: join(folder, 'unmounted') });
     await expect(storage.stat('a.zip')).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });

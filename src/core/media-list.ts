@@ -41,7 +41,8 @@ export async function listMedia(
   let more = false;
   const page: { position: number; file: MediaFile }[] = [];
   records.forEach((record, position) => {
-    if (record.directory || !record.path.startsWith(MEDIA) || !folded(record.path).includes(wanted)) return;
+    if (record.directory || !record.path.startsWith(MEDIA)) return;
+    if (wanted !== '' && !folded(record.path).includes(wanted)) return;
     total += 1;
     if (position < start) return;
     if (page.length === first) more = true;

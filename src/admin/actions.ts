@@ -1,4 +1,5 @@
 import { size } from './format.js';
+import { type Field, LABEL } from './settings.js';
 import { TYPE } from './words.js';
 
 /** What the audit trail says was done, in words. */
@@ -52,6 +53,7 @@ export function pageOf(action: string, subject: string): string | null {
 export function detailOf({ name, value }: { name: string; value: string }): string {
   if (name === 'bytes') return size(Number(value));
   if (name === 'type') return (TYPE as Record<string, string>)[value] ?? value;
-  const list = value.startsWith('[') ? (JSON.parse(value) as unknown[]).join(', ') : value;
-  return `${name}: ${list}`;
+  if (name === 'fields')
+    return (JSON.parse(value) as string[]).map((field) => LABEL[field as Field] ?? field).join(', ');
+  return `${name}: ${value}`;
 }

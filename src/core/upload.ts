@@ -78,7 +78,7 @@ async function receive(body: Readable, file: string, limit: number, signal: Abor
 
 /** Opens the file as a hostile one, reads all of it, and says what is missing if it is not ours. */
 async function examine(file: string, config: BackupConfigRow, signal: AbortSignal): Promise<Archive> {
-  const archive = await openArchive(await fileSource(file), { signal });
+  const archive = await damageIsOfTheFile(openArchive(await fileSource(file), { signal }));
   if (archive.metadata.database_engine !== config.engine) {
     throw badInput(
       'configId',
@@ -86,8 +86,19 @@ async function examine(file: string, config: BackupConfigRow, signal: AbortSigna
       'Name a config of the same kind.',
     );
   }
-  await archive.verify({ signal });
+  await damageIsOfTheFile(archive.verify({ signal }));
   return archive;
+}
+
+/** What cannot be read was damaged on its way here: the remedy is another copy, not another disk. */
+async function damageIsOfTheFile<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'ARCHIVE_CORRUPT') throw error;
+    const hint = 'Download or copy the file again, and upload that copy.';
+    throw new AppError(error.code, error.message, { hint, field: 'file', cause: error });
+  }
 }
 
 async function keep(

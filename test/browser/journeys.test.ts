@@ -441,7 +441,7 @@ journey(title('The configs'), () => {
     await visit.picture('simulator');
     expect((await saved(1)).maxBackupFiles).toBe(30);
     await button('Save').click();
-    await text('Saved');
+    await page.getByText('Saved', { exact: true }).first().waitFor();
     expect((await saved(1)).maxBackupFiles).toBe(1);
     await button('Clean up now …').click();
     const { deleteCount } = await app.app.cleanup.plan(1);

@@ -41,6 +41,21 @@ test.each([
   expect(await filesIn(`${app.folder}/data/tmp`)).toEqual([]);
 });
 
+test('An archive that was damaged on its way is refused with the advice to fetch another copy, and leaves nothing', async () => {
+  const before = await app.app.models.Backup.count();
+  const damaged = Buffer.from(archive);
+  const at = Math.floor(damaged.length / 2);
+  damaged.writeUInt8(damaged.readUInt8(at) ^ 0xff, at);
+  const { errors } = await sendFile(app, QUERY, blob(damaged), name);
+  expect(errors[0]?.extensions).toEqual({
+    code: 'ARCHIVE_CORRUPT',
+    field: 'file',
+    hint: 'Download or copy the file again, and upload that copy.',
+  });
+  expect(await app.app.models.Backup.count()).toBe(before);
+  expect(await filesIn(`${app.folder}/data/tmp`)).toEqual([]);
+});
+
 test('A file beyond the limit is refused, told or found out, and leaves nothing', async () => {
   const small = await sendFile(app, QUERY, blob(Buffer.alloc(1_100_000)), 'x.zip');
   expect(small.errors[0]?.extensions).toMatchObject({ code: 'PAYLOAD_TOO_LARGE', field: 'file' });

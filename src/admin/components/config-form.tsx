@@ -63,8 +63,6 @@ export function ConfigForm({ config: loaded }: { config: ConfigPartsFragment | n
 
   const save = async (event: FormEvent) => {
     event.preventDefault();
-    // The form of a dialog that is opened from here: React lets its events through.
-    if (event.target !== event.currentTarget) return;
     forget();
     const lack = missing(settings);
     setLacking(lack);

@@ -19,6 +19,8 @@ export function Confirm({ title, children, label, busy, typed, onConfirm, onClos
   const ready = typed === undefined || text.trim() === typed;
   const submit = (event: FormEvent) => {
     event.preventDefault();
+    // React lets the event pass on to the form that this dialog was opened in.
+    event.stopPropagation();
     if (ready && !busy) onConfirm();
   };
   return (

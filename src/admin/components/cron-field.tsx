@@ -17,7 +17,7 @@ export function CronField({ form }: { form: Form }) {
   const { schedule, timezone } = form.settings;
   const [asCron, setAsCron] = useState(false);
   const preview = usePreview(schedule, timezone);
-  const { id, label, error } = setting(form, 'schedule');
+  const { id, label, labelProps, error } = setting(form, 'schedule');
   const choice = choiceOf(schedule);
   const rhythm = asCron ? 'custom' : choice.rhythm;
   const custom = rhythm === 'custom';
@@ -33,6 +33,7 @@ export function CronField({ form }: { form: Form }) {
         <NativeSelect
           id={custom ? undefined : id}
           label={label}
+          labelProps={labelProps}
           data={options(RHYTHM)}
           value={rhythm}
           onChange={(event) => chooseRhythm(event.currentTarget.value as Rhythm)}

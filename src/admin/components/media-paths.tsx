@@ -6,7 +6,7 @@ import { type Form, idOf, setting } from './setting.js';
 /** The folders with media: one row each. */
 export function MediaPaths({ form }: { form: Form }) {
   const paths = form.settings.mediaPaths;
-  const { label, error } = setting(form, 'mediaPaths');
+  const { label, labelProps, error } = setting(form, 'mediaPaths');
   const rows = useRef<HTMLDivElement>(null);
   const add = useRef<HTMLButtonElement>(null);
   const change = (next: string[]) => form.set('mediaPaths', next);
@@ -21,6 +21,7 @@ export function MediaPaths({ form }: { form: Form }) {
   return (
     <Input.Wrapper
       label={label}
+      labelProps={labelProps}
       labelElement="div"
       description="Folders of the machine that db-manager runs on, such as /srv/okpuja/media. Everything in them is backed up with the database."
       error={error}

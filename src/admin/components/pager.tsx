@@ -13,6 +13,7 @@ export interface Paging {
 /** Pages of one list; another `list` (its filter and order, as a text) begins again at the first page. */
 export function usePaging(list: string): Paging {
   const [{ of, trail }, setState] = useState<{ of: string; trail: string[] }>({ of: list, trail: [] });
+  if (of !== list) setState({ of: list, trail: [] });
   const present = of === list ? trail : [];
   return {
     after: present.at(-1) ?? null,

@@ -1,4 +1,4 @@
-import { Card, Group, Stack, Text, TextInput, Title } from '@mantine/core';
+import { Card, Stack, Text, TextInput, Title } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { useState } from 'react';
 import { type BackupConfigInput, RetentionPlanDocument } from '../../client/generated/graphql.js';
@@ -45,17 +45,14 @@ function Simulation({ form, configId }: { form: Form; configId: string }) {
   const plan = data?.retentionPlan;
   return (
     <Stack gap="sm" mt="xs" aria-busy={refreshing}>
-      <Group gap="sm" align="flex-end">
-        <TextInput
-          type="date"
-          label="As of"
-          description={day === '' ? 'Now. Choose a later day to look ahead.' : 'The end of that day.'}
-          min={today()}
-          value={day}
-          onChange={(event) => setDay(event.currentTarget.value)}
-          flex={1}
-        />
-      </Group>
+      <TextInput
+        type="date"
+        label="As of"
+        description={day === '' ? 'Now. Choose a later day to look ahead.' : 'The end of that day.'}
+        min={today()}
+        value={day}
+        onChange={(event) => setDay(event.currentTarget.value)}
+      />
       {problem && (
         <Text size="sm" c="red" role="alert">
           {errorText(problem)}
@@ -63,7 +60,7 @@ function Simulation({ form, configId }: { form: Form; configId: string }) {
       )}
       {incomplete && (
         <Text size="sm" c="dimmed">
-          Fill in the numbers on the left first.
+          Fill in the numbers first.
         </Text>
       )}
       {loading && <Loading height={240} />}

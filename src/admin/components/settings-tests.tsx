@@ -32,7 +32,7 @@ export function TestConnection({ form }: { form: Form }) {
   const answer = last !== null && same(last.of, typed) ? last.answer : null;
   return (
     <Test label="Test connection" busy={test.busy} onRun={() => void run()}>
-      {test.problem && <ProblemAlert problem={test.problem} />}
+      {test.problem && <Refused error={test.problem} />}
       {answer?.error && <Refused error={answer.error} />}
       {answer && !answer.ok && !answer.error && (
         <Alert color="red" variant="light" title="Not all media can be read" icon={<IconAlertCircle />} />
@@ -84,7 +84,7 @@ export function TestStorage({ form }: { form: Form }) {
   const answer = last !== null && same(last.of, typed) ? last.answer : null;
   return (
     <Test label="Test storage" busy={test.busy} onRun={() => void run()}>
-      {test.problem && <ProblemAlert problem={test.problem} />}
+      {test.problem && <Refused error={test.problem} />}
       {answer?.error && <Refused error={answer.error} />}
       {answer?.ok && (
         <Good title="Archives can be stored here">

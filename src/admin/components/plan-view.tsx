@@ -1,8 +1,8 @@
-import { Alert, Badge, Code, List, Stack, Table, Text } from '@mantine/core';
+import { Alert, Badge, Code, Stack, Table, Text } from '@mantine/core';
 import { IconCircleCheck } from '@tabler/icons-react';
 import type { RestorePlanQuery, TableChange } from '../../client/generated/graphql.js';
 import { count, plural, size } from '../format.js';
-import { ProblemAlert } from './state.js';
+import { ProblemAlert, Warnings } from './state.js';
 
 type Plan = RestorePlanQuery['restorePlan'];
 
@@ -35,15 +35,7 @@ export function PlanView({ plan }: { plan: Plan }) {
           />
         ))
       )}
-      {warnings.length > 0 && (
-        <Alert color="yellow" variant="light" title="Worth knowing">
-          <List size="sm">
-            {warnings.map((warning) => (
-              <List.Item key={warning}>{warning}</List.Item>
-            ))}
-          </List>
-        </Alert>
-      )}
+      <Warnings warnings={warnings} />
       {holders.length > 0 && (
         <Text size="sm">
           Open now in {holders.map(({ pid, command }) => `${command} (process ${pid})`).join(', ')}. It may keep

@@ -11,7 +11,7 @@ import { useAction } from '../api.js';
 import { plural, size } from '../format.js';
 import { inputOf, only, same, type Settings } from '../settings.js';
 import { type Form, plainMessage } from './setting.js';
-import { ProblemAlert } from './state.js';
+import { ProblemAlert, Warnings } from './state.js';
 
 /** An answer, and for which settings: once they change, it says nothing about them. */
 interface Answered<Answer> {
@@ -62,11 +62,7 @@ export function TestConnection({ form }: { form: Form }) {
           ))}
         </List>
       )}
-      {answer && answer.warnings.length > 0 && (
-        <Alert color="yellow" variant="light" title="Worth knowing">
-          {answer.warnings.join(' ')}
-        </Alert>
-      )}
+      {answer && <Warnings warnings={answer.warnings} />}
     </Test>
   );
 }

@@ -1,6 +1,7 @@
-import { Alert, Button, Center, Group, Skeleton, Stack, Text, Title } from '@mantine/core';
+import { Alert, Button, Center, Group, List, Skeleton, Stack, Text, Title } from '@mantine/core';
 import { IconAlertCircle } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
+import { Link } from 'wouter';
 import type { Problem } from '../api.js';
 
 /** Stands where content is about to come, about as high as it. */
@@ -68,5 +69,52 @@ export function PageHead({ title, children }: { title: string; children?: ReactN
       </Title>
       {children && <Group gap="xs">{children}</Group>}
     </Group>
+  );
+}
+
+/** What somebody should know although all went well; nothing where there is nothing. */
+export function Warnings({ warnings }: { warnings: string[] }) {
+  if (warnings.length === 0) return null;
+  return (
+    <Alert color="yellow" variant="light" title="Worth knowing">
+      <List size="sm">
+        {warnings.map((warning) => (
+          <List.Item key={warning}>{warning}</List.Item>
+        ))}
+      </List>
+    </Alert>
+  );
+}
+
+/** The page of something that is not there (any more). */
+export function Missing({ noun, all }: { noun: string; /** The address of the list. */ all: string }) {
+  return (
+    <>
+      <PageHead title={`There is no such ${noun}`} />
+      <Empty
+        title={`No ${noun} has this id.`}
+        action={
+          <Button component={Link} href={all}>
+            All {noun}s
+          </Button>
+        }
+      />
+    </>
+  );
+}
+
+/** The first thing that whoever has no config needs to know. */
+export function NoConfig() {
+  return (
+    <Empty
+      title="Nothing is protected yet"
+      action={
+        <Button component={Link} href="/configs/new">
+          Make the first config
+        </Button>
+      }
+    >
+      A config says which database and which media are backed up, when, to where, and how long backups are kept.
+    </Empty>
   );
 }

@@ -1,23 +1,21 @@
-import { Autocomplete, Button, Card, Group, Stack, Table, Text, UnstyledButton } from '@mantine/core';
+import { Autocomplete, Group, Stack, Table, Text, UnstyledButton } from '@mantine/core';
 import { useDebouncedCallback } from '@mantine/hooks';
 import { useState } from 'react';
-import { Link } from 'wouter';
 import { type AuditEventsQuery, AuditEventsDocument, type AuditFilter } from '../../client/generated/graphql.js';
 import { actionOf, detailOf, NOUN, pageOf } from '../actions.js';
 import { type Filters, useFilters } from '../address.js';
 import { useApi } from '../api.js';
 import { Age } from '../components/exact.js';
 import { ChoiceFilter, DateFilter, range } from '../components/filter-bar.js';
-import { Pager, usePaging } from '../components/pager.js';
-import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { EVERY, PAGE, PagedList } from '../components/paged-list.js';
+import { usePaging } from '../components/pager.js';
+import { Empty, PageHead } from '../components/state.js';
 import { TextLink } from '../components/text-link.js';
 import { useSession } from '../session.js';
 import { options } from '../words.js';
 
 type Row = AuditEventsQuery['auditEvents']['nodes'][number];
 
-const PAGE = 50;
-const EVERY = 10_000;
 /** How long after the last key the list follows, in milliseconds. */
 const QUIET = 400;
 
@@ -25,12 +23,12 @@ const QUIET = 400;
 export default function Activity() {
   const filters = useFilters();
   const paging = usePaging(filters.text);
-  const { data, problem, loading, refresh } = useApi(
+  const answer = useApi(
     AuditEventsDocument,
     { filter: filterOf(filters), first: PAGE, after: paging.after },
     { every: EVERY },
   );
-  const page = data?.auditEvents;
+  const page = answer.data?.auditEvents;
   return (
     <>
       <PageHead title="Activity" />
@@ -39,27 +37,18 @@ export default function Activity() {
         <ChoiceFilter filters={filters} name="action" label="About" data={options(NOUN)} />
         <DateFilter filters={filters} />
       </Group>
-      {problem && <ProblemAlert problem={problem} retry={refresh} />}
-      {loading && <Loading />}
-      {page && (
-        <Card withBorder p={0}>
-          {page.nodes.length === 0 ? (
-            <Nothing filters={filters} />
-          ) : (
-            <EventTable rows={page.nodes} onActor={(actor) => filters.set({ actor })} />
-          )}
-        </Card>
-      )}
-      {page && (
-        <Pager
-          paging={paging}
-          pageSize={PAGE}
-          shown={page.nodes.length}
-          total={page.totalCount}
-          noun="event"
-          pageInfo={page.pageInfo}
-        />
-      )}
+      <PagedList
+        answer={answer}
+        page={page}
+        paging={paging}
+        noun="event"
+        all="/activity"
+        filtered={filters.text !== ''}
+        none={<Empty title="Nothing has happened yet" />}
+        advice={filters.get('actor') !== null && 'People are found by their whole name, such as admin@example.org.'}
+      >
+        {(rows) => <EventTable rows={rows} onActor={(actor) => filters.set({ actor })} />}
+      </PagedList>
     </>
   );
 }
@@ -67,22 +56,6 @@ export default function Activity() {
 function filterOf(filters: Filters): AuditFilter {
   const { actor, action } = { actor: filters.get('actor'), action: filters.get('action') };
   return { ...(actor === null ? {} : { actor }), ...(action === null ? {} : { action }), ...range(filters) };
-}
-
-function Nothing({ filters }: { filters: Filters }) {
-  if (filters.text === '') return <Empty title="Nothing has happened yet" />;
-  return (
-    <Empty
-      title="No event meets the filter"
-      action={
-        <Button component={Link} href="/activity" variant="light">
-          Show all
-        </Button>
-      }
-    >
-      {filters.get('actor') !== null && 'People are found by their whole name, such as admin@example.org.'}
-    </Empty>
-  );
 }
 
 /** Done by whom; those who are on the page are offered. */

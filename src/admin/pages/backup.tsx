@@ -1,18 +1,4 @@
-import {
-  Alert,
-  Button,
-  Card,
-  Code,
-  CopyButton,
-  Grid,
-  Group,
-  List,
-  Stack,
-  Table,
-  Text,
-  TextInput,
-  Title,
-} from '@mantine/core';
+import { Alert, Button, Card, Code, CopyButton, Grid, Group, Stack, Table, Text, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { IconDownload, IconRestore } from '@tabler/icons-react';
 import { type ReactNode, useState } from 'react';
@@ -26,9 +12,10 @@ import {
 import { useAction, useApi } from '../api.js';
 import { BackupActions, useDownload } from '../components/backup-actions.js';
 import { Age, Size } from '../components/exact.js';
+import { Facts, Section } from '../components/facts.js';
 import { Pager, usePaging } from '../components/pager.js';
 import { BackupProgress } from '../components/run-progress.js';
-import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { Loading, Missing, PageHead, ProblemAlert, Warnings } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { Timeline } from '../components/timeline.js';
@@ -42,7 +29,7 @@ export default function Backup({ id }: { id: string }) {
   if (loading) return <Loading height={480} />;
   if (problem && data === undefined) return <ProblemAlert problem={problem} retry={refresh} />;
   const backup = data?.backup;
-  if (!backup) return <Missing />;
+  if (!backup) return <Missing noun="backup" all="/backups" />;
   const completed = backup.status === 'COMPLETED';
   return (
     <>
@@ -63,7 +50,7 @@ export default function Backup({ id }: { id: string }) {
         <Outcome backup={backup} refresh={refresh} />
         <Grid>
           <Grid.Col span={{ base: 12, md: 7 }}>
-            <Facts backup={backup} />
+            <About backup={backup} />
           </Grid.Col>
           <Grid.Col span={{ base: 12, md: 5 }}>
             <Stack>
@@ -75,22 +62,6 @@ export default function Backup({ id }: { id: string }) {
         {backup.tables.length > 0 && <Tables tables={backup.tables} />}
         {completed && backup.mediaFileCount > 0 && <Media id={id} />}
       </Stack>
-    </>
-  );
-}
-
-function Missing() {
-  return (
-    <>
-      <PageHead title="There is no such backup" />
-      <Empty
-        title="No backup has this id."
-        action={
-          <Button component={Link} href="/backups">
-            All backups
-          </Button>
-        }
-      />
     </>
   );
 }
@@ -115,15 +86,7 @@ function Outcome({ backup, refresh }: { backup: BackupPartsFragment; refresh: ()
           <Age at={deletedAt} /> by {deletedBy}. {deleteReason}
         </Alert>
       )}
-      {warnings.length > 0 && (
-        <Alert color="yellow" title="Worth knowing">
-          <List size="sm">
-            {warnings.map((warning) => (
-              <List.Item key={warning}>{warning}</List.Item>
-            ))}
-          </List>
-        </Alert>
-      )}
+      <Warnings warnings={warnings} />
     </>
   );
 }
@@ -148,18 +111,7 @@ function After({ config }: { config: { id: string; name: string } }) {
   );
 }
 
-function Section({ title, children }: { title: string; children: ReactNode }) {
-  return (
-    <Card withBorder>
-      <Title order={2} size="h4" mb="sm">
-        {title}
-      </Title>
-      {children}
-    </Card>
-  );
-}
-
-function Facts({ backup }: { backup: BackupPartsFragment }) {
+function About({ backup }: { backup: BackupPartsFragment }) {
   const { startedAt, completedAt, tables, mediaFileCount } = backup;
   const stored = backup.fileSize !== null;
   const facts: [string, ReactNode][] = [
@@ -181,22 +133,7 @@ function Facts({ backup }: { backup: BackupPartsFragment }) {
     ['Note', backup.note ?? '–'],
     ['Id', <Code key="id">{backup.id}</Code>],
   ];
-  return (
-    <Section title="About">
-      <Table variant="vertical" className="breakable">
-        <Table.Tbody>
-          {facts.map(([name, value]) => (
-            <Table.Tr key={name}>
-              <Table.Th scope="row" w={110}>
-                {name}
-              </Table.Th>
-              <Table.Td>{value}</Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-    </Section>
-  );
+  return <Facts facts={facts} />;
 }
 
 function Proof({ backup }: { backup: BackupPartsFragment }) {

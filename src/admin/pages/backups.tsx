@@ -1,17 +1,4 @@
-import {
-  Alert,
-  Box,
-  Button,
-  Card,
-  Checkbox,
-  Group,
-  Pill,
-  Stack,
-  Table,
-  Text,
-  Tooltip,
-  UnstyledButton,
-} from '@mantine/core';
+import { Alert, Box, Button, Checkbox, Group, Pill, Stack, Table, Text, Tooltip, UnstyledButton } from '@mantine/core';
 import {
   IconArrowDown,
   IconArrowUp,
@@ -39,9 +26,10 @@ import { BackupActions } from '../components/backup-actions.js';
 import { Confirm } from '../components/confirm.js';
 import { Age, Size } from '../components/exact.js';
 import { ChoiceFilter, ConfigFilter, DateFilter, range, SearchFilter } from '../components/filter-bar.js';
-import { Pager, usePaging } from '../components/pager.js';
+import { EVERY, PAGE, PagedList } from '../components/paged-list.js';
+import { usePaging } from '../components/pager.js';
 import { BackupProgress } from '../components/run-progress.js';
-import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { Empty, PageHead } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { day, plural, size } from '../format.js';
@@ -49,21 +37,17 @@ import { isActive, options, STATUS, STORAGE, TYPE } from '../words.js';
 
 type Row = BackupsQuery['backups']['nodes'][number];
 
-const PAGE = 25;
-const EVERY = 10_000;
-
 /** All backups: find one, see how it is, and do something with it or with several. */
 export default function Backups() {
   const filters = useFilters();
   const paging = usePaging(filters.text);
   const [chosen, setChosen] = useState<ReadonlyMap<string, Row>>(new Map());
   const orderBy = (filters.get('order') ?? 'CREATED_AT_DESC') as BackupOrder;
-  const { data, problem, loading, refresh } = useApi(
+  const answer = useApi(
     BackupsDocument,
     { filter: filterOf(filters), orderBy, first: PAGE, after: paging.after },
     { every: EVERY },
   );
-  const page = data?.backups;
   const unfiltered = filters.text === '' || filters.text.startsWith('order=');
   return (
     <>
@@ -73,39 +57,20 @@ export default function Backups() {
         </Button>
       </PageHead>
       <FilterBar filters={filters} />
-      {problem && <ProblemAlert problem={problem} retry={refresh} />}
-      {loading && <Loading />}
-      {page && (
-        <Card withBorder p={0}>
-          <BulkBar chosen={[...chosen.values()]} clear={() => setChosen(new Map())} />
-          {page.nodes.length === 0 ? (
-            unfiltered ? (
-              <Empty title="There is no backup yet">“Back up now” on the overview makes the first one.</Empty>
-            ) : (
-              <Empty
-                title="No backup meets the filter"
-                action={
-                  <Button component={Link} href="/backups" variant="light">
-                    Show all
-                  </Button>
-                }
-              />
-            )
-          ) : (
-            <BackupTable rows={page.nodes} filters={filters} chosen={chosen} setChosen={setChosen} refresh={refresh} />
-          )}
-        </Card>
-      )}
-      {page && (
-        <Pager
-          paging={paging}
-          pageSize={PAGE}
-          shown={page.nodes.length}
-          total={page.totalCount}
-          noun="backup"
-          pageInfo={page.pageInfo}
-        />
-      )}
+      <PagedList
+        answer={answer}
+        page={answer.data?.backups}
+        paging={paging}
+        noun="backup"
+        all="/backups"
+        filtered={!unfiltered}
+        none={<Empty title="There is no backup yet">“Back up now” on the overview makes the first one.</Empty>}
+        head={<BulkBar chosen={[...chosen.values()]} clear={() => setChosen(new Map())} />}
+      >
+        {(rows) => (
+          <BackupTable rows={rows} filters={filters} chosen={chosen} setChosen={setChosen} refresh={answer.refresh} />
+        )}
+      </PagedList>
     </>
   );
 }

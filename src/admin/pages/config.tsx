@@ -5,7 +5,7 @@ import { ConfigDocument, type ConfigPartsFragment, DeleteConfigDocument } from '
 import { tellDone, useAction, useApi } from '../api.js';
 import { ConfigForm } from '../components/config-form.js';
 import { Confirm } from '../components/confirm.js';
-import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { Loading, Missing, PageHead, ProblemAlert } from '../components/state.js';
 import { setDraft } from '../settings.js';
 
 /** One config: what it protects and how. */
@@ -23,7 +23,7 @@ function Existing({ id }: { id: string }) {
   const { data, problem, loading, refresh } = useApi(ConfigDocument, { id });
   if (loading) return <Loading height={640} />;
   if (data === undefined) return problem && <ProblemAlert problem={problem} retry={refresh} />;
-  if (!data.config) return <Missing />;
+  if (!data.config) return <Missing noun="config" all="/configs" />;
   const { config } = data;
   return (
     <>
@@ -34,22 +34,6 @@ function Existing({ id }: { id: string }) {
       </PageHead>
       <ConfigForm config={config} />
       <Removal config={config} />
-    </>
-  );
-}
-
-function Missing() {
-  return (
-    <>
-      <PageHead title="There is no such config" />
-      <Empty
-        title="No config has this id. It may have been deleted."
-        action={
-          <Button component={Link} href="/configs">
-            All configs
-          </Button>
-        }
-      />
     </>
   );
 }

@@ -6,7 +6,7 @@ import { useFilters } from '../address.js';
 import { useApi } from '../api.js';
 import { Age } from '../components/exact.js';
 import { SearchFilter } from '../components/filter-bar.js';
-import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { Empty, Loading, PageHead, ProblemAlert, NoConfig } from '../components/state.js';
 import { TextLink } from '../components/text-link.js';
 import { capital, plural } from '../format.js';
 import { retentionInWords } from '../retention.js';
@@ -31,7 +31,7 @@ export default function Configs() {
       </PageHead>
       {problem && <ProblemAlert problem={problem} retry={refresh} />}
       {loading && <Loading />}
-      {data !== undefined && configs.length === 0 && <NothingYet />}
+      {data !== undefined && configs.length === 0 && <NoConfig />}
       {(configs.length > MANY || filters.text !== '') && (
         <Group mb="sm" role="search">
           <SearchFilter filters={filters} label="Search name, database or folder" />
@@ -48,21 +48,6 @@ export default function Configs() {
       )}
       {configs.length > 0 && found.length === 0 && <Empty title="No config holds this text" />}
     </>
-  );
-}
-
-function NothingYet() {
-  return (
-    <Empty
-      title="Nothing is protected yet"
-      action={
-        <Button component={Link} href="/configs/new">
-          Make the first config
-        </Button>
-      }
-    >
-      A config says which database and which media are backed up, when, to where, and how long backups are kept.
-    </Empty>
   );
 }
 

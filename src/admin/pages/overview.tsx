@@ -15,7 +15,7 @@ import { Age, Size } from '../components/exact.js';
 import { RunCalendar } from '../components/run-calendar.js';
 import { BackupProgress, RestoreProgress } from '../components/run-progress.js';
 import { SizeChart } from '../components/size-chart.js';
-import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { Loading, PageHead, ProblemAlert, NoConfig } from '../components/state.js';
 import { TextLink } from '../components/text-link.js';
 import { plural, size, zone } from '../format.js';
 import { HEALTH, STORAGE } from '../words.js';
@@ -32,7 +32,14 @@ export function Overview() {
   if (data === undefined) return problem && <ProblemAlert problem={problem} retry={refresh} />;
   const { status } = data;
   const configs = status.configs.map(({ config }) => config);
-  if (configs.length === 0) return <NothingYet />;
+  if (configs.length === 0) {
+    return (
+      <>
+        <PageHead title="Overview" />
+        <NoConfig />
+      </>
+    );
+  }
   return (
     <>
       <PageHead title="Overview">
@@ -59,24 +66,6 @@ const runsEnded = (status: Status) =>
     .filter(({ status: of }) => of !== 'PENDING' && of !== 'RUNNING')
     .map(({ status: of, count }) => `${of}${count}`)
     .join();
-
-function NothingYet() {
-  return (
-    <>
-      <PageHead title="Overview" />
-      <Empty
-        title="Nothing is protected yet"
-        action={
-          <Button component={Link} href="/configs/new">
-            Make the first config
-          </Button>
-        }
-      >
-        A config says which database and which media are backed up, when, to where, and how long backups are kept.
-      </Empty>
-    </>
-  );
-}
 
 const ICON: Record<Health, typeof IconCircleCheck> = {
   OK: IconCircleCheck,

@@ -1,7 +1,7 @@
-import { Alert, Button, Card, Code, Group, List, Stack, Table, Text, Title } from '@mantine/core';
+import { Alert, Button, Card, Code, Group, Stack, Text } from '@mantine/core';
 import { IconArrowBackUp, IconCircleCheck } from '@tabler/icons-react';
 import { type ReactNode, useState } from 'react';
-import { Link, useLocation } from 'wouter';
+import { useLocation } from 'wouter';
 import {
   CancelRestoreDocument,
   RestoreDocument,
@@ -11,8 +11,9 @@ import {
 import { useAction, useApi } from '../api.js';
 import { Confirm } from '../components/confirm.js';
 import { Age } from '../components/exact.js';
+import { Facts } from '../components/facts.js';
 import { RestoreProgress } from '../components/run-progress.js';
-import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { Loading, Missing, PageHead, ProblemAlert, Warnings } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { Timeline } from '../components/timeline.js';
@@ -25,21 +26,7 @@ export default function RestoreRun({ id }: { id: string }) {
   if (loading) return <Loading height={480} />;
   if (problem && data === undefined) return <ProblemAlert problem={problem} retry={refresh} />;
   const restore = data?.restore;
-  if (!restore) {
-    return (
-      <>
-        <PageHead title="There is no such restore" />
-        <Empty
-          title="No restore has this id."
-          action={
-            <Button component={Link} href="/restores">
-              All restores
-            </Button>
-          }
-        />
-      </>
-    );
-  }
+  if (!restore) return <Missing noun="restore" all="/restores" />;
   return (
     <>
       <PageHead title={`${restore.undoOf ? 'Undo of a restore' : 'Restore'} of ${restore.backup.fileName}`}>
@@ -48,7 +35,7 @@ export default function RestoreRun({ id }: { id: string }) {
       </PageHead>
       <Stack>
         <Outcome restore={restore} refresh={refresh} />
-        <Facts restore={restore} />
+        <About restore={restore} />
         <Timeline run={restore} />
       </Stack>
     </>
@@ -76,20 +63,12 @@ function Outcome({ restore, refresh }: { restore: RestorePartsFragment; refresh:
           problem={{ code: errorCode, message: errorMessage ?? 'The restore failed.', hint: errorHint ?? '' }}
         />
       )}
-      {warnings.length > 0 && (
-        <Alert color="yellow" title="Worth knowing">
-          <List size="sm">
-            {warnings.map((warning) => (
-              <List.Item key={warning}>{warning}</List.Item>
-            ))}
-          </List>
-        </Alert>
-      )}
+      <Warnings warnings={warnings} />
     </>
   );
 }
 
-function Facts({ restore }: { restore: RestorePartsFragment }) {
+function About({ restore }: { restore: RestorePartsFragment }) {
   const { backup, safetyBackup, undoOf, startedAt, completedAt } = restore;
   const facts: [string, ReactNode][] = [
     ['Status', <StatusBadge key="status" status={restore.status} />],
@@ -125,25 +104,7 @@ function Facts({ restore }: { restore: RestorePartsFragment }) {
     ['By', restore.createdBy ?? '–'],
     ['Took', startedAt && completedAt ? duration((Date.parse(completedAt) - Date.parse(startedAt)) / 1000) : '–'],
   ];
-  return (
-    <Card withBorder>
-      <Title order={2} size="h4" mb="sm">
-        About
-      </Title>
-      <Table variant="vertical" className="breakable">
-        <Table.Tbody>
-          {facts.map(([name, value]) => (
-            <Table.Tr key={name}>
-              <Table.Th scope="row" w={130}>
-                {name}
-              </Table.Th>
-              <Table.Td>{value}</Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
-    </Card>
-  );
+  return <Facts facts={facts} />;
 }
 
 function Undo({ restore }: { restore: RestorePartsFragment }) {

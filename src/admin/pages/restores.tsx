@@ -1,4 +1,4 @@
-import { Badge, Box, Button, Card, Group, Stack, Table, Text, Tooltip } from '@mantine/core';
+import { Badge, Box, Button, Group, Stack, Table, Text, Tooltip } from '@mantine/core';
 import { IconArrowBackUp } from '@tabler/icons-react';
 import { Link } from 'wouter';
 import {
@@ -11,9 +11,10 @@ import { type Filters, useFilters } from '../address.js';
 import { useApi } from '../api.js';
 import { Age } from '../components/exact.js';
 import { ChoiceFilter, ConfigFilter, DateFilter, range, SearchFilter } from '../components/filter-bar.js';
-import { Pager, usePaging } from '../components/pager.js';
+import { EVERY, PAGE, PagedList } from '../components/paged-list.js';
+import { usePaging } from '../components/pager.js';
 import { RestoreProgress } from '../components/run-progress.js';
-import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { Empty, PageHead } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { capital, duration, moment, plural } from '../format.js';
@@ -21,20 +22,17 @@ import { isActive, options, STATUS } from '../words.js';
 
 type Row = RestoresQuery['restores']['nodes'][number];
 
-const PAGE = 25;
-const EVERY = 10_000;
 const STATES = options(STATUS).filter(({ value }) => value !== 'DELETED');
 
 /** All restores: what was put back, where to, and how it went. */
 export default function Restores() {
   const filters = useFilters();
   const paging = usePaging(filters.text);
-  const { data, problem, loading, refresh } = useApi(
+  const answer = useApi(
     RestoresDocument,
     { filter: filterOf(filters), first: PAGE, after: paging.after },
     { every: EVERY },
   );
-  const page = data?.restores;
   return (
     <>
       <PageHead title="Restores" />
@@ -44,27 +42,17 @@ export default function Restores() {
         <ConfigFilter filters={filters} />
         <DateFilter filters={filters} />
       </Group>
-      {problem && <ProblemAlert problem={problem} retry={refresh} />}
-      {loading && <Loading />}
-      {page && (
-        <Card withBorder p={0}>
-          {page.nodes.length === 0 ? (
-            <Nothing filters={filters} />
-          ) : (
-            <RestoreTable rows={page.nodes} refresh={refresh} />
-          )}
-        </Card>
-      )}
-      {page && (
-        <Pager
-          paging={paging}
-          pageSize={PAGE}
-          shown={page.nodes.length}
-          total={page.totalCount}
-          noun="restore"
-          pageInfo={page.pageInfo}
-        />
-      )}
+      <PagedList
+        answer={answer}
+        page={answer.data?.restores}
+        paging={paging}
+        noun="restore"
+        all="/restores"
+        filtered={filters.text !== ''}
+        none={<NeverRestored />}
+      >
+        {(rows) => <RestoreTable rows={rows} refresh={answer.refresh} />}
+      </PagedList>
     </>
   );
 }
@@ -79,29 +67,18 @@ function filterOf(filters: Filters): RestoreFilter {
   };
 }
 
-function Nothing({ filters }: { filters: Filters }) {
-  if (filters.text === '')
-    return (
-      <Empty
-        title="Nothing was ever restored"
-        action={
-          <Button component={Link} href="/backups?status=COMPLETED" variant="light">
-            Choose a backup
-          </Button>
-        }
-      >
-        A restore begins at a backup. It shows what would change first, and keeps what is there now.
-      </Empty>
-    );
+function NeverRestored() {
   return (
     <Empty
-      title="No restore meets the filter"
+      title="Nothing was ever restored"
       action={
-        <Button component={Link} href="/restores" variant="light">
-          Show all
+        <Button component={Link} href="/backups?status=COMPLETED" variant="light">
+          Choose a backup
         </Button>
       }
-    />
+    >
+      A restore begins at a backup. It shows what would change first, and keeps what is there now.
+    </Empty>
   );
 }
 

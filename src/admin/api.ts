@@ -133,8 +133,9 @@ export function useApi<Result, Variables>(
   });
   // An answer that is an error leaves what was shown before, and what people have typed there.
   const [kept, setKept] = useState<Result>();
-  if (result.data !== undefined && result.data !== kept) setKept(result.data);
-  const data = result.data ?? kept;
+  const fresh: Result | undefined = result.data ?? undefined;
+  if (fresh !== undefined && fresh !== kept) setKept(fresh);
+  const data = fresh ?? kept;
   const refresh = () => execute({ requestPolicy: 'network-only' });
   useEffect(() => {
     if (every === undefined || pause) return;

@@ -1,7 +1,8 @@
 import { lazy, Suspense, useMemo } from 'react';
 import { Provider } from 'urql';
-import { Route, Switch } from 'wouter';
+import { Route, Switch, useLocation } from 'wouter';
 import { createApi } from './api.js';
+import { Crash } from './components/crash.js';
 import { Loading } from './components/state.js';
 import { Shell } from './components/shell.js';
 import { SignInAgain } from './components/sign-in-form.js';
@@ -24,6 +25,7 @@ const Activity = lazy(() => import('./pages/activity.js'));
 /** All pages; whoever is not signed in sees the sign-in only. */
 export function App() {
   const { session, ended } = useSession();
+  const [location] = useLocation();
   const token = session?.token ?? null;
   // Another session asks again for everything on the screen; what people have typed stays.
   const api = useMemo(() => createApi(token), [token]);
@@ -33,24 +35,26 @@ export function App() {
         <SignIn />
       ) : (
         <Shell email={session.email}>
-          <Suspense fallback={<Loading />}>
-            <Switch>
-              <Route path="/" component={Overview} />
-              <Route path="/backups" component={Backups} />
-              <Route path="/backups/:id">{({ id }) => <Backup key={id} id={id} />}</Route>
-              <Route path="/backups/:id/restore">{({ id }) => <Restore key={id} id={id} />}</Route>
-              <Route path="/restores" component={Restores} />
-              <Route path="/restores/:id">{({ id }) => <RestoreRun key={id} id={id} />}</Route>
-              <Route path="/configs" component={Configs} />
-              <Route path="/configs/new">
-                <Config key="new" id={null} />
-              </Route>
-              <Route path="/configs/:id">{({ id }) => <Config key={id} id={id} />}</Route>
-              <Route path="/upload" component={Upload} />
-              <Route path="/activity" component={Activity} />
-              <Route component={NotFound} />
-            </Switch>
-          </Suspense>
+          <Crash place={location}>
+            <Suspense fallback={<Loading />}>
+              <Switch>
+                <Route path="/" component={Overview} />
+                <Route path="/backups" component={Backups} />
+                <Route path="/backups/:id">{({ id }) => <Backup key={id} id={id} />}</Route>
+                <Route path="/backups/:id/restore">{({ id }) => <Restore key={id} id={id} />}</Route>
+                <Route path="/restores" component={Restores} />
+                <Route path="/restores/:id">{({ id }) => <RestoreRun key={id} id={id} />}</Route>
+                <Route path="/configs" component={Configs} />
+                <Route path="/configs/new">
+                  <Config key="new" id={null} />
+                </Route>
+                <Route path="/configs/:id">{({ id }) => <Config key={id} id={id} />}</Route>
+                <Route path="/upload" component={Upload} />
+                <Route path="/activity" component={Activity} />
+                <Route component={NotFound} />
+              </Switch>
+            </Suspense>
+          </Crash>
           {ended && <SignInAgain email={session.email} />}
         </Shell>
       )}

@@ -1,10 +1,8 @@
 import { useSyncExternalStore } from 'react';
 
-/** Who is signed in, until when, and the token that says so. */
+/** Who is signed in, and the token that says so. When its time is over, only the server tells: clocks differ. */
 export interface Session {
   token: string;
-  /** ISO 8601. */
-  expiresAt: string;
   email: string;
 }
 
@@ -18,14 +16,10 @@ export interface SessionState {
 
 /** Kept for this tab only: no cookie, nothing that outlives the tab. */
 const KEY = 'db-manager.session';
-/** The longest time that a timer takes, in milliseconds. */
-const MAX_DELAY = 2 ** 31 - 1;
 
 let state: SessionState = { session: read(), ended: false, generation: 0 };
 const listeners = new Set<() => void>();
 const leaving = new Set<() => void>();
-let expiry: ReturnType<typeof setTimeout> | undefined;
-watchExpiry();
 
 export const currentToken = (): string | null => state.session?.token ?? null;
 
@@ -45,7 +39,7 @@ export function onSignOut(listener: () => void): void {
   leaving.add(listener);
 }
 
-/** The server refuses the token, or its time is over. What is on the screen stays. */
+/** The server refuses the token. What is on the screen stays. */
 export function endSession(): void {
   if (state.session === null || state.ended) return;
   sessionStorage.removeItem(KEY);
@@ -68,21 +62,12 @@ function subscribe(listener: () => void): () => void {
 
 function change(next: SessionState): void {
   state = next;
-  watchExpiry();
   for (const listener of listeners) listener();
-}
-
-function watchExpiry(): void {
-  clearTimeout(expiry);
-  if (state.session === null || state.ended) return;
-  const left = Date.parse(state.session.expiresAt) - Date.now();
-  expiry = setTimeout(() => (left <= MAX_DELAY ? endSession() : watchExpiry()), Math.min(left, MAX_DELAY));
 }
 
 function read(): Session | null {
   try {
-    const value = JSON.parse(sessionStorage.getItem(KEY) ?? 'null') as Session | null;
-    return value !== null && Date.parse(value.expiresAt) > Date.now() ? value : null;
+    return JSON.parse(sessionStorage.getItem(KEY) ?? 'null') as Session | null;
   } catch {
     return null;
   }

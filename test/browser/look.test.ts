@@ -147,6 +147,23 @@ look(title('An installation with nothing in it'), () => {
   });
 });
 
+look(title('A fault in the page itself'), () => {
+  test('is said in its place, and the other pages go on', async () => {
+    const visit = await browser.visit(app.url);
+    await visit.signIn();
+    await visit.page.route('**/graphql', (route) =>
+      route.request().postData()?.includes('query Backups')
+        ? route.fulfill({ json: { data: { backups: { nodes: [null], totalCount: 1, pageInfo: {} } } } })
+        : route.continue(),
+    );
+    const nav = visit.page.getByRole('navigation', { name: 'Pages' });
+    await nav.getByRole('link', { name: 'Backups' }).click();
+    await visit.page.getByText('This page broke').waitFor();
+    await nav.getByRole('link', { name: 'Configs' }).click();
+    await visit.page.getByRole('heading', { name: 'Configs', level: 1 }).waitFor();
+  });
+});
+
 look(title('The size of the page'), () => {
   test('is within its budget at the first load, and what other pages need comes later', async () => {
     const visit = await browser.visit('about:blank');

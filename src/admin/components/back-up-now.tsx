@@ -1,18 +1,22 @@
 import { Button, Group, Select } from '@mantine/core';
 import { IconDatabaseExport } from '@tabler/icons-react';
 import { useState } from 'react';
-import { AutoBackupDocument, CreateBackupDocument } from '../../client/generated/graphql.js';
+import { AutoBackupDocument, type BackupPartsFragment, CreateBackupDocument } from '../../client/generated/graphql.js';
 import { tellDone, useAction } from '../api.js';
 
+interface BackUpNowProps {
+  configs: { id: string; name: string }[];
+  onAsked: (backup: BackupPartsFragment) => void;
+}
+
 /** One click makes a backup; where there are several configs, of the one that is chosen. */
-export function BackUpNow({ configs, onAsked }: { configs: { id: string; name: string }[]; onAsked: () => void }) {
+export function BackUpNow({ configs, onAsked }: BackUpNowProps) {
   const [chosen, setChosen] = useState<string | null>(null);
   const create = useAction(CreateBackupDocument);
   const configId = chosen ?? configs[0]?.id;
   const run = async () => {
-    if ((await create.run({ input: { configId } })) === null) return;
-    tellDone('The backup has been asked for.');
-    onAsked();
+    const answer = await create.run({ input: { configId } });
+    if (answer !== null) onAsked(answer.createBackup);
   };
   return (
     <Group gap="xs" wrap="nowrap">

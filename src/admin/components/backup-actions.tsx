@@ -179,6 +179,11 @@ export function useDownload(): (id: string) => Promise<void> {
   const link = useAction(CreateDownloadLinkDocument);
   return async (id) => {
     const answer = await link.run({ id });
-    if (answer !== null) window.location.assign(answer.createDownloadLink.url);
+    if (answer === null) return;
+    const anchor = document.createElement('a');
+    anchor.href = answer.createDownloadLink.url;
+    // Says that the page stays, so that nobody is asked whether to leave it.
+    anchor.download = '';
+    anchor.click();
   };
 }

@@ -14,8 +14,8 @@ export function SignInForm({ knownEmail }: { knownEmail?: string }) {
     event.preventDefault();
     const answer = await login.run({ email, password });
     if (answer === null) return;
-    const { token, expiresAt, user } = answer.login;
-    signIn({ token, expiresAt, email: user.email });
+    const { token, user } = answer.login;
+    signIn({ token, email: user.email });
   };
   return (
     <form onSubmit={(event) => void submit(event)}>

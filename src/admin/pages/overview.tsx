@@ -1,10 +1,13 @@
 import { Alert, Button, Card, Grid, Group, List, SimpleGrid, Stack, Text, ThemeIcon, Title } from '@mantine/core';
 import { IconAlertTriangle, IconCircleCheck, IconShieldX } from '@tabler/icons-react';
-import type { ReactNode } from 'react';
+import { type ReactNode, useState } from 'react';
 import { Link } from 'wouter';
 import {
+  type BackupFilter,
   BackupHistoryDocument,
+  type BackupPartsFragment,
   BackupsDocument,
+  type BackupType,
   type Health,
   StatusDocument,
   type StatusQuery,
@@ -28,6 +31,12 @@ const EVERY = 5_000;
 /** The state in one look: is everything protected, and if not, why and what to do. */
 export function Overview() {
   const { data, problem, loading, refresh } = useApi(StatusDocument, {}, { every: EVERY });
+  // Shown from the moment that it is asked for; the state only tells of it when it runs.
+  const [asked, setAsked] = useState<BackupPartsFragment[]>([]);
+  const ended = (id: string) => {
+    setAsked((present) => present.filter((run) => run.id !== id));
+    refresh();
+  };
   if (loading) return <Loading height={480} />;
   if (data === undefined) return problem && <ProblemAlert problem={problem} retry={refresh} />;
   const { status } = data;
@@ -43,11 +52,11 @@ export function Overview() {
   return (
     <>
       <PageHead title="Overview">
-        <BackUpNow configs={configs} onAsked={refresh} />
+        <BackUpNow configs={configs} onAsked={(backup) => setAsked([...asked, backup])} />
       </PageHead>
       <Stack>
         <State status={status} />
-        <Running status={status} onEnd={refresh} />
+        <Running status={status} asked={asked} onEnd={ended} />
         <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }}>
           <LastBackup after={runsEnded(status)} />
           <NextBackup status={status} />
@@ -76,6 +85,9 @@ const ICON: Record<Health, typeof IconCircleCheck> = {
 function State({ status }: { status: Status }) {
   const { label, color } = HEALTH[status.health];
   const Icon = ICON[status.health];
+  const failing = status.reasons.flatMap(({ code, configId }) =>
+    code === 'LAST_BACKUP_FAILED' && configId ? [configId] : [],
+  );
   return (
     <Card withBorder role="status" aria-label="State">
       <Group wrap="nowrap" align="flex-start">
@@ -100,16 +112,22 @@ function State({ status }: { status: Status }) {
               ))}
             </List>
           )}
-          {status.reasons.some(({ code }) => code === 'LAST_BACKUP_FAILED') && <LastFailure />}
+          {failing.slice(0, 3).map((configId) => (
+            <LastFailure key={configId} configId={configId} after={runsEnded(status)} />
+          ))}
         </Stack>
       </Group>
     </Card>
   );
 }
 
-/** Why the newest failed backup failed, and what to do. */
-function LastFailure() {
-  const { data } = useApi(BackupsDocument, { filter: { status: ['FAILED'] }, first: 1 });
+/** The backups that people and schedules ask for. */
+const ASKED_FOR: BackupType[] = ['MANUAL', 'AUTO'];
+
+/** Why the newest backup of a config failed, and what to do. */
+function LastFailure({ configId, after }: { configId: string; after: string }) {
+  const filter: BackupFilter = { configId, status: ['FAILED'], backupType: ASKED_FOR };
+  const { data } = useApi(BackupsDocument, { filter, first: 1 }, { after });
   const failed = data?.backups.nodes[0];
   if (failed === undefined) return null;
   return (
@@ -124,21 +142,30 @@ function LastFailure() {
   );
 }
 
-function Running({ status, onEnd }: { status: Status; onEnd: () => void }) {
-  const { runningBackups, runningRestores, pending } = status;
-  if (runningBackups.length + runningRestores.length + pending === 0) return null;
+interface RunningProps {
+  status: Status;
+  asked: BackupPartsFragment[];
+  onEnd: (id: string) => void;
+}
+
+function Running({ status, asked, onEnd }: RunningProps) {
+  const { runningBackups, runningRestores } = status;
+  const known = new Set(runningBackups.map(({ id }) => id));
+  const backups = [...runningBackups, ...asked.filter(({ id }) => !known.has(id))];
+  const pending = Math.max(0, status.pending - (backups.length - runningBackups.length));
+  if (backups.length + runningRestores.length + pending === 0) return null;
   return (
     <Card withBorder>
       <Title order={2} size="h4" mb="sm">
         Under way
       </Title>
       <Stack>
-        {runningBackups.map((run) => (
+        {backups.map((run) => (
           <div key={run.id}>
             <TextLink href={`/backups/${run.id}`} size="sm" fw={600}>
               Backup of {run.config?.name ?? 'a deleted config'}
             </TextLink>
-            <BackupProgress run={run} onEnd={onEnd} />
+            <BackupProgress run={run} onEnd={() => onEnd(run.id)} />
           </div>
         ))}
         {runningRestores.map((run) => (
@@ -146,7 +173,7 @@ function Running({ status, onEnd }: { status: Status; onEnd: () => void }) {
             <TextLink href={`/restores/${run.id}`} size="sm" fw={600}>
               Restore of {run.backup.fileName}
             </TextLink>
-            <RestoreProgress run={run} onEnd={onEnd} />
+            <RestoreProgress run={run} onEnd={() => onEnd(run.id)} />
           </div>
         ))}
         {pending > 0 && (
@@ -173,7 +200,7 @@ function Fact({ title, children }: { title: string; children: ReactNode }) {
 }
 
 function LastBackup({ after }: { after: string }) {
-  const filter = { status: ['COMPLETED' as const] };
+  const filter: BackupFilter = { status: ['COMPLETED'], backupType: ASKED_FOR };
   const { data, problem, loading } = useApi(BackupsDocument, { filter, first: 1 }, { after });
   const last = data?.backups.nodes[0];
   return (

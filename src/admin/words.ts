@@ -54,7 +54,7 @@ export const LEVEL: Record<VerificationLevel, string> = {
 const PHASE: Record<string, string> = {
   snapshot: 'Taking a consistent copy of the database',
   archive: 'Writing the archive',
-  verify: 'Reading it back and checking every byte',
+  verify: 'Reading the archive and checking every byte',
   extract: 'Unpacking the database',
   check: 'Checking the database',
   safety: 'Making a safety backup of what is there now',

@@ -148,7 +148,7 @@ journey(title('A stranger at the admin page'), () => {
     await page.getByLabel('Search the media files').fill('ÜNÏ');
     await page.getByRole('cell', { name: 'media/uploads/a photo.txt' }).waitFor({ state: 'detached' });
     await page.getByRole('cell', { name: 'media/images/ünï.txt' }).waitFor();
-    await text('Reading it back and checking every byte');
+    await text('Reading the archive and checking every byte');
     await text(new RegExp(row.checksum ?? 'none'));
     await visit.picture('backup');
     quiet();
@@ -542,7 +542,7 @@ journey(title('A connection that breaks'), () => {
     const sockets: string[] = [];
     other.page.on('websocket', (socket) => sockets.push(socket.url()));
     wire.cut();
-    await progress.getByText('Reading it back and checking every byte …').waitFor();
+    await progress.getByText('Reading the archive and checking every byte …').waitFor();
     await progress.waitFor({ state: 'detached' });
     await other.page.getByText('Protected').waitFor();
     expect(sockets.length).toBeGreaterThan(0);

@@ -53,9 +53,10 @@ function Outcome({ restore, refresh }: { restore: RestorePartsFragment; refresh:
       )}
       {status === 'COMPLETED' && (
         <Alert color="teal" icon={<IconCircleCheck />} title="Restored" role="status">
+          As it was in the backup: {restoredWhat(restore)}.{' '}
           {safetyBackup
-            ? 'Everything is as it was in the backup. What was there before is kept in a safety backup: “Undo” brings it back.'
-            : 'Everything is as it was in the backup. Nothing was there before, so there is nothing to bring back.'}
+            ? 'What was there before is kept in a safety backup: “Undo” brings it back.'
+            : 'Nothing was there before, so there is nothing to bring back.'}
         </Alert>
       )}
       {errorCode && (

@@ -43,7 +43,7 @@ export default function Restore({ id }: { id: string }) {
 }
 
 function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
-  const [choice, setChoice] = useState<Choice>(ALL);
+  const [choice, setChoice] = useState<Choice>({ ...ALL, elsewhere: backup.config === null });
   const [settled] = useDebouncedValue(choice, QUIET);
   const input: RestoreBackupInput = { ...inputOf(settled), backupId: backup.id, confirm: false };
   const missing = missingFrom(settled);

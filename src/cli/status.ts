@@ -13,8 +13,8 @@ export function addStatus(program: Command): void {
     .description(
       'Tell in one word how the installation is doing (OK, WARNING or CRITICAL), and why. Ends with 0 whatever the word ' +
         'is, unless --check is given. JSON: {health, reasons: [{level, code, message, hint, configId}], nodes, pending, ' +
-        'running, configs: [{id, name, lastSuccessAt, lastFailureAt, lastErrorCode, nextRunAt, overdue}], storages: ' +
-        '[{storageType, storagePath, count, used, free, total, error}]}',
+        'running, configs: [{id, name, lastSuccessAt, lastProvenAt, lastFailureAt, lastErrorCode, nextRunAt, overdue}], ' +
+        'storages: [{storageType, storagePath, count, used, free, total, error}]}',
     )
     .option('--check', 'for monitoring: end with 1 for WARNING and 2 for CRITICAL')
     .action((options: { check?: boolean }, command: Command) =>
@@ -29,10 +29,11 @@ export function addStatus(program: Command): void {
 function statusDocument({ configs, storages, ...state }: SystemHealth): Document {
   return {
     ...state,
-    configs: configs.map(({ config, lastSuccessAt, lastFailureAt, lastErrorCode, overdue }) => ({
+    configs: configs.map(({ config, lastSuccessAt, lastProvenAt, lastFailureAt, lastErrorCode, overdue }) => ({
       id: config.id,
       name: config.name,
       lastSuccessAt,
+      lastProvenAt,
       lastFailureAt,
       lastErrorCode,
       nextRunAt: config.nextRunAt,

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { Op, QueryTypes } from 'sequelize';
 import { AppError } from '../errors.js';
-import type { BackupConfigRow, Models } from '../models/index.js';
+import type { BackupConfigRow, BackupRow, Models } from '../models/index.js';
 import { humanSize } from './names.js';
 import type { StorageAddress, Storages } from './ports.js';
 
@@ -35,6 +35,7 @@ export const HEALTH_CODES = [
   'NEVER_BACKED_UP',
   'OVERDUE',
   'LAST_BACKUP_FAILED',
+  'LAST_BACKUP_UNPROVEN',
   'AUTO_BACKUP_OFF',
   'STORAGE_LOW',
   'STORAGE_UNAVAILABLE',
@@ -45,7 +46,12 @@ export type HealthCode = (typeof HEALTH_CODES)[number];
 /** One config's state. */
 export interface ConfigHealth {
   config: BackupConfigRow;
+  /** When the newest completed backup was made, proven or not. */
   lastSuccessAt: Date | null;
+  /** When the newest backup was made that is proven now. */
+  lastProvenAt: Date | null;
+  /** The newest completed backup, if it is not proven now. */
+  unproven: BackupRow | null;
   lastFailureAt: Date | null;
   lastErrorCode: string | null;
   overdue: boolean;
@@ -101,47 +107,70 @@ export class Overview {
   }
 
   private async configs(): Promise<ConfigHealth[]> {
-    const { BackupConfig, sequelize } = this.env.models;
-    const latest = (status: string) =>
-      sequelize.query<{ configId: number; at: string | Date }>(
-        `SELECT "configId", max("createdAt") AS at FROM backups
-         WHERE "configId" IS NOT NULL AND status = :status AND "backupType" IN ('MANUAL', 'AUTO') GROUP BY "configId"`,
-        { type: QueryTypes.SELECT, replacements: { status } },
-      );
-    const [rows, successes, failures] = await Promise.all([
-      BackupConfig.findAll({ order: [['id', 'ASC']] }),
-      latest('COMPLETED'),
-      latest('FAILED'),
+    const [rows, completed, failed] = await Promise.all([
+      this.env.models.BackupConfig.findAll({ order: [['id', 'ASC']] }),
+      this.latest('COMPLETED'),
+      this.latest('FAILED'),
     ]);
-    const dates = (list: { configId: number; at: string | Date }[]) =>
-      new Map(list.map(({ configId, at }) => [configId, new Date(at)]));
-    const [succeeded, failed] = [dates(successes), dates(failures)];
+    const ids = rows.map(({ id }) => id);
+    const isFailing = (id: number) => timeOf(failed.get(id)?.at) > timeOf(completed.get(id)?.at);
+    const isUnproven = (id: number) => timeOf(completed.get(id)?.at) > timeOf(completed.get(id)?.provenAt);
+    const [failures, unproven] = await Promise.all([
+      this.backupsAt('FAILED', ids.filter(isFailing), failed),
+      this.backupsAt('COMPLETED', ids.filter(isUnproven), completed),
+    ]);
     const now = this.env.now().getTime();
-    const newer = rows.filter((row) => (failed.get(row.id)?.getTime() ?? 0) > (succeeded.get(row.id)?.getTime() ?? 0));
-    const codes = await this.errorCodes(
-      newer.map((row) => row.id),
-      failed,
-    );
     return rows.map((config) => ({
       config,
-      lastSuccessAt: succeeded.get(config.id) ?? null,
-      lastFailureAt: failed.get(config.id) ?? null,
-      lastErrorCode: codes.get(config.id) ?? null,
+      lastSuccessAt: completed.get(config.id)?.at ?? null,
+      lastProvenAt: completed.get(config.id)?.provenAt ?? null,
+      unproven: unproven.get(config.id) ?? null,
+      lastFailureAt: failed.get(config.id)?.at ?? null,
+      lastErrorCode: isFailing(config.id) ? (failures.get(config.id)?.errorCode ?? 'INTERNAL_ERROR') : null,
       overdue: config.nextRunAt !== null && config.nextRunAt.getTime() + GRACE < now,
     }));
   }
 
-  private async errorCodes(ids: number[], failed: Map<number, Date>): Promise<Map<number, string>> {
+  /** When the newest backup of each config in this state was made, and the newest of those that are proven. */
+  private async latest(status: 'COMPLETED' | 'FAILED'): Promise<Map<number, Latest>> {
+    const rows = await this.env.models.sequelize.query<{
+      configId: number;
+      at: string | Date;
+      provenAt: string | Date | null;
+    }>(
+      `SELECT "configId", max("createdAt") AS at,
+         max(CASE WHEN "verifiedAt" IS NOT NULL THEN "createdAt" END) AS "provenAt" FROM backups
+       WHERE "configId" IS NOT NULL AND status = :status AND "backupType" IN ('MANUAL', 'AUTO') GROUP BY "configId"`,
+      { type: QueryTypes.SELECT, replacements: { status } },
+    );
+    return new Map(
+      rows.map(({ configId, at, provenAt }) => [
+        configId,
+        { at: new Date(at), provenAt: provenAt === null ? null : new Date(provenAt) },
+      ]),
+    );
+  }
+
+  /** The newest backup in this state of each of these configs. */
+  private async backupsAt(
+    status: 'COMPLETED' | 'FAILED',
+    ids: number[],
+    latest: Map<number, Latest>,
+  ): Promise<Map<number, BackupRow>> {
     if (ids.length === 0) return new Map();
     const rows = await this.env.models.Backup.findAll({
-      attributes: ['configId', 'createdAt', 'errorCode'],
+      attributes: ['id', 'configId', 'createdAt', 'errorCode', 'errorMessage'],
       where: {
         configId: ids,
-        status: 'FAILED',
-        createdAt: { [Op.in]: ids.map((id) => failed.get(id) ?? new Date(0)) },
+        status,
+        backupType: ['MANUAL', 'AUTO'],
+        createdAt: { [Op.in]: ids.map((id) => latest.get(id)?.at ?? new Date(0)) },
       },
     });
-    return new Map(rows.map((row) => [row.configId ?? 0, row.errorCode ?? 'INTERNAL_ERROR']));
+    const newest = rows.filter(
+      ({ configId, createdAt }) => timeOf(latest.get(configId ?? 0)?.at) === timeOf(createdAt),
+    );
+    return new Map(newest.map((row) => [row.configId ?? 0, row]));
   }
 
   private async nodes(): Promise<string[]> {
@@ -179,6 +208,15 @@ export class Overview {
   }
 }
 
+/** Of the backups of one config that are in one state. */
+interface Latest {
+  at: Date;
+  provenAt: Date | null;
+}
+
+/** In milliseconds; 0 for a moment that never was. */
+const timeOf = (at: Date | null | undefined) => at?.getTime() ?? 0;
+
 function installationReasons(configs: ConfigHealth[], nodes: string[], stuck: number): HealthReason[] {
   const reasons: HealthReason[] = [];
   const add = (level: 'WARNING' | 'CRITICAL', code: HealthCode, message: string, hint: string) =>
@@ -201,16 +239,14 @@ function installationReasons(configs: ConfigHealth[], nodes: string[], stuck: nu
   return reasons;
 }
 
-function configReasons({ config, lastSuccessAt, lastFailureAt, lastErrorCode, overdue }: ConfigHealth): HealthReason[] {
+function configReasons(health: ConfigHealth): HealthReason[] {
+  const { config, lastSuccessAt, lastProvenAt, unproven, lastFailureAt, lastErrorCode, overdue } = health;
   const reasons: HealthReason[] = [];
   const add = (level: 'WARNING' | 'CRITICAL', code: HealthCode, message: string, hint: string) =>
     reasons.push({ level, code, message: `"${config.name}": ${message}`, hint, configId: config.id });
-  const failing = lastFailureAt !== null && (lastSuccessAt === null || lastFailureAt > lastSuccessAt);
-  if (failing) {
-    const since =
-      lastSuccessAt === null
-        ? 'there has never been a good one'
-        : `the last good one is of ${lastSuccessAt.toISOString()}`;
+  if (timeOf(lastFailureAt) > timeOf(lastSuccessAt)) {
+    const never = lastSuccessAt === null ? 'there has never been a good one' : 'none before it is proven';
+    const since = lastProvenAt === null ? never : `the last good one is of ${lastProvenAt.toISOString()}`;
     const hint = 'The backup row has the message and what to do.';
     add('CRITICAL', 'LAST_BACKUP_FAILED', `the last backup failed (${lastErrorCode ?? 'unknown'}); ${since}.`, hint);
   } else if (lastSuccessAt === null) {
@@ -220,6 +256,15 @@ function configReasons({ config, lastSuccessAt, lastFailureAt, lastErrorCode, ov
       'there is no backup yet.',
       'Make one now: createBackup, or `db-manager backup`.',
     );
+  }
+  if (unproven !== null) {
+    const { id, errorCode, errorMessage } = unproven;
+    const found = errorCode === null ? '' : ` Verifying it found ${errorCode}: ${errorMessage ?? ''}`;
+    const since =
+      lastProvenAt === null ? 'No older one is proven.' : `The newest proven one is of ${lastProvenAt.toISOString()}.`;
+    const message = `the newest backup, ${id}, is not proven.${found} ${since}`;
+    const hint = `Verify it again (verifyBackup, or \`db-manager verify ${id}\`), or back up now.`;
+    add('CRITICAL', 'LAST_BACKUP_UNPROVEN', message, hint);
   }
   if (overdue) {
     const hint = 'Check that a server or worker is running, and its log.';

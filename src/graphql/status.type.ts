@@ -72,8 +72,15 @@ export class ConfigHealth {
   @Field(() => BackupConfig, { description: 'The config.' })
   config!: BackupConfigRow;
 
-  @Field(() => DateTime, { nullable: true, description: 'When its newest completed backup was made.' })
+  @Field(() => DateTime, { nullable: true, description: 'When its newest completed backup was made, proven or not.' })
   lastSuccessAt!: Date | null;
+
+  @Field(() => DateTime, {
+    nullable: true,
+    description:
+      'When its newest backup was made that is proven now: earlier than `lastSuccessAt` if the newest is not.',
+  })
+  lastProvenAt!: Date | null;
 
   @Field(() => DateTime, { nullable: true, description: 'When its newest failed backup was made.' })
   lastFailureAt!: Date | null;

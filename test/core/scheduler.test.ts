@@ -1,5 +1,5 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { rm, writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../src/errors.js';
 import { createWorld, NEVER, type World } from '../support/world.js';
@@ -233,5 +233,77 @@ describe('The overview', () => {
     expect(await codes()).toEqual(['AUTO_BACKUP_OFF', 'LAST_BACKUP_FAILED']);
     await rm(world.backups, { recursive: true });
     expect(await codes()).toContain('STORAGE_UNAVAILABLE');
+  });
+
+  const reasons = async () =>
+    (await world.app.overview.read()).reasons.filter(({ code }) => code !== 'NO_WORKER' && code !== 'OVERDUE');
+
+  it('does not take a newest backup that was found bad for a good one, and says since when there is a proven one', async () => {
+    const first = await world.backup();
+    at('2025-06-01T01:00:00Z');
+    const second = await world.backup();
+    expect(await reasons()).toEqual([]);
+    const bytes = await readFile(second.filePath);
+    await writeFile(second.filePath, bytes.subarray(0, 100));
+    await world.app.backups.verify(second.id, 'ARCHIVE', 'test', NEVER);
+    const state = await world.app.overview.read();
+    expect(state).toMatchObject({
+      health: 'CRITICAL',
+      configs: [{ lastSuccessAt: second.createdAt, lastProvenAt: first.createdAt, lastErrorCode: null }],
+    });
+    const message =
+      /^"App": the newest backup, backup_\w+, is not proven\. Verifying it found ARCHIVE_CORRUPT: .+\. The newest proven one is of 2025-06-01T00:00:00\.000Z\.$/;
+    const unproven = { level: 'CRITICAL', code: 'LAST_BACKUP_UNPROVEN', configId: 1 };
+    expect(await reasons()).toEqual([
+      { ...unproven, message: expect.stringMatching(message), hint: expect.stringContaining(`verify ${second.id}`) },
+    ]);
+
+    at('2025-06-01T01:30:00Z');
+    const away = `${world.database}-away`;
+    await rename(world.database, away);
+    await world.backup();
+    await rename(away, world.database);
+    expect(await reasons()).toMatchObject([
+      { code: 'LAST_BACKUP_FAILED', message: expect.stringContaining('the last good one is of 2025-06-01T00:00') },
+      unproven,
+    ]);
+
+    await first.update({ verifiedAt: null });
+    expect(await reasons()).toMatchObject([
+      { code: 'LAST_BACKUP_FAILED', message: expect.stringContaining('none before it is proven.') },
+      { ...unproven, message: expect.stringMatching(/No older one is proven\.$/) },
+    ]);
+
+    await writeFile(second.filePath, bytes);
+    await world.app.backups.verify(second.id, 'ARCHIVE', 'test', NEVER);
+    expect(await reasons()).toMatchObject([{ code: 'LAST_BACKUP_FAILED' }]);
+    at('2025-06-01T01:45:00Z');
+    await world.backup();
+    expect(await reasons()).toEqual([]);
+  });
+
+  it('asks the same number of questions of the control database for one config and for hundreds', async () => {
+    const { sequelize, BackupConfig, Backup } = world.app.models;
+    const row = await world.backup();
+    const count = async () => {
+      const queries = jest.spyOn(sequelize, 'query');
+      const state = await world.app.overview.read();
+      const asked = queries.mock.calls.length;
+      queries.mockRestore();
+      return { asked, codes: state.reasons.map(({ code }) => code) };
+    };
+    await row.update({ verifiedAt: null });
+    const one = await count();
+    const config = await BackupConfig.findByPk(1, { raw: true });
+    const backup = await Backup.findByPk(row.id, { raw: true });
+    if (config === null || backup === null) throw new Error('nothing to copy');
+    const numbers = Array.from({ length: 300 }, (_, index) => index + 2);
+    await BackupConfig.bulkCreate(numbers.map((id) => ({ ...config, id, name: `App ${id}` })));
+    await Backup.bulkCreate(
+      numbers.map((configId) => ({ ...backup, id: `${row.id}${configId}`, configId, filePath: `/x/${configId}` })),
+    );
+    const many = await count();
+    expect(many.codes.filter((code) => code === 'LAST_BACKUP_UNPROVEN')).toHaveLength(301);
+    expect([one.asked > 5, many.asked]).toEqual([true, one.asked]);
   });
 });

@@ -67,8 +67,20 @@ export class Backup {
   @Field(() => String, { nullable: true, description: 'What whoever asked for it wrote down.' })
   note!: string | null;
 
-  @Field(() => Boolean, { description: 'A pinned backup is not deleted, neither by a policy nor by hand.' })
+  @Field(() => Boolean, {
+    description:
+      "A pinned backup is not deleted, neither by a policy nor by hand. A person's pin stays until it is taken away; " +
+      "a safety backup's own pin (`pinnedBy` is null) ends after the config's `safetyRetentionDays`.",
+  })
   pinned!: boolean;
+
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'Who pinned it: an e-mail or `cli:<system user>`. Null if it is not pinned, and for the pin that a safety backup ' +
+      'is made with.',
+  })
+  pinnedBy!: string | null;
 
   @Field(() => DateTime, { nullable: true, description: 'When it was last proven; null if it is not proven now.' })
   verifiedAt!: Date | null;

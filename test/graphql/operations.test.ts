@@ -72,9 +72,11 @@ describe('A backup', () => {
     });
     const { verifyBackup } = await client.request(api.VerifyBackupDocument, { id, level: 'DRILL' });
     expect(verifyBackup).toMatchObject({ verificationLevel: 'DRILL', errorCode: null });
-    await client.request(api.PinBackupDocument, { id, pinned: true });
+    const { pinBackup } = await client.request(api.PinBackupDocument, { id, pinned: true });
+    expect(pinBackup).toMatchObject({ pinned: true, pinnedBy: 'admin@example.org' });
     await expect(client.request(api.DeleteBackupDocument, { id })).rejects.toEqual(failing('BACKUP_PINNED'));
-    await client.request(api.PinBackupDocument, { id, pinned: false });
+    const { pinBackup: unpinned } = await client.request(api.PinBackupDocument, { id, pinned: false });
+    expect(unpinned).toMatchObject({ pinned: false, pinnedBy: null });
     const { deleteBackup } = await client.request(api.DeleteBackupDocument, { id });
     expect(deleteBackup).toMatchObject({ status: 'DELETED', deletedBy: 'admin@example.org', downloadUrl: null });
     const { auditEvents } = await client.request(api.AuditEventsDocument, { filter: { subject: id } });
@@ -136,6 +138,8 @@ describe('A restore', () => {
       mediaMode: 'MERGE',
       safetyBackup: { pinned: true },
     });
+    const safety = await client.request(api.BackupDocument, { id: done.safetyBackup?.id ?? '' });
+    expect(safety.backup).toMatchObject({ pinned: true, pinnedBy: null });
     expect(await all(app.database, "SELECT name FROM sqlite_master WHERE name = 'later'")).toEqual([]);
     const { undoRestore } = await client.request(api.UndoRestoreDocument, { id: done.id });
     expect(await restored(undoRestore.id)).toMatchObject({ status: 'COMPLETED', undoOf: done.id });

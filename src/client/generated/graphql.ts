@@ -283,7 +283,7 @@ export type AuditEventsQueryVariables = Exact<{
 
 export type AuditEventsQuery = { auditEvents: { totalCount: number, nodes: Array<{ id: string, at: string, actor: string, action: string, subject: string | null, details: Array<{ name: string, value: string }> }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
-export type BackupPartsFragment = { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null };
+export type BackupPartsFragment = { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null };
 
 export type BackupsQueryVariables = Exact<{
   filter?: BackupFilter | null | undefined;
@@ -293,14 +293,14 @@ export type BackupsQueryVariables = Exact<{
 }>;
 
 
-export type BackupsQuery = { backups: { totalCount: number, nodes: Array<{ id: string, backupType: BackupType, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, fileSize: number | null, fileSizeHuman: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, completedAt: string | null, downloadUrl: string | null, config: { id: string, name: string } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+export type BackupsQuery = { backups: { totalCount: number, nodes: Array<{ id: string, backupType: BackupType, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, fileSize: number | null, fileSizeHuman: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, completedAt: string | null, downloadUrl: string | null, config: { id: string, name: string } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
 export type BackupQueryVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type BackupQuery = { backup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } | null };
+export type BackupQuery = { backup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } | null };
 
 export type BackupMediaQueryVariables = Exact<{
   id: string | number;
@@ -317,21 +317,21 @@ export type CreateBackupMutationVariables = Exact<{
 }>;
 
 
-export type CreateBackupMutation = { createBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type CreateBackupMutation = { createBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type AutoBackupMutationVariables = Exact<{
   configId?: string | number | null | undefined;
 }>;
 
 
-export type AutoBackupMutation = { autoBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type AutoBackupMutation = { autoBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type CancelBackupMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type CancelBackupMutation = { cancelBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type CancelBackupMutation = { cancelBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type VerifyBackupMutationVariables = Exact<{
   id: string | number;
@@ -339,7 +339,7 @@ export type VerifyBackupMutationVariables = Exact<{
 }>;
 
 
-export type VerifyBackupMutation = { verifyBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type VerifyBackupMutation = { verifyBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type PinBackupMutationVariables = Exact<{
   id: string | number;
@@ -347,21 +347,21 @@ export type PinBackupMutationVariables = Exact<{
 }>;
 
 
-export type PinBackupMutation = { pinBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type PinBackupMutation = { pinBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type DeleteBackupMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type DeleteBackupMutation = { deleteBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type DeleteBackupMutation = { deleteBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type DeleteBackupsMutationVariables = Exact<{
   ids: Array<string | number> | string | number;
 }>;
 
 
-export type DeleteBackupsMutation = { deleteBackups: Array<{ id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null }> };
+export type DeleteBackupsMutation = { deleteBackups: Array<{ id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null }> };
 
 export type CreateDownloadLinkMutationVariables = Exact<{
   id: string | number;
@@ -376,14 +376,14 @@ export type UploadBackupMutationVariables = Exact<{
 }>;
 
 
-export type UploadBackupMutation = { uploadBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type UploadBackupMutation = { uploadBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type BackupProgressSubscriptionVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
+export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null } };
 
 export type ConfigPartsFragment = { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string };
 
@@ -592,6 +592,7 @@ export const BackupPartsFragmentDoc = new TypedDocumentString(`
   warnings
   note
   pinned
+  pinnedBy
   verifiedAt
   verificationLevel
   createdAt
@@ -771,6 +772,7 @@ export const BackupsDocument = new TypedDocumentString(`
       errorHint
       note
       pinned
+      pinnedBy
       verifiedAt
       verificationLevel
       createdAt
@@ -824,6 +826,7 @@ export const BackupDocument = new TypedDocumentString(`
   warnings
   note
   pinned
+  pinnedBy
   verifiedAt
   verificationLevel
   createdAt
@@ -896,6 +899,7 @@ export const CreateBackupDocument = new TypedDocumentString(`
   warnings
   note
   pinned
+  pinnedBy
   verifiedAt
   verificationLevel
   createdAt
@@ -950,6 +954,7 @@ export const AutoBackupDocument = new TypedDocumentString(`
   warnings
   note
   pinned
+  pinnedBy
   verifiedAt
   verificationLevel
   createdAt
@@ -1004,6 +1009,7 @@ export const CancelBackupDocument = new TypedDocumentString(`
   warnings
   note
   pinned
+  pinnedBy
   verifiedAt
   verificationLevel
   createdAt
@@ -1058,6 +1064,7 @@ export const VerifyBackupDocument = new TypedDocumentString(`
   warnings
   note
   pinned
+  pinnedBy
   verifiedAt
   verificationLevel
   createdAt
@@ -1112,6 +1119,7 @@ export const PinBackupDocument = new TypedDocumentString(`
   warnings
   note
   pinned
+  pinnedBy
   verifiedAt
   verificationLevel
   createdAt
@@ -1166,6 +1174,7 @@ export const DeleteBackupDocument = new TypedDocumentString(`
   warnings
   note
   pinned
+  pinnedBy
   verifiedAt
   verificationLevel
   createdAt
@@ -1220,6 +1229,7 @@ export const DeleteBackupsDocument = new TypedDocumentString(`
   warnings
   note
   pinned
+  pinnedBy
   verifiedAt
   verificationLevel
   createdAt
@@ -1282,6 +1292,7 @@ export const UploadBackupDocument = new TypedDocumentString(`
   warnings
   note
   pinned
+  pinnedBy
   verifiedAt
   verificationLevel
   createdAt
@@ -1336,6 +1347,7 @@ export const BackupProgressDocument = new TypedDocumentString(`
   warnings
   note
   pinned
+  pinnedBy
   verifiedAt
   verificationLevel
   createdAt

@@ -126,7 +126,9 @@ export class RestoreResolver extends runFieldsOf(Restore) {
 
   @FieldResolver(() => Backup, {
     nullable: true,
-    description: 'The backup of the state before, pinned; null until it is made, or where nothing was there before.',
+    description:
+      "The backup of the state before, pinned for the config's `safetyRetentionDays`; null until it is made, or where " +
+      'nothing was there before. Once it is DELETED, the restore cannot be undone any more.',
   })
   async safetyBackup(@Root() row: RestoreRow, @Ctx() { load }: GraphqlContext): Promise<Backup | null> {
     return row.safetyBackupId === null || row.safetyBackupId === undefined ? null : load.backup(row.safetyBackupId);

@@ -136,7 +136,7 @@ describe('A restore', () => {
       status: 'COMPLETED',
       errorCode: null,
       mediaMode: 'MERGE',
-      safetyBackup: { pinned: true },
+      safetyBackup: { pinned: true, status: 'COMPLETED', deletedAt: null },
     });
     const safety = await client.request(api.BackupDocument, { id: done.safetyBackup?.id ?? '' });
     expect(safety.backup).toMatchObject({ pinned: true, pinnedBy: null });
@@ -147,6 +147,20 @@ describe('A restore', () => {
     const { restores } = await client.request(api.RestoresDocument, { filter: { backupId: backup.id } });
     expect(restores.nodes.map(({ id }) => id)).toEqual([done.id]);
     await expect(client.request(api.CancelRestoreDocument, { id: done.id })).rejects.toEqual(failing('BUSY'));
+  });
+
+  test('tells that its safety backup is gone, once it was let go', async () => {
+    const { id: backupId } = await app.backup();
+    const { restoreBackup } = await client.request(api.RestoreBackupDocument, { input: { backupId, confirm: true } });
+    const id = (await restored(restoreBackup.id)).safetyBackup?.id ?? '';
+    await client.request(api.PinBackupDocument, { id, pinned: false });
+    await client.request(api.DeleteBackupDocument, { id });
+    expect((await restored(restoreBackup.id)).safetyBackup).toMatchObject({
+      id,
+      pinned: false,
+      status: 'DELETED',
+      deletedAt: expect.any(String),
+    });
   });
 
   test('of a table that the backup does not have is refused with the field', async () => {

@@ -446,7 +446,7 @@ export type TestStorageMutationVariables = Exact<{
 
 export type TestStorageMutation = { testStorage: { ok: boolean, location: string | null, free: number | null, total: number | null, error: { code: string, message: string, hint: string, field: string | null } | null } };
 
-export type RestorePartsFragment = { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null };
+export type RestorePartsFragment = { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null };
 
 export type RestoresQueryVariables = Exact<{
   filter?: RestoreFilter | null | undefined;
@@ -455,14 +455,14 @@ export type RestoresQueryVariables = Exact<{
 }>;
 
 
-export type RestoresQuery = { restores: { totalCount: number, nodes: Array<{ id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+export type RestoresQuery = { restores: { totalCount: number, nodes: Array<{ id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
 export type RestoreQueryVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type RestoreQuery = { restore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } | null };
+export type RestoreQuery = { restore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } | null };
 
 export type RestorePlanQueryVariables = Exact<{
   input: RestoreBackupInput;
@@ -476,28 +476,28 @@ export type RestoreBackupMutationVariables = Exact<{
 }>;
 
 
-export type RestoreBackupMutation = { restoreBackup: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
+export type RestoreBackupMutation = { restoreBackup: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } };
 
 export type UndoRestoreMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type UndoRestoreMutation = { undoRestore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
+export type UndoRestoreMutation = { undoRestore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } };
 
 export type CancelRestoreMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type CancelRestoreMutation = { cancelRestore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
+export type CancelRestoreMutation = { cancelRestore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } };
 
 export type RestoreProgressSubscriptionVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type RestoreProgressSubscription = { restoreProgress: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean } | null } };
+export type RestoreProgressSubscription = { restoreProgress: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } };
 
 export type RetentionPlanPartsFragment = { at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, status: BackupStatus, fileName: string, fileSize: number | null, verifiedAt: string | null, pinned: boolean }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> };
 
@@ -684,6 +684,8 @@ export const RestorePartsFragmentDoc = new TypedDocumentString(`
     id
     fileName
     pinned
+    status
+    deletedAt
   }
 }
     `, {"fragmentName":"RestoreParts"}) as unknown as TypedDocumentString<RestorePartsFragment, unknown>;
@@ -1657,6 +1659,8 @@ export const RestoresDocument = new TypedDocumentString(`
     id
     fileName
     pinned
+    status
+    deletedAt
   }
 }`) as unknown as TypedDocumentString<RestoresQuery, RestoresQueryVariables>;
 export const RestoreDocument = new TypedDocumentString(`
@@ -1702,6 +1706,8 @@ export const RestoreDocument = new TypedDocumentString(`
     id
     fileName
     pinned
+    status
+    deletedAt
   }
 }`) as unknown as TypedDocumentString<RestoreQuery, RestoreQueryVariables>;
 export const RestorePlanDocument = new TypedDocumentString(`
@@ -1806,6 +1812,8 @@ export const RestoreBackupDocument = new TypedDocumentString(`
     id
     fileName
     pinned
+    status
+    deletedAt
   }
 }`) as unknown as TypedDocumentString<RestoreBackupMutation, RestoreBackupMutationVariables>;
 export const UndoRestoreDocument = new TypedDocumentString(`
@@ -1851,6 +1859,8 @@ export const UndoRestoreDocument = new TypedDocumentString(`
     id
     fileName
     pinned
+    status
+    deletedAt
   }
 }`) as unknown as TypedDocumentString<UndoRestoreMutation, UndoRestoreMutationVariables>;
 export const CancelRestoreDocument = new TypedDocumentString(`
@@ -1896,6 +1906,8 @@ export const CancelRestoreDocument = new TypedDocumentString(`
     id
     fileName
     pinned
+    status
+    deletedAt
   }
 }`) as unknown as TypedDocumentString<CancelRestoreMutation, CancelRestoreMutationVariables>;
 export const RestoreProgressDocument = new TypedDocumentString(`
@@ -1941,6 +1953,8 @@ export const RestoreProgressDocument = new TypedDocumentString(`
     id
     fileName
     pinned
+    status
+    deletedAt
   }
 }`) as unknown as TypedDocumentString<RestoreProgressSubscription, RestoreProgressSubscriptionVariables>;
 export const RetentionPlanDocument = new TypedDocumentString(`

@@ -7,6 +7,8 @@ export interface Filters {
   set: (values: Record<string, string | string[] | null>) => void;
   /** The whole of it, for what depends on any. */
   text: string;
+  /** Whether there is any but the order. */
+  any: boolean;
 }
 
 export function useFilters(): Filters {
@@ -27,5 +29,6 @@ export function useFilters(): Filters {
         { replace: true },
       ),
     text: parameters.toString(),
+    any: [...parameters.keys()].some((name) => name !== 'order'),
   };
 }

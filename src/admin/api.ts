@@ -24,8 +24,12 @@ export interface Problem {
   field?: string;
 }
 
-/** The socket's close code for a token that is no longer accepted. */
+/** The socket's close codes for a token that is no longer accepted, and for a socket that nobody needs. */
 const UNAUTHORIZED = 4401;
+const NORMAL = 1000;
+const codeOf = (closed: unknown) => (closed as Partial<CloseEvent>).code;
+/** Between two tries to open the socket again, in milliseconds. */
+const LONGEST_WAIT = 5_000;
 
 /**
  * A client for one session: queries and mutations over HTTP, subscriptions over one WebSocket that opens when needed.
@@ -40,8 +44,14 @@ export function createApi(token: string | null): Client {
     connectionParams: { Authorization: authorization(token) },
     // A run may take longer than any network holds: connect again for as long as the page is open.
     retryAttempts: Infinity,
-    shouldRetry: (closed) => (closed as CloseEvent).code !== UNAUTHORIZED,
-    on: { closed: (closed) => (closed as CloseEvent).code === UNAUTHORIZED && endSession() },
+    retryWait: (retries) => new Promise((resolve) => setTimeout(resolve, Math.min(500 * 2 ** retries, LONGEST_WAIT))),
+    shouldRetry: (closed) => codeOf(closed) !== UNAUTHORIZED,
+    on: {
+      closed(closed) {
+        if (codeOf(closed) === UNAUTHORIZED) endSession(token);
+        else if (codeOf(closed) !== NORMAL) connectionLost();
+      },
+    },
   });
   return new Client({
     url: address.href,
@@ -51,7 +61,7 @@ export function createApi(token: string | null): Client {
       mapExchange({
         onResult({ error }) {
           if (error?.networkError) connectionLost();
-          if (error !== undefined && problemOf(error).code === 'UNAUTHENTICATED') endSession();
+          if (error !== undefined && problemOf(error).code === 'UNAUTHENTICATED') endSession(token);
         },
       }),
       cacheExchange,
@@ -89,18 +99,32 @@ export const OFFLINE: Problem = {
 /** An error as the server's answer holds it. */
 export type ServerError = Pick<CombinedError['graphQLErrors'][number], 'message' | 'extensions'>;
 
-export const problemOf = (error: CombinedError): Problem => problemFrom(error.graphQLErrors);
+export const problemOf = ({ graphQLErrors, response }: CombinedError): Problem =>
+  problemFrom(graphQLErrors, (response as Response | undefined)?.status);
 
-/** The first of the server's errors; without one, the server was not reached. */
-export function problemFrom([first]: readonly ServerError[]): Problem {
-  if (first === undefined) return OFFLINE;
+/**
+ * The first of the server's errors; without one, the server was not reached.
+ * @param status of an answer that is none of the server's, but of something between
+ */
+export function problemFrom([first]: readonly ServerError[], status = 0): Problem {
+  if (first === undefined) return status < 400 ? OFFLINE : between(status);
   const { code = 'INTERNAL_ERROR', hint = '', field } = first.extensions as Partial<Problem>;
   return { code, message: first.message, hint, ...(field === undefined ? {} : { field }) };
 }
 
+function between(status: number): Problem {
+  const hint = 'Look at the settings and the log of the proxy in front of the server.';
+  if (status !== 413)
+    return { code: 'OFFLINE', message: `Something between here and the server answered ${status}.`, hint };
+  const message = 'Something between here and the server refuses so large a file.';
+  return { code: 'PAYLOAD_TOO_LARGE', message, hint: 'Raise the limit of the proxy in front of the server.' };
+}
+
 /** What a query has answered so far. */
 export interface Answer<Result> {
+  /** Of the present variables; while others are being asked for, what was there before. */
   data: Result | undefined;
+  /** Why the last try to ask failed. */
   problem: Problem | null;
   /** There is nothing to show yet. */
   loading: boolean;
@@ -131,11 +155,13 @@ export function useApi<Result, Variables>(
     pause,
     requestPolicy: 'cache-and-network',
   });
-  // An answer that is an error leaves what was shown before, and what people have typed there.
-  const [kept, setKept] = useState<Result>();
+  // An answer that is an error leaves what was shown before, and what people have typed there; but never what was
+  // answered to another question.
+  const question = JSON.stringify(variables);
+  const [kept, setKept] = useState<{ question: string; data: Result }>();
   const fresh: Result | undefined = result.data ?? undefined;
-  if (fresh !== undefined && fresh !== kept) setKept(fresh);
-  const data = fresh ?? kept;
+  if (fresh !== undefined && !result.fetching && kept?.data !== fresh) setKept({ question, data: fresh });
+  const data = fresh ?? (kept?.question === question ? kept.data : undefined);
   const refresh = () => execute({ requestPolicy: 'network-only' });
   useEffect(() => {
     if (every === undefined || pause) return;
@@ -151,11 +177,9 @@ export function useApi<Result, Variables>(
     if (seen.current !== due && !pause) execute({ requestPolicy: 'network-only' });
     seen.current = due;
   }, [due, pause, execute]);
-  const problem = result.error === undefined ? null : problemOf(result.error);
   return {
     data,
-    // What is shown already stays while the server cannot be reached: the banner says so.
-    problem: problem?.code === 'OFFLINE' && data !== undefined ? null : problem,
+    problem: result.error === undefined ? null : problemOf(result.error),
     loading: data === undefined && result.error === undefined && !pause,
     refreshing: result.fetching || result.stale,
     refresh,

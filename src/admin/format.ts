@@ -29,7 +29,7 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['hour', 3_600],
   ['minute', 60],
 ];
-const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'always' });
 
 /** A moment seen from another, such as `3 hours ago` or `in 2 days`. */
 export function age(at: string, now: number): string {

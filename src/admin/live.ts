@@ -1,35 +1,48 @@
 import { useEffect, useRef } from 'react';
 import { useSubscription } from 'urql';
 import {
+  BackupDocument,
   type BackupPartsFragment,
   BackupProgressDocument,
+  RestoreDocument,
   type RestorePartsFragment,
   RestoreProgressDocument,
 } from '../client/generated/graphql.js';
-import { textOf } from './api.js';
+import { textOf, useApi } from './api.js';
 import { isActive } from './words.js';
 
-/** A run as it is told live, from whichever node works on it. */
-export interface Live<Run> {
-  /** The last that was heard; undefined until something was. */
-  run: Run | undefined;
-}
+/** How often a run is asked for beside what is told live: where a socket cannot be had, in milliseconds. */
+const EVERY = 5_000;
 
-/** Follows a backup until its run ends; then calls `onEnd` once. Nothing is asked where `active` is false. */
-export function useLiveBackup(id: string, active: boolean, onEnd?: () => void): Live<BackupPartsFragment> {
-  const [{ data }] = useSubscription({ query: textOf(BackupProgressDocument), variables: { id }, pause: !active });
-  useEnd(data?.backupProgress, onEnd);
-  return { run: data?.backupProgress };
+/** Follows a backup from whichever node works on it; calls `onEnd` once when its run has ended. */
+export function useLiveBackup(id: string, onEnd?: () => void): BackupPartsFragment | undefined {
+  const [{ data: told }] = useSubscription({ query: textOf(BackupProgressDocument), variables: { id } });
+  const { data: asked } = useApi(BackupDocument, { id }, { every: EVERY });
+  const run = newer(told?.backupProgress, asked?.backup ?? undefined);
+  useEnd(run, onEnd);
+  return run;
 }
 
 /** As `useLiveBackup`, for a restore. */
-export function useLiveRestore(id: string, active: boolean, onEnd?: () => void): Live<RestorePartsFragment> {
-  const [{ data }] = useSubscription({ query: textOf(RestoreProgressDocument), variables: { id }, pause: !active });
-  useEnd(data?.restoreProgress, onEnd);
-  return { run: data?.restoreProgress };
+export function useLiveRestore(id: string, onEnd?: () => void): RestorePartsFragment | undefined {
+  const [{ data: told }] = useSubscription({ query: textOf(RestoreProgressDocument), variables: { id } });
+  const { data: asked } = useApi(RestoreDocument, { id }, { every: EVERY });
+  const run = newer(told?.restoreProgress, asked?.restore ?? undefined);
+  useEnd(run, onEnd);
+  return run;
 }
 
-function useEnd(run: BackupPartsFragment | RestorePartsFragment | undefined, onEnd: (() => void) | undefined): void {
+type Run = BackupPartsFragment | RestorePartsFragment;
+
+/** Which of two looks at a run is the later one: a run only goes on. */
+function newer<Kind extends Run>(one: Kind | undefined, other: Kind | undefined): Kind | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return stage(other) > stage(one) ? other : one;
+}
+
+const stage = ({ status, progress }: Run) => (isActive(status) ? (status === 'PENDING' ? 0 : 1) + progress : 3);
+
+function useEnd(run: Run | undefined, onEnd: (() => void) | undefined): void {
   const ended = run !== undefined && !isActive(run.status);
   const latest = useRef(onEnd);
   useEffect(() => {

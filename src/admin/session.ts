@@ -39,9 +39,9 @@ export function onSignOut(listener: () => void): void {
   leaving.add(listener);
 }
 
-/** The server refuses the token. What is on the screen stays. */
-export function endSession(): void {
-  if (state.session === null || state.ended) return;
+/** The server refuses this token. What is on the screen stays. An older session's token means nothing any more. */
+export function endSession(token: string | null): void {
+  if (state.session === null || state.ended || state.session.token !== token) return;
   sessionStorage.removeItem(KEY);
   change({ ...state, ended: true });
 }

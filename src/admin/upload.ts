@@ -1,7 +1,7 @@
 import { UploadBackupDocument, type UploadBackupMutation } from '../client/generated/graphql.js';
 import { headers, OFFLINE, type Problem, problemFrom, type ServerError } from './api.js';
 import { connectionLost } from './connection.js';
-import { endSession } from './session.js';
+import { currentToken, endSession } from './session.js';
 
 /** What became of an upload. */
 export type Uploaded = { backup: UploadBackupMutation['uploadBackup'] } | { problem: Problem };
@@ -28,13 +28,15 @@ export function uploadBackup(
   body.set('map', JSON.stringify({ 0: ['variables.file'] }));
   body.set('0', file);
   const request = new XMLHttpRequest();
+  if (signal.aborted) return Promise.resolve({ problem: CANCELLED });
   return new Promise((resolve) => {
     request.open('POST', '/graphql');
-    for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
+    const token = currentToken();
+    for (const [name, value] of Object.entries(headers(token))) request.setRequestHeader(name, value);
     request.responseType = 'json';
     request.upload.onprogress = ({ loaded }) => onSent(Math.min(loaded, file.size));
     request.upload.onload = () => onSent(file.size);
-    request.onload = () => resolve(read(request.response as Answer | null));
+    request.onload = () => resolve(read(request.response as Answer | null, request.status, token));
     request.onabort = () => resolve({ problem: CANCELLED });
     request.onerror = () => {
       connectionLost();
@@ -47,10 +49,10 @@ export function uploadBackup(
 
 const CANCELLED: Problem = { code: 'CANCELLED', message: 'Cancelled.', hint: 'Nothing of it was kept.' };
 
-function read(answer: Answer | null): Uploaded {
+function read(answer: Answer | null, status: number, token: string | null): Uploaded {
   const backup = answer?.data?.uploadBackup;
   if (backup) return { backup };
-  const problem = problemFrom(answer?.errors ?? []);
-  if (problem.code === 'UNAUTHENTICATED') endSession();
+  const problem = problemFrom(answer?.errors ?? [], status);
+  if (problem.code === 'UNAUTHENTICATED') endSession(token);
   return { problem };
 }

@@ -16,7 +16,7 @@ describe('What people read', () => {
     expect(at('2026-11-23T11:59:58Z')).toBe('just now');
     expect(at('2026-11-23T11:58:10Z')).toBe('1 minute ago');
     expect(at('2026-11-23T10:01:00Z')).toBe('1 hour ago');
-    expect(at('2026-11-22T11:00:00Z')).toBe('yesterday');
+    expect(at('2026-11-22T11:00:00Z')).toBe('1 day ago');
     expect(at('2026-08-01T12:00:00Z')).toBe('3 months ago');
     expect(at('2024-11-20T12:00:00Z')).toBe('2 years ago');
     expect(at('2026-11-23T12:00:30Z')).toBe('in a moment');

@@ -359,18 +359,14 @@ journey(title('An upload'), () => {
     await writeFile(join(app.folder, 'junk.zip'), 'this is no archive');
     await open('/upload');
     await page.locator('input[type=file]').setInputFiles(path);
-    const link = page.getByRole('link', { name: /backup/i }).last();
-    await page
-      .getByText(/uploaded|taken in|complete/i)
-      .first()
-      .waitFor({ timeout: 60_000 });
+    await page.getByTestId('downloaded.zip').getByText('Uploaded, stored and proven.').waitFor({ timeout: 60_000 });
     const uploaded = await newest();
     expect(uploaded).toMatchObject({ status: 'COMPLETED', backupType: 'UPLOADED', checksum: row.checksum });
-    await link.waitFor();
+    await page.locator(`a[href="/backups/${uploaded.id}"]`).waitFor();
     await visit.picture('upload');
     quiet();
     await page.locator('input[type=file]').setInputFiles(join(app.folder, 'junk.zip'));
-    await page.getByRole('alert').first().waitFor();
+    await page.getByTestId('junk.zip').getByRole('alert').waitFor();
   });
 });
 
@@ -397,7 +393,7 @@ journey(title('The configs'), () => {
     await field('Folder of the machine').check();
     await field('Folder').fill(join(app.folder, 'disk'));
     await button('Test storage').click();
-    await page.getByText('Archives can be stored here').or(page.getByRole('alert')).first().waitFor();
+    await text('Archives can be stored here');
     expect(await app.app.configs.list()).toHaveLength(1);
     await field('Schedule').selectOption('Every week');
     await field('On').selectOption('Friday');
@@ -435,7 +431,7 @@ journey(title('The configs'), () => {
     const [old, kept] = [await app.backup(), await app.backup()];
     await open('/configs/1');
     const rules = page.getByRole('region', { name: 'How long' });
-    await rules.getByText('0 backups').waitFor();
+    await rules.getByText('0 backups', { exact: true }).waitFor();
     await field('Backups to keep').fill('1');
     await rules.getByText(/^Deleted \([1-9]/).waitFor();
     const plan = rules.getByRole('list', { name: 'Backups of the plan' });
@@ -531,6 +527,64 @@ journey(title('A session that ends'), () => {
   });
 });
 
+journey(title('An answer that does not come'), () => {
+  /** Lets one operation fail, as a proxy or a broken line would, or answers it in place of the server. */
+  const instead = (operation: string, json?: object) =>
+    page.route('**/graphql', (route) => {
+      if (!route.request().postData()?.includes(` ${operation}(`)) return route.fallback();
+      return json === undefined ? route.abort() : route.fulfill({ json });
+    });
+
+  test('never leaves an old plan to be confirmed for another choice', async () => {
+    const row = await app.backup();
+    await open(`/backups/${row.id}/restore`);
+    await text('It can be restored');
+    await page.getByLabel('Type the backup’s name to confirm').fill(row.fileName);
+    expect(await button('Restore now').isEnabled()).toBe(true);
+    await instead('RestorePlan');
+    await page.getByLabel('The database', { exact: true }).check();
+    await text('The server cannot be reached');
+    await page.getByText('It can be restored').waitFor({ state: 'detached' });
+    expect(await page.getByLabel('Type the backup’s name to confirm').inputValue()).toBe('');
+    await page.getByLabel('Type the backup’s name to confirm').fill(row.fileName);
+    expect(await button('Restore now').isDisabled()).toBe(true);
+    await page.unrouteAll();
+    await text('It can be restored');
+    expect(await button('Restore now').isEnabled()).toBe(true);
+  });
+
+  test('does not make a good backup look damaged', async () => {
+    const row = await app.backup();
+    await open('/backups?status=COMPLETED');
+    await page.getByLabel(`Choose ${row.fileName}`).check();
+    await instead('VerifyBackup');
+    await button('Verify').click();
+    await text('1 backup could not be checked');
+    expect(await page.getByText('not sound').count()).toBe(0);
+    await page.unrouteAll();
+    await button('Verify').click();
+    await text('1 backup is sound.');
+  });
+
+  test('does not hide that the server fails behind what it said before', async () => {
+    await open('/');
+    await text('Last backup');
+    const error = {
+      message: 'The control database is full.',
+      extensions: { code: 'STORAGE_FULL', hint: 'Free space.' },
+    };
+    await page.route('**/graphql', (route) =>
+      route.request().postData()?.includes('query Status')
+        ? route.fulfill({ json: { data: null, errors: [error] } })
+        : route.fallback(),
+    );
+    await text('The control database is full.');
+    await text('Last backup');
+    await page.unrouteAll();
+    await page.getByText('The control database is full.').waitFor({ state: 'detached' });
+  });
+});
+
 journey(title('A connection that breaks'), () => {
   test('does not end what is shown live', async () => {
     const wire = await startWire(Number(new URL(app.url).port));
@@ -548,6 +602,19 @@ journey(title('A connection that breaks'), () => {
     expect(sockets.length).toBeGreaterThan(0);
     expect((await newest()).status).toBe('COMPLETED');
     await wire.close();
+  });
+
+  test('for longer is said at once on the page of a run, too', async () => {
+    const wire = await startWire(Number(new URL(app.url).port));
+    const other = await browser.visit(wire.url);
+    await other.signIn();
+    await other.page.getByRole('button', { name: 'Back up now' }).click();
+    await other.page.getByTestId(/^progress-backup_/).waitFor();
+    await other.page.goto(`${wire.url}/backups/${(await newest()).id}`);
+    await other.page.getByTestId(/^progress-backup_/).waitFor();
+    await wire.close();
+    await other.page.getByText('The server cannot be reached', { exact: true }).waitFor();
+    while ((await newest()).status === 'RUNNING') await page.waitForTimeout(200);
   });
 });
 

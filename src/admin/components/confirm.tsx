@@ -1,5 +1,5 @@
 import { Button, Group, Modal, Stack, TextInput } from '@mantine/core';
-import { type FormEvent, type ReactNode, useState } from 'react';
+import { type FormEvent, type ReactNode, useEffect, useState } from 'react';
 
 interface ConfirmProps {
   title: string;
@@ -16,6 +16,7 @@ interface ConfirmProps {
 /** Asks before something that cannot be taken back. */
 export function Confirm({ title, children, label, busy, typed, onConfirm, onClose }: ConfirmProps) {
   const [text, setText] = useState('');
+  useFocusBack();
   const ready = typed === undefined || text.trim() === typed;
   const submit = (event: FormEvent) => {
     event.preventDefault();
@@ -49,5 +50,22 @@ export function Confirm({ title, children, label, busy, typed, onConfirm, onClos
         </Stack>
       </form>
     </Modal>
+  );
+}
+
+/** Gives the focus back to what opened the dialog: a button, or the button of the menu that it was chosen from. */
+function useFocusBack(): void {
+  const [button] = useState(() => {
+    const opener = document.activeElement as HTMLElement | null;
+    const menu = opener?.closest('[role="menu"]')?.getAttribute('aria-labelledby');
+    return menu ? document.getElementById(menu) : opener;
+  });
+  useEffect(
+    () => () => {
+      const place = button?.isConnected ? button : document.getElementById('content');
+      // After the dialog has let go of it.
+      requestAnimationFrame(() => place?.focus());
+    },
+    [button],
   );
 }

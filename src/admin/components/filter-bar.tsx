@@ -11,10 +11,15 @@ const QUIET = 250;
 
 /** Text that the list is searched for. */
 export function SearchFilter({ filters, label }: { filters: Filters; label: string }) {
-  const [text, setText] = useState(filters.get('search') ?? '');
-  const apply = useDebouncedCallback((value: string) => filters.set({ search: value.trim() }), QUIET);
+  // What is being typed, until the address has it.
+  const [typed, setTyped] = useState<string | null>(null);
+  const text = typed ?? filters.get('search') ?? '';
+  const apply = useDebouncedCallback((value: string) => {
+    filters.set({ search: value.trim() });
+    setTyped(null);
+  }, QUIET);
   const change = (value: string) => {
-    setText(value);
+    setTyped(value);
     apply(value);
   };
   return (
@@ -106,7 +111,9 @@ export function range(filters: Filters): { createdAfter?: string; createdBefore?
   };
 }
 
-const isDay = (text: string | null): text is string => text !== null && !Number.isNaN(Date.parse(`${text}T00:00:00`));
+/** Whether a text is a day, such as `2025-07-24`. */
+export const isDay = (text: string | null): text is string =>
+  text !== null && !Number.isNaN(Date.parse(`${text}T00:00:00`));
 
 function dayAfter(text: string): string {
   const date = new Date(`${text}T00:00:00`);

@@ -3,7 +3,7 @@ import type { ReactNode } from 'react';
 import { Link } from 'wouter';
 import type { Answer } from '../api.js';
 import { Pager, type Paging } from './pager.js';
-import { Empty, Loading, ProblemAlert } from './state.js';
+import { Empty, Loading, Trouble } from './state.js';
 
 /** How many rows a page has. */
 export const PAGE = 25;
@@ -30,7 +30,7 @@ interface PagedListProps<Row> {
 
 /** A page of a list in each of its states: coming, failed, empty, nothing found, or its rows with the way to the others. */
 export function PagedList<Row>({
-  answer: { problem, loading, refresh },
+  answer,
   page,
   paging,
   noun,
@@ -55,8 +55,8 @@ export function PagedList<Row>({
   );
   return (
     <>
-      {problem && <ProblemAlert problem={problem} retry={refresh} />}
-      {loading && <Loading />}
+      <Trouble answer={answer} />
+      {answer.loading && <Loading />}
       {page && (
         <>
           <Card withBorder p={0}>

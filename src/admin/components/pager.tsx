@@ -18,7 +18,8 @@ export function usePaging(list: string): Paging {
   return {
     after: present.at(-1) ?? null,
     page: present.length,
-    next: (cursor) => setState({ of: list, trail: [...present, cursor] }),
+    // A second click before the page has come is not one for the page after it.
+    next: (cursor) => present.at(-1) !== cursor && setState({ of: list, trail: [...present, cursor] }),
     previous: () => setState({ of: list, trail: present.slice(0, -1) }),
   };
 }

@@ -18,14 +18,12 @@ interface RunUnderWay {
 
 /** A backup under way, live. */
 export function BackupProgress({ run, onEnd }: { run: RunUnderWay; onEnd?: () => void }) {
-  const { run: heard } = useLiveBackup(run.id, true, onEnd);
-  return <ProgressBar run={heard ?? run} label="Backup" />;
+  return <ProgressBar run={useLiveBackup(run.id, onEnd) ?? run} label="Backup" />;
 }
 
 /** A restore under way, live. */
 export function RestoreProgress({ run, onEnd }: { run: RunUnderWay; onEnd?: () => void }) {
-  const { run: heard } = useLiveRestore(run.id, true, onEnd);
-  return <ProgressBar run={heard ?? run} label="Restore" />;
+  return <ProgressBar run={useLiveRestore(run.id, onEnd) ?? run} label="Restore" />;
 }
 
 /** Percent, phase, bytes, speed and time left, each where it is known. */

@@ -55,13 +55,18 @@ export function SignInAgain({ email }: { email: string }) {
       opened
       onClose={signOut}
       title="Your session has ended"
-      closeButtonProps={{ 'aria-label': 'Sign out' }}
       centered
+      withCloseButton={false}
+      closeOnEscape={false}
+      closeOnClickOutside={false}
     >
       <Text size="sm" mb="md">
         Sign in again to go on. Nothing that you have typed is lost.
       </Text>
       <SignInForm knownEmail={email} />
+      <Button variant="subtle" fullWidth mt="xs" onClick={signOut}>
+        Sign out, and forget what was typed
+      </Button>
     </Modal>
   );
 }

@@ -1,8 +1,8 @@
-import { Alert, Button, Center, Group, List, Skeleton, Stack, Text, Title } from '@mantine/core';
+import { Alert, Box, Button, Center, Group, List, Skeleton, Stack, Text, Title } from '@mantine/core';
 import { IconAlertCircle } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
 import { Link } from 'wouter';
-import type { Problem } from '../api.js';
+import type { Answer, Problem } from '../api.js';
 
 /** Stands where content is about to come, about as high as it. */
 export function Loading({ height = 320 }: { height?: number }) {
@@ -39,6 +39,34 @@ export function ProblemAlert({ problem, retry, children }: ProblemAlertProps) {
         {children}
       </Stack>
     </Alert>
+  );
+}
+
+/** What is the matter with what is shown; that the server cannot be reached says the banner. */
+export function Trouble({ answer: { data, problem, refresh } }: { answer: Answer<unknown> }) {
+  if (problem === null || (problem.code === 'OFFLINE' && data !== undefined)) return null;
+  return (
+    <Box mb="md">
+      <ProblemAlert problem={problem} retry={refresh} />
+    </Box>
+  );
+}
+
+interface AnsweredProps<Result> {
+  answer: Answer<Result>;
+  /** Of what is coming, in pixels. */
+  height?: number;
+  children: (data: Result) => ReactNode;
+}
+
+/** An answer in each of its states: coming, failed, or there, with what has gone wrong since. */
+export function Answered<Result>({ answer, height = 480, children }: AnsweredProps<Result>) {
+  return (
+    <>
+      <Trouble answer={answer} />
+      {answer.loading && <Loading height={height} />}
+      {answer.data !== undefined && children(answer.data)}
+    </>
   );
 }
 

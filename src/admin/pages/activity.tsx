@@ -43,7 +43,7 @@ export default function Activity() {
         paging={paging}
         noun="event"
         all="/activity"
-        filtered={filters.text !== ''}
+        filtered={filters.any}
         none={<Empty title="Nothing has happened yet" />}
         advice={filters.get('actor') !== null && 'People are found by their whole name, such as admin@example.org.'}
       >

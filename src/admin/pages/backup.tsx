@@ -15,21 +15,31 @@ import { Age, Size } from '../components/exact.js';
 import { Facts, Section } from '../components/facts.js';
 import { Pager, usePaging } from '../components/pager.js';
 import { BackupProgress } from '../components/run-progress.js';
-import { Loading, Missing, PageHead, ProblemAlert, Warnings } from '../components/state.js';
+import { Answered, Loading, Missing, PageHead, ProblemAlert, Warnings } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { Timeline } from '../components/timeline.js';
 import { count, duration, plural } from '../format.js';
 import { isActive, LEVEL, STORAGE, TYPE } from '../words.js';
 
+/** How often it is asked for again, in milliseconds. */
+const EVERY = 10_000;
+
 /** One backup: how its run went, what is in it, how it was proven, and what can be done with it. */
 export default function Backup({ id }: { id: string }) {
-  const { data, problem, loading, refresh } = useApi(BackupDocument, { id });
+  const answer = useApi(BackupDocument, { id }, { every: EVERY });
+  return (
+    <Answered answer={answer}>
+      {({ backup }) =>
+        backup ? <BackupOf backup={backup} refresh={answer.refresh} /> : <Missing noun="backup" all="/backups" />
+      }
+    </Answered>
+  );
+}
+
+function BackupOf({ backup, refresh }: { backup: BackupPartsFragment; refresh: () => void }) {
+  const { id } = backup;
   const download = useDownload();
-  if (loading) return <Loading height={480} />;
-  if (problem && data === undefined) return <ProblemAlert problem={problem} retry={refresh} />;
-  const backup = data?.backup;
-  if (!backup) return <Missing noun="backup" all="/backups" />;
   const completed = backup.status === 'COMPLETED';
   return (
     <>

@@ -1,4 +1,17 @@
-import { Alert, Box, Button, Checkbox, Group, Pill, Stack, Table, Text, Tooltip, UnstyledButton } from '@mantine/core';
+import {
+  Alert,
+  Badge,
+  Box,
+  Button,
+  Checkbox,
+  Group,
+  Pill,
+  Stack,
+  Table,
+  Text,
+  Tooltip,
+  UnstyledButton,
+} from '@mantine/core';
 import {
   IconArrowDown,
   IconArrowUp,
@@ -25,7 +38,7 @@ import { tellDone, useAction, useApi } from '../api.js';
 import { BackupActions } from '../components/backup-actions.js';
 import { Confirm } from '../components/confirm.js';
 import { Age, Size } from '../components/exact.js';
-import { ChoiceFilter, ConfigFilter, DateFilter, range, SearchFilter } from '../components/filter-bar.js';
+import { ChoiceFilter, ConfigFilter, DateFilter, isDay, range, SearchFilter } from '../components/filter-bar.js';
 import { EVERY, PAGE, PagedList } from '../components/paged-list.js';
 import { usePaging } from '../components/pager.js';
 import { BackupProgress } from '../components/run-progress.js';
@@ -48,7 +61,6 @@ export default function Backups() {
     { filter: filterOf(filters), orderBy, first: PAGE, after: paging.after },
     { every: EVERY },
   );
-  const unfiltered = filters.text === '' || filters.text.startsWith('order=');
   return (
     <>
       <PageHead title="Backups">
@@ -63,7 +75,7 @@ export default function Backups() {
         paging={paging}
         noun="backup"
         all="/backups"
-        filtered={!unfiltered}
+        filtered={filters.any}
         none={<Empty title="There is no backup yet">“Back up now” on the overview makes the first one.</Empty>}
         head={<BulkBar chosen={[...chosen.values()]} clear={() => setChosen(new Map())} />}
       >
@@ -100,7 +112,7 @@ function FilterBar({ filters }: { filters: Filters }) {
       <ChoiceFilter filters={filters} name="storageType" label="Storage" data={options(STORAGE)} />
       <ConfigFilter filters={filters} />
       <DateFilter filters={filters} />
-      {one !== null && (
+      {isDay(one) && (
         <Pill
           withRemoveButton
           onRemove={() => filters.set({ day: null })}
@@ -162,7 +174,7 @@ function BackupTable({ rows, filters, chosen, setChosen, refresh }: TableProps) 
               <Checkbox
                 aria-label={`Choose ${row.fileName}`}
                 checked={chosen.has(row.id)}
-                disabled={!isSelectable(row)}
+                disabled={!isSelectable(row) && !chosen.has(row.id)}
                 onChange={(event) => choose([row], event.currentTarget.checked)}
               />
             </Table.Td>
@@ -207,7 +219,7 @@ function Name({ row, refresh }: { row: Row; refresh: () => void }) {
           <Age at={row.createdAt} />
         </Text>
       </Text>
-      {row.status === 'FAILED' && (
+      {row.errorCode && (
         <Text size="xs" c="red" className="breakable">
           {row.errorMessage} {row.errorHint}
         </Text>
@@ -221,6 +233,11 @@ function State({ row }: { row: Row }) {
   return (
     <Group gap={6} wrap="nowrap">
       <StatusBadge status={row.status} />
+      {row.status === 'COMPLETED' && row.errorCode && (
+        <Badge color="red" variant="light">
+          Not sound
+        </Badge>
+      )}
       {row.pinned && (
         <Tooltip label="Pinned: nothing deletes it">
           <IconPinFilled size={16} role="img" aria-label="Pinned" />
@@ -263,21 +280,37 @@ function SortHead({
   );
 }
 
+/** How far the chosen ones are verified. */
+interface Check {
+  /** Their ids. */
+  of: string;
+  done: number;
+  /** Those that are damaged. */
+  bad: Row[];
+  /** It ended before all were looked at. */
+  stopped: boolean;
+}
+
 /** What can be done with those that are chosen, on whatever page they are. */
 function BulkBar({ chosen, clear }: { chosen: Row[]; clear: () => void }) {
   const [asked, setAsked] = useState(false);
-  const [checked, setChecked] = useState<{ done: number; bad: Row[] } | null>(null);
+  const [check, setCheck] = useState<Check | null>(null);
   const remove = useAction(DeleteBackupsDocument);
   const verify = useAction(VerifyBackupDocument);
   const bytes = chosen.reduce((sum, row) => sum + (row.fileSize ?? 0), 0);
+  // What was found counts for what was chosen then.
+  const of = chosen.map(({ id }) => id).join();
+  const found = check?.of === of ? check : null;
   const verifyAll = async () => {
     const bad: Row[] = [];
-    setChecked({ done: 0, bad });
-    for (const [index, row] of chosen.entries()) {
+    for (const [done, row] of chosen.entries()) {
+      setCheck({ of, done, bad, stopped: false });
       const answer = await verify.run({ id: row.id, level: 'ARCHIVE' });
-      if (!answer?.verifyBackup.verifiedAt) bad.push(row);
-      setChecked({ done: index + 1, bad });
+      // Without an answer nothing is known of this one, nor of those after it.
+      if (answer === null) return setCheck({ of, done, bad, stopped: true });
+      if (answer.verifyBackup.errorCode) bad.push(row);
     }
+    setCheck({ of, done: chosen.length, bad, stopped: false });
     if (bad.length === 0) tellDone(`${plural(chosen.length, 'backup is', 'backups are')} sound.`);
   };
   const deleteAll = async () => {
@@ -293,15 +326,10 @@ function BulkBar({ chosen, clear }: { chosen: Row[]; clear: () => void }) {
       <Group justify="space-between">
         <Text size="sm" role="status">
           {plural(chosen.length, 'backup')} chosen, {size(bytes)}
-          {checked && checked.done < chosen.length ? ` · ${checked.done} verified` : ''}
+          {found && found.done < chosen.length ? ` · ${found.done} verified` : ''}
         </Text>
         <Group gap="xs">
-          <Button
-            size="xs"
-            variant="default"
-            loading={checked !== null && verify.busy}
-            onClick={() => void verifyAll()}
-          >
+          <Button size="xs" variant="default" loading={verify.busy} onClick={() => void verifyAll()}>
             Verify
           </Button>
           <Button size="xs" color="red" variant="light" disabled={verify.busy} onClick={() => setAsked(true)}>
@@ -312,9 +340,14 @@ function BulkBar({ chosen, clear }: { chosen: Row[]; clear: () => void }) {
           </Button>
         </Group>
       </Group>
-      {checked !== null && checked.bad.length > 0 && (
-        <Alert color="red" title={`${plural(checked.bad.length, 'backup is', 'backups are')} not sound`}>
-          {checked.bad.map(({ fileName }) => fileName).join(', ')}
+      {found?.stopped && (
+        <Alert color="yellow" title={`${plural(chosen.length - found.done, 'backup')} could not be checked`}>
+          That says nothing about them. Verify them again when the server and the storage can be reached.
+        </Alert>
+      )}
+      {found !== null && found.bad.length > 0 && (
+        <Alert color="red" title={`${plural(found.bad.length, 'backup is', 'backups are')} not sound`}>
+          {found.bad.map(({ fileName }) => fileName).join(', ')}
         </Alert>
       )}
       {asked && (

@@ -5,7 +5,7 @@ import { ConfigDocument, type ConfigPartsFragment, DeleteConfigDocument } from '
 import { tellDone, useAction, useApi } from '../api.js';
 import { ConfigForm } from '../components/config-form.js';
 import { Confirm } from '../components/confirm.js';
-import { Loading, Missing, PageHead, ProblemAlert } from '../components/state.js';
+import { Answered, Missing, PageHead } from '../components/state.js';
 import { setDraft } from '../settings.js';
 
 /** One config: what it protects and how. */
@@ -20,15 +20,19 @@ export default function Config({ id }: { id: string | null }) {
 }
 
 function Existing({ id }: { id: string }) {
-  const { data, problem, loading, refresh } = useApi(ConfigDocument, { id });
-  if (loading) return <Loading height={640} />;
-  if (data === undefined) return problem && <ProblemAlert problem={problem} retry={refresh} />;
-  if (!data.config) return <Missing noun="config" all="/configs" />;
-  const { config } = data;
+  const answer = useApi(ConfigDocument, { id });
+  return (
+    <Answered answer={answer} height={640}>
+      {({ config }) => (config ? <ConfigOf config={config} /> : <Missing noun="config" all="/configs" />)}
+    </Answered>
+  );
+}
+
+function ConfigOf({ config }: { config: ConfigPartsFragment }) {
   return (
     <>
       <PageHead title={config.name}>
-        <Button component={Link} href={`/backups?config=${id}`} variant="default">
+        <Button component={Link} href={`/backups?config=${config.id}`} variant="default">
           Its backups
         </Button>
       </PageHead>

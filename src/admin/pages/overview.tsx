@@ -18,7 +18,7 @@ import { Age, Size } from '../components/exact.js';
 import { RunCalendar } from '../components/run-calendar.js';
 import { BackupProgress, RestoreProgress } from '../components/run-progress.js';
 import { SizeChart } from '../components/size-chart.js';
-import { Loading, PageHead, ProblemAlert, NoConfig } from '../components/state.js';
+import { Answered, NoConfig, PageHead } from '../components/state.js';
 import { TextLink } from '../components/text-link.js';
 import { plural, size, zone } from '../format.js';
 import { HEALTH, STORAGE } from '../words.js';
@@ -27,45 +27,50 @@ type Status = StatusQuery['status'];
 
 /** How often the state is asked for, in milliseconds. */
 const EVERY = 5_000;
+/** What rarely changes by itself, in milliseconds. */
+const SELDOM = 60_000;
 
 /** The state in one look: is everything protected, and if not, why and what to do. */
 export function Overview() {
-  const { data, problem, loading, refresh } = useApi(StatusDocument, {}, { every: EVERY });
+  const answer = useApi(StatusDocument, {}, { every: EVERY });
   // Shown from the moment that it is asked for; the state only tells of it when it runs.
   const [asked, setAsked] = useState<BackupPartsFragment[]>([]);
   const ended = (id: string) => {
     setAsked((present) => present.filter((run) => run.id !== id));
-    refresh();
+    answer.refresh();
   };
-  if (loading) return <Loading height={480} />;
-  if (data === undefined) return problem && <ProblemAlert problem={problem} retry={refresh} />;
-  const { status } = data;
-  const configs = status.configs.map(({ config }) => config);
-  if (configs.length === 0) {
-    return (
-      <>
-        <PageHead title="Overview" />
-        <NoConfig />
-      </>
-    );
-  }
   return (
-    <>
-      <PageHead title="Overview">
-        <BackUpNow configs={configs} onAsked={(backup) => setAsked([...asked, backup])} />
-      </PageHead>
-      <Stack>
-        <State status={status} />
-        <Running status={status} asked={asked} onEnd={ended} />
-        <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }}>
-          <LastBackup after={runsEnded(status)} />
-          <NextBackup status={status} />
-          <Storage status={status} />
-        </SimpleGrid>
-        <History after={runsEnded(status)} />
-        {status.configs.length > 1 && <ConfigStates status={status} />}
-      </Stack>
-    </>
+    <Answered answer={answer}>
+      {({ status }) => {
+        const configs = status.configs.map(({ config }) => config);
+        if (configs.length === 0) {
+          return (
+            <>
+              <PageHead title="Overview" />
+              <NoConfig />
+            </>
+          );
+        }
+        return (
+          <>
+            <PageHead title="Overview">
+              <BackUpNow configs={configs} onAsked={(backup) => setAsked([...asked, backup])} />
+            </PageHead>
+            <Stack>
+              <State status={status} />
+              <Running status={status} asked={asked} onEnd={ended} />
+              <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }}>
+                <LastBackup after={runsEnded(status)} />
+                <NextBackup status={status} />
+                <Storage status={status} />
+              </SimpleGrid>
+              <History after={runsEnded(status)} />
+              {status.configs.length > 1 && <ConfigStates status={status} />}
+            </Stack>
+          </>
+        );
+      }}
+    </Answered>
   );
 }
 
@@ -201,7 +206,7 @@ function Fact({ title, children }: { title: string; children: ReactNode }) {
 
 function LastBackup({ after }: { after: string }) {
   const filter: BackupFilter = { status: ['COMPLETED'], backupType: ASKED_FOR };
-  const { data, problem, loading } = useApi(BackupsDocument, { filter, first: 1 }, { after });
+  const { data, problem, loading } = useApi(BackupsDocument, { filter, first: 1 }, { after, every: SELDOM });
   const last = data?.backups.nodes[0];
   return (
     <Fact title="Last backup">
@@ -213,7 +218,14 @@ function LastBackup({ after }: { after: string }) {
             <Age at={last.createdAt} />
           </Text>
           <Text size="sm" c="dimmed">
-            <Size bytes={last.fileSize} /> · {last.verifiedAt ? 'proven by reading it back' : 'not proven now'}
+            {last.config?.name ?? 'a deleted config'} · <Size bytes={last.fileSize} /> ·{' '}
+            {last.verifiedAt ? (
+              'proven by reading it back'
+            ) : (
+              <Text span inherit c="red">
+                not proven now
+              </Text>
+            )}
           </Text>
           <Group gap="xs">
             <Button component={Link} href={`/backups/${last.id}/restore`} size="xs" variant="light">
@@ -280,9 +292,8 @@ function Storage({ status }: { status: Status }) {
 
 function History({ after }: { after: string }) {
   const variables = { days: 371, timezone: zone };
-  const { data, problem, loading, refresh } = useApi(BackupHistoryDocument, variables, { after });
-  const days = data?.backupHistory ?? [];
-  const sizes = days.flatMap(({ date, size: bytes }) => (typeof bytes === 'number' ? [{ date, size: bytes }] : []));
+  const answer = useApi(BackupHistoryDocument, variables, { after, every: SELDOM });
+  const today = new Intl.DateTimeFormat('sv-SE', { timeZone: zone }).format(new Date());
   return (
     <Grid>
       <Grid.Col span={{ base: 12, lg: 5 }}>
@@ -290,13 +301,15 @@ function History({ after }: { after: string }) {
           <Title order={2} size="h4" mb="sm">
             Size over time
           </Title>
-          {loading ? (
-            <Loading height={140} />
-          ) : problem ? (
-            <ProblemAlert problem={problem} retry={refresh} />
-          ) : (
-            <SizeChart days={sizes} />
-          )}
+          <Answered answer={answer} height={140}>
+            {({ backupHistory }) => (
+              <SizeChart
+                days={backupHistory.flatMap(({ date, size: bytes }) =>
+                  typeof bytes === 'number' ? [{ date, size: bytes }] : [],
+                )}
+              />
+            )}
+          </Answered>
         </Card>
       </Grid.Col>
       <Grid.Col span={{ base: 12, lg: 7 }}>
@@ -304,7 +317,9 @@ function History({ after }: { after: string }) {
           <Title order={2} size="h4" mb="sm">
             The last twelve months
           </Title>
-          <RunCalendar days={days} today={new Intl.DateTimeFormat('sv-SE', { timeZone: zone }).format(new Date())} />
+          <Answered answer={answer} height={140}>
+            {({ backupHistory }) => <RunCalendar days={backupHistory} today={today} />}
+          </Answered>
         </Card>
       </Grid.Col>
     </Grid>

@@ -13,25 +13,34 @@ import { Confirm } from '../components/confirm.js';
 import { Age } from '../components/exact.js';
 import { Facts } from '../components/facts.js';
 import { RestoreProgress } from '../components/run-progress.js';
-import { Loading, Missing, PageHead, ProblemAlert, Warnings } from '../components/state.js';
+import { Answered, Missing, PageHead, ProblemAlert, Warnings } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { Timeline } from '../components/timeline.js';
 import { duration } from '../format.js';
 import { isActive, restoredWhat } from '../words.js';
 
+/** How often it is asked for again, in milliseconds. */
+const EVERY = 10_000;
+
 /** One restore: how it goes or went, and the way back. */
 export default function RestoreRun({ id }: { id: string }) {
-  const { data, problem, loading, refresh } = useApi(RestoreDocument, { id });
-  if (loading) return <Loading height={480} />;
-  if (problem && data === undefined) return <ProblemAlert problem={problem} retry={refresh} />;
-  const restore = data?.restore;
-  if (!restore) return <Missing noun="restore" all="/restores" />;
+  const answer = useApi(RestoreDocument, { id }, { every: EVERY });
+  return (
+    <Answered answer={answer}>
+      {({ restore }) =>
+        restore ? <RestoreOf restore={restore} refresh={answer.refresh} /> : <Missing noun="restore" all="/restores" />
+      }
+    </Answered>
+  );
+}
+
+function RestoreOf({ restore, refresh }: { restore: RestorePartsFragment; refresh: () => void }) {
   return (
     <>
       <PageHead title={`${restore.undoOf ? 'Undo of a restore' : 'Restore'} of ${restore.backup.fileName}`}>
         {restore.status === 'COMPLETED' && <Undo restore={restore} />}
-        {isActive(restore.status) && <Cancel id={id} onDone={refresh} />}
+        {isActive(restore.status) && <Cancel id={restore.id} onDone={refresh} />}
       </PageHead>
       <Stack>
         <Outcome restore={restore} refresh={refresh} />

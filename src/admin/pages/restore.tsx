@@ -13,33 +13,38 @@ import { useAction, useApi } from '../api.js';
 import { Age, Size } from '../components/exact.js';
 import { PlanView } from '../components/plan-view.js';
 import { ALL, type Choice, inputOf, RestoreChoice } from '../components/restore-choice.js';
-import { Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { Answered, Loading, PageHead, ProblemAlert } from '../components/state.js';
 import { TextLink } from '../components/text-link.js';
 import { plural } from '../format.js';
 
 /** How long after the last change the plan follows, in milliseconds. */
 const QUIET = 350;
 
+/** How often the plan is made anew: the application goes on writing, in milliseconds. */
+const EVERY = 30_000;
+
 /** How often a database that another run works on is looked at again, in milliseconds. */
 const BUSY_EVERY = 5_000;
 
 /** Restore a backup: the plan first, then the name typed, then the run. */
 export default function Restore({ id }: { id: string }) {
-  const { data, problem, loading, refresh } = useApi(BackupDocument, { id });
-  if (loading) return <Loading height={480} />;
-  if (problem && data === undefined) return <ProblemAlert problem={problem} retry={refresh} />;
-  const backup = data?.backup;
-  if (backup?.status !== 'COMPLETED') {
-    return (
-      <>
-        <PageHead title="Restore" />
-        <Alert color="yellow" title="Only a completed backup can be restored">
-          <TextLink href="/backups?status=COMPLETED">Choose another one</TextLink>
-        </Alert>
-      </>
-    );
-  }
-  return <RestoreOf backup={backup} />;
+  const answer = useApi(BackupDocument, { id });
+  return (
+    <Answered answer={answer}>
+      {({ backup }) => (backup?.status === 'COMPLETED' ? <RestoreOf backup={backup} /> : <NotRestorable />)}
+    </Answered>
+  );
+}
+
+function NotRestorable() {
+  return (
+    <>
+      <PageHead title="Restore" />
+      <Alert color="yellow" title="Only a completed backup can be restored">
+        <TextLink href="/backups?status=COMPLETED">Choose another one</TextLink>
+      </Alert>
+    </>
+  );
 }
 
 function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
@@ -49,7 +54,7 @@ function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
   const missing = missingFrom(settled);
   const pause = missing !== null;
   const [busy, setBusy] = useState(false);
-  const options = { pause, every: busy ? BUSY_EVERY : undefined };
+  const options = { pause, every: busy ? BUSY_EVERY : EVERY };
   const { data, problem, loading, refreshing, refresh } = useApi(RestorePlanDocument, { input }, options);
   const plan = data?.restorePlan;
   const found = plan?.refusals.some(({ code }) => code === 'BUSY') === true;
@@ -62,7 +67,8 @@ function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
       <Text mb="md" className="breakable">
         <TextLink href={`/backups/${backup.id}`}>{backup.fileName}</TextLink>, made <Age at={backup.createdAt} />,{' '}
         <Size bytes={backup.fileSize} />: {plural(backup.tables.length, 'table')} and{' '}
-        {plural(backup.mediaFileCount, 'media file')}
+        {plural(backup.mediaFileCount, 'media file')} of <b>{backup.config?.name ?? 'a deleted config'}</b> (database{' '}
+        {backup.databaseName})
       </Text>
       <Grid>
         <Grid.Col span={{ base: 12, md: 5 }}>
@@ -85,6 +91,8 @@ function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
               )}
             </Card>
             <ConfirmCard
+              // Another choice is confirmed anew.
+              key={JSON.stringify(input)}
               backup={backup}
               input={input}
               allowed={current && plan?.allowed === true}

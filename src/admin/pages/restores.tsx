@@ -48,7 +48,7 @@ export default function Restores() {
         paging={paging}
         noun="restore"
         all="/restores"
-        filtered={filters.text !== ''}
+        filtered={filters.any}
         none={<NeverRestored />}
       >
         {(rows) => <RestoreTable rows={rows} refresh={answer.refresh} />}

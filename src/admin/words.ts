@@ -74,6 +74,10 @@ export const options = <Key extends string>(words: Record<Key, string | { label:
     label: typeof word === 'string' ? word : word.label,
   }));
 
+/** What a pin means: a person's lasts, that of a safety backup ends by itself. */
+export const pinOf = ({ pinned, pinnedBy }: { pinned: boolean; pinnedBy?: string | null }) =>
+  !pinned ? 'no' : pinnedBy ? `by ${pinnedBy}: nothing deletes it` : 'for now: the rules may delete it after its time';
+
 /** What a restore brings back. */
 export function restoredWhat({
   restoreDatabase,

@@ -163,10 +163,10 @@ journey(title('A stranger at the admin page'), () => {
     await more('Verify: try a restore');
     await text('It was restored into a scratch database and counted: just now.');
     await more(/^Pin/);
-    await text('yes: nothing deletes it');
+    await text('by admin@example.org: nothing deletes it');
     expect((await app.app.backups.get(id)).pinned).toBe(true);
     await more(/^Unpin/);
-    await page.getByText('yes: nothing deletes it').waitFor({ state: 'detached' });
+    await page.getByText('nothing deletes it').waitFor({ state: 'detached' });
     quiet();
   });
 });
@@ -253,6 +253,22 @@ journey(title('On the day the data is gone'), () => {
     await button('Restore now').click();
     await page.getByText('Restored', { exact: true }).waitFor({ timeout: 60_000 });
     await row.update({ createdAt: new Date() });
+    quiet();
+  });
+
+  test('a restore does not promise to be undone when its safety backup is gone', async () => {
+    const restore = await app.app.models.Restore.findOne({ order: [['createdAt', 'DESC']] });
+    const safety = restore?.safetyBackupId ?? '';
+    await open(`/backups/${safety}`);
+    await text('for now: the rules may delete it after its time');
+    await button('More').click();
+    await page.getByRole('menuitem', { name: 'Keep for good' }).click();
+    await text('by admin@example.org: nothing deletes it');
+    await app.app.backups.pin(safety, false, 'test');
+    await app.app.backups.remove([safety], 'test');
+    await open(`/restores/${restore?.id}`);
+    await text(/It cannot be undone any more/);
+    expect(await button('Undo …').count()).toBe(0);
     quiet();
   });
 

@@ -33,6 +33,7 @@ export interface ActedOn {
   fileName: string;
   status: BackupStatus;
   pinned: boolean;
+  pinnedBy?: string | null;
   fileSize?: number | null;
 }
 
@@ -42,7 +43,7 @@ export function BackupActions({ backup, inTable = false }: { backup: ActedOn; in
   const verify = useVerify(backup);
   const download = useDownload();
   const pin = useAction(PinBackupDocument);
-  const { id, fileName, status, pinned } = backup;
+  const { id, fileName, status, pinned, pinnedBy } = backup;
   const completed = status === 'COMPLETED';
   return (
     <>
@@ -80,12 +81,19 @@ export function BackupActions({ backup, inTable = false }: { backup: ActedOn; in
               <Menu.Item leftSection={<IconFlask size={16} />} onClick={() => void verify.run('DRILL')}>
                 Verify: try a restore
               </Menu.Item>
-              <Menu.Item
-                leftSection={pinned ? <IconPinnedOff size={16} /> : <IconPin size={16} />}
-                onClick={() => void pin.run({ id, pinned: !pinned })}
-              >
-                {pinned ? 'Unpin' : 'Pin: never delete'}
-              </Menu.Item>
+              {(!pinned || !pinnedBy) && (
+                <Menu.Item leftSection={<IconPin size={16} />} onClick={() => void pin.run({ id, pinned: true })}>
+                  {pinned ? 'Keep for good' : 'Pin: never delete'}
+                </Menu.Item>
+              )}
+              {pinned && (
+                <Menu.Item
+                  leftSection={<IconPinnedOff size={16} />}
+                  onClick={() => void pin.run({ id, pinned: false })}
+                >
+                  Unpin
+                </Menu.Item>
+              )}
             </>
           )}
           {isActive(status) && (

@@ -52,7 +52,7 @@ function CleanUpDialog({ configId, unsaved, onClose }: { configId: string; unsav
   const { deleteCount, deleteSize, hash } = plan;
   return (
     <Confirm
-      title={`Delete ${plural(deleteCount, 'backup')}?`}
+      title={deleteCount > 0 ? `Delete ${plural(deleteCount, 'backup')}?` : 'Take pins away?'}
       label={deleteCount > 0 ? `Delete ${plural(deleteCount, 'backup')}` : 'Go on'}
       typed={deleteCount > 0 ? String(deleteCount) : undefined}
       busy={cleanUp.busy || refreshing}
@@ -61,10 +61,12 @@ function CleanUpDialog({ configId, unsaved, onClose }: { configId: string; unsav
     >
       <Stack gap="sm">
         {cleanUp.problem && <ProblemAlert problem={cleanUp.problem} />}
-        <Text size="sm">
-          {size(deleteSize)} are removed for good, by the saved rules.
-          {unsaved && ' The rules that are changed and not saved do not count.'}
-        </Text>
+        {deleteCount > 0 && (
+          <Text size="sm">
+            {size(deleteSize)} are removed for good, by the saved rules.
+            {unsaved && ' The rules that are changed and not saved do not count.'}
+          </Text>
+        )}
         <PlanSummary plan={plan} />
         <PlanItems items={plan.items.filter(({ keep, unpin }) => !keep || unpin)} />
       </Stack>

@@ -20,7 +20,7 @@ import { StatusBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { Timeline } from '../components/timeline.js';
 import { count, duration, plural } from '../format.js';
-import { isActive, LEVEL, STORAGE, TYPE } from '../words.js';
+import { isActive, LEVEL, pinOf, STORAGE, TYPE } from '../words.js';
 
 /** How often it is asked for again, in milliseconds. */
 const EVERY = 10_000;
@@ -139,7 +139,7 @@ function About({ backup }: { backup: BackupPartsFragment }) {
     ['Contains', stored ? `${plural(tables.length, 'table')}, ${plural(mediaFileCount, 'media file')}` : '–'],
     ['Storage', STORAGE[backup.storageType]],
     ['Path', stored ? <Code key="path">{backup.filePath}</Code> : 'nothing is stored'],
-    ['Pinned', backup.pinned ? 'yes: nothing deletes it' : 'no'],
+    ['Pinned', pinOf(backup)],
     ['Note', backup.note ?? '–'],
     ['Id', <Code key="id">{backup.id}</Code>],
   ];

@@ -46,7 +46,7 @@ import { Empty, PageHead } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { day, plural, size } from '../format.js';
-import { isActive, options, STATUS, STORAGE, TYPE } from '../words.js';
+import { isActive, options, pinOf, STATUS, STORAGE, TYPE } from '../words.js';
 
 type Row = BackupsQuery['backups']['nodes'][number];
 
@@ -239,7 +239,7 @@ function State({ row }: { row: Row }) {
         </Badge>
       )}
       {row.pinned && (
-        <Tooltip label="Pinned: nothing deletes it">
+        <Tooltip label={`Pinned ${pinOf(row)}`}>
           <IconPinFilled size={16} role="img" aria-label="Pinned" />
         </Tooltip>
       )}

@@ -23,6 +23,13 @@ import { isActive, restoredWhat } from '../words.js';
 /** How often it is asked for again, in milliseconds. */
 const EVERY = 10_000;
 
+/** Whether the state before can still come back. */
+function safetyOf(backup: RestorePartsFragment['safetyBackup']): string {
+  if (!backup) return 'Nothing was there before, so there is nothing to bring back.';
+  if (backup.status === 'COMPLETED') return 'What was there before is kept in a safety backup: “Undo” brings it back.';
+  return 'It cannot be undone any more: the safety backup of what was there before was deleted.';
+}
+
 /** One restore: how it goes or went, and the way back. */
 export default function RestoreRun({ id }: { id: string }) {
   const answer = useApi(RestoreDocument, { id }, { every: EVERY });
@@ -62,10 +69,7 @@ function Outcome({ restore, refresh }: { restore: RestorePartsFragment; refresh:
       )}
       {status === 'COMPLETED' && (
         <Alert color="teal" icon={<IconCircleCheck />} title="Restored" role="status">
-          As it was in the backup: {restoredWhat(restore)}.{' '}
-          {safetyBackup
-            ? 'What was there before is kept in a safety backup: “Undo” brings it back.'
-            : 'Nothing was there before, so there is nothing to bring back.'}
+          As it was in the backup: {restoredWhat(restore)}. {safetyOf(safetyBackup)}
         </Alert>
       )}
       {errorCode && (
@@ -121,7 +125,7 @@ function Undo({ restore }: { restore: RestorePartsFragment }) {
   const [asked, setAsked] = useState(false);
   const [, go] = useLocation();
   const undo = useAction(UndoRestoreDocument);
-  if (!restore.safetyBackup) return null;
+  if (restore.safetyBackup?.status !== 'COMPLETED') return null;
   const run = async () => {
     const answer = await undo.run({ id: restore.id });
     setAsked(false);

@@ -54,6 +54,7 @@ export interface StorageTest {
   /** Bytes; null where the storage cannot tell. */
   free: number | null;
   total: number | null;
+  warnings: string[];
 }
 
 /** How long is counted, in milliseconds: somebody waits in front of a form. */
@@ -103,25 +104,31 @@ export class ConfigTests {
 
   /**
    * Writes a few bytes, reads them back, lists, deletes them, and makes sure that they are gone. A folder that is not there
-   * yet is made, as the first backup would.
+   * is made, as the first backup would, and taken away again, so that a mistake in its name leaves nothing.
    * @throws AppError NOT_FOUND, BAD_USER_INPUT, PATH_NOT_ALLOWED, STORAGE_UNSUPPORTED; the signal's reason
    */
   async storage(input: ConfigInput, configId: number | undefined, signal: AbortSignal): Promise<StorageTest> {
     const address = checkStorage(this.env, await this.env.configs.settings(input, configId));
     const storage = this.env.storages.open(address);
+    const warnings: string[] = [];
     const { value: space, error } = await answered(async () => {
-      await this.probe(storage, signal);
-      return storage.space();
+      const { made, undo } = await storage.prepare();
+      warnings.push(...made.slice(0, 1).map(missing));
+      try {
+        await this.probe(storage, signal);
+        return await storage.space();
+      } finally {
+        await undo();
+      }
     }, signal);
     const location = address.storagePath;
-    return { ok: error === null, error, location, free: space?.free ?? null, total: space?.total ?? null };
+    return { ok: error === null, error, location, free: space?.free ?? null, total: space?.total ?? null, warnings };
   }
 
   /** The name has no ending, so that nothing ever takes the probe for an archive. */
   private async probe(storage: Storage, signal: AbortSignal): Promise<void> {
     const name = `db-manager-probe-${randomUUID()}`;
     const bytes = randomBytes(64);
-    await storage.prepare();
     try {
       const { location } = await storage.put(name, Readable.from([bytes]), { owner: name, signal });
       if (!bytes.equals(await buffer(await storage.get(name)))) throw unreliable(`${location} came back changed.`);
@@ -177,6 +184,9 @@ async function lookAt(
 
 const late = (where: string, what: string, patienceMs: number) =>
   `${where}: its ${what} were not counted to the end, which takes more than ${patienceMs / 1_000} seconds.`;
+
+const missing = (folder: string) =>
+  `${folder} did not exist and was made for this test. If a disk should be mounted there, it is not.`;
 
 function unreliable(what: string): AppError {
   return new AppError('STORAGE_UNAVAILABLE', what, {

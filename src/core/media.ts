@@ -78,7 +78,7 @@ export class MediaSwap {
     step: StepContext,
   ): Promise<MediaSwap> {
     const swap = MediaSwap.of(target.root, options.runId);
-    const rootIsNew = await makeFolder(target.root);
+    const rootIsNew = (await makeFolder(target.root)).includes(target.root);
     await mkdir(swap.staging, { mode: 0o700 });
     const chosen = archive.entries.filter(
       (entry) => entry.path.startsWith(target.prefix) && options.wanted(entry.path),

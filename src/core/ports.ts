@@ -93,13 +93,21 @@ export interface StoredObject {
   modifiedAt: Date;
 }
 
+/** What making a storage ready came to. */
+export interface Preparation {
+  /** The folders that were not there and were made, outermost first; empty where nothing was missing. */
+  made: string[];
+  /** Takes them away again, as far as they are empty. */
+  undo(): Promise<void>;
+}
+
 /** One place where archives lie (one folder, one bucket prefix). Every method throws AppError with a STORAGE_… code. */
 export interface Storage {
   readonly type: StorageType;
   /** Where a person finds an object of this name. */
   locate(name: string): string;
-  /** Makes the place ready and proves that it can be written. */
-  prepare(): Promise<void>;
+  /** Makes the place ready and proves that it can be written. Where that fails, nothing that it made is left. */
+  prepare(): Promise<Preparation>;
   /** Stores a whole object or nothing: durable when it returns. `owner` names the run, for `discard`. NAME_TAKEN if the name exists; nothing is ever overwritten. */
   put(name: string, body: Readable, options: { owner: string; signal: AbortSignal }): Promise<StoredObject>;
   /** The object's bytes; `start` and `end` (inclusive) choose a range. ARCHIVE_MISSING if there is none. */

@@ -40,8 +40,8 @@ export class ConfigTestResolver {
   @Admin()
   @Mutation(() => StorageTest, {
     description: withExample(
-      'Writes a few bytes at the storage of settings that need not be saved, reads them back, lists, deletes them and makes sure that they are gone. What does not work is in the answer.',
-      'mutation { testStorage(configId: "1", input: {storageType: LOCAL, storagePath: "before-update"}) { ok error { message hint } location free } }',
+      'Writes a few bytes at the storage of settings that need not be saved, reads them back, lists, deletes them and makes sure that they are gone. A folder that is missing is made, as the first backup would, named in `warnings`, and taken away again unless something lies in it by then. What does not work is in the answer.',
+      'mutation { testStorage(configId: "1", input: {storageType: LOCAL, storagePath: "before-update"}) { ok error { message hint } location free warnings } }',
     ),
   })
   async testStorage(

@@ -73,4 +73,9 @@ export class StorageTest {
 
   @Field(() => ByteSize, { nullable: true, description: 'All bytes there; null where it cannot be told.' })
   total!: number | null;
+
+  @Field(() => [String], {
+    description: 'What to know although it works, such as a folder that did not exist: is a disk not mounted?',
+  })
+  warnings!: string[];
 }

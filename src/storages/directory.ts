@@ -4,9 +4,9 @@ import { access, link, lstat, open, opendir, realpath, rename, rm, statfs } from
 import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { makeFolder } from '../archive/make-folder.js';
+import { makeFolder, unmakeFolders } from '../archive/make-folder.js';
 import { contained } from '../archive/names.js';
-import type { Storage, StoredObject } from '../core/ports.js';
+import type { Preparation, Storage, StoredObject } from '../core/ports.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 
 const PARTIAL = '.partial';
@@ -28,9 +28,10 @@ export class DirectoryStorage implements Storage {
     return join(this.folder, name);
   }
 
-  async prepare(): Promise<void> {
+  async prepare(): Promise<Preparation> {
+    let made: string[] = [];
     try {
-      await makeFolder(this.folder, 0o700);
+      made = await makeFolder(this.folder, 0o700);
       if (this.root !== null) {
         const [root, folder] = await Promise.all([realpath(this.root), realpath(this.folder)]);
         if (!contained(root, folder)) {
@@ -41,7 +42,9 @@ export class DirectoryStorage implements Storage {
       const probe = join(this.folder, `${PROBE}${randomUUID()}${PARTIAL}`);
       await (await open(probe, 'wx', 0o600)).close();
       await rm(probe, { force: true });
+      return { made, undo: () => unmakeFolders(made) };
     } catch (error) {
+      await unmakeFolders(made);
       throw this.translate(error, 'write');
     }
   }

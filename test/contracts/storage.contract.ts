@@ -31,6 +31,14 @@ export function storageContract(title: string, makePlace: () => Promise<StorageP
     const put = (name: string, body: Readable, owner = 'run-1', signal = NEVER) =>
       storage.put(name, body, { owner, signal });
 
+    it('is made ready again without making anything, and nothing that is stored goes when that is undone', async () => {
+      await put(NAME, Readable.from(['x']));
+      const { made, undo } = await storage.prepare();
+      expect(made).toEqual([]);
+      await undo();
+      expect(await place.everything()).toEqual([NAME]);
+    });
+
     it('gives back the bytes that it took, whole and in ranges', async () => {
       const bytes = randomBytes(3 * 1024 * 1024 + 17);
       const stored = await put(NAME, Readable.from([bytes.subarray(0, 1000), bytes.subarray(1000)]));

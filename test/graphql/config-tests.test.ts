@@ -1,4 +1,4 @@
-import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -147,17 +147,55 @@ describe('A test of the connection', () => {
 });
 
 describe('A test of the storage', () => {
+  /** A real folder, one of whose abilities is another. */
+  const failing = (change: (real: Storage) => Partial<Storage>): Storages => {
+    const real = createStorages(app.backups);
+    const open: Storages['open'] = (address) => {
+      const folder = real.open(address);
+      const bound = Object.fromEntries(
+        (['prepare', 'put', 'get', 'stat', 'remove', 'discard', 'list', 'space', 'locate'] as const).map((name) => [
+          name,
+          (folder[name] as (...args: unknown[]) => unknown).bind(folder),
+        ]),
+      );
+      return { type: folder.type, ...bound, ...change(folder) } as unknown as Storage;
+    };
+    return { resolve: real.resolve, open };
+  };
+
   test('writes, reads, lists and deletes, and leaves nothing', async () => {
     const place = join(app.folder, 'elsewhere', 'deep');
     const found = await storage({ storageType: 'SYSTEM', storagePath: place });
-    expect(found).toMatchObject({ ok: true, error: null, location: place });
+    const warning = `${join(app.folder, 'elsewhere')} did not exist and was made for this test. If a disk should be mounted there, it is not.`;
+    expect(found).toMatchObject({ ok: true, error: null, location: place, warnings: [warning] });
     expect(found.free).toBeGreaterThan(0);
     expect(found.total).toBeGreaterThanOrEqual(found.free ?? Infinity);
-    expect(await filesIn(place)).toEqual([]);
+    await expect(stat(join(app.folder, 'elsewhere'))).rejects.toMatchObject({ code: 'ENOENT' });
     expect(await storage({}, '1')).toMatchObject({ ok: true, location: app.backups });
     expect(await storage({})).toMatchObject({ ok: true, location: app.backups });
     expect(await filesIn(app.backups)).toEqual([]);
     expect(await storage({ storagePath: 'inside' }, '1')).toMatchObject({ location: join(app.backups, 'inside') });
+  });
+
+  test('leaves a folder that was there, however empty, and one that is in use by the end', async () => {
+    const there = join(app.folder, 'mounted');
+    await mkdir(there);
+    expect(await storage({ storageType: 'SYSTEM', storagePath: there })).toMatchObject({ ok: true, warnings: [] });
+    expect(await readdir(there)).toEqual([]);
+
+    const { models, log, configs } = app.app;
+    const env = { models, log, configs, engines: createEngines(), controlFile: null, exclude: [] };
+    const busy = join(there, 'new', 'busy');
+    const storages = failing((real) => ({
+      space: async () => {
+        await writeFile(join(there, 'new', 'a.zip'), 'of a backup that began meanwhile');
+        return real.space();
+      },
+    }));
+    const input = { storageType: 'SYSTEM', storagePath: busy } as const;
+    const found = await new ConfigTests({ ...env, storages }).storage(input, undefined, NEVER);
+    expect(found).toMatchObject({ ok: true, warnings: [expect.stringMatching(/\/mounted\/new did not exist/)] });
+    expect(await readdir(there, { recursive: true })).toEqual(['new', join('new', 'a.zip')]);
   });
 
   test('answers with what does not work, each with what to do', async () => {
@@ -180,22 +218,6 @@ describe('A test of the storage', () => {
   ])('refuses what could not be saved either: %s, %s', async (code, field, input) => {
     await expect(storage(input)).rejects.toMatchObject({ code, field });
   });
-
-  /** A real folder, one of whose abilities fails. */
-  const failing = (change: (real: Storage) => Partial<Storage>): Storages => {
-    const real = createStorages(app.backups);
-    const open: Storages['open'] = (address) => {
-      const folder = real.open(address);
-      const bound = Object.fromEntries(
-        (['prepare', 'put', 'get', 'stat', 'remove', 'discard', 'list', 'space', 'locate'] as const).map((name) => [
-          name,
-          (folder[name] as (...args: unknown[]) => unknown).bind(folder),
-        ]),
-      );
-      return { type: folder.type, ...bound, ...change(folder) } as unknown as Storage;
-    };
-    return { resolve: real.resolve, open };
-  };
 
   test.each<[string, string, (real: Storage) => Partial<Storage>]>([
     ['gives back other bytes', 'came back changed', () => ({ get: async () => Readable.from(['other']) })],
@@ -224,5 +246,9 @@ describe('A test of the storage', () => {
     const found = await tests.storage({}, 1, NEVER);
     expect(found).toMatchObject({ ok: false, error: { message: expect.stringContaining(message) } });
     expect(await filesIn(app.backups)).toEqual([]);
+    const storagePath = join(app.backups, 'made', 'for', 'it');
+    const input = { storageType: 'SYSTEM', storagePath } as const;
+    expect(await tests.storage(input, undefined, NEVER)).toMatchObject({ ok: false, warnings: [expect.any(String)] });
+    await expect(stat(join(app.backups, 'made'))).rejects.toMatchObject({ code: 'ENOENT' });
   });
 });

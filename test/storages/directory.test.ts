@@ -40,6 +40,24 @@ describe('A folder as storage', () => {
     expect((await stat(join(folder, 'new'))).mode & 0o777).toBe(0o700);
   });
 
+  it('tells which folders it made, and takes away again those that are still empty, and no others', async () => {
+    const [outer, inner] = [join(folder, 'outer'), join(folder, 'outer', 'inner')];
+    const open = (storagePath: string) => createStorages(folder).open({ storageType: 'SYSTEM', storagePath });
+    const first = await open(inner).prepare();
+    expect(first.made).toEqual([outer, inner]);
+    const second = await open(inner).prepare();
+    expect(second.made).toEqual([]);
+    await second.undo();
+    expect(await readdir(outer)).toEqual(['inner']);
+    await writeFile(join(outer, 'mine'), '');
+    await first.undo();
+    expect(await readdir(outer)).toEqual(['mine']);
+    await expect(open(join(folder, 'new', 'x'.repeat(300))).prepare()).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+    });
+    expect(await readdir(folder)).toEqual(['outer']);
+  });
+
   it('cannot be made where a file is in the way, or below a folder that takes none, and says so at once', async () => {
     const file = join(folder, 'file');
     await writeFile(file, '');
@@ -80,6 +98,9 @@ describe('A folder as storage', () => {
       storagePath: join(folder, 'backups', 'link'),
     });
     await expect(storage.prepare()).rejects.toMatchObject({ code: 'PATH_NOT_ALLOWED' });
+    const storagePath = join(folder, 'backups', 'link', 'deep', 'er');
+    const below = createStorages(join(folder, 'backups')).open({ storageType: 'LOCAL', storagePath });
+    await expect(below.prepare()).rejects.toMatchObject({ code: 'PATH_NOT_ALLOWED' });
     expect(await readdir(outside)).toEqual([]);
     await rm(outside, { recursive: true });
   });

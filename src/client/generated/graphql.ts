@@ -444,7 +444,7 @@ export type TestStorageMutationVariables = Exact<{
 }>;
 
 
-export type TestStorageMutation = { testStorage: { ok: boolean, location: string | null, free: number | null, total: number | null, error: { code: string, message: string, hint: string, field: string | null } | null } };
+export type TestStorageMutation = { testStorage: { ok: boolean, location: string | null, free: number | null, total: number | null, warnings: Array<string>, error: { code: string, message: string, hint: string, field: string | null } | null } };
 
 export type RestorePartsFragment = { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null };
 
@@ -1604,6 +1604,7 @@ export const TestStorageDocument = new TypedDocumentString(`
     location
     free
     total
+    warnings
   }
 }
     `) as unknown as TypedDocumentString<TestStorageMutation, TestStorageMutationVariables>;

@@ -12,7 +12,15 @@ export function crossOrigin(origins: string[]): RequestHandler {
   return cors({
     origin: origins,
     methods: ['GET', 'HEAD', 'POST'],
-    allowedHeaders: ['Authorization', 'Content-Type', 'Apollo-Require-Preflight', 'Range'],
+    allowedHeaders: [
+      'Authorization',
+      'Content-Type',
+      'Apollo-Require-Preflight',
+      // Of the download; see openapi.ts.
+      'Range',
+      'If-Range',
+      'If-None-Match',
+    ],
     exposedHeaders: ['Content-Disposition', 'Content-Length', 'Content-Range', 'ETag'],
     credentials: false,
     maxAge: MAX_AGE,

@@ -1,6 +1,7 @@
 import { request as httpRequest } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { WebSocket } from 'ws';
+import { openApiDocument } from '../../src/http/openapi.js';
 import { createTestApp, type TestApp } from '../support/app.js';
 
 const LISTED = 'https://admin.example.org';
@@ -95,12 +96,24 @@ describe('A page of a server that is listed', () => {
       expect(corsOf(answer)).toEqual({
         'access-control-allow-origin': LISTED,
         'access-control-allow-methods': 'GET,HEAD,POST',
-        'access-control-allow-headers': 'Authorization,Content-Type,Apollo-Require-Preflight,Range',
+        'access-control-allow-headers':
+          'Authorization,Content-Type,Apollo-Require-Preflight,Range,If-Range,If-None-Match',
         'access-control-expose-headers': 'Content-Disposition,Content-Length,Content-Range,ETag',
         'access-control-max-age': '600',
       });
       expect(answer.headers.vary).toMatch(/Origin/);
     }
+  });
+
+  test('may send every header that the description of the REST routes names', async () => {
+    const { paths } = openApiDocument('1.2.3');
+    const described = Object.values(paths)
+      .flatMap(({ get, post }) => [...(get?.parameters ?? []), ...(post?.parameters ?? [])])
+      .flatMap((parameter) => (parameter.in === 'header' ? [parameter.name.toLowerCase()] : []));
+    expect(described).toEqual(expect.arrayContaining(['range', 'if-range', 'if-none-match']));
+    const { headers } = await preflight(open, LISTED, `/api/db-manager/backups/${id}/download/`, 'GET');
+    const allowed = String(headers['access-control-allow-headers']).toLowerCase().split(',');
+    expect(described.filter((name) => !allowed.includes(name))).toEqual([]);
   });
 
   test('may read the answers, errors too', async () => {

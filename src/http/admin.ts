@@ -10,7 +10,7 @@ import { AppError } from '../errors.js';
 const BUILT = fileURLToPath(new URL('../../dist/admin/', import.meta.url));
 
 /** The addresses that the page itself routes: each answers with the same document. */
-const PAGES = ['/', '/backups{/*rest}', '/restores{/*rest}', '/configs{/*rest}', '/upload', '/retention', '/activity'];
+const PAGES = ['/', '/backups{/*rest}', '/restores{/*rest}', '/configs{/*rest}', '/upload', '/activity'];
 
 /** Stands in the built document wherever a nonce belongs; see src/admin/vite.config.ts. */
 const PLACEHOLDER = /__CSP_NONCE__/g;

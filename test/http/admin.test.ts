@@ -61,7 +61,15 @@ describe('The admin page', () => {
   });
 
   test('serves no other file and no other address', async () => {
-    for (const path of ['/secret.txt', '/assets/', '/assets/..%2fsecret.txt', '/assets/none.js', '/api', '/backup']) {
+    for (const path of [
+      '/secret.txt',
+      '/assets/',
+      '/assets/..%2fsecret.txt',
+      '/assets/none.js',
+      '/api',
+      '/backup',
+      '/retention',
+    ]) {
       expect([path, (await fetch(url + path)).status]).toEqual([path, 404]);
     }
     expect((await fetch(url, { method: 'POST' })).status).toBe(404);

@@ -90,11 +90,14 @@ export class Auth {
   }
 
   /**
-   * A ticket that lets an admin begin the download of one backup, without a token, for five minutes.
+   * A ticket that lets an admin begin the download of one backup, without a token, for five minutes. The audit trail tells
+   * who had it made, so that a link that went astray can be traced.
    * @param actor who asks for it, an admin
    */
-  issueTicket(actor: Actor, backupId: string): { ticket: string; expiresAt: Date } {
-    return this.tickets.issue(actor, backupId, actor.expiresAt);
+  async issueTicket(actor: Actor, backupId: string): Promise<{ ticket: string; expiresAt: Date }> {
+    const issued = this.tickets.issue(actor, backupId, actor.expiresAt);
+    await this.audit.record(actor.email, 'backup.link', backupId, { until: issued.expiresAt.toISOString() });
+    return issued;
   }
 
   /** Who a ticket speaks for, and still may. @throws AppError UNAUTHENTICATED */

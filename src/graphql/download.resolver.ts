@@ -21,7 +21,7 @@ export class DownloadResolver {
   @Admin()
   @Mutation(() => DownloadLink, {
     description: withExample(
-      'A link for the download of one archive, good for five minutes: for a browser, which cannot send a token with a download.',
+      'A link for the download of one archive, good for five minutes: for a browser, which cannot send a token with a download. Each is noted in the audit trail.',
       'mutation { createDownloadLink(id: "backup_20250724_143022_a1b2c3d4") { url expiresAt } }',
     ),
   })
@@ -30,7 +30,7 @@ export class DownloadResolver {
     @Arg('id', () => ID, { description: 'A COMPLETED backup.' }) id: string,
   ): Promise<DownloadLink> {
     const { row } = await services.backups.open(runId(id));
-    const { ticket, expiresAt } = services.auth.issueTicket(await admin(), row.id);
+    const { ticket, expiresAt } = await services.auth.issueTicket(await admin(), row.id);
     return { url: `${downloadPath(row.id)}?ticket=${ticket}`, expiresAt };
   }
 }

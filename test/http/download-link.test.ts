@@ -70,8 +70,16 @@ describe('A download link', () => {
     expect((await fetch(link.url, { method: 'HEAD' })).headers.get('content-length')).toBe(String(bytes.length));
   });
 
-  test('is written down under the name of the admin who made it', async () => {
-    const { url } = await linkTo();
+  test('is written down when it is made and when it is used, under the name of the admin who made it', async () => {
+    const { url, ticket, expiresAt } = await linkTo();
+    const [made] = await app.app.models.AuditEvent.findAll({ order: [['id', 'DESC']], limit: 1 });
+    expect(made).toMatchObject({
+      actor: 'admin@example.org',
+      action: 'backup.link',
+      subject: row.id,
+      details: { until: expiresAt },
+    });
+    expect(JSON.stringify(made)).not.toContain(ticket.split('.')[2]);
     await bodyOf(await fetch(url));
     const [event] = await app.app.models.AuditEvent.findAll({
       where: { action: 'backup.download', subject: row.id },
@@ -100,6 +108,7 @@ describe('A download link', () => {
     await expect(linkTo('backup_20250101_000000_00000000')).rejects.toMatchObject({ code: 'NOT_FOUND' });
     const { id } = await app.app.backups.create({ backupType: 'MANUAL' }, 'test');
     await expect(linkTo(id)).rejects.toMatchObject({ code: 'BACKUP_NOT_COMPLETED' });
+    expect(await app.app.models.AuditEvent.count({ where: { action: 'backup.link', subject: id } })).toBe(0);
     await app.app.backups.cancel(id, 'test');
   });
 

@@ -158,7 +158,7 @@ describe('What a real server answers is as described', () => {
   test.each(['GET', 'HEAD'] as const)('to %s of a download', async (method) => {
     const { backups, auth, configs } = app.app;
     await ask(method, DOWNLOAD, 200, { url: of(row.id), headers: token() });
-    const { ticket } = auth.issueTicket(await auth.authenticate(app.token), row.id);
+    const { ticket } = await auth.issueTicket(await auth.authenticate(app.token), row.id);
     await ask(method, DOWNLOAD, 200, { url: `${of(row.id)}?ticket=${ticket}` });
     await ask(method, DOWNLOAD, 304, { url: of(row.id), headers: { ...token(), 'If-None-Match': '*' } });
     await ask(method, DOWNLOAD, 400, { url: of('%E0%A4%A'), headers: token() });

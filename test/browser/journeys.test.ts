@@ -410,6 +410,7 @@ journey(title('The configs'), () => {
     await field('Folder').fill(join(app.folder, 'disk'));
     await button('Test storage').click();
     await text('Archives can be stored here');
+    await text(/did not exist and was made/);
     expect(await app.app.configs.list()).toHaveLength(1);
     await field('Schedule').selectOption('Every week');
     await field('On').selectOption('Friday');

@@ -89,6 +89,7 @@ export function TestStorage({ form }: { form: Form }) {
           {typeof answer.total === 'number' && ` of ${size(answer.total)}`}
         </Good>
       )}
+      {answer && <Warnings warnings={answer.warnings} />}
     </Test>
   );
 }

@@ -1,4 +1,4 @@
-import { size } from './format.js';
+import { moment, size } from './format.js';
 import { type Field, LABEL } from './settings.js';
 import { TYPE } from './words.js';
 
@@ -55,5 +55,6 @@ export function detailOf({ name, value }: { name: string; value: string }): stri
   if (name === 'type') return (TYPE as Record<string, string>)[value] ?? value;
   if (name === 'fields')
     return (JSON.parse(value) as string[]).map((field) => LABEL[field as Field] ?? field).join(', ');
+  if (name === 'until') return `until ${moment(value)}`;
   return `${name}: ${value}`;
 }

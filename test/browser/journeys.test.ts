@@ -335,6 +335,23 @@ journey(title('The list of backups'), () => {
     quiet();
   });
 
+  test('shows on the first page that an archive was damaged', async () => {
+    const row = await app.backup();
+    const bytes = await readFile(row.filePath);
+    bytes.writeUInt8(bytes.readUInt8(2_000) ^ 0xff, 2_000);
+    await writeFile(row.filePath, bytes);
+    await open('/backups');
+    await button(`Actions for ${row.fileName}`).click();
+    await page.getByRole('menuitem', { name: 'Verify: read every byte' }).click();
+    await page.getByTestId(row.id).getByText('Not sound').filter({ visible: true }).waitFor();
+    await open('/');
+    await text('At risk');
+    await page.getByRole('link', { name: 'Look at the backup' }).click();
+    await text('It is not proven now.');
+    await app.app.backups.remove([row.id], 'test');
+    quiet();
+  });
+
   test('is found by text, status, type and day, and a link to it shows the same', async () => {
     const failed = await app.app.models.Backup.findOne({ where: { status: 'FAILED' } });
     await open('/backups');

@@ -7,6 +7,7 @@ import {
   BackupHistoryDocument,
   type BackupPartsFragment,
   BackupsDocument,
+  type BackupStatus,
   type BackupType,
   type Health,
   StatusDocument,
@@ -90,8 +91,8 @@ const ICON: Record<Health, typeof IconCircleCheck> = {
 function State({ status }: { status: Status }) {
   const { label, color } = HEALTH[status.health];
   const Icon = ICON[status.health];
-  const failing = status.reasons.flatMap(({ code, configId }) =>
-    code === 'LAST_BACKUP_FAILED' && configId ? [configId] : [],
+  const bad = status.reasons.flatMap(({ code, configId }) =>
+    configId && code in BAD ? [{ configId, of: BAD[code as keyof typeof BAD] }] : [],
   );
   return (
     <Card withBorder role="status" aria-label="State">
@@ -117,8 +118,8 @@ function State({ status }: { status: Status }) {
               ))}
             </List>
           )}
-          {failing.slice(0, 3).map((configId) => (
-            <LastFailure key={configId} configId={configId} after={runsEnded(status)} />
+          {bad.slice(0, 3).map(({ configId, of }) => (
+            <BadBackup key={`${configId} ${of}`} configId={configId} of={of} after={runsEnded(status)} />
           ))}
         </Stack>
       </Group>
@@ -129,18 +130,26 @@ function State({ status }: { status: Status }) {
 /** The backups that people and schedules ask for. */
 const ASKED_FOR: BackupType[] = ['MANUAL', 'AUTO'];
 
-/** Why the newest backup of a config failed, and what to do. */
-function LastFailure({ configId, after }: { configId: string; after: string }) {
-  const filter: BackupFilter = { configId, status: ['FAILED'], backupType: ASKED_FOR };
+/** The state of the newest backup that a reason is about. */
+const BAD = { LAST_BACKUP_FAILED: 'FAILED', LAST_BACKUP_UNPROVEN: 'COMPLETED' } as const;
+
+/** Why the newest backup of a config failed or is not sound, and what to do. */
+function BadBackup({ configId, of, after }: { configId: string; of: BackupStatus; after: string }) {
+  const filter: BackupFilter = { configId, status: [of], backupType: ASKED_FOR };
   const { data } = useApi(BackupsDocument, { filter, first: 1 }, { after });
-  const failed = data?.backups.nodes[0];
-  if (failed === undefined) return null;
+  const bad = data?.backups.nodes[0];
+  if (bad === undefined) return null;
+  const failed = of === 'FAILED';
   return (
-    <Alert color="red" variant="light" title={failed.errorMessage ?? 'The backup failed.'}>
+    <Alert
+      color="red"
+      variant="light"
+      title={bad.errorMessage ?? (failed ? 'The backup failed.' : 'The backup is not proven.')}
+    >
       <Stack gap="xs" align="flex-start">
-        {failed.errorHint && <Text size="sm">{failed.errorHint}</Text>}
-        <Button component={Link} href={`/backups/${failed.id}`} size="xs" variant="light" color="red">
-          Look at the failed run
+        {bad.errorHint && <Text size="sm">{bad.errorHint}</Text>}
+        <Button component={Link} href={`/backups/${bad.id}`} size="xs" variant="light" color="red">
+          {failed ? 'Look at the failed run' : 'Look at the backup'}
         </Button>
       </Stack>
     </Alert>
@@ -333,11 +342,20 @@ function ConfigStates({ status }: { status: Status }) {
         Configs
       </Title>
       <Stack gap="xs">
-        {status.configs.slice(0, 50).map(({ config, lastSuccessAt, lastErrorCode, overdue }) => (
+        {status.configs.slice(0, 50).map(({ config, lastSuccessAt, lastProvenAt, lastErrorCode, overdue }) => (
           <Group key={config.id} justify="space-between" gap="xs">
             <TextLink href={`/configs/${config.id}`}>{config.name}</TextLink>
-            <Text size="sm" c={lastErrorCode || overdue || !lastSuccessAt ? 'red' : 'dimmed'}>
-              {lastErrorCode ? `failed: ${lastErrorCode}` : overdue ? 'overdue' : ''}{' '}
+            <Text
+              size="sm"
+              c={lastErrorCode || overdue || !lastProvenAt || lastProvenAt !== lastSuccessAt ? 'red' : 'dimmed'}
+            >
+              {lastErrorCode
+                ? `failed: ${lastErrorCode}`
+                : overdue
+                  ? 'overdue'
+                  : lastProvenAt !== lastSuccessAt
+                    ? 'not proven'
+                    : ''}{' '}
               {lastSuccessAt ? <Age at={lastSuccessAt} /> : 'no backup yet'}
             </Text>
           </Group>

@@ -23,7 +23,6 @@ export interface BackupRequest {
   /** Another folder than the config's. */
   customPath?: string | undefined;
   note?: string | undefined;
-  pinned?: boolean;
 }
 
 /** The row of a backup that is about to be made. */
@@ -34,7 +33,6 @@ export interface NewBackup {
   engine: DatabaseEngine;
   databaseUrl: string;
   note: string | null;
-  pinned: boolean;
   actor: string;
   dueAt?: Date | null;
   attempt?: number;
@@ -69,7 +67,6 @@ export class Backups {
       engine: config.engine,
       databaseUrl: config.databaseUrl,
       note: request.note ?? null,
-      pinned: request.pinned ?? false,
       actor,
     });
     await this.env.audit.record(actor, 'backup.create', row.id, { type: row.backupType, config: config.name });
@@ -84,13 +81,13 @@ export class Backups {
   ): Promise<BackupRow> {
     const { id: configId, engine, databaseUrl, storageType, storagePath } = config;
     const address = { storageType, storagePath };
-    const wish = { configId, backupType: 'AUTO' as const, address, engine, databaseUrl, note: null, pinned: false };
+    const wish = { configId, backupType: 'AUTO' as const, address, engine, databaseUrl, note: null };
     return this.insert({ ...wish, ...due, actor: 'system' }, transaction);
   }
 
   /** Makes the PENDING, pinned row of a restore's safety backup; the restore runs it with its own source. */
-  async createSafety(wish: Omit<NewBackup, 'backupType' | 'pinned'>): Promise<BackupRow> {
-    const row = await this.insert({ ...wish, backupType: 'SAFETY', pinned: true });
+  async createSafety(wish: Omit<NewBackup, 'backupType'>): Promise<BackupRow> {
+    const row = await this.insert({ ...wish, backupType: 'SAFETY' });
     await this.env.audit.record(wish.actor, 'backup.create', row.id, { type: 'SAFETY' });
     return row;
   }
@@ -126,7 +123,6 @@ export class Backups {
         engine: config.engine,
         databaseUrl: config.databaseUrl,
         note,
-        pinned: false,
         actor,
         nameFor,
       });
@@ -315,6 +311,7 @@ export class Backups {
         id: newId('backup', createdAt),
         mode: 'FULL' as const,
         status: 'PENDING' as const,
+        pinned: wish.backupType === 'SAFETY',
         databaseName: this.env.engines.of(wish.engine).resolve(databaseUrl).name,
         fileName,
         filePath: storage.locate(fileName),

@@ -217,7 +217,8 @@ describe('Another run that holds the database', () => {
   const held = async (work: () => Promise<void>) => {
     const { models, log, configs } = world.app;
     const key = databaseLease((await configs.get()).databaseKey);
-    await Hold.during({ models, log, leaseMs: 5_000 }, [key], work, () => {
+    // Long enough that no pause of this process lets go of it.
+    await Hold.during({ models, log, leaseMs: 60_000 }, [key], work, () => {
       throw new Error('held by another');
     });
   };

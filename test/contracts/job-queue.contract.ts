@@ -158,11 +158,12 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
     });
 
     it(`two processes that race for ${race} jobs run each exactly once`, async () => {
+      // Both are there before the first job is: a process that starts late would not race.
+      const racers = await Promise.all([start({ concurrency: 4, holdMs: 0 }), start({ concurrency: 4, holdMs: 0 })]);
       const ids = Array.from({ length: race }, (_, index) => `race-${index}`);
       const row = { name: 'run-backup', type: 'normal' as const, priority: 0, nextRunAt: new Date() };
       const { repository } = store.backend;
       await Promise.all(ids.map((backupId) => repository.saveJob({ ...row, data: { backupId } }, undefined)));
-      const racers = await Promise.all([start({ concurrency: 4, holdMs: 0 }), start({ concurrency: 4, holdMs: 0 })]);
       const begun = () => racers.flatMap((racer) => racer.ids('begin'));
       await until(() => begun().length >= race, 60_000);
       await until(async () => (await left()) === 0);

@@ -1,4 +1,4 @@
-import { useSyncExternalStore } from 'react';
+import { createStore, useStore } from './store.js';
 
 /** Who is signed in, and the token that says so. When its time is over, only the server tells: clocks differ. */
 export interface Session {
@@ -17,21 +17,20 @@ export interface SessionState {
 /** Kept for this tab only: no cookie, nothing that outlives the tab. */
 const KEY = 'db-manager.session';
 
-let state: SessionState = { session: read(), ended: false, generation: 0 };
-const listeners = new Set<() => void>();
+const state = createStore<SessionState>({ session: read(), ended: false, generation: 0 });
 const leaving = new Set<() => void>();
 
-export const currentToken = (): string | null => state.session?.token ?? null;
+export const currentToken = (): string | null => state.get().session?.token ?? null;
 
 export function signIn(session: Session): void {
   sessionStorage.setItem(KEY, JSON.stringify(session));
-  change({ ...state, session, ended: false });
+  state.set({ ...state.get(), session, ended: false });
 }
 
 export function signOut(): void {
   sessionStorage.removeItem(KEY);
   for (const listener of leaving) listener();
-  change({ ...state, session: null, ended: false });
+  state.set({ ...state.get(), session: null, ended: false });
 }
 
 /** Calls back whenever somebody signs out: what they leave behind in memory is not for the next one. */
@@ -41,28 +40,19 @@ export function onSignOut(listener: () => void): void {
 
 /** The server refuses this token. What is on the screen stays. An older session's token means nothing any more. */
 export function endSession(token: string | null): void {
-  if (state.session === null || state.ended || state.session.token !== token) return;
+  const { session, ended } = state.get();
+  if (session === null || ended || session.token !== token) return;
   sessionStorage.removeItem(KEY);
-  change({ ...state, ended: true });
+  state.set({ ...state.get(), ended: true });
 }
 
 /** All that is on the screen is asked for again. */
 export function askAgain(): void {
-  change({ ...state, generation: state.generation + 1 });
+  state.set({ ...state.get(), generation: state.get().generation + 1 });
 }
 
 export function useSession(): SessionState {
-  return useSyncExternalStore(subscribe, () => state);
-}
-
-function subscribe(listener: () => void): () => void {
-  listeners.add(listener);
-  return () => listeners.delete(listener);
-}
-
-function change(next: SessionState): void {
-  state = next;
-  for (const listener of listeners) listener();
+  return useStore(state);
 }
 
 function read(): Session | null {

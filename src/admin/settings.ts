@@ -1,7 +1,7 @@
-import { useSyncExternalStore } from 'react';
 import type { BackupConfigInput, ConfigPartsFragment, StorageType } from '../client/generated/graphql.js';
 import type { Problem } from './api.js';
 import { onSignOut } from './session.js';
+import { createStore, useStore } from './store.js';
 import { ownZone } from './zones.js';
 
 /** A number that a person types; '' where nothing is typed. */
@@ -147,30 +147,25 @@ export function missing(settings: Settings): Problem | null {
 }
 
 /** What was changed and is not saved, by config. It outlives the form, so looking at another page loses nothing. */
-const drafts = new Map<string, Partial<Settings>>();
+const drafts = createStore<ReadonlyMap<string, Partial<Settings>>>(new Map());
 const NONE: Partial<Settings> = {};
-const listeners = new Set<() => void>();
 
-export const hasDraft = (config: string) => drafts.has(config);
+export const hasDraft = (config: string) => drafts.get().has(config);
 
 /** Without any change there is no draft. */
 export function setDraft(config: string, change: (present: Partial<Settings>) => Partial<Settings>): void {
-  const changes = change(drafts.get(config) ?? NONE);
-  if (Object.keys(changes).length === 0) drafts.delete(config);
-  else drafts.set(config, changes);
-  for (const listener of listeners) listener();
+  const next = new Map(drafts.get());
+  const changes = change(next.get(config) ?? NONE);
+  if (Object.keys(changes).length === 0) next.delete(config);
+  else next.set(config, changes);
+  drafts.set(next);
 }
 
 export function useDraft(config: string): Partial<Settings> {
-  return useSyncExternalStore(subscribe, () => drafts.get(config) ?? NONE);
+  return useStore(drafts, (all) => all.get(config) ?? NONE);
 }
 
-function subscribe(listener: () => void): () => void {
-  listeners.add(listener);
-  return () => listeners.delete(listener);
-}
-
-onSignOut(() => drafts.clear());
+onSignOut(() => drafts.set(new Map()));
 window.addEventListener('beforeunload', (event) => {
-  if (drafts.size > 0) event.preventDefault();
+  if (drafts.get().size > 0) event.preventDefault();
 });

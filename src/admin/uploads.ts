@@ -1,6 +1,6 @@
-import { useSyncExternalStore } from 'react';
 import type { Problem } from './api.js';
 import { onSignOut } from './session.js';
+import { createStore, useStore } from './store.js';
 import { uploadBackup } from './upload.js';
 
 export type UploadState = 'waiting' | 'sending' | 'sent' | 'done' | 'failed';
@@ -24,22 +24,21 @@ export interface Upload {
 const SOON = 1;
 
 /** The files of this tab, in their order. Kept outside of the page, so that uploads go on while one looks at others. */
-let uploads: readonly Upload[] = [];
+const uploads = createStore<readonly Upload[]>([]);
 let last = 0;
 let present: { id: number; stop: AbortController } | null = null;
-const listeners = new Set<() => void>();
 
 /** What ends the whole queue: the next file would fare no better. */
 const ENDING = ['OFFLINE', 'UNAUTHENTICATED'];
 
-export const useUploads = () => useSyncExternalStore(subscribe, () => uploads);
+export const useUploads = () => useStore(uploads);
 
 export const isWaiting = ({ state }: Upload) => state === 'waiting' || state === 'sending' || state === 'sent';
 
 /** Sends these files, one after the other. */
 export function addUploads(files: readonly File[], config: Upload['config']): void {
   const beginning = { config, state: 'waiting' as const, sent: 0, bytesPerSecond: 0 };
-  replace([...uploads, ...files.map((file) => ({ ...beginning, file, id: ++last }))]);
+  uploads.set([...uploads.get(), ...files.map((file) => ({ ...beginning, file, id: ++last }))]);
   void sendNext();
 }
 
@@ -51,12 +50,12 @@ export function retryUpload(id: number): void {
 /** Cancels it, or takes it from the list if it has ended. */
 export function dropUpload(id: number): void {
   if (present?.id === id) present.stop.abort();
-  replace(uploads.filter((upload) => upload.id !== id));
+  uploads.set(uploads.get().filter((upload) => upload.id !== id));
   void sendNext();
 }
 
 async function sendNext(): Promise<void> {
-  const next = uploads.find(({ state }) => state === 'waiting');
+  const next = uploads.get().find(({ state }) => state === 'waiting');
   if (present !== null || next === undefined) return;
   const { id, file, config } = next;
   present = { id, stop: new AbortController() };
@@ -95,24 +94,14 @@ async function isZip(file: File): Promise<boolean> {
   return start === 'PK\x03\x04';
 }
 
-function subscribe(listener: () => void): () => void {
-  listeners.add(listener);
-  return () => listeners.delete(listener);
-}
-
 function change(id: number, values: Partial<Upload>): void {
-  replace(uploads.map((upload) => (upload.id === id ? { ...upload, ...values } : upload)));
-}
-
-function replace(next: readonly Upload[]): void {
-  uploads = next;
-  for (const listener of listeners) listener();
+  uploads.set(uploads.get().map((upload) => (upload.id === id ? { ...upload, ...values } : upload)));
 }
 
 onSignOut(() => {
   present?.stop.abort();
-  replace([]);
+  uploads.set([]);
 });
 window.addEventListener('beforeunload', (event) => {
-  if (uploads.some(isWaiting)) event.preventDefault();
+  if (uploads.get().some(isWaiting)) event.preventDefault();
 });

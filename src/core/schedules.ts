@@ -62,6 +62,11 @@ export function nextRun(schedule: string, timezone: string, after: Date): Date {
   return new Date(nextAt(clock, timezone, after.getTime() + 1));
 }
 
+/** Checks how many next runs somebody wants to see. @throws AppError BAD_USER_INPUT naming `count` */
+export function assertRunCount(count: number): void {
+  if (count < 1 || count > 50) throw badInput('count', `${count} is not a number from 1 to 50.`);
+}
+
 /** The next runs, in order. */
 export function nextRuns(schedule: string, timezone: string, after: Date, count: number): Date[] {
   const clock = new Clock(normaliseSchedule(schedule));

@@ -1,6 +1,5 @@
 import { Arg, Ctx, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
-import { describeSchedule, jitter, nextRuns } from '../core/schedules.js';
-import { badInput } from '../errors.js';
+import { assertRunCount, describeSchedule, jitter, nextRuns } from '../core/schedules.js';
 import type { BackupConfigRow } from '../models/index.js';
 import { Admin } from './admin.directive.js';
 import { BackupConfigInput } from './config.input.js';
@@ -100,7 +99,7 @@ export class ConfigResolver {
     @Ctx() { services }: GraphqlContext,
     @Arg('count', () => Int, { defaultValue: 5, description: 'How many, at most 50.' }) count: number,
   ): Date[] {
-    if (count < 1 || count > 50) throw badInput('count', `${count} is not a number from 1 to 50.`);
+    assertRunCount(count);
     if (!row.autoBackupEnabled) return [];
     const delay = jitter(row.id, row.jitterSeconds);
     const from = new Date(services.now().getTime() - delay);

@@ -1,6 +1,5 @@
 import { Arg, Ctx, Field, Int, ObjectType, Query, Resolver } from 'type-graphql';
-import { assertSchedule, describeSchedule, nextRuns } from '../core/schedules.js';
-import { badInput } from '../errors.js';
+import { assertRunCount, assertSchedule, describeSchedule, nextRuns } from '../core/schedules.js';
 import { Admin } from './admin.directive.js';
 import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';
@@ -31,7 +30,7 @@ export class ScheduleResolver {
     @Arg('timezone', () => String, { description: 'Such as `Asia/Kolkata`.' }) timezone: string,
     @Arg('count', () => Int, { defaultValue: 5, description: 'How many times, at most 50.' }) count: number,
   ): SchedulePreview {
-    if (count < 1 || count > 50) throw badInput('count', `${count} is not a number from 1 to 50.`);
+    assertRunCount(count);
     assertSchedule(schedule, timezone);
     return {
       inWords: describeSchedule(schedule),

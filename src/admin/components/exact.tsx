@@ -1,25 +1,16 @@
 import { Text, type TextProps, Tooltip } from '@mantine/core';
-import { useSyncExternalStore } from 'react';
 import { age, exactSize, exactTime, size } from '../format.js';
+import { createStore, useStore } from '../store.js';
 
 /** Ages are written anew so often, in milliseconds. */
 const TICK = 15_000;
 
-let now = Date.now();
-const listeners = new Set<() => void>();
-setInterval(() => {
-  now = Date.now();
-  for (const listener of listeners) listener();
-}, TICK);
-
-const subscribe = (listener: () => void) => {
-  listeners.add(listener);
-  return () => listeners.delete(listener);
-};
+const now = createStore(Date.now());
+setInterval(() => now.set(Date.now()), TICK);
 
 /** How long ago, or until, a moment; the exact time on hover and focus. */
 export function Age({ at, ...text }: { at: string } & TextProps) {
-  const present = useSyncExternalStore(subscribe, () => now);
+  const present = useStore(now);
   return (
     <Tooltip label={exactTime(at)} events={{ hover: true, focus: true, touch: true }}>
       <Text span inherit {...text} tabIndex={0} className="exact">

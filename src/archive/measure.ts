@@ -1,20 +1,19 @@
 import { lstat } from 'node:fs/promises';
-import { mediaRoots, realPaths, walkMedia } from './media.js';
+import { type Excluded, mediaRoots, walkMedia } from './media.js';
 
 /**
  * Counts what an archive of these media folders would hold, before it is written: for the progress and the space check.
- * @param exclude absolute paths that are passed over
+ * @param excluded as of `walkMedia`
  * @param found counted up as the walk goes on, so that it tells what was seen when the signal ends the walk
  * @returns files, and bytes before compression
  * @throws AppError MEDIA_NOT_FOUND, MEDIA_UNREADABLE, or the signal's reason
  */
 export async function measureMedia(
   paths: string[],
-  exclude: string[],
+  excluded: Excluded,
   signal: AbortSignal,
   found = { files: 0, bytes: 0 },
 ): Promise<{ files: number; bytes: number }> {
-  const excluded = await realPaths(exclude);
   for (const root of await mediaRoots(paths)) {
     for await (const item of walkMedia(root, excluded)) {
       signal.throwIfAborted();

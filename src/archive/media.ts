@@ -26,6 +26,9 @@ export type MediaItem =
   | { kind: 'symlink'; path: string; target: string }
   | { kind: 'skipped'; path: string; reason: SkipReason };
 
+/** True for a file or folder that is no media, wherever it lies. */
+export type Excluded = (path: string) => boolean;
+
 const ATTEMPTS = 3;
 
 /**
@@ -69,17 +72,17 @@ async function folderAt(path: string): Promise<string> {
 /**
  * Walks a media folder, folder by folder, names in the order of their bytes. Holds the names of one folder per level, and
  * no open folder while its items are handed out. Symbolic links are never followed.
- * @param excluded absolute real paths that are passed over without a trace
+ * @param excluded tells, by its real path, what is passed over without a trace
  * @throws AppError MEDIA_UNREADABLE naming the folder or file
  */
-export async function* walkMedia(root: MediaRoot, excluded: ReadonlySet<string>): AsyncGenerator<MediaItem> {
-  if (!excluded.has(root.real)) yield* walkFolder(root.real, root.prefix, excluded, true);
+export async function* walkMedia(root: MediaRoot, excluded: Excluded): AsyncGenerator<MediaItem> {
+  yield* walkFolder(root.real, root.prefix, excluded, true);
 }
 
 async function* walkFolder(
   folder: string,
   prefix: string,
-  excluded: ReadonlySet<string>,
+  excluded: Excluded,
   top: boolean,
 ): AsyncGenerator<MediaItem> {
   const listed = await list(folder, top);
@@ -91,7 +94,7 @@ async function* walkFolder(
   const seen = new Set<string>();
   for (const { bytes, entry } of listed.names) {
     const { file, path, name } = checkedName(folder, prefix, bytes);
-    if (excluded.has(file) || name.startsWith(RESERVED_PREFIX)) continue;
+    if (excluded(file) || name.startsWith(RESERVED_PREFIX)) continue;
     const normal = name.normalize('NFC');
     if (seen.has(normal)) throw nameRefused(file, 'differs from its neighbour only in the form of its accents');
     seen.add(normal);
@@ -103,12 +106,7 @@ async function* walkFolder(
   if (!kept) yield { kind: 'empty', path: prefix, stats: listed.stats };
 }
 
-async function* item(
-  file: string,
-  path: string,
-  entry: Dirent,
-  excluded: ReadonlySet<string>,
-): AsyncGenerator<MediaItem> {
+async function* item(file: string, path: string, entry: Dirent, excluded: Excluded): AsyncGenerator<MediaItem> {
   if (entry.isDirectory()) yield* walkFolder(file, `${path}/`, excluded, false);
   else if (entry.isFile()) yield { kind: 'file', path, file };
   else if (entry.isSymbolicLink()) yield await link(file, path);

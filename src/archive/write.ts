@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import type { ZipArchive, ZipEntryData } from 'archiver';
 import { AppError, toAppError } from '../errors.js';
 import { isCompressed } from './compressed.js';
-import { mediaRoots, openMedia, realPaths, unreadable, walkMedia, type OpenedFile } from './media.js';
+import { type Excluded, mediaRoots, openMedia, unreadable, walkMedia, type OpenedFile } from './media.js';
 import {
   MAX_METADATA_BYTES,
   METADATA_ENTRY,
@@ -41,8 +41,8 @@ export interface WriteOptions {
   onProgress(doneBytes: number): void;
   /** Deflate level from 0 (store all) to 9. Default 6. */
   level?: number;
-  /** Absolute paths below the media folders that are neither read nor entered, such as the folder of the backups. */
-  exclude?: string[];
+  /** What is neither read nor entered below the media folders, such as other archives. Default: nothing. */
+  excluded?: Excluded;
 }
 
 /** An archive being written. */
@@ -162,7 +162,7 @@ class ArchiveWriter {
   }
 
   private async writeMedia(): Promise<void> {
-    const excluded = await realPaths(this.options.exclude ?? []);
+    const excluded = this.options.excluded ?? (() => false);
     const { media, symlinks, skipped } = this.collected;
     for (const root of await mediaRoots(this.options.mediaPaths)) {
       const sum: MediaMetadata = { path: root.path, prefix: root.prefix, files: 0, bytes: 0 };

@@ -130,8 +130,9 @@ async function store(
   await storage.prepare();
   const { databaseUrl: url } = source;
   const database = url === null ? null : { engine: env.engines.of(row.engine), url };
-  const exclude = [...(await protectedPaths(env.models, env.exclude, database)), row.storagePath];
-  const media = await measureMedia(source.mediaPaths, exclude, run.signal);
+  const protection = await protectedPaths(env.models, env.exclude, database);
+  await protection.assertMedia(source.mediaPaths);
+  const media = await measureMedia(source.mediaPaths, protection.covers, run.signal);
   const total = media.bytes + snapshot.files.reduce((sum, file) => sum + (file.size ?? 0), 0);
   await assertStorageSpace(env, storage, row.configId, total);
   for (;;) {
@@ -139,7 +140,7 @@ async function store(
     const archive = writeArchive({
       files: snapshot.files,
       mediaPaths: source.mediaPaths,
-      exclude,
+      excluded: protection.covers,
       describe: (collected) => describe(env, row, snapshot, collected),
       signal: run.signal,
       onProgress: (done) => step.onProgress(done, total),

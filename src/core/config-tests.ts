@@ -79,12 +79,15 @@ export class ConfigTests {
     const { engine, url, mediaPaths } = await checkSource(this.env, settings);
     const warnings: string[] = [];
     const database = await answered(() => lookAt(engine, url, this.patience.tables, warnings, signal), signal);
-    const exclude = await protectedPaths(this.env.models, this.env.exclude, { engine, url });
+    const protection = await protectedPaths(this.env.models, this.env.exclude, { engine, url });
     const media: MediaPathTest[] = [];
     const deadline = AbortSignal.timeout(this.patience.media);
     for (const path of mediaPaths) {
       const found = { files: 0, bytes: 0 };
-      const counting = () => measureMedia([path], exclude, AbortSignal.any([signal, deadline]), found);
+      const counting = async () => {
+        await protection.assertMedia([path]);
+        return measureMedia([path], protection.covers, AbortSignal.any([signal, deadline]), found);
+      };
       const { value, error } = await answered(counting, signal, deadline);
       if (value === null && error === null) warnings.push(late(path, 'files', this.patience.media));
       media.push({ path, ok: error === null, ...(error === null ? found : { files: null, bytes: null }), error });

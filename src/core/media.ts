@@ -16,7 +16,7 @@ import {
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { makeFolder } from '../archive/make-folder.js';
-import { mediaRoots, realPaths, RESERVED_PREFIX, walkMedia } from '../archive/media.js';
+import { type Excluded, mediaRoots, RESERVED_PREFIX, walkMedia } from '../archive/media.js';
 import type { Archive } from '../archive/read.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 import type { StepContext } from './ports.js';
@@ -69,12 +69,12 @@ export class MediaSwap {
   /**
    * Lays the new files beside the present ones. Changes nothing else.
    * @param wanted chooses entries by their archive path
-   * @param protect absolute paths that are never touched, such as the database itself
+   * @param excluded what is never touched, such as the database itself
    */
   static async prepare(
     archive: Archive,
     target: MediaTarget,
-    options: { runId: string; mode: MediaMode; wanted: (path: string) => boolean; protect: string[] },
+    options: { runId: string; mode: MediaMode; wanted: (path: string) => boolean; excluded: Excluded },
     step: StepContext,
   ): Promise<MediaSwap> {
     const swap = MediaSwap.of(target.root, options.runId);
@@ -214,10 +214,9 @@ export class MediaSwap {
   private async extras(
     kept: Set<string>,
     prefix: string,
-    { protect, wanted }: { protect: string[]; wanted: (path: string) => boolean },
+    { excluded, wanted }: { excluded: Excluded; wanted: (path: string) => boolean },
   ): Promise<string[]> {
     const extras: string[] = [];
-    const excluded = await realPaths(protect);
     for (const found of await mediaRoots([this.root])) {
       for await (const item of walkMedia({ ...found, prefix: '' }, excluded)) {
         // Links are noted in archives, not stored: moving one away could not be undone.

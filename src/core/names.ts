@@ -15,6 +15,11 @@ export function archiveName(prefix: string, at: Date, attempt: number): string {
   return `${prefix}_backup_${stamp(at)}${attempt > 1 ? `_${attempt}` : ''}.zip`;
 }
 
+/** True for a name that `archiveName` gives, also while the archive is being written (`.<name>.<run>.partial`). */
+export function isArchiveName(name: string): boolean {
+  return /_backup_\d{8}_\d{6}(_\d+)?\.zip(\.[^.]+\.partial)?$/.test(name);
+}
+
 /** A database file and what may lie beside it. */
 export function databaseFiles(file: string): string[] {
   return ['', '-wal', '-shm', '-journal'].map((suffix) => file + suffix);

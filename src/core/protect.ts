@@ -1,21 +1,23 @@
 import { realpath } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { contained } from '../archive/names.js';
-import { realPaths } from '../archive/media.js';
+import { mediaRoots, realPaths } from '../archive/media.js';
+import { AppError } from '../errors.js';
 import type { Models } from '../models/index.js';
-import { databaseFiles } from './names.js';
+import { databaseFiles, isArchiveName } from './names.js';
 import type { Engine } from './ports.js';
 
 /**
- * Paths that are never media, wherever they lie: db-manager's own folders, every folder that archives lie in, and the
- * live database with its companions (which SQLite names after the real file, not after a link to it). They are neither
- * archived nor touched by a restore.
+ * What is never media, wherever it lies: db-manager's own folders, the live database with its companions (which SQLite
+ * names after the real file, not after a link to it), and the archives in every folder that archives lie in. Whatever
+ * else lies in such a folder is media like any other.
  * @param own db-manager's own folders; absolute
  */
 export async function protectedPaths(
   models: Models,
   own: string[],
   database: { engine: Engine; url: string } | null,
-): Promise<string[]> {
+): Promise<Protection> {
   const where = { storageType: ['LOCAL', 'SYSTEM'] };
   const attributes = ['storagePath' as const];
   const [backups, configs] = await Promise.all([
@@ -25,10 +27,44 @@ export async function protectedPaths(
   const file = database === null ? null : database.engine.fileOf(database.url);
   const files = file === null ? [] : [file, await realpath(file).catch(() => file)].flatMap(databaseFiles);
   const storages = [...backups, ...configs].map((row) => row.storagePath);
-  return [...(await realPaths([...own, ...storages, ...files]))];
+  return new Protection(await realPaths([...own, ...files]), await realPaths(storages));
 }
 
-/** True if a restore must not write this path: it is a protected one, lies in one, or holds one. */
-export function isProtected(protect: string[], path: string): boolean {
-  return protect.some((one) => contained(one, path) || contained(path, one));
+/** Tells what is never media. All paths are absolute and without symbolic links. */
+export class Protection {
+  /**
+   * @param paths files, and folders with all that lies below
+   * @param storages folders in which only the archives are protected
+   */
+  constructor(
+    private readonly paths: ReadonlySet<string>,
+    private readonly storages: ReadonlySet<string>,
+  ) {}
+
+  /** True for what a walk through media passes over, with all that lies below. */
+  readonly covers = (path: string): boolean =>
+    this.paths.has(path) || (this.storages.has(dirname(path)) && isArchiveName(basename(path)));
+
+  /**
+   * Tells which files a restore into the media folder `root` must not write: those that are protected, lie in a protected
+   * folder, or would take the place of a folder that holds something protected. A folder that was named as media is media,
+   * also where it lies in one of db-manager's own, as the sample's does.
+   */
+  forbidden(root: string): (path: string) => boolean {
+    const near = [...this.paths].filter((one) => one !== root && contained(root, one));
+    const storages = [...this.storages].filter((one) => contained(root, one));
+    return (path) =>
+      this.covers(path) ||
+      near.some((one) => contained(one, path) || contained(path, one)) ||
+      storages.some((one) => contained(path, one));
+  }
+
+  /** @throws AppError PATH_NOT_ALLOWED for a media folder that is wholly db-manager's own; as `mediaRoots` */
+  async assertMedia(paths: string[]): Promise<void> {
+    const own = (await mediaRoots(paths)).find(({ real }) => this.covers(real));
+    if (own === undefined) return;
+    throw new AppError('PATH_NOT_ALLOWED', `The media path ${own.path} is db-manager's own folder.`, {
+      hint: "Name the folder that holds the application's media.",
+    });
+  }
 }

@@ -1,12 +1,13 @@
-import { lstat, statfs } from 'node:fs/promises';
+import { lstat, realpath, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { mediaRoots, realPaths, walkMedia } from '../archive/media.js';
-import type { Archive } from '../archive/read.js';
+import { type Excluded, mediaRoots, walkMedia } from '../archive/media.js';
+import type { Archive, ArchiveEntry } from '../archive/read.js';
 import { AppError, errnoOf, type ErrorCode } from '../errors.js';
 import type { BackupRow, Models, RestoreRow } from '../models/index.js';
 import { databaseLease } from './hold.js';
 import { humanSize } from './names.js';
-import { protectedPaths } from './protect.js';
+import { type MediaTarget } from './media.js';
+import { protectedPaths, type Protection } from './protect.js';
 import type { DatabaseInfo, Holder, Storages } from './ports.js';
 import {
   isOrIsBelow,
@@ -115,11 +116,13 @@ export async function planRestore(
     );
   }
   await assertFree(env, scope).catch(refuse);
-  const media = await planMedia(
-    scope,
-    archive,
-    await protectedPaths(env.models, env.exclude, { engine: scope.engine, url: scope.targetUrl }),
-  );
+  const protection = await protectedPaths(env.models, env.exclude, { engine: scope.engine, url: scope.targetUrl });
+  const parts: MediaPart[] = [];
+  for (const target of scope.mediaTargets) {
+    const part = await mediaPart(scope, archive, target, protection).catch(refuse);
+    if (part !== null) parts.push(part);
+  }
+  const media = await planMedia(scope, parts, protection);
   const space = await planSpace(env, scope, archive, backup, media, live);
   for (const { path, needed, free } of space) {
     if (free >= needed) continue;
@@ -131,9 +134,9 @@ export async function planRestore(
     backup,
     allowed: refusals.length === 0,
     refusals,
-    warnings: warnings(scope, archive, backup, related, request, tables),
+    warnings: [...warnings(scope, archive, backup, related, request, tables), ...leftOut(parts)],
     target: shown(scope),
-    targetExists: live !== null,
+    targetExists: scope.restoreDatabase ? live !== null : await exists(scope),
     backupSource: archive.metadata.source,
     targetSource: live?.source ?? {},
     tables,
@@ -145,10 +148,60 @@ export async function planRestore(
   return { plan, scope };
 }
 
-/** True for the archive's media entries that a restore of this scope writes. */
-export function wantsMedia(scope: Pick<Scope, 'media'>, path: string): boolean {
-  return scope.media === null || scope.media.some((chosen) => isOrIsBelow(path, chosen));
+/** What of an archive's media a restore writes to one folder. */
+export interface MediaPart {
+  target: MediaTarget;
+  /** True for the archive's paths of this folder that are chosen and may be written. */
+  wanted(path: string): boolean;
+  /** The files among the entries that are wanted. */
+  files: ArchiveEntry[];
+  /** Chosen files that are left out, because something protected lies in their place. */
+  leftOut: string[];
 }
+
+/**
+ * Works out what is written to a media folder: the same for a plan and for the run.
+ * @param scope `media`: only these paths of the archive and what lies below; null for all
+ * @throws AppError PATH_NOT_ALLOWED for a folder that is wholly db-manager's own
+ */
+export async function mediaPart(
+  { media }: Pick<Scope, 'media'>,
+  archive: Archive,
+  target: MediaTarget,
+  protection: Protection,
+): Promise<MediaPart> {
+  const root = await realpath(target.root).catch(() => target.root);
+  if (protection.covers(root)) {
+    throw new AppError('PATH_NOT_ALLOWED', `The media cannot go to ${target.root}: it is db-manager's own folder.`);
+  }
+  const forbidden = protection.forbidden(root);
+  const isChosen = (path: string) =>
+    path.startsWith(target.prefix) && (media === null || media.some((chosen) => isOrIsBelow(path, chosen)));
+  const mayGo = (path: string) => !forbidden(join(root, path.slice(target.prefix.length)));
+  const chosen = archive.entries.filter(({ path, directory }) => !directory && isChosen(path));
+  return {
+    target,
+    wanted: (path) => isChosen(path) && mayGo(path),
+    files: chosen.filter(({ path }) => mayGo(path)),
+    leftOut: chosen.filter(({ path }) => !mayGo(path)).map(({ path }) => path),
+  };
+}
+
+/** The warning about files that are left out; none if all go. */
+export function leftOut(parts: MediaPart[]): string[] {
+  const paths = parts.flatMap((part) => part.leftOut);
+  if (paths.length === 0) return [];
+  const some = `${paths.slice(0, 3).join(', ')}${paths.length > 3 ? ', …' : ''}`;
+  return [
+    `${paths.length} of the backup's files are not restored, because the database, an archive or db-manager's own folder lies in their place: ${some}.`,
+  ];
+}
+
+const exists = ({ engine, targetUrl }: Scope) =>
+  engine.check(targetUrl).then(
+    () => true,
+    () => false,
+  );
 
 const shown = (scope: Scope) => scope.engine.resolve(scope.targetUrl).display;
 
@@ -175,19 +228,18 @@ function planTables(scope: Scope, archive: Archive, live: DatabaseInfo | null): 
   });
 }
 
-async function planMedia(scope: Scope, archive: Archive, protect: string[]): Promise<MediaPlan> {
+async function planMedia(scope: Scope, parts: MediaPart[], { covers }: Protection): Promise<MediaPlan> {
   const plan: MediaPlan = { add: 0, replace: 0, keep: 0, remove: 0, bytes: 0 };
-  const excluded = await realPaths(protect);
-  for (const { prefix, root } of scope.mediaTargets) {
+  for (const { target, wanted, files } of parts) {
+    const { prefix, root } = target;
     let replaced = 0;
-    for (const entry of archive.entries) {
-      if (entry.directory || !entry.path.startsWith(prefix) || !wantsMedia(scope, entry.path)) continue;
-      const found = await lstat(join(root, entry.path.slice(prefix.length))).catch(() => null);
+    for (const { path, size } of files) {
+      const found = await lstat(join(root, path.slice(prefix.length))).catch(() => null);
       if (found === null) plan.add += 1;
       else replaced += 1;
-      plan.bytes += entry.size;
+      plan.bytes += size;
     }
-    const present = await countFiles(root, excluded, (path) => wantsMedia(scope, prefix + path));
+    const present = await countFiles(root, covers, (path) => wanted(prefix + path));
     plan.replace += replaced;
     const others = Math.max(0, present.chosen - replaced);
     if (scope.mediaMode === 'MIRROR') plan.remove += others;
@@ -198,7 +250,7 @@ async function planMedia(scope: Scope, archive: Archive, protect: string[]): Pro
 
 async function countFiles(
   root: string,
-  excluded: ReadonlySet<string>,
+  excluded: Excluded,
   isChosen: (path: string) => boolean,
 ): Promise<{ all: number; chosen: number }> {
   const count = { all: 0, chosen: 0 };

@@ -1,15 +1,15 @@
-import { mkdir, realpath, stat } from 'node:fs/promises';
+import { mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Archive } from '../archive/read.js';
 import { AppError, type ErrorCode } from '../errors.js';
 import type { BackupRow, RestoreRow } from '../models/index.js';
 import type { Backups } from './backups.js';
 import { databaseLease } from './hold.js';
-import { MediaSwap, type MediaTarget } from './media.js';
+import { MediaSwap } from './media.js';
 import type { Engines, JobQueue, StepContext } from './ports.js';
-import { MOVE_AWAY, type PlanEnvironment, wantsMedia } from './restore-plan.js';
+import { leftOut, type MediaPart, mediaPart, MOVE_AWAY, type PlanEnvironment } from './restore-plan.js';
 import { within } from './progress.js';
-import { isProtected, protectedPaths } from './protect.js';
+import { protectedPaths } from './protect.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from './run.js';
 import { assertSameCounts, extractDatabase, prove } from './verification.js';
 import type { Audit } from './audit.js';
@@ -155,26 +155,22 @@ async function switchOver(
 ): Promise<void> {
   const engine = env.engines.of(row.engine);
   const roots = row.mediaTargets.map((target) => target.root);
-  const protect = await protectedPaths(env.models, env.exclude, { engine, url: row.targetUrl });
+  const protection = await protectedPaths(env.models, env.exclude, { engine, url: row.targetUrl });
   row.changes = { roots, database: row.restoreDatabase };
   await run.assertOwn({ changes: row.changes });
   const swaps: MediaSwap[] = [];
   try {
     const laying = await run.phase('media', 0.65, 0.8);
-    const parts: { target: MediaTarget; wanted: (path: string) => boolean; bytes: number }[] = [];
-    for (const target of row.mediaTargets) {
-      const realRoot = await realpath(target.root).catch(() => target.root);
-      const wanted = (path: string) =>
-        path.startsWith(target.prefix) &&
-        wantsMedia(row, path) &&
-        !isProtected(protect, join(realRoot, path.slice(target.prefix.length)));
-      const bytes = archive.entries.reduce((sum, entry) => (wanted(entry.path) ? sum + entry.size : sum), 0);
-      parts.push({ target, wanted, bytes });
-    }
-    const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
+    const parts: MediaPart[] = [];
+    for (const target of row.mediaTargets) parts.push(await mediaPart(row, archive, target, protection));
+    row.warnings = [...row.warnings, ...leftOut(parts)];
+    const bytesOf = ({ files }: MediaPart) => files.reduce((sum, { size }) => sum + size, 0);
+    const total = parts.reduce((sum, part) => sum + bytesOf(part), 0);
     let laid = 0;
-    for (const { target, wanted, bytes } of parts) {
-      const options = { runId: row.id, mode: row.mediaMode, wanted, protect };
+    for (const part of parts) {
+      const { target, wanted } = part;
+      const bytes = bytesOf(part);
+      const options = { runId: row.id, mode: row.mediaMode, wanted, excluded: protection.covers };
       swaps.push(await MediaSwap.prepare(archive, target, options, within(laying, laid, laid + bytes, total)));
       laid += bytes;
     }

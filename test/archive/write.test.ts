@@ -306,11 +306,11 @@ describe('Media that change while they are backed up do not spoil the backup', (
     expect(archive.metadata.skipped).toEqual([{ path: 'media/pipe', reason: 'special' }]);
   });
 
-  test('excluded folders are passed over, also by another name', async () => {
+  test('what is excluded is passed over without a trace', async () => {
     put('a.txt');
     put('backups/old.zip');
-    symlinkSync(media, join(folder, 'alias'));
-    const bytes = await archiveBytes({ mediaPaths: [media], exclude: [join(folder, 'alias/backups/')] });
+    const excluded = (path: string) => path === join(media, 'backups');
+    const bytes = await archiveBytes({ mediaPaths: [media], excluded });
     const { metadata } = await openArchive(bufferSource(bytes));
     expect(metadata.media[0]?.files).toBe(1);
     expect(metadata.skipped).toEqual([]);

@@ -438,6 +438,73 @@ describe('What lies in the media folder besides media', () => {
     expect((await lstat(join(world.media, 'current'))).isSymbolicLink()).toBe(true);
   });
 
+  it.each([
+    ['the media folder itself', '.'],
+    ['a folder above it', '..'],
+    ['a folder of its photos', 'uploads'],
+  ])('is media, but for the archives, where a backup was once stored in %s', async (_title, place) => {
+    const other = await world.app.backups.create(
+      { backupType: 'MANUAL', storageType: 'SYSTEM', customPath: join(world.media, place) },
+      'test',
+    );
+    await world.app.backups.run(other.id, NEVER);
+    expect((await other.reload()).status).toBe('COMPLETED');
+    const before = await readTree(world.media);
+    const row = await world.backup();
+    expect(row.mediaFileCount).toBe(3);
+    await rm(join(world.media, 'uploads', 'a photo.txt'));
+    await writeTree(world.media, { 'images/ünï.txt': 'changed', 'uploads/later.txt': 'later' });
+    const plan = await world.app.restores.plan({ backupId: row.id, confirm: true, mediaMode: 'MIRROR' });
+    expect(plan).toMatchObject({ media: { add: 1, replace: 2, remove: 1 }, warnings: [] });
+    const restore = await world.restore({ backupId: row.id, mediaMode: 'MIRROR' });
+    expect(restore).toMatchObject({ status: 'COMPLETED', warnings: [] });
+    expect(await readTree(world.media)).toEqual(before);
+    expect((await lstat(other.filePath)).isFile()).toBe(true);
+  });
+
+  it("comes back where it lies below db-manager's own folder, as the sample's does", async () => {
+    const media = join(world.folder, 'data', 'sample', 'media');
+    await writeTree(media, { 'photo.txt': 'first' });
+    await world.app.configs.update(1, { mediaPaths: [media] }, 'test');
+    const row = await world.backup();
+    await writeTree(media, { 'photo.txt': 'changed' });
+    expect(await world.restore({ backupId: row.id })).toMatchObject({ status: 'COMPLETED', warnings: [] });
+    expect(await readTree(media)).toEqual({ 'photo.txt': 'first' });
+  });
+
+  it("is refused as a whole where it is db-manager's own folder", async () => {
+    const row = await world.backup();
+    const own = join(world.folder, 'data');
+    const elsewhere = { targetDatabaseUrl: `sqlite:${join(world.folder, 'new.sqlite3')}`, targetMediaPath: own };
+    const plan = await world.app.restores.plan({ backupId: row.id, confirm: true, ...elsewhere });
+    expect(plan).toMatchObject({ allowed: false, refusals: [{ code: 'PATH_NOT_ALLOWED' }] });
+    await world.app.configs.update(1, { mediaPaths: [own] }, 'test');
+    expect(await world.backup()).toMatchObject({ status: 'FAILED', errorCode: 'PATH_NOT_ALLOWED' });
+  });
+
+  it('is told by the plan and by the restore where it cannot be written, because something protected lies there', async () => {
+    const old = 'archives/other_backup_20250101_000000.zip';
+    await writeTree(world.media, { [old]: 'a file like any other' });
+    const row = await world.backup();
+    expect(row.mediaFileCount).toBe(4);
+    await world.app.configs.update(1, { storageType: 'SYSTEM', storagePath: join(world.media, 'archives') }, 'test');
+    await writeTree(world.media, { [old]: 'an archive' });
+    const warnings = [expect.stringContaining(old)];
+    const plan = await world.app.restores.plan({ backupId: row.id, confirm: true });
+    expect(plan).toMatchObject({ media: { add: 0, replace: 3 }, warnings });
+    expect(await world.restore({ backupId: row.id })).toMatchObject({ status: 'COMPLETED', warnings });
+    expect(await readTree(world.media)).toMatchObject({ [old]: 'an archive' });
+  });
+
+  it('is planned alone with the database in its place', async () => {
+    const row = await world.backup();
+    const plan = await world.app.restores.plan({ backupId: row.id, confirm: true, restoreDatabase: false });
+    expect(plan.targetExists).toBe(true);
+    for (const suffix of ['', '-wal', '-shm']) await rm(world.database + suffix, { force: true });
+    const without = await world.app.restores.plan({ backupId: row.id, confirm: true, restoreDatabase: false });
+    expect(without.targetExists).toBe(false);
+  });
+
   it('is never the place that an archive can write db-manager itself through', async () => {
     await world.app.configs.update(1, { mediaPaths: [world.folder] }, 'test');
     await writeTree(world.folder, { 'notes.txt': 'mine' });

@@ -98,7 +98,10 @@ export class Run {
     return {
       signal: this.signal,
       onProgress: (done, total) => {
-        const bytes = counts === 'bytes' ? { bytesDone: Math.round(done), bytesTotal: Math.round(total) } : {};
+        // What grows while it is read, and what is read a second time, never shows more than all or less than before.
+        const bytesTotal = Math.round(total);
+        const bytesDone = Math.min(bytesTotal, Math.max(this.shown.bytesDone ?? 0, Math.round(done)));
+        const bytes = counts === 'bytes' ? { bytesDone, bytesTotal } : {};
         const progress = Math.max(this.shown.progress, from + shareOf(done, total) * (to - from));
         this.shown = { ...this.shown, ...bytes, progress };
         this.flush();

@@ -3,7 +3,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { DatabaseEngine, Engine } from '../../src/core/ports.js';
 import { type PacedRun, paceOf, shareOf, within } from '../../src/core/progress.js';
+import { createEngines } from '../../src/engines/index.js';
 import type { BackupRow, RestoreRow } from '../../src/models/index.js';
 import { createWorld, NEVER, type World } from '../support/world.js';
 
@@ -112,6 +114,27 @@ describe('A run of some size', () => {
     // The proof reads the stored bytes twice: for their hash, and entry by entry.
     expect([...totals('verify')]).toEqual([2 * (row.fileSize ?? 0)]);
     expect(seen.some(({ phase, done }) => phase === 'archive' && (done ?? 0) > 0 && (done ?? 0) < SIZE)).toBe(true);
+  });
+
+  test('never shows more than all, nor less than before, where what it reads grows or is read again', async () => {
+    const { of, forUrl } = createEngines();
+    const wordy = (engine: Engine): Engine => ({
+      ...engine,
+      async snapshot(url, folder, step) {
+        for (const done of [7, 3, 12]) {
+          step.onProgress(done, 10);
+          await sleep(300);
+        }
+        while ((await other.backups.get(row.id)).bytesDone !== 10) step.onProgress(12, 10);
+        return engine.snapshot(url, folder, step);
+      },
+    });
+    const engines = { of: (kind: DatabaseEngine) => wordy(of(kind)), forUrl: (url: string) => wordy(forUrl(url)) };
+    const other = await world.again({ engines });
+    const row = await other.backups.create({ backupType: 'MANUAL' }, 'test');
+    const seen = await watched(row, other.backups.run(row.id, NEVER));
+    assertRising(seen);
+    expect(seen.map(({ done }) => done)).toEqual(expect.arrayContaining([7, 10]));
   });
 
   test('shows the bytes of a restore in the phases that have some', async () => {

@@ -193,7 +193,11 @@ export class Backups {
         errorHint: null,
       });
     } catch (error) {
-      if (!(error instanceof AppError) || !/^(ARCHIVE|DATABASE)_/.test(error.code)) throw error;
+      if (!(error instanceof AppError)) throw error;
+      if (!/^(ARCHIVE|DATABASE)_/.test(error.code)) {
+        await this.env.audit.record(actor, 'backup.verify', id, { level, result: error.code });
+        throw error;
+      }
       const { errorCode, errorMessage, errorHint } = failure(error);
       await row.update({ verifiedAt: null, verificationLevel: null, errorCode, errorMessage, errorHint });
       this.env.log.error({ backup: id, err: error }, 'verification failed');
@@ -202,13 +206,23 @@ export class Backups {
     return row;
   }
 
-  /** A pinned backup is never deleted by a policy, nor by hand before it is unpinned. */
+  /**
+   * A pinned backup is never deleted by a policy, nor by hand before it is unpinned.
+   * @throws AppError NOT_FOUND, BACKUP_DELETED, BUSY while it is being deleted
+   */
   async pin(id: string, pinned: boolean, actor: string): Promise<BackupRow> {
-    const row = await this.get(id);
-    if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
-    await row.update({ pinned, pinnedBy: pinned ? actor : null });
-    await this.env.audit.record(actor, pinned ? 'backup.pin' : 'backup.unpin', id);
-    return row;
+    const work = async () => {
+      const row = await this.get(id);
+      if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
+      await row.update({ pinned, pinnedBy: pinned ? actor : null });
+      await this.env.audit.record(actor, pinned ? 'backup.pin' : 'backup.unpin', id);
+      return row;
+    };
+    // Whoever runs or deletes a backup holds it. A run does not mind a pin; a deletion must see it, or be over.
+    if ((await this.get(id)).status !== 'COMPLETED') return work();
+    return Hold.during(this.env, [runLease(id)], work, () => {
+      throw new AppError('BUSY', `Backup ${id} is in use.`);
+    });
   }
 
   /** Ends the pin that a safety backup was made with. One that a person has set stays. */
@@ -233,8 +247,9 @@ export class Backups {
   }
 
   /**
-   * Deletes archives and marks their rows DELETED. All are checked before the first is touched.
-   * @throws AppError NOT_FOUND, BACKUP_PINNED, BUSY
+   * Deletes archives and marks their rows DELETED. All are checked before the first is touched; where a storage then
+   * refuses one, those before it are gone, and the error says which.
+   * @throws AppError NOT_FOUND, BACKUP_PINNED, BUSY, STORAGE_…
    */
   async remove(ids: string[], actor: string, reason = 'deleted by hand'): Promise<BackupRow[]> {
     if (ids.length === 0) throw badInput('ids', 'is empty.', 'Name at least one backup.');
@@ -242,8 +257,17 @@ export class Backups {
     for (const id of unique) await this.assertRemovable(await this.get(id));
     const removed: BackupRow[] = [];
     for (const id of unique) {
-      const row = await this.removeOne(id, actor, reason, async () => true);
-      if (row !== null) removed.push(row);
+      try {
+        const row = await this.removeOne(id, actor, reason, async () => true);
+        if (row !== null) removed.push(row);
+      } catch (error) {
+        if (!(error instanceof AppError) || removed.length === 0) throw error;
+        const gone = removed.map((row) => row.id).join(', ');
+        throw new AppError(error.code, `${error.message} Deleted before it: ${gone}.`, {
+          hint: error.hint,
+          cause: error,
+        });
+      }
     }
     return removed;
   }

@@ -77,11 +77,13 @@ function readPieces({ sequelize }: Models, configId: number | undefined, starts:
     sequelize.getDialect() === 'postgres'
       ? `CAST(floor(extract(epoch FROM "createdAt")) AS BIGINT)`
       : `CAST(strftime('%s', "createdAt") AS INTEGER)`;
-  const done = `status IN ('COMPLETED', 'DELETED')`;
+  // A failed run may be deleted too: it never had an archive.
+  const done = `(status = 'COMPLETED' OR (status = 'DELETED' AND "fileSize" IS NOT NULL))`;
+  const failed = `(status = 'FAILED' OR (status = 'DELETED' AND "fileSize" IS NULL))`;
   return sequelize.query<Piece>(
     `SELECT ${seconds} / ${PIECE / 1_000} AS piece,
        sum(CASE WHEN ${done} THEN 1 ELSE 0 END) AS completed,
-       sum(CASE WHEN status = 'FAILED' THEN 1 ELSE 0 END) AS failed,
+       sum(CASE WHEN ${failed} THEN 1 ELSE 0 END) AS failed,
        max(CASE WHEN ${done} AND "fileSize" IS NOT NULL THEN id END) AS "newestId"
      FROM backups
      WHERE "createdAt" >= :from AND "createdAt" < :to AND "backupType" IN ('MANUAL', 'AUTO')

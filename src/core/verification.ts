@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { type Archive, openArchive } from '../archive/read.js';
-import { AppError } from '../errors.js';
+import { AppError, fromErrno } from '../errors.js';
 import type { BackupRow, VerificationLevel } from '../models/index.js';
 import type { DatabaseInfo, Engine, StepContext, Storage } from './ports.js';
 import { within } from './progress.js';
@@ -82,10 +82,14 @@ async function hashStored(
 ): Promise<string> {
   const hash = createHash('sha256');
   let done = 0;
-  for await (const chunk of await storage.get(fileName)) {
-    signal.throwIfAborted();
-    hash.update(chunk as Buffer);
-    onBytes((done += (chunk as Buffer).length));
+  try {
+    for await (const chunk of await storage.get(fileName)) {
+      signal.throwIfAborted();
+      hash.update(chunk as Buffer);
+      onBytes((done += (chunk as Buffer).length));
+    }
+  } catch (error) {
+    throw fromErrno(error, `read ${fileName}`, 'STORAGE_UNAVAILABLE', 'ARCHIVE_MISSING') ?? error;
   }
   return hash.digest('hex');
 }

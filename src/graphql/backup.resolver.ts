@@ -160,7 +160,7 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => [Backup], {
     description: withExample(
-      'Deletes several archives. All are checked first: if one cannot be deleted, none is.',
+      'Deletes several archives. All are checked first: if one is pinned, running or being restored, none is deleted. If the storage then refuses one, the error says which were deleted before it.',
       'mutation { deleteBackups(ids: ["backup_20250724_143022_a1b2c3d4", "backup_20250725_020000_b2c3d4e5"]) { id status } }',
     ),
   })

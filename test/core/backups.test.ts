@@ -361,6 +361,26 @@ describe('Verification', () => {
     });
     await expect(world.app.backups.open(row.id)).rejects.toMatchObject({ code: 'ARCHIVE_MISSING' });
   });
+
+  it('that cannot read the disk proves nothing and takes no proof away, and says that it was the disk', async () => {
+    const row = await world.backup();
+    const { verifiedAt } = row;
+    const broken = async function* () {
+      yield Buffer.from('PK');
+      throw Object.assign(new Error('i/o error'), { code: 'EIO' });
+    };
+    const other = await world.again({
+      storages: withStorage(world.backups, () => ({ get: async () => Readable.from(broken()) })),
+    });
+    const verified = other.backups.verify(row.id, 'CHECKSUM', 'boss', NEVER);
+    await expect(verified).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      message: expect.stringContaining(row.fileName),
+    });
+    expect(await row.reload()).toMatchObject({ verifiedAt, errorCode: null });
+    const [event] = await world.app.models.AuditEvent.findAll({ order: [['id', 'DESC']], limit: 1 });
+    expect(event).toMatchObject({ action: 'backup.verify', actor: 'boss', details: { result: 'STORAGE_UNAVAILABLE' } });
+  });
 });
 
 describe('Deleting', () => {
@@ -387,6 +407,50 @@ describe('Deleting', () => {
     });
     await expect(other.backups.remove([row.id], 'boss')).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
     expect(await row.reload()).toMatchObject({ status: 'COMPLETED' });
+  });
+
+  it('tells which backups were deleted before the one that the storage did not let go', async () => {
+    const rows = [await world.backup(), await world.backup(), await world.backup()];
+    const [one, two, three] = rows.map(({ id }) => id);
+    let calls = 0;
+    const other = await world.again({
+      storages: withStorage(world.backups, (real) => ({
+        remove: async (name) =>
+          ++calls === 2 ? Promise.reject(new AppError('STORAGE_UNAVAILABLE', 'unmounted.')) : real.remove(name),
+      })),
+    });
+    await expect(
+      other.backups.remove(
+        rows.map(({ id }) => id),
+        'boss',
+      ),
+    ).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      message: `unmounted. Deleted before it: ${one}.`,
+    });
+    for (const row of rows) await row.reload();
+    expect(rows.map(({ id, status }) => [id, status])).toEqual([
+      [one, 'DELETED'],
+      [two, 'COMPLETED'],
+      [three, 'COMPLETED'],
+    ]);
+  });
+
+  it('and pinning of one backup do not cross: a pin that comes too late is refused, and none is answered in vain', async () => {
+    const row = await world.backup();
+    let pinned: Promise<unknown> = Promise.resolve();
+    const other = await world.again({
+      storages: withStorage(world.backups, (real) => ({
+        remove: async (name) => {
+          pinned = world.app.backups.pin(row.id, true, 'somebody').catch((error: unknown) => error);
+          await pinned;
+          return real.remove(name);
+        },
+      })),
+    });
+    await other.backups.remove([row.id], 'boss');
+    expect(await pinned).toMatchObject({ code: 'BUSY' });
+    expect(await row.reload()).toMatchObject({ status: 'DELETED', pinned: false });
   });
 });
 

@@ -89,12 +89,13 @@ describe.each(dialects)('The history of backups on %s', (_title, missing, url) =
   });
   const clear = () => models.Backup.destroy({ where: {}, truncate: true, cascade: true });
 
-  test('counts the runs of each day, deleted ones as completed, and leaves out days and kinds that do not matter', async () => {
+  test('counts the runs of each day, deleted ones as what they were, and leaves out days and kinds that do not matter', async () => {
     await clear();
     const ids = await add(models, [
       { at: '2026-04-08T02:00:00Z', status: 'DELETED', size: 100 },
       { at: '2026-04-08T09:30:00Z', status: 'COMPLETED', size: 300, type: 'MANUAL' },
       { at: '2026-04-08T23:59:59.999Z', status: 'FAILED' },
+      { at: '2026-04-10T00:00:01Z', status: 'DELETED' },
       { at: '2026-04-10T00:00:00Z', status: 'FAILED' },
       { at: '2026-04-10T02:00:00Z', status: 'RUNNING' },
       { at: '2026-04-10T03:00:00Z', status: 'PENDING' },
@@ -106,7 +107,7 @@ describe.each(dialects)('The history of backups on %s', (_title, missing, url) =
     ]);
     expect(await backupHistory(models, { configId: 1, days: 7, timezone: 'UTC' }, NOW)).toEqual([
       { date: '2026-04-08', completed: 2, failed: 1, size: 300, newestId: ids[1] },
-      { date: '2026-04-10', completed: 0, failed: 1, size: null, newestId: null },
+      { date: '2026-04-10', completed: 0, failed: 2, size: null, newestId: null },
     ]);
     const all = await backupHistory(models, { days: 1_096, timezone: 'UTC' }, NOW);
     expect(all.map(({ date }) => date)).toEqual(['2026-04-03', '2026-04-08', '2026-04-09', '2026-04-10']);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { readdirSync, readFileSync } from 'node:fs';
 import { EXIT_CODES } from '../src/cli/exit-codes.js';
-import { HEALTH_CODES } from '../src/core/overview.js';
+import { HEALTH_CODES } from '../src/core/health.js';
 import { AppError, type ErrorCode, ERRORS, toAppError } from '../src/errors.js';
 import { HTTP_STATUS } from '../src/http/error-handler.js';
 import { maskUrls } from '../src/log.js';

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import type { ConfigHealth, HealthReason, StorageHealth, SystemHealth } from '../core/overview.js';
+import type { ConfigHealth, HealthReason, StorageHealth } from '../core/health.js';
+import type { SystemHealth } from '../core/overview.js';
 import { humanSize } from '../core/names.js';
 import { type Column, type Document, fields, moment, table } from './print.js';
 import { type GlobalOptions, inSession } from './session.js';

@@ -172,7 +172,9 @@ export async function mediaPart(
 ): Promise<MediaPart> {
   const root = await realpath(target.root).catch(() => target.root);
   if (protection.covers(root)) {
-    throw new AppError('PATH_NOT_ALLOWED', `The media cannot go to ${target.root}: it is db-manager's own folder.`);
+    throw new AppError('PATH_NOT_ALLOWED', `The media cannot go to ${target.root}: it is db-manager's own folder.`, {
+      hint: "Choose another targetMediaPath, or correct the config's mediaPaths.",
+    });
   }
   const forbidden = protection.forbidden(root);
   const isChosen = (path: string) =>

@@ -1,6 +1,6 @@
 import { registerEnumType } from 'type-graphql';
 import type { BackupOrder as Order } from '../core/lists.js';
-import type { Health as Word } from '../core/overview.js';
+import type { Health as Word } from '../core/health.js';
 import type { DatabaseEngine as Engine, StorageType as Storage } from '../core/ports.js';
 import type { TablePlan } from '../core/restore-plan.js';
 import type { RelatedTable } from '../core/restore-scope.js';

@@ -3,7 +3,7 @@ import type { Services } from './context.js';
 import type { BackupStatus as Status, RunStatus } from '../models/index.js';
 import { BackupStatus, ControlDatabaseKind, Health, JobStoreKind, RestoreStatus, StorageType } from './enums.js';
 import type { BackupDay as Day } from '../core/history.js';
-import type { Health as Word } from '../core/overview.js';
+import type { Health as Word } from '../core/health.js';
 import type { StorageType as Storage } from '../core/ports.js';
 import type { BackupConfigRow } from '../models/index.js';
 import { BackupConfig } from './config.type.js';

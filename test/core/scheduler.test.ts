@@ -282,6 +282,35 @@ describe('The overview', () => {
     expect(await reasons()).toEqual([]);
   });
 
+  it('says that the newest proven archive is gone or cut short, though its record says that it is proven', async () => {
+    const older = await world.backup();
+    at('2025-06-01T01:00:00Z');
+    const row = await world.backup();
+    await rm(older.filePath);
+    expect(await reasons()).toEqual([]);
+    const missing = { level: 'CRITICAL', code: 'ARCHIVE_MISSING', configId: 1 };
+    const bytes = await readFile(row.filePath);
+    await writeFile(row.filePath, bytes.subarray(1));
+    const found = `has ${bytes.length - 1} bytes instead of ${bytes.length}.`;
+    expect(await reasons()).toMatchObject([{ ...missing, message: expect.stringContaining(found) }]);
+    await rm(row.filePath);
+    const message = `"App": the archive of the newest proven backup, ${row.id}, is lost: ${row.filePath} is not there.`;
+    expect(await reasons()).toMatchObject([{ ...missing, message, hint: expect.stringContaining('reconcile') }]);
+    await writeFile(row.filePath, bytes);
+    expect(await reasons()).toEqual([]);
+  });
+
+  it('misses no worker where the automatic backups are made by commands', async () => {
+    const codes = async () => (await world.app.overview.read()).reasons.map(({ code }) => code);
+    const row = await world.backup();
+    expect(await codes()).toEqual(['NO_WORKER']);
+    await row.update({ backupType: 'AUTO', createdBy: 'cli:root' });
+    expect(await codes()).toEqual([]);
+    at('2025-06-01T01:00:00Z');
+    await (await world.backup()).update({ backupType: 'AUTO', createdBy: 'system' });
+    expect(await codes()).toEqual(['NO_WORKER']);
+  });
+
   it('asks the same number of questions of the control database for one config and for hundreds', async () => {
     const { sequelize, BackupConfig, Backup } = world.app.models;
     const row = await world.backup();

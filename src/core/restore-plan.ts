@@ -207,9 +207,17 @@ const exists = ({ engine, targetUrl }: Scope) =>
 
 const shown = (scope: Scope) => scope.engine.resolve(scope.targetUrl).display;
 
-async function assertFree(env: PlanEnvironment, scope: Scope): Promise<void> {
-  if ((await env.models.leases.holderOf(databaseLease(scope.targetKey))) === null) return;
-  throw new AppError('BUSY', 'A backup or another restore of this database is under way.');
+/** One restore of a database at a time, also of those that wait: the later one would take away what came in between. */
+async function assertFree({ models }: PlanEnvironment, { targetKey }: Scope): Promise<void> {
+  const where = { targetKey, status: ['PENDING', 'RUNNING'] };
+  const other = await models.Restore.findOne({ attributes: ['id', 'status'], where });
+  if (other !== null) {
+    throw new AppError('BUSY', `The restore ${other.id} of this database is ${other.status}.`, {
+      hint: 'Wait until it has ended, or cancel it: cancelRestore(id).',
+    });
+  }
+  if ((await models.leases.holderOf(databaseLease(targetKey))) === null) return;
+  throw new AppError('BUSY', 'A backup of this database is under way.');
 }
 
 function planTables(scope: Scope, archive: Archive, live: DatabaseInfo | null): TablePlan[] {

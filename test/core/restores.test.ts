@@ -223,6 +223,15 @@ describe('A refused restore changes nothing and says what to do', () => {
     await world.app.models.leases.acquire(`database:SQLITE:${world.database}`, 'other', 60_000);
     await refused({ backupId: row.id }, { code: 'BUSY' });
   });
+
+  it('while another restore of the database waits: pressing twice restores once', async () => {
+    const row = await world.backup();
+    const first = await world.app.restores.create({ backupId: row.id, confirm: true }, 'test');
+    const again = world.app.restores.create({ backupId: row.id, confirm: true }, 'test');
+    await expect(again).rejects.toMatchObject({ code: 'BUSY', message: expect.stringContaining(first.id) });
+    await world.app.restores.cancel(first.id, 'test');
+    expect(await world.restore({ backupId: row.id })).toMatchObject({ status: 'COMPLETED' });
+  });
 });
 
 describe('A damaged archive is found before the target is touched', () => {

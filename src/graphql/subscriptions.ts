@@ -1,4 +1,5 @@
 import type { IncomingMessage, Server } from 'node:http';
+import type { Duplex } from 'node:stream';
 import {
   execute,
   type ExecutionArgs,
@@ -126,11 +127,11 @@ export function createSubscriptions(schema: GraphQLSchema, services: Services, s
       server.on('upgrade', (request, socket, head) => {
         const asked = request.url?.split('?')[0]?.replace(/\/$/, '');
         if (asked !== path || services.stopping.aborted) {
-          socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+          refuse(socket, '404 Not Found');
           return;
         }
         if (!mayOpen(request, settings.corsOrigins)) {
-          socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+          refuse(socket, '403 Forbidden');
           return;
         }
         sockets.handleUpgrade(request, socket, head, (opened) => {
@@ -146,6 +147,15 @@ export function createSubscriptions(schema: GraphQLSchema, services: Services, s
       for (const socket of open) socket.terminate();
     },
   };
+}
+
+/**
+ * Answers in place of an upgrade and ends the connection. Node has let go of its socket: nobody else listens for its errors,
+ * which would end the process, nor closes it when the client does not.
+ */
+function refuse(socket: Duplex, status: string): void {
+  socket.on('error', () => socket.destroy());
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy());
 }
 
 /** CORS does not hold for WebSockets: a browser opens one to any server, and only tells whose page it is. */

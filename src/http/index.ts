@@ -1,5 +1,5 @@
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import express, { type RequestHandler, type Router } from 'express';
 import helmet from 'helmet';
 import { AppError } from '../errors.js';
@@ -9,6 +9,7 @@ import { type DownloadParts, downloads } from './download.js';
 import { errorHandler, unknownRoute } from './error-handler.js';
 import { health, type Readiness } from './health.js';
 import { openApi } from './openapi.js';
+import { Request } from './upgrades.js';
 
 export { HTTP_STATUS } from './error-handler.js';
 
@@ -51,14 +52,20 @@ export function createHttp(parts: HttpParts): HttpServer {
   app.use(unknownRoute);
   app.use(errorHandler(parts.log, GRAPHQL));
 
-  const server = createServer(app);
+  const server = createServer({ IncomingMessage: Request }, app);
   parts.graphql.attach(server, GRAPHQL);
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   let closing: Promise<void> | null = null;
   const close = async (deadlineMs: number) => {
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeIdleConnections();
     await parts.graphql.stop();
-    const cutOff = setTimeout(() => server.closeAllConnections(), deadlineMs);
+    // Not `closeAllConnections`, which forgets those that asked for an upgrade.
+    const cutOff = setTimeout(() => sockets.forEach((socket) => socket.destroy()), deadlineMs);
     await closed;
     clearTimeout(cutOff);
   };

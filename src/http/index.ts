@@ -9,11 +9,21 @@ import { type DownloadParts, downloads } from './download.js';
 import { errorHandler, unknownRoute } from './error-handler.js';
 import { health, type Readiness } from './health.js';
 import { openApi } from './openapi.js';
+import { endSilent } from './silence.js';
 import { Request } from './upgrades.js';
 
 export { HTTP_STATUS } from './error-handler.js';
 
 const GRAPHQL = '/graphql';
+
+/**
+ * An upload may take hours, so a request has no time of its own as a whole (Node's default is five minutes), only its
+ * headers have: what ends a client that does not go on is `PATIENCE`. Without its own line, `headersTimeout` would be 0 too.
+ */
+const SERVER = { requestTimeout: 0, headersTimeout: 60_000, IncomingMessage: Request } as const;
+
+/** Longer than a phone needs to find its way back into a network, in milliseconds. */
+const PATIENCE = 120_000;
 
 /** What the routes are made of. */
 export interface HttpParts extends DownloadParts, Readiness {
@@ -25,6 +35,8 @@ export interface HttpParts extends DownloadParts, Readiness {
   corsOrigins: string[];
   /** Of the product. */
   version: string;
+  /** How long a client that owes the rest of its request may send nothing, in milliseconds. */
+  patience?: number;
 }
 
 /** A server that listens, or will. */
@@ -41,6 +53,7 @@ export function createHttp(parts: HttpParts): HttpServer {
   app.set('query parser', 'simple');
   // Answers are not to be kept, so they need no hash; the archives bring their own.
   app.disable('etag');
+  app.use(endSilent(parts.patience ?? PATIENCE));
   app.use(helmet({ contentSecurityPolicy: { useDefaults: false, directives: STRICT }, hsts: false }));
   if (parts.sandbox) app.get(GRAPHQL, allowSandbox);
   app.use(health(parts));
@@ -52,7 +65,7 @@ export function createHttp(parts: HttpParts): HttpServer {
   app.use(unknownRoute);
   app.use(errorHandler(parts.log, GRAPHQL));
 
-  const server = createServer({ IncomingMessage: Request }, app);
+  const server = createServer(SERVER, app);
   parts.graphql.attach(server, GRAPHQL);
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => {

@@ -15,7 +15,7 @@ import {
 } from 'graphql';
 import { CloseCode, type Context, type SubscribePayload } from 'graphql-ws';
 import { type Extra, useServer } from 'graphql-ws/use/ws';
-import { WebSocketServer } from 'ws';
+import { WebSocket, WebSocketServer } from 'ws';
 import { requireAdmin } from '../auth/index.js';
 import { AppError, toAppError } from '../errors.js';
 import { createContext, type Services } from './context.js';
@@ -79,6 +79,8 @@ export function createSubscriptions(schema: GraphQLSchema, services: Services, s
         try {
           const { expiresAt } = requireAdmin(await authenticate(socket));
           const { extra } = socket;
+          // It went while its token was looked at: `onClose` has run, so nothing would end what begins here.
+          if (extra.socket.readyState !== WebSocket.OPEN) return false;
           extra.gone = new AbortController();
           const close = () => extra.socket.close(CloseCode.Unauthorized, 'UNAUTHENTICATED: the token has expired');
           const wait = Math.min(MAX_DELAY, Math.max(0, expiresAt.getTime() - services.now().getTime()));

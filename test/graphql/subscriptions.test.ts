@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { WebSocket } from 'ws';
 import {
   BackupProgressDocument,
@@ -208,6 +208,37 @@ describe('A socket', () => {
     expect(outcomes).toContain('open');
     await idle.app.backups.cancel(row.id, 'test');
     await client.dispose();
+  });
+
+  test('that goes while its token is looked at leaves nothing behind', async () => {
+    const { auth } = idle.app;
+    const authenticate = auth.authenticate.bind(auth);
+    let asked = () => {};
+    let gone = () => {};
+    const isAsked = new Promise<void>((resolve) => (asked = resolve));
+    const isGone = new Promise<void>((resolve) => (gone = resolve));
+    auth.authenticate = async (token) => {
+      asked();
+      await isGone;
+      return authenticate(token);
+    };
+    const timers = jest.spyOn(globalThis, 'setTimeout');
+    const socket = new WebSocket(`${idle.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
+    const closed = new Promise((resolve) => socket.on('close', resolve));
+    socket.on('open', () => socket.send(JSON.stringify({ type: 'connection_init', payload: { token: idle.token } })));
+    await isAsked;
+    socket.close();
+    await closed;
+    gone();
+    auth.authenticate = authenticate;
+    // The next one is let in only after the first has been dealt with.
+    const { client } = socketOf(idle, { token: idle.token });
+    for await (const answer of client.iterate({ query: '{ me { id } }' })) expect(answer.errors).toBeUndefined();
+    await client.dispose();
+    const lifetime = idle.app.config.auth.ttlMinutes * 60_000;
+    const untilExpiry = timers.mock.calls.filter(([, wait]) => (wait ?? 0) > lifetime / 2);
+    timers.mockRestore();
+    expect(untilExpiry).toHaveLength(1);
   });
 
   test('is closed when the server stops, and no new one is let in', async () => {

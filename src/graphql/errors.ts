@@ -18,6 +18,9 @@ const REQUEST_CODES = [
   'PERSISTED_QUERY_NOT_SUPPORTED',
 ];
 
+/** What graphql-js says, without a code, of values that do not fit the schema. Apollo gives some of it a code, only over HTTP. */
+const WRONG_VALUE = /^((Argument|Variable) "|Too many errors processing variables)/;
+
 type ErrorFormatter = (formatted: GraphQLFormattedError, error: unknown) => GraphQLFormattedError;
 
 /**
@@ -52,7 +55,9 @@ function explain({ message }: GraphQLFormattedError, code: string, cause: unknow
   if (cause instanceof ArgumentValidationError) return fromValidation(cause);
   if (/more (that|than) \d+ tokens/.test(message)) return new AppError('QUERY_TOO_COMPLEX', message);
   if (isTooLarge(cause)) return new AppError('PAYLOAD_TOO_LARGE', message);
-  if (REQUEST_CODES.includes(code) || /^Argument "/.test(message)) return fromRequest(message);
+  if (REQUEST_CODES.includes(code) || (cause instanceof GraphQLError && WRONG_VALUE.test(message))) {
+    return fromRequest(message);
+  }
   return toAppError(cause);
 }
 

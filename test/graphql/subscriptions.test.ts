@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import type { ExecutionResult } from 'graphql';
 import { WebSocket } from 'ws';
 import {
   BackupProgressDocument,
@@ -183,6 +184,24 @@ describe('A socket', () => {
     });
     expect(errors).toMatchObject([{ extensions: { code, hint: expect.any(String) } }]);
     await client.dispose();
+  });
+
+  const one = 'query($id: ID!) { backup(id: $id) { id } }';
+  const many = 'mutation($ids: [ID!]!) { deleteBackups(ids: $ids) { id } }';
+  test.each([
+    ['of another type', one, { id: { secret: 'hunter2' } }, 'id'],
+    ['that is missing', one, {}, 'id'],
+    ['of very many faults', many, { ids: Array(60).fill({ secret: 'hunter2' }) }, 'ids'],
+  ])('refuses a variable %s and names it; nothing of it is logged', async (_name, query, variables, field) => {
+    const logged = jest.spyOn(idle.app.log, 'error');
+    const { client } = socketOf(idle, { token: idle.token });
+    const { value } = await client.iterate({ query, variables }).next();
+    await client.dispose();
+    const { errors = [] } = value as ExecutionResult;
+    expect(errors[0]?.extensions).toEqual({ code: 'BAD_USER_INPUT', field, hint: expect.any(String) });
+    expect(new Set(errors.map(({ extensions }) => extensions.code))).toEqual(new Set(['BAD_USER_INPUT']));
+    expect(logged).not.toHaveBeenCalled();
+    logged.mockRestore();
   });
 
   test('holds no more than its share of operations', async () => {

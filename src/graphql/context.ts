@@ -51,7 +51,10 @@ export interface GraphqlContext {
   };
 }
 
-/** @param authenticate asked each time that a guard stands in the way */
+/**
+ * @param authenticate asked each time that a guard stands in the way
+ * @param caller `signal` is that of a `Waiting`, which whoever answers the caller ends
+ */
 export function createContext(
   services: Services,
   authenticate: () => Promise<Actor>,
@@ -61,7 +64,7 @@ export function createContext(
   return {
     services,
     address,
-    signal: AbortSignal.any([signal, services.stopping]),
+    signal,
     admin: async () => requireAdmin(await authenticate()),
     load: {
       config: batched((id) => models.BackupConfig.findAll({ where: { id } })),

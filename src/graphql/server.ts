@@ -11,6 +11,7 @@ import { exceededLimit, LIMITS } from './limits.js';
 import { multipart, type MultipartLimits } from './multipart.js';
 import { createSchema } from './schema.js';
 import { createSubscriptions } from './subscriptions.js';
+import { waitUntil } from './waiting.js';
 
 /** How the API may be used. */
 export interface GraphqlSettings extends MultipartLimits {
@@ -75,12 +76,14 @@ export async function createGraphql(services: Services, settings: GraphqlSetting
     '/',
     expressMiddleware(apollo, {
       context: async ({ req, res }) => {
-        const gone = new AbortController();
-        res.once('close', () => gone.abort(new AppError('CANCELLED', 'Nobody waits for the answer any more.')));
+        const waiting = waitUntil(services.stopping);
+        const gone = () => waiting.end(new AppError('CANCELLED', 'Nobody waits for the answer any more.'));
+        if (res.closed) gone();
+        else res.once('close', gone);
         let actor: ReturnType<typeof auth.authenticate> | undefined;
         return createContext(services, () => (actor ??= auth.authenticate(req.headers.authorization)), {
           address: addressOf(req),
-          signal: gone.signal,
+          signal: waiting.signal,
         });
       },
     }),

@@ -21,6 +21,7 @@ import { AppError, toAppError } from '../errors.js';
 import { createContext, type Services } from './context.js';
 import { toGraphqlError } from './errors.js';
 import { exceededLimit, LIMITS } from './limits.js';
+import { type Waiting, waitUntil } from './waiting.js';
 
 /** How many operations one socket may have open. */
 const MAX_OPERATIONS = 50;
@@ -35,7 +36,7 @@ export interface SubscriptionSettings {
   formatError(formatted: GraphQLFormattedError, error: unknown): GraphQLFormattedError;
 }
 
-type SocketExtra = Extra & Record<PropertyKey, unknown> & { gone?: AbortController; expiry?: NodeJS.Timeout };
+type SocketExtra = Extra & Record<PropertyKey, unknown> & { waiting?: Waiting; expiry?: NodeJS.Timeout };
 type Socket = Context<Record<string, unknown>, SocketExtra>;
 
 /**
@@ -62,10 +63,10 @@ export function createSubscriptions(schema: GraphQLSchema, services: Services, s
     if (!operation) throw new AppError('BAD_USER_INPUT', 'operationName: names no operation of the document.');
     const exceeded = exceededLimit(schema, document, operation, variables ?? {});
     if (exceeded !== null) throw exceeded;
-    const { request, gone } = socket.extra;
+    const { request, waiting } = socket.extra;
     const contextValue = createContext(services, () => authenticate(socket), {
       address: request.socket.remoteAddress ?? 'unknown',
-      signal: gone?.signal ?? AbortSignal.abort(),
+      signal: waiting?.signal ?? AbortSignal.abort(),
     });
     return { schema, document, operationName, variableValues: variables, contextValue } as ExecutionArgs;
   };
@@ -81,7 +82,7 @@ export function createSubscriptions(schema: GraphQLSchema, services: Services, s
           const { extra } = socket;
           // It went while its token was looked at: `onClose` has run, so nothing would end what begins here.
           if (extra.socket.readyState !== WebSocket.OPEN) return false;
-          extra.gone = new AbortController();
+          extra.waiting = waitUntil(services.stopping);
           const close = () => extra.socket.close(CloseCode.Unauthorized, 'UNAUTHENTICATED: the token has expired');
           const wait = Math.min(MAX_DELAY, Math.max(0, expiresAt.getTime() - services.now().getTime()));
           extra.expiry = setTimeout(close, wait).unref();
@@ -112,7 +113,7 @@ export function createSubscriptions(schema: GraphQLSchema, services: Services, s
       onError: (_socket, _id, _payload, errors) => format(errors),
       onClose({ extra }) {
         clearTimeout(extra.expiry);
-        extra.gone?.abort();
+        extra.waiting?.end();
       },
     },
     sockets,

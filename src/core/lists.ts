@@ -54,12 +54,13 @@ export interface AuditFilter extends Period {
 
 export type BackupOrder = 'CREATED_AT_DESC' | 'CREATED_AT_ASC' | 'FILE_SIZE_DESC' | 'FILE_SIZE_ASC';
 
-const byDate = (column: string, descending: boolean): PageOrder => ({ column, descending, kind: 'date' });
+const byDate = (column: string, descending: boolean): PageOrder => ({ column, descending, kind: 'date', ids: 'text' });
 const bySize = (descending: boolean): PageOrder => ({
   column: 'fileSize',
   expression: 'coalesce("fileSize", -1)',
   descending,
   kind: 'number',
+  ids: 'text',
 });
 
 const BACKUP_ORDERS: Record<BackupOrder, PageOrder> = {
@@ -104,11 +105,11 @@ export function listAuditEvents(models: Models, filter: AuditFilter, page: PageR
   const { action } = filter;
   const where = all([
     equal('actor', filter.actor),
-    action ? { [Op.or]: [{ action }, like(models, 'action', `${escaped(action)}.%`)] } : null,
+    action ? { [Op.or]: [{ action }, beginsWith(models, 'action', `${action}.`)] } : null,
     equal('subject', filter.subject),
     period('at', filter),
   ]);
-  return readPage(models.AuditEvent, where, byDate('at', true), page);
+  return readPage(models.AuditEvent, where, { ...byDate('at', true), ids: 'number' }, page);
 }
 
 function all(conditions: (WhereOptions | null)[]): WhereOptions {
@@ -133,15 +134,33 @@ function period(column: string, { createdAfter, createdBefore }: Period): WhereO
   };
 }
 
-function contains(models: Models, columns: string[], text: Optional<string>): WhereOptions | null {
+/** LIKE, written out, because Sequelize cannot say which character escapes the wildcards. */
+function beginsWith({ sequelize }: Models, column: string, text: string): WhereOptions {
+  return literal(`"${column}" LIKE ${sequelize.escape(`${text.replace(/[!%_]/g, '!$&')}%`)} ESCAPE '!'`);
+}
+
+/** True where one of the columns holds the text, in any case. */
+function contains({ sequelize }: Models, columns: string[], text: Optional<string>): WhereOptions | null {
   const wanted = text?.trim();
   if (!wanted) return null;
-  return { [Op.or]: columns.map((column) => like(models, column, `%${escaped(wanted)}%`)) };
+  const condition =
+    sequelize.getDialect() === 'postgres'
+      ? `~ ${sequelize.escape(inAnyCase(wanted, /[!-/:-@[-`{-~]/, (sign) => `\\${sign}`))}`
+      : `GLOB ${sequelize.escape(`*${inAnyCase(wanted, /[*?[]/, (sign) => `[${sign}]`)}*`)}`;
+  return { [Op.or]: columns.map((column) => literal(`"${column}" ${condition}`)) };
 }
 
-/** LIKE in any case. Written out, because Sequelize cannot say which character escapes the wildcards. */
-function like({ sequelize }: Models, column: string, pattern: string) {
-  return literal(`lower("${column}") LIKE lower(${sequelize.escape(pattern.replaceAll('\0', ''))}) ESCAPE '!'`);
+/**
+ * A pattern in which each letter stands in all its cases, `[üÜ]`: SQLite's `lower` and LIKE know only the letters of ASCII,
+ * and PostgreSQL's those of the language that the database was made with.
+ * @param special the signs that mean something in a pattern
+ * @param plain how such a sign is written where it stands for itself
+ */
+function inAnyCase(text: string, special: RegExp, plain: (sign: string) => string): string {
+  const cased = (letter: string) => {
+    const forms = new Set([letter, letter.toLowerCase(), letter.toUpperCase()]);
+    const single = [...forms].filter((form) => [...form].length === 1);
+    return single.length > 1 ? `[${single.join('')}]` : letter;
+  };
+  return [...text].map((sign) => (special.test(sign) ? plain(sign) : cased(sign))).join('');
 }
-
-const escaped = (text: string) => text.replace(/[!%_]/g, '!$&');

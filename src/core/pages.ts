@@ -27,6 +27,8 @@ export interface PageOrder {
   expression?: string;
   descending: boolean;
   kind: 'date' | 'number';
+  /** What the list's ids are. */
+  ids: 'text' | 'number';
 }
 
 export const MAX_PAGE = 500;
@@ -86,11 +88,24 @@ function encodeCursor(row: Model & { id: string | number }, order: PageOrder): s
 function decodeCursor(cursor: string, order: PageOrder): { value: Date | number; id: string | number } {
   try {
     const [value, id] = JSON.parse(Buffer.from(cursor, 'base64url').toString()) as [unknown, unknown];
-    if (typeof value === 'number' && (typeof id === 'string' || typeof id === 'number')) {
+    if (isValue(value, order.kind) && isId(id, order.ids)) {
       return { value: order.kind === 'date' ? new Date(value) : value, id };
     }
   } catch {
     // Told below, with the field's name.
   }
   throw badInput('after', 'is not a cursor of this list.', 'Use pageInfo.endCursor of the page before.');
+}
+
+/** The end of the year 9999: later moments have no form that every database reads. */
+const LAST_MOMENT = 253_402_300_799_999;
+
+/** Only what a database can compare with its column: another answers with an error of its own. */
+function isValue(value: unknown, kind: PageOrder['kind']): value is number {
+  if (!Number.isSafeInteger(value)) return false;
+  return kind === 'number' || ((value as number) >= 0 && (value as number) <= LAST_MOMENT);
+}
+
+function isId(id: unknown, ids: PageOrder['ids']): id is string | number {
+  return ids === 'number' ? Number.isSafeInteger(id) : typeof id === 'string' && /^\w{1,64}$/.test(id);
 }

@@ -5,7 +5,9 @@ const ISO = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/;
 
 function parseDate(value: unknown): Date {
   const date = typeof value === 'string' && ISO.test(value) ? new Date(value) : null;
-  if (date === null || Number.isNaN(date.getTime())) {
+  const year = date?.getUTCFullYear() ?? NaN;
+  // A year 0, or one of five digits that a zone makes, is beyond what PostgreSQL reads.
+  if (date === null || !(year >= 1 && year <= 9_999)) {
     throw new GraphQLError('is not a time such as "2025-07-24T14:30:22Z" (ISO 8601 with its zone).');
   }
   return date;

@@ -5,6 +5,7 @@ import { ApolloServerPluginLandingPageLocalDefault } from '@apollo/server/plugin
 import { expressMiddleware } from '@as-integrations/express5';
 import express, { type Router } from 'express';
 import { AppError } from '../errors.js';
+import { nulCharacter } from './characters.js';
 import { createContext, type GraphqlContext, type Services } from './context.js';
 import { errorFormatter, toGraphqlError } from './errors.js';
 import { exceededLimit, LIMITS } from './limits.js';
@@ -58,7 +59,8 @@ export async function createGraphql(services: Services, settings: GraphqlSetting
           return {
             async didResolveOperation({ document, operation, request }) {
               if (operation === undefined) return;
-              const error = exceededLimit(schema, document, operation, request.variables ?? {});
+              const variables = request.variables ?? {};
+              const error = exceededLimit(schema, document, operation, variables) ?? nulCharacter(document, variables);
               if (error !== null) throw toGraphqlError(error, 400);
             },
           };

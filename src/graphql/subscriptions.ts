@@ -18,6 +18,7 @@ import { type Extra, useServer } from 'graphql-ws/use/ws';
 import { WebSocket, WebSocketServer } from 'ws';
 import { requireAdmin } from '../auth/index.js';
 import { AppError, toAppError } from '../errors.js';
+import { nulCharacter } from './characters.js';
 import { createContext, type Services } from './context.js';
 import { toGraphqlError } from './errors.js';
 import { exceededLimit, LIMITS } from './limits.js';
@@ -61,8 +62,9 @@ export function createSubscriptions(schema: GraphQLSchema, services: Services, s
     if (invalid !== undefined) throw withCode(invalid, 'GRAPHQL_VALIDATION_FAILED');
     const operation = getOperationAST(document, operationName);
     if (!operation) throw new AppError('BAD_USER_INPUT', 'operationName: names no operation of the document.');
-    const exceeded = exceededLimit(schema, document, operation, variables ?? {});
-    if (exceeded !== null) throw exceeded;
+    const refused =
+      exceededLimit(schema, document, operation, variables ?? {}) ?? nulCharacter(document, variables ?? {});
+    if (refused !== null) throw refused;
     const { request, waiting } = socket.extra;
     const contextValue = createContext(services, () => authenticate(socket), {
       address: request.socket.remoteAddress ?? 'unknown',

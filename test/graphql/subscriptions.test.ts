@@ -176,6 +176,7 @@ describe('A socket', () => {
       `{ ${Array.from({ length: 40 }, (_, i) => `a${i}: me { id }`).join(' ')} }`,
       'QUERY_TOO_COMPLEX',
     ],
+    ['a text with a NUL', '{ auditEvents(filter: { actor: "\\u0000" }) { totalCount } }', 'BAD_USER_INPUT'],
     ['a document of too many words', `{ me { ${'id '.repeat(3_100)} } }`, 'QUERY_TOO_COMPLEX'],
   ])('refuses %s with the codes of HTTP', async (_name, query, code) => {
     const { client } = socketOf(idle, { token: idle.token });

@@ -149,14 +149,16 @@ export class Backups {
 
   /**
    * The stored archive of a COMPLETED backup, ready to be read.
-   * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, BACKUP_DELETED, ARCHIVE_MISSING
+   * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, BACKUP_DELETED, ARCHIVE_MISSING; ARCHIVE_CORRUPT if it has another size
    */
   async open(id: string): Promise<{ row: BackupRow; storage: Storage; size: number }> {
     const row = await this.get(id);
     if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
     if (row.status !== 'COMPLETED') throw new AppError('BACKUP_NOT_COMPLETED', `Backup ${id} is ${row.status}.`);
     const storage = this.env.storages.open(row.address);
-    return { row, storage, size: await storedSize(storage, row.fileName) };
+    const size = await storedSize(storage, row.fileName);
+    if (row.fileSize !== null && row.fileSize !== size) throw notTheOne(row, size);
+    return { row, storage, size };
   }
 
   /** Proves a stored backup again. What is found ends on the row: proof, or the error that took it away. */
@@ -449,4 +451,15 @@ export class Backups {
       await rm(join(this.env.workFolder, name), { recursive: true, force: true });
     }
   }
+}
+
+/** The stored file cannot be what was proven: it was cut off, or another lies in its place. */
+function notTheOne({ id, filePath, fileSize }: BackupRow, size: number): AppError {
+  return new AppError(
+    'ARCHIVE_CORRUPT',
+    `The archive of backup ${id} has ${size} bytes, but ${fileSize} were stored.`,
+    {
+      hint: `Put the whole file back at ${filePath}, or choose another backup and make a new one.`,
+    },
+  );
 }

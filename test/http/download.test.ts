@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFile, rename, rm } from 'node:fs/promises';
+import { readFile, rename, rm, truncate } from 'node:fs/promises';
 import { get as httpGet } from 'node:http';
 import { dirname, join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { BackupRow } from '../../src/models/index.js';
 import type { Storage } from '../../src/core/ports.js';
 import { createTestApp, type TestApp } from '../support/app.js';
+import { send } from '../support/operations.js';
 
 let app: TestApp;
 let row: BackupRow;
@@ -182,6 +183,24 @@ describe('What cannot be downloaded says why', () => {
     const other = await app.backup();
     await rm(other.filePath);
     expect(await refusal(other.id)).toEqual([410, 'ARCHIVE_MISSING']);
+  });
+
+  test.each([
+    ['was cut off', (size: number) => size - 1],
+    ['was replaced by a longer one', (size: number) => size + 1],
+    ['is empty', () => 0],
+  ])('an archive that %s, whatever its row says, also when a link is made', async (_name, change) => {
+    const other = await app.backup();
+    const size = other.fileSize ?? NaN;
+    await truncate(other.filePath, change(size));
+    expect(await refusal(other.id)).toEqual([422, 'ARCHIVE_CORRUPT']);
+    const { errors } = await send(app, `mutation { createDownloadLink(id: "${other.id}") { url } }`);
+    expect(errors).toMatchObject([
+      {
+        message: expect.stringMatching(new RegExp(`${change(size)} bytes, but ${size} were`)),
+        extensions: { code: 'ARCHIVE_CORRUPT', hint: expect.stringContaining(other.filePath) },
+      },
+    ]);
   });
 });
 

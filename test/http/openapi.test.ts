@@ -1,4 +1,4 @@
-import { rename, rm } from 'node:fs/promises';
+import { rename, rm, truncate } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -177,6 +177,9 @@ describe('What a real server answers is as described', () => {
     const lost = await app.backup();
     await rm(lost.filePath);
     await ask(method, DOWNLOAD, 410, { url: of(lost.id), headers: token() });
+    const cut = await app.backup();
+    await truncate(cut.filePath, 100);
+    await ask(method, DOWNLOAD, 422, { url: of(cut.id), headers: token() });
     await rename(app.backups, `${app.backups}-away`);
     await ask(method, DOWNLOAD, 503, { url: of(row.id), headers: token() });
     await rename(`${app.backups}-away`, app.backups);

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
-import { AppError } from './errors.js';
+import { AppError, errnoOf } from './errors.js';
 
 const flag = (fallback: boolean) =>
   z
@@ -276,23 +276,48 @@ function readKey(value: string, cwd: string): string {
   return readFileSync(path, 'utf8');
 }
 
+/** Half of what is made has fewer: such a file was not written to its end. */
+const SECRET_LENGTH = 32;
+
 /** The secret in DATA_DIR, made at first start; two processes that start at once end with the same one. */
 function generatedSecret(dataDir: string): string {
   const path = join(dataDir, 'jwt-secret');
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-    if (!existsSync(path)) {
-      try {
-        writeFileSync(path, randomBytes(48).toString('base64url'), { mode: 0o600, flag: 'wx' });
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      }
-    }
-    return readFileSync(path, 'utf8');
+    if (!existsSync(path)) makeSecret(path);
+    return wholeSecret(path);
   } catch (error) {
+    if (error instanceof AppError) throw error;
     throw new AppError('CONFIG_INVALID', `DATA_DIR cannot be used: ${(error as Error).message}`, {
       hint: 'Point DATA_DIR at a folder that this user may write, or set JWT_SECRET.',
       cause: error,
     });
   }
+}
+
+/** Writes the file beside its place and on the disk first, so that under its name it is whole or not there. */
+function makeSecret(path: string): void {
+  const partial = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`;
+  try {
+    writeFileSync(partial, randomBytes(48).toString('base64url'), { mode: 0o600, flag: 'wx', flush: true });
+    linkSync(partial, path);
+  } catch (error) {
+    const code = errnoOf(error) ?? '';
+    // Another process was faster: its secret counts.
+    if (code === 'EEXIST') return;
+    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(code) || !existsSync(partial)) throw error;
+    // A file system without hard links.
+    renameSync(partial, path);
+  } finally {
+    rmSync(partial, { force: true });
+  }
+}
+
+function wholeSecret(path: string): string {
+  const secret = readFileSync(path, 'utf8');
+  const { length } = secret.trim();
+  if (length >= SECRET_LENGTH) return secret;
+  throw new AppError('CONFIG_INVALID', `${path} holds ${length} characters, too few for a secret.`, {
+    hint: `Delete it: the next start makes a new one, and everybody logs in again. Or write ${SECRET_LENGTH} characters or more into it, or set JWT_SECRET.`,
+  });
 }

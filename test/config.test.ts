@@ -1,10 +1,27 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
 import { absoluteSqliteUrl, ENVIRONMENT_NAMES, loadConfig } from '../src/config.js';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** A process that says `ready`, then answers what it is asked and ends. */
+function start(args: string[], cwd: string) {
+  const child = spawn(process.execPath, args, { cwd, stdio: ['pipe', 'pipe', 'inherit'] });
+  const ready = once(child.stdout, 'data');
+  const ask = (question: string) => {
+    child.stdin.end(question);
+    return text(child.stdout);
+  };
+  return { ready, ask };
+}
 
 let folder: string;
 beforeEach(async () => {
@@ -20,6 +37,47 @@ describe('The configuration', () => {
     expect(first.auth.secret.length).toBeGreaterThanOrEqual(48);
     expect(loadConfig({}, folder).auth.secret).toBe(first.auth.secret);
     expect((await stat(join(folder, 'data', 'jwt-secret'))).mode & 0o777).toBe(0o600);
+  });
+
+  it.each([
+    ['empty', ''],
+    ['half-written', 'x'.repeat(31)],
+    ['blank', ' '.repeat(64)],
+  ])('refuses a secret whose file is %s, which would let anybody sign tokens, with the remedy', async (_name, text) => {
+    const file = join(folder, 'data', 'jwt-secret');
+    await mkdir(join(folder, 'data'));
+    await writeFile(file, text);
+    let error: unknown;
+    try {
+      loadConfig({}, folder);
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining(file),
+      hint: expect.stringMatching(/Delete it.*JWT_SECRET/),
+    });
+    await rm(file);
+    expect(loadConfig({}, folder).auth.secret).toHaveLength(64);
+  });
+
+  it('has one whole secret, also where several processes start for the first time at once', async () => {
+    const folders = Array.from({ length: 150 }, (_, i) => join(folder, String(i)));
+    const script = `
+      const { loadConfig } = await import('./src/config.ts');
+      process.stdout.write('ready');
+      const folders = JSON.parse(await new Response(process.stdin).text());
+      const secrets = folders.map((folder) => loadConfig({}, folder).auth.secret);
+      process.stdout.write(JSON.stringify(secrets));`;
+    const args = ['--import', '@swc-node/register/esm-register', '--input-type=module', '--eval', script];
+    const children = [1, 2, 3].map(() => start(args, ROOT));
+    await Promise.all(children.map(({ ready }) => ready));
+    const told = await Promise.all(children.map(({ ask }) => ask(JSON.stringify(folders))));
+    const [secrets] = told.map((text) => JSON.parse(text) as string[]);
+    expect(secrets?.filter((secret) => secret.length === 64)).toHaveLength(folders.length);
+    expect(new Set(told).size).toBe(1);
+    for (const each of folders) expect(await readdir(join(each, 'data'))).toEqual(['jwt-secret']);
   });
 
   it('tells all problems at once, each with its variable and the remedy', () => {

@@ -28,6 +28,7 @@ export class Tickets {
     secret: string,
     private readonly now: () => Date,
   ) {
+    if (secret === '') throw new AppError('CONFIG_INVALID', 'The secret that signs tickets and tokens is empty.');
     this.key = createSecretKey(Buffer.from(hkdfSync('sha256', secret, '', AUDIENCE, 32)));
   }
 

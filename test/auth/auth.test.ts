@@ -29,6 +29,10 @@ function authWith(settings: Partial<TokenSettings> = {}, now = () => new Date())
 
 const refusal = (code: string) => expect.objectContaining({ code });
 
+test('No key is made of an empty secret, which anybody has', () => {
+  expect(() => authWith({ secret: '' })).toThrow(refusal('CONFIG_INVALID'));
+});
+
 describe('Passwords', () => {
   test('are kept as scrypt hashes that carry their parameters and a salt of their own', async () => {
     const [one, two] = await Promise.all([hashPassword('the same one'), hashPassword('the same one')]);

@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
-import type { RetentionPlan } from '../core/cleanup.js';
+import type { App } from '../app.js';
+import { type CleanedUp, failureOf, type RetentionPlan } from '../core/cleanup.js';
 import { humanSize } from '../core/names.js';
+import { badInput } from '../errors.js';
 import { whole } from './options.js';
 import { CommandError, type Document, fields, moment, table } from './print.js';
 import { type GlobalOptions, inSession } from './session.js';
@@ -17,15 +19,15 @@ export function addCleanupBackups(program: Command): void {
     .option('--hash <hash>', 'only if the plan is still the one with this hash (with --config)')
     .action((options: { dryRun?: boolean; config?: number; hash?: string }, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print }) => {
-        const dryRun = options.dryRun === true;
-        const configs =
-          options.config === undefined ? await app.configs.list() : [await app.configs.get(options.config)];
-        const plans: RetentionPlan[] = [];
-        for (const { id } of configs) {
-          plans.push(dryRun ? await app.cleanup.plan(id) : await app.cleanup.run(id, actor, options.hash));
+        const { dryRun = false, config, hash } = options;
+        if (hash !== undefined && config === undefined) {
+          throw badInput('hash', '--hash needs --config: a plan is of one config.');
         }
+        const done = dryRun ? await plansOf(app, config) : await run(app, actor, config, hash);
+        const { plans } = done;
         const documents = { plans: plans.map((plan) => document(plan, dryRun)) };
-        const failed = plans.flatMap(({ items }) => items).find(({ error }) => error !== null)?.error;
+        const failed =
+          failureOf(done) ?? plans.flatMap(({ items }) => items).find(({ error }) => error !== null)?.error;
         if (failed) throw new CommandError(failed, documents);
         print.result(
           documents,
@@ -33,6 +35,18 @@ export function addCleanupBackups(program: Command): void {
         );
       }),
     );
+}
+
+async function plansOf({ cleanup, configs }: App, config: number | undefined): Promise<CleanedUp> {
+  const ids = config === undefined ? (await configs.list()).map(({ id }) => id) : [config];
+  const plans: RetentionPlan[] = [];
+  for (const id of ids) plans.push(await cleanup.plan(id));
+  return { plans, failures: [] };
+}
+
+async function run({ cleanup }: App, actor: string, config?: number, hash?: string): Promise<CleanedUp> {
+  if (config === undefined) return cleanup.tryAll(actor);
+  return { plans: [await cleanup.run(config, actor, hash)], failures: [] };
 }
 
 function document({ config, at, hash, items }: RetentionPlan, dryRun: boolean): Document {

@@ -1,4 +1,4 @@
-import { AppError } from '../errors.js';
+import { AppError, toAppError } from '../errors.js';
 import type { BackupConfigRow, BackupRow } from '../models/index.js';
 import type { Audit } from './audit.js';
 import type { Backups } from './backups.js';
@@ -36,6 +36,13 @@ export interface RetentionPlan {
   keepSize: number;
   /** Names what would be deleted: `run` with this hash does just that or nothing. */
   hash: string;
+}
+
+/** What came of the plans of all configs. */
+export interface CleanedUp {
+  plans: RetentionPlan[];
+  /** The configs whose plan could not be made or run, and what was thrown there. */
+  failures: { config: BackupConfigRow; error: unknown }[];
 }
 
 /** A stored file without a row, or a row without its file. */
@@ -110,17 +117,32 @@ export class Cleanup {
     return plan;
   }
 
-  /** Runs the plans of all configs. */
-  async runAll(actor: string): Promise<RetentionPlan[]> {
-    const plans: RetentionPlan[] = [];
+  /** Tries the plans of all configs: what stops one does not keep the others from theirs. */
+  async tryAll(actor: string): Promise<CleanedUp> {
+    const done: CleanedUp = { plans: [], failures: [] };
     for (const config of await this.env.configs.list()) {
       try {
-        plans.push(await this.run(config.id, actor));
+        done.plans.push(await this.run(config.id, actor));
       } catch (error) {
-        this.env.log.error({ err: error, config: config.id }, 'the retention of a config failed');
+        done.failures.push({ config, error });
       }
     }
-    return plans;
+    return done;
+  }
+
+  /** As `tryAll`, for a person. @throws AppError what stopped a config, once all have been tried */
+  async runAll(actor: string): Promise<RetentionPlan[]> {
+    const done = await this.tryAll(actor);
+    const error = failureOf(done);
+    if (error !== null) throw error;
+    return done.plans;
+  }
+
+  /** As `tryAll`, for the clock: nobody waits to be told, and each config is tried again the next time. */
+  async runScheduled(): Promise<void> {
+    for (const { config, error } of (await this.tryAll('system')).failures) {
+      this.env.log.error({ err: error, config: config.id }, 'the retention of a config failed');
+    }
   }
 
   /** Compares the storages with the rows. Reports only: nothing is deleted or changed. */
@@ -166,6 +188,21 @@ export class Cleanup {
       await this.env.audit.record(actor, 'cleanup.failed', item.id, { code: error.code });
     }
   }
+}
+
+/** The first failure as one to show: it names each config that failed, and those that did not; null if none did. */
+export function failureOf({ plans, failures }: CleanedUp): AppError | null {
+  const errors = failures.map(({ error }) => toAppError(error));
+  const [first] = errors;
+  if (first === undefined) return null;
+  const named = ({ id, name }: BackupConfigRow) => `config ${id} "${name}"`;
+  const told = failures.map(({ config }, i) => `The clean-up of ${named(config)} failed: ${errors[i]?.message}`);
+  if (plans.length > 0) told.push(`It was done for ${plans.map(({ config }) => named(config)).join(', ')}.`);
+  const [cause, ...more] = failures.map(({ error }) => error);
+  return new AppError(first.code, told.join(' '), {
+    hint: first.hint,
+    cause: more.length > 0 ? new AggregateError([cause, ...more]) : cause,
+  });
 }
 
 function summed(config: BackupConfigRow, at: Date, items: RetentionItem[]): RetentionPlan {

@@ -36,7 +36,7 @@ export class RetentionResolver {
   @Admin()
   @Mutation(() => [RetentionPlan], {
     description: withExample(
-      'Deletes what `retentionPlan` of this moment shows, and nothing else; answers with what was done.',
+      'Deletes what `retentionPlan` of this moment shows, and nothing else; answers with what was done. What stops one config is an error that names it, once all have been tried.',
       'mutation { cleanupBackups(configId: "1") { deleteCount deleteSize items { backup { id status } keep error { message hint } } } }',
     ),
   })

@@ -2,7 +2,6 @@ import type { JobHandlers } from './index.js';
 
 /** Deletes, for each config, what its retention plan of this moment says, and nothing else. */
 export const cleanupJob =
-  (cleanup: { runAll(actor: string): Promise<unknown> }): JobHandlers['cleanup'] =>
-  async () => {
-    await cleanup.runAll('system');
-  };
+  (cleanup: { runScheduled(): Promise<void> }): JobHandlers['cleanup'] =>
+  () =>
+    cleanup.runScheduled();

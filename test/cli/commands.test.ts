@@ -201,6 +201,37 @@ describe('While the application keeps writing', () => {
     expect(await row.reload()).toMatchObject({ status: 'DELETED', deletedBy: expect.stringMatching(/^cli:/) });
   });
 
+  it('`cleanup-backups` tries all configs, then tells which failed and what was done for the others', async () => {
+    const { configs } = world.app;
+    const [old, other] = [await world.backup(), await world.backup()];
+    await old.update({ createdAt: new Date(Date.now() - 400 * 86_400_000) });
+    const shop = await configs.create({ name: 'Shop', databaseUrl: `sqlite:${world.database}` }, 'test');
+    await other.update({ configId: shop.id });
+    await shop.update({ maxBackupFiles: 0 });
+    const { code, document } = await json('cleanup-backups');
+    expect({ code, error: document.error }).toMatchObject({
+      code: 2,
+      error: {
+        code: 'BAD_USER_INPUT',
+        message: expect.stringMatching(/"Shop" failed.* It was done for config 1 "App"/),
+      },
+    });
+    expect(document.plans).toEqual([expect.objectContaining({ configId: 1 })]);
+    expect(await old.reload()).toMatchObject({ status: 'DELETED' });
+    await configs.remove(shop.id, 'test');
+  });
+
+  it('`cleanup-backups` takes no hash without the config whose plan it names, and deletes nothing', async () => {
+    const row = await world.backup();
+    await row.update({ createdAt: new Date(Date.now() - 400 * 86_400_000) });
+    expect(await json('cleanup-backups', '--hash', 'x')).toMatchObject({
+      code: 2,
+      document: { error: { code: 'BAD_USER_INPUT', field: 'hash', message: expect.stringContaining('--config') } },
+    });
+    expect(await json('cleanup-backups', '--hash', 'x', '--config', '1')).toMatchObject({ code: 15 });
+    expect(await row.reload()).toMatchObject({ status: 'COMPLETED' });
+  });
+
   it('`configs` tells what is protected', async () => {
     const { document } = await json('configs');
     expect(document.configs).toEqual([

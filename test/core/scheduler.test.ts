@@ -181,7 +181,24 @@ describe('The clean-up', () => {
     expect(plan.items.find(({ id }) => id === one.id)?.error).toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
     expect(await one.reload()).toMatchObject({ status: 'COMPLETED' });
     world.app.backups.removeByPolicy = real;
-    await world.app.cleanup.runAll('system');
+    await world.app.cleanup.runScheduled();
+    expect(await one.reload()).toMatchObject({ status: 'DELETED', deletedBy: 'system' });
+  });
+
+  it('by the clock goes on with the next config when one fails, and tells the log', async () => {
+    await world.app.configs.update(1, { maxBackupFiles: 1 }, 'test');
+    const one = await make(1);
+    const other = await make(2);
+    await make(3);
+    const broken = await world.app.configs.create({ name: 'Aside', databaseUrl: `sqlite:${world.database}` }, 'test');
+    await other.update({ configId: broken.id });
+    await broken.update({ maxBackupFiles: 0 });
+    const logged = jest.spyOn(world.app.log, 'error');
+    await world.app.cleanup.runScheduled();
+    expect(logged.mock.calls).toEqual([
+      [{ err: expect.objectContaining({ code: 'BAD_USER_INPUT' }), config: broken.id }, expect.any(String)],
+    ]);
+    logged.mockRestore();
     expect(await one.reload()).toMatchObject({ status: 'DELETED', deletedBy: 'system' });
   });
 

@@ -33,6 +33,24 @@ describe('Retention over the API', () => {
     expect(later.retentionPlan.items).toMatchObject([{ keep: true }]);
   });
 
+  test('of all configs names the one that failed, after the others were cleaned up', async () => {
+    const [old, other] = [await app.backup(), await app.backup()];
+    await app.backup();
+    await client.request(api.UpdateConfigDocument, { id: '1', input: { maxBackupFiles: 1 } });
+    const shop = await app.app.configs.create({ name: 'Shop', databaseUrl: `sqlite:${app.database}` }, 'test');
+    await other.update({ configId: shop.id });
+    // As no mutation saves it, but an older version or a hand may have.
+    await shop.update({ maxBackupFiles: 0 });
+    await expect(client.request(api.CleanupBackupsDocument)).rejects.toMatchObject({
+      code: 'BAD_USER_INPUT',
+      message: expect.stringMatching(/config \d+ "Shop" failed: maxBackupFiles.* It was done for config 1 "App"\./),
+      hint: expect.any(String),
+    });
+    expect(await old.reload()).toMatchObject({ status: 'DELETED', deletedBy: 'admin@example.org' });
+    await app.app.configs.remove(shop.id, 'test');
+    await app.app.backups.remove([other.id], 'test');
+  });
+
   test('tries settings that are not saved, and reads each backup as it is', async () => {
     const rows = [await app.backup(), await app.backup(), await app.backup()];
     const plan = async (input?: api.BackupConfigInput) =>

@@ -3,7 +3,7 @@ import { Op } from 'sequelize';
 import { lastDue } from '../core/schedules.js';
 import { AppError } from '../errors.js';
 import type { BackupConfigRow, BackupRow } from '../models/index.js';
-import { makeBackup } from './backup.js';
+import { carryOutBackup, makeBackup } from './backup.js';
 import { whole } from './options.js';
 import { CommandError, moment } from './print.js';
 import { type GlobalOptions, inSession, type Session } from './session.js';
@@ -15,6 +15,11 @@ interface Outcome {
   backup: BackupRow | null;
   reason: string | null;
 }
+
+/** What is to be done for a config: a backup, of which the row may be there already, or nothing, and why. */
+type Due = { waiting: BackupRow | null } | { reason: string };
+
+const NEW: Due = { waiting: null };
 
 export function addAutoBackup(program: Command): void {
   program
@@ -33,13 +38,13 @@ export function addAutoBackup(program: Command): void {
         const outcomes: Outcome[] = [];
         const failures: AppError[] = [];
         for (const config of configs) {
-          const reason = options.force === true ? null : await reasonNotTo(session, config, new Date());
-          if (reason !== null) {
-            outcomes.push({ config, backup: null, reason });
+          const due = options.force === true ? NEW : await whatIsDue(session, config, new Date());
+          if ('reason' in due) {
+            outcomes.push({ config, backup: null, reason: due.reason });
             continue;
           }
           session.stop.throwIfAborted();
-          const { backup, error } = await attempt(session, config);
+          const { backup, error } = await attempt(session, config, due.waiting);
           if (error !== null) failures.push(error);
           outcomes.push({ config, backup, reason: backup?.errorMessage ?? error?.message ?? null });
         }
@@ -60,9 +65,14 @@ export function addAutoBackup(program: Command): void {
 async function attempt(
   session: Session,
   config: BackupConfigRow,
+  waiting: BackupRow | null,
 ): Promise<{ backup: BackupRow | null; error: AppError | null }> {
   try {
-    return { backup: await makeBackup(session, { backupType: 'AUTO', configId: config.id }), error: null };
+    const made =
+      waiting === null
+        ? makeBackup(session, { backupType: 'AUTO', configId: config.id })
+        : carryOutBackup(session, waiting.id, config.databaseKey);
+    return { backup: await made, error: null };
   } catch (thrown) {
     if (thrown instanceof AppError) return { backup: null, error: thrown };
     if (!(thrown instanceof CommandError)) throw thrown;
@@ -71,9 +81,12 @@ async function attempt(
   }
 }
 
-/** Why no automatic backup is due, in words; null if one is. */
-async function reasonNotTo({ app }: Session, config: BackupConfigRow, now: Date): Promise<string | null> {
-  if (!config.autoBackupEnabled) return 'automatic backup is off';
+/**
+ * A backup that still waits is taken over: where no server runs, whoever made its row may be gone, and nobody else would ever
+ * begin it. If somebody does at the same moment, only one of the two gets the row, and the other follows it.
+ */
+async function whatIsDue({ app }: Session, config: BackupConfigRow, now: Date): Promise<Due> {
+  if (!config.autoBackupEnabled) return { reason: 'automatic backup is off' };
   const due = lastDue(config.schedule, config.timezone, now);
   const latest = (where: object) =>
     app.models.Backup.findOne({
@@ -81,9 +94,10 @@ async function reasonNotTo({ app }: Session, config: BackupConfigRow, now: Date)
       order: [['createdAt', 'DESC']],
     });
   const fresh = await latest({ status: 'COMPLETED', createdAt: { [Op.gte]: due } });
-  if (fresh !== null) return `${fresh.id} was made since the last scheduled time (${moment(due)})`;
-  const running = await latest({ status: ['PENDING', 'RUNNING'], backupType: 'AUTO' });
-  return running === null ? null : `${running.id} is under way`;
+  if (fresh !== null) return { reason: `${fresh.id} was made since the last scheduled time (${moment(due)})` };
+  const running = await latest({ status: 'RUNNING', backupType: 'AUTO' });
+  if (running !== null) return { reason: `${running.id} is under way` };
+  return { waiting: await latest({ status: 'PENDING', backupType: 'AUTO' }) };
 }
 
 function sentence({ config, backup, reason }: Outcome): string {

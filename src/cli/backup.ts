@@ -41,8 +41,13 @@ export function addBackup(program: Command): void {
 export async function makeBackup(session: Session, request: BackupRequest): Promise<BackupRow> {
   const { backups, configs } = session.app;
   const config = await configs.get(request.configId);
-  const pending = await backups.create({ ...request, configId: config.id }, session.actor);
-  const row = await carryOut(session, backups, pending.id, config.databaseKey);
+  const { id } = await backups.create({ ...request, configId: config.id }, session.actor);
+  return carryOutBackup(session, id, config.databaseKey);
+}
+
+/** Does a PENDING backup in this process. @throws CommandError with the row, if the run fails */
+export async function carryOutBackup(session: Session, id: string, databaseKey: string): Promise<BackupRow> {
+  const row = await carryOut(session, session.app.backups, id, databaseKey);
   if (row.status !== 'COMPLETED') throw new CommandError(errorOf(row), { backup: backupDocument(row) });
   return row;
 }

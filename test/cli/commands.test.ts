@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { databaseLease, Hold } from '../../src/core/hold.js';
+import { databaseLease, Hold, runLease } from '../../src/core/hold.js';
 import { EXIT_CODES } from '../../src/cli/exit-codes.js';
 import { ERRORS } from '../../src/errors.js';
 import {
@@ -166,6 +166,32 @@ describe('While the application keeps writing', () => {
     await world.app.configs.update(1, { autoBackupEnabled: false }, 'test');
     expect((await run('auto-backup')).stdout).toContain('automatic backup is off');
     await world.app.configs.update(1, { autoBackupEnabled: true }, 'test');
+  });
+
+  it('`auto-backup` carries out a backup that a dead process has left waiting, and leaves one under way alone', async () => {
+    const { backups, configs, models, log } = world.app;
+    const config = await configs.create({ name: 'Late', databaseUrl: `sqlite:${world.database}` }, 'test');
+    const { id } = await backups.create({ backupType: 'AUTO', configId: config.id }, 'cli:gone');
+    const autoBackup = () => json('auto-backup', '--config', String(config.id));
+    await models.Backup.update({ status: 'RUNNING' }, { where: { id } });
+    await Hold.during(
+      { models, log, leaseMs: 60_000 },
+      [runLease(id)],
+      async () => {
+        expect(await autoBackup()).toMatchObject({
+          code: 0,
+          document: { results: [{ done: false, reason: `${id} is under way`, backup: null }] },
+        });
+      },
+      () => undefined,
+    );
+    await models.Backup.update({ status: 'PENDING' }, { where: { id } });
+    expect(await autoBackup()).toMatchObject({
+      code: 0,
+      document: { results: [{ configId: config.id, done: true, backup: { id, status: 'COMPLETED' } }] },
+    });
+    expect(await models.Backup.count({ where: { configId: config.id } })).toBe(1);
+    await configs.remove(config.id, 'test');
   });
 
   it('a pinned backup is not deleted, and none without --yes', async () => {

@@ -2,7 +2,7 @@ import type { ErrorCode } from '../errors.js';
 
 /**
  * The exit code of a process for each error code. Numbers are part of the interface: one is never given to another code.
- * 0 is success, 130 and 143 mean that the process was stopped by SIGINT or SIGTERM.
+ * 0 is success; 129, 130 and 143 mean that the process was stopped by SIGHUP, SIGINT or SIGTERM.
  */
 export const EXIT_CODES: Record<ErrorCode, number> = {
   INTERNAL_ERROR: 1,

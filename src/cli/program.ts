@@ -90,6 +90,7 @@ Exit codes:
     0  success; auto-backup also when nothing was due; status whatever it tells, but with --check 1 for WARNING
        and 2 for CRITICAL
 ${codes}
+  129  stopped by SIGHUP: the terminal was closed
   130  stopped by SIGINT
   143  stopped by SIGTERM`;
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { databaseLease } from '../core/hold.js';
+import { databaseLease, Hold, waitLease } from '../core/hold.js';
 import { AppError, type ErrorCode } from '../errors.js';
 import type { BackupRow, RestoreRow } from '../models/index.js';
 import { Progress } from './progress.js';
@@ -55,12 +55,19 @@ async function waitForTurn<Row extends RunRow>(
   databaseKey: string,
   progress: Progress,
 ): Promise<void> {
+  if ((await runs.run(id, session.stop)) === 'done') return;
+  const { models, log, config } = session.app;
+  // Says to all others that somebody still waits for this run.
+  const waiting = await Hold.take({ models, log, leaseMs: config.leaseMs }, [waitLease(id)]);
   let told = '';
-  while ((await runs.run(id, session.stop)) === 'busy') {
-    const holder = await holderOf(session, databaseKey);
-    if (holder !== null && holder !== told) progress.line(`waiting: ${(told = holder)} holds the database`);
-    await sleep(ASK_AGAIN_MS, undefined, { signal: session.stop }).catch(() => undefined);
-    if (session.stop.aborted) return;
+  try {
+    do {
+      const holder = await holderOf(session, databaseKey);
+      if (holder !== null && holder !== told) progress.line(`waiting: ${(told = holder)} holds the database`);
+      await sleep(ASK_AGAIN_MS, undefined, { signal: session.stop }).catch(() => undefined);
+    } while (!session.stop.aborted && (await runs.run(id, session.stop)) === 'busy');
+  } finally {
+    if (waiting instanceof Hold) await waiting.release();
   }
 }
 

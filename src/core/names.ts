@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto';
 
+/** How the actor of what a command does begins; the system's user follows. */
+export const COMMAND_ACTOR = 'cli:';
+
 /** `20250724_143022`: the UTC date and time in ids and file names. */
 export function stamp(at: Date): string {
   return at.toISOString().slice(0, 19).replaceAll('-', '').replaceAll(':', '').replace('T', '_');

@@ -1,7 +1,8 @@
+import { Op } from 'sequelize';
 import { AppError } from '../errors.js';
 import type { RestoreRow } from '../models/index.js';
-import { databaseLease, Hold, runLease } from './hold.js';
-import { newId } from './names.js';
+import { databaseLease, Hold, runLease, waitLease } from './hold.js';
+import { COMMAND_ACTOR, newId } from './names.js';
 import { planRestore, type RestorePlan } from './restore-plan.js';
 import { repair, type RestoresEnvironment, runRestore } from './restore-run.js';
 import type { RestoreRequest, Scope } from './restore-scope.js';
@@ -20,7 +21,8 @@ export type { RestoreRequest, RestoresEnvironment };
  * 5. lay the new media files beside the old ones — the safety backup; what was laid is removed
  * 6. switch: media by renames, then the database in one transaction — the old state, put back
  * 7. tidy up — the new state, with a warning
- * A process that is killed leaves the row RUNNING with a lapsed lease; `recover` then ends it as of step 6 or 7.
+ * A process that is killed leaves the row RUNNING with a lapsed lease; `recover` then ends it as of step 6 or 7. A row that a
+ * command made and never began ends then too.
  */
 export class Restores {
   constructor(private readonly env: RestoresEnvironment) {}
@@ -124,11 +126,13 @@ export class Restores {
         () => undefined,
       );
     }
+    await this.endForsaken();
   }
 
-  /** Hands every waiting restore to the queue. */
+  /** Hands every waiting restore to the queue, but for those that a command made: it does them itself. */
   async requeue(): Promise<void> {
-    for (const id of await pendingRuns(this.env.models, 'Restore')) {
+    const notOfCommands = { createdBy: { [Op.or]: [{ [Op.is]: null }, { [Op.notLike]: `${COMMAND_ACTOR}%` }] } };
+    for (const id of await pendingRuns(this.env.models, 'Restore', notOfCommands)) {
       await this.env.queue.add({ name: 'run-restore', restoreId: id });
     }
   }
@@ -159,6 +163,17 @@ export class Restores {
       target: this.maskedTarget(row),
     });
     return row;
+  }
+
+  /** A restore whose command is gone must not begin later, when the data may be newer than anybody thought who wanted it. */
+  private async endForsaken(): Promise<void> {
+    const before = new Date(this.env.now().getTime() - this.env.leaseMs);
+    const where = { createdBy: { [Op.startsWith]: COMMAND_ACTOR }, createdAt: { [Op.lt]: before } };
+    for (const id of await pendingRuns(this.env.models, 'Restore', where)) {
+      if ((await this.env.models.leases.holderOf(waitLease(id))) !== null) continue;
+      const error = new AppError('INTERRUPTED', 'The command that wanted this restore stopped before it began.');
+      await endPending(this.env, 'Restore', id, error);
+    }
   }
 
   private async recoverOne(id: string): Promise<void> {

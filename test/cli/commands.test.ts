@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { databaseLease, Hold, runLease } from '../../src/core/hold.js';
+import { databaseLease, Hold, runLease, waitLease } from '../../src/core/hold.js';
 import { EXIT_CODES } from '../../src/cli/exit-codes.js';
 import { ERRORS } from '../../src/errors.js';
 import {
@@ -284,14 +284,23 @@ describe('Another run that holds the database', () => {
     return row ?? expect(row).not.toBeNull();
   };
 
-  it('is waited for and named; SIGINT then cancels the run and ends with 130', () =>
-    held(async () => {
-      const command = launch(['backup']);
-      await command.says('waiting: another process');
-      command.child.kill('SIGINT');
-      expect(await command.ended).toMatchObject({ code: 130, stderr: expect.stringContaining('CANCELLED') });
-      expect(await newest()).toMatchObject({ status: 'FAILED', errorCode: 'CANCELLED' });
-    }));
+  it.each([
+    ['SIGINT', 130, 1],
+    ['SIGHUP', 129, 3],
+  ] as const)(
+    'is waited for and named, which others can see; %s then cancels the run and ends with %i',
+    (signal, code, times) =>
+      held(async () => {
+        const command = launch(['backup']);
+        await command.says('waiting: another process');
+        const lease = waitLease((await newest())?.id ?? '');
+        expect(await world.app.models.leases.holderOf(lease)).toContain(`:${command.child.pid}:`);
+        for (let i = 0; i < times; i++) command.child.kill(signal);
+        expect(await command.ended).toMatchObject({ code, stderr: expect.stringContaining('CANCELLED') });
+        expect(await newest()).toMatchObject({ status: 'FAILED', errorCode: 'CANCELLED' });
+        expect(await world.app.models.leases.holderOf(lease)).toBeNull();
+      }),
+  );
 
   it('a row that a worker has taken meanwhile is followed to its end', () =>
     held(async () => {

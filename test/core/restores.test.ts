@@ -1,9 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { lstat, mkdir, readFile, rename, rm, stat, symlink, utimes, writeFile, chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import sqlite3 from 'sqlite3';
 import type { Engines } from '../../src/core/ports.js';
 import { createEngines } from '../../src/engines/index.js';
+import { Hold, waitLease } from '../../src/core/hold.js';
 import { MediaSwap } from '../../src/core/media.js';
 import { AppError } from '../../src/errors.js';
 import { all, contentHash, exec } from '../support/sqlite.js';
@@ -653,6 +654,48 @@ describe('A restore whose process died', () => {
     await world.app.restores.recover();
     expect(await restore.reload()).toMatchObject({ status: 'COMPLETED' });
     expect(await contentHash(world.database)).toBe(wanted);
+  });
+});
+
+describe('A restore that waits', () => {
+  const wanted = async (actor: string, age = 60_000) => {
+    const { id: backupId } = await world.backup();
+    const row = await world.app.restores.create({ backupId, confirm: true }, actor);
+    // Each of another database: only one restore of a database may wait.
+    return row.update({ createdAt: new Date(Date.now() - age), targetKey: row.id });
+  };
+
+  it('is handed to the queue again, but for one that a command made and does itself', async () => {
+    const queue = await world.app.connectQueue();
+    const added = jest.spyOn(queue, 'add').mockResolvedValue(undefined);
+    const [asked] = [await wanted('admin@example.org'), await wanted('cli:root')];
+    const nobody = await wanted('x');
+    await nobody.update({ createdBy: null });
+    await world.app.restores.requeue();
+    const ids = added.mock.calls.map(([job]) => (job as { restoreId?: string }).restoreId).sort();
+    expect(ids).toEqual([asked.id, nobody.id].sort());
+  });
+
+  it('never begins once the command that made it is gone: it is ended as soon as that is certain', async () => {
+    const { models, log, restores } = world.app;
+    const [gone, fresh, held, asked] = [
+      await wanted('cli:root'),
+      await wanted('cli:root', 0),
+      await wanted('cli:root'),
+      await wanted('admin@example.org'),
+    ];
+    const status = async () =>
+      Promise.all([gone, fresh, held, asked].map(async ({ id }) => (await restores.get(id)).status));
+    const env = { models, log, leaseMs: 60_000 };
+    const waiting = await Hold.take(env, [waitLease(held.id)]);
+    await restores.recover();
+    expect(await status()).toEqual(['FAILED', 'PENDING', 'PENDING', 'PENDING']);
+    expect(await gone.reload()).toMatchObject({ errorCode: 'INTERRUPTED', errorHint: expect.stringMatching(/again/) });
+    await restores.run(gone.id, NEVER);
+    expect(await models.Backup.count({ where: { backupType: 'SAFETY' } })).toBe(0);
+    await (waiting as Hold).release();
+    await restores.recover();
+    expect(await status()).toEqual(['FAILED', 'PENDING', 'FAILED', 'PENDING']);
   });
 });
 

@@ -17,7 +17,7 @@ interface Outcome {
 }
 
 /** What is to be done for a config: a backup, of which the row may be there already, or nothing, and why. */
-type Due = { waiting: BackupRow | null } | { reason: string };
+type Due = { waiting: BackupRow | null } | { reason: string; fresh?: true };
 
 const NEW: Due = { waiting: null };
 
@@ -40,12 +40,14 @@ export function addAutoBackup(program: Command): void {
         for (const config of configs) {
           const due = options.force === true ? NEW : await whatIsDue(session, config, new Date());
           if ('reason' in due) {
+            if (due.fresh) await app.scheduler.meet(config);
             outcomes.push({ config, backup: null, reason: due.reason });
             continue;
           }
           session.stop.throwIfAborted();
           const { backup, error } = await attempt(session, config, due.waiting);
-          if (error !== null) failures.push(error);
+          if (error === null) await app.scheduler.meet(config);
+          else failures.push(error);
           outcomes.push({ config, backup, reason: backup?.errorMessage ?? error?.message ?? null });
         }
         const results = outcomes.map(({ config, backup, reason }) => ({
@@ -94,7 +96,8 @@ async function whatIsDue({ app }: Session, config: BackupConfigRow, now: Date): 
       order: [['createdAt', 'DESC']],
     });
   const fresh = await latest({ status: 'COMPLETED', createdAt: { [Op.gte]: due } });
-  if (fresh !== null) return { reason: `${fresh.id} was made since the last scheduled time (${moment(due)})` };
+  if (fresh !== null)
+    return { reason: `${fresh.id} was made since the last scheduled time (${moment(due)})`, fresh: true };
   const running = await latest({ status: 'RUNNING', backupType: 'AUTO' });
   if (running !== null) return { reason: `${running.id} is under way` };
   return { waiting: await latest({ status: 'PENDING', backupType: 'AUTO' }) };

@@ -47,6 +47,17 @@ export class Scheduler {
     }
   }
 
+  /**
+   * Moves on a due time that a command's backup has met, so that no worker makes up for it and nothing counts as overdue. One
+   * that lies ahead stays.
+   */
+  async meet(config: BackupConfigRow): Promise<void> {
+    const now = this.env.now();
+    if (config.nextRunAt === null || config.nextRunAt > now) return;
+    const where = { id: config.id, nextRunAt: config.nextRunAt };
+    await this.env.models.BackupConfig.update({ nextRunAt: nextDue(config, now) }, { where });
+  }
+
   /** One config that cannot be handled must not keep the others from their backups. */
   private async takeOrTell(config: BackupConfigRow, now: Date): Promise<BackupRow | null> {
     try {

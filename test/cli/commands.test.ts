@@ -194,6 +194,22 @@ describe('While the application keeps writing', () => {
     await configs.remove(config.id, 'test');
   });
 
+  it('`auto-backup` meets the due time: no server makes up for it later, and `status` does not call it overdue', async () => {
+    const { configs, models } = world.app;
+    const { id } = await configs.create({ name: 'By timer', databaseUrl: `sqlite:${world.database}` }, 'test');
+    const past = new Date(Date.now() - 5 * 3_600_000);
+    for (const done of [true, false]) {
+      await models.BackupConfig.update({ nextRunAt: past }, { where: { id } });
+      expect((await world.app.overview.read()).configs.find(({ config }) => config.id === id)?.overdue).toBe(true);
+      const { document } = await json('auto-backup', '--config', String(id));
+      expect(document).toMatchObject({ results: [{ configId: id, done }] });
+      expect((await configs.get(id)).nextRunAt?.getTime()).toBeGreaterThan(Date.now());
+      await world.app.scheduler.tick();
+      expect(await models.Backup.count({ where: { configId: id } })).toBe(1);
+    }
+    await configs.remove(id, 'test');
+  });
+
   it('a pinned backup is not deleted, and none without --yes', async () => {
     expect(await run('pin', id)).toMatchObject({ code: 0 });
     expect(await json('delete', id, '--yes')).toMatchObject({

@@ -4,16 +4,18 @@ import {
   Client,
   type CombinedError,
   fetchExchange,
+  makeOperation,
   mapExchange,
+  type OperationContext,
   subscriptionExchange,
   type TypedDocumentNode,
 } from '@urql/core';
 import { createClient as createSocket } from 'graphql-ws';
-import { useEffect, useRef, useState } from 'react';
+import { type ReactNode, useEffect, useRef, useState } from 'react';
 import { useClient, useQuery } from 'urql';
 import type { TypedDocumentString } from '../client/generated/graphql.js';
-import { connectionLost } from './connection.js';
-import { currentToken, endSession, useSession } from './session.js';
+import { connectionFound, connectionLost } from './connection.js';
+import { currentToken, endSession, onSignOut, useSession } from './session.js';
 
 /** What went wrong, and what to do about it: an error of the server's catalogue, or OFFLINE. */
 export interface Problem {
@@ -30,6 +32,10 @@ const NORMAL = 1000;
 const codeOf = (closed: unknown) => (closed as Partial<CloseEvent>).code;
 /** Between two tries to open the socket again, in milliseconds. */
 const LONGEST_WAIT = 5_000;
+/** How long a question has for its answer, in milliseconds: a line that is dead without a sign is not waited for. */
+const PATIENCE = 60_000;
+/** How often a question that did not reach the server is asked again, in milliseconds. */
+const RETRY_EVERY = 5_000;
 
 /**
  * A client for one session: queries and mutations over HTTP, subscriptions over one WebSocket that opens when needed.
@@ -58,13 +64,19 @@ export function createApi(token: string | null): Client {
     preferGetMethod: false,
     fetchOptions: { headers: headers(token), credentials: 'omit' },
     exchanges: [
+      cacheExchange,
+      // Behind the cache: what comes back here has come from the server.
       mapExchange({
+        onOperation: (operation) =>
+          operation.kind === 'query'
+            ? makeOperation('query', operation, { ...operation.context, fetch: impatient })
+            : operation,
         onResult({ error }) {
           if (error?.networkError) connectionLost();
+          else connectionFound();
           if (error !== undefined && problemOf(error).code === 'UNAUTHENTICATED') endSession(token);
         },
       }),
-      cacheExchange,
       fetchExchange,
       subscriptionExchange({
         forwardSubscription: ({ query = '', variables }) => ({
@@ -74,6 +86,13 @@ export function createApi(token: string | null): Client {
     ],
   });
 }
+
+/** As `fetch`, for questions only: what is to be done may take as long as it takes. */
+const impatient: typeof fetch = (address, { signal, ...options } = {}) =>
+  fetch(address, {
+    ...options,
+    signal: AbortSignal.any([AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])]),
+  });
 
 /** The headers that every request carries. The second one tells the server that no plain form has sent it. */
 export function headers(token: string | null = currentToken()): Record<string, string> {
@@ -93,14 +112,30 @@ export function textOf<Result, Variables>(
 export const OFFLINE: Problem = {
   code: 'OFFLINE',
   message: 'The server cannot be reached.',
-  hint: 'Check that it is running and that this device is connected. The page tries again by itself.',
+  hint: 'Check that it is running and that this device is connected.',
 };
+
+const LATE: Problem = {
+  code: 'OFFLINE',
+  message: 'The server has not answered in time.',
+  hint: 'It may be overloaded, or the connection may be broken.',
+};
+
+/** What a question that did not reach the server is told with. */
+const AGAIN = 'The page tries again by itself.';
+/** What something to be done is told with, if its answer was lost. */
+export const UNSURE =
+  'It is not known whether it was done: look under Backups, Restores or Activity before you do it again.';
+
+/** A problem of the connection, with what follows from it; any other problem as it is. */
+export const withAdvice = (problem: Problem, advice: string): Problem =>
+  problem.code === 'OFFLINE' ? { ...problem, hint: `${problem.hint} ${advice}` } : problem;
 
 /** An error as the server's answer holds it. */
 export type ServerError = Pick<CombinedError['graphQLErrors'][number], 'message' | 'extensions'>;
 
-export const problemOf = ({ graphQLErrors, response }: CombinedError): Problem =>
-  problemFrom(graphQLErrors, (response as Response | undefined)?.status);
+export const problemOf = ({ graphQLErrors, networkError, response }: CombinedError): Problem =>
+  networkError?.name === 'TimeoutError' ? LATE : problemFrom(graphQLErrors, (response as Response | undefined)?.status);
 
 /**
  * The first of the server's errors; without one, the server was not reached.
@@ -124,8 +159,10 @@ function between(status: number): Problem {
 export interface Answer<Result> {
   /** Of the present variables; while others are being asked for, what was there before. */
   data: Result | undefined;
-  /** Why the last try to ask failed. */
+  /** Why the last try to ask failed: to ask just this, and since the server was last found again. */
   problem: Problem | null;
+  /** The present question has its answer: what is shown belongs to it. */
+  current: boolean;
   /** There is nothing to show yet. */
   loading: boolean;
   /** What is shown is being asked for again. */
@@ -136,41 +173,45 @@ export interface Answer<Result> {
 export interface AskOptions {
   /** Asks nothing. */
   pause?: boolean;
-  /** Asked again so often while the page is seen, in milliseconds. */
+  /** Asked again so often while the page is seen, in milliseconds from the last answer. */
   every?: number;
   /** Asked again when it changes. */
   after?: string;
+  /** What was answered to the same question some time ago will not do. */
+  fresh?: boolean;
 }
 
 /** Asks, keeps what the last answer was, and asks again after each mutation of what it shows. */
 export function useApi<Result, Variables>(
   document: TypedDocumentString<Result, Variables>,
   variables: Variables,
-  { pause = false, every, after }: AskOptions = {},
+  { pause = false, every, after, fresh = false }: AskOptions = {},
 ): Answer<Result> {
-  const query = textOf(document);
   const [result, execute] = useQuery({
-    query,
+    query: textOf(document),
     variables: variables as Variables & Record<string, unknown>,
     pause,
-    requestPolicy: 'cache-and-network',
+    requestPolicy: fresh ? 'network-only' : 'cache-and-network',
   });
+  const { generation } = useSession();
+  const question = JSON.stringify(variables);
+  const current = result.operation !== undefined && JSON.stringify(result.operation.variables) === question;
   // An answer that is an error leaves what was shown before, and what people have typed there; but never what was
   // answered to another question.
-  const question = JSON.stringify(variables);
   const [kept, setKept] = useState<{ question: string; data: Result }>();
-  const fresh: Result | undefined = result.data ?? undefined;
-  if (fresh !== undefined && !result.fetching && kept?.data !== fresh) setKept({ question, data: fresh });
-  const data = fresh ?? (kept?.question === question ? kept.data : undefined);
-  const refresh = () => execute({ requestPolicy: 'network-only' });
-  useEffect(() => {
-    if (every === undefined || pause) return;
-    const timer = setInterval(() => {
-      if (window.document.visibilityState === 'visible') execute({ requestPolicy: 'network-only' });
-    }, every);
-    return () => clearInterval(timer);
-  }, [every, pause, execute]);
-  const { generation } = useSession();
+  const last: Result | undefined = result.data ?? undefined;
+  if (last !== undefined && current && kept?.data !== last) setKept({ question, data: last });
+  const data = last ?? (kept?.question === question ? kept.data : undefined);
+  // An error from before the server was found again says nothing any more.
+  const [failed, setFailed] = useState<{ error: CombinedError; generation: number }>();
+  const { error } = result;
+  if (error !== undefined && failed?.error !== error) setFailed({ error, generation });
+  const holds = error !== undefined && current && failed?.generation === generation;
+  const problem = holds ? withAdvice(problemOf(error), AGAIN) : null;
+  const refreshing = result.fetching || result.stale;
+  const pace = problem?.code === 'OFFLINE' ? Math.min(every ?? RETRY_EVERY, RETRY_EVERY) : every;
+  // One that is under way is left to end: to ask once more would break it off, so a slow server would never answer.
+  useAgain(execute, pause || refreshing ? undefined : pace);
   const due = `${generation} ${after ?? ''}`;
   const seen = useRef(due);
   useEffect(() => {
@@ -179,51 +220,86 @@ export function useApi<Result, Variables>(
   }, [due, pause, execute]);
   return {
     data,
-    problem: result.error === undefined ? null : problemOf(result.error),
-    loading: data === undefined && result.error === undefined && !pause,
-    refreshing: result.fetching || result.stale,
-    refresh,
+    problem,
+    current,
+    loading: data === undefined && problem === null && !pause,
+    refreshing,
+    refresh: () => execute({ requestPolicy: 'network-only' }),
   };
 }
+
+/** Asks again and again while the page is seen, and at once when it is seen again. */
+function useAgain(execute: (options: Partial<OperationContext>) => void, every: number | undefined): void {
+  useEffect(() => {
+    if (every === undefined) return;
+    const ask = () => {
+      if (window.document.visibilityState === 'visible') execute({ requestPolicy: 'network-only' });
+    };
+    const timer = setInterval(ask, every);
+    window.document.addEventListener('visibilitychange', ask);
+    return () => {
+      clearInterval(timer);
+      window.document.removeEventListener('visibilitychange', ask);
+    };
+  }, [every, execute]);
+}
+
+/** What became of a mutation. */
+export type Outcome<Result> = { data: Result } | { problem: Problem };
 
 /** A mutation: `run` answers with its result, or null after having said what is wrong. */
 export interface Action<Result, Variables> {
   run: (variables: Variables) => Promise<Result | null>;
+  /** As `run`, for one of several: says nothing by itself. */
+  attempt: (variables: Variables) => Promise<Outcome<Result>>;
   busy: boolean;
   problem: Problem | null;
   clear: () => void;
 }
 
-/**
- * @param quiet the caller shows the problem itself; else a message pops up
- */
+export interface ActionOptions {
+  /** The caller shows the problem itself; else a message pops up. */
+  quiet?: boolean;
+  /** Nothing changes by it: if its answer is lost, it is just done again. */
+  harmless?: boolean;
+}
+
 export function useAction<Result, Variables>(
   document: TypedDocumentString<Result, Variables>,
-  { quiet = false }: { quiet?: boolean } = {},
+  { quiet = false, harmless = false }: ActionOptions = {},
 ): Action<Result, Variables> {
   const client = useClient();
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<Problem | null>(null);
-  const run = async (variables: Variables): Promise<Result | null> => {
+  const attempt = async (variables: Variables): Promise<Outcome<Result>> => {
     setBusy(true);
     setProblem(null);
     const { data, error } = await client
       .mutation(textOf(document), variables as Variables & Record<string, unknown>)
       .toPromise();
     setBusy(false);
-    if (error === undefined) return data ?? null;
-    const found = problemOf(error);
-    setProblem(found);
-    if (!quiet) tellProblem(found);
+    if (error === undefined && data) return { data };
+    const found = error === undefined ? OFFLINE : problemOf(error);
+    return { problem: withAdvice(found, harmless ? 'Then try again.' : UNSURE) };
+  };
+  const run = async (variables: Variables): Promise<Result | null> => {
+    const outcome = await attempt(variables);
+    if ('data' in outcome) return outcome.data;
+    setProblem(outcome.problem);
+    if (!quiet) tellProblem(outcome.problem);
     return null;
   };
-  return { run, busy, problem, clear: () => setProblem(null) };
+  return { run, attempt, busy, problem, clear: () => setProblem(null) };
 }
 
-export function tellProblem({ message, hint }: Problem): void {
-  notifications.show({ color: 'red', title: message, message: hint, autoClose: 12_000 });
+/** @param stays until it is closed: it says what is nowhere else to be seen */
+export function tellProblem({ message, hint }: Problem, { stays = false }: { stays?: boolean } = {}): void {
+  notifications.show({ color: 'red', title: message, message: hint, autoClose: stays ? false : 12_000 });
 }
 
-export function tellDone(message: string): void {
+export function tellDone(message: ReactNode): void {
   notifications.show({ color: 'teal', message, autoClose: 5_000 });
 }
+
+// What was told to one is not for the next one at the same screen.
+onSignOut(() => notifications.clean());

@@ -1,4 +1,4 @@
-import { lazy, Suspense, useMemo } from 'react';
+import { Suspense, useMemo } from 'react';
 import { Provider } from 'urql';
 import { Route, Switch, useLocation } from 'wouter';
 import { createApi } from './api.js';
@@ -9,18 +9,19 @@ import { SignInAgain } from './components/sign-in-form.js';
 import { Overview } from './pages/overview.js';
 import { NotFound } from './pages/not-found.js';
 import { SignIn } from './pages/sign-in.js';
+import { page } from './page.js';
 import { useSession } from './session.js';
 
 // One file each, loaded when the page is opened.
-const Backups = lazy(() => import('./pages/backups.js'));
-const Backup = lazy(() => import('./pages/backup.js'));
-const Restore = lazy(() => import('./pages/restore.js'));
-const Restores = lazy(() => import('./pages/restores.js'));
-const RestoreRun = lazy(() => import('./pages/restore-run.js'));
-const Configs = lazy(() => import('./pages/configs.js'));
-const Config = lazy(() => import('./pages/config.js'));
-const Upload = lazy(() => import('./pages/upload.js'));
-const Activity = lazy(() => import('./pages/activity.js'));
+const Backups = page(() => import('./pages/backups.js'));
+const Backup = page(() => import('./pages/backup.js'));
+const Restore = page(() => import('./pages/restore.js'));
+const Restores = page(() => import('./pages/restores.js'));
+const RestoreRun = page(() => import('./pages/restore-run.js'));
+const Configs = page(() => import('./pages/configs.js'));
+const Config = page(() => import('./pages/config.js'));
+const Upload = page(() => import('./pages/upload.js'));
+const Activity = page(() => import('./pages/activity.js'));
 
 /** All pages; whoever is not signed in sees the sign-in only. */
 export function App() {

@@ -19,12 +19,14 @@ const KEY = 'db-manager.session';
 
 const state = createStore<SessionState>({ session: read(), ended: false, generation: 0 });
 const leaving = new Set<() => void>();
+const coming = new Set<() => void>();
 
 export const currentToken = (): string | null => state.get().session?.token ?? null;
 
 export function signIn(session: Session): void {
   sessionStorage.setItem(KEY, JSON.stringify(session));
   state.set({ ...state.get(), session, ended: false });
+  for (const listener of coming) listener();
 }
 
 export function signOut(): void {
@@ -36,6 +38,11 @@ export function signOut(): void {
 /** Calls back whenever somebody signs out: what they leave behind in memory is not for the next one. */
 export function onSignOut(listener: () => void): void {
   leaving.add(listener);
+}
+
+/** Calls back whenever somebody has signed in, be it again. */
+export function onSignIn(listener: () => void): void {
+  coming.add(listener);
 }
 
 /** The server refuses this token. What is on the screen stays. An older session's token means nothing any more. */

@@ -1,5 +1,5 @@
 import { UploadBackupDocument, type UploadBackupMutation } from '../client/generated/graphql.js';
-import { headers, OFFLINE, type Problem, problemFrom, type ServerError } from './api.js';
+import { headers, OFFLINE, type Problem, problemFrom, type ServerError, UNSURE, withAdvice } from './api.js';
 import { connectionLost } from './connection.js';
 import { currentToken, endSession } from './session.js';
 
@@ -29,19 +29,29 @@ export function uploadBackup(
   body.set('0', file);
   const request = new XMLHttpRequest();
   if (signal.aborted) return Promise.resolve({ problem: CANCELLED });
+  // Until the last byte is sent, the server cannot have stored it.
+  let whole = false;
   return new Promise((resolve) => {
+    const lost = (problem: Problem) => {
+      connectionLost();
+      resolve({ problem: withAdvice(problem, whole ? UNSURE : 'Then send the file again.') });
+    };
     request.open('POST', '/graphql');
     const token = currentToken();
     for (const [name, value] of Object.entries(headers(token))) request.setRequestHeader(name, value);
     request.responseType = 'json';
     request.upload.onprogress = ({ loaded }) => onSent(Math.min(loaded, file.size));
-    request.upload.onload = () => onSent(file.size);
-    request.onload = () => resolve(read(request.response as Answer | null, request.status, token));
-    request.onabort = () => resolve({ problem: CANCELLED });
-    request.onerror = () => {
-      connectionLost();
-      resolve({ problem: { ...OFFLINE, hint: `${OFFLINE.hint} Then send the file again.` } });
+    request.upload.onload = () => {
+      whole = true;
+      onSent(file.size);
     };
+    request.onload = () => {
+      const answer = read(request.response as Answer | null, request.status, token);
+      if ('problem' in answer && answer.problem.code === 'OFFLINE') lost(answer.problem);
+      else resolve(answer);
+    };
+    request.onabort = () => resolve({ problem: CANCELLED });
+    request.onerror = () => lost(OFFLINE);
     signal.addEventListener('abort', () => request.abort());
     request.send(body);
   });

@@ -1,5 +1,6 @@
-import type { Problem } from './api.js';
-import { onSignOut } from './session.js';
+import { type Problem, tellProblem } from './api.js';
+import { whenThere } from './connection.js';
+import { currentToken, onSignIn, onSignOut } from './session.js';
 import { createStore, useStore } from './store.js';
 import { uploadBackup } from './upload.js';
 
@@ -23,13 +24,13 @@ export interface Upload {
 /** Before so many seconds have passed, a speed would be a guess. */
 const SOON = 1;
 
+/** From the beginning. */
+const AGAIN = { state: 'waiting', sent: 0, bytesPerSecond: 0, problem: undefined } as const;
+
 /** The files of this tab, in their order. Kept outside of the page, so that uploads go on while one looks at others. */
 const uploads = createStore<readonly Upload[]>([]);
 let last = 0;
 let present: { id: number; stop: AbortController } | null = null;
-
-/** What ends the whole queue: the next file would fare no better. */
-const ENDING = ['OFFLINE', 'UNAUTHENTICATED'];
 
 export const useUploads = () => useStore(uploads);
 
@@ -37,19 +38,25 @@ export const isWaiting = ({ state }: Upload) => state === 'waiting' || state ===
 
 /** Sends these files, one after the other. */
 export function addUploads(files: readonly File[], config: Upload['config']): void {
-  const beginning = { config, state: 'waiting' as const, sent: 0, bytesPerSecond: 0 };
-  uploads.set([...uploads.get(), ...files.map((file) => ({ ...beginning, file, id: ++last }))]);
+  uploads.set([...uploads.get(), ...files.map((file) => ({ ...AGAIN, config, file, id: ++last }))]);
   void sendNext();
 }
 
 export function retryUpload(id: number): void {
-  change(id, { state: 'waiting', sent: 0, bytesPerSecond: 0, problem: undefined });
+  change(id, AGAIN);
   void sendNext();
 }
 
 /** Cancels it, or takes it from the list if it has ended. */
 export function dropUpload(id: number): void {
+  const dropped = uploads.get().find((upload) => upload.id === id);
   if (present?.id === id) present.stop.abort();
+  if (dropped?.state === 'sent')
+    tellProblem({
+      code: 'CANCELLED',
+      message: `Nobody waits for ${dropped.file.name} any more.`,
+      hint: 'All of it was sent already, so it may still come up under Backups.',
+    });
   uploads.set(uploads.get().filter((upload) => upload.id !== id));
   void sendNext();
 }
@@ -58,6 +65,7 @@ async function sendNext(): Promise<void> {
   const next = uploads.get().find(({ state }) => state === 'waiting');
   if (present !== null || next === undefined) return;
   const { id, file, config } = next;
+  const token = currentToken();
   present = { id, stop: new AbortController() };
   change(id, { state: 'sending' });
   const problem = (await isZip(file))
@@ -67,9 +75,15 @@ async function sendNext(): Promise<void> {
         message: 'This is not a ZIP file.',
         hint: 'Choose the archive of a backup: a .zip file.',
       };
-  if (problem) change(id, { state: 'failed', problem });
   present = null;
-  if (problem === null || !ENDING.includes(problem.code)) void sendNext();
+  // It was refused for the session, not for itself: once somebody has signed in, it is sent anew.
+  const refused = problem?.code === 'UNAUTHENTICATED';
+  if (refused) change(id, AGAIN);
+  else if (problem) change(id, { state: 'failed', problem });
+  if (refused && currentToken() === token) return;
+  // The next one would fare no better.
+  if (problem?.code === 'OFFLINE') await whenThere();
+  void sendNext();
 }
 
 async function send(id: number, file: File, configId: string, signal: AbortSignal): Promise<Problem | null> {
@@ -98,6 +112,7 @@ function change(id: number, values: Partial<Upload>): void {
   uploads.set(uploads.get().map((upload) => (upload.id === id ? { ...upload, ...values } : upload)));
 }
 
+onSignIn(() => void sendNext());
 onSignOut(() => {
   present?.stop.abort();
   uploads.set([]);

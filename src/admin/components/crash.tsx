@@ -1,5 +1,6 @@
 import { Alert, Button, Stack, Text } from '@mantine/core';
 import { Component, type ReactNode } from 'react';
+import { PageGone } from '../page.js';
 
 interface CrashProps {
   /** Another place gets another try. */
@@ -22,6 +23,7 @@ export class Crash extends Component<CrashProps, { error: Error | null; place: s
   override render() {
     const { error } = this.state;
     if (error === null) return this.props.children;
+    if (error instanceof PageGone) return <Updated />;
     return (
       <Alert color="red" variant="light" title="This page broke" role="alert">
         <Stack gap="xs" align="flex-start">
@@ -32,11 +34,29 @@ export class Crash extends Component<CrashProps, { error: Error | null; place: s
           <Text size="xs" c="dimmed" className="breakable">
             {error.message}
           </Text>
-          <Button size="xs" variant="light" color="red" onClick={() => window.location.reload()}>
-            Load again
-          </Button>
+          <LoadAgain />
         </Stack>
       </Alert>
     );
   }
+}
+
+/** After an update the server has other files than the ones that this tab knows of. */
+function Updated() {
+  return (
+    <Alert color="yellow" variant="light" title="db-manager was updated" role="alert">
+      <Stack gap="xs" align="flex-start">
+        <Text size="sm">This page belongs to the version before, whose files are gone. Load it again to go on.</Text>
+        <LoadAgain />
+      </Stack>
+    </Alert>
+  );
+}
+
+function LoadAgain() {
+  return (
+    <Button size="xs" variant="light" color="red" onClick={() => window.location.reload()}>
+      Load again
+    </Button>
+  );
 }

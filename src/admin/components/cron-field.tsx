@@ -11,6 +11,8 @@ import { errorText, type Form, idOf, setting } from './setting.js';
 
 /** How long after the last key the next runs follow, in milliseconds. */
 const QUIET = 300;
+/** How often it is asked anew what runs next, in milliseconds: time goes on. */
+const EVERY = 60_000;
 
 /** A schedule: one of the common rhythms, or cron; with what it means and when it runs next. */
 export function CronField({ form }: { form: Form }) {
@@ -80,20 +82,23 @@ interface Preview {
   inWords: string;
   runs: string[];
   timezone: string;
+  /** It is of what is typed now. */
+  current: boolean;
   problem: Problem | null;
 }
 
 /** What the server makes of a schedule that may not be saved. */
 function usePreview(schedule: string, timezone: string): Preview {
   const [asked] = useDebouncedValue(schedule, QUIET);
-  const { data, problem } = useApi(SchedulePreviewDocument, { schedule: asked, timezone });
+  const variables = { schedule: asked, timezone };
+  const { data, problem, current } = useApi(SchedulePreviewDocument, variables, { every: EVERY });
   const { inWords = '', nextRuns = [] } = problem === null ? (data?.schedulePreview ?? {}) : {};
-  return { inWords, runs: nextRuns, timezone, problem };
+  return { inWords, runs: nextRuns, timezone, current: current && asked === schedule, problem };
 }
 
 /** In words, and the next times on the clock of the zone. */
 function NextRuns({ form, preview }: { form: Form; preview: Preview }) {
-  const { inWords, runs, timezone, problem } = preview;
+  const { inWords, runs, timezone, current, problem } = preview;
   const { autoBackupEnabled, jitterSeconds } = form.settings;
   const clock = new Intl.DateTimeFormat('en-GB', {
     weekday: 'short',
@@ -104,7 +109,7 @@ function NextRuns({ form, preview }: { form: Form; preview: Preview }) {
     timeZone: timezone,
   });
   return (
-    <div className="next-runs">
+    <div className="next-runs follows" aria-busy={!current}>
       <Text size="sm" fw={600} aria-live="polite">
         {inWords === '' ? ' ' : `${capital(inWords)}, on the clock of ${timezone}.`}
       </Text>

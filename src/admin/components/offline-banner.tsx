@@ -1,10 +1,10 @@
 import { Alert } from '@mantine/core';
 import { IconPlugConnectedX } from '@tabler/icons-react';
-import { useConnectionLost } from '../connection.js';
+import { useConnection } from '../connection.js';
 
 /** Says that the server cannot be reached, for as long as that is so. */
 export function OfflineBanner() {
-  const lost = useConnectionLost();
+  const lost = useConnection() === 'lost';
   return (
     <div role="status" aria-live="polite">
       {lost && (

@@ -21,7 +21,7 @@ interface Answered<Answer> {
 
 /** Looks whether the database and the media that are typed can be reached. Nothing is saved. */
 export function TestConnection({ form }: { form: Form }) {
-  const test = useAction(TestConnectionDocument, { quiet: true });
+  const test = useAction(TestConnectionDocument, { quiet: true, harmless: true });
   const [last, setLast] = useState<Answered<TestConnectionMutation['testConnection']> | null>(null);
   const typed = only(form.settings, ['databaseUrl', 'mediaPaths']);
   const run = async () => {
@@ -69,7 +69,7 @@ export function TestConnection({ form }: { form: Form }) {
 
 /** Looks whether archives can be stored in the place that is typed. Nothing is saved. */
 export function TestStorage({ form }: { form: Form }) {
-  const test = useAction(TestStorageDocument, { quiet: true });
+  const test = useAction(TestStorageDocument, { quiet: true, harmless: true });
   const [last, setLast] = useState<Answered<TestStorageMutation['testStorage']> | null>(null);
   const typed = only(form.settings, ['storageType', 'storagePath']);
   const run = async () => {

@@ -9,7 +9,7 @@ import { ProblemAlert } from './state.js';
 export function SignInForm({ knownEmail }: { knownEmail?: string }) {
   const [email, setEmail] = useState(knownEmail ?? '');
   const [password, setPassword] = useState('');
-  const login = useAction(LoginDocument, { quiet: true });
+  const login = useAction(LoginDocument, { quiet: true, harmless: true });
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     const answer = await login.run({ email, password });

@@ -3,6 +3,7 @@ import { IconAlertCircle } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
 import { Link } from 'wouter';
 import type { Answer, Problem } from '../api.js';
+import { useConnection } from '../connection.js';
 
 /** Stands where content is about to come, about as high as it. */
 export function Loading({ height = 320 }: { height?: number }) {
@@ -42,9 +43,10 @@ export function ProblemAlert({ problem, retry, children }: ProblemAlertProps) {
   );
 }
 
-/** What is the matter with what is shown; that the server cannot be reached says the banner. */
+/** What is the matter with what is shown; that the server cannot be reached says the banner, if that is why. */
 export function Trouble({ answer: { data, problem, refresh } }: { answer: Answer<unknown> }) {
-  if (problem === null || (problem.code === 'OFFLINE' && data !== undefined)) return null;
+  const there = useConnection() === 'there';
+  if (problem === null || (problem.code === 'OFFLINE' && data !== undefined && !there)) return null;
   return (
     <Box mb="md">
       <ProblemAlert problem={problem} retry={refresh} />

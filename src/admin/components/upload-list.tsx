@@ -6,7 +6,7 @@ import { ProblemAlert } from './state.js';
 import { TextLink } from './text-link.js';
 
 const STATE: Record<UploadState, string> = {
-  waiting: 'Waits for the one before it',
+  waiting: 'Waits for its turn',
   sending: 'Sending',
   sent: 'All is sent. The server reads it through and stores it …',
   done: 'Uploaded, stored and proven',
@@ -42,12 +42,10 @@ function UploadCard({ upload }: { upload: Upload }) {
             {size(file.size)} · for {config.name}
           </Text>
         </div>
-        {state !== 'sent' && (
-          <Button variant="default" size="xs" onClick={() => dropUpload(id)} style={{ flexShrink: 0 }}>
-            {isWaiting(upload) ? 'Cancel' : 'Take from the list'}
-            <VisuallyHidden> {file.name}</VisuallyHidden>
-          </Button>
-        )}
+        <Button variant="default" size="xs" onClick={() => dropUpload(id)} style={{ flexShrink: 0 }}>
+          {isWaiting(upload) ? 'Cancel' : 'Take from the list'}
+          <VisuallyHidden> {file.name}</VisuallyHidden>
+        </Button>
       </Group>
       {(state === 'sending' || state === 'sent') && <Sending upload={upload} />}
       {state === 'waiting' && <Text size="sm">{STATE.waiting}</Text>}

@@ -6,7 +6,8 @@ import { useFilters } from '../address.js';
 import { useApi } from '../api.js';
 import { Age } from '../components/exact.js';
 import { SearchFilter } from '../components/filter-bar.js';
-import { Empty, Loading, PageHead, ProblemAlert, NoConfig } from '../components/state.js';
+import { EVERY } from '../components/paged-list.js';
+import { Empty, Loading, NoConfig, PageHead, Trouble } from '../components/state.js';
 import { TextLink } from '../components/text-link.js';
 import { capital, plural } from '../format.js';
 import { retentionInWords } from '../retention.js';
@@ -19,7 +20,8 @@ const MANY = 8;
 /** All configs: what is protected, when, where to and for how long. */
 export default function Configs() {
   const filters = useFilters();
-  const { data, problem, loading, refresh } = useApi(ConfigsDocument, {});
+  const answer = useApi(ConfigsDocument, {}, { every: EVERY });
+  const { data, loading } = answer;
   const configs = data?.configs ?? [];
   const found = configs.filter((config) => fits(config, filters.get('search') ?? ''));
   return (
@@ -29,7 +31,7 @@ export default function Configs() {
           New config
         </Button>
       </PageHead>
-      {problem && <ProblemAlert problem={problem} retry={refresh} />}
+      <Trouble answer={answer} />
       {loading && <Loading />}
       {data !== undefined && configs.length === 0 && <NoConfig />}
       {(configs.length > MANY || filters.text !== '') && (

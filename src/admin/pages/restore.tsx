@@ -51,16 +51,16 @@ function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
   const [choice, setChoice] = useState<Choice>({ ...ALL, elsewhere: backup.config === null });
   const [settled] = useDebouncedValue(choice, QUIET);
   const input: RestoreBackupInput = { ...inputOf(settled), backupId: backup.id, confirm: false };
-  const missing = missingFrom(settled);
-  const pause = missing !== null;
+  const missing = missingFrom(choice);
+  const pause = missingFrom(settled) !== null;
   const [busy, setBusy] = useState(false);
-  const options = { pause, every: busy ? BUSY_EVERY : EVERY };
-  const { data, problem, loading, refreshing, refresh } = useApi(RestorePlanDocument, { input }, options);
-  const plan = data?.restorePlan;
+  const options = { pause, every: busy ? BUSY_EVERY : EVERY, fresh: true };
+  const { data, problem, current: answered, refresh } = useApi(RestorePlanDocument, { input }, options);
+  // Only the plan of what is chosen now, and only its problem, are for anybody to see.
+  const current = settled === choice && !pause && answered;
+  const plan = current && problem === null ? data?.restorePlan : undefined;
   const found = plan?.refusals.some(({ code }) => code === 'BUSY') === true;
-  if (found !== busy) setBusy(found);
-  // What is shown is the plan of what is chosen now.
-  const current = settled === choice && !pause && !refreshing && problem === null;
+  if (current && found !== busy) setBusy(found);
   return (
     <>
       <PageHead title="Restore" />
@@ -72,19 +72,19 @@ function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
       </Text>
       <Grid>
         <Grid.Col span={{ base: 12, md: 5 }}>
-          <RestoreChoice backup={backup} choice={choice} setChoice={setChoice} problem={problem} />
+          <RestoreChoice backup={backup} choice={choice} setChoice={setChoice} problem={current ? problem : null} />
         </Grid.Col>
         <Grid.Col span={{ base: 12, md: 7 }}>
           <Stack>
-            <Card withBorder aria-busy={!current} mih={260}>
+            <Card withBorder aria-busy={plan === undefined} mih={260}>
               <Title order={2} size="h4" mb="sm">
                 What would change
               </Title>
               {missing !== null ? (
                 <Text c="dimmed">{missing}</Text>
-              ) : problem ? (
+              ) : current && problem ? (
                 <ProblemAlert problem={problem} retry={refresh} />
-              ) : loading || plan === undefined ? (
+              ) : plan === undefined ? (
                 <Loading height={160} />
               ) : (
                 <PlanView plan={plan} />
@@ -95,8 +95,8 @@ function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
               key={JSON.stringify(input)}
               backup={backup}
               input={input}
-              allowed={current && plan?.allowed === true}
-              refused={current && plan?.allowed === false}
+              allowed={plan?.allowed === true}
+              refused={plan?.allowed === false}
             />
           </Stack>
         </Grid.Col>

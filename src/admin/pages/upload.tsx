@@ -4,13 +4,15 @@ import { Link } from 'wouter';
 import { ConfigsDocument } from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
 import { DropZone } from '../components/drop-zone.js';
-import { Empty, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { EVERY } from '../components/paged-list.js';
+import { Empty, Loading, PageHead, Trouble } from '../components/state.js';
 import { UploadList } from '../components/upload-list.js';
 import { addUploads, useUploads } from '../uploads.js';
 
 /** Takes in archives that were downloaded before or made elsewhere. */
 export default function Upload() {
-  const { data, problem, loading, refresh } = useApi(ConfigsDocument, {});
+  const answer = useApi(ConfigsDocument, {}, { every: EVERY });
+  const { data, loading } = answer;
   const uploads = useUploads();
   const [chosen, setChosen] = useState<string | null>(null);
   const configs = data?.configs ?? [];
@@ -20,7 +22,7 @@ export default function Upload() {
       <PageHead title="Upload" />
       <Stack maw={760}>
         {loading && <Loading />}
-        {problem && <ProblemAlert problem={problem} retry={refresh} />}
+        <Trouble answer={answer} />
         {data !== undefined && config === undefined && <NoConfig />}
         {config !== undefined && (
           <>

@@ -1,11 +1,10 @@
 import type { BackupConfigInput, ConfigPartsFragment, StorageType } from '../client/generated/graphql.js';
 import type { Problem } from './api.js';
 import { onSignOut } from './session.js';
+import { sizeProblem, type Typed } from './sizes.js';
 import { createStore, useStore } from './store.js';
+import type { Whole } from './whole.js';
 import { ownZone } from './zones.js';
-
-/** A number that a person types; '' where nothing is typed. */
-export type Whole = number | '';
 
 /** The settings of a config as its form holds them. */
 export interface Settings {
@@ -26,7 +25,7 @@ export interface Settings {
   keepMonthly: Whole;
   keepYearly: Whole;
   keepWithin: string;
-  maxTotalSize: Whole;
+  maxTotalSize: Typed;
   jitterSeconds: Whole;
   restoreLockTimeout: Whole;
   safetyRetentionDays: Whole;
@@ -138,12 +137,15 @@ export const same = (one: unknown, other: unknown) => JSON.stringify(one) === JS
 export const differing = (changes: Partial<Settings>, settings: Settings): Partial<Settings> =>
   Object.fromEntries(Object.entries(changes).filter(([field, value]) => !same(value, settings[field as Field])));
 
-/** What the server could not tell apart from a field that is left out. */
-export function missing(settings: Settings): Problem | null {
-  const field = (Object.keys(NEW) as Field[]).find(
+/** What cannot be sent: what the server could not tell apart from a field that is left out, or what means nothing. */
+export function faultOf(settings: Partial<Settings>): Problem | null {
+  const field = (Object.keys(settings) as Field[]).find(
     (each) => settings[each] === '' && each !== 'storagePath' && !OPTIONAL.includes(each),
   );
-  return field === undefined ? null : { code: 'BAD_USER_INPUT', message: 'This is needed.', hint: '', field };
+  if (field !== undefined) return { code: 'BAD_USER_INPUT', message: 'This is needed.', hint: '', field };
+  const hint = sizeProblem(settings.maxTotalSize ?? '');
+  if (hint === null) return null;
+  return { code: 'BAD_USER_INPUT', message: 'This is no size.', hint, field: 'maxTotalSize' };
 }
 
 /** What was changed and is not saved, by config. It outlives the form, so looking at another page loses nothing. */

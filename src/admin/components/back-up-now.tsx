@@ -1,8 +1,9 @@
-import { Button, Group, Select } from '@mantine/core';
+import { Button, Group, Select, Text } from '@mantine/core';
 import { IconDatabaseExport } from '@tabler/icons-react';
-import { useState } from 'react';
+import { useId, useState } from 'react';
 import { AutoBackupDocument, type BackupPartsFragment, CreateBackupDocument } from '../../client/generated/graphql.js';
 import { tellDone, useAction } from '../api.js';
+import { TextLink } from './text-link.js';
 
 interface BackUpNowProps {
   configs: { id: string; name: string }[];
@@ -43,17 +44,40 @@ export function BackUpNow({ configs, onAsked }: BackUpNowProps) {
   );
 }
 
-/** Makes the backup that the schedule would make: of the type AUTO, with its retries and its place in the retention. */
-export function RunScheduleNow({ configId, onAsked }: { configId: string; onAsked?: () => void }) {
+/**
+ * Makes the backup that the schedule would make: of the type AUTO, with its retries and its place in the retention.
+ * @param unsaved the form beside it shows other settings than the saved ones, which it would go by
+ */
+export function RunScheduleNow({ configId, unsaved }: { configId: string; unsaved: boolean }) {
   const auto = useAction(AutoBackupDocument);
+  const reason = useId();
   const run = async () => {
-    if ((await auto.run({ configId })) === null) return;
-    tellDone('The automatic backup has been asked for.');
-    onAsked?.();
+    const answer = await auto.run({ configId });
+    if (answer === null) return;
+    tellDone(
+      <>
+        The automatic backup has been asked for.{' '}
+        <TextLink href={`/backups/${answer.autoBackup.id}`}>Look at its run</TextLink>
+      </>,
+    );
   };
   return (
-    <Button variant="default" px="sm" loading={auto.busy} onClick={() => void run()}>
-      Run the automatic backup now
-    </Button>
+    <Group gap="sm">
+      <Button
+        variant="default"
+        px="sm"
+        loading={auto.busy}
+        disabled={unsaved}
+        aria-describedby={unsaved ? reason : undefined}
+        onClick={() => void run()}
+      >
+        Run the automatic backup now
+      </Button>
+      {unsaved && (
+        <Text size="sm" c="dimmed" id={reason}>
+          It goes by what is saved: save or discard the changes first.
+        </Text>
+      )}
+    </Group>
   );
 }

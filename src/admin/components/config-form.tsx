@@ -11,10 +11,10 @@ import { type Problem, tellDone, useAction } from '../api.js';
 import {
   ADVANCED,
   differing,
+  faultOf,
   type Field,
   hasDraft,
   inputOf,
-  missing,
   only,
   setDraft,
   type Settings,
@@ -64,9 +64,9 @@ export function ConfigForm({ config: loaded }: { config: ConfigPartsFragment | n
   const save = async (event: FormEvent) => {
     event.preventDefault();
     forget();
-    const lack = missing(settings);
-    setLacking(lack);
-    if (lack !== null || (config !== null && changed.length === 0)) return;
+    const fault = faultOf(settings);
+    setLacking(fault);
+    if (fault !== null || (config !== null && changed.length === 0)) return;
     const done =
       config === null
         ? (await create.run({ input: inputOf(settings) }))?.createConfig
@@ -122,15 +122,19 @@ function useFocus(problem: Problem | null): void {
   }, [problem]);
 }
 
+const reminderOf = (key: string) => `unsaved-${key}`;
+
+/** Says no more that the changes of this config are not saved. */
+export const hideReminder = (key: string) => notifications.hide(reminderOf(key));
+
 /** Whoever looks at another page with changes that are not saved is told, and finds them again. */
 function useReminder(key: string, name: string): void {
   useEffect(() => {
-    const id = `unsaved-${key}`;
-    notifications.hide(id);
+    hideReminder(key);
     return () => {
       if (!hasDraft(key)) return;
       notifications.show({
-        id,
+        id: reminderOf(key),
         color: 'yellow',
         title: `The changes of ${name} are not saved`,
         message: (

@@ -122,11 +122,7 @@ export function When({ form }: { form: Form }) {
       />
       <CronField form={form} />
       <TimeZone form={form} />
-      {form.config !== null && (
-        <Group>
-          <RunScheduleNow configId={form.config.id} />
-        </Group>
-      )}
+      {form.config !== null && <RunScheduleNow configId={form.config.id} unsaved={form.changed.length > 0} />}
     </Section>
   );
 }
@@ -149,7 +145,7 @@ export function HowLong({ form }: { form: Form }) {
               <WholeSetting form={form} field="backupRetentionDays" />
               <WholeSetting form={form} field="maxBackupFiles" />
             </SimpleGrid>
-            <SizeInput form={form} field="maxTotalSize" />
+            <SizeInput form={form} />
             <Title order={3} size="h5">
               Keep in any case
             </Title>

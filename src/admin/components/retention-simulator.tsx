@@ -1,9 +1,10 @@
 import { Card, Stack, Text, TextInput, Title } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { useState } from 'react';
-import { type BackupConfigInput, RetentionPlanDocument } from '../../client/generated/graphql.js';
+import { RetentionPlanDocument } from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
-import { inputOf, missing, only, RETENTION } from '../settings.js';
+import { isDay, LAST_DAY } from '../day.js';
+import { faultOf, inputOf, only, RETENTION, type Settings } from '../settings.js';
 import { PlanList, PlanSummary } from './retention-plan.js';
 import { errorText, type Form } from './setting.js';
 import { Loading } from './state.js';
@@ -31,16 +32,19 @@ export function RetentionSimulator({ form }: { form: Form }) {
 
 function Simulation({ form, configId }: { form: Form; configId: string }) {
   const [day, setDay] = useState('');
-  const [rules] = useDebouncedValue(JSON.stringify(inputOf(only(form.settings, RETENTION))), QUIET);
-  const incomplete = missing({ ...form.settings, name: '-', databaseUrl: '-' }) !== null;
-  const { data, problem, loading, refreshing } = useApi(
+  const typed = JSON.stringify(only(form.settings, RETENTION));
+  const [asked] = useDebouncedValue(typed, QUIET);
+  const rules = JSON.parse(asked) as Partial<Settings>;
+  const noDay = day !== '' && !isDay(day);
+  const incomplete = faultOf(rules) !== null;
+  const { data, problem, current, loading, refreshing } = useApi(
     RetentionPlanDocument,
     {
       configId,
-      input: JSON.parse(rules) as BackupConfigInput,
-      ...(day === '' ? {} : { at: new Date(`${day}T23:59:59`).toISOString() }),
+      input: inputOf(rules),
+      ...(isDay(day) ? { at: new Date(`${day}T23:59:59`).toISOString() } : {}),
     },
-    { pause: incomplete },
+    { pause: incomplete || noDay },
   );
   const plan = data?.retentionPlan;
   return (
@@ -49,7 +53,9 @@ function Simulation({ form, configId }: { form: Form; configId: string }) {
         type="date"
         label="As of"
         description={day === '' ? 'Now. Choose a later day to look ahead.' : 'The end of that day.'}
+        error={noDay && 'There is no such day: a year has four digits.'}
         min={today()}
+        max={LAST_DAY}
         value={day}
         onChange={(event) => setDay(event.currentTarget.value)}
       />
@@ -64,8 +70,8 @@ function Simulation({ form, configId }: { form: Form; configId: string }) {
         </Text>
       )}
       {loading && <Loading height={240} />}
-      {plan && !problem && !incomplete && (
-        <>
+      {plan && !problem && !incomplete && !noDay && (
+        <Stack gap="sm" className="follows" aria-busy={!current || asked !== typed}>
           <PlanSummary plan={plan} />
           {plan.items.length === 0 ? (
             <Text size="sm" c="dimmed">
@@ -74,7 +80,7 @@ function Simulation({ form, configId }: { form: Form; configId: string }) {
           ) : (
             <PlanList plan={plan} />
           )}
-        </>
+        </Stack>
       )}
     </Stack>
   );

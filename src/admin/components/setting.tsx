@@ -1,8 +1,10 @@
 import { NumberInput, type NumberInputProps, TextInput, type TextInputProps } from '@mantine/core';
+import { useState } from 'react';
 import type { ConfigPartsFragment } from '../../client/generated/graphql.js';
 import type { Problem } from '../api.js';
 import { capital } from '../format.js';
 import { type Field, LABEL, type Settings, type WholeField } from '../settings.js';
+import { wholeOf } from '../whole.js';
 
 /** The form of one config, as its inputs see it. */
 export interface Form {
@@ -64,11 +66,17 @@ export function WholeSetting({
   field,
   ...props
 }: { form: Form; field: WholeField } & Omit<NumberInputProps, 'form'>) {
+  /** As it is being typed, such as `00` on the way from 100 to 200; null once the input is left. */
+  const [typed, setTyped] = useState<string | number | null>(null);
   return (
     <NumberInput
       {...setting(form, field)}
-      value={form.settings[field]}
-      onChange={(value) => form.set(field, typeof value === 'number' ? value : '')}
+      value={typed ?? form.settings[field]}
+      onChange={(value) => {
+        setTyped(value);
+        form.set(field, wholeOf(value));
+      }}
+      onBlur={() => setTyped(null)}
       allowDecimal={false}
       allowNegative={false}
       clampBehavior="none"

@@ -1,12 +1,15 @@
-import { Button, Card, Group, Text, Title } from '@mantine/core';
-import { useState } from 'react';
+import { Alert, Button, Card, Group, Text, Title } from '@mantine/core';
+import { useEffect, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { ConfigDocument, type ConfigPartsFragment, DeleteConfigDocument } from '../../client/generated/graphql.js';
 import { tellDone, useAction, useApi } from '../api.js';
-import { ConfigForm } from '../components/config-form.js';
+import { ConfigForm, hideReminder } from '../components/config-form.js';
 import { Confirm } from '../components/confirm.js';
 import { Answered, Missing, PageHead } from '../components/state.js';
-import { setDraft } from '../settings.js';
+import { hasDraft, setDraft } from '../settings.js';
+
+/** How often it is asked for again, in milliseconds: others change it, too. */
+const EVERY = 10_000;
 
 /** One config: what it protects and how. */
 export default function Config({ id }: { id: string | null }) {
@@ -20,11 +23,30 @@ export default function Config({ id }: { id: string | null }) {
 }
 
 function Existing({ id }: { id: string }) {
-  const answer = useApi(ConfigDocument, { id });
+  const answer = useApi(ConfigDocument, { id }, { every: EVERY });
   return (
     <Answered answer={answer} height={640}>
-      {({ config }) => (config ? <ConfigOf config={config} /> : <Missing noun="config" all="/configs" />)}
+      {({ config }) => (config ? <ConfigOf config={config} /> : <Gone id={id} />)}
     </Answered>
+  );
+}
+
+/** There is nothing any more that what somebody had typed could be saved to: it goes, too, and that is said. */
+function Gone({ id }: { id: string }) {
+  const [lost] = useState(() => hasDraft(id));
+  useEffect(() => {
+    setDraft(id, () => ({}));
+    hideReminder(id);
+  }, [id]);
+  return (
+    <>
+      <Missing noun="config" all="/configs" />
+      {lost && (
+        <Alert color="yellow" title="Your changes were not saved">
+          Somebody has deleted this config since. What you had changed of it is gone with it.
+        </Alert>
+      )}
+    </>
   );
 }
 

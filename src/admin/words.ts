@@ -67,6 +67,9 @@ export const phaseOf = (phase: string) => PHASE[phase] ?? phase;
 
 export const isActive = (status: BackupStatus | RestoreStatus) => status === 'PENDING' || status === 'RUNNING';
 
+/** Whether there is an archive: of one that was deleted, the record still tells how big it was and where. */
+export const isStored = ({ status }: { status: BackupStatus }) => status === 'COMPLETED';
+
 /** The options of a select, from one of the tables above. */
 export const options = <Key extends string>(words: Record<Key, string | { label: string }>) =>
   (Object.entries(words) as [Key, string | { label: string }][]).map(([value, word]) => ({

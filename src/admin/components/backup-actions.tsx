@@ -24,7 +24,7 @@ import {
 } from '../../client/generated/graphql.js';
 import { tellDone, tellProblem, useAction } from '../api.js';
 import { size } from '../format.js';
-import { isActive } from '../words.js';
+import { isActive, isStored } from '../words.js';
 import { Confirm } from './confirm.js';
 
 /** What the actions need to know of a backup. */
@@ -40,85 +40,96 @@ export interface ActedOn {
 /** Everything that can be done to one backup, in a menu. `inTable` also leads to its page. */
 export function BackupActions({ backup, inTable = false }: { backup: ActedOn; inTable?: boolean }) {
   const [asked, setAsked] = useState<'delete' | 'cancel' | null>(null);
+  const any = inTable || isStored(backup) || isActive(backup.status);
+  return (
+    <>
+      {any && <ActionMenu backup={backup} inTable={inTable} ask={setAsked} />}
+      {asked === 'delete' && <DeleteOne backup={backup} onClose={() => setAsked(null)} />}
+      {asked === 'cancel' && <CancelOne backup={backup} onClose={() => setAsked(null)} />}
+    </>
+  );
+}
+
+interface ActionMenuProps {
+  backup: ActedOn;
+  inTable: boolean;
+  /** Asks before something that cannot be taken back. */
+  ask: (what: 'delete' | 'cancel') => void;
+}
+
+function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
   const verify = useVerify(backup);
   const download = useDownload();
   const pin = useAction(PinBackupDocument);
   const { id, fileName, status, pinned, pinnedBy } = backup;
-  const completed = status === 'COMPLETED';
+  const completed = isStored(backup);
   return (
-    <>
-      <Menu position="bottom-end" withinPortal>
-        <Menu.Target>
-          {inTable ? (
-            <ActionIcon variant="subtle" color="gray" aria-label={`Actions for ${fileName}`} loading={verify.busy}>
-              <IconDots size={18} />
-            </ActionIcon>
-          ) : (
-            <Button variant="default" leftSection={<IconDots size={18} />} loading={verify.busy}>
-              More
-            </Button>
-          )}
-        </Menu.Target>
-        <Menu.Dropdown>
-          {inTable && (
-            <Menu.Item component={Link} href={`/backups/${id}`} leftSection={<IconEye size={16} />}>
-              Details
+    <Menu position="bottom-end" withinPortal>
+      <Menu.Target>
+        {inTable ? (
+          <ActionIcon variant="subtle" color="gray" aria-label={`Actions for ${fileName}`} loading={verify.busy}>
+            <IconDots size={18} />
+          </ActionIcon>
+        ) : (
+          <Button variant="default" leftSection={<IconDots size={18} />} loading={verify.busy}>
+            More
+          </Button>
+        )}
+      </Menu.Target>
+      <Menu.Dropdown>
+        {inTable && (
+          <Menu.Item component={Link} href={`/backups/${id}`} leftSection={<IconEye size={16} />}>
+            Details
+          </Menu.Item>
+        )}
+        {completed && inTable && (
+          <Menu.Item component={Link} href={`/backups/${id}/restore`} leftSection={<IconRestore size={16} />}>
+            Restore …
+          </Menu.Item>
+        )}
+        {completed && (
+          <>
+            <Menu.Item leftSection={<IconDownload size={16} />} onClick={() => void download(id)}>
+              Download
             </Menu.Item>
-          )}
-          {completed && inTable && (
-            <Menu.Item component={Link} href={`/backups/${id}/restore`} leftSection={<IconRestore size={16} />}>
-              Restore …
+            <Menu.Item leftSection={<IconShieldCheck size={16} />} onClick={() => void verify.run('ARCHIVE')}>
+              Verify: read every byte
             </Menu.Item>
-          )}
-          {completed && (
-            <>
-              <Menu.Item leftSection={<IconDownload size={16} />} onClick={() => void download(id)}>
-                Download
-              </Menu.Item>
-              <Menu.Item leftSection={<IconShieldCheck size={16} />} onClick={() => void verify.run('ARCHIVE')}>
-                Verify: read every byte
-              </Menu.Item>
-              <Menu.Item leftSection={<IconFlask size={16} />} onClick={() => void verify.run('DRILL')}>
-                Verify: try a restore
-              </Menu.Item>
-              {(!pinned || !pinnedBy) && (
-                <Menu.Item leftSection={<IconPin size={16} />} onClick={() => void pin.run({ id, pinned: true })}>
-                  {pinned ? 'Keep for good' : 'Pin: never delete'}
-                </Menu.Item>
-              )}
-              {pinned && (
-                <Menu.Item
-                  leftSection={<IconPinnedOff size={16} />}
-                  onClick={() => void pin.run({ id, pinned: false })}
-                >
-                  Unpin
-                </Menu.Item>
-              )}
-            </>
-          )}
-          {isActive(status) && (
-            <Menu.Item leftSection={<IconPlayerStop size={16} />} onClick={() => setAsked('cancel')}>
-              Cancel …
+            <Menu.Item leftSection={<IconFlask size={16} />} onClick={() => void verify.run('DRILL')}>
+              Verify: try a restore
             </Menu.Item>
-          )}
-          {(completed || status === 'FAILED') && (
-            <>
-              <Menu.Divider />
-              <Menu.Item
-                color="red"
-                leftSection={<IconTrash size={16} />}
-                disabled={!completed || pinned}
-                onClick={() => setAsked('delete')}
-              >
-                {completed ? (pinned ? 'Delete (unpin it first)' : 'Delete …') : 'Nothing to delete: no archive'}
+            {(!pinned || !pinnedBy) && (
+              <Menu.Item leftSection={<IconPin size={16} />} onClick={() => void pin.run({ id, pinned: true })}>
+                {pinned ? 'Keep for good' : 'Pin: never delete'}
               </Menu.Item>
-            </>
-          )}
-        </Menu.Dropdown>
-      </Menu>
-      {asked === 'delete' && <DeleteOne backup={backup} onClose={() => setAsked(null)} />}
-      {asked === 'cancel' && <CancelOne backup={backup} onClose={() => setAsked(null)} />}
-    </>
+            )}
+            {pinned && (
+              <Menu.Item leftSection={<IconPinnedOff size={16} />} onClick={() => void pin.run({ id, pinned: false })}>
+                Unpin
+              </Menu.Item>
+            )}
+          </>
+        )}
+        {isActive(status) && (
+          <Menu.Item leftSection={<IconPlayerStop size={16} />} onClick={() => ask('cancel')}>
+            Cancel …
+          </Menu.Item>
+        )}
+        {completed && (
+          <>
+            <Menu.Divider />
+            <Menu.Item
+              color="red"
+              leftSection={<IconTrash size={16} />}
+              disabled={pinned}
+              onClick={() => ask('delete')}
+            >
+              {pinned ? 'Delete (unpin it first)' : 'Delete …'}
+            </Menu.Item>
+          </>
+        )}
+      </Menu.Dropdown>
+    </Menu>
   );
 }
 
@@ -166,7 +177,7 @@ function CancelOne({ backup, onClose }: { backup: ActedOn; onClose: () => void }
 
 /** Proves a backup anew and says what was found. */
 export function useVerify({ id, fileName }: { id: string; fileName: string }) {
-  const verify = useAction(VerifyBackupDocument);
+  const verify = useAction(VerifyBackupDocument, { harmless: true });
   const run = async (level: VerificationLevel) => {
     const answer = await verify.run({ id, level });
     if (answer === null) return;
@@ -184,7 +195,7 @@ export function useVerify({ id, fileName }: { id: string; fileName: string }) {
 
 /** Lets the browser download an archive: it streams to the disk and the page stays. */
 export function useDownload(): (id: string) => Promise<void> {
-  const link = useAction(CreateDownloadLinkDocument);
+  const link = useAction(CreateDownloadLinkDocument, { harmless: true });
   return async (id) => {
     const answer = await link.run({ id });
     if (answer === null) return;

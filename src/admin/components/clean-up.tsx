@@ -1,4 +1,4 @@
-import { Alert, Button, List, Modal, Stack, Text } from '@mantine/core';
+import { Alert, Button, List, Stack, Text } from '@mantine/core';
 import { type ReactNode, useState } from 'react';
 import {
   CleanupBackupsDocument,
@@ -7,7 +7,8 @@ import {
 } from '../../client/generated/graphql.js';
 import { useAction, useApi } from '../api.js';
 import { plural, size } from '../format.js';
-import { Confirm } from './confirm.js';
+import { ConfirmForm } from './confirm.js';
+import { Dialog } from './dialog.js';
 import { PlanItems, PlanSummary } from './retention-plan.js';
 import { Loading, ProblemAlert } from './state.js';
 
@@ -26,62 +27,76 @@ export function CleanUp({ configId, unsaved }: { configId: string; unsaved: bool
   );
 }
 
+/** One dialog through all its steps: what is to be done, and what was done. */
 function CleanUpDialog({ configId, unsaved, onClose }: { configId: string; unsaved: boolean; onClose: () => void }) {
-  const { data, problem, refreshing, refresh } = useApi(RetentionPlanDocument, { configId });
+  const { data, problem, refreshing, refresh } = useApi(RetentionPlanDocument, { configId }, { fresh: true });
   const cleanUp = useAction(CleanupBackupsDocument, { quiet: true });
   const [done, setDone] = useState<Plan | null>(null);
   const plan = data?.retentionPlan;
+  const asks = done === null && plan !== undefined && !changesNothing(plan);
   const run = async (hash: string) => {
     const answer = await cleanUp.run({ configId, hash });
     // The plan may be another one by now.
     if (answer === null) refresh();
     else setDone(answer.cleanupBackups[0] ?? null);
   };
-  if (done !== null) return <Result plan={done} onClose={onClose} />;
-  if (plan === undefined || changesNothing(plan))
-    return (
-      <Plain title="Clean up now" onClose={onClose}>
-        {problem && <ProblemAlert problem={problem} retry={refresh} />}
-        {plan === undefined ? (
-          !problem && <Loading height={120} />
-        ) : (
-          <Text size="sm">The saved rules delete nothing now: all {plural(plan.keepCount, 'backup')} stay.</Text>
-        )}
-      </Plain>
-    );
-  const { deleteCount, deleteSize, hash } = plan;
   return (
-    <Confirm
-      title={deleteCount > 0 ? `Delete ${plural(deleteCount, 'backup')}?` : 'Take pins away?'}
-      label={deleteCount > 0 ? `Delete ${plural(deleteCount, 'backup')}` : 'Go on'}
-      typed={deleteCount > 0 ? String(deleteCount) : undefined}
-      busy={cleanUp.busy || refreshing}
-      onConfirm={() => void run(hash)}
-      onClose={onClose}
-    >
-      <Stack gap="sm">
-        {cleanUp.problem && <ProblemAlert problem={cleanUp.problem} />}
-        {deleteCount > 0 && (
-          <Text size="sm">
-            {size(deleteSize)} are removed for good, by the saved rules.
-            {unsaved && ' The rules that are changed and not saved do not count.'}
-          </Text>
-        )}
-        <PlanSummary plan={plan} />
-        <PlanItems items={plan.items.filter(({ keep, unpin }) => !keep || unpin)} />
-      </Stack>
-    </Confirm>
+    <Dialog title={asks ? questionOf(plan) : 'Clean up now'} busy={cleanUp.busy} onClose={onClose}>
+      {asks ? (
+        <ConfirmForm
+          label={plan.deleteCount > 0 ? `Delete ${plural(plan.deleteCount, 'backup')}` : 'Go on'}
+          typed={plan.deleteCount > 0 ? String(plan.deleteCount) : undefined}
+          busy={cleanUp.busy}
+          unsettled={refreshing}
+          onConfirm={() => void run(plan.hash)}
+          onClose={onClose}
+        >
+          <Stack gap="sm">
+            {cleanUp.problem && <ProblemAlert problem={cleanUp.problem} />}
+            <Question plan={plan} unsaved={unsaved} />
+          </Stack>
+        </ConfirmForm>
+      ) : (
+        <Told onClose={onClose}>
+          {done !== null && <Result plan={done} />}
+          {done === null && cleanUp.problem && <ProblemAlert problem={cleanUp.problem} />}
+          {done === null && problem && <ProblemAlert problem={problem} retry={refresh} />}
+          {done === null && plan === undefined && !problem && <Loading height={120} />}
+          {done === null && plan !== undefined && (
+            <Text size="sm">The saved rules delete nothing now: all {plural(plan.keepCount, 'backup')} stay.</Text>
+          )}
+        </Told>
+      )}
+    </Dialog>
+  );
+}
+
+const questionOf = ({ deleteCount }: Plan) =>
+  deleteCount > 0 ? `Delete ${plural(deleteCount, 'backup')}?` : 'Take pins away?';
+
+function Question({ plan, unsaved }: { plan: Plan; unsaved: boolean }) {
+  return (
+    <>
+      {plan.deleteCount > 0 && (
+        <Text size="sm">
+          {size(plan.deleteSize)} are removed for good, by the saved rules.
+          {unsaved && ' The rules that are changed and not saved do not count.'}
+        </Text>
+      )}
+      <PlanSummary plan={plan} />
+      <PlanItems items={plan.items.filter(({ keep, unpin }) => !keep || unpin)} />
+    </>
   );
 }
 
 const changesNothing = ({ deleteCount, items }: Plan) => deleteCount === 0 && items.every(({ unpin }) => !unpin);
 
-function Result({ plan, onClose }: { plan: Plan; onClose: () => void }) {
+function Result({ plan }: { plan: Plan }) {
   const failed = plan.items.filter(({ error }) => error);
   const deleted = plan.items.filter(({ keep, error }) => !keep && !error);
   const bytes = deleted.reduce((sum, { backup }) => sum + (backup.fileSize ?? 0), 0);
   return (
-    <Plain title="Clean up now" onClose={onClose}>
+    <>
       <Text size="sm" role="status">
         {plural(deleted.length, 'backup was', 'backups were')} deleted, {size(bytes)} freed.
       </Text>
@@ -103,19 +118,18 @@ function Result({ plan, onClose }: { plan: Plan; onClose: () => void }) {
           The next clean-up tries again.
         </Alert>
       )}
-    </Plain>
+    </>
   );
 }
 
-function Plain({ title, children, onClose }: { title: string; children: ReactNode; onClose: () => void }) {
+/** What there is to know, and the way out. */
+function Told({ children, onClose }: { children: ReactNode; onClose: () => void }) {
   return (
-    <Modal opened onClose={onClose} title={title} centered closeButtonProps={{ 'aria-label': 'Close' }}>
-      <Stack>
-        {children}
-        <Button variant="default" onClick={onClose} data-autofocus style={{ alignSelf: 'flex-end' }}>
-          Close
-        </Button>
-      </Stack>
-    </Modal>
+    <Stack>
+      {children}
+      <Button variant="default" onClick={onClose} autoFocus data-autofocus style={{ alignSelf: 'flex-end' }}>
+        Close
+      </Button>
+    </Stack>
   );
 }

@@ -5,33 +5,41 @@ import { useState } from 'react';
 import { ConfigsDocument } from '../../client/generated/graphql.js';
 import type { Filters } from '../address.js';
 import { useApi } from '../api.js';
+import { isDay, LAST_DAY } from '../day.js';
 
 /** How long after the last key the list follows, in milliseconds. */
 const QUIET = 250;
 
 /** Text that the list is searched for. */
 export function SearchFilter({ filters, label }: { filters: Filters; label: string }) {
-  // What is being typed, until the address has it.
+  // As it is being typed, with its blanks; null once the input is left.
   const [typed, setTyped] = useState<string | null>(null);
   const text = typed ?? filters.get('search') ?? '';
-  const apply = useDebouncedCallback((value: string) => {
-    filters.set({ search: value.trim() });
-    setTyped(null);
-  }, QUIET);
+  const apply = useDebouncedCallback((value: string) => filters.set({ search: value.trim() }), QUIET);
   const change = (value: string) => {
     setTyped(value);
     apply(value);
+  };
+  const leave = () => {
+    apply.flush();
+    setTyped(null);
+  };
+  const clear = () => {
+    apply.cancel();
+    setTyped(null);
+    filters.set({ search: null });
   };
   return (
     <TextInput
       aria-label={label}
       placeholder={label}
       leftSection={<IconSearch size={16} />}
-      rightSection={text !== '' && <CloseButton size="sm" aria-label="Clear the search" onClick={() => change('')} />}
+      rightSection={text !== '' && <CloseButton size="sm" aria-label="Clear the search" onClick={clear} />}
       flex="1 1 210px"
       maw={320}
       value={text}
       onChange={(event) => change(event.currentTarget.value)}
+      onBlur={leave}
     />
   );
 }
@@ -87,6 +95,7 @@ export function DateFilter({ filters }: { filters: Filters }) {
       type="date"
       aria-label={label}
       title={label}
+      max={LAST_DAY}
       value={filters.get(name) ?? ''}
       onChange={(event) => filters.set({ [name]: event.currentTarget.value, day: null })}
     />
@@ -110,10 +119,6 @@ export function range(filters: Filters): { createdAfter?: string; createdBefore?
     ...(isDay(to) ? { createdBefore: dayAfter(to) } : {}),
   };
 }
-
-/** Whether a text is a day, such as `2025-07-24`. */
-export const isDay = (text: string | null): text is string =>
-  text !== null && !Number.isNaN(Date.parse(`${text}T00:00:00`));
 
 function dayAfter(text: string): string {
   const date = new Date(`${text}T00:00:00`);

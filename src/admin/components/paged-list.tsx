@@ -61,10 +61,13 @@ export function PagedList<Row>({
         <>
           <Card withBorder p={0}>
             {head}
-            {page.nodes.length > 0 ? children(page.nodes) : filtered ? nothingFound : none}
+            <div className="follows" aria-busy={!answer.current}>
+              {page.nodes.length > 0 ? children(page.nodes) : filtered ? nothingFound : none}
+            </div>
           </Card>
           <Pager
             paging={paging}
+            current={answer.current}
             pageSize={PAGE}
             shown={page.nodes.length}
             total={page.totalCount}

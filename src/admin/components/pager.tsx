@@ -18,14 +18,15 @@ export function usePaging(list: string): Paging {
   return {
     after: present.at(-1) ?? null,
     page: present.length,
-    // A second click before the page has come is not one for the page after it.
-    next: (cursor) => present.at(-1) !== cursor && setState({ of: list, trail: [...present, cursor] }),
+    next: (cursor) => setState({ of: list, trail: [...present, cursor] }),
     previous: () => setState({ of: list, trail: present.slice(0, -1) }),
   };
 }
 
 interface PagerProps {
   paging: Paging;
+  /** The page that is shown is the one that was asked for: only then does it lead to the next one. */
+  current: boolean;
   pageSize: number;
   shown: number;
   total: number;
@@ -34,9 +35,9 @@ interface PagerProps {
 }
 
 /** Which part of the list is seen, and the way to the others. */
-export function Pager({ paging, pageSize, shown, total, noun, pageInfo }: PagerProps) {
+export function Pager({ paging, current, pageSize, shown, total, noun, pageInfo }: PagerProps) {
   const first = paging.page * pageSize + 1;
-  const range = shown === 0 ? '' : `${count(first)}–${count(first + shown - 1)} of `;
+  const range = shown === 0 || !current ? '' : `${count(first)}–${count(first + shown - 1)} of `;
   return (
     <Group justify="space-between" mt="sm" component="nav" aria-label={`Pages of ${noun}s`}>
       <Text size="sm" c="dimmed" role="status">
@@ -50,7 +51,7 @@ export function Pager({ paging, pageSize, shown, total, noun, pageInfo }: PagerP
         <Button
           variant="default"
           size="xs"
-          disabled={!pageInfo.hasNextPage}
+          disabled={!current || !pageInfo.hasNextPage}
           onClick={() => pageInfo.endCursor && paging.next(pageInfo.endCursor)}
         >
           Next

@@ -7,6 +7,7 @@ import {
   BackupDocument,
   BackupMediaDocument,
   type BackupPartsFragment,
+  type BackupType,
   CreateBackupDocument,
 } from '../../client/generated/graphql.js';
 import { useAction, useApi } from '../api.js';
@@ -20,7 +21,7 @@ import { StatusBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { Timeline } from '../components/timeline.js';
 import { count, duration, plural } from '../format.js';
-import { isActive, LEVEL, pinOf, STORAGE, TYPE } from '../words.js';
+import { isActive, isStored, LEVEL, pinOf, STORAGE, TYPE } from '../words.js';
 
 /** How often it is asked for again, in milliseconds. */
 const EVERY = 10_000;
@@ -40,7 +41,7 @@ export default function Backup({ id }: { id: string }) {
 function BackupOf({ backup, refresh }: { backup: BackupPartsFragment; refresh: () => void }) {
   const { id } = backup;
   const download = useDownload();
-  const completed = backup.status === 'COMPLETED';
+  const completed = isStored(backup);
   return (
     <>
       <PageHead title={backup.fileName}>
@@ -88,7 +89,7 @@ function Outcome({ backup, refresh }: { backup: BackupPartsFragment; refresh: ()
       )}
       {errorCode && (
         <ProblemAlert problem={{ code: errorCode, message: errorMessage ?? 'It failed.', hint: errorHint ?? '' }}>
-          {status === 'FAILED' && backup.config && <After config={backup.config} />}
+          {status === 'FAILED' && backup.config && <After type={backup.backupType} config={backup.config} />}
         </ProblemAlert>
       )}
       {status === 'DELETED' && deletedAt && (
@@ -101,19 +102,16 @@ function Outcome({ backup, refresh }: { backup: BackupPartsFragment; refresh: ()
   );
 }
 
-/** The next steps after a failure: mend the config, then try again. */
-function After({ config }: { config: { id: string; name: string } }) {
-  const [, go] = useLocation();
-  const create = useAction(CreateBackupDocument);
-  const again = async () => {
-    const answer = await create.run({ input: { configId: config.id } });
-    if (answer !== null) go(`/backups/${answer.createBackup.id}`);
-  };
+/** The next steps after a failure: mend the config, then try again what was tried. */
+function After({ type, config }: { type: BackupType; config: { id: string; name: string } }) {
   return (
     <Group gap="xs">
-      <Button size="xs" variant="light" color="red" loading={create.busy} onClick={() => void again()}>
-        Back up again
-      </Button>
+      {(type === 'MANUAL' || type === 'AUTO') && <BackUpAgain configId={config.id} />}
+      {type === 'UPLOADED' && (
+        <Button size="xs" variant="light" color="red" component={Link} href="/upload">
+          Upload again
+        </Button>
+      )}
       <Button size="xs" variant="default" component={Link} href={`/configs/${config.id}`}>
         Look at the config
       </Button>
@@ -121,9 +119,23 @@ function After({ config }: { config: { id: string; name: string } }) {
   );
 }
 
+function BackUpAgain({ configId }: { configId: string }) {
+  const [, go] = useLocation();
+  const create = useAction(CreateBackupDocument);
+  const again = async () => {
+    const answer = await create.run({ input: { configId } });
+    if (answer !== null) go(`/backups/${answer.createBackup.id}`);
+  };
+  return (
+    <Button size="xs" variant="light" color="red" loading={create.busy} onClick={() => void again()}>
+      Back up again
+    </Button>
+  );
+}
+
 function About({ backup }: { backup: BackupPartsFragment }) {
   const { startedAt, completedAt, tables, mediaFileCount } = backup;
-  const stored = backup.fileSize !== null;
+  const stored = isStored(backup);
   const facts: [string, ReactNode][] = [
     ['Status', <StatusBadge key="status" status={backup.status} />],
     ['Type', TYPE[backup.backupType]],
@@ -135,7 +147,7 @@ function About({ backup }: { backup: BackupPartsFragment }) {
     ['Made', <Age key="made" at={backup.createdAt} />],
     ['Took', startedAt && completedAt ? duration((Date.parse(completedAt) - Date.parse(startedAt)) / 1000) : '–'],
     ['By', backup.createdBy ?? '–'],
-    ['Size', <Size key="size" bytes={backup.fileSize} />],
+    ['Size', <Size key="size" bytes={stored ? backup.fileSize : null} />],
     ['Contains', stored ? `${plural(tables.length, 'table')}, ${plural(mediaFileCount, 'media file')}` : '–'],
     ['Storage', STORAGE[backup.storageType]],
     ['Path', stored ? <Code key="path">{backup.filePath}</Code> : 'nothing is stored'],
@@ -230,7 +242,7 @@ function Media({ id }: { id: string }) {
   const [search, setSearch] = useState('');
   const [applied] = useDebouncedValue(search.trim(), 300);
   const paging = usePaging(applied);
-  const { data, problem, loading, refresh } = useApi(BackupMediaDocument, {
+  const { data, problem, current, loading, refresh } = useApi(BackupMediaDocument, {
     id,
     search: applied === '' ? null : applied,
     first: MEDIA_PAGE,
@@ -251,7 +263,7 @@ function Media({ id }: { id: string }) {
       {loading && <Loading height={160} />}
       {page && (
         <>
-          <Table verticalSpacing={4} className="breakable">
+          <Table verticalSpacing={4} className="breakable follows" aria-busy={!current}>
             <Table.Thead>
               <Table.Tr>
                 <Table.Th>File</Table.Th>
@@ -271,6 +283,7 @@ function Media({ id }: { id: string }) {
           </Table>
           <Pager
             paging={paging}
+            current={current}
             pageSize={MEDIA_PAGE}
             shown={page.nodes.length}
             total={page.totalCount}

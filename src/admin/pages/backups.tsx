@@ -31,22 +31,23 @@ import {
   type BackupType,
   DeleteBackupsDocument,
   type StorageType,
-  VerifyBackupDocument,
 } from '../../client/generated/graphql.js';
 import { type Filters, useFilters } from '../address.js';
 import { tellDone, useAction, useApi } from '../api.js';
 import { BackupActions } from '../components/backup-actions.js';
 import { Confirm } from '../components/confirm.js';
 import { Age, Size } from '../components/exact.js';
-import { ChoiceFilter, ConfigFilter, DateFilter, isDay, range, SearchFilter } from '../components/filter-bar.js';
+import { ChoiceFilter, ConfigFilter, DateFilter, range, SearchFilter } from '../components/filter-bar.js';
 import { EVERY, PAGE, PagedList } from '../components/paged-list.js';
 import { usePaging } from '../components/pager.js';
 import { BackupProgress } from '../components/run-progress.js';
 import { Empty, PageHead } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
+import { type Check, unknownOf, useVerifyAll } from '../verify-all.js';
+import { isDay } from '../day.js';
 import { day, plural, size } from '../format.js';
-import { isActive, options, pinOf, STATUS, STORAGE, TYPE } from '../words.js';
+import { isActive, isStored, options, pinOf, STATUS, STORAGE, TYPE } from '../words.js';
 
 type Row = BackupsQuery['backups']['nodes'][number];
 
@@ -54,13 +55,15 @@ type Row = BackupsQuery['backups']['nodes'][number];
 export default function Backups() {
   const filters = useFilters();
   const paging = usePaging(filters.text);
-  const [chosen, setChosen] = useState<ReadonlyMap<string, Row>>(new Map());
+  const [marked, setMarked] = useState<ReadonlyMap<string, Row>>(new Map());
   const orderBy = (filters.get('order') ?? 'CREATED_AT_DESC') as BackupOrder;
   const answer = useApi(
     BackupsDocument,
     { filter: filterOf(filters), orderBy, first: PAGE, after: paging.after },
     { every: EVERY },
   );
+  const page = answer.data?.backups;
+  const chosen = stillThere(marked, page?.nodes ?? []);
   return (
     <>
       <PageHead title="Backups">
@@ -71,20 +74,26 @@ export default function Backups() {
       <FilterBar filters={filters} />
       <PagedList
         answer={answer}
-        page={answer.data?.backups}
+        page={page}
         paging={paging}
         noun="backup"
         all="/backups"
         filtered={filters.any}
         none={<Empty title="There is no backup yet">“Back up now” on the overview makes the first one.</Empty>}
-        head={<BulkBar chosen={[...chosen.values()]} clear={() => setChosen(new Map())} />}
+        head={<BulkBar chosen={[...chosen.values()]} clear={() => setMarked(new Map())} refresh={answer.refresh} />}
       >
         {(rows) => (
-          <BackupTable rows={rows} filters={filters} chosen={chosen} setChosen={setChosen} refresh={answer.refresh} />
+          <BackupTable rows={rows} filters={filters} chosen={chosen} setChosen={setMarked} refresh={answer.refresh} />
         )}
       </PagedList>
     </>
   );
+}
+
+/** Those that were chosen, without the ones that have gone since, as far as the page shows that. */
+function stillThere(marked: ReadonlyMap<string, Row>, rows: Row[]): ReadonlyMap<string, Row> {
+  const shown = new Map(rows.map((row) => [row.id, row]));
+  return new Map([...marked].filter(([id, row]) => isStored(shown.get(id) ?? row)));
 }
 
 function filterOf(filters: Filters): BackupFilter {
@@ -134,7 +143,7 @@ interface TableProps {
 }
 
 function BackupTable({ rows, filters, chosen, setChosen, refresh }: TableProps) {
-  const selectable = rows.filter(isSelectable);
+  const selectable = rows.filter(isStored);
   const all = selectable.length > 0 && selectable.every(({ id }) => chosen.has(id));
   const some = selectable.some(({ id }) => chosen.has(id));
   const choose = (changed: Row[], on: boolean) => {
@@ -174,7 +183,7 @@ function BackupTable({ rows, filters, chosen, setChosen, refresh }: TableProps) 
               <Checkbox
                 aria-label={`Choose ${row.fileName}`}
                 checked={chosen.has(row.id)}
-                disabled={!isSelectable(row) && !chosen.has(row.id)}
+                disabled={!isStored(row) && !chosen.has(row.id)}
                 onChange={(event) => choose([row], event.currentTarget.checked)}
               />
             </Table.Td>
@@ -186,7 +195,7 @@ function BackupTable({ rows, filters, chosen, setChosen, refresh }: TableProps) 
             </Table.Td>
             <Table.Td visibleFrom="md">{TYPE[row.backupType]}</Table.Td>
             <Table.Td visibleFrom="xs">
-              <Size bytes={row.fileSize} />
+              <Size bytes={isStored(row) ? row.fileSize : null} />
             </Table.Td>
             <Table.Td visibleFrom="sm">
               <Age at={row.createdAt} />
@@ -200,8 +209,6 @@ function BackupTable({ rows, filters, chosen, setChosen, refresh }: TableProps) 
     </Table>
   );
 }
-
-const isSelectable = ({ status }: Row) => status === 'COMPLETED';
 
 function Name({ row, refresh }: { row: Row; refresh: () => void }) {
   return (
@@ -280,59 +287,23 @@ function SortHead({
   );
 }
 
-/** How far the chosen ones are verified. */
-interface Check {
-  /** Their ids. */
-  of: string;
-  done: number;
-  /** Those that are damaged. */
-  bad: Row[];
-  /** It ended before all were looked at. */
-  stopped: boolean;
-}
-
 /** What can be done with those that are chosen, on whatever page they are. */
-function BulkBar({ chosen, clear }: { chosen: Row[]; clear: () => void }) {
+function BulkBar({ chosen, clear, refresh }: { chosen: Row[]; clear: () => void; refresh: () => void }) {
+  const { found, verifying, verifyAll } = useVerifyAll(chosen);
   const [asked, setAsked] = useState(false);
-  const [check, setCheck] = useState<Check | null>(null);
-  const remove = useAction(DeleteBackupsDocument);
-  const verify = useAction(VerifyBackupDocument);
-  const bytes = chosen.reduce((sum, row) => sum + (row.fileSize ?? 0), 0);
-  // What was found counts for what was chosen then.
-  const of = chosen.map(({ id }) => id).join();
-  const found = check?.of === of ? check : null;
-  const verifyAll = async () => {
-    const bad: Row[] = [];
-    for (const [done, row] of chosen.entries()) {
-      setCheck({ of, done, bad, stopped: false });
-      const answer = await verify.run({ id: row.id, level: 'ARCHIVE' });
-      // Without an answer nothing is known of this one, nor of those after it.
-      if (answer === null) return setCheck({ of, done, bad, stopped: true });
-      if (answer.verifyBackup.errorCode) bad.push(row);
-    }
-    setCheck({ of, done: chosen.length, bad, stopped: false });
-    if (bad.length === 0) tellDone(`${plural(chosen.length, 'backup is', 'backups are')} sound.`);
-  };
-  const deleteAll = async () => {
-    if ((await remove.run({ ids: chosen.map(({ id }) => id) })) !== null) {
-      tellDone(`${plural(chosen.length, 'backup was', 'backups were')} deleted.`);
-      clear();
-    }
-    setAsked(false);
-  };
   if (chosen.length === 0) return null;
   return (
     <Stack p="sm" gap="xs" className="bulk-bar">
       <Group justify="space-between">
         <Text size="sm" role="status">
-          {plural(chosen.length, 'backup')} chosen, {size(bytes)}
+          {plural(chosen.length, 'backup')} chosen, {size(bytesOf(chosen))}
           {found && found.done < chosen.length ? ` · ${found.done} verified` : ''}
         </Text>
         <Group gap="xs">
-          <Button size="xs" variant="default" loading={verify.busy} onClick={() => void verifyAll()}>
+          <Button size="xs" variant="default" loading={verifying} onClick={() => void verifyAll()}>
             Verify
           </Button>
-          <Button size="xs" color="red" variant="light" disabled={verify.busy} onClick={() => setAsked(true)}>
+          <Button size="xs" color="red" variant="light" disabled={verifying} onClick={() => setAsked(true)}>
             Delete …
           </Button>
           <Button size="xs" variant="subtle" onClick={clear}>
@@ -340,35 +311,68 @@ function BulkBar({ chosen, clear }: { chosen: Row[]; clear: () => void }) {
           </Button>
         </Group>
       </Group>
-      {found?.stopped && (
-        <Alert color="yellow" title={`${plural(chosen.length - found.done, 'backup')} could not be checked`}>
+      {found && <Findings check={found} />}
+      {asked && <DeleteAll chosen={chosen} clear={clear} refresh={refresh} onClose={() => setAsked(false)} />}
+    </Stack>
+  );
+}
+
+const bytesOf = (rows: Row[]) => rows.reduce((sum, row) => sum + (row.fileSize ?? 0), 0);
+
+/** What was found is said here, and beside the page, too: there it stays when the choice or the page is another one. */
+function Findings({ check }: { check: Check }) {
+  const unknown = unknownOf(check);
+  return (
+    <>
+      {unknown.length > 0 && (
+        <Alert color="yellow" title={`${plural(unknown.length, 'backup')} could not be checked`}>
           That says nothing about them. Verify them again when the server and the storage can be reached.
         </Alert>
       )}
-      {found !== null && found.bad.length > 0 && (
-        <Alert color="red" title={`${plural(found.bad.length, 'backup is', 'backups are')} not sound`}>
-          {found.bad.map(({ fileName }) => fileName).join(', ')}
+      {check.bad.length > 0 && (
+        <Alert color="red" title={`${plural(check.bad.length, 'backup is', 'backups are')} not sound`}>
+          {check.bad.map(({ fileName }) => fileName).join(', ')}
         </Alert>
       )}
-      {asked && (
-        <Confirm
-          title={`Delete ${plural(chosen.length, 'backup')}?`}
-          label={`Delete ${plural(chosen.length, 'backup')}`}
-          typed={chosen.length > 1 ? String(chosen.length) : undefined}
-          busy={remove.busy}
-          onConfirm={() => void deleteAll()}
-          onClose={() => setAsked(false)}
-        >
-          <Text size="sm" className="breakable">
-            {size(bytes)} are removed for good:{' '}
-            {chosen
-              .slice(0, 5)
-              .map(({ fileName }) => fileName)
-              .join(', ')}
-            {chosen.length > 5 ? ` and ${chosen.length - 5} more` : ''}. If one of them cannot be deleted, none is.
-          </Text>
-        </Confirm>
-      )}
-    </Stack>
+    </>
+  );
+}
+
+interface DeleteAllProps {
+  chosen: Row[];
+  clear: () => void;
+  refresh: () => void;
+  onClose: () => void;
+}
+
+function DeleteAll({ chosen, clear, refresh, onClose }: DeleteAllProps) {
+  const remove = useAction(DeleteBackupsDocument);
+  const deleteAll = async () => {
+    if ((await remove.run({ ids: chosen.map(({ id }) => id) })) !== null) {
+      tellDone(`${plural(chosen.length, 'backup was', 'backups were')} deleted.`);
+      clear();
+    }
+    // Some of them may be gone.
+    else refresh();
+    onClose();
+  };
+  return (
+    <Confirm
+      title={`Delete ${plural(chosen.length, 'backup')}?`}
+      label={`Delete ${plural(chosen.length, 'backup')}`}
+      typed={chosen.length > 1 ? String(chosen.length) : undefined}
+      busy={remove.busy}
+      onConfirm={() => void deleteAll()}
+      onClose={onClose}
+    >
+      <Text size="sm" className="breakable">
+        {size(bytesOf(chosen))} are removed for good:{' '}
+        {chosen
+          .slice(0, 5)
+          .map(({ fileName }) => fileName)
+          .join(', ')}
+        {chosen.length > 5 ? ` and ${chosen.length - 5} more` : ''}. None is deleted if one is pinned or in use.
+      </Text>
+    </Confirm>
   );
 }

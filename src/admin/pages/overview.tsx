@@ -1,4 +1,17 @@
-import { Alert, Button, Card, Grid, Group, List, SimpleGrid, Stack, Text, ThemeIcon, Title } from '@mantine/core';
+import {
+  Alert,
+  Button,
+  Card,
+  Grid,
+  Group,
+  List,
+  Select,
+  SimpleGrid,
+  Stack,
+  Text,
+  ThemeIcon,
+  Title,
+} from '@mantine/core';
 import { IconAlertTriangle, IconCircleCheck, IconShieldX } from '@tabler/icons-react';
 import { type ReactNode, useState } from 'react';
 import { Link } from 'wouter';
@@ -65,7 +78,7 @@ export function Overview() {
                 <NextBackup status={status} />
                 <Storage status={status} />
               </SimpleGrid>
-              <History after={runsEnded(status)} />
+              <History status={status} after={runsEnded(status)} />
               {status.configs.length > 1 && <ConfigStates status={status} />}
             </Stack>
           </>
@@ -299,27 +312,15 @@ function Storage({ status }: { status: Status }) {
   );
 }
 
-function History({ after }: { after: string }) {
-  const variables = { days: 371, timezone: zone };
-  const answer = useApi(BackupHistoryDocument, variables, { after, every: SELDOM });
+const DAYS = { days: 371, timezone: zone };
+
+function History({ status, after }: { status: Status; after: string }) {
+  const answer = useApi(BackupHistoryDocument, DAYS, { after, every: SELDOM });
   const today = new Intl.DateTimeFormat('sv-SE', { timeZone: zone }).format(new Date());
   return (
     <Grid>
       <Grid.Col span={{ base: 12, lg: 5 }}>
-        <Card withBorder h="100%">
-          <Title order={2} size="h4" mb="sm">
-            Size over time
-          </Title>
-          <Answered answer={answer} height={140}>
-            {({ backupHistory }) => (
-              <SizeChart
-                days={backupHistory.flatMap(({ date, size: bytes }) =>
-                  typeof bytes === 'number' ? [{ date, size: bytes }] : [],
-                )}
-              />
-            )}
-          </Answered>
-        </Card>
+        <Sizes configs={status.configs.map(({ config }) => config)} after={after} />
       </Grid.Col>
       <Grid.Col span={{ base: 12, lg: 7 }}>
         <Card withBorder h="100%">
@@ -332,6 +333,45 @@ function History({ after }: { after: string }) {
         </Card>
       </Grid.Col>
     </Grid>
+  );
+}
+
+/** Of one config: the sizes of several databases make no line. */
+function Sizes({ configs, after }: { configs: { id: string; name: string }[]; after: string }) {
+  const [chosen, setChosen] = useState<string | null>(null);
+  const { id: configId } = configs.find(({ id }) => id === chosen) ?? configs[0] ?? { id: null };
+  const answer = useApi(BackupHistoryDocument, { ...DAYS, configId }, { after, every: SELDOM });
+  return (
+    <Card withBorder h="100%">
+      <Group justify="space-between" mb="sm" gap="xs">
+        <Title order={2} size="h4">
+          Size over time
+        </Title>
+        {configs.length > 1 && (
+          <Select
+            aria-label="Config whose sizes are shown"
+            size="xs"
+            data={configs.map(({ id, name }) => ({ value: id, label: name }))}
+            value={configId}
+            onChange={setChosen}
+            allowDeselect={false}
+            searchable={configs.length > 8}
+            limit={100}
+          />
+        )}
+      </Group>
+      <div className="follows" aria-busy={!answer.current}>
+        <Answered answer={answer} height={140}>
+          {({ backupHistory }) => (
+            <SizeChart
+              days={backupHistory.flatMap(({ date, size: bytes }) =>
+                typeof bytes === 'number' ? [{ date, size: bytes }] : [],
+              )}
+            />
+          )}
+        </Answered>
+      </div>
+    </Card>
   );
 }
 

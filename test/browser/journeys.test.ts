@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { buildSchema, type GraphQLObjectType } from 'graphql';
-import type { Page } from 'playwright-core';
+import type { Page, Route } from 'playwright-core';
 import { createTestApp, PASSWORD, type TestApp } from '../support/app.js';
 import { all, contentHash, exec } from '../support/sqlite.js';
 import { readTree, writeTree } from '../support/world.js';
@@ -32,9 +32,10 @@ const button = (name: string | RegExp) => page.getByRole('button', { name });
 const text = (value: string | RegExp) => page.getByText(value).first().waitFor();
 const dialog = () => page.getByRole('dialog');
 
-/** What lies between a browser and a server: it can be cut while both live. */
+/** What lies between a browser and a server: it can be cut, or fall silent, while both live. */
 async function startWire(port: number) {
   const open = new Set<Socket>();
+  const answers = new Set<Socket>();
   const server = createServer((near) => {
     const far = connect(port, '127.0.0.1');
     for (const [one, other] of [
@@ -46,15 +47,45 @@ async function startWire(port: number) {
       one.on('close', () => open.delete(one));
       one.pipe(other);
     }
+    answers.add(far);
+    far.on('close', () => answers.delete(far));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const cut = () => open.forEach((socket) => socket.destroy());
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     cut,
+    /** What the server says on the connections that are open does not arrive any more. */
+    mute: () => answers.forEach((far) => far.unpipe().pause()),
     async close() {
       cut();
       await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** Keeps back what the page asks with one operation, as a slow line or a busy server would. */
+async function hold(page: Page, operation: string) {
+  const held: Route[] = [];
+  let begin = () => {};
+  const begun = new Promise<void>((resolve) => (begin = resolve));
+  let over = false;
+  const keep = async (route: Route) => {
+    const asked = new RegExp(`(query|mutation) ${operation}\\b`).test(route.request().postData() ?? '');
+    if (over || !asked) return route.fallback();
+    held.push(route);
+    begin();
+  };
+  await page.route('**/graphql', keep);
+  return {
+    /** Resolves as soon as it was asked for. */
+    begun,
+    count: () => held.length,
+    /** Lets it go on, changed if it is to be. */
+    async release(change?: (route: Route) => Promise<void>) {
+      over = true;
+      for (const route of held) await (change ?? ((each) => each.continue()))(route);
+      await page.unroute('**/graphql', keep);
     },
   };
 }
@@ -310,10 +341,21 @@ journey(title('The list of backups'), () => {
     expect((await row.reload()).status).toBe('COMPLETED');
     await actions();
     await page.getByRole('menuitem', { name: 'Delete …' }).click();
+    const held = await hold(page, 'DeleteBackup');
     await dialog().getByRole('button', { name: 'Delete' }).click();
+    await held.begun;
+    // What is being done is not called off by leaving its dialog.
+    await page.keyboard.press('Escape');
+    for (const name of ['Cancel', 'Close'])
+      expect(await dialog().getByRole('button', { name }).isDisabled()).toBe(true);
+    await held.release();
+    await dialog().waitFor({ state: 'detached' });
     await page.getByTestId(row.id).getByText('Deleted').filter({ visible: true }).waitFor();
     expect((await row.reload()).status).toBe('DELETED');
     expect(await readdir(app.backups)).not.toContain(row.fileName);
+    await open(`/backups/${row.id}`);
+    await text('nothing is stored');
+    expect(await button('More').count()).toBe(0);
     quiet();
   });
 
@@ -355,8 +397,10 @@ journey(title('The list of backups'), () => {
   test('is found by text, status, type and day, and a link to it shows the same', async () => {
     const failed = await app.app.models.Backup.findOne({ where: { status: 'FAILED' } });
     await open('/backups');
-    await page.getByLabel('Search name, note or error').fill(failed?.id ?? '');
+    const search = page.getByLabel('Search name, note or error');
+    await search.fill(`${failed?.id} `);
     await text('1–1 of 1 backup');
+    expect(await search.inputValue()).toBe(`${failed?.id} `);
     await open('/backups?status=FAILED');
     await page
       .getByTestId(failed?.id ?? '')
@@ -366,6 +410,18 @@ journey(title('The list of backups'), () => {
     await text('No backup meets the filter');
     await page.getByRole('link', { name: 'Show all' }).click();
     await page.getByTestId(failed?.id ?? '').waitFor();
+    quiet();
+  });
+
+  test('offers to try again what was tried: an upload that failed is not a backup that failed', async () => {
+    const failed = await app.app.models.Backup.findOne({ where: { status: 'FAILED' } });
+    await open(`/backups/${failed?.id}`);
+    await button('Back up again').waitFor();
+    await failed?.update({ backupType: 'UPLOADED' });
+    await page.reload();
+    await page.getByRole('link', { name: 'Upload again' }).waitFor();
+    expect(await button('Back up again').count()).toBe(0);
+    await failed?.update({ backupType: 'MANUAL' });
     quiet();
   });
 
@@ -400,6 +456,41 @@ journey(title('An upload'), () => {
     quiet();
     await page.locator('input[type=file]').setInputFiles(join(app.folder, 'junk.zip'));
     await page.getByTestId('junk.zip').getByRole('alert').waitFor();
+  });
+
+  test('that is lost on the way does not stop those behind it, and one that is never answered can be given up', async () => {
+    const path = join(app.folder, 'downloaded.zip');
+    const second = join(app.folder, 'second.zip');
+    await writeFile(second, await readFile(path));
+    const wire = await startWire(Number(new URL(app.url).port));
+    const other = await browser.visit(wire.url);
+    await other.signIn();
+    await other.page.goto(`${wire.url}/upload`);
+    const files = other.page.locator('input[type=file]');
+    const card = (name: string) => other.page.getByTestId(name);
+    let lost = 0;
+    await other.page.route('**/graphql', (route) => {
+      const upload = route.request().headers()['content-type']?.startsWith('multipart/');
+      return upload && lost++ === 0 ? route.abort() : route.fallback();
+    });
+    await files.setInputFiles([path, second]);
+    await card('downloaded.zip')
+      .getByText(/Then send the file again/)
+      .waitFor();
+    await card('downloaded.zip').getByRole('button', { name: 'Try again' }).waitFor();
+    await card('second.zip').getByText('Uploaded, stored and proven.').waitFor();
+    await card('second.zip')
+      .getByRole('button', { name: /^Take from the list/ })
+      .click();
+    wire.mute();
+    await card('downloaded.zip').getByRole('button', { name: 'Try again' }).click();
+    await card('downloaded.zip').getByText('All is sent.').last().waitFor();
+    await card('downloaded.zip')
+      .getByRole('button', { name: /^Cancel/ })
+      .click();
+    await card('downloaded.zip').waitFor({ state: 'detached' });
+    await other.page.getByText(/it may still come up under Backups/).waitFor();
+    await wire.close();
   });
 });
 
@@ -459,6 +550,38 @@ journey(title('The configs'), () => {
     expect((await saved(1)).backupRetentionDays).toBe(30);
     await button('Discard').click();
     expect(await field('Days to keep').inputValue()).toBe('30');
+    await field('Space to use at most').fill('10 G8');
+    await text(/such as 10 GB/);
+    expect(await button('Run the automatic backup now').isDisabled()).toBe(true);
+    await button('Save').click();
+    await text(/Space to use at most needs another look/);
+    expect(await field('Space to use at most').inputValue()).toBe('10 G8');
+    await field('Space to use at most').fill('10GB');
+    await text('10,000,000,000 bytes.');
+    await button('Discard').click();
+    expect(await field('Space to use at most').inputValue()).toBe('');
+    expect((await saved(1)).maxTotalSize).toBe(null);
+    await field('As of').fill('20261-01-01');
+    await text(/There is no such day/);
+    await field('As of').fill('2099-01-01');
+    await text('The end of that day.');
+  });
+
+  test('take a number as it is typed, also with zeros before it on the way', async () => {
+    await open('/configs/1');
+    await field('Backups to keep').fill('100');
+    // The input puts the caret to its end a moment after it was filled.
+    while ((await field('Backups to keep').inputValue()) === '100') {
+      await page.keyboard.press('Home');
+      await page.keyboard.press('Delete');
+    }
+    expect(await field('Backups to keep').inputValue()).toBe('00');
+    await page.keyboard.type('2');
+    await button('Save').click();
+    await page.getByText('Saved', { exact: true }).first().waitFor();
+    expect((await saved(1)).maxBackupFiles).toBe(200);
+    await app.app.configs.update(1, { maxBackupFiles: 30 }, 'test');
+    quiet();
   });
 
   test('show what other rules would delete while they are typed, save them, and clean up by them', async () => {
@@ -479,11 +602,21 @@ journey(title('The configs'), () => {
     const { deleteCount } = await app.app.cleanup.plan(1);
     expect(deleteCount).toBeGreaterThan(0);
     await dialog().getByLabel(`Type ${deleteCount} to confirm`).fill(String(deleteCount));
+    const held = await hold(page, 'CleanupBackups');
     await dialog()
       .getByRole('button', { name: /^Delete/ })
       .click();
-    await dialog().getByText('Clean up now').waitFor();
-    await dialog().getByRole('button', { name: 'Close' }).last().click();
+    await held.begun;
+    await page.keyboard.press('Escape');
+    await held.release();
+    await dialog()
+      .getByText(/deleted, .* freed/)
+      .waitFor();
+    const focused = () => page.evaluate(() => document.activeElement?.textContent);
+    expect(await focused()).toBe('Close');
+    await page.keyboard.press('Enter');
+    await dialog().waitFor({ state: 'detached' });
+    await page.waitForFunction(() => document.activeElement?.textContent === 'Clean up now …');
     expect([(await old.reload()).status, (await kept.reload()).status]).toEqual(['DELETED', 'COMPLETED']);
     expect((await app.app.cleanup.plan(1)).deleteCount).toBe(0);
     quiet();
@@ -496,7 +629,8 @@ journey(title('The configs'), () => {
     await text('The automatic backup has been asked for.');
     const row = await newest();
     expect(row).toMatchObject({ backupType: 'AUTO', configId: second?.id });
-    await open(`/backups/${row.id}`);
+    await page.getByRole('link', { name: 'Look at its run' }).click();
+    await heading(row.fileName);
     await text('Completed');
     await open(`/configs/${second?.id}`);
     await button('Delete this config …').click();
@@ -505,6 +639,22 @@ journey(title('The configs'), () => {
     await heading('Configs');
     expect(await app.app.configs.list()).toHaveLength(1);
     expect(await row.reload()).toMatchObject({ status: 'COMPLETED', configId: null });
+    quiet();
+  });
+
+  test('that somebody else deletes take along what was typed and not saved, and say so', async () => {
+    const third = await app.app.configs.create({ name: 'Third', databaseUrl: `sqlite:${app.database}` }, 'test');
+    await open(`/configs/${third.id}`);
+    await field('Name').fill('Third with another name');
+    await page.getByRole('link', { name: 'Configs', exact: true }).click();
+    await text('The changes of Third are not saved');
+    await app.app.configs.remove(third.id, 'test');
+    await page.getByRole('link', { name: 'Back to them' }).click();
+    await text('Your changes were not saved');
+    await page.getByText('The changes of Third are not saved').waitFor({ state: 'detached' });
+    // Nothing holds the tab any more.
+    await open('/configs');
+    await heading('Configs');
     quiet();
   });
 });
@@ -544,6 +694,17 @@ journey(title('A session that ends'), () => {
     await heading('Overview');
   });
 
+  test('sends an upload anew as soon as somebody has signed in again', async () => {
+    await open('/upload');
+    await page.locator('input[type=file]').waitFor({ state: 'attached' });
+    await app.app.auth.users.changePassword(app.admin.id, PASSWORD);
+    await page.locator('input[type=file]').setInputFiles(join(app.folder, 'downloaded.zip'));
+    await dialog().getByText('Your session has ended').waitFor();
+    await dialog().getByLabel('Password', { exact: true }).fill(PASSWORD);
+    await dialog().getByRole('button', { name: 'Sign in' }).click();
+    await page.getByTestId('downloaded.zip').getByText('Uploaded, stored and proven.').waitFor();
+  });
+
   test('a token whose time is over leads to the sign-in, and to sign out is one click', async () => {
     ahead = 13 * 3_600_000;
     await dialog().getByText('Your session has ended').waitFor();
@@ -569,22 +730,45 @@ journey(title('An answer that does not come'), () => {
       return json === undefined ? route.abort() : route.fulfill({ json });
     });
 
-  test('never leaves an old plan to be confirmed for another choice', async () => {
+  test('never leaves an old plan, or an old refusal, to be confirmed for another choice', async () => {
     const row = await app.backup();
+    const name = page.getByLabel('Type the backup’s name to confirm');
     await open(`/backups/${row.id}/restore`);
     await text('It can be restored');
-    await page.getByLabel('Type the backup’s name to confirm').fill(row.fileName);
+    await name.fill(row.fileName);
     expect(await button('Restore now').isEnabled()).toBe(true);
-    await instead('RestorePlan');
+    let held = await hold(page, 'RestorePlan');
     await page.getByLabel('The database', { exact: true }).check();
+    await held.begun;
+    expect(await page.getByText('It can be restored').count()).toBe(0);
+    expect(await name.inputValue()).toBe('');
+    await held.release();
+    await text('It can be restored');
+    await instead('RestorePlan');
+    await page.getByLabel('The media files', { exact: true }).check();
     await text('The server cannot be reached');
     await page.getByText('It can be restored').waitFor({ state: 'detached' });
-    expect(await page.getByLabel('Type the backup’s name to confirm').inputValue()).toBe('');
-    await page.getByLabel('Type the backup’s name to confirm').fill(row.fileName);
+    await name.fill(row.fileName);
     expect(await button('Restore now').isDisabled()).toBe(true);
     await page.unrouteAll();
     await text('It can be restored');
     expect(await button('Restore now').isEnabled()).toBe(true);
+    await page.getByLabel('Another place').check();
+    await page.getByLabel('Database', { exact: true }).fill('sqlite:relative/path.sqlite3');
+    await page.getByRole('alert').first().waitFor();
+    held = await hold(page, 'RestorePlan');
+    await page.getByLabel('Database', { exact: true }).fill('sqlite:another/path.sqlite3');
+    await held.begun;
+    expect(await page.getByRole('alert').count()).toBe(0);
+    await held.release();
+    await page.getByLabel(/^In place/).check();
+    await text('It can be restored');
+    await name.fill(row.fileName);
+    await instead('RestoreBackup');
+    await button('Restore now').click();
+    await text(/It is not known whether it was done/);
+    await page.unrouteAll();
+    expect(await app.app.models.Restore.count({ where: { backupId: row.id } })).toBe(0);
   });
 
   test('does not make a good backup look damaged', async () => {
@@ -598,6 +782,62 @@ journey(title('An answer that does not come'), () => {
     await page.unrouteAll();
     await button('Verify').click();
     await text('1 backup is sound.');
+  });
+
+  test('does not keep several backups from being verified, and the damaged ones are told to the end', async () => {
+    const [sound, gone, damaged] = [await app.backup(), await app.backup(), await app.backup()];
+    await writeFile(damaged.filePath, 'no archive');
+    await open('/backups?status=COMPLETED');
+    for (const { fileName } of [sound, gone, damaged]) await page.getByLabel(`Choose ${fileName}`).check();
+    const held = await hold(page, 'Backups');
+    await app.app.backups.remove([gone.id], 'test');
+    await button('Verify').click();
+    const told = (title: string, id: string) =>
+      page.getByRole('alert').filter({ hasText: title }).filter({ hasText: id }).waitFor();
+    await told('1 backup is not sound', damaged.id);
+    await told('1 backup could not be checked', gone.id);
+    await held.release();
+    await page.getByRole('link', { name: 'Overview' }).click();
+    await heading('Overview');
+    await told('1 backup is not sound', damaged.id);
+    await app.app.backups.remove([damaged.id], 'test');
+  });
+
+  test('is waited for while it may still come, and said to be missing when it does not', async () => {
+    const other = await browser.visit(app.url);
+    await other.page.clock.install();
+    await other.page.addInitScript(() => {
+      // By the clock of the test.
+      AbortSignal.timeout = (ms) => {
+        const end = new AbortController();
+        setTimeout(() => end.abort(new DOMException('late', 'TimeoutError')), ms);
+        return end.signal;
+      };
+    });
+    await other.page.goto(app.url);
+    await other.signIn();
+    await other.page.getByText('Last backup').waitFor();
+    let held = await hold(other.page, 'Status');
+    await other.page.clock.runFor(6_000);
+    await held.begun;
+    await other.page.clock.runFor(30_000);
+    expect(held.count()).toBe(1);
+    const message = 'It took its time.';
+    await held.release(async (route) => {
+      const { data } = (await (await route.fetch()).json()) as { data: { status: object } };
+      const reasons = [{ level: 'WARNING', code: 'SLOW', message, hint: '', configId: null }];
+      await route.fulfill({ json: { data: { status: { ...data.status, health: 'WARNING', reasons } } } });
+    });
+    await other.page.getByText(message).waitFor();
+    held = await hold(other.page, 'Status');
+    await other.page.clock.runFor(6_000);
+    await held.begun;
+    await other.page.clock.runFor(60_000);
+    await other.page.getByText('The server has not answered in time.').waitFor();
+    await other.page.getByText(message).waitFor();
+    await held.release();
+    await other.page.clock.runFor(6_000);
+    await other.page.getByText('The server has not answered in time.').waitFor({ state: 'detached' });
   });
 
   test('does not hide that the server fails behind what it said before', async () => {
@@ -650,6 +890,35 @@ journey(title('A connection that breaks'), () => {
     await other.page.getByText('The server cannot be reached', { exact: true }).waitFor();
     while ((await newest()).status === 'RUNNING') await page.waitForTimeout(200);
   });
+
+  test('is only said of the server if it is the server that is away, whatever a proxy refuses or hides', async () => {
+    const other = await browser.visit(app.url);
+    const banner = other.page.getByText('The server cannot be reached', { exact: true });
+    let tries = 0;
+    await other.page.routeWebSocket('**/graphql', (socket) => {
+      tries += 1;
+      void socket.close({ code: 1013 });
+    });
+    await other.page.reload();
+    await other.signIn();
+    await other.page.evaluate(() => {
+      const seen = () => document.body.innerText.includes('The server cannot be reached');
+      const note = () => seen() && Object.assign(window, { bannerSeen: true });
+      new MutationObserver(note).observe(document.body, { childList: true, subtree: true });
+    });
+    const looked = other.page.waitForResponse('**/healthz');
+    await other.page.getByRole('button', { name: 'Back up now' }).click();
+    await other.page.getByTestId(/^progress-backup_/).waitFor();
+    await looked;
+    await other.page.getByTestId(/^progress-backup_/).waitFor({ state: 'detached' });
+    expect(tries).toBeGreaterThan(0);
+    expect(await other.page.evaluate(() => 'bannerSeen' in window)).toBe(false);
+    await other.page.route('**/healthz', (route) => route.fulfill({ status: 404 }));
+    await other.page.route('**/graphql', (route) => route.abort());
+    await banner.waitFor();
+    await other.page.unroute('**/graphql');
+    await banner.waitFor({ state: 'detached' });
+  });
 });
 
 journey(title('A server that is gone for a moment'), () => {
@@ -662,6 +931,25 @@ journey(title('A server that is gone for a moment'), () => {
     await page.context().setOffline(false);
     await page.getByText('The server cannot be reached').waitFor({ state: 'detached', timeout: 30_000 });
     await text('Last backup');
+  });
+
+  test('loads a page that was opened meanwhile, and says when the page is of a version that is gone', async () => {
+    const other = await browser.visit(app.url);
+    const go = (name: string) => other.page.getByRole('link', { name, exact: true }).click();
+    const arrived = (name: string) => other.page.getByRole('heading', { name, level: 1 }).waitFor();
+    await other.signIn();
+    await arrived('Overview');
+    await other.page.context().setOffline(true);
+    await go('Activity');
+    await other.page.getByText('The server cannot be reached').first().waitFor();
+    await other.page.context().setOffline(false);
+    await arrived('Activity');
+    await other.page.route('**/assets/restores-*.js', (route) => route.fulfill({ status: 404 }));
+    await go('Restores');
+    await other.page.getByText('db-manager was updated').waitFor();
+    await other.page.unrouteAll();
+    await other.page.getByRole('button', { name: 'Load again' }).click();
+    await arrived('Restores');
   });
 });
 

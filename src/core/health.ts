@@ -25,6 +25,7 @@ export const HEALTH_CODES = [
   'LAST_BACKUP_FAILED',
   'LAST_BACKUP_UNPROVEN',
   'ARCHIVE_MISSING',
+  'MEDIA_GONE',
   'AUTO_BACKUP_OFF',
   'STORAGE_LOW',
   'STORAGE_UNAVAILABLE',
@@ -43,6 +44,8 @@ export interface ConfigHealth {
   unproven: BackupRow | null;
   /** The newest proven backup, if its archive is not there as it was stored; with what was found. */
   lost: { backup: BackupRow; error: AppError } | null;
+  /** The newest proven backup has no media although older ones have some. */
+  mediaGone: boolean;
   lastFailureAt: Date | null;
   lastErrorCode: string | null;
   overdue: boolean;
@@ -99,7 +102,8 @@ function installationReasons(configs: ConfigHealth[], unkept: ConfigHealth[], st
 }
 
 function configReasons(health: ConfigHealth): HealthReason[] {
-  const { config, lastSuccessAt, lastProvenAt, unproven, lost, lastFailureAt, lastErrorCode, overdue } = health;
+  const { config, lastSuccessAt, lastProvenAt, unproven, lost, mediaGone, lastFailureAt, lastErrorCode, overdue } =
+    health;
   const reasons: HealthReason[] = [];
   const add = (level: 'WARNING' | 'CRITICAL', code: HealthCode, message: string, hint: string) =>
     reasons.push({ level, code, message: `"${config.name}": ${message}`, hint, configId: config.id });
@@ -129,6 +133,10 @@ function configReasons(health: ConfigHealth): HealthReason[] {
     const hint = 'Bring the archive back, or back up now. `db-manager reconcile` lists every archive that is missing.';
     const message = `the archive of the newest proven backup, ${lost.backup.id}, is lost: ${lost.error.message}`;
     add('CRITICAL', 'ARCHIVE_MISSING', message, hint);
+  }
+  if (mediaGone) {
+    const hint = 'Mount the disk of the media and back up again, or take the media paths out of the config.';
+    add('WARNING', 'MEDIA_GONE', 'the newest backup holds no media file, older ones do.', hint);
   }
   if (overdue) {
     const hint = 'Check that a server or worker is running, and its log.';

@@ -61,10 +61,10 @@ export class Overview {
     const ids = rows.map(({ id }) => id);
     const isFailing = (id: number) => timeOf(failed.get(id)?.at) > timeOf(completed.get(id)?.at);
     const isUnproven = (id: number) => timeOf(completed.get(id)?.at) > timeOf(completed.get(id)?.provenAt);
-    const [failures, unproven, lost] = await Promise.all([
+    const [failures, unproven, proven] = await Promise.all([
       this.backupsAt('FAILED', ids.filter(isFailing), failed),
       this.backupsAt('COMPLETED', ids.filter(isUnproven), completed),
-      this.lost([...completed.values()].flatMap(({ provenId }) => provenId ?? [])),
+      this.proven([...completed.values()].flatMap(({ provenId }) => provenId ?? [])),
     ]);
     const now = this.env.now().getTime();
     return rows.map((config) => ({
@@ -72,7 +72,11 @@ export class Overview {
       lastSuccessAt: completed.get(config.id)?.at ?? null,
       lastProvenAt: completed.get(config.id)?.provenAt ?? null,
       unproven: unproven.get(config.id) ?? null,
-      lost: lost.get(config.id) ?? null,
+      lost: proven.get(config.id)?.lost ?? null,
+      mediaGone:
+        config.mediaPaths.length > 0 &&
+        proven.get(config.id)?.mediaFileCount === 0 &&
+        (completed.get(config.id)?.mostMedia ?? 0) > 0,
       lastFailureAt: failed.get(config.id)?.at ?? null,
       lastErrorCode: isFailing(config.id) ? (failures.get(config.id)?.errorCode ?? 'INTERNAL_ERROR') : null,
       overdue: config.nextRunAt !== null && config.nextRunAt.getTime() + GRACE < now,
@@ -86,17 +90,18 @@ export class Overview {
       at: string | Date;
       provenAt: string | Date | null;
       provenId: string | null;
+      mostMedia: number | null;
     }>(
       `SELECT "configId", max("createdAt") AS at,
          max(CASE WHEN "verifiedAt" IS NOT NULL THEN "createdAt" END) AS "provenAt",
-         max(CASE WHEN "verifiedAt" IS NOT NULL THEN id END) AS "provenId" FROM backups
+         max(CASE WHEN "verifiedAt" IS NOT NULL THEN id END) AS "provenId", max("mediaFileCount") AS "mostMedia" FROM backups
        WHERE "configId" IS NOT NULL AND status = :status AND "backupType" IN ('MANUAL', 'AUTO') GROUP BY "configId"`,
       { type: QueryTypes.SELECT, replacements: { status } },
     );
     return new Map(
-      rows.map(({ configId, at, provenAt, provenId }) => [
+      rows.map(({ configId, at, provenAt, ...rest }) => [
         configId,
-        { at: new Date(at), provenAt: provenAt === null ? null : new Date(provenAt), provenId },
+        { at: new Date(at), provenAt: provenAt === null ? null : new Date(provenAt), ...rest },
       ]),
     );
   }
@@ -123,20 +128,30 @@ export class Overview {
     return new Map(newest.map((row) => [row.configId ?? 0, row]));
   }
 
-  /** Those of these backups whose archive is not there as it was stored, by config. An unreachable storage tells so itself. */
-  private async lost(ids: string[]): Promise<Map<number, { backup: BackupRow; error: AppError }>> {
-    const attributes = ['id', 'configId', 'fileName', 'fileSize', 'filePath', 'storageType', 'storagePath'];
+  /** These backups by config, with what is wrong with the archive of each. An unreachable storage tells so itself. */
+  private async proven(ids: string[]): Promise<Map<number, Proven>> {
+    const attributes = [
+      'id',
+      'configId',
+      'fileName',
+      'fileSize',
+      'filePath',
+      'storageType',
+      'storagePath',
+      'mediaFileCount',
+    ];
     const rows = await this.env.models.Backup.findAll({ attributes, where: { id: ids } });
-    const lost = new Map<number, { backup: BackupRow; error: AppError }>();
+    const proven = new Map<number, Proven>();
     const next = rows.values();
     const look = async () => {
       for (const backup of next) {
         const error = await this.archiveError(backup);
-        if (error !== null) lost.set(backup.configId ?? 0, { backup, error });
+        const lost = error === null ? null : { backup, error };
+        proven.set(backup.configId ?? 0, { mediaFileCount: backup.mediaFileCount, lost });
       }
     };
     await Promise.all(Array.from({ length: LOOKS }, look));
-    return lost;
+    return proven;
   }
 
   private async archiveError({ address, fileName, filePath, fileSize }: BackupRow): Promise<AppError | null> {
@@ -202,4 +217,12 @@ interface Latest {
   at: Date;
   provenAt: Date | null;
   provenId: string | null;
+  /** How many media files the one with most of them has. */
+  mostMedia: number | null;
+}
+
+/** The newest backup of a config that is proven. */
+interface Proven {
+  mediaFileCount: number | null;
+  lost: ConfigHealth['lost'];
 }

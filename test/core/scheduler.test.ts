@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError } from '../../src/errors.js';
 import { createWorld, NEVER, type World } from '../support/world.js';
@@ -314,6 +314,17 @@ describe('The overview', () => {
     const message = `"App": the archive of the newest proven backup, ${row.id}, is lost: ${row.filePath} is not there.`;
     expect(await reasons()).toMatchObject([{ ...missing, message, hint: expect.stringContaining('reconcile') }]);
     await writeFile(row.filePath, bytes);
+    expect(await reasons()).toEqual([]);
+  });
+
+  it('warns of a newest backup without media while an older one has some', async () => {
+    await world.backup();
+    at('2025-06-01T01:00:00Z');
+    await rm(world.media, { recursive: true });
+    await mkdir(world.media);
+    await world.backup();
+    expect(await reasons()).toMatchObject([{ level: 'WARNING', code: 'MEDIA_GONE', configId: 1 }]);
+    await world.app.configs.update(1, { mediaPaths: [] }, 'test');
     expect(await reasons()).toEqual([]);
   });
 

@@ -6,6 +6,7 @@ import { Audit } from './core/audit.js';
 import { Cleanup } from './core/cleanup.js';
 import { Scheduler } from './core/scheduler.js';
 import { Hold } from './core/hold.js';
+import { databaseFiles } from './core/names.js';
 import { nodeLease, Overview } from './core/overview.js';
 import { Backups } from './core/backups.js';
 import { ConfigTests } from './core/config-tests.js';
@@ -113,7 +114,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     add: async (job: Job, addOptions) => (await connectQueue()).add(job, addOptions),
   };
   const shared = { models, log, leaseMs: config.leaseMs, now, engines, storages, audit, queue, workFolder };
-  const exclude = [config.dataDir, config.localRoot];
+  const exclude = [config.dataDir, config.localRoot, ...(controlFile === null ? [] : databaseFiles(controlFile))];
   const backups = new Backups({
     ...shared,
     configs,

@@ -7,7 +7,7 @@ import { measureMedia } from '../archive/measure.js';
 import { type ArchiveMetadata, BACKUP_VERSION } from '../archive/metadata.js';
 import { type Collected, writeArchive } from '../archive/write.js';
 import { AppError } from '../errors.js';
-import type { BackupRow, BackupType } from '../models/index.js';
+import type { BackupRow, BackupStatus, BackupType } from '../models/index.js';
 import type { Audit } from './audit.js';
 import type { Configs } from './configs.js';
 import { databaseLease } from './hold.js';
@@ -16,6 +16,7 @@ import type { Engines, JobQueue, Snapshot, StepContext, Storage, Storages } from
 import { protectedPaths } from './protect.js';
 import { planRetry } from './scheduler.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from './run.js';
+import { databaseKey } from './settings.js';
 import { prove } from './verification.js';
 
 /** What the backups need of the process around them. */
@@ -71,9 +72,12 @@ export async function runBackup(
     await endPending(env, 'Backup', id, error);
     return 'done';
   }
-  const holds = options.source || config === null ? [] : [databaseLease(config.databaseKey)];
+  // Asked for anew: the file may lie behind a link that leads elsewhere by now.
+  const key =
+    options.source || config === null ? null : await databaseKey(env.engines.of(config.engine), config.databaseUrl);
+  const holds = key === null ? [] : [databaseLease(key)];
   const storage = env.storages.open(row.address);
-  const ready = () => noDeadRestore(env.models, options.source || config === null ? null : config.databaseKey);
+  const ready = () => noDeadRestore(env.models, key);
   const run = await Run.claim(env, 'Backup', id, holds, stop, ready);
   if (run === 'busy') return 'busy';
   if (run === 'taken') return 'done';
@@ -88,6 +92,16 @@ export async function runBackup(
     env.log.info({ backup: id, size: archive.size }, 'backup completed');
   } catch (thrown) {
     const error = run.explain(thrown);
+    const state = await stateOf(env, id);
+    // Where the control database does not say how the row stands, nothing is touched: recovery decides once it does.
+    if (state === null) throw thrown;
+    if (state === 'COMPLETED') {
+      env.log.warn(
+        { backup: id, err: error },
+        'backup completed, though the last answer of the control database was lost',
+      );
+      return 'done';
+    }
     env.log.error({ backup: id, err: error }, 'backup failed');
     const shown = await withdraw(env, storage, stored, error);
     await run.fail(shown, (transaction) => planRetry(env, row, error, transaction));
@@ -96,6 +110,14 @@ export async function runBackup(
     await run.close();
   }
   return 'done';
+}
+
+/** How a backup stands; null if the control database does not answer. */
+export function stateOf({ models }: RunEnvironment, id: string): Promise<BackupStatus | null> {
+  return models.Backup.findByPk(id, { attributes: ['status'] }).then(
+    (row) => row?.status ?? null,
+    () => null,
+  );
 }
 
 async function takeSnapshot(
@@ -130,7 +152,7 @@ async function store(
   await storage.prepare();
   const { databaseUrl: url } = source;
   const database = url === null ? null : { engine: env.engines.of(row.engine), url };
-  const protection = await protectedPaths(env.models, env.exclude, database);
+  const protection = await protectedPaths(env, database);
   await protection.assertMedia(source.mediaPaths);
   const media = await measureMedia(source.mediaPaths, protection.covers, run.signal);
   const total = media.bytes + snapshot.files.reduce((sum, file) => sum + (file.size ?? 0), 0);
@@ -178,7 +200,11 @@ async function proveAndComplete(
     checksum,
     tables: snapshot.tables.map(({ name, rows }) => ({ name, rows })),
     mediaFileCount: archive.metadata.media.reduce((sum, root) => sum + root.files, 0),
-    warnings: [...snapshot.warnings, ...mediaWarnings(archive.metadata)],
+    warnings: [
+      ...snapshot.warnings,
+      ...mediaWarnings(archive.metadata),
+      ...(await emptyRoots(env, row, archive.metadata)),
+    ],
     verifiedAt: env.now(),
     verificationLevel: 'ARCHIVE',
   });
@@ -276,6 +302,22 @@ function hashing(hash: ReturnType<typeof createHash>): Transform {
 export function assertSpace(free: number, needed: number, what: string): void {
   if (free >= needed) return;
   throw new AppError('STORAGE_FULL', `${humanSize(needed)} are needed ${what}, ${humanSize(free)} are free.`);
+}
+
+/** Media folders that hold nothing, where the config's backup before had more files: an unmounted disk looks like that. */
+async function emptyRoots(env: BackupsEnvironment, row: BackupRow, { media }: ArchiveMetadata): Promise<string[]> {
+  const empty = media.filter(({ files }) => files === 0);
+  if (empty.length === 0 || row.configId === null || !isQueued(row.backupType)) return [];
+  const before = await env.models.Backup.findOne({
+    attributes: ['id', 'mediaFileCount'],
+    where: { configId: row.configId, status: 'COMPLETED', backupType: ['MANUAL', 'AUTO'] },
+    order: [['createdAt', 'DESC']],
+  });
+  const now = media.reduce((sum, { files }) => sum + files, 0);
+  if (before === null || (before.mediaFileCount ?? 0) <= now) return [];
+  return empty.map(
+    ({ path }) => `${path} holds no file, and ${before.id} had ${before.mediaFileCount}: is a disk not mounted?`,
+  );
 }
 
 /** What the admin should know of an archive's media. */

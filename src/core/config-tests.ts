@@ -79,7 +79,7 @@ export class ConfigTests {
     const { engine, url, mediaPaths } = await checkSource(this.env, settings);
     const warnings: string[] = [];
     const database = await answered(() => lookAt(engine, url, this.patience.tables, warnings, signal), signal);
-    const protection = await protectedPaths(this.env.models, this.env.exclude, { engine, url });
+    const protection = await protectedPaths(this.env, { engine, url });
     const media: MediaPathTest[] = [];
     const deadline = AbortSignal.timeout(this.patience.media);
     for (const path of mediaPaths) {

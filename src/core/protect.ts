@@ -1,33 +1,51 @@
-import { realpath } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { contained } from '../archive/names.js';
 import { mediaRoots, realPaths } from '../archive/media.js';
 import { AppError } from '../errors.js';
 import type { Models } from '../models/index.js';
 import { databaseFiles, isArchiveName } from './names.js';
-import type { Engine } from './ports.js';
+import type { Engine, Engines } from './ports.js';
+import { realFile } from './settings.js';
+
+/** What protecting needs. */
+export interface ProtectEnvironment {
+  models: Models;
+  engines: Engines;
+  /** db-manager's own folders and files; absolute. */
+  exclude: string[];
+}
 
 /**
- * What is never media, wherever it lies: db-manager's own folders, the live database with its companions (which SQLite
- * names after the real file, not after a link to it), and the archives in every folder that archives lie in. Whatever
- * else lies in such a folder is media like any other.
- * @param own db-manager's own folders; absolute
+ * What is never media, wherever it lies: db-manager's own folders and files, the database and those of all configs with
+ * their companions, and the archives in every folder that archives lie in. Whatever else lies in such a folder is media
+ * like any other.
+ * @param database what is backed up or restored to, which may be none of a config's
  */
 export async function protectedPaths(
-  models: Models,
-  own: string[],
+  { models, engines, exclude }: ProtectEnvironment,
   database: { engine: Engine; url: string } | null,
 ): Promise<Protection> {
   const where = { storageType: ['LOCAL', 'SYSTEM'] };
-  const attributes = ['storagePath' as const];
   const [backups, configs] = await Promise.all([
-    models.Backup.findAll({ attributes, where, group: ['storagePath'] }),
-    models.BackupConfig.findAll({ attributes, where, group: ['storagePath'] }),
+    models.Backup.findAll({ attributes: ['storagePath'], where, group: ['storagePath'] }),
+    models.BackupConfig.findAll({ attributes: ['storageType', 'storagePath', 'engine', 'databaseUrl'] }),
   ]);
-  const file = database === null ? null : database.engine.fileOf(database.url);
-  const files = file === null ? [] : [file, await realpath(file).catch(() => file)].flatMap(databaseFiles);
-  const storages = [...backups, ...configs].map((row) => row.storagePath);
-  return new Protection(await realPaths([...own, ...files]), await realPaths(storages));
+  const files = [
+    ...(database === null ? [] : [database.engine.fileOf(database.url)]),
+    ...configs.map(({ engine, databaseUrl }) => engines.of(engine).fileOf(databaseUrl)),
+  ];
+  const storages = [...backups, ...configs.filter((config) => where.storageType.includes(config.storageType))];
+  const databases = await Promise.all(files.map(filesOf));
+  return new Protection(
+    new Set([...(await realPaths(exclude)), ...databases.flat()]),
+    await realPaths(storages.map(({ storagePath }) => storagePath)),
+  );
+}
+
+/** A database's file and its companions, which SQLite names after the real file, not after a link to it. */
+async function filesOf(file: string | null): Promise<string[]> {
+  if (file === null) return [];
+  return [file, await realFile(file)].flatMap(databaseFiles);
 }
 
 /** Tells what is never media. All paths are absolute and without symbolic links. */

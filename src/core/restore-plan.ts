@@ -1,5 +1,5 @@
 import { lstat, realpath, statfs } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Excluded, mediaRoots, walkMedia } from '../archive/media.js';
 import type { Archive, ArchiveEntry } from '../archive/read.js';
 import { AppError, errnoOf, type ErrorCode } from '../errors.js';
@@ -116,7 +116,7 @@ export async function planRestore(
     );
   }
   await assertFree(env, scope).catch(refuse);
-  const protection = await protectedPaths(env.models, env.exclude, { engine: scope.engine, url: scope.targetUrl });
+  const protection = await protectedPaths(env, { engine: scope.engine, url: scope.targetUrl });
   const parts: MediaPart[] = [];
   for (const target of scope.mediaTargets) {
     const part = await mediaPart(scope, archive, target, protection).catch(refuse);
@@ -359,12 +359,5 @@ function warnings(
     list.push(`The schema differs for: ${differing.join(', ')}. The application's code must fit the older schema.`);
   const lost = tables.filter((table) => table.change === 'REMOVE').map((table) => table.name);
   if (lost.length > 0) list.push(`Tables that the backup does not have will go: ${lost.join(', ')}.`);
-  if (metadata.media.length > 0 && !scope.restoreMedia && request.restoreMedia !== false) {
-    list.push(
-      request.tables !== undefined
-        ? 'The media are not restored, because only tables were chosen.'
-        : `The media are not restored: give targetMediaPath for ${basename(scope.targetUrl)}, or choose the config's own database.`,
-    );
-  }
-  return list;
+  return [...list, ...scope.leaves];
 }

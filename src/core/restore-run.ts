@@ -94,7 +94,7 @@ async function extractedAndChecked(
   await extractDatabase(archive, engine, folder, await run.phase('extract', 0.25, 0.35));
   const info = await engine.inspect(folder, await run.phase('check', 0.35, 0.4, 'steps'));
   assertSameCounts(archive, info);
-  row.warnings = info.warnings;
+  row.warnings = [...row.warnings, ...info.warnings];
   await engine.checkWritable(row.targetUrl);
 }
 
@@ -155,7 +155,7 @@ async function switchOver(
 ): Promise<void> {
   const engine = env.engines.of(row.engine);
   const roots = row.mediaTargets.map((target) => target.root);
-  const protection = await protectedPaths(env.models, env.exclude, { engine, url: row.targetUrl });
+  const protection = await protectedPaths(env, { engine, url: row.targetUrl });
   row.changes = { roots, database: row.restoreDatabase };
   await run.assertOwn({ changes: row.changes });
   const swaps: MediaSwap[] = [];

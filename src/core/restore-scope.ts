@@ -44,6 +44,8 @@ export interface Scope {
   mediaTargets: MediaTarget[];
   /** Seconds. */
   lockTimeout: number;
+  /** What this restore leaves out although nobody asked for that, in words. */
+  leaves: string[];
 }
 
 /** What resolving a scope needs. */
@@ -94,7 +96,13 @@ export async function resolveScope(
     mediaMode: request.mediaMode ?? 'MERGE',
     mediaTargets: restoreMedia ? mediaTargets(archive, target.own ? config : null, request.targetMediaPath) : [],
     lockTimeout: config?.restoreLockTimeout ?? 30,
+    leaves: holds.media && !restoreMedia && request.restoreMedia !== false ? [withoutMedia(target, request)] : [],
   };
+}
+
+function withoutMedia({ targetUrl }: Pick<Scope, 'targetUrl'>, { tables }: RestoreRequest): string {
+  if (tables !== undefined) return 'The media are not restored, because only tables were chosen.';
+  return `The media are not restored: give targetMediaPath for ${basename(targetUrl)}, or choose the config's own database.`;
 }
 
 /**
@@ -116,18 +124,20 @@ export async function undoScope(
     prefix: prefixOf(root) ?? `absent/${index}/`,
     root,
   }));
-  const moved = (path: string) => {
-    const from = undone.mediaTargets.find(({ prefix }) => path.startsWith(prefix) || `${path}/` === prefix);
-    const prefix = from && prefixOf(from.root);
-    return from === undefined || prefix === undefined ? [] : [prefix + path.slice(from.prefix.length)];
-  };
+  // A chosen folder may lie in one root, be one, or hold several.
+  const moved = (path: string) =>
+    undone.mediaTargets.flatMap(({ prefix: from }, index) => {
+      const to = targets[index]?.prefix ?? '';
+      if (isOrIsBelow(from, path)) return [to];
+      return path.startsWith(from) ? [to + path.slice(from.length)] : [];
+    });
   return {
     backup: safety,
     config,
     engine,
     targetUrl: undone.targetUrl,
     targetKey: undone.targetKey,
-    own: config !== null && undone.targetKey === config.databaseKey,
+    own: config !== null && undone.targetKey === (await keyOf(env, config)),
     restoreDatabase: undone.restoreDatabase && holds.database,
     restoreMedia: undone.restoreMedia,
     tables: undone.tables,
@@ -135,6 +145,10 @@ export async function undoScope(
     mediaMode: 'MIRROR',
     mediaTargets: undone.restoreMedia ? targets : [],
     lockTimeout: undone.lockTimeout,
+    leaves:
+      undone.restoreDatabase && !holds.database
+        ? [`Before ${undone.id} there was no database: the one that it made stays. Remove it to go back to nothing.`]
+        : [],
   };
 }
 
@@ -166,8 +180,12 @@ async function resolveTarget(
   const file = engine.fileOf(url);
   if (file !== null) await assertNotControl(file, env.controlFile);
   const targetKey = await databaseKey(engine, url);
-  return { engine, targetUrl: url, targetKey, own: config !== null && targetKey === config.databaseKey };
+  const own = config !== null && (wanted === undefined || targetKey === (await keyOf(env, config)));
+  return { engine, targetUrl: url, targetKey, own };
 }
+
+const keyOf = ({ engines }: ScopeEnvironment, { engine, databaseUrl }: BackupConfigRow) =>
+  databaseKey(engines.of(engine), databaseUrl);
 
 /** @throws AppError for unknown names (with near ones) and for relatives that were left out */
 function chosenTables(archive: Archive, wanted: string[], includeRelated: boolean): string[] {
@@ -246,15 +264,21 @@ function mediaTargets(archive: Archive, config: BackupConfigRow | null, elsewher
   const left = new Set(config?.mediaPaths ?? []);
   const found = new Map<string, string>();
   const match = (fits: (path: string, candidate: string) => boolean) => {
-    for (const { path, prefix } of roots) {
-      const root = found.has(prefix) ? undefined : [...left].find((candidate) => fits(path || prefix, candidate));
-      if (root === undefined) continue;
+    const pairs = roots
+      .filter(({ prefix }) => !found.has(prefix))
+      .flatMap(({ path, prefix }) =>
+        [...left].flatMap((root) => (fits(path || prefix, root) ? [{ prefix, root }] : [])),
+      );
+    for (const { prefix, root } of pairs) {
+      // One that could be another just as well is not guessed: its files would land in the wrong folder.
+      if (pairs.filter((other) => other.prefix === prefix || other.root === root).length > 1) continue;
       found.set(prefix, root);
       left.delete(root);
     }
   };
   match((path, candidate) => path === candidate);
-  match((path, candidate) => basename(path) === basename(candidate));
+  // The more of the path is the same, counted from its end, the surer it is the same folder.
+  for (let names = 8; names > 0; names--) match((path, candidate) => endOf(path, names) === endOf(candidate, names));
   // A folder that was moved and renamed: only where no other one could be meant.
   if (roots.length - found.size === 1 && left.size === 1) match(() => true);
   return roots.map(({ path, prefix }) => {
@@ -266,6 +290,9 @@ function mediaTargets(archive: Archive, config: BackupConfigRow | null, elsewher
     });
   });
 }
+
+/** The last names of a path, which may be of another machine. */
+const endOf = (path: string, names: number) => path.split(/[\\/]/).filter(Boolean).slice(-names).join('/');
 
 /** Up to three names that differ from the wanted one by little. */
 function nearest(wanted: string, known: string[]): string[] {

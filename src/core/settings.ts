@@ -1,4 +1,4 @@
-import { realpath, stat } from 'node:fs/promises';
+import { readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow } from '../models/index.js';
@@ -151,7 +151,7 @@ export async function checkSource(
   const { url } = engine.resolve(databaseUrl);
   const file = engine.fileOf(url);
   if (file !== null) await assertNotControl(file, env.controlFile);
-  return { engine, url, mediaPaths: mediaPaths.map((path) => mediaPath(path)) };
+  return { engine, url, mediaPaths: await mediaFolders(mediaPaths) };
 }
 
 /**
@@ -166,13 +166,23 @@ export function checkStorage(
   return env.storages.resolve({ storageType, storagePath: path }, 'storagePath');
 }
 
-/** Names a database in locks: the same for every way of writing its URL, also through links. */
+/** Names a database in locks: the same for every way of writing its URL, also through links, and while its file is not there. */
 export async function databaseKey(engine: Engine, url: string): Promise<string> {
   const file = engine.fileOf(url);
-  if (file === null) return engine.resolve(url).key;
-  const folder = await realpath(dirname(file)).catch(() => dirname(file));
-  return `${engine.kind}:${await realpath(file).catch(() => join(folder, basename(file)))}`;
+  return file === null ? engine.resolve(url).key : `${engine.kind}:${await realFile(file)}`;
 }
+
+/** Where a file lies, or would lie when it is made through links that lead nowhere yet. */
+export async function realFile(file: string, links = 0): Promise<string> {
+  const real = await realpath(file).catch(() => null);
+  if (real !== null) return real;
+  const folder = await realpath(dirname(file)).catch(() => dirname(file));
+  const target = links < MAX_LINKS ? await readlink(join(folder, basename(file))).catch(() => null) : null;
+  return target === null ? join(folder, basename(file)) : realFile(resolve(folder, target), links + 1);
+}
+
+/** As many as Linux follows. */
+const MAX_LINKS = 40;
 
 type PolicyField = (typeof KEEP_RULES)[number] | 'backupRetentionDays' | 'maxBackupFiles' | 'safetyRetentionDays';
 
@@ -190,6 +200,20 @@ export function policyOf(config: Pick<BackupConfigRow, PolicyField>): RetentionP
 function assertWhole(field: string, value: number, max: number): void {
   if (Number.isInteger(value) && value >= 1 && value <= max) return;
   throw badInput(field, `${value} is not a whole number from 1 to ${max}.`, 'A value of 0 would keep nothing.');
+}
+
+/** Each folder once: the files of one that is listed twice would be in the archive twice, and could not be brought back. */
+async function mediaFolders(paths: string[]): Promise<string[]> {
+  const known = new Map<string, string>();
+  for (const path of paths.map(mediaPath)) {
+    const real = await realpath(path).catch(() => path);
+    const same = known.get(real);
+    if (same !== undefined && same !== path) {
+      throw badInput('mediaPaths', `"${same}" and "${path}" are the same folder.`, 'Name it once.');
+    }
+    known.set(real, path);
+  }
+  return [...known.values()];
 }
 
 function mediaPath(path: string): string {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -330,6 +330,70 @@ describe('A run that is stopped', () => {
     await run;
     expect(await other.backups.run(second.id, NEVER)).toBe('done');
     expect(await second.reload()).toMatchObject({ status: 'COMPLETED' });
+  });
+});
+
+describe('A backup whose end is in doubt', () => {
+  it('is what its record says: completed, where only the answer to its last word was lost', async () => {
+    const { Backup } = world.app.models;
+    const update = Backup.update.bind(Backup);
+    const lost = jest.spyOn(Backup, 'update').mockImplementation((async (values: object, options: never) => {
+      const answer = await update(values, options);
+      if ('status' in values && values.status === 'COMPLETED') throw new Error('connection terminated');
+      return answer;
+    }) as never);
+    const row = await world.backup();
+    lost.mockRestore();
+    expect(row).toMatchObject({ status: 'COMPLETED', errorCode: null });
+    expect(await world.app.backups.verify(row.id, 'ARCHIVE', 'test', NEVER)).toMatchObject({ errorCode: null });
+  });
+
+  it('is left as it is while the control database does not say, and ended as a whole once it does', async () => {
+    const { Backup } = world.app.models;
+    const row = await Backup.findByPk((await world.app.backups.create({ backupType: 'MANUAL' }, 'test')).id);
+    const [update, find] = [Backup.update.bind(Backup), Backup.findByPk.bind(Backup)];
+    let away = false;
+    const spies = [
+      jest.spyOn(Backup, 'update').mockImplementation((async (values: object, options: never) => {
+        away ||= 'status' in values && values.status === 'COMPLETED';
+        if (away) throw new Error('connection terminated');
+        return update(values, options);
+      }) as never),
+      jest.spyOn(Backup, 'findByPk').mockImplementation((async (id: never, options: never) => {
+        if (away) throw new Error('connection terminated');
+        return find(id, options);
+      }) as never),
+    ];
+    await expect(world.app.backups.run(row?.id ?? '', NEVER)).rejects.toThrow('connection terminated');
+    for (const spy of spies) spy.mockRestore();
+    expect(await filesIn(world.backups)).toHaveLength(1);
+    await world.app.backups.recover();
+    expect(await row?.reload()).toMatchObject({ status: 'FAILED', errorCode: 'INTERRUPTED' });
+    expect(await filesIn(world.backups)).toEqual([]);
+  });
+});
+
+describe('A media folder', () => {
+  it('is protected once, also if it is listed twice, and refused under two names', async () => {
+    const paths = [world.media, `${world.media}/`];
+    expect((await world.app.configs.update(1, { mediaPaths: paths }, 'test')).mediaPaths).toEqual([world.media]);
+    const alias = join(world.folder, 'alias');
+    await symlink(world.media, alias);
+    const updated = world.app.configs.update(1, { mediaPaths: [world.media, alias] }, 'test');
+    await expect(updated).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'mediaPaths' });
+    expect((await world.app.configs.get(1)).mediaPaths).toEqual([world.media]);
+  });
+});
+
+describe('Media that are not there any more', () => {
+  it('are told on the backup, as long as an older one has them', async () => {
+    const full = await world.backup();
+    expect(full.warnings).toEqual([]);
+    await rm(world.media, { recursive: true });
+    await mkdir(world.media);
+    const empty = await world.backup();
+    const told = `${world.media} holds no file, and ${full.id} had 3: is a disk not mounted?`;
+    expect(empty).toMatchObject({ status: 'COMPLETED', mediaFileCount: 0, warnings: [told] });
   });
 });
 

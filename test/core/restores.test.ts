@@ -1,5 +1,19 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { lstat, mkdir, readFile, rename, rm, stat, symlink, utimes, writeFile, chmod } from 'node:fs/promises';
+import {
+  lstat,
+  mkdir,
+  mkdtemp,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+  chmod,
+} from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sqlite3 from 'sqlite3';
 import type { Engines } from '../../src/core/ports.js';
@@ -506,6 +520,42 @@ describe('What lies in the media folder besides media', () => {
     expect(await readTree(world.media)).toMatchObject({ [old]: 'an archive' });
   });
 
+  it("never holds a config's live database, wherever the media of a backup come from or go to", async () => {
+    const app = join(world.folder, 'app');
+    const other = join(app, 'analytics.sqlite3');
+    await exec(other, 'CREATE TABLE t (a); INSERT INTO t VALUES (1)');
+    await world.app.configs.create({ name: 'Analytics', databaseUrl: `sqlite:${other}` }, 'test');
+    await world.app.configs.update(1, { mediaPaths: [app] }, 'test');
+    const row = await world.backup();
+    const out = join(world.folder, 'out');
+    await unpack(row.filePath, out);
+    expect(await filesIn(join(out, 'media'))).toEqual(
+      await filesIn(world.media).then((all) => all.map((n) => `media/${n}`)),
+    );
+    await exec(other, 'INSERT INTO t VALUES (2)');
+    const place = { targetDatabaseUrl: `sqlite:${join(world.folder, 'x.sqlite3')}`, targetMediaPath: app };
+    expect(await world.restore({ backupId: row.id, ...place, mediaMode: 'MIRROR' })).toMatchObject({
+      status: 'COMPLETED',
+      warnings: [],
+    });
+    expect(await all(other, 'SELECT count(*) AS n FROM t')).toEqual([{ n: 2 }]);
+    expect((await lstat(world.database)).isFile()).toBe(true);
+  });
+
+  it("never holds db-manager's own records, also where they lie among the media", async () => {
+    const folder = await realpath(await mkdtemp(join(tmpdir(), 'db-manager-')));
+    const control = join(folder, 'control.sqlite3');
+    const own = await createWorld({ env: { CONTROL_DATABASE_URL: `sqlite:${control}` } });
+    await writeTree(folder, { 'photo.txt': 'mine' });
+    await own.app.configs.update(1, { mediaPaths: [folder] }, 'test');
+    const row = await own.backup();
+    expect(row).toMatchObject({ status: 'COMPLETED', mediaFileCount: 1 });
+    expect(await own.restore({ backupId: row.id, mediaMode: 'MIRROR' })).toMatchObject({ status: 'COMPLETED' });
+    expect(await own.app.models.Restore.count()).toBe(1);
+    await own.close();
+    await rm(folder, { recursive: true });
+  });
+
   it('is planned alone with the database in its place', async () => {
     const row = await world.backup();
     const plan = await world.app.restores.plan({ backupId: row.id, confirm: true, restoreDatabase: false });
@@ -541,6 +591,40 @@ describe('An undo', () => {
     expect(await undo.reload()).toMatchObject({ status: 'COMPLETED', errorMessage: null });
     expect(await readTree(world.media)).toEqual({});
     expect(await contentHash(world.database)).toBe(before);
+  });
+
+  it.each([
+    ['all folders', ['media']],
+    ['a folder', ['media/uploads/']],
+    ['a file', ['media/images/i.txt']],
+  ])('of chosen media brings %s back as it was', async (_title, media) => {
+    const [uploads, images] = [join(world.folder, 'o', 'uploads'), join(world.folder, 'o', 'images')];
+    await writeTree(uploads, { 'u.txt': 'upload' });
+    await writeTree(images, { 'i.txt': 'image' });
+    await world.app.configs.update(1, { mediaPaths: [uploads, images] }, 'test');
+    const row = await world.backup();
+    await writeTree(uploads, { 'u.txt': 'changed' });
+    await rm(images, { recursive: true });
+    const before = await readTree(join(world.folder, 'o'));
+    const restore = await world.restore({ backupId: row.id, media });
+    expect(await readTree(join(world.folder, 'o'))).not.toEqual(before);
+    const undo = await world.app.restores.createUndo(restore.id, 'boss');
+    await world.app.restores.run(undo.id, NEVER);
+    expect(await undo.reload()).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    expect(await readTree(join(world.folder, 'o'))).toEqual(before);
+  });
+
+  it('says that a database which the restore made stays', async () => {
+    const row = await world.backup();
+    for (const suffix of ['', '-wal', '-shm']) await rm(world.database + suffix, { force: true });
+    await writeTree(world.media, { 'uploads/a photo.txt': 'changed' });
+    const restore = await world.restore({ backupId: row.id });
+    const undo = await world.app.restores.createUndo(restore.id, 'boss');
+    await world.app.restores.run(undo.id, NEVER);
+    const warnings = [expect.stringContaining('there was no database: the one that it made stays')];
+    expect(await undo.reload()).toMatchObject({ status: 'COMPLETED', warnings });
+    expect(await readTree(world.media)).toMatchObject({ 'uploads/a photo.txt': 'changed' });
+    expect((await lstat(world.database)).isFile()).toBe(true);
   });
 
   it('that could bring nothing back is refused', async () => {
@@ -587,6 +671,59 @@ describe('Media folders of a config that were moved', () => {
     expect(await readTree(moved[1] ?? '')).toEqual({ 'u.txt': 'upload' });
     await world.app.configs.update(1, { mediaPaths: [join(world.folder, 'x'), join(world.folder, 'y')] }, 'test');
     await expect(world.restore({ backupId: row.id })).rejects.toMatchObject({ field: 'restoreMedia' });
+  });
+
+  it('are told from others of the same name by the folders above, and never guessed', async () => {
+    const [a, b] = [join(world.folder, 'o', 'a', 'media'), join(world.folder, 'o', 'b', 'media')];
+    await writeTree(a, { 'a.txt': 'of a' });
+    await writeTree(b, { 'b.txt': 'of b' });
+    await world.app.configs.update(1, { mediaPaths: [a, b] }, 'test');
+    const row = await world.backup();
+    const moved = [join(world.folder, 'n', 'b', 'media'), join(world.folder, 'n', 'a', 'media')];
+    await world.app.configs.update(1, { mediaPaths: moved }, 'test');
+    expect(await world.restore({ backupId: row.id })).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    expect(await readTree(moved[0] ?? '')).toEqual({ 'b.txt': 'of b' });
+    expect(await readTree(moved[1] ?? '')).toEqual({ 'a.txt': 'of a' });
+    const alike = [join(world.folder, 'x', 'media'), join(world.folder, 'y', 'media')];
+    await world.app.configs.update(1, { mediaPaths: alike }, 'test');
+    await expect(world.restore({ backupId: row.id })).rejects.toMatchObject({ field: 'restoreMedia' });
+    expect([await filesIn(alike[0] ?? ''), await filesIn(alike[1] ?? '')]).toEqual([[], []]);
+  });
+});
+
+describe('A database behind a link', () => {
+  let link: string;
+  let real: string;
+  beforeEach(async () => {
+    [link, real] = [join(world.folder, 'current.sqlite3'), join(world.folder, 'disk', 'db.sqlite3')];
+    await mkdir(join(world.folder, 'disk'));
+    await exec(real, 'PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1)');
+    await symlink('disk/db.sqlite3', link);
+    await world.app.configs.update(1, { databaseUrl: `sqlite:${link}` }, 'test');
+  });
+
+  it('comes back with its media when the file that the link leads to is lost', async () => {
+    const row = await world.backup();
+    await rm(join(world.folder, 'disk'), { recursive: true });
+    await mkdir(join(world.folder, 'disk'));
+    await writeTree(world.media, { 'uploads/a photo.txt': 'changed' });
+    expect(await world.restore({ backupId: row.id })).toMatchObject({ status: 'COMPLETED', restoreMedia: true });
+    expect(await all(real, 'SELECT a FROM t')).toEqual([{ a: 1 }]);
+    expect((await lstat(link)).isSymbolicLink()).toBe(true);
+    expect(await readTree(world.media)).toMatchObject({ 'uploads/a photo.txt': 'first' });
+  });
+
+  it("is the config's own also when the link leads to another disk by now, and is held there", async () => {
+    const row = await world.backup();
+    const moved = join(world.folder, 'other', 'db.sqlite3');
+    await mkdir(join(world.folder, 'other'));
+    await exec(moved, 'CREATE TABLE t (a); INSERT INTO t VALUES (2)');
+    await rm(link);
+    await symlink(moved, link);
+    expect(await world.app.restores.plan({ backupId: row.id, confirm: true })).toMatchObject({ allowed: true });
+    await world.app.models.leases.acquire(`database:SQLITE:${moved}`, 'other', 60_000);
+    const next = await world.app.backups.create({ backupType: 'MANUAL' }, 'test');
+    expect(await world.app.backups.run(next.id, NEVER)).toBe('busy');
   });
 });
 

@@ -1,28 +1,14 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type BackupDay, backupHistory } from '../../src/core/history.js';
 import type { BackupStatus, BackupType, Models } from '../../src/models/index.js';
 import { openModels } from '../../src/models/index.js';
-import { startPostgres } from '../support/servers.js';
+import { controlDatabases } from '../support/control-databases.js';
 
-const folder = await mkdtemp(join(tmpdir(), 'history-'));
-const postgres = await startPostgres();
+const { databases, stop } = await controlDatabases();
+afterAll(stop);
+
 const DAY = 86_400_000;
 const NOW = new Date('2026-04-10T20:00:00Z');
-
-const dialects: [string, string | null, string][] = [
-  ['SQLite', null, `sqlite:${join(folder, 'control.sqlite3')}`],
-  'missing' in postgres
-    ? [`PostgreSQL (skipped: ${postgres.missing})`, postgres.missing, '']
-    : ['PostgreSQL', null, postgres.url],
-];
-
-afterAll(async () => {
-  if (!('missing' in postgres)) await postgres.stop();
-  await rm(folder, { recursive: true, force: true });
-});
 
 interface Given {
   at: string | number;
@@ -62,7 +48,7 @@ async function add(models: Models, given: Given[]): Promise<string[]> {
   return rows.map((row) => row.id);
 }
 
-describe.each(dialects)('The history of backups on %s', (_title, missing, url) => {
+describe.each(databases)('The history of backups on %s', (_title, missing, url) => {
   const test = missing === null ? it : it.skip;
   let models: Models;
   beforeAll(async () => {

@@ -1,24 +1,10 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { listAuditEvents, listBackups, listRestores } from '../../src/core/lists.js';
 import { type Models, openModels } from '../../src/models/index.js';
-import { startPostgres } from '../support/servers.js';
+import { controlDatabases } from '../support/control-databases.js';
 
-const folder = await mkdtemp(join(tmpdir(), 'lists-'));
-const postgres = await startPostgres();
-const dialects: [string, string | null, string][] = [
-  ['SQLite', null, `sqlite:${join(folder, 'control.sqlite3')}`],
-  'missing' in postgres
-    ? [`PostgreSQL (skipped: ${postgres.missing})`, postgres.missing, '']
-    : ['PostgreSQL', null, postgres.url],
-];
-
-afterAll(async () => {
-  if (!('missing' in postgres)) await postgres.stop();
-  await rm(folder, { recursive: true, force: true });
-});
+const { databases, stop } = await controlDatabases();
+afterAll(stop);
 
 const NOTES = [
   'Vor dem Umzug nach ÜBERLINGEN',
@@ -31,7 +17,7 @@ const NOTES = [
 
 const cursor = (...position: unknown[]) => Buffer.from(JSON.stringify(position)).toString('base64url');
 
-describe.each(dialects)('The lists on %s', (_title, missing, url) => {
+describe.each(databases)('The lists on %s', (_title, missing, url) => {
   const test = missing === null ? it : it.skip;
   let models: Models;
   beforeAll(async () => {

@@ -192,16 +192,20 @@ async function switchOver(
 }
 
 async function putBack(env: RestoresEnvironment, row: RestoreRow, cause: AppError): Promise<void> {
-  try {
-    for (const root of row.changes.roots ?? []) await MediaSwap.of(root, row.id).undo();
-  } catch (error) {
-    env.log.error({ restore: row.id, err: error }, 'the media could not be put back');
-    throw new AppError(
-      'RESTORE_ROLLBACK_FAILED',
-      `${cause.message} The database was not changed, but the media could not be put back: ${(error as Error).message}`,
-      { hint: `Restore the media of the safety backup ${row.safetyBackupId ?? ''}.`, cause },
-    );
+  const failures: Error[] = [];
+  // Backwards: where one media folder lies in another, the later swap keeps what the earlier one had put there.
+  for (const root of (row.changes.roots ?? []).toReversed()) {
+    await MediaSwap.of(root, row.id)
+      .undo()
+      .catch((error: unknown) => failures.push(error as Error));
   }
+  if (failures.length === 0) return;
+  env.log.error({ restore: row.id, err: failures[0] }, 'the media could not be put back');
+  throw new AppError(
+    'RESTORE_ROLLBACK_FAILED',
+    `${cause.message} The database was not changed, but the media could not be put back: ${failures.map(({ message }) => message).join(' ')}`,
+    { hint: `Restore the media of the safety backup ${row.safetyBackupId ?? ''}.`, cause },
+  );
 }
 
 /** Removes what putting back would need. From here on the new state stays; a trouble is only a warning. */

@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import {
   chmod,
   chown,
@@ -96,11 +96,14 @@ export class MediaSwap {
     const files = chosen.filter((entry) => !entry.directory).map((entry) => inside(entry.path));
     const folders = chosen.filter((entry) => entry.directory).map((entry) => inside(entry.path));
     for (const entry of chosen) if (!entry.directory) await swap.dress(inside(entry.path), entry.mode, entry.mtime);
+    const survey = await swap.survey(files, folders);
+    const extras = options.mode === 'MIRROR' ? await swap.extras(new Set(files), target.prefix, options) : [];
     const plan: SwapPlan = {
       files,
       present: await swap.present(files),
-      ...(await swap.survey(files, folders)),
-      extras: options.mode === 'MIRROR' ? await swap.extras(new Set(files), target.prefix, options) : [],
+      ...survey,
+      // What lies in a folder that is in the way goes and comes with it.
+      extras: extras.filter((path) => !survey.obstacles.some((obstacle) => path.startsWith(`${obstacle}/`))),
       rootIsNew,
     };
     await swap.writePlan(plan);
@@ -126,17 +129,47 @@ export class MediaSwap {
     for (const folder of folders) await syncFolder(folder);
   }
 
-  /** Puts the old files back, as far as they were touched. May be called again after a crash in the middle. */
+  /**
+   * Puts the old files back, as far as they were touched. May be called again after a crash in the middle. What fails does
+   * not keep the rest from being put back.
+   * @throws AppError RESTORE_ROLLBACK_FAILED naming what failed; the old files that are not back then lie where it says
+   */
   async undo(): Promise<void> {
     const plan = await this.plan();
-    if (plan !== null) {
-      const kept = new Set([...plan.present, ...plan.obstacles]);
-      for (const file of plan.files) await this.putBack(file, kept);
-      for (const folder of plan.newFolders.toReversed()) await rmdir(join(this.root, folder)).catch(() => undefined);
-      for (const path of [...plan.obstacles, ...plan.extras]) await this.moveBack(path);
-    }
+    if (plan !== null) await this.putAllBack(plan);
     await this.settle();
     if (plan?.rootIsNew) await rmdir(this.root).catch(() => undefined);
+  }
+
+  private async putAllBack(plan: SwapPlan): Promise<void> {
+    const failed: string[] = [];
+    const attempt = async (path: string, step: Promise<void>): Promise<void> => {
+      await step.catch((error: unknown) =>
+        failed.push(`${join(this.root, path)} (${errnoOf(error) ?? String(error)})`),
+      );
+    };
+    const kept = new Set([...plan.present, ...plan.obstacles]);
+    const files = await this.ownFiles(plan);
+    for (const file of files) await attempt(file, this.putBack(file, kept));
+    for (const folder of plan.newFolders.toReversed()) await rmdir(join(this.root, folder)).catch(() => undefined);
+    const replaced = new Set(plan.files);
+    for (const path of [...plan.obstacles, ...plan.extras]) await attempt(path, this.moveBack(path, replaced));
+    if (failed.length === 0) return;
+    const some = `${failed.slice(0, 3).join(', ')}${failed.length > 3 ? ', …' : ''}`;
+    throw new AppError(
+      'RESTORE_ROLLBACK_FAILED',
+      `${failed.length} could not be put back: ${some}. What was there lies in ${join(this.staging, 'old')}.`,
+    );
+  }
+
+  /** The files whose places are this swap's: what lies below an obstacle that is back, or was never moved, is not. */
+  private async ownFiles({ files, obstacles }: SwapPlan): Promise<string[]> {
+    const standing: string[] = [];
+    for (const path of obstacles) {
+      const found = await lstatOf(join(this.root, path));
+      if (found !== null && !found.isDirectory()) standing.push(`${path}/`);
+    }
+    return files.filter((file) => !standing.some((folder) => file.startsWith(folder)));
   }
 
   /** Removes what `undo` would need: the new state stays. */
@@ -247,8 +280,8 @@ export class MediaSwap {
     const target = join(this.root, file);
     const old = join(this.staging, 'old', file);
     if (kept.has(file)) {
-      if ((await lstat(old).catch(() => null))?.isFile()) await rename(old, target);
-    } else if (!(await exists(join(this.staging, 'new', file)))) {
+      if ((await lstatOf(old))?.isFile()) await rename(old, target);
+    } else if ((await lstatOf(join(this.staging, 'new', file))) === null) {
       await rm(target, { force: true });
     }
   }
@@ -261,9 +294,14 @@ export class MediaSwap {
     });
   }
 
-  private async moveBack(path: string): Promise<void> {
-    const old = join(this.staging, 'old', path);
-    if (await exists(old)) await rename(old, join(this.root, path));
+  private async moveBack(path: string, replaced: Set<string>): Promise<void> {
+    const [target, old] = [join(this.root, path), join(this.staging, 'old', path)];
+    const kept = await lstatOf(old);
+    if (kept === null) return;
+    // A folder cannot take a file's place by a rename: the new file, if it has got there, goes first.
+    const took = replaced.has(path) && (await lstatOf(join(this.staging, 'new', path))) === null;
+    if (kept.isDirectory() && took && (await lstatOf(target))?.isFile()) await rm(target);
+    await rename(old, target);
   }
 }
 
@@ -281,14 +319,11 @@ async function keepCopy(target: string, old: string, error: unknown): Promise<vo
   await rename(partial, old);
 }
 
-async function exists(path: string): Promise<boolean> {
-  return lstat(path).then(
-    () => true,
-    (error: unknown) => {
-      if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return false;
-      throw error;
-    },
-  );
+async function lstatOf(path: string): Promise<Stats | null> {
+  return lstat(path).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return null;
+    throw error;
+  });
 }
 
 async function syncFolder(folder: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { MediaMode } from '../../src/core/media.js';
+import { type MediaMode, MediaSwap } from '../../src/core/media.js';
 import type { Engine } from '../../src/core/ports.js';
 import { createEngines } from '../../src/engines/index.js';
 import { AppError } from '../../src/errors.js';
@@ -47,4 +48,69 @@ describe('Media folders that lie in one another', () => {
       expect(await filesIn(world.media)).toEqual(Object.keys(before));
     });
   }
+});
+
+describe('A folder in the way of a file of the backup', () => {
+  let backupId: string;
+  let before: Record<string, string>;
+  const stagingOf = (id: string) => join(world.media, `.db-manager-${id}`);
+
+  beforeEach(async () => {
+    backupId = (await world.backup()).id;
+    await rm(join(world.media, 'empty.txt'));
+    await rm(join(world.media, 'images'), { recursive: true });
+    await writeTree(world.media, {
+      'empty.txt/one.txt': 'one',
+      'empty.txt/deep/two.txt': 'two',
+      images: 'a file where a folder was',
+      'uploads/later.txt': 'later',
+      'uploads/a photo.txt': 'changed',
+    });
+    before = await readTree(world.media);
+  });
+
+  for (const mediaMode of ['MERGE', 'MIRROR'] as const) {
+    it(`is put back with all else when the load fails, media ${mediaMode}`, async () => {
+      const restore = await failing(backupId, mediaMode, async () => {
+        expect((await stat(join(world.media, 'empty.txt'))).isFile()).toBe(true);
+      });
+      expect(restore).toMatchObject({ status: 'FAILED', errorCode: 'DATABASE_FAILED' });
+      expect(await readTree(world.media)).toEqual(before);
+    });
+  }
+
+  it('is put back when an earlier attempt was cut off after the new file was removed', async () => {
+    const restore = await failing(backupId, 'MIRROR', () => rm(join(world.media, 'empty.txt')));
+    expect(restore).toMatchObject({ status: 'FAILED', errorCode: 'DATABASE_FAILED' });
+    expect(await readTree(world.media)).toEqual(before);
+  });
+
+  it('stays when an earlier attempt was cut off after everything was back', async () => {
+    let plan = '';
+    const restore = await failing(backupId, 'MIRROR', async () => {
+      const all = await readTree(world.media);
+      plan = Object.entries(all).find(([path]) => path.endsWith('plan.json'))?.[1] ?? '';
+    });
+    await mkdir(stagingOf(restore.id));
+    await writeFile(join(stagingOf(restore.id), 'plan.json'), plan);
+    await MediaSwap.of(world.media, restore.id).undo();
+    expect(await readTree(world.media)).toEqual(before);
+  });
+
+  it('that cannot be put back keeps nothing else from it, is named, and stays at hand', async () => {
+    const restore = await failing(backupId, 'MIRROR', async () => {
+      await rm(join(world.media, 'empty.txt'));
+      await writeTree(world.media, { 'empty.txt/stranger.txt': 'made meanwhile' });
+    });
+    expect(restore).toMatchObject({
+      status: 'FAILED',
+      errorCode: 'RESTORE_ROLLBACK_FAILED',
+      errorMessage: expect.stringContaining(join(world.media, 'empty.txt')),
+    });
+    const { 'empty.txt/one.txt': one, 'empty.txt/deep/two.txt': two, ...others } = before;
+    expect(await readTree(world.media)).toMatchObject({ ...others, 'empty.txt/stranger.txt': 'made meanwhile' });
+    const old = await readTree(join(stagingOf(restore.id), 'old', 'empty.txt'));
+    expect(old).toEqual({ 'one.txt': one, 'deep/two.txt': two });
+    expect(restore.errorMessage).toContain(join(stagingOf(restore.id), 'old'));
+  });
 });

@@ -19,6 +19,7 @@ import { makeFolder } from '../archive/make-folder.js';
 import { type Excluded, mediaRoots, RESERVED_PREFIX, walkMedia } from '../archive/media.js';
 import type { Archive } from '../archive/read.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
+import { surveyMedia } from './media-survey.js';
 import type { StepContext } from './ports.js';
 
 /** What happens to media files (of the chosen ones) that the backup does not have: kept, or moved away. */
@@ -92,18 +93,18 @@ export class MediaSwap {
     });
     await mkdir(join(swap.staging, 'in', target.prefix), { recursive: true });
     await rename(join(swap.staging, 'in', target.prefix), join(swap.staging, 'new'));
-    const inside = (path: string) => path.slice(target.prefix.length).replace(/\/$/, '');
-    const files = chosen.filter((entry) => !entry.directory).map((entry) => inside(entry.path));
-    const folders = chosen.filter((entry) => entry.directory).map((entry) => inside(entry.path));
-    for (const entry of chosen) if (!entry.directory) await swap.dress(inside(entry.path), entry.mode, entry.mtime);
-    const survey = await swap.survey(files, folders);
+    const { files, obstacles, newFolders } = await surveyMedia(target, chosen);
+    for (const { path, directory, mode, mtime } of chosen) {
+      if (!directory) await swap.dress(path.slice(target.prefix.length), mode, mtime);
+    }
     const extras = options.mode === 'MIRROR' ? await swap.extras(new Set(files), target.prefix, options) : [];
     const plan: SwapPlan = {
       files,
       present: await swap.present(files),
-      ...survey,
+      obstacles,
+      newFolders,
       // What lies in a folder that is in the way goes and comes with it.
-      extras: extras.filter((path) => !survey.obstacles.some((obstacle) => path.startsWith(`${obstacle}/`))),
+      extras: extras.filter((path) => !obstacles.some((obstacle) => path.startsWith(`${obstacle}/`))),
       rootIsNew,
     };
     await swap.writePlan(plan);
@@ -202,30 +203,6 @@ export class MediaSwap {
     }
     await chmod(path, (mode ?? 0o644) & 0o777);
     if (mtime) await utimes(path, mtime, mtime);
-  }
-
-  /** What is in the way of these files, and which folders are missing. */
-  private async survey(files: string[], folders: string[]): Promise<Pick<SwapPlan, 'obstacles' | 'newFolders'>> {
-    const obstacles = new Set<string>();
-    const newFolders = new Set<string>();
-    const seen = new Set<string>();
-    const look = async (folder: string): Promise<void> => {
-      if (folder === '.' || seen.has(folder)) return;
-      seen.add(folder);
-      await look(dirname(folder));
-      const found = newFolders.has(dirname(folder)) ? null : await lstat(join(this.root, folder)).catch(() => null);
-      if (found?.isDirectory()) return;
-      if (found !== null) obstacles.add(folder);
-      newFolders.add(folder);
-    };
-    for (const folder of folders) await look(folder);
-    for (const file of files) {
-      await look(dirname(file));
-      if (newFolders.has(dirname(file))) continue;
-      const found = await lstat(join(this.root, file)).catch(() => null);
-      if (found !== null && !found.isFile()) obstacles.add(file);
-    }
-    return { obstacles: [...obstacles], newFolders: [...newFolders] };
   }
 
   private async present(files: string[]): Promise<string[]> {

@@ -1,11 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { type MediaMode, MediaSwap } from '../../src/core/media.js';
 import type { Engine } from '../../src/core/ports.js';
 import { createEngines } from '../../src/engines/index.js';
 import { AppError } from '../../src/errors.js';
 import type { RestoreRow } from '../../src/models/index.js';
+import { type RawEntry, rawZip } from '../support/archives.js';
+import { contentHash } from '../support/sqlite.js';
+import { unpack } from '../support/unpack.js';
 import { createWorld, filesIn, NEVER, readTree, type World, writeTree } from '../support/world.js';
 
 let world: World;
@@ -112,5 +116,46 @@ describe('A folder in the way of a file of the backup', () => {
     const old = await readTree(join(stagingOf(restore.id), 'old', 'empty.txt'));
     expect(old).toEqual({ 'one.txt': one, 'deep/two.txt': two });
     expect(restore.errorMessage).toContain(join(stagingOf(restore.id), 'old'));
+  });
+});
+
+/** The media folder on another disk, with a link in its place. */
+async function linkMedia(): Promise<string> {
+  const disk = join(world.folder, 'disk');
+  await rename(world.media, disk);
+  await symlink(disk, world.media);
+  return disk;
+}
+
+/** The archive as `zip -r` or Python's shutil.make_archive pack it anew: with an entry for each folder. */
+async function zippedByAnother(archive: string): Promise<Buffer> {
+  const out = join(world.folder, 'out');
+  await unpack(archive, out);
+  const entries: RawEntry[] = [];
+  for (const name of await readdir(out, { recursive: true })) {
+    const folder = (await stat(join(out, name))).isDirectory();
+    if (folder) entries.push({ name: `${name}/`, mode: 0o40755 });
+    else entries.push({ name, data: await readFile(join(out, name)), mode: (await stat(join(out, name))).mode });
+  }
+  const isMetadata = ({ name }: RawEntry) => name === 'backup_metadata.json';
+  expect(entries).toContainEqual({ name: 'media/', mode: 0o40755 });
+  return rawZip([...entries.filter((entry) => !isMetadata(entry)), ...entries.filter(isMetadata)]);
+}
+
+describe('A media folder that is a link', () => {
+  it('stays one when an archive of another tool has an entry for the folder itself', async () => {
+    const made = await world.backup();
+    const zip = await zippedByAnother(made.filePath);
+    const wanted = { hash: await contentHash(world.database), media: await readTree(world.media) };
+    const disk = await linkMedia();
+    await writeTree(disk, { 'uploads/a photo.txt': 'changed' });
+    const row = await world.app.backups.upload(Readable.from([zip]), 'zipped.zip', undefined, 'boss', NEVER);
+    for (const mediaMode of ['MERGE', 'MIRROR'] as const) {
+      const restore = await world.restore({ backupId: row.id, mediaMode });
+      expect(restore).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+      expect((await lstat(world.media)).isSymbolicLink()).toBe(true);
+      expect(await readTree(disk)).toEqual(wanted.media);
+    }
+    expect(await contentHash(world.database)).toBe(wanted.hash);
   });
 });

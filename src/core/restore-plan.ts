@@ -1,4 +1,4 @@
-import { lstat, realpath, statfs } from 'node:fs/promises';
+import { lstat, realpath, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Excluded, mediaRoots, walkMedia } from '../archive/media.js';
 import type { Archive, ArchiveEntry } from '../archive/read.js';
@@ -7,6 +7,7 @@ import type { BackupRow, Models, RestoreRow } from '../models/index.js';
 import { databaseLease } from './hold.js';
 import { humanSize } from './names.js';
 import { type MediaTarget } from './media.js';
+import { type Survey, surveyMedia } from './media-survey.js';
 import { protectedPaths, type Protection } from './protect.js';
 import type { DatabaseInfo, Holder, Storages } from './ports.js';
 import {
@@ -155,6 +156,8 @@ export interface MediaPart {
   wanted(path: string): boolean;
   /** The files among the entries that are wanted. */
   files: ArchiveEntry[];
+  /** What they meet in the folder. */
+  survey: Survey;
   /** Chosen files that are left out, because something protected lies in their place. */
   leftOut: string[];
 }
@@ -180,12 +183,14 @@ export async function mediaPart(
   const isChosen = (path: string) =>
     path.startsWith(target.prefix) && (media === null || media.some((chosen) => isOrIsBelow(path, chosen)));
   const mayGo = (path: string) => !forbidden(join(root, path.slice(target.prefix.length)));
-  const chosen = archive.entries.filter(({ path, directory }) => !directory && isChosen(path));
+  const chosen = archive.entries.filter(({ path }) => isChosen(path));
+  const going = chosen.filter(({ path }) => mayGo(path));
   return {
     target,
     wanted: (path) => isChosen(path) && mayGo(path),
-    files: chosen.filter(({ path }) => mayGo(path)),
-    leftOut: chosen.filter(({ path }) => !mayGo(path)).map(({ path }) => path),
+    files: going.filter(({ directory }) => !directory),
+    survey: await surveyMedia(target, going),
+    leftOut: chosen.filter(({ path, directory }) => !directory && !mayGo(path)).map(({ path }) => path),
   };
 }
 
@@ -240,42 +245,36 @@ function planTables(scope: Scope, archive: Archive, live: DatabaseInfo | null): 
 
 async function planMedia(scope: Scope, parts: MediaPart[], { covers }: Protection): Promise<MediaPlan> {
   const plan: MediaPlan = { add: 0, replace: 0, keep: 0, remove: 0, bytes: 0 };
-  for (const { target, wanted, files } of parts) {
+  for (const { target, wanted, files, survey } of parts) {
     const { prefix, root } = target;
-    let replaced = 0;
     for (const { path, size } of files) {
       const found = await lstat(join(root, path.slice(prefix.length))).catch(() => null);
       if (found === null) plan.add += 1;
-      else replaced += 1;
+      else plan.replace += 1;
       plan.bytes += size;
     }
-    const present = await countFiles(root, covers, (path) => wanted(prefix + path));
-    plan.replace += replaced;
-    const others = Math.max(0, present.chosen - replaced);
-    if (scope.mediaMode === 'MIRROR') plan.remove += others;
-    plan.keep += present.all - replaced - (scope.mediaMode === 'MIRROR' ? others : 0);
+    const written = new Set(survey.files);
+    const isInTheWay = (path: string) => survey.obstacles.some((obstacle) => isOrIsBelow(path, obstacle));
+    for await (const path of presentFiles(root, covers)) {
+      if (written.has(path)) continue;
+      if (isInTheWay(path) || (scope.mediaMode === 'MIRROR' && wanted(prefix + path))) plan.remove += 1;
+      else plan.keep += 1;
+    }
   }
   return plan;
 }
 
-async function countFiles(
-  root: string,
-  excluded: Excluded,
-  isChosen: (path: string) => boolean,
-): Promise<{ all: number; chosen: number }> {
-  const count = { all: 0, chosen: 0 };
-  const there = await lstat(root).then(
+/** The files below a media folder, also one that is a link, relative to it; none if it is not there. */
+async function* presentFiles(root: string, excluded: Excluded): AsyncGenerator<string> {
+  const there = await stat(root).then(
     (found) => found.isDirectory(),
     () => false,
   );
   for (const found of there ? await mediaRoots([root]) : []) {
     for await (const item of walkMedia({ ...found, prefix: '' }, excluded)) {
-      if (item.kind !== 'file') continue;
-      count.all += 1;
-      if (isChosen(item.path)) count.chosen += 1;
+      if (item.kind === 'file') yield item.path;
     }
   }
-  return count;
 }
 
 async function planSpace(

@@ -158,4 +158,24 @@ describe('A media folder that is a link', () => {
     }
     expect(await contentHash(world.database)).toBe(wanted.hash);
   });
+
+  it('is counted by the plan as what the restore does to it', async () => {
+    const row = await world.backup();
+    const disk = await linkMedia();
+    await writeTree(disk, { 'uploads/later.txt': 'later' });
+    const plan = (mediaMode: MediaMode) => world.app.restores.plan({ backupId: row.id, confirm: true, mediaMode });
+    expect((await plan('MERGE')).media).toMatchObject({ add: 0, replace: 3, keep: 1, remove: 0 });
+    expect((await plan('MIRROR')).media).toMatchObject({ add: 0, replace: 3, keep: 0, remove: 1 });
+  });
+});
+
+describe('The plan', () => {
+  it('counts what is in the way as moved away, and never less than nothing as kept', async () => {
+    const row = await world.backup();
+    await rm(world.media, { recursive: true });
+    await writeTree(world.media, { 'empty.txt/one.txt': 'one', images: 'a file', 'other.txt': 'other' });
+    const plan = (mediaMode: MediaMode) => world.app.restores.plan({ backupId: row.id, confirm: true, mediaMode });
+    expect((await plan('MERGE')).media).toMatchObject({ add: 2, replace: 1, keep: 1, remove: 2 });
+    expect((await plan('MIRROR')).media).toMatchObject({ add: 2, replace: 1, keep: 0, remove: 3 });
+  });
 });

@@ -1,25 +1,11 @@
-import { constants, type Stats } from 'node:fs';
-import {
-  chmod,
-  chown,
-  copyFile,
-  link,
-  lstat,
-  mkdir,
-  open,
-  readFile,
-  rename,
-  rm,
-  rmdir,
-  utimes,
-  writeFile,
-} from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { chmod, chown, lstat, mkdir, readFile, rename, rm, rmdir, utimes, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { makeFolder } from '../archive/make-folder.js';
 import { type Excluded, mediaRoots, RESERVED_PREFIX, walkMedia } from '../archive/media.js';
 import type { Archive } from '../archive/read.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
-import { surveyMedia } from './media-survey.js';
+import { mountRefused, surveyMedia } from './media-survey.js';
+import { keepFile, lstatOf, moveFile, releaseFile, syncFolder } from './move-file.js';
 import type { StepContext } from './ports.js';
 
 /** What happens to media files (of the chosen ones) that the backup does not have: kept, or moved away. */
@@ -53,8 +39,9 @@ const stagingOf = (root: string, runId: string) => join(root, `${RESERVED_PREFIX
 
 /**
  * Brings the media of one root to the archive's state so that it can be put back until it is settled: the new files are
- * laid beside, in a folder of their own on the same disk, checked and flushed; then each takes its place by a rename,
- * and what it replaces is kept by a hard link. `undo` works after any crash, from what lies on the disk alone.
+ * laid beside, in a folder of their own, checked and flushed; then each takes its place by a rename, and what it replaces
+ * is kept by a hard link; where another disk is mounted within the root, by copies that end in a rename. `undo` works
+ * after any crash, from what lies on the disk alone.
  */
 export class MediaSwap {
   private constructor(
@@ -151,6 +138,8 @@ export class MediaSwap {
     };
     const kept = new Set([...plan.present, ...plan.obstacles]);
     const files = await this.ownFiles(plan);
+    const places = [...files, ...plan.obstacles, ...plan.extras].map((path) => this.partialOf(path));
+    for (const partial of new Set(places)) await attempt(partial, removeFile(join(this.root, partial)));
     for (const file of files) await attempt(file, this.putBack(file, kept));
     for (const folder of plan.newFolders.toReversed()) await rmdir(join(this.root, folder)).catch(() => undefined);
     const replaced = new Set(plan.files);
@@ -244,11 +233,11 @@ export class MediaSwap {
     try {
       if ((await lstat(target).catch(() => null))?.isFile()) {
         await mkdir(dirname(old), { recursive: true });
-        await link(target, old).catch((error: unknown) => keepCopy(target, old, error));
+        await keepFile(target, old, this.partialOf(old));
       }
-      await rename(join(this.staging, 'new', file), target);
+      await releaseFile(join(this.staging, 'new', file), target, this.partialOf(target));
     } catch (error) {
-      throw fromErrno(error, `write ${target}`, 'MEDIA_UNREADABLE', 'MEDIA_NOT_FOUND') ?? error;
+      throw notWritten(error, target);
     }
   }
 
@@ -257,17 +246,17 @@ export class MediaSwap {
     const target = join(this.root, file);
     const old = join(this.staging, 'old', file);
     if (kept.has(file)) {
-      if ((await lstatOf(old))?.isFile()) await rename(old, target);
+      if ((await lstatOf(old))?.isFile()) await moveFile(old, target, this.partialOf(target));
     } else if ((await lstatOf(join(this.staging, 'new', file))) === null) {
       await rm(target, { force: true });
     }
   }
 
   private async moveAside(path: string): Promise<void> {
-    const old = join(this.staging, 'old', path);
+    const [target, old] = [join(this.root, path), join(this.staging, 'old', path)];
     await mkdir(dirname(old), { recursive: true });
-    await rename(join(this.root, path), old).catch((error: unknown) => {
-      if (errnoOf(error) !== 'ENOENT') throw error;
+    await moveFile(target, old, this.partialOf(old)).catch((error: unknown) => {
+      if (errnoOf(error) !== 'ENOENT') throw notWritten(error, target);
     });
   }
 
@@ -278,36 +267,21 @@ export class MediaSwap {
     // A folder cannot take a file's place by a rename: the new file, if it has got there, goes first.
     const took = replaced.has(path) && (await lstatOf(join(this.staging, 'new', path))) === null;
     if (kept.isDirectory() && took && (await lstatOf(target))?.isFile()) await rm(target);
-    await rename(old, target);
+    await moveFile(old, target, this.partialOf(target));
+  }
+
+  /** Where a file is laid that comes from another disk, beside its place: no walk through media sees it. */
+  private partialOf(path: string): string {
+    return join(dirname(path), `${basename(this.staging)}.partial`);
   }
 }
 
-/** Where a file cannot have a second name (FAT, another owner's file), a copy that is on the disk is kept instead. */
-async function keepCopy(target: string, old: string, error: unknown): Promise<void> {
-  if (errnoOf(error) === 'EEXIST') return;
-  const partial = `${old}${RESERVED_PREFIX}partial`;
-  await copyFile(target, partial);
-  const handle = await open(partial, 'r+');
-  await handle.sync().finally(() => handle.close());
-  const { mode, atime, mtime, uid, gid } = await lstat(target);
-  if (process.getuid?.() === 0) await chown(partial, uid, gid);
-  await chmod(partial, mode & 0o7777);
-  await utimes(partial, atime, mtime);
-  await rename(partial, old);
+async function removeFile(path: string): Promise<void> {
+  if ((await lstatOf(path)) !== null) await rm(path);
 }
 
-async function lstatOf(path: string): Promise<Stats | null> {
-  return lstat(path).catch((error: unknown) => {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return null;
-    throw error;
-  });
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, constants.O_RDONLY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+function notWritten(error: unknown, path: string): unknown {
+  const known = fromErrno(error, `write ${path}`, 'MEDIA_UNREADABLE', 'MEDIA_NOT_FOUND');
+  if (known !== undefined) return known;
+  return errnoOf(error) === 'EXDEV' || errnoOf(error) === 'EBUSY' ? mountRefused(path, error) : error;
 }

@@ -1,5 +1,21 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { lstat, mkdir, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import {
+  chmod,
+  chown,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type MediaMode, MediaSwap } from '../../src/core/media.js';
@@ -29,10 +45,14 @@ async function restoreWith(load: Engine['load'], backupId: string, mediaMode: Me
 }
 
 /** A restore that fails after it has switched its media; `meanwhile` is what happens just before. */
-const failing = (backupId: string, mediaMode: MediaMode = 'MIRROR', meanwhile = async () => {}): Promise<RestoreRow> =>
+const failing = (
+  backupId: string,
+  mediaMode: MediaMode = 'MIRROR',
+  meanwhile = async (_id: string) => {},
+): Promise<RestoreRow> =>
   restoreWith(
-    async () => {
-      await meanwhile();
+    async (_folder, _url, { stamp }) => {
+      await meanwhile(stamp);
       throw new AppError('DATABASE_FAILED', 'injected');
     },
     backupId,
@@ -179,3 +199,112 @@ describe('The plan', () => {
     expect((await plan('MIRROR')).media).toMatchObject({ add: 2, replace: 1, keep: 0, remove: 3 });
   });
 });
+
+/** Why nothing can be mounted here, or undefined. */
+const noMount = ((): string | undefined => {
+  if (process.getuid?.() !== 0) return 'only root can mount';
+  const folder = mkdtempSync(join(tmpdir(), 'db-manager-mount-'));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', folder], { stdio: 'ignore' });
+    execFileSync('umount', [folder]);
+    return undefined;
+  } catch {
+    return 'mount does not work here';
+  } finally {
+    rmdirSync(folder);
+  }
+})();
+const withMounts = noMount === undefined ? describe : describe.skip;
+const why = noMount === undefined ? '' : ` (skipped: ${noMount})`;
+
+for (const kind of ['disk of its own', 'second mount of the same disk'] as const) {
+  withMounts(`A ${kind} inside a media folder${why}`, () => {
+    let uploads: string;
+    const mounted: string[] = [];
+    const mount = async (folder: string) => {
+      await mkdir(folder, { recursive: true });
+      const disk = join(world.folder, 'disk', String(mounted.length));
+      await mkdir(disk, { recursive: true });
+      execFileSync('mount', kind === 'disk of its own' ? ['-t', 'tmpfs', 'tmpfs', folder] : ['--bind', disk, folder]);
+      mounted.push(folder);
+    };
+
+    beforeEach(async () => {
+      uploads = join(world.media, 'up loads');
+      await mount(uploads);
+      await writeTree(uploads, { 'one.txt': 'one', 'deep/two.txt': 'two', 'deep/three.txt': 'three' });
+      await chmod(join(uploads, 'one.txt'), 0o440);
+    });
+    afterEach(() => {
+      for (const folder of mounted.splice(0).toReversed()) execFileSync('umount', [folder]);
+    });
+
+    const change = async () => {
+      await rm(join(uploads, 'deep'), { recursive: true });
+      await writeTree(uploads, { 'one.txt': 'changed', 'later.txt': 'later', 'deep/two.txt': 'changed too' });
+      await chmod(join(uploads, 'one.txt'), 0o604);
+      await chown(join(uploads, 'one.txt'), 1234, 1234);
+    };
+
+    it('is restored', async () => {
+      const row = await world.backup();
+      const before = await readTree(world.media);
+      await change();
+      const restore = await world.restore({ backupId: row.id, mediaMode: 'MIRROR' });
+      expect(restore).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+      expect(await readTree(world.media)).toEqual(before);
+      expect(await stat(join(uploads, 'one.txt'))).toMatchObject({ mode: 0o100440, uid: 1234, gid: 1234 });
+    });
+
+    it('is put back when the load fails, with links and files that were in the way', async () => {
+      const row = await world.backup();
+      await change();
+      await rm(join(uploads, 'deep', 'two.txt'));
+      await symlink('../one.txt', join(uploads, 'deep', 'two.txt'));
+      const before = await readTree(world.media);
+      expect(await failing(row.id)).toMatchObject({ status: 'FAILED', errorCode: 'DATABASE_FAILED' });
+      expect(await readTree(world.media)).toEqual(before);
+      expect(await readlink(join(uploads, 'deep', 'two.txt'))).toBe('../one.txt');
+      expect(await stat(join(uploads, 'one.txt'))).toMatchObject({ mode: 0o100604, uid: 1234, gid: 1234 });
+    });
+
+    it('is put back when the process died while it copied a file', async () => {
+      const row = await world.backup();
+      await change();
+      const before = await readTree(world.media);
+      const restore = await failing(row.id, 'MIRROR', async (id) => {
+        // The new file has left where it lay ready, and is not in its place yet.
+        await rename(join(uploads, 'deep', 'three.txt'), join(uploads, 'deep', `.db-manager-${id}.partial`));
+      });
+      expect(restore).toMatchObject({ status: 'FAILED', errorCode: 'DATABASE_FAILED' });
+      expect(await readTree(world.media)).toEqual(before);
+    });
+
+    it.each([
+      ['lies on it', 'one.txt'],
+      ['is the mount itself', '.'],
+    ])('refuses a restore, before anything changes, to which a folder is in the way that %s', async (_title, path) => {
+      await rm(join(uploads, 'one.txt'));
+      const folder = join(uploads, 'one.txt');
+      await writeFile(folder, 'one');
+      const row = await world.backup();
+      await rm(folder);
+      if (path === '.') await mount(folder);
+      await writeTree(folder, { 'inside.txt': 'inside' });
+      const before = await readTree(world.media);
+      const refusal = { code: 'PATH_NOT_ALLOWED', message: expect.stringContaining(folder) };
+      const plan = await world.app.restores.plan({ backupId: row.id, confirm: true });
+      expect(plan).toMatchObject({ allowed: false, refusals: [refusal] });
+      await expect(world.restore({ backupId: row.id })).rejects.toMatchObject(refusal);
+      expect(await readTree(world.media)).toEqual(before);
+    });
+
+    it('refuses a restore to which it lies in a folder that is in the way', async () => {
+      const row = await world.backup();
+      await rm(join(world.media, 'empty.txt'));
+      await mount(join(world.media, 'empty.txt', 'deep'));
+      const plan = await world.app.restores.plan({ backupId: row.id, confirm: true });
+      expect(plan).toMatchObject({ allowed: false, refusals: [{ code: 'PATH_NOT_ALLOWED' }] });
+    });
+  });
+}

@@ -1,7 +1,8 @@
 import type { Stats } from 'node:fs';
-import { lstat, readFile, realpath } from 'node:fs/promises';
+import { lstat, readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import { contained } from '../archive/names.js';
+import { unreadable } from '../archive/media.js';
+import { contained, shown } from '../archive/names.js';
 import type { ArchiveEntry } from '../archive/read.js';
 import { AppError } from '../errors.js';
 import type { MediaTarget } from './media.js';
@@ -14,12 +15,21 @@ export interface Survey {
   obstacles: string[];
   /** Folders that are not there yet, outermost first. */
   newFolders: string[];
+  /** Sentences about what is in the way and would be replaced. */
+  warnings: string[];
+}
+
+interface Link {
+  path: string;
+  leadsTo: string;
+  /** True if it leads to a folder or is in a folder's place: then media may lie behind it that no backup has. */
+  ofFolder: boolean;
 }
 
 /**
  * Looks at what is in the way of an archive's media, and which folders are missing: the same for a plan and for the run.
  * @param entries files and folders of the archive, all below the target's prefix
- * @throws AppError PATH_NOT_ALLOWED for what is in the way and cannot be moved aside
+ * @throws AppError PATH_NOT_ALLOWED for what is in the way and cannot be moved aside or brought back; MEDIA_UNREADABLE
  */
 export async function surveyMedia({ root, prefix }: MediaTarget, entries: readonly ArchiveEntry[]): Promise<Survey> {
   const inside = ({ path }: ArchiveEntry) => path.slice(prefix.length).replace(/\/$/, '');
@@ -48,8 +58,64 @@ export async function surveyMedia({ root, prefix }: MediaTarget, entries: readon
   const fixed = [...obstacles].find(([path, stats]) => isFixed(path, stats, mounts))?.[0];
   const mounted = fixed ?? files.find((file) => mounts.has(file));
   if (mounted !== undefined) throw mountRefused(join(root, mounted));
-  return { files, obstacles: [...obstacles.keys()], newFolders: [...newFolders] };
+  const links = await linksAmong(root, obstacles, newFolders);
+  const refused = links.find(({ ofFolder }) => ofFolder);
+  if (refused !== undefined) throw linkRefused(refused);
+  const warnings = [...replacedWarning(root, obstacles), ...linksWarning(links)];
+  return { files, obstacles: [...obstacles.keys()], newFolders: [...newFolders], warnings };
 }
+
+/** The links that are in the way, and those in folders that are. */
+async function linksAmong(root: string, obstacles: Map<string, Stats>, newFolders: Set<string>): Promise<Link[]> {
+  const links: Link[] = [];
+  for (const [path, stats] of obstacles) {
+    const file = join(root, path);
+    if (stats.isSymbolicLink()) links.push(await linkAt(file, newFolders.has(path)));
+    if (!stats.isDirectory()) continue;
+    const entries = await readdir(file, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
+      throw unreadable(file, error);
+    });
+    for (const entry of entries) {
+      if (entry.isSymbolicLink()) links.push(await linkAt(join(entry.parentPath, entry.name), false));
+    }
+  }
+  return links;
+}
+
+async function linkAt(path: string, inFoldersPlace: boolean): Promise<Link> {
+  const leadsToFolder = await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  const leadsTo = await readlink(path).catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
+  return { path, leadsTo, ofFolder: inFoldersPlace || leadsToFolder };
+}
+
+function linkRefused({ path, leadsTo }: Link): AppError {
+  return new AppError(
+    'PATH_NOT_ALLOWED',
+    `The symbolic link ${shown(path)}, which leads to ${shown(leadsTo)}, is in the way of the backup's files: no backup could bring it back.`,
+    { hint: 'Restore the media to another place with targetMediaPath, or remove the link first.' },
+  );
+}
+
+function replacedWarning(root: string, obstacles: Map<string, Stats>): string[] {
+  const items = [...obstacles]
+    .filter(([, stats]) => !stats.isSymbolicLink())
+    .map(([path, stats]) => `the ${stats.isDirectory() ? 'folder' : 'file'} ${shown(join(root, path))}`);
+  if (items.length === 0) return [];
+  return [`In the way of the backup's files, and replaced by them: ${some(items)}. The safety backup keeps the files.`];
+}
+
+function linksWarning(links: Link[]): string[] {
+  if (links.length === 0) return [];
+  const items = links.map(({ path, leadsTo }) => `${shown(path)} (leads to ${shown(leadsTo)})`);
+  return [`Symbolic links are in the way of the backup's files and are lost, also after an undo: ${some(items)}.`];
+}
+
+const some = (items: string[]) => `${items.slice(0, 3).join(', ')}${items.length > 3 ? ', …' : ''}`;
 
 /** The refusal of what would have to be moved aside and is on a disk of its own. */
 export function mountRefused(path: string, cause?: unknown): AppError {

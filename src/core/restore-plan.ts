@@ -135,7 +135,11 @@ export async function planRestore(
     backup,
     allowed: refusals.length === 0,
     refusals,
-    warnings: [...warnings(scope, archive, backup, related, request, tables), ...leftOut(parts)],
+    warnings: [
+      ...warnings(scope, archive, backup, related, request, tables),
+      ...leftOut(parts),
+      ...parts.flatMap(({ survey }) => survey.warnings),
+    ],
     target: shown(scope),
     targetExists: scope.restoreDatabase ? live !== null : await exists(scope),
     backupSource: archive.metadata.source,
@@ -165,7 +169,7 @@ export interface MediaPart {
 /**
  * Works out what is written to a media folder: the same for a plan and for the run.
  * @param scope `media`: only these paths of the archive and what lies below; null for all
- * @throws AppError PATH_NOT_ALLOWED for a folder that is wholly db-manager's own
+ * @throws AppError PATH_NOT_ALLOWED for a folder that is wholly db-manager's own; as `surveyMedia`
  */
 export async function mediaPart(
   { media }: Pick<Scope, 'media'>,

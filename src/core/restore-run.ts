@@ -163,7 +163,7 @@ async function switchOver(
     const laying = await run.phase('media', 0.65, 0.8);
     const parts: MediaPart[] = [];
     for (const target of row.mediaTargets) parts.push(await mediaPart(row, archive, target, protection));
-    row.warnings = [...row.warnings, ...leftOut(parts)];
+    row.warnings = [...row.warnings, ...leftOut(parts), ...parts.flatMap(({ survey }) => survey.warnings)];
     const bytesOf = ({ files }: MediaPart) => files.reduce((sum, { size }) => sum + size, 0);
     const total = parts.reduce((sum, part) => sum + bytesOf(part), 0);
     let laid = 0;

@@ -200,6 +200,78 @@ describe('The plan', () => {
   });
 });
 
+describe('A symbolic link in the way', () => {
+  const hint = 'Restore the media to another place with targetMediaPath, or remove the link first.';
+
+  it.each([
+    ['of a folder leads to another disk', 'uploads', 'disk'],
+    ['of a folder leads nowhere, as to a disk that is not mounted', 'uploads', 'absent'],
+    ['of a file leads to a folder', 'empty.txt', 'disk'],
+    ['of a file lies in a folder and leads to another one', 'empty.txt/link', 'disk'],
+  ])('%s: the restore is refused and can go elsewhere', async (_title, path, leadsTo) => {
+    const row = await world.backup();
+    const wanted = await readTree(world.media);
+    const target = join(world.folder, leadsTo);
+    await writeTree(join(world.folder, 'disk'), { 'a photo.txt': 'moved to another disk' });
+    const link = join(world.media, path);
+    await rm(join(world.media, path.split('/')[0] ?? ''), { recursive: true });
+    await mkdir(join(link, '..'), { recursive: true });
+    await symlink(target, link);
+    const refusal = { code: 'PATH_NOT_ALLOWED', hint, message: expect.stringContaining(link) };
+    const plan = await world.app.restores.plan({ backupId: row.id, confirm: true });
+    expect(plan).toMatchObject({ allowed: false, refusals: [refusal] });
+    expect(plan.refusals[0]?.message).toContain(target);
+    await expect(world.restore({ backupId: row.id })).rejects.toMatchObject(refusal);
+    expect(await readlink(link)).toBe(target);
+    const elsewhere = join(world.folder, 'elsewhere');
+    const restore = await world.restore({ backupId: row.id, targetMediaPath: elsewhere });
+    expect(restore).toMatchObject({ status: 'COMPLETED', warnings: [] });
+    expect(await readTree(elsewhere)).toEqual(wanted);
+    expect(await readlink(link)).toBe(target);
+  });
+
+  it('that was made after the plan fails the run before anything is changed', async () => {
+    const row = await world.backup();
+    const restore = await world.app.restores.create({ backupId: row.id, confirm: true }, 'test');
+    await rename(join(world.media, 'uploads'), join(world.folder, 'disk'));
+    await writeTree(join(world.folder, 'disk'), { 'a photo.txt': 'changed' });
+    await symlink('../../disk', join(world.media, 'uploads'));
+    const before = await readTree(world.media);
+    await world.app.restores.run(restore.id, NEVER);
+    expect(await restore.reload()).toMatchObject({ status: 'FAILED', errorCode: 'PATH_NOT_ALLOWED', errorHint: hint });
+    expect(await readTree(world.media)).toEqual(before);
+    expect(await readlink(join(world.media, 'uploads'))).toBe('../../disk');
+  });
+
+  it('to a file, and a folder: the plan and the run name them, and a failed run brings them back', async () => {
+    const row = await world.backup();
+    const photo = join(world.media, 'uploads', 'a photo.txt');
+    await rm(photo);
+    await symlink('/etc/hostname', photo);
+    await rm(join(world.media, 'empty.txt'));
+    await writeTree(world.media, { 'empty.txt/one.txt': 'one' });
+    await symlink('one.txt', join(world.media, 'empty.txt', 'two.txt'));
+    const warnings = [
+      expect.stringContaining(`the folder ${JSON.stringify(join(world.media, 'empty.txt'))}`),
+      expect.stringMatching(/two.txt" \(leads to "one.txt"\), .*a photo.txt" \(leads to "\/etc\/hostname"\)/),
+    ];
+    expect(await world.app.restores.plan({ backupId: row.id, confirm: true })).toMatchObject({ warnings });
+    expect(await failing(row.id)).toMatchObject({ status: 'FAILED', errorCode: 'DATABASE_FAILED' });
+    expect(await readlink(photo)).toBe('/etc/hostname');
+    expect(await readlink(join(world.media, 'empty.txt', 'two.txt'))).toBe('one.txt');
+    expect(await world.restore({ backupId: row.id })).toMatchObject({ status: 'COMPLETED', warnings });
+    expect(await readFile(photo, 'utf8')).toBe('first');
+  });
+
+  it('that the backup knows nothing of stays', async () => {
+    await symlink('uploads', join(world.media, 'current'));
+    const row = await world.backup();
+    const restore = await world.restore({ backupId: row.id, mediaMode: 'MIRROR' });
+    expect(restore).toMatchObject({ status: 'COMPLETED', warnings: [] });
+    expect(await readlink(join(world.media, 'current'))).toBe('uploads');
+  });
+});
+
 /** Why nothing can be mounted here, or undefined. */
 const noMount = ((): string | undefined => {
   if (process.getuid?.() !== 0) return 'only root can mount';

@@ -2,12 +2,12 @@ import { createHash } from 'node:crypto';
 import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
-import { Op, UniqueConstraintError } from 'sequelize';
+import { Op, type Transaction, UniqueConstraintError } from 'sequelize';
 import { measureMedia } from '../archive/measure.js';
 import { type ArchiveMetadata, BACKUP_VERSION } from '../archive/metadata.js';
 import { type Collected, writeArchive } from '../archive/write.js';
 import { AppError } from '../errors.js';
-import type { BackupRow, BackupStatus, BackupType } from '../models/index.js';
+import type { BackupRow, BackupType } from '../models/index.js';
 import type { Audit } from './audit.js';
 import type { Configs } from './configs.js';
 import { databaseLease } from './hold.js';
@@ -91,33 +91,14 @@ export async function runBackup(
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     env.log.info({ backup: id, size: archive.size }, 'backup completed');
   } catch (thrown) {
-    const error = run.explain(thrown);
-    const state = await stateOf(env, id);
-    // Where the control database does not say how the row stands, nothing is touched: recovery decides once it does.
-    if (state === null) throw thrown;
-    if (state === 'COMPLETED') {
-      env.log.warn(
-        { backup: id, err: error },
-        'backup completed, though the last answer of the control database was lost',
-      );
-      return 'done';
-    }
-    env.log.error({ backup: id, err: error }, 'backup failed');
-    const shown = await withdraw(env, storage, stored, error);
-    await run.fail(shown, (transaction) => planRetry(env, row, error, transaction));
+    await endBadly(env, run, { storage, stored, thrown }, (error, transaction) =>
+      planRetry(env, row, error, transaction),
+    );
   } finally {
     await removeWork(env, folder);
     await run.close();
   }
   return 'done';
-}
-
-/** How a backup stands; null if the control database does not answer. */
-export function stateOf({ models }: RunEnvironment, id: string): Promise<BackupStatus | null> {
-  return models.Backup.findByPk(id, { attributes: ['status'] }).then(
-    (row) => row?.status ?? null,
-    () => null,
-  );
 }
 
 async function takeSnapshot(
@@ -262,14 +243,34 @@ async function assertStorageSpace(
   assertSpace(space.free, needed, `for the archive in ${storage.locate('x').slice(0, -2)}`);
 }
 
-/** Removes what a failed run had stored already, so that no file is left without its COMPLETED row. */
-export async function withdraw(
+/**
+ * Ends a run in which something was thrown: what it had stored goes, so that no file is left without its COMPLETED row, and
+ * the row is FAILED. A row that is COMPLETED stays: then only the answer of the control database was lost. While that does
+ * not say how the row stands, nothing is touched: recovery decides once it does.
+ * @param also done in the transaction that ends the row
+ * @returns the error, as the row has it; null if the run is completed
+ * @throws what was thrown, if the control database does not answer
+ */
+export async function endBadly(
   env: BackupsEnvironment,
-  storage: Storage,
-  stored: string | null,
-  error: AppError,
-): Promise<AppError> {
-  if (stored === null) return error;
+  run: Run,
+  { storage, stored, thrown }: { storage: Storage; stored: string | null; thrown: unknown },
+  also: (error: AppError, transaction: Transaction) => Promise<void> = async () => {},
+): Promise<AppError | null> {
+  const error = run.explain(thrown);
+  const row = await env.models.Backup.findByPk(run.id, { attributes: ['status'] }).catch(() => null);
+  if (row === null) throw thrown;
+  if (row.status === 'COMPLETED') {
+    env.log.warn({ backup: run.id, err: error }, 'backup completed, though the last answer was lost');
+    return null;
+  }
+  env.log.error({ backup: run.id, err: error }, 'backup failed');
+  const shown = stored === null ? error : await withdraw(env, storage, stored, error);
+  await run.fail(shown, (transaction) => also(error, transaction));
+  return shown;
+}
+
+async function withdraw(env: BackupsEnvironment, storage: Storage, stored: string, error: AppError): Promise<AppError> {
   try {
     await storage.remove(stored);
     return error;

@@ -5,9 +5,9 @@ import { basename, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Archive, fileSource, openArchive } from '../archive/read.js';
-import { AppError, badInput, toAppError } from '../errors.js';
+import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, BackupRow } from '../models/index.js';
-import { type BackupsEnvironment, mediaWarnings, withdraw } from './backup-run.js';
+import { type BackupsEnvironment, endBadly, mediaWarnings } from './backup-run.js';
 import { Hold, runLease } from './hold.js';
 import { archiveName, humanSize, newId } from './names.js';
 import type { Storage } from './ports.js';
@@ -143,9 +143,8 @@ async function keep(
     });
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
   } catch (thrown) {
-    const error = await withdraw(env, storage, stored, run.explain(thrown));
-    await run.fail(error);
-    throw toAppError(error);
+    const error = await endBadly(env, run, { storage, stored, thrown });
+    if (error !== null) throw error;
   } finally {
     await run.close();
   }

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import type { AppVersion, DatabaseInfo, TableInfo } from '../core/ports.js';
-import { AppError } from '../errors.js';
 import type { SqliteConnection } from './sqlite-connection.js';
+import { missingPart, whatIsMissing } from './sqlite-missing.js';
 import { STAMP_TABLE } from './sqlite-stamp.js';
 
 /** `name` as SQL writes an identifier. */
@@ -60,12 +60,37 @@ async function readTables(
         ...(await shape(connection, name)),
       });
     } catch (error) {
-      // A virtual table of an extension that is not loaded here: its content lies in its shadow tables, which are counted.
-      if (!(error instanceof AppError) || !/no such module/.test(error.message)) throw error;
-      warnings.push(`Table ${name} belongs to a SQLite extension that is not loaded here; its rows were not counted.`);
+      const missing = missingPart(error);
+      if (missing === null) throw error;
+      warnings.push(uncounted(name, missing));
     }
   }
   return tables;
+}
+
+const uncounted = (table: string, missing: string) =>
+  // A virtual table's content lies in its shadow tables, which are counted.
+  missing.startsWith('module ')
+    ? `Table ${table} belongs to a SQLite extension that is not loaded here; its rows were not counted.`
+    : `The rows of table ${table} were not counted: it needs the application's own ${missing}.`;
+
+/** A warning for each table whose foreign keys are broken, or cannot be followed without the application's own parts. */
+export async function foreignKeyWarnings(connection: SqliteConnection): Promise<string[]> {
+  const tables = await connection.all<{ name: string }>(
+    `SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name`,
+  );
+  const warnings: string[] = [];
+  for (const { name } of tables) {
+    let broken = false;
+    const missing = await whatIsMissing(async () => {
+      broken = (await connection.all('SELECT 1 FROM pragma_foreign_key_check(?) LIMIT 1', name)).length > 0;
+    });
+    if (missing !== null) {
+      warnings.push(`The foreign keys of table ${name} were not checked: they need the application's own ${missing}.`);
+    }
+    if (broken) warnings.push(`Rows of table ${name} refer to rows that are not there (foreign keys).`);
+  }
+  return warnings;
 }
 
 async function shape(connection: SqliteConnection, table: string): Promise<Pick<TableInfo, 'schema' | 'references'>> {

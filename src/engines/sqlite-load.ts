@@ -1,6 +1,8 @@
 import type { LoadOptions } from '../core/ports.js';
+import { AppError } from '../errors.js';
 import { SqliteConnection, withConnection } from './sqlite-connection.js';
 import { checkWritable, hasContent } from './sqlite-file.js';
+import { whatIsMissing } from './sqlite-missing.js';
 import { stampSql } from './sqlite-stamp.js';
 import { loadTables } from './sqlite-tables.js';
 
@@ -19,25 +21,55 @@ export async function loadDump(dump: string, target: string, options: LoadOption
     const pageSize = exists && wal ? await connection.value<number>('PRAGMA page_size') : null;
     const ready = await prepare(dump, { pageSize, keepJournal: !exists || wal, stamp: options.stamp });
     options.onProgress(0.3, 1);
-    await connection.copy(ready, 'from-file', options);
+    const copy = () => connection.copy(ready.file, 'from-file', options);
+    await (ready.fits ? copy() : outsideWal(connection, copy));
     options.onProgress(1, 1);
   } finally {
     await connection.close();
   }
 }
 
-/** Gives the dump what the target dictates. @returns the file to load: another one if the page size had to change */
+/** Gives the dump what the target dictates. @returns the file to load, and false if its page size could not be changed */
 async function prepare(
   dump: string,
   want: { pageSize: number | null; keepJournal: boolean; stamp: string },
-): Promise<string> {
+): Promise<{ file: string; fits: boolean }> {
   return withConnection(dump, 'readwrite', undefined, async (connection) => {
     if (!want.keepJournal) await connection.exec('PRAGMA journal_mode = DELETE');
     await connection.exec(stampSql(want.stamp));
-    if (want.pageSize === null || (await connection.value<number>('PRAGMA page_size')) === want.pageSize) return dump;
+    const same = want.pageSize === null || (await connection.value<number>('PRAGMA page_size')) === want.pageSize;
+    if (same) return { file: dump, fits: true };
     // A target in WAL mode keeps its page size, so the dump takes it on.
-    const rewritten = `${dump}.${want.pageSize}`;
-    await connection.exec(`PRAGMA page_size = ${want.pageSize}; VACUUM INTO '${rewritten.replaceAll("'", "''")}'`);
-    return rewritten;
+    const file = `${dump}.${want.pageSize}`;
+    const vacuum = `PRAGMA page_size = ${want.pageSize}; VACUUM INTO '${file.replaceAll("'", "''")}'`;
+    // It makes every table and index anew, which takes the application's own functions where the schema has such.
+    const missing = await whatIsMissing(() => connection.exec(vacuum));
+    return missing === null ? { file, fits: true } : { file: dump, fits: false };
   });
+}
+
+/**
+ * Copies while the target is not in WAL mode: then it can take on the page size of what it gets. SQLite lets the mode go
+ * only while nobody else has the file open; the content is the same in both modes, whatever happens in between.
+ */
+async function outsideWal(connection: SqliteConnection, copy: () => Promise<void>): Promise<void> {
+  try {
+    await connection.exec('PRAGMA journal_mode = DELETE');
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'DATABASE_IN_USE') throw error;
+    throw new AppError(
+      'DATABASE_IN_USE',
+      `${connection.path} has another page size than the backup, whose schema needs the application's own functions: it can be replaced only while no other program has it open.`,
+      {
+        hint: 'Stop the application and restore again, or restore into a new file with targetDatabaseUrl.',
+        cause: error,
+      },
+    );
+  }
+  try {
+    await copy();
+  } finally {
+    // Where it fails the database is whole all the same, in the other mode: no reason to call the load failed.
+    await connection.exec('PRAGMA journal_mode = WAL').catch(() => undefined);
+  }
 }

@@ -2,7 +2,10 @@ import type { LoadOptions } from '../core/ports.js';
 import { AppError } from '../errors.js';
 import { SqliteConnection } from './sqlite-connection.js';
 import { quoted } from './sqlite-info.js';
+import { whatIsMissing } from './sqlite-missing.js';
 import { stampSql } from './sqlite-stamp.js';
+
+const WHOLE = 'Restore the whole database, or into another file with targetDatabaseUrl.';
 
 interface SchemaItem {
   type: 'table' | 'index' | 'trigger';
@@ -27,14 +30,14 @@ export async function loadTables(
     await connection.exec(`ATTACH DATABASE '${dump.replaceAll("'", "''")}' AS dump; PRAGMA foreign_keys = OFF;`);
     await connection.exec('BEGIN IMMEDIATE');
     try {
-      const broken = await violations(connection);
+      const broken = await violations(connection, options.tables);
       let done = 0;
       for (const table of options.tables) {
         options.signal.throwIfAborted();
-        await replaceTable(connection, table);
+        await restorable(table, () => replaceTable(connection, table));
         options.onProgress((done += 1), options.tables.length + 1);
       }
-      await assertNoNewViolations(connection, broken);
+      await assertNoNewViolations(connection, options.tables, broken);
       await connection.exec(stampSql(options.stamp));
       await connection.exec('COMMIT');
     } catch (error) {
@@ -64,6 +67,17 @@ async function replaceTable(connection: SqliteConnection, table: string): Promis
   await connection.exec(`INSERT INTO main.${quoted(table)} (${columns}) SELECT ${columns} FROM dump.${quoted(table)}`);
   for (const item of items.slice(1)) await connection.exec(item.sql);
   await copySequence(connection, table);
+}
+
+/** Says of a table that needs what only the application has that it cannot be made anew here. The transaction ends with it. */
+async function restorable(table: string, work: () => Promise<void>): Promise<void> {
+  const missing = await whatIsMissing(work);
+  if (missing === null) return;
+  throw new AppError(
+    'BAD_USER_INPUT',
+    `tables: ${table} cannot be restored by itself: it needs the application's own ${missing}. Nothing was changed.`,
+    { field: 'tables', hint: WHOLE },
+  );
 }
 
 /** The columns to copy, without generated ones; with the hidden rowid where a table has one that no column shows. */
@@ -108,10 +122,7 @@ async function assertOrdinary(connection: SqliteConnection, table: string): Prom
   throw new AppError(
     'BAD_USER_INPUT',
     `tables: ${table} is a ${info.type} table, which lives only with its companions.`,
-    {
-      field: 'tables',
-      hint: 'Restore the whole database, or into another file with targetDatabaseUrl.',
-    },
+    { field: 'tables', hint: WHOLE },
   );
 }
 
@@ -125,19 +136,35 @@ async function assertNameFree(connection: SqliteConnection, item: SchemaItem, ta
   throw new AppError(
     'DATABASE_FAILED',
     `The ${item.type} ${item.name} of table ${table} cannot be restored: the database has a ${other.type} of this name on ${other.tbl_name}.`,
-    { hint: 'Restore the whole database, or into another file with targetDatabaseUrl.' },
+    { hint: WHOLE },
   );
 }
 
-async function violations(connection: SqliteConnection): Promise<Map<string, number>> {
-  const rows = await connection.all<{ link: string; n: number }>(
-    `SELECT "table" || ' → ' || parent AS link, count(*) AS n FROM pragma_foreign_key_check(NULL, 'main') GROUP BY 1`,
-  );
-  return new Map(rows.map(({ link, n }) => [link, n]));
+/** Broken foreign keys of the target. Those of a table that cannot be followed count only where the table is chosen. */
+async function violations(connection: SqliteConnection, chosen: string[]): Promise<Map<string, number>> {
+  const tables = await connection.all<{ name: string }>(`SELECT name FROM main.sqlite_schema WHERE type = 'table'`);
+  const found = new Map<string, number>();
+  for (const { name } of tables) {
+    const count = async () => {
+      const rows = await connection.all<{ link: string; n: number }>(
+        `SELECT "table" || ' → ' || parent AS link, count(*) AS n FROM pragma_foreign_key_check(?, 'main') GROUP BY 1`,
+        name,
+      );
+      for (const { link, n } of rows) found.set(link, n);
+    };
+    // A key of own collation that a table which stays refers to stays as well: such a table cannot be chosen.
+    if (chosen.includes(name)) await restorable(name, count);
+    else await whatIsMissing(count);
+  }
+  return found;
 }
 
-async function assertNoNewViolations(connection: SqliteConnection, before: Map<string, number>): Promise<void> {
-  const after = await violations(connection);
+async function assertNoNewViolations(
+  connection: SqliteConnection,
+  chosen: string[],
+  before: Map<string, number>,
+): Promise<void> {
+  const after = await violations(connection, chosen);
   const worse = [...after].filter(([link, n]) => n > (before.get(link) ?? 0)).map(([link, n]) => `${link} (${n} rows)`);
   if (worse.length === 0) return;
   throw new AppError('DATABASE_FAILED', `These tables alone would break foreign keys: ${worse.join(', ')}.`, {

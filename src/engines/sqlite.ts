@@ -3,10 +3,11 @@ import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DatabaseInfo, Engine, Snapshot, StepContext } from '../core/ports.js';
-import { AppError, badInput, errnoOf, fromErrno } from '../errors.js';
+import { badInput, errnoOf, fromErrno } from '../errors.js';
+import { assertSound } from './sqlite-check.js';
 import { SqliteConnection, withConnection } from './sqlite-connection.js';
 import { assertSqliteFile, checkWritable, holders } from './sqlite-file.js';
-import { describeConnection } from './sqlite-info.js';
+import { describeConnection, foreignKeyWarnings } from './sqlite-info.js';
 import { loadDump } from './sqlite-load.js';
 import { clearStamp, stampOf } from './sqlite-stamp.js';
 
@@ -84,8 +85,9 @@ async function snapshot(url: string, folder: string, step: StepContext): Promise
     await source.close();
   }
   const info = await withConnection(copy, 'immutable', step.signal, async (connection) => {
-    await assertSound(connection, 'quick_check', path);
-    return describeConnection(connection);
+    const warnings = await assertSound(connection, 'quick_check', path, step.signal);
+    const found = await describeConnection(connection);
+    return { ...found, warnings: [...warnings, ...found.warnings] };
   });
   const { size, mtime } = await stat(copy);
   return {
@@ -127,17 +129,9 @@ async function inspect(folder: string, step: StepContext): Promise<DatabaseInfo>
   const path = join(folder, ENTRY);
   await assertSqliteFile(path);
   return withConnection(path, 'immutable', step.signal, async (connection) => {
-    await assertSound(connection, 'integrity_check', 'The database in the archive');
+    const unchecked = await assertSound(connection, 'integrity_check', 'The database in the archive', step.signal);
     const info = await describeConnection(connection);
-    const broken = await connection.all<{ table: string }>('SELECT DISTINCT "table" FROM pragma_foreign_key_check');
-    const warnings = broken.map((row) => `Rows of table ${row.table} refer to rows that are not there (foreign keys).`);
-    return { engine: 'SQLITE', ...info, name: ENTRY, warnings: [...info.warnings, ...warnings] };
+    const broken = await foreignKeyWarnings(connection);
+    return { engine: 'SQLITE', ...info, name: ENTRY, warnings: [...unchecked, ...info.warnings, ...broken] };
   });
-}
-
-async function assertSound(connection: SqliteConnection, pragma: 'quick_check' | 'integrity_check', what: string) {
-  const problems = await connection.all<Record<string, string>>(`PRAGMA ${pragma}(5)`);
-  const words = problems.map((row) => row[pragma]);
-  if (words[0] !== 'ok')
-    throw new AppError('DATABASE_CORRUPT', `${what} fails SQLite's ${pragma}: ${words.join('; ')}`);
 }

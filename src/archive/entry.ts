@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib';
 import unzipper from 'unzipper';
 import { AppError } from '../errors.js';
 import type { DirectoryRecord } from './directory.js';
-import { extraFields, zip64Values } from './extra.js';
+import { extraFields, zip64Field, zip64Values } from './extra.js';
 import { shown } from './names.js';
 import { corrupt, hostile } from './refuse.js';
 import type { RangeReader } from './source.js';
@@ -121,17 +121,18 @@ async function* expanded(reader: RangeReader, record: DirectoryRecord, header: B
 
 /** unzipper's own description of the entry. It asks without a length for the directory, with one for an entry's bytes. */
 async function soleFile(record: DirectoryRecord, input: Readable): Promise<unzipper.File> {
+  const raw = spelledOut(record);
   const end = Buffer.alloc(22);
   end.writeUInt32LE(0x06054b50, 0);
   end.writeUInt16LE(1, 8);
   end.writeUInt16LE(1, 10);
-  end.writeUInt32LE(record.raw.length, 12);
+  end.writeUInt32LE(raw.length, 12);
   end.writeUInt32LE(end.length, 16);
   const directory = await unzipper.Open.custom({
     size: async () => end.length,
     stream: (offset: number, length?: number) => {
       if (length !== undefined) return input;
-      return Readable.from([offset === 0 ? end : record.raw], { objectMode: false });
+      return Readable.from([offset === 0 ? end : raw], { objectMode: false });
     },
   });
   const file = directory.files[0];
@@ -142,6 +143,19 @@ async function soleFile(record: DirectoryRecord, input: Readable): Promise<unzip
     file.uncompressedSize === record.size;
   if (!same) throw corrupt(`The entry ${shown(record.path)} is read in two ways.`);
   return file;
+}
+
+/** The record's bytes with a ZIP64 field where unzipper needs one: it takes no 0xffffffff literally. */
+function spelledOut({ raw, path }: DirectoryRecord): Buffer {
+  const at = 46 + raw.readUInt16LE(28);
+  const extraBytes = raw.readUInt16LE(30);
+  const values = [raw.readUInt32LE(24), raw.readUInt32LE(20), raw.readUInt32LE(42)];
+  const present = extraFields(raw.subarray(at, at + extraBytes), path).has(1);
+  if (present || !values.includes(0xffffffff)) return raw;
+  const field = zip64Field(values);
+  const whole = Buffer.concat([raw.subarray(0, at), field, raw.subarray(at)]);
+  whole.writeUInt16LE(extraBytes + field.length, 30);
+  return whole;
 }
 
 /** What lies between an entry's data and the next entry: a data descriptor that agrees, or nothing. */

@@ -18,17 +18,29 @@ export function extraFields(block: Buffer, path: string): Map<number, Buffer> {
 }
 
 /**
- * Replaces each value that is 0xffffffff by the next 64-bit one of the ZIP64 field.
- * @throws AppError ARCHIVE_CORRUPT if the field is missing, too short, or beyond what a number can hold
+ * Replaces each value that is 0xffffffff by the next 64-bit one of the ZIP64 field. Without such a field the value means
+ * itself: archiver writes none for a file of exactly 4,294,967,295 bytes.
+ * @throws AppError ARCHIVE_CORRUPT if the field is too short, or beyond what a number can hold
  */
 export function zip64Values(field: Buffer | undefined, values: number[], path: string): number[] {
+  if (field === undefined) return values;
   let at = 0;
   return values.map((value) => {
     if (value !== 0xffffffff) return value;
-    if (field === undefined || at + 8 > field.length) throw corrupt(`The entry ${shown(path)} lacks its ZIP64 sizes.`);
+    if (at + 8 > field.length) throw corrupt(`The entry ${shown(path)} lacks its ZIP64 sizes.`);
     const large = Number(field.readBigUInt64LE(at));
     at += 8;
     if (!Number.isSafeInteger(large)) throw corrupt(`The entry ${shown(path)} declares an impossible size.`);
     return large;
   });
+}
+
+/** The ZIP64 field for a directory's record, with id and length: those of its three values that are 0xffffffff. */
+export function zip64Field(values: number[]): Buffer {
+  const large = values.filter((value) => value === 0xffffffff);
+  const field = Buffer.alloc(4 + 8 * large.length);
+  field.writeUInt16LE(1, 0);
+  field.writeUInt16LE(field.length - 4, 2);
+  large.forEach((value, index) => field.writeBigUInt64LE(BigInt(value), 4 + 8 * index));
+  return field;
 }

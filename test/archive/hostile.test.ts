@@ -232,7 +232,11 @@ describe('A damaged archive is refused, and the message says what is wrong', () 
       () => rawArchive([{ ...sqlite, extra: Buffer.from([9, 9, 200, 0]) }]),
       /extra field/,
     ],
-    ['a ZIP64 size that is missing', () => rawArchive([{ ...sqlite, size: 0xffffffff }]), /lacks its ZIP64/],
+    [
+      'a ZIP64 size that is missing',
+      () => rawArchive([{ ...sqlite, size: 0xffffffff, compressedSize: 0xffffffff, extra: zip64Extra(1n) }]),
+      /lacks its ZIP64/,
+    ],
     [
       'a ZIP64 size beyond all numbers',
       () => rawArchive([{ ...sqlite, size: 0xffffffff, extra: zip64Extra(2n ** 60n) }]),

@@ -102,7 +102,14 @@ async function makeConfig(app: App): Promise<FirstStart> {
     return { created: true, sample: true };
   }
   const { databaseUrl, mediaPaths } = seed;
-  for (const row of await app.configs.list()) await app.configs.remove(row.id, ACTOR);
-  await app.configs.create({ ...common, databaseUrl, mediaPaths, name: prefix }, ACTOR);
+  const samples = await app.configs.list();
+  // Made before the sample's goes: a wrong setting, which fails here, leaves everything as it was.
+  const made = await app.configs.create({ ...common, databaseUrl, mediaPaths, name: prefix }, ACTOR);
+  try {
+    for (const row of samples) await app.configs.remove(row.id, ACTOR);
+  } catch (error) {
+    await app.configs.remove(made.id, ACTOR);
+    throw error;
+  }
   return { created: true, sample: false };
 }

@@ -52,10 +52,14 @@ export class Configs {
     if (given.name === undefined) throw badInput('name', 'is missing.');
     const now = this.env.now();
     const values = await checkSettings(this.env, newSettings(given));
+    const { BackupConfig, sequelize } = this.env.models;
+    // The due time depends on the id. Without it a config would never run, and never be called overdue.
     const row = await this.unlessNameTaken(() =>
-      this.env.models.BackupConfig.create({ ...values, createdAt: now, updatedAt: now }),
+      sequelize.transaction(async (transaction) => {
+        const made = await BackupConfig.create({ ...values, createdAt: now, updatedAt: now }, { transaction });
+        return made.update({ nextRunAt: nextDue(made, now) }, { transaction });
+      }),
     );
-    await row.update({ nextRunAt: nextDue(row, now) });
     await this.env.audit.record(actor, 'config.create', row.id, { name: row.name });
     return row;
   }

@@ -111,7 +111,9 @@ async function keep(
   const { metadata } = upload.archive;
   const engine = env.engines.of(config.engine);
   const hasDatabase = upload.archive.entries.some((entry) => engine.ownsEntry(entry.path));
-  if (!hasDatabase && metadata.media.length === 0) {
+  // The metadata of version 1.0 says nothing of media.
+  const hasMedia = metadata.media.length > 0 || upload.archive.entries.some(({ path }) => path.startsWith('media/'));
+  if (!hasDatabase && !hasMedia) {
     throw new AppError('ARCHIVE_FOREIGN', 'file: the archive holds neither a database nor media.', { field: 'file' });
   }
   await storage.prepare();

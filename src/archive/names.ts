@@ -1,4 +1,5 @@
-import { isAbsolute, relative } from 'node:path';
+import { isAbsolute, relative, sep } from 'node:path';
+
 /** Longest name of an entry, in bytes of UTF-8. */
 export const MAX_NAME_BYTES = 4096;
 
@@ -30,5 +31,5 @@ export function shown(name: string): string {
 /** True if `path` is `root` or lies below it. Both absolute and normalised; a mere common prefix of names is not enough. */
 export function contained(root: string, path: string): boolean {
   const inside = relative(root, path);
-  return inside === '' || (!inside.startsWith('..') && !isAbsolute(inside));
+  return inside === '' || (inside !== '..' && !inside.startsWith(`..${sep}`) && !isAbsolute(inside));
 }

@@ -1,7 +1,7 @@
 import { afterAll } from '@jest/globals';
 import { jobQueueContract } from '../contracts/job-queue.contract.js';
 import { startPostgres } from '../support/servers.js';
-import { prepareControl } from './store.js';
+import { prepareControl } from '../jobs/store.js';
 
 const server = await startPostgres();
 afterAll(async () => {

@@ -6,6 +6,7 @@ import { contained, shown } from '../archive/names.js';
 import type { ArchiveEntry } from '../archive/read.js';
 import { AppError } from '../errors.js';
 import type { MediaTarget } from './media.js';
+import { firstOf } from './names.js';
 
 /** What the entries of an archive meet in the folder that they go to. All paths are relative to it. */
 export interface Survey {
@@ -106,16 +107,16 @@ function replacedWarning(root: string, obstacles: Map<string, Stats>): string[] 
     .filter(([, stats]) => !stats.isSymbolicLink())
     .map(([path, stats]) => `the ${stats.isDirectory() ? 'folder' : 'file'} ${shown(join(root, path))}`);
   if (items.length === 0) return [];
-  return [`In the way of the backup's files, and replaced by them: ${some(items)}. The safety backup keeps the files.`];
+  return [
+    `In the way of the backup's files, and replaced by them: ${firstOf(items)}. The safety backup keeps the files.`,
+  ];
 }
 
 function linksWarning(links: Link[]): string[] {
   if (links.length === 0) return [];
   const items = links.map(({ path, leadsTo }) => `${shown(path)} (leads to ${shown(leadsTo)})`);
-  return [`Symbolic links are in the way of the backup's files and are lost, also after an undo: ${some(items)}.`];
+  return [`Symbolic links are in the way of the backup's files and are lost, also after an undo: ${firstOf(items)}.`];
 }
-
-const some = (items: string[]) => `${items.slice(0, 3).join(', ')}${items.length > 3 ? ', …' : ''}`;
 
 /** The refusal of what would have to be moved aside and is on a disk of its own. */
 export function mountRefused(path: string, cause?: unknown): AppError {

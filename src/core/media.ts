@@ -6,6 +6,7 @@ import type { Archive } from '../archive/read.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 import { mountRefused, surveyMedia } from './media-survey.js';
 import { keepFile, lstatOf, moveFile, releaseFile, syncFolder } from './move-file.js';
+import { firstOf } from './names.js';
 import type { StepContext } from './ports.js';
 
 /** What happens to media files (of the chosen ones) that the backup does not have: kept, or moved away. */
@@ -145,10 +146,9 @@ export class MediaSwap {
     const replaced = new Set(plan.files);
     for (const path of [...plan.obstacles, ...plan.extras]) await attempt(path, this.moveBack(path, replaced));
     if (failed.length === 0) return;
-    const some = `${failed.slice(0, 3).join(', ')}${failed.length > 3 ? ', …' : ''}`;
     throw new AppError(
       'RESTORE_ROLLBACK_FAILED',
-      `${failed.length} could not be put back: ${some}. What was there lies in ${join(this.staging, 'old')}.`,
+      `${failed.length} could not be put back: ${firstOf(failed)}. What was there lies in ${join(this.staging, 'old')}.`,
     );
   }
 

@@ -28,6 +28,11 @@ export function databaseFiles(file: string): string[] {
   return ['', '-wal', '-shm', '-journal'].map((suffix) => file + suffix);
 }
 
+/** The first three of several names, for a sentence: `a, b, c, …`. */
+export function firstOf(names: string[]): string {
+  return `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''}`;
+}
+
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 /** Bytes for people: `12.5 MiB`. */

@@ -5,7 +5,7 @@ import type { Archive, ArchiveEntry } from '../archive/read.js';
 import { AppError, errnoOf, type ErrorCode } from '../errors.js';
 import type { BackupRow, Models, RestoreRow } from '../models/index.js';
 import { databaseLease } from './hold.js';
-import { humanSize } from './names.js';
+import { firstOf, humanSize } from './names.js';
 import { type MediaTarget } from './media.js';
 import { type Survey, surveyMedia } from './media-survey.js';
 import { protectedPaths, type Protection } from './protect.js';
@@ -202,9 +202,8 @@ export async function mediaPart(
 export function leftOut(parts: MediaPart[]): string[] {
   const paths = parts.flatMap((part) => part.leftOut);
   if (paths.length === 0) return [];
-  const some = `${paths.slice(0, 3).join(', ')}${paths.length > 3 ? ', …' : ''}`;
   return [
-    `${paths.length} of the backup's files are not restored, because the database, an archive or db-manager's own folder lies in their place: ${some}.`,
+    `${paths.length} of the backup's files are not restored, because the database, an archive or db-manager's own folder lies in their place: ${firstOf(paths)}.`,
   ];
 }
 

@@ -156,7 +156,8 @@ async function configOf(env: ScopeEnvironment, backup: BackupRow): Promise<Backu
   return backup.configId === null ? null : env.models.BackupConfig.findByPk(backup.configId);
 }
 
-function contentOf(archive: Archive, engine: Engine): { database: boolean; media: boolean } {
+/** What there is to restore in an archive. Its metadata says nothing of media in version 1.0. */
+export function contentOf(archive: Archive, engine: Engine): { database: boolean; media: boolean } {
   return {
     database: archive.entries.some((entry) => engine.ownsEntry(entry.path)),
     media: archive.metadata.media.length > 0 || archive.entries.some((entry) => entry.path.startsWith('media/')),

@@ -10,6 +10,7 @@ import type { BackupConfigRow, BackupRow } from '../models/index.js';
 import { type BackupsEnvironment, endBadly, mediaWarnings } from './backup-run.js';
 import { Hold, runLease } from './hold.js';
 import { archiveName, humanSize, newId } from './names.js';
+import { contentOf } from './restore-scope.js';
 import type { Storage } from './ports.js';
 import { Run } from './run.js';
 import { prove } from './verification.js';
@@ -110,10 +111,8 @@ async function keep(
   const { storage, config } = incoming;
   const { metadata } = upload.archive;
   const engine = env.engines.of(config.engine);
-  const hasDatabase = upload.archive.entries.some((entry) => engine.ownsEntry(entry.path));
-  // The metadata of version 1.0 says nothing of media.
-  const hasMedia = metadata.media.length > 0 || upload.archive.entries.some(({ path }) => path.startsWith('media/'));
-  if (!hasDatabase && !hasMedia) {
+  const holds = contentOf(upload.archive, engine);
+  if (!holds.database && !holds.media) {
     throw new AppError('ARCHIVE_FOREIGN', 'file: the archive holds neither a database nor media.', { field: 'file' });
   }
   await storage.prepare();
@@ -131,7 +130,7 @@ async function keep(
     await run.update({ checksum: upload.checksum, fileSize: upload.size });
     await storage.put(row.fileName, createReadStream(upload.file), { owner: row.id, signal: run.signal });
     stored = row.fileName;
-    const level = metadata.backup_version.startsWith('1.') && hasDatabase ? 'DRILL' : 'ARCHIVE';
+    const level = metadata.backup_version.startsWith('1.') && holds.database ? 'DRILL' : 'ARCHIVE';
     const { size: fileSize, checksum } = upload;
     const scratch = join(env.workFolder, row.id);
     await prove({ storage, fileName: row.fileName, fileSize, checksum, level, engine, scratch }, step);

@@ -49,6 +49,18 @@ function originProblem(origin: string): string | null {
   return `holds "${origin}", which is no origin: write scheme, host and port only, such as ${meant}`;
 }
 
+/** Absolute paths, separated by commas. */
+const paths = text('').transform((value, context) => {
+  const given = value
+    .split(',')
+    .map((path) => path.trim())
+    .filter((path) => path !== '');
+  for (const path of given.filter((one) => !isAbsolute(one))) {
+    context.addIssue({ code: 'custom', message: `holds "${path}", which is not an absolute path such as /srv` });
+  }
+  return given.map((path) => resolve(path));
+});
+
 /** Every variable of the environment that the product reads: nothing else does. `.env.example` explains each one. */
 const environment = z.object({
   NODE_ENV: text('development'),
@@ -60,6 +72,7 @@ const environment = z.object({
   DATA_DIR: text('./data'),
   DATABASE_URL: text(''),
   MEDIA_PATHS: text(''),
+  ALLOWED_PATHS: paths,
   CONTROL_DATABASE_URL: z
     .string()
     .regex(/^(postgres(ql)?:\/\/|sqlite:)/, 'starts with neither postgres:// nor sqlite:')
@@ -142,6 +155,8 @@ export interface Config {
   graphql: { sandbox: boolean; introspection: boolean; maxBodyBytes: number };
   /** The folder that LOCAL archives lie in; absolute. */
   localRoot: string;
+  /** Folders that every path named over the API must lie in; absolute. Empty: any path of the machine. */
+  allowedPaths: string[];
   /** Prefix of archive names. */
   prefix: string;
   /** What config 1 is made of at first start. `databaseUrl` is empty when a sample application is wanted. */
@@ -243,6 +258,7 @@ function build(env: Environment, cwd: string): Config {
       maxBodyBytes: env.MAX_BODY_KB * 1024,
     },
     localRoot: resolve(cwd, (local && env.DB_BACKUP_PATH) || 'backups'),
+    allowedPaths: env.ALLOWED_PATHS,
     prefix: env.DB_BACKUP_PREFIX,
     seed: {
       databaseUrl: env.DATABASE_URL === '' ? '' : absoluteSqliteUrl(env.DATABASE_URL, cwd),

@@ -68,7 +68,12 @@ export interface Engine {
   snapshot(url: string, folder: string, step: StepContext): Promise<Snapshot>;
   /** Describes a live database without changing it; null if there is none yet. */
   describe(url: string, signal?: AbortSignal): Promise<DatabaseInfo | null>;
-  /** Checks an extracted dump for integrity and describes it. `folder` holds the archive's database entries under their own names. */
+  /**
+   * Describes an extracted dump, and refuses one that could do harm when it is loaded. `folder` holds the archive's database
+   * entries under their own names.
+   */
+  describeDump(folder: string, step: StepContext): Promise<DatabaseInfo>;
+  /** As `describeDump`, and checks its integrity. */
   inspect(folder: string, step: StepContext): Promise<DatabaseInfo>;
   /** Replaces the content of the database by the dump in `folder`, in one atomic switch: all of the old or all of the new. */
   load(folder: string, url: string, options: LoadOptions): Promise<void>;
@@ -82,6 +87,8 @@ export interface Engine {
   holders(url: string): Promise<Holder[]>;
   /** True for the archive's entries that belong to the database, not to media. */
   ownsEntry(path: string): boolean;
+  /** True for a path that the database would read or replay if it lay beside its entries, such as a journal. */
+  isCompanion(path: string): boolean;
 }
 
 /** An object in a storage. */

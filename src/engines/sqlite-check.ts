@@ -20,7 +20,7 @@ export async function assertSound(
   signal?: AbortSignal,
 ): Promise<string[]> {
   // CHECK conditions are the application's rules, not the file's structure, and may call its functions.
-  await connection.exec('PRAGMA ignore_check_constraints = ON');
+  await connection.run('PRAGMA ignore_check_constraints = ON');
   const passed = (await lack(connection, () => check(connection, level, null, what))) === null;
   // The short check does not look into expression indexes. Compiling the full one tells what it would lack.
   if (passed && (level === 'integrity_check' || (await fullCheckLacks(connection)) === null)) return [];

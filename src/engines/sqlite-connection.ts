@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import sqlite3 from 'sqlite3';
@@ -19,6 +20,10 @@ type BackupDatabase = sqlite3.Database & {
     callback: (error: Error | null) => void,
   ): OnlineBackup;
 };
+
+/** Bounds of the largest value that is read from a private copy, in bytes: SQLite's own is the upper one. */
+const MIN_VALUE_LIMIT = 1024 * 1024;
+const MAX_VALUE_LIMIT = 1_000_000_000;
 
 /** How a file is opened. `immutable`: nobody else has it open; no lock is taken and nothing is written beside it. */
 export type OpenMode = 'readonly' | 'readwrite' | 'create' | 'immutable';
@@ -43,9 +48,27 @@ export class SqliteConnection {
       const db = new sqlite3.Database(name, flags | sqlite3.OPEN_FULLMUTEX, (error) => {
         if (error) return reject(translate(error, path));
         db.configure('busyTimeout', busyTimeoutMs);
-        resolve(new SqliteConnection(db, path));
+        const connection = new SqliteConnection(db, path);
+        connection.distrust(mode).then(() => resolve(connection), reject);
       });
     });
+  }
+
+  /**
+   * What SQLite's documentation asks for before a file of unknown origin is read: nothing in its schema may call a function
+   * that has effects, every page is checked when it is read, and no value may be larger than the file that is its source.
+   */
+  private async distrust(mode: OpenMode): Promise<void> {
+    await this.run('PRAGMA trusted_schema = OFF');
+    if (mode !== 'immutable') return;
+    await this.run('PRAGMA cell_size_check = ON');
+    const { size } = await stat(this.path);
+    this.db.configure('limit', sqlite3.LIMIT_LENGTH, Math.min(Math.max(size, MIN_VALUE_LIMIT), MAX_VALUE_LIMIT));
+  }
+
+  /** Allows no further ATTACH on this connection, whatever a statement tries. */
+  forbidAttach(attached: number): void {
+    this.db.configure('limit', sqlite3.LIMIT_ATTACHED, attached);
   }
 
   all<Row>(sql: string, ...params: unknown[]): Promise<Row[]> {
@@ -60,9 +83,10 @@ export class SqliteConnection {
     return Object.values(row ?? {})[0] as T;
   }
 
-  exec(sql: string): Promise<void> {
+  /** Runs the first statement of the text and nothing else: there is no way here to run a script. */
+  run(sql: string, ...params: unknown[]): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.db.exec(sql, (error) => (error ? reject(translate(error, this.path)) : resolve()));
+      this.db.run(sql, params, (error: Error | null) => (error ? reject(translate(error, this.path)) : resolve()));
     });
   }
 

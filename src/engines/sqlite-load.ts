@@ -3,7 +3,7 @@ import { AppError } from '../errors.js';
 import { SqliteConnection, withConnection } from './sqlite-connection.js';
 import { checkWritable, hasContent } from './sqlite-file.js';
 import { whatIsMissing } from './sqlite-missing.js';
-import { stampSql } from './sqlite-stamp.js';
+import { writeStamp } from './sqlite-stamp.js';
 import { loadTables } from './sqlite-tables.js';
 
 /**
@@ -35,15 +35,17 @@ async function prepare(
   want: { pageSize: number | null; keepJournal: boolean; stamp: string },
 ): Promise<{ file: string; fits: boolean }> {
   return withConnection(dump, 'readwrite', undefined, async (connection) => {
-    if (!want.keepJournal) await connection.exec('PRAGMA journal_mode = DELETE');
-    await connection.exec(stampSql(want.stamp));
+    if (!want.keepJournal) await connection.run('PRAGMA journal_mode = DELETE');
+    await connection.run('BEGIN');
+    await writeStamp(connection, want.stamp);
+    await connection.run('COMMIT');
     const same = want.pageSize === null || (await connection.value<number>('PRAGMA page_size')) === want.pageSize;
     if (same) return { file: dump, fits: true };
     // A target in WAL mode keeps its page size, so the dump takes it on.
     const file = `${dump}.${want.pageSize}`;
-    const vacuum = `PRAGMA page_size = ${want.pageSize}; VACUUM INTO '${file.replaceAll("'", "''")}'`;
+    await connection.run(`PRAGMA page_size = ${want.pageSize}`);
     // It makes every table and index anew, which takes the application's own functions where the schema has such.
-    const missing = await whatIsMissing(() => connection.exec(vacuum));
+    const missing = await whatIsMissing(() => connection.run('VACUUM INTO ?', file));
     return missing === null ? { file, fits: true } : { file: dump, fits: false };
   });
 }
@@ -54,7 +56,7 @@ async function prepare(
  */
 async function outsideWal(connection: SqliteConnection, copy: () => Promise<void>): Promise<void> {
   try {
-    await connection.exec('PRAGMA journal_mode = DELETE');
+    await connection.run('PRAGMA journal_mode = DELETE');
   } catch (error) {
     if (!(error instanceof AppError) || error.code !== 'DATABASE_IN_USE') throw error;
     throw new AppError(
@@ -70,6 +72,6 @@ async function outsideWal(connection: SqliteConnection, copy: () => Promise<void
     await copy();
   } finally {
     // Where it fails the database is whole all the same, in the other mode: no reason to call the load failed.
-    await connection.exec('PRAGMA journal_mode = WAL').catch(() => undefined);
+    await connection.run('PRAGMA journal_mode = WAL').catch(() => undefined);
   }
 }

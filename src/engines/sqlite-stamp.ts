@@ -5,11 +5,12 @@ import { assertSqliteFile, hasContent } from './sqlite-file.js';
 /** The table that holds a load's stamp: see `Engine.load`. */
 export const STAMP_TABLE = '_db_manager_restore';
 
-/** SQL that leaves a stamp in the database of the connection. */
-export const stampSql = (stamp: string) =>
-  `CREATE TABLE IF NOT EXISTS ${STAMP_TABLE} (id TEXT NOT NULL);
-   DELETE FROM ${STAMP_TABLE};
-   INSERT INTO ${STAMP_TABLE} (id) VALUES ('${stamp.replaceAll("'", "''")}');`;
+/** Leaves a stamp in the database of the connection, in the transaction that is open. */
+export async function writeStamp(connection: SqliteConnection, stamp: string): Promise<void> {
+  await connection.run(`CREATE TABLE IF NOT EXISTS main.${STAMP_TABLE} (id TEXT NOT NULL)`);
+  await connection.run(`DELETE FROM main.${STAMP_TABLE}`);
+  await connection.run(`INSERT INTO main.${STAMP_TABLE} (id) VALUES (?)`, stamp);
+}
 
 /** The stamp that a load left in the database, or null. */
 export async function stampOf(target: string): Promise<string | null> {
@@ -27,7 +28,7 @@ export async function clearStamp(target: string, lockTimeoutMs: number): Promise
   if (!(await hasContent(target))) return;
   const connection = await SqliteConnection.open(target, 'readwrite', lockTimeoutMs);
   try {
-    await connection.exec(`DROP TABLE IF EXISTS ${STAMP_TABLE}`);
+    await connection.run(`DROP TABLE IF EXISTS ${STAMP_TABLE}`);
   } catch (error) {
     if (error instanceof AppError && error.code === 'DATABASE_IN_USE') {
       throw new AppError('DATABASE_IN_USE', `${target} was locked, so the table ${STAMP_TABLE} is still in it.`, {

@@ -2,16 +2,11 @@ import type { LoadOptions } from '../core/ports.js';
 import { AppError } from '../errors.js';
 import { SqliteConnection } from './sqlite-connection.js';
 import { quoted } from './sqlite-info.js';
+import { definitionProblem, sameName, type SchemaItem } from './sqlite-schema.js';
 import { whatIsMissing } from './sqlite-missing.js';
-import { stampSql } from './sqlite-stamp.js';
+import { writeStamp } from './sqlite-stamp.js';
 
 const WHOLE = 'Restore the whole database, or into another file with targetDatabaseUrl.';
-
-interface SchemaItem {
-  type: 'table' | 'index' | 'trigger';
-  name: string;
-  sql: string;
-}
 
 /**
  * Replaces single tables by the dump's: schema, rows, indexes, triggers and AUTOINCREMENT counters, in one transaction.
@@ -27,9 +22,12 @@ export async function loadTables(
   const stop = () => connection.interrupt();
   options.signal.addEventListener('abort', stop);
   try {
-    await connection.exec(`ATTACH DATABASE '${dump.replaceAll("'", "''")}' AS dump; PRAGMA foreign_keys = OFF;`);
-    await connection.exec('BEGIN IMMEDIATE');
+    await connection.run('ATTACH DATABASE ? AS dump', dump);
+    connection.forbidAttach(1);
+    await connection.run('PRAGMA foreign_keys = OFF');
+    await connection.run('BEGIN IMMEDIATE');
     try {
+      const others = await schemaOfOthers(connection, options.tables);
       const broken = await violations(connection, options.tables);
       let done = 0;
       for (const table of options.tables) {
@@ -38,10 +36,11 @@ export async function loadTables(
         options.onProgress((done += 1), options.tables.length + 1);
       }
       await assertNoNewViolations(connection, options.tables, broken);
-      await connection.exec(stampSql(options.stamp));
-      await connection.exec('COMMIT');
+      await assertOthersUntouched(connection, options.tables, others);
+      await writeStamp(connection, options.stamp);
+      await connection.run('COMMIT');
     } catch (error) {
-      await connection.exec('ROLLBACK').catch(() => undefined);
+      await connection.run('ROLLBACK').catch(() => undefined);
       throw options.signal.aborted ? options.signal.reason : error;
     }
   } finally {
@@ -52,21 +51,51 @@ export async function loadTables(
 
 async function replaceTable(connection: SqliteConnection, table: string): Promise<void> {
   const items = await connection.all<SchemaItem>(
-    `SELECT type, name, sql FROM dump.sqlite_schema WHERE tbl_name = ? AND sql IS NOT NULL
+    `SELECT type, name, tbl_name, sql FROM dump.sqlite_schema WHERE tbl_name = ? AND sql IS NOT NULL
      ORDER BY CASE type WHEN 'table' THEN 0 WHEN 'index' THEN 1 ELSE 2 END, name`,
     table,
   );
   await assertOrdinary(connection, table);
   // The new table and its indexes may have names that other objects of the target have now.
   for (const item of items) await assertNameFree(connection, item, table);
-  await connection.exec(`DROP TABLE IF EXISTS main.${quoted(table)}`);
+  await connection.run(`DROP TABLE IF EXISTS main.${quoted(table)}`);
   const [definition] = items;
   if (definition === undefined) return;
-  await connection.exec(definition.sql);
+  await define(connection, definition);
   const columns = await storedColumns(connection, table);
-  await connection.exec(`INSERT INTO main.${quoted(table)} (${columns}) SELECT ${columns} FROM dump.${quoted(table)}`);
-  for (const item of items.slice(1)) await connection.exec(item.sql);
+  await connection.run(`INSERT INTO main.${quoted(table)} (${columns}) SELECT ${columns} FROM dump.${quoted(table)}`);
+  for (const item of items.slice(1)) await define(connection, item);
   await copySequence(connection, table);
+}
+
+/** Makes an object of the dump in the target. Only its own definition is run, never what else its text may hold. */
+async function define(connection: SqliteConnection, item: SchemaItem): Promise<void> {
+  const problem = definitionProblem(item);
+  if (problem !== null || item.sql === null) {
+    throw new AppError(
+      'ARCHIVE_HOSTILE',
+      `The definition of the ${item.type} ${JSON.stringify(item.name)} ${problem ?? 'is missing'}. Nothing was changed.`,
+    );
+  }
+  await connection.run(item.sql);
+}
+
+/** The definitions of all objects that do not belong to the chosen tables. */
+async function schemaOfOthers(connection: SqliteConnection, chosen: string[]): Promise<string> {
+  const items = await connection.all<SchemaItem>(
+    `SELECT type, name, tbl_name, sql FROM main.sqlite_schema WHERE tbl_name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name`,
+  );
+  return JSON.stringify(items.filter(({ tbl_name: table }) => !chosen.some((one) => sameName(one, table))));
+}
+
+/** What is not chosen stays as it is, so that undoing the chosen tables undoes all that a restore did. */
+async function assertOthersUntouched(connection: SqliteConnection, chosen: string[], before: string): Promise<void> {
+  if ((await schemaOfOthers(connection, chosen)) === before) return;
+  throw new AppError(
+    'ARCHIVE_HOSTILE',
+    'Restoring these tables would change tables that were not chosen. Nothing was changed.',
+    { field: 'tables' },
+  );
 }
 
 /** Says of a table that needs what only the application has that it cannot be made anew here. The transaction ends with it. */
@@ -106,10 +135,10 @@ async function copySequence(connection: SqliteConnection, table: string): Promis
       .all(`SELECT 1 FROM ${schema}.sqlite_schema WHERE name = 'sqlite_sequence'`)
       .then((rows) => rows.length > 0);
   if (!(await has('dump')) || !(await has('main'))) return;
-  const name = `'${table.replaceAll("'", "''")}'`;
-  await connection.exec(
-    `DELETE FROM main.sqlite_sequence WHERE name = ${name};
-     INSERT INTO main.sqlite_sequence (name, seq) SELECT name, seq FROM dump.sqlite_sequence WHERE name = ${name};`,
+  await connection.run('DELETE FROM main.sqlite_sequence WHERE name = ?', table);
+  await connection.run(
+    'INSERT INTO main.sqlite_sequence (name, seq) SELECT name, seq FROM dump.sqlite_sequence WHERE name = ?',
+    table,
   );
 }
 

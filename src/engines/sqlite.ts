@@ -9,6 +9,7 @@ import { SqliteConnection, withConnection } from './sqlite-connection.js';
 import { assertSqliteFile, checkWritable, holders } from './sqlite-file.js';
 import { describeConnection, foreignKeyWarnings } from './sqlite-info.js';
 import { loadDump } from './sqlite-load.js';
+import { assertPlainSchema, schemaProblem } from './sqlite-schema.js';
 import { clearStamp, stampOf } from './sqlite-stamp.js';
 
 /** The archive's entry that holds the database: the file itself, opened by any SQLite. */
@@ -25,6 +26,7 @@ export function createSqliteEngine(): Engine {
     check,
     snapshot,
     describe,
+    describeDump,
     inspect,
     load: (folder, url, options) => loadDump(join(folder, ENTRY), pathOf(url), options),
     stampOf: (url) => stampOf(pathOf(url)),
@@ -32,9 +34,12 @@ export function createSqliteEngine(): Engine {
     checkWritable: (url) => checkWritable(pathOf(url)),
     holders: (url) => holders(pathOf(url)),
     ownsEntry,
+    isCompanion: (path) => COMPANION.test(path),
   };
 }
 
+/** On a disk that does not tell upper from lower case, other spellings would be found as well. */
+const COMPANION = /^database\.sqlite3[-_./]/i;
 const ownsEntry = (path: string) => path === ENTRY;
 
 /** `sqlite:./path`, `sqlite:path`, `sqlite:/path` and `sqlite:///path`. */
@@ -87,7 +92,7 @@ async function snapshot(url: string, folder: string, step: StepContext): Promise
   const info = await withConnection(copy, 'immutable', step.signal, async (connection) => {
     const warnings = await assertSound(connection, 'quick_check', path, step.signal);
     const found = await describeConnection(connection);
-    return { ...found, warnings: [...warnings, ...found.warnings] };
+    return { ...found, warnings: [...warnings, ...found.warnings, ...(await refusedLater(connection))] };
   });
   const { size, mtime } = await stat(copy);
   return {
@@ -98,6 +103,13 @@ async function snapshot(url: string, folder: string, step: StepContext): Promise
       { path: ENTRY, size, mtime, mode: 0o600, open: async () => createReadStream(copy, { highWaterMark: 1 << 20 }) },
     ],
   };
+}
+
+/** What a restore would refuse, the backup says. Its bytes are kept all the same: they are all that there is. */
+async function refusedLater(connection: SqliteConnection): Promise<string[]> {
+  const problem = await schemaProblem(connection);
+  if (problem === null) return [];
+  return [`A restore will refuse this database: ${problem} Find out who changed the schema, and make the object anew.`];
 }
 
 /** The online backup tells nothing while it runs: the growing file does. */
@@ -125,10 +137,20 @@ async function describe(url: string, signal?: AbortSignal): Promise<DatabaseInfo
   return { engine: 'SQLITE', ...info, name: basename(path) };
 }
 
+async function describeDump(folder: string, step: StepContext): Promise<DatabaseInfo> {
+  const path = join(folder, ENTRY);
+  await assertSqliteFile(path);
+  return withConnection(path, 'immutable', step.signal, async (connection) => {
+    await assertPlainSchema(connection, 'The database in the archive');
+    return { engine: 'SQLITE', ...(await describeConnection(connection, step.signal)), name: ENTRY };
+  });
+}
+
 async function inspect(folder: string, step: StepContext): Promise<DatabaseInfo> {
   const path = join(folder, ENTRY);
   await assertSqliteFile(path);
   return withConnection(path, 'immutable', step.signal, async (connection) => {
+    await assertPlainSchema(connection, 'The database in the archive');
     const unchecked = await assertSound(connection, 'integrity_check', 'The database in the archive', step.signal);
     const info = await describeConnection(connection);
     const broken = await foreignKeyWarnings(connection);

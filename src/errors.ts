@@ -44,6 +44,15 @@ export const ERRORS = {
     meaning: 'The backup is pinned, so it is not deleted.',
     hint: 'Unpin it first: `pinBackup(id, pinned: false)`.',
   },
+  BACKUP_FOREIGN: {
+    meaning:
+      'The backup was made of another application, or does not say of which, and would replace data of this one.',
+    hint: 'Check whose data it is. To restore it all the same, repeat with allowForeign: true.',
+  },
+  TABLES_DIFFER: {
+    meaning: 'The backup and the target have too few tables in common to be of one application.',
+    hint: 'Check that this is the right backup. To restore it all the same, repeat with allowForeign: true.',
+  },
   BUSY: {
     meaning: 'Another run holds the same backup or database.',
     hint: 'Wait until the other run has ended, or cancel it.',

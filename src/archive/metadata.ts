@@ -52,6 +52,22 @@ const entrySchema = z.object({
   mode: count.optional(),
 });
 const mediaSchema = z.object({ path: z.string(), prefix: z.string().endsWith('/'), files: count, bytes: count });
+/** No text from an archive reaches a terminal or a log with control characters in it. */
+const clean = (max: number) =>
+  z
+    .string()
+    .max(max)
+    // eslint-disable-next-line no-control-regex -- control characters are what is looked for
+    .transform((text) => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '\ufffd'));
+const originSchema = z.object({
+  /** The same for all archives of one application: a UUID. */
+  application_id: z.string().regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'not a UUID in lower case'),
+  /** Name of the config that made the archive, and of the machine. */
+  config: clean(200),
+  host: clean(255),
+  /** Address of the database, never with a password. */
+  database: clean(4096),
+});
 const symlinkSchema = z.object({ path: z.string(), target: z.string() });
 const skippedSchema = z.object({ path: z.string(), reason: z.string() });
 
@@ -63,9 +79,11 @@ const metadataSchema = z.looseObject({
   backup_type: z.string().nullable(),
   /** ISO 8601 with microseconds, UTC. */
   backup_date: isoDate,
-  database_engine: z.string().min(1),
+  database_engine: z.string().min(1).max(200).pipe(clean(200)),
   /** Never a password. */
-  database_name: z.string(),
+  database_name: clean(4096),
+  /** Whose data it is. Missing in archives of version 1.0 and of the first releases. */
+  origin: originSchema.optional(),
   app_version: z.string().nullable(),
   node_version: z.string().nullable(),
   /** Django's version; only in archives of version 1.0. */
@@ -82,7 +100,7 @@ const metadataSchema = z.looseObject({
   /** Every file of the archive but the metadata itself, in the archive's order. Empty in version 1.0. */
   entries: z.array(entrySchema),
   /** Page size, journal mode, versions, …. */
-  source: z.record(z.string(), z.union([z.string(), z.number()])),
+  source: z.record(clean(100), z.union([clean(1000), z.number()])),
   /** The media roots, in the configured order. */
   media: z.array(mediaSchema).default([]),
   /** Symbolic links of the media folders. They are noted, never followed and never made again. */
@@ -113,8 +131,8 @@ export interface SkippedMetadata {
 const djangoSchema = z.looseObject({
   backup_date: z.string(),
   django_version: z.string(),
-  database_engine: z.string().min(1),
-  database_name: z.string(),
+  database_engine: z.string().min(1).max(200).pipe(clean(200)),
+  database_name: clean(4096),
   apps: z.union([z.array(z.unknown()), z.record(z.string(), z.unknown())]).default([]),
 });
 

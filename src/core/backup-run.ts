@@ -5,6 +5,7 @@ import { Transform } from 'node:stream';
 import { Op, type Transaction, UniqueConstraintError } from 'sequelize';
 import { measureMedia } from '../archive/measure.js';
 import { type ArchiveMetadata, BACKUP_VERSION } from '../archive/metadata.js';
+import { shown } from '../archive/names.js';
 import { type Collected, writeArchive } from '../archive/write.js';
 import { AppError } from '../errors.js';
 import type { BackupRow, BackupType } from '../models/index.js';
@@ -157,7 +158,7 @@ async function store(
     } catch (error) {
       archive.stream.destroy();
       if (!(error instanceof AppError) || error.code !== 'NAME_TAKEN') throw error;
-      await takeNextName(env, run, row, storage);
+      await takeNextName(run, row, storage);
     }
   }
 }
@@ -199,6 +200,7 @@ function describe(env: BackupsEnvironment, row: BackupRow, snapshot: Snapshot, c
     backup_date: env.now().toISOString().replace('Z', '000Z'),
     database_engine: snapshot.engine,
     database_name: snapshot.name,
+    ...stated(row),
     app_version: env.version,
     node_version: process.version,
     apps: snapshot.apps.map(({ app, latestMigration }) => ({ app, latest_migration: latestMigration })),
@@ -208,10 +210,20 @@ function describe(env: BackupsEnvironment, row: BackupRow, snapshot: Snapshot, c
   };
 }
 
+/** Whose data this is, for whoever finds the archive without these records. */
+function stated({ applicationId, origin }: BackupRow): Pick<ArchiveMetadata, 'origin'> {
+  if (applicationId === null || applicationId === undefined || !origin) return {};
+  const { config, host, database } = origin;
+  return {
+    origin: { application_id: applicationId, config: config ?? '', host: host ?? '', database: database ?? '' },
+  };
+}
+
 /** Archive names are reserved among the rows; a foreign file may still have one. */
-async function takeNextName(env: BackupsEnvironment, run: Run, row: BackupRow, storage: Storage): Promise<void> {
+async function takeNextName(run: Run, row: BackupRow, storage: Storage): Promise<void> {
+  const prefix = row.fileName.slice(0, row.fileName.indexOf('_backup_'));
   for (let attempt = 2; attempt < 1000; attempt++) {
-    const fileName = archiveName(env.prefix, row.createdAt, attempt);
+    const fileName = archiveName(prefix, row.createdAt, attempt);
     if ((await storage.stat(fileName)) !== null) continue;
     try {
       const filePath = storage.locate(fileName);
@@ -326,10 +338,13 @@ export function mediaWarnings(metadata: ArchiveMetadata): string[] {
   const { skipped } = metadata;
   const links = metadata.symlinks.length;
   return [
-    ...skipped.slice(0, 20).map(({ path, reason }) => `${path}: ${reason} while the media were read`),
+    ...skipped.slice(0, 20).map(({ path, reason }) => `${bare(path)}: ${bare(reason)} while the media were read`),
     ...(skipped.length > 20
       ? [`${skipped.length - 20} more media files changed, vanished or were not regular files`]
       : []),
     ...(links > 0 ? [`${links} symbolic links in the media were noted, not followed`] : []),
   ];
 }
+
+/** A text of an archive within a sentence: as `shown`, without the quotes where it needs none. */
+const bare = (text: string) => (shown(text) === `"${text}"` ? text : shown(text));

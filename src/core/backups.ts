@@ -3,12 +3,13 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Op, type Transaction, UniqueConstraintError } from 'sequelize';
 import { AppError, badInput } from '../errors.js';
-import type { BackupConfigRow, BackupRow, BackupType, VerificationLevel } from '../models/index.js';
+import type { BackupConfigRow, BackupRow, BackupType, Origin, VerificationLevel } from '../models/index.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './backup-run.js';
 import { Hold, runLease } from './hold.js';
 import { planRetry } from './scheduler.js';
 import { takeIn } from './upload.js';
 import { archiveName, newId } from './names.js';
+import { originOf } from './origin.js';
 import type { DatabaseEngine, Storage, StorageAddress, StorageType } from './ports.js';
 import { deadRuns, endPending, endRun, failure, pendingRuns } from './run.js';
 import { isOwnFile, prove, storedSize } from './verification.js';
@@ -31,13 +32,17 @@ export interface NewBackup {
   backupType: BackupType;
   address: StorageAddress;
   engine: DatabaseEngine;
-  databaseUrl: string;
+  databaseName: string;
   note: string | null;
   actor: string;
   dueAt?: Date | null;
   attempt?: number;
+  /** How the name begins; null: as the installation's do. */
+  archivePrefix?: string | null;
   /** The file name to try at each attempt; by default the prefix and the present time. */
   nameFor?: (attempt: number) => string;
+  applicationId: string | null;
+  origin: Origin | null;
 }
 
 /**
@@ -64,8 +69,7 @@ export class Backups {
       configId: config.id,
       backupType: request.backupType,
       address: this.addressFor(config, request),
-      engine: config.engine,
-      databaseUrl: config.databaseUrl,
+      ...this.sourceOf(config),
       note: request.note ?? null,
       actor,
     });
@@ -79,10 +83,9 @@ export class Backups {
     due: { dueAt: Date | null; attempt: number },
     transaction: Transaction,
   ): Promise<BackupRow> {
-    const { id: configId, engine, databaseUrl, storageType, storagePath } = config;
-    const address = { storageType, storagePath };
-    const wish = { configId, backupType: 'AUTO' as const, address, engine, databaseUrl, note: null };
-    return this.insert({ ...wish, ...due, actor: 'system' }, transaction);
+    const { id: configId, storageType, storagePath } = config;
+    const request = { configId, backupType: 'AUTO' as const, address: { storageType, storagePath }, note: null };
+    return this.insert({ ...request, ...this.sourceOf(config), ...due, actor: 'system' }, transaction);
   }
 
   /** Makes the PENDING, pinned row of a restore's safety backup; the restore runs it with its own source. */
@@ -113,26 +116,61 @@ export class Backups {
     actor: string,
     stop: AbortSignal,
   ): Promise<BackupRow> {
-    const config = await this.env.configs.get(configId);
-    const address = this.addressFor(config, {});
-    const insert = (nameFor: (attempt: number) => string, note: string) =>
-      this.insert({
-        configId: config.id,
-        backupType: 'UPLOADED',
-        address,
-        engine: config.engine,
-        databaseUrl: config.databaseUrl,
-        note,
-        actor,
-        nameFor,
-      });
-    const row = await takeIn(
-      this.env,
-      { body, fileName, config, storage: this.env.storages.open(address), insert },
-      stop,
-    );
+    const config = configId === undefined ? null : await this.env.configs.get(configId);
+    const place = async (owner: BackupConfigRow | null) => {
+      const first = owner ?? (await this.env.models.BackupConfig.findOne({ order: [['id', 'ASC']] }));
+      if (first !== null) return this.addressFor(first, {});
+      return this.env.storages.resolve({ storageType: 'LOCAL', storagePath: '.' }, 'storagePath');
+    };
+    const insert = (values: Omit<NewBackup, 'backupType' | 'actor'>) =>
+      this.insert({ ...values, backupType: 'UPLOADED', actor });
+    const row = await takeIn(this.env, { body, fileName, config, place, insert }, stop);
     await this.env.audit.record(actor, 'backup.upload', row.id, { file: row.filePath, bytes: row.fileSize });
     return row;
+  }
+
+  /**
+   * Files a backup under another config, or under none. What it was made of stays as it is: under the config of another
+   * application it is foreign.
+   * @throws AppError NOT_FOUND, BACKUP_DELETED, BAD_USER_INPUT for another kind of database or a safety backup, BUSY
+   */
+  async assign(id: string, configId: number | null, actor: string): Promise<BackupRow> {
+    const config = configId === null ? null : await this.env.configs.get(configId);
+    const work = async () => {
+      const row = await this.get(id);
+      if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
+      if (row.status === 'PENDING' || row.status === 'RUNNING') {
+        throw new AppError('BUSY', `Backup ${id} is ${row.status}.`);
+      }
+      if (row.backupType === 'SAFETY') {
+        throw badInput('id', `${id} is the safety backup of a restore and stays with its config.`);
+      }
+      if (config !== null && config.engine !== row.engine) {
+        throw badInput(
+          'configId',
+          `"${config.name}" is a ${config.engine} database, but the backup is of ${row.engine}.`,
+        );
+      }
+      await this.assertNotRestoring(row);
+      await row.update({ configId });
+      await this.env.audit.record(actor, 'backup.assign', id, { config: config?.name ?? null });
+      return row;
+    };
+    return Hold.during(this.env, [runLease(id)], work, () => {
+      throw new AppError('BUSY', `Backup ${id} is in use.`);
+    });
+  }
+
+  /** What a backup of this config is of, and how its archive is named. */
+  private sourceOf(config: BackupConfigRow) {
+    const { engine, databaseUrl, applicationId, archivePrefix } = config;
+    return {
+      engine,
+      databaseName: this.env.engines.of(engine).resolve(databaseUrl).name,
+      applicationId,
+      archivePrefix,
+      origin: originOf(this.env.engines, config),
+    };
   }
 
   /** The row, or null. */
@@ -323,12 +361,13 @@ export class Backups {
 
   /** Inserts a row under the first archive name that no other row has. */
   private async insert(
-    { address, databaseUrl, actor, nameFor, ...wish }: NewBackup,
+    { address, archivePrefix, actor, nameFor, ...wish }: NewBackup,
     transaction?: Transaction,
   ): Promise<BackupRow> {
     const createdAt = this.env.now();
     const storage = this.env.storages.open(address);
-    const nameAt = nameFor ?? ((attempt: number) => archiveName(this.env.prefix, createdAt, attempt));
+    const prefix = archivePrefix ?? this.env.prefix;
+    const nameAt = nameFor ?? ((attempt: number) => archiveName(prefix, createdAt, attempt));
     for (let attempt = await this.firstFree(storage, nameAt, transaction); ; attempt++) {
       const fileName = nameAt(attempt);
       const values = {
@@ -338,7 +377,6 @@ export class Backups {
         mode: 'FULL' as const,
         status: 'PENDING' as const,
         pinned: wish.backupType === 'SAFETY',
-        databaseName: this.env.engines.of(wish.engine).resolve(databaseUrl).name,
         fileName,
         filePath: storage.locate(fileName),
         createdBy: actor,
@@ -380,10 +418,12 @@ export class Backups {
     if (row.status === 'PENDING' || row.status === 'RUNNING') {
       throw new AppError('BUSY', `Backup ${row.id} is ${row.status}.`, { hint: 'Cancel it first: cancelBackup(id).' });
     }
-    const restoring = await this.env.models.Restore.count({
-      where: { backupId: row.id, status: ['PENDING', 'RUNNING'] },
-    });
-    if (restoring > 0) throw new AppError('BUSY', `Backup ${row.id} is being restored.`);
+    await this.assertNotRestoring(row);
+  }
+
+  private async assertNotRestoring({ id: backupId }: BackupRow): Promise<void> {
+    const restoring = await this.env.models.Restore.count({ where: { backupId, status: ['PENDING', 'RUNNING'] } });
+    if (restoring > 0) throw new AppError('BUSY', `Backup ${backupId} is being restored.`);
   }
 
   /** Holds the row while it works, so that a pin or a restore that came in between is seen. */

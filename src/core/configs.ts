@@ -46,17 +46,23 @@ export class Configs {
       : new AppError('NOT_FOUND', `configId: there is no config ${id}.`, { field: 'configId' });
   }
 
-  /** @throws AppError BAD_USER_INPUT and others, naming the field */
-  async create(input: ConfigInput, actor: string): Promise<BackupConfigRow> {
+  /**
+   * @param applicationId of the application whose archives this config continues; a new one by default
+   * @throws AppError BAD_USER_INPUT and others, naming the field
+   */
+  async create(input: ConfigInput, actor: string, applicationId?: string): Promise<BackupConfigRow> {
     const given = givenSettings(input);
     if (given.name === undefined) throw badInput('name', 'is missing.');
     const now = this.env.now();
-    const values = await checkSettings(this.env, newSettings(given));
     const { BackupConfig, sequelize } = this.env.models;
+    // The installation's own prefix is that of its first config; others are told from it by name.
+    const first = (await BackupConfig.count()) === 0 ? { archivePrefix: null } : {};
+    const values = await checkSettings(this.env, newSettings({ ...first, ...given }));
     // The due time depends on the id. Without it a config would never run, and never be called overdue.
     const row = await this.unlessNameTaken(() =>
       sequelize.transaction(async (transaction) => {
-        const made = await BackupConfig.create({ ...values, createdAt: now, updatedAt: now }, { transaction });
+        const identity = { ...(applicationId && { applicationId }), createdAt: now, updatedAt: now };
+        const made = await BackupConfig.create({ ...values, ...identity }, { transaction });
         return made.update({ nextRunAt: nextDue(made, now) }, { transaction });
       }),
     );

@@ -8,6 +8,7 @@ import { databaseLease } from './hold.js';
 import { firstOf, humanSize } from './names.js';
 import { type MediaTarget } from './media.js';
 import { type Survey, surveyMedia } from './media-survey.js';
+import { foreignRefusal, isForeign, tablesRefusal } from './origin.js';
 import { protectedPaths, type Protection } from './protect.js';
 import type { DatabaseInfo, Holder, Storages } from './ports.js';
 import {
@@ -115,6 +116,14 @@ export async function planRestore(
         hint: 'Choose an empty target, or set overwrite: true.',
       }),
     );
+  }
+  const { config } = scope;
+  // Another place has its own word for that: overwrite. An undo brings back what was there, whatever it was.
+  if (scope.own && config !== null && undone === null && request.allowForeign !== true) {
+    if (isForeign(backup, config)) refuse(foreignRefusal(backup, config, shown(scope)));
+    const names = (tables: { name: string }[] = []) => tables.map(({ name }) => name);
+    const differ = tablesRefusal(names(archive.metadata.tables), names(live?.tables), shown(scope));
+    if (differ !== null) refuse(differ);
   }
   await assertFree(env, scope).catch(refuse);
   const protection = await protectedPaths(env, { engine: scope.engine, url: scope.targetUrl });

@@ -1,4 +1,5 @@
 import { mkdir, stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Archive } from '../archive/read.js';
 import { AppError, type ErrorCode } from '../errors.js';
@@ -6,10 +7,12 @@ import type { BackupRow, RestoreRow } from '../models/index.js';
 import type { Backups } from './backups.js';
 import { databaseLease } from './hold.js';
 import { MediaSwap } from './media.js';
+import { originOf } from './origin.js';
 import type { Engines, JobQueue, StepContext } from './ports.js';
 import { leftOut, type MediaPart, mediaPart, MOVE_AWAY, type PlanEnvironment } from './restore-plan.js';
 import { within } from './progress.js';
 import { protectedPaths } from './protect.js';
+import { databaseKey } from './settings.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from './run.js';
 import { assertSameCounts, extractDatabase, prove } from './verification.js';
 import type { Audit } from './audit.js';
@@ -110,11 +113,22 @@ async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: Restore
     ];
     return;
   }
+  const engine = env.engines.of(row.engine);
+  const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId);
+  // The state of another place is not the application's, even if the archive came from it.
+  const own = config !== null && (await databaseKey(engine, config.databaseUrl)) === row.targetKey ? config : null;
+  const { name, display } = engine.resolve(row.targetUrl);
   const safety = await env.backups.createSafety({
     configId: row.configId,
     address: backup.address,
     engine: row.engine,
-    databaseUrl: row.targetUrl,
+    databaseName: name,
+    applicationId: own?.applicationId ?? null,
+    archivePrefix: config?.archivePrefix ?? null,
+    origin:
+      own === null
+        ? { config: null, host: hostname(), database: display, mediaPaths: source.mediaPaths }
+        : originOf(env.engines, own),
     note: `State before ${row.id}`,
     actor: row.createdBy ?? 'system',
   });

@@ -25,6 +25,8 @@ export interface RestoreRequest {
   targetMediaPath?: string | undefined;
   /** Allows another place that already holds something. */
   overwrite?: boolean | undefined;
+  /** Allows data of another application, or of an unknown one, in place of the config's own. */
+  allowForeign?: boolean | undefined;
 }
 
 /** What a restore would read and where it would write. */

@@ -2,6 +2,7 @@ import { readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow } from '../models/index.js';
+import { prefixFrom } from './origin.js';
 import type { Engine, Engines, StorageAddress, Storages, StorageType } from './ports.js';
 import { assertPolicy, type RetentionPolicy } from './retention.js';
 import { assertSchedule, normaliseSchedule } from './schedules.js';
@@ -41,6 +42,8 @@ export interface ConfigInput {
   keepWithin?: string | null | undefined;
   /** Bytes. */
   maxTotalSize?: number | null | undefined;
+  /** How names of its archives begin; null: as the installation's. */
+  archivePrefix?: string | null | undefined;
 }
 
 /** All settings of a config. */
@@ -72,9 +75,9 @@ const DEFAULTS = {
   ...(Object.fromEntries(KEEP_RULES.map((rule) => [rule, null])) as Record<(typeof KEEP_RULES)[number], null>),
 };
 
-/** What was given: null takes a keep-rule away, and means "left out" for every other field. */
+/** What was given: null takes a keep-rule or the prefix away, and means "left out" for every other field. */
 export function givenSettings(input: ConfigInput): ConfigInput {
-  const nullable: readonly string[] = KEEP_RULES;
+  const nullable: readonly string[] = [...KEEP_RULES, 'archivePrefix'];
   const given = ([name, value]: [string, unknown]) =>
     value !== undefined && (value !== null || nullable.includes(name));
   return Object.fromEntries(Object.entries(input).filter(given));
@@ -82,7 +85,8 @@ export function givenSettings(input: ConfigInput): ConfigInput {
 
 /** The settings of a new config. `name` and `databaseUrl` have no default: they are empty where they were not given. */
 export function newSettings(input: ConfigInput): Settings {
-  return { name: '', databaseUrl: '', ...DEFAULTS, ...givenSettings(input) };
+  const given = givenSettings(input);
+  return { name: '', databaseUrl: '', archivePrefix: prefixFrom(given.name ?? ''), ...DEFAULTS, ...given };
 }
 
 /** The settings of a config with what was given in place of what is saved. Another storage type has a path of its own. */
@@ -105,8 +109,10 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings) {
   }
   assertPolicy(policyOf(input as never));
   assertSchedule(input.schedule, input.timezone);
+  assertPrefix(input.archivePrefix);
   return {
     name,
+    archivePrefix: input.archivePrefix,
     engine: engine.kind,
     databaseUrl: url,
     databaseKey: await databaseKey(engine, url),
@@ -200,6 +206,14 @@ export function policyOf(config: Pick<BackupConfigRow, PolicyField>): RetentionP
 function assertWhole(field: string, value: number, max: number): void {
   if (Number.isInteger(value) && value >= 1 && value <= max) return;
   throw badInput(field, `${value} is not a whole number from 1 to ${max}.`, 'A value of 0 would keep nothing.');
+}
+
+function assertPrefix(prefix: string | null): void {
+  if (prefix === null || /^[A-Za-z0-9][A-Za-z0-9-]{0,39}$/.test(prefix)) return;
+  throw badInput(
+    'archivePrefix',
+    'may hold only letters, digits and hyphens, at most 40, and begins with none of the last.',
+  );
 }
 
 /** Each folder once: the files of one that is listed twice would be in the archive twice, and could not be brought back. */

@@ -6,24 +6,44 @@ import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Archive, fileSource, openArchive } from '../archive/read.js';
 import { AppError, badInput } from '../errors.js';
-import type { BackupConfigRow, BackupRow } from '../models/index.js';
+import type { BackupConfigRow, BackupRow, TableCount } from '../models/index.js';
+import type { NewBackup } from './backups.js';
 import { type BackupsEnvironment, endBadly, mediaWarnings } from './backup-run.js';
 import { Hold, runLease } from './hold.js';
 import { archiveName, humanSize, newId } from './names.js';
+import { backupDate, databaseName, ownerOf, statedOrigin, strangeEntries } from './origin.js';
+import type { DatabaseEngine, Engine, Storage, StorageAddress } from './ports.js';
 import { contentOf } from './restore-scope.js';
-import type { Storage } from './ports.js';
 import { Run } from './run.js';
-import { prove } from './verification.js';
+import { assertSameCounts, extractDatabase, prove } from './verification.js';
+
+/** How many tables of an archive are listed on its row. */
+const MAX_TABLES = 10_000;
 
 /** An archive on its way in. */
 export interface Incoming {
   body: Readable;
   /** As the client says it. */
   fileName: string;
-  config: BackupConfigRow;
-  storage: Storage;
+  /** The config that the caller names; null: the one that the archive belongs to, or none. */
+  config: BackupConfigRow | null;
+  /** Where archives of this config, or of none, are taken in. */
+  place(config: BackupConfigRow | null): Promise<StorageAddress>;
   /** Makes the PENDING row under the first free name. */
-  insert(nameFor: (attempt: number) => string, note: string): Promise<BackupRow>;
+  insert(values: Omit<NewBackup, 'backupType' | 'actor'>): Promise<BackupRow>;
+}
+
+/** A received file that was opened as a hostile one and read through. */
+interface Examined {
+  file: string;
+  size: number;
+  checksum: string;
+  archive: Archive;
+  engine: Engine;
+  config: BackupConfigRow | null;
+  /** What is really in it, as far as there is a database that could be read. */
+  tables: TableCount[];
+  warnings: string[];
 }
 
 /** Receives, checks and stores an uploaded archive: see `Backups.upload`. */
@@ -39,8 +59,8 @@ export async function takeIn(env: BackupsEnvironment, incoming: Incoming, stop: 
         await mkdir(folder, { recursive: true, mode: 0o700 });
         const file = join(folder, 'upload.zip');
         const { size, checksum } = await receive(incoming.body, file, env.maxUploadBytes, signal);
-        const archive = await examine(file, incoming.config, signal);
-        return await keep(env, incoming, { file, size, checksum, archive }, stop);
+        const examined = await examine(env, incoming, { file, size, checksum, folder }, signal);
+        return await keep(env, incoming, examined, stop);
       } finally {
         incoming.body.destroy();
         await rm(folder, { recursive: true, force: true });
@@ -78,17 +98,67 @@ async function receive(body: Readable, file: string, limit: number, signal: Abor
 }
 
 /** Opens the file as a hostile one, reads all of it, and says what is missing if it is not ours. */
-async function examine(file: string, config: BackupConfigRow, signal: AbortSignal): Promise<Archive> {
-  const archive = await damageIsOfTheFile(openArchive(await fileSource(file), { signal }));
-  if (archive.metadata.database_engine !== config.engine) {
+async function examine(
+  env: BackupsEnvironment,
+  incoming: Incoming,
+  upload: { file: string; size: number; checksum: string; folder: string },
+  signal: AbortSignal,
+): Promise<Examined> {
+  const archive = await damageIsOfTheFile(openArchive(await fileSource(upload.file), { signal }));
+  const { metadata } = archive;
+  const engine = env.engines.of(metadata.database_engine as DatabaseEngine);
+  const strange = strangeEntries(archive.entries, engine);
+  const config = incoming.config ?? (await ownerOf(env, metadata));
+  if (config !== null && config.engine !== engine.kind) {
     throw badInput(
       'configId',
-      `the archive is of a ${archive.metadata.database_engine} database, but config "${config.name}" is ${config.engine}.`,
+      `the archive is of a ${engine.kind} database, but config "${config.name}" is ${config.engine}.`,
       'Name a config of the same kind.',
     );
   }
+  const holds = contentOf(archive, engine);
+  if (!holds.database && !holds.media) {
+    throw new AppError('ARCHIVE_FOREIGN', 'file: the archive holds neither a database nor media.', { field: 'file' });
+  }
   await damageIsOfTheFile(archive.verify({ signal }));
-  return archive;
+  const found = holds.database
+    ? await lookInside(archive, engine, upload.folder, signal)
+    : { tables: [], warnings: [] };
+  return { ...upload, archive, engine, config, tables: found.tables, warnings: [...strange, ...found.warnings] };
+}
+
+/**
+ * Extracts the database and looks what is in it: what the metadata says is not believed. A database that is damaged is
+ * kept all the same, with a warning, since it may be all that is left; one that could do harm is refused.
+ */
+async function lookInside(
+  archive: Archive,
+  engine: Engine,
+  folder: string,
+  signal: AbortSignal,
+): Promise<Pick<Examined, 'tables' | 'warnings'>> {
+  const step = { signal, onProgress: () => undefined };
+  const dump = join(folder, 'database');
+  try {
+    await mkdir(dump, { mode: 0o700 });
+    await extractDatabase(archive, engine, dump, step);
+    const info = await engine.describeDump(dump, step);
+    await damageIsOfTheFile(Promise.resolve().then(() => assertSameCounts(archive, info)));
+    const tables = info.tables.slice(0, MAX_TABLES).map(({ name, rows }) => ({ name, rows }));
+    const more = info.tables.length - tables.length;
+    return {
+      tables,
+      warnings: [...info.warnings, ...(more > 0 ? [`${more} more tables are in the archive than are listed.`] : [])],
+    };
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'DATABASE_CORRUPT') throw error;
+    return {
+      tables: [],
+      warnings: [`The database in the archive is damaged, so a restore will refuse it: ${error.message}`],
+    };
+  } finally {
+    await rm(dump, { recursive: true, force: true });
+  }
 }
 
 /** What cannot be read was damaged on its way here: the remedy is another copy, not another disk. */
@@ -105,22 +175,26 @@ async function damageIsOfTheFile<T>(work: Promise<T>): Promise<T> {
 async function keep(
   env: BackupsEnvironment,
   incoming: Incoming,
-  upload: { file: string; size: number; checksum: string; archive: Archive },
+  upload: Examined,
   stop: AbortSignal,
 ): Promise<BackupRow> {
-  const { storage, config } = incoming;
-  const { metadata } = upload.archive;
-  const engine = env.engines.of(config.engine);
-  const holds = contentOf(upload.archive, engine);
-  if (!holds.database && !holds.media) {
-    throw new AppError('ARCHIVE_FOREIGN', 'file: the archive holds neither a database nor media.', { field: 'file' });
-  }
+  const { archive, engine, config } = upload;
+  const { metadata } = archive;
+  const address = await incoming.place(config);
+  const storage = env.storages.open(address);
   await storage.prepare();
-  const nameFor = await freeName(env, incoming);
-  const row = await incoming.insert(
-    nameFor,
-    `Uploaded. Made ${metadata.backup_date}, format ${metadata.backup_version}.`,
-  );
+  const { applicationId, ...origin } = statedOrigin(metadata);
+  const { at: createdAt, warning } = backupDate(metadata, env.now());
+  const row = await incoming.insert({
+    configId: config?.id ?? null,
+    address,
+    engine: engine.kind,
+    databaseName: databaseName(metadata),
+    applicationId,
+    origin,
+    nameFor: await freeName(env, storage, incoming.fileName, config?.archivePrefix ?? env.prefix),
+    note: `Uploaded. Made ${metadata.backup_date}, format ${metadata.backup_version}.`,
+  });
   const run = await Run.claim(env, 'Backup', row.id, [], stop);
   if (!(run instanceof Run)) throw new AppError('BUSY', `Backup ${row.id} was taken by another process.`);
   let stored: string | null = null;
@@ -130,15 +204,17 @@ async function keep(
     await run.update({ checksum: upload.checksum, fileSize: upload.size });
     await storage.put(row.fileName, createReadStream(upload.file), { owner: row.id, signal: run.signal });
     stored = row.fileName;
-    const level = metadata.backup_version.startsWith('1.') && holds.database ? 'DRILL' : 'ARCHIVE';
+    const holdsDatabase = archive.entries.some(({ path }) => engine.ownsEntry(path));
+    const level = metadata.backup_version.startsWith('1.') && holdsDatabase ? 'DRILL' : 'ARCHIVE';
     const { size: fileSize, checksum } = upload;
     const scratch = join(env.workFolder, row.id);
     await prove({ storage, fileName: row.fileName, fileSize, checksum, level, engine, scratch }, step);
     const completed = await run.complete({
-      tables: metadata.tables.map(({ name, row_count: rows }) => ({ name, rows })),
-      mediaFileCount: upload.archive.entries.filter((entry) => entry.path.startsWith('media/') && !entry.directory)
-        .length,
-      warnings: mediaWarnings(metadata),
+      // Its data is as old as it says, whenever it came here: lists, retention and warnings go by that.
+      createdAt,
+      tables: upload.tables,
+      mediaFileCount: archive.entries.filter((entry) => entry.path.startsWith('media/') && !entry.directory).length,
+      warnings: [...(warning === null ? [] : [warning]), ...upload.warnings, ...mediaWarnings(metadata)],
       verifiedAt: env.now(),
       verificationLevel: level,
     });
@@ -155,12 +231,14 @@ async function keep(
 /** The client's name if it has an archive's form, otherwise one of ours; with _2, _3, … until it is free. */
 async function freeName(
   env: BackupsEnvironment,
-  { fileName, storage }: Incoming,
+  storage: Storage,
+  fileName: string,
+  prefix: string,
 ): Promise<(attempt: number) => string> {
-  const given = /^([A-Za-z0-9][A-Za-z0-9-]*_backup_\d{8}_\d{6})(?:_\d+)?\.zip$/.exec(basename(fileName))?.[1];
+  const given = /^([A-Za-z0-9][A-Za-z0-9-]{0,39}_backup_\d{8}_\d{6})(?:_\d+)?\.zip$/.exec(basename(fileName))?.[1];
   const at = env.now();
   const nameAt = (number: number) =>
-    given === undefined ? archiveName(env.prefix, at, number) : `${given}${number > 1 ? `_${number}` : ''}.zip`;
+    given === undefined ? archiveName(prefix, at, number) : `${given}${number > 1 ? `_${number}` : ''}.zip`;
   let first = 1;
   while ((await storage.stat(nameAt(first))) !== null) first += 1;
   return (attempt) => nameAt(first + attempt - 1);

@@ -3,6 +3,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { type Archive, openArchive } from '../archive/read.js';
 import { AppError, fromErrno } from '../errors.js';
 import type { BackupRow, VerificationLevel } from '../models/index.js';
+import { strangeEntries } from './origin.js';
 import type { DatabaseInfo, Engine, StepContext, Storage } from './ports.js';
 import { within } from './progress.js';
 
@@ -35,6 +36,7 @@ export async function prove(proof: Proof, step: StepContext): Promise<Archive | 
   await proveBytes(proof, size, pass(0));
   if (proof.level === 'CHECKSUM') return null;
   const archive = await openStored(proof.storage, proof.fileName, size, step.signal);
+  strangeEntries(archive.entries, proof.engine);
   const { onProgress } = pass(1);
   await archive.verify({ signal: step.signal, onProgress: (done) => onProgress(done, archive.totalBytes) });
   if (proof.level === 'DRILL') await drill(archive, proof, pass(2));

@@ -2,6 +2,7 @@ import type { FileUpload } from 'graphql-upload/processRequest.mjs';
 import { Arg, Args, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
 import { type BackupOrder as Order, listBackups } from '../core/lists.js';
 import { humanSize } from '../core/names.js';
+import { isForeign } from '../core/origin.js';
 import { badInput } from '../errors.js';
 import type { BackupRow, VerificationLevel as Level } from '../models/index.js';
 import { Admin } from './admin.directive.js';
@@ -186,11 +187,30 @@ export class BackupResolver extends runFieldsOf(Backup) {
     @Ctx() { services, admin, signal }: GraphqlContext,
     @Arg('file', () => Upload, { description: 'A ZIP that this product, or the older Django system, has written.' })
     file: FileUpload,
-    @Arg('configId', () => ID, { nullable: true, description: 'Which config it belongs to; the first if left out.' })
+    @Arg('configId', () => ID, {
+      nullable: true,
+      description: 'File it under this config. Left out: under the config of the same application, or under none.',
+    })
     configId?: string,
   ): Promise<Backup> {
     const { email } = await admin();
     return services.backups.upload(file.createReadStream(), file.filename, optionalConfigId(configId), email, signal);
+  }
+
+  @Admin()
+  @Mutation(() => Backup, {
+    description: withExample(
+      'Files a backup under another config, or under none. Under the config of another application it is `foreign`.',
+      'mutation { assignBackup(id: "backup_20250724_143022_a1b2c3d4", configId: "2") { config { name } foreign } }',
+    ),
+  })
+  async assignBackup(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'A backup that is not a safety backup.' }) id: string,
+    @Arg('configId', () => ID, { nullable: true, description: 'The config; under none if left out.' })
+    configId?: string | null,
+  ): Promise<Backup> {
+    return services.backups.assign(runId(id), optionalConfigId(configId) ?? null, (await admin()).email);
   }
 
   @Admin()
@@ -214,6 +234,14 @@ export class BackupResolver extends runFieldsOf(Backup) {
     return row.configId === null ? null : load.config(row.configId);
   }
 
+  @FieldResolver(() => Boolean, {
+    description:
+      "Its data is of another application than its config's, or it does not say: restoring it there needs `allowForeign`.",
+  })
+  async foreign(@Root() row: BackupRow, @Ctx() { load }: GraphqlContext): Promise<boolean> {
+    return row.configId !== null && isForeign(row, await load.config(row.configId));
+  }
+
   @FieldResolver(() => String, { nullable: true, description: 'The size for people, such as `12.5 MiB`.' })
   fileSizeHuman(@Root() { fileSize }: BackupRow): string | null {
     return fileSize === null || fileSize === undefined ? null : humanSize(fileSize);
@@ -229,6 +257,6 @@ export class BackupResolver extends runFieldsOf(Backup) {
 
   @FieldResolver(() => [BackupTable], { description: 'The tables in the backup, with their rows.' })
   tables(@Root() { tables }: BackupRow): BackupTable[] {
-    return tables.map(({ name, rows }) => ({ name, rowCount: rows }));
+    return (tables ?? []).map(({ name, rows }) => ({ name, rowCount: rows }));
   }
 }

@@ -1,6 +1,11 @@
 import { Field, Float, ID, Int, ObjectType } from 'type-graphql';
 import type { StorageType as Storage } from '../core/ports.js';
-import type { BackupStatus as Status, BackupType as Type, VerificationLevel as Level } from '../models/index.js';
+import type {
+  BackupStatus as Status,
+  BackupType as Type,
+  Origin,
+  VerificationLevel as Level,
+} from '../models/index.js';
 import { BackupMode, BackupStatus, BackupType, StorageType, VerificationLevel } from './enums.js';
 import { connectionOf } from './page.type.js';
 import { ByteSize, DateTime } from './scalars.js';
@@ -12,6 +17,23 @@ export class BackupTable {
 
   @Field(() => Int, { description: 'How many rows it has in the backup.' })
   rowCount!: number;
+}
+
+@ObjectType({
+  description: 'Whose data an archive holds, as it says itself. What an older format does not say is null.',
+})
+export class BackupOrigin implements Origin {
+  @Field(() => String, { nullable: true, description: 'Name of the config that made it.' })
+  config!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'Name of the machine.' })
+  host!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'Address of the database, without a password.' })
+  database!: string | null;
+
+  @Field(() => [String], { description: 'The media folders on that machine.' })
+  mediaPaths!: string[];
 }
 
 @ObjectType({ description: 'One run of a backup and, once COMPLETED, its archive.' })
@@ -33,6 +55,15 @@ export class Backup {
 
   @Field(() => String, { description: 'Name of the database that was backed up, such as `db.sqlite3`.' })
   databaseName!: string;
+
+  @Field(() => ID, {
+    nullable: true,
+    description: 'The application whose data it holds: see `BackupConfig.applicationId`. Null if it does not say.',
+  })
+  applicationId!: string | null;
+
+  @Field(() => BackupOrigin, { nullable: true, description: 'Whose data it holds; null if it does not say.' })
+  origin!: Origin | null;
 
   @Field(() => String, { description: 'Name of the archive, such as `okpuja_backup_20250724_143022.zip`.' })
   fileName!: string;
@@ -88,7 +119,7 @@ export class Backup {
   @Field(() => VerificationLevel, { nullable: true, description: 'How thoroughly it was proven then.' })
   verificationLevel!: Level | null;
 
-  @Field(() => DateTime, { description: 'When it was asked for.' })
+  @Field(() => DateTime, { description: 'When it was requested; of an uploaded archive, when its data was backed up.' })
   createdAt!: Date;
 
   @Field(() => DateTime, { nullable: true, description: 'When the run began.' })

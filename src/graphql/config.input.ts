@@ -104,6 +104,14 @@ export class BackupConfigInput {
   @Field(() => ByteSize, { nullable: true, description: 'Bytes, 1 or more; null takes the limit away.' })
   maxTotalSize?: number | null;
 
+  @MaxLength(40)
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'How names of its archives begin: letters, digits, hyphens. Default: made of the name; null and for the first config: DB_BACKUP_PREFIX.',
+  })
+  archivePrefix?: string | null;
+
   @Field(() => Int, { nullable: true, description: 'Seconds, 0 to 3600. Default: 0.' })
   jitterSeconds?: number;
 }

@@ -16,6 +16,17 @@ export class BackupConfig {
   @Field(() => DatabaseEngine, { description: 'Kind of the database, by its URL.' })
   engine!: Engine;
 
+  @Field(() => ID, {
+    description: 'Names the application: every archive of it carries this id, whatever name and paths become.',
+  })
+  applicationId!: string;
+
+  @Field(() => String, {
+    nullable: true,
+    description: 'How names of its archives begin; null: as DB_BACKUP_PREFIX says.',
+  })
+  archivePrefix!: string | null;
+
   @Field(() => [String], { description: 'Folders with media, absolute.' })
   mediaPaths!: string[];
 

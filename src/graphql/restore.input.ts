@@ -65,6 +65,15 @@ export class RestoreBackupInput {
     description: 'Allows another place that already holds something.',
   })
   overwrite?: boolean | null;
+
+  @Field(() => Boolean, {
+    nullable: true,
+    defaultValue: false,
+    description:
+      "Allows a backup of another application, or of an unknown one, to replace the config's own data (BACKUP_FOREIGN, " +
+      'TABLES_DIFFER).',
+  })
+  allowForeign?: boolean | null;
 }
 
 @InputType({

@@ -6,6 +6,7 @@ import { AuditResolver } from './audit.resolver.js';
 import { BackupResolver } from './backup.resolver.js';
 import { ConfigTestResolver } from './config-test.resolver.js';
 import { ConfigResolver } from './config.resolver.js';
+import { fitOutput } from './fit.js';
 import { DownloadResolver } from './download.resolver.js';
 import { MediaResolver } from './media.resolver.js';
 import { RestorePlanResolver, RestoreResolver } from './restore.resolver.js';
@@ -36,7 +37,7 @@ export async function createSchema(): Promise<GraphQLSchema> {
     pubSub: unused,
   });
   assertGuarded(schema);
-  return guardAdmin(schema);
+  return guardAdmin(fitOutput(schema));
 }
 
 /** TypeGraphQL asks for one, but our subscriptions read rows, so that they work from any node. */

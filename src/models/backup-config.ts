@@ -14,6 +14,10 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   declare id: CreationOptional<number>;
   declare name: string;
   declare engine: DatabaseEngine;
+  /** Names the application for ever, whatever its name and paths become: archives carry it. A UUID. */
+  declare applicationId: CreationOptional<string>;
+  /** How names of its archives begin; null: the installation's prefix. */
+  declare archivePrefix: CreationOptional<string | null>;
   /** As the engine normalised it; may hold a password, so it never leaves the process. */
   declare databaseUrl: string;
   /** Names the database in locks; without a password. */
@@ -61,6 +65,8 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       id: { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true },
       name: DataTypes.STRING(200),
       engine: DataTypes.STRING(32),
+      applicationId: { type: DataTypes.STRING(36), defaultValue: DataTypes.UUIDV4 },
+      archivePrefix: DataTypes.STRING(40),
       databaseUrl: DataTypes.TEXT,
       databaseKey: DataTypes.TEXT,
       mediaPaths: DataTypes.JSON,

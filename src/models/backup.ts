@@ -21,6 +21,17 @@ export interface TableCount {
   rows: number;
 }
 
+/** Whose data an archive holds, as it says itself. */
+export interface Origin {
+  /** Name of the config that made it. */
+  config: string | null;
+  /** Name of the machine. */
+  host: string | null;
+  /** Address of the database, without a password. */
+  database: string | null;
+  mediaPaths: string[];
+}
+
 /** One run of a backup and, when COMPLETED, its archive. */
 export class BackupRow extends Model<InferAttributes<BackupRow>, InferCreationAttributes<BackupRow>> {
   declare id: string;
@@ -47,6 +58,9 @@ export class BackupRow extends Model<InferAttributes<BackupRow>, InferCreationAt
   declare completedAt: CreationOptional<Date | null>;
   declare engine: DatabaseEngine;
   declare databaseName: string;
+  /** The application whose data it holds; null where the archive does not say. See `BackupConfigRow.applicationId`. */
+  declare applicationId: CreationOptional<string | null>;
+  declare origin: CreationOptional<Origin | null>;
   declare storageType: StorageType;
   declare storagePath: string;
   declare fileName: string;
@@ -89,6 +103,8 @@ export function defineBackup(sequelize: Sequelize): typeof BackupRow {
       ...runColumns,
       engine: DataTypes.STRING(32),
       databaseName: DataTypes.TEXT,
+      applicationId: DataTypes.STRING(36),
+      origin: DataTypes.JSON,
       storageType: DataTypes.STRING(32),
       storagePath: DataTypes.TEXT,
       fileName: DataTypes.TEXT,

@@ -6,6 +6,7 @@ import { jobs } from './migrations/0002-jobs.js';
 import { lists } from './migrations/0003-lists.js';
 import { schedules } from './migrations/0004-schedules.js';
 import { bytes } from './migrations/0005-bytes.js';
+import { origins } from './migrations/0006-origins.js';
 
 /** What a migration works with: everything it does goes through the one transaction. */
 export interface MigrationContext {
@@ -20,7 +21,7 @@ export interface Migration {
   up(context: MigrationContext): Promise<void>;
 }
 
-const MIGRATIONS: Migration[] = [initial, jobs, lists, schedules, bytes];
+const MIGRATIONS: Migration[] = [initial, jobs, lists, schedules, bytes, origins];
 
 const TABLE = 'db_manager_migrations';
 

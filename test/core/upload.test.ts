@@ -9,7 +9,8 @@ beforeEach(async () => {
 });
 afterEach(() => world.close());
 
-const upload = (bytes: Buffer) => world.app.backups.upload(Readable.from([bytes]), 'x.zip', undefined, 'boss', NEVER);
+const upload = (bytes: Buffer, configId?: number) =>
+  world.app.backups.upload(Readable.from([bytes]), 'x.zip', configId, 'boss', NEVER);
 
 describe('An archive of the older Django system (format 1.0)', () => {
   const metadata = {
@@ -24,9 +25,9 @@ describe('An archive of the older Django system (format 1.0)', () => {
   };
 
   it('that holds only media is taken in and restored', async () => {
-    const row = await upload(rawZip([{ name: 'media/old/photo.txt', data: 'old' }, metadata]));
+    const row = await upload(rawZip([{ name: 'media/old/photo.txt', data: 'old' }, metadata]), 1);
     expect(row).toMatchObject({ status: 'COMPLETED', mediaFileCount: 1, verificationLevel: 'ARCHIVE' });
-    expect(await world.restore({ backupId: row.id })).toMatchObject({ status: 'COMPLETED' });
+    expect(await world.restore({ backupId: row.id, allowForeign: true })).toMatchObject({ status: 'COMPLETED' });
     expect(await readTree(world.media)).toMatchObject({ 'old/photo.txt': 'old', 'empty.txt': '' });
   });
 

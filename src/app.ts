@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Auth } from './auth/index.js';
 import { Audit } from './core/audit.js';
 import { Cleanup } from './core/cleanup.js';
@@ -12,6 +13,7 @@ import { Backups } from './core/backups.js';
 import { ConfigTests } from './core/config-tests.js';
 import { Configs } from './core/configs.js';
 import { assertNotControl } from './core/settings.js';
+import { Places } from './core/places.js';
 import { Restores } from './core/restores.js';
 import { createEngines } from './engines/index.js';
 import {
@@ -59,6 +61,7 @@ export interface App {
   audit: Audit;
   configs: Configs;
   configTests: ConfigTests;
+  places: Places;
   backups: Backups;
   restores: Restores;
   scheduler: Scheduler;
@@ -86,7 +89,15 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
   const storages = options.storages ?? createStorages(config.localRoot);
   const audit = new Audit(models, now);
   const auth = new Auth(models, config.auth, audit, now);
-  const configs = new Configs({ models, engines, storages, audit, now, controlFile });
+  const places = new Places({
+    models,
+    engines,
+    allowedPaths: config.allowedPaths,
+    productFolder: fileURLToPath(new URL('..', import.meta.url)),
+    dataDir: config.dataDir,
+    localRoot: config.localRoot,
+  });
+  const configs = new Configs({ places, models, engines, storages, audit, now, controlFile });
   const workFolder = join(config.dataDir, 'tmp');
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
 
@@ -113,7 +124,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
   const queue: JobQueue = {
     add: async (job: Job, addOptions) => (await connectQueue()).add(job, addOptions),
   };
-  const shared = { models, log, leaseMs: config.leaseMs, now, engines, storages, audit, queue, workFolder };
+  const shared = { places, models, log, leaseMs: config.leaseMs, now, engines, storages, audit, queue, workFolder };
   const exclude = [config.dataDir, config.localRoot, ...(controlFile === null ? [] : databaseFiles(controlFile))];
   const backups = new Backups({
     ...shared,
@@ -155,6 +166,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     audit,
     configs,
     configTests,
+    places,
     backups,
     restores,
     scheduler,

@@ -14,6 +14,7 @@ import type { Configs } from './configs.js';
 import { databaseLease } from './hold.js';
 import { archiveName, humanSize } from './names.js';
 import type { Engines, JobQueue, Snapshot, StepContext, Storage, Storages } from './ports.js';
+import type { Places } from './places.js';
 import { protectedPaths } from './protect.js';
 import { planRetry } from './scheduler.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from './run.js';
@@ -26,6 +27,7 @@ export interface BackupsEnvironment extends RunEnvironment {
   storages: Storages;
   audit: Audit;
   configs: Configs;
+  places: Places;
   queue: JobQueue;
   /** Prefix of archive names. */
   prefix: string;

@@ -12,6 +12,7 @@ import { archiveName, newId } from './names.js';
 import { originOf } from './origin.js';
 import type { DatabaseEngine, Storage, StorageAddress, StorageType } from './ports.js';
 import { deadRuns, endPending, endRun, failure, pendingRuns } from './run.js';
+import { judgeStorage } from './settings.js';
 import { isOwnFile, prove, storedSize } from './verification.js';
 
 export type { BackupsEnvironment, RunOptions };
@@ -68,7 +69,7 @@ export class Backups {
     const row = await this.insert({
       configId: config.id,
       backupType: request.backupType,
-      address: this.addressFor(config, request),
+      address: await this.addressFor(config, request),
       ...this.sourceOf(config),
       note: request.note ?? null,
       actor,
@@ -344,15 +345,17 @@ export class Backups {
     }
   }
 
-  private addressFor(
+  private async addressFor(
     config: BackupConfigRow,
     { storageType, customPath }: Pick<BackupRequest, 'storageType' | 'customPath'>,
-  ) {
+  ): Promise<StorageAddress> {
     const own = { storageType: config.storageType, storagePath: config.storagePath };
     if (storageType === undefined && customPath === undefined) return this.env.storages.resolve(own, 'storagePath');
     const type = storageType ?? own.storageType;
     if (customPath !== undefined) {
-      return this.env.storages.resolve({ storageType: type, storagePath: customPath }, 'customPath');
+      const address = this.env.storages.resolve({ storageType: type, storagePath: customPath }, 'customPath');
+      await judgeStorage(this.env, address, 'customPath', config.id);
+      return address;
     }
     if (type === own.storageType) return this.env.storages.resolve(own, 'storagePath');
     if (type === 'LOCAL') return this.env.storages.resolve({ storageType: type, storagePath: '.' }, 'storageType');

@@ -111,7 +111,7 @@ export class ConfigTests {
    * @throws AppError NOT_FOUND, BAD_USER_INPUT, PATH_NOT_ALLOWED, STORAGE_UNSUPPORTED; the signal's reason
    */
   async storage(input: ConfigInput, configId: number | undefined, signal: AbortSignal): Promise<StorageTest> {
-    const address = checkStorage(this.env, await this.env.configs.settings(input, configId));
+    const address = await checkStorage(this.env, await this.env.configs.settings(input, configId));
     const storage = this.env.storages.open(address);
     const warnings: string[] = [];
     const { value: space, error } = await answered(async () => {

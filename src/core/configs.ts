@@ -74,7 +74,7 @@ export class Configs {
   async update(id: number, input: ConfigInput, actor: string): Promise<BackupConfigRow> {
     const row = await this.get(id);
     const given = this.changes(row, input);
-    const values = await checkSettings(this.env, changedSettings(row, given));
+    const values = await checkSettings(this.env, changedSettings(row, given), row);
     if (values.databaseKey !== row.databaseKey) await this.assertIdle(row);
     const now = this.env.now();
     const schedule = { ...row.get({ plain: true }), ...values };
@@ -90,7 +90,7 @@ export class Configs {
   /** The config as `update` would make it. Nothing is saved. @throws AppError as `update`, but for a name that is taken */
   async preview(id: number, input: ConfigInput): Promise<BackupConfigRow> {
     const row = await this.get(id);
-    return row.set(await checkSettings(this.env, changedSettings(row, this.changes(row, input))));
+    return row.set(await checkSettings(this.env, changedSettings(row, this.changes(row, input)), row));
   }
 
   /**

@@ -5,7 +5,7 @@ import { AppError } from '../errors.js';
 import type { Models } from '../models/index.js';
 import { databaseFiles, isArchiveName } from './names.js';
 import type { Engine, Engines } from './ports.js';
-import { realFile } from './settings.js';
+import { realFile } from './real-file.js';
 
 /** What protecting needs. */
 export interface ProtectEnvironment {

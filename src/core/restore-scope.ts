@@ -1,9 +1,10 @@
-import { basename, join, resolve } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Archive } from '../archive/read.js';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../models/index.js';
 import { assertNotControl, databaseKey } from './settings.js';
 import type { MediaMode, MediaTarget } from './media.js';
+import type { Places } from './places.js';
 import type { Engine, Engines } from './ports.js';
 
 /** A wish for a restore, as the API and the command line take it. */
@@ -54,12 +55,13 @@ export interface Scope {
 export interface ScopeEnvironment {
   models: Models;
   engines: Engines;
+  places: Places;
   /** The control database's file, or null where it is a server. */
   controlFile: string | null;
 }
 
 /**
- * Works out where a restore reads and writes. Looks at no database and no disk but the archive's metadata.
+ * Works out where a restore reads and writes, and judges what was named. Looks at no database.
  * Whoever chooses tables but no media, or media but no tables, leaves the other alone.
  * @throws AppError naming the field
  */
@@ -78,6 +80,7 @@ export async function resolveScope(
   const placed = target.own || request.targetMediaPath !== undefined;
   if (request.media !== undefined && !placed) throw badInput('media', 'needs targetMediaPath with another target.');
   const restoreDatabase = wantsDatabase && holds.database;
+  const elsewhere = await judgedMediaPath(env, request, config);
   const restoreMedia = wantsMedia && holds.media && placed;
   if (!restoreDatabase && !restoreMedia) {
     throw badInput(
@@ -96,10 +99,22 @@ export async function resolveScope(
       request.tables === undefined ? null : chosenTables(archive, request.tables, request.includeRelated ?? false),
     media: request.media === undefined ? null : chosenMedia(archive, request.media),
     mediaMode: request.mediaMode ?? 'MERGE',
-    mediaTargets: restoreMedia ? mediaTargets(archive, target.own ? config : null, request.targetMediaPath) : [],
+    mediaTargets: restoreMedia ? mediaTargets(archive, target.own ? config : null, elsewhere) : [],
     lockTimeout: config?.restoreLockTimeout ?? 30,
     leaves: holds.media && !restoreMedia && request.restoreMedia !== false ? [withoutMedia(target, request)] : [],
   };
+}
+
+/** @returns the folder that the media go to where one was named */
+async function judgedMediaPath(
+  { places }: ScopeEnvironment,
+  { targetMediaPath, overwrite }: RestoreRequest,
+  config: BackupConfigRow | null,
+): Promise<string | undefined> {
+  if (targetMediaPath === undefined) return undefined;
+  const folder = await places.judge('targetMediaPath', targetMediaPath, 'target media', config?.id);
+  if (overwrite !== true) await places.assertEmpty('targetMediaPath', folder);
+  return folder;
 }
 
 function withoutMedia({ targetUrl }: Pick<Scope, 'targetUrl'>, { tables }: RestoreRequest): string {
@@ -184,6 +199,9 @@ async function resolveTarget(
   if (file !== null) await assertNotControl(file, env.controlFile);
   const targetKey = await databaseKey(engine, url);
   const own = config !== null && (wanted === undefined || targetKey === (await keyOf(env, config)));
+  // As it was written: a relative path would lead from wherever the server happens to run.
+  if (!own && file !== null)
+    await env.places.judge('targetDatabaseUrl', engine.fileOf(wanted ?? '') ?? file, 'target database');
   return { engine, targetUrl: url, targetKey, own };
 }
 
@@ -261,8 +279,10 @@ export function isOrIsBelow(path: string, chosen: string): boolean {
 function mediaTargets(archive: Archive, config: BackupConfigRow | null, elsewhere: string | undefined): MediaTarget[] {
   const roots = archive.metadata.media.length > 0 ? archive.metadata.media : [{ path: '', prefix: 'media/' }];
   if (elsewhere !== undefined) {
-    const folder = resolve(elsewhere);
-    return roots.map(({ prefix }) => ({ prefix, root: roots.length === 1 ? folder : join(folder, basename(prefix)) }));
+    return roots.map(({ prefix }) => ({
+      prefix,
+      root: roots.length === 1 ? elsewhere : join(elsewhere, basename(prefix)),
+    }));
   }
   const left = new Set(config?.mediaPaths ?? []);
   const found = new Map<string, string>();

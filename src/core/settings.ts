@@ -1,9 +1,11 @@
-import { readlink, realpath, stat } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
+import { realpath, stat } from 'node:fs/promises';
+import { isAbsolute, resolve } from 'node:path';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow } from '../models/index.js';
 import { prefixFrom } from './origin.js';
+import type { Places } from './places.js';
 import type { Engine, Engines, StorageAddress, Storages, StorageType } from './ports.js';
+import { realFile } from './real-file.js';
 import { assertPolicy, type RetentionPolicy } from './retention.js';
 import { assertSchedule, normaliseSchedule } from './schedules.js';
 
@@ -11,6 +13,7 @@ import { assertSchedule, normaliseSchedule } from './schedules.js';
 export interface SettingsEnvironment {
   engines: Engines;
   storages: Storages;
+  places: Places;
   /** The control database's file, or null where it is a server. */
   controlFile: string | null;
 }
@@ -95,11 +98,15 @@ export function changedSettings(saved: BackupConfigRow, given: ConfigInput): Set
   return { ...saved.get({ plain: true }), ...(other ? { storagePath: '' } : {}), ...given };
 }
 
-/** The columns of a config with these settings. @throws AppError BAD_USER_INPUT and others, naming the field */
-export async function checkSettings(env: SettingsEnvironment, input: Settings) {
+/**
+ * The columns of a config with these settings.
+ * @param saved the config that is changed: a path that it has already is not judged again
+ * @throws AppError BAD_USER_INPUT and others, naming the field
+ */
+export async function checkSettings(env: SettingsEnvironment, input: Settings, saved?: BackupConfigRow) {
   const name = input.name.trim();
   if (name === '' || name.length > 200) throw badInput('name', 'must have 1 to 200 characters.');
-  const { engine, url, mediaPaths } = await checkSource(env, input);
+  const { engine, url, mediaPaths } = await checkSource(env, input, saved);
   assertWhole('backupRetentionDays', input.backupRetentionDays, 36_500);
   assertWhole('maxBackupFiles', input.maxBackupFiles, 100_000);
   assertWhole('restoreLockTimeout', input.restoreLockTimeout, 86_400);
@@ -117,7 +124,7 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings) {
     databaseUrl: url,
     databaseKey: await databaseKey(engine, url),
     mediaPaths,
-    ...checkStorage(env, input),
+    ...(await checkStorage(env, input, saved)),
     autoBackupEnabled: input.autoBackupEnabled,
     schedule: normaliseSchedule(input.schedule),
     timezone: input.timezone,
@@ -144,6 +151,7 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings) {
 export async function checkSource(
   env: SettingsEnvironment,
   { databaseUrl, mediaPaths }: Pick<Settings, 'databaseUrl' | 'mediaPaths'>,
+  saved?: BackupConfigRow,
 ): Promise<{ engine: Engine; url: string; mediaPaths: string[] }> {
   if (databaseUrl === '') throw badInput('databaseUrl', 'is missing.');
   const engine = env.engines.forUrl(databaseUrl);
@@ -156,20 +164,41 @@ export async function checkSource(
   }
   const { url } = engine.resolve(databaseUrl);
   const file = engine.fileOf(url);
-  if (file !== null) await assertNotControl(file, env.controlFile);
-  return { engine, url, mediaPaths: await mediaFolders(mediaPaths) };
+  if (file !== null) {
+    await assertNotControl(file, env.controlFile);
+    if (url !== saved?.databaseUrl) await env.places.judge('databaseUrl', file, 'source');
+  }
+  const folders = await mediaFolders(mediaPaths);
+  for (const folder of folders) {
+    if (!saved?.mediaPaths.includes(folder)) await env.places.judge('mediaPaths', folder, 'source');
+  }
+  return { engine, url, mediaPaths: folders };
 }
 
 /**
  * Where these settings store archives. Makes nothing.
  * @throws AppError BAD_USER_INPUT, PATH_NOT_ALLOWED, STORAGE_UNSUPPORTED
  */
-export function checkStorage(
-  env: SettingsEnvironment,
+export async function checkStorage(
+  env: Pick<SettingsEnvironment, 'storages' | 'places'>,
   { storageType, storagePath }: Pick<Settings, 'storageType' | 'storagePath'>,
-): StorageAddress {
+  saved?: BackupConfigRow,
+): Promise<StorageAddress> {
   const path = storagePath || (storageType === 'LOCAL' ? '.' : '');
-  return env.storages.resolve({ storageType, storagePath: path }, 'storagePath');
+  const address = env.storages.resolve({ storageType, storagePath: path }, 'storagePath');
+  const same = saved?.storageType === storageType && saved.storagePath === address.storagePath;
+  if (!same) await judgeStorage(env, address, 'storagePath', saved?.id);
+  return address;
+}
+
+/** Judges a folder that archives shall lie in. LOCAL ones lie in a folder that the machine's owner chose. */
+export async function judgeStorage(
+  { places }: Pick<SettingsEnvironment, 'places'>,
+  { storageType, storagePath }: StorageAddress,
+  field: string,
+  config: number | undefined,
+): Promise<void> {
+  if (storageType === 'SYSTEM') await places.judge(field, storagePath, 'storage', config);
 }
 
 /** Names a database in locks: the same for every way of writing its URL, also through links, and while its file is not there. */
@@ -177,18 +206,6 @@ export async function databaseKey(engine: Engine, url: string): Promise<string> 
   const file = engine.fileOf(url);
   return file === null ? engine.resolve(url).key : `${engine.kind}:${await realFile(file)}`;
 }
-
-/** Where a file lies, or would lie when it is made through links that lead nowhere yet. */
-export async function realFile(file: string, links = 0): Promise<string> {
-  const real = await realpath(file).catch(() => null);
-  if (real !== null) return real;
-  const folder = await realpath(dirname(file)).catch(() => dirname(file));
-  const target = links < MAX_LINKS ? await readlink(join(folder, basename(file))).catch(() => null) : null;
-  return target === null ? join(folder, basename(file)) : realFile(resolve(folder, target), links + 1);
-}
-
-/** As many as Linux follows. */
-const MAX_LINKS = 40;
 
 type PolicyField = (typeof KEEP_RULES)[number] | 'backupRetentionDays' | 'maxBackupFiles' | 'safetyRetentionDays';
 

@@ -133,8 +133,8 @@ describe('A test of the connection', () => {
     const tree = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`${i % 10}/${i}.txt`, 'x']));
     const large = join(app.folder, 'large');
     await writeTree(large, tree);
-    const { models, log, configs } = app.app;
-    const env = { models, log, configs, engines: createEngines(), storages: createStorages(app.backups) };
+    const { models, log, places, configs } = app.app;
+    const env = { models, log, places, configs, engines: createEngines(), storages: createStorages(app.backups) };
     const impatient = new ConfigTests({ ...env, controlFile: null, exclude: [] }, { tables: 0, media: 1 });
     const input = { databaseUrl: `sqlite:${app.database}`, mediaPaths: [large, app.media] };
     const found = await impatient.connection(input, undefined, NEVER);
@@ -183,8 +183,8 @@ describe('A test of the storage', () => {
     expect(await storage({ storageType: 'SYSTEM', storagePath: there })).toMatchObject({ ok: true, warnings: [] });
     expect(await readdir(there)).toEqual([]);
 
-    const { models, log, configs } = app.app;
-    const env = { models, log, configs, engines: createEngines(), controlFile: null, exclude: [] };
+    const { models, log, places, configs } = app.app;
+    const env = { models, log, places, configs, engines: createEngines(), controlFile: null, exclude: [] };
     const busy = join(there, 'new', 'busy');
     const storages = failing((real) => ({
       space: async () => {
@@ -240,8 +240,8 @@ describe('A test of the storage', () => {
       },
     ],
   ])('notices a place that %s, and takes its probe away again', async (_title, message, change) => {
-    const { models, log, configs } = app.app;
-    const env = { models, log, configs, engines: createEngines(), controlFile: null, exclude: [] };
+    const { models, log, places, configs } = app.app;
+    const env = { models, log, places, configs, engines: createEngines(), controlFile: null, exclude: [] };
     const tests = new ConfigTests({ ...env, storages: failing(change) });
     const found = await tests.storage({}, 1, NEVER);
     expect(found).toMatchObject({ ok: false, error: { message: expect.stringContaining(message) } });

@@ -189,7 +189,8 @@ export async function openMedia(file: string): Promise<OpenedFile | SkipReason> 
       if (!before.isFile()) return 'replaced';
       handle = await open(file, flags);
       const stats = await handle.stat();
-      if (stats.isFile() && stats.ino === before.ino && stats.dev === before.dev) {
+      const same = stats.isFile() && stats.ino === before.ino && stats.dev === before.dev;
+      if (same && (await isAt(handle, file))) {
         const opened = { handle, stats };
         handle = undefined;
         return opened;
@@ -203,6 +204,17 @@ export async function openMedia(file: string): Promise<OpenedFile | SkipReason> 
     }
   }
   return 'replaced';
+}
+
+/**
+ * True unless the opened file is known to lie elsewhere: a folder on the way was swapped for a link, and what it leads to
+ * must not get into a backup. Only Linux tells.
+ * @param file real path
+ */
+async function isAt(handle: FileHandle, file: string): Promise<boolean> {
+  const opened = await readlink(`/proc/self/fd/${handle.fd}`).catch(() => null);
+  // Deleted since: it was there when it was opened.
+  return opened === null || opened === file || opened === `${file} (deleted)`;
 }
 
 /** The error for a media file or folder that cannot be read. */

@@ -1,11 +1,12 @@
 import type { Stats } from 'node:fs';
-import { lstat, readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
+import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { unreadable } from '../archive/media.js';
 import { contained, shown } from '../archive/names.js';
 import type { ArchiveEntry } from '../archive/read.js';
 import { AppError } from '../errors.js';
 import type { MediaTarget } from './media.js';
+import { isFolder, lstatOf } from './move-file.js';
 import { firstOf } from './names.js';
 
 /** What the entries of an archive meet in the folder that they go to. All paths are relative to it. */
@@ -38,21 +39,21 @@ export async function surveyMedia({ root, prefix }: MediaTarget, entries: readon
   const obstacles = new Map<string, Stats>();
   const newFolders = new Set<string>();
   const seen = new Set<string>();
-  const look = async (folder: string): Promise<void> => {
+  const enter = async (folder: string): Promise<void> => {
     // Archives of other tools have an entry for the media folder itself: it is there, be it by a link.
     if (folder === '' || folder === '.' || seen.has(folder)) return;
     seen.add(folder);
-    await look(dirname(folder));
-    const found = newFolders.has(dirname(folder)) ? null : await lstat(join(root, folder)).catch(() => null);
+    await enter(dirname(folder));
+    const found = newFolders.has(dirname(folder)) ? null : await look(join(root, folder));
     if (found?.isDirectory()) return;
     if (found !== null) obstacles.set(folder, found);
     newFolders.add(folder);
   };
-  for (const entry of entries) if (entry.directory) await look(inside(entry));
+  for (const entry of entries) if (entry.directory) await enter(inside(entry));
   for (const file of files) {
-    await look(dirname(file));
+    await enter(dirname(file));
     if (newFolders.has(dirname(file))) continue;
-    const found = await lstat(join(root, file)).catch(() => null);
+    const found = await look(join(root, file));
     if (found !== null && !found.isFile()) obstacles.set(file, found);
   }
   const mounts = await mountsBelow(root);
@@ -64,6 +65,13 @@ export async function surveyMedia({ root, prefix }: MediaTarget, entries: readon
   if (refused !== undefined) throw linkRefused(refused);
   const warnings = [...replacedWarning(root, obstacles), ...linksWarning(links)];
   return { files, obstacles: [...obstacles.keys()], newFolders: [...newFolders], warnings };
+}
+
+/** What lies there; null if nothing does. An error is not taken for that: what cannot be seen could not be kept. */
+function look(path: string): Promise<Stats | null> {
+  return lstatOf(path).catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
 }
 
 /** The links that are in the way, and those in folders that are. */
@@ -84,10 +92,7 @@ async function linksAmong(root: string, obstacles: Map<string, Stats>, newFolder
 }
 
 async function linkAt(path: string, inFoldersPlace: boolean): Promise<Link> {
-  const leadsToFolder = await stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
+  const leadsToFolder = await isFolder(path).catch(() => true);
   const leadsTo = await readlink(path).catch((error: unknown) => {
     throw unreadable(path, error);
   });

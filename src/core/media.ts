@@ -1,11 +1,13 @@
-import { chmod, chown, lstat, mkdir, readFile, rename, rm, rmdir, utimes, writeFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { chmod, chown, lstat, mkdir, readFile, rename, rm, rmdir, stat, utimes, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { makeFolder } from '../archive/make-folder.js';
 import { type Excluded, mediaRoots, RESERVED_PREFIX, walkMedia } from '../archive/media.js';
 import type { Archive } from '../archive/read.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
+import { HeldFolder } from './held-folder.js';
 import { mountRefused, surveyMedia } from './media-survey.js';
-import { keepFile, lstatOf, moveFile, releaseFile, syncFolder } from './move-file.js';
+import { keepFile, moveFile, releaseFile, syncFolder } from './move-file.js';
 import { firstOf } from './names.js';
 import type { StepContext } from './ports.js';
 
@@ -18,6 +20,8 @@ export interface MediaTarget {
   prefix: string;
   /** Absolute folder. */
   root: string;
+  /** Where it was when the restore was requested, without links; it must still be there when it runs. */
+  real?: string;
 }
 
 /** What a swap will do, written down before anything is touched, so that it can be undone after a crash. */
@@ -36,23 +40,48 @@ interface SwapPlan {
   rootIsNew: boolean;
 }
 
-const stagingOf = (root: string, runId: string) => join(root, `${RESERVED_PREFIX}${runId}`);
+const stagingOf = (runId: string) => `${RESERVED_PREFIX}${runId}`;
 
 /**
  * Brings the media of one root to the archive's state so that it can be put back until it is settled: the new files are
  * laid beside, in a folder of their own, checked and flushed; then each takes its place by a rename, and what it replaces
  * is kept by a hard link; where another disk is mounted within the root, by copies that end in a rename. `undo` works
- * after any crash, from what lies on the disk alone.
+ * after any crash, from what lies on the disk alone. Root and staging are opened once and all is reached from them, so that
+ * no link that another program puts in the way leads a write elsewhere.
  */
 export class MediaSwap {
   private constructor(
-    private readonly root: string,
-    private readonly staging: string,
+    private readonly root: HeldFolder,
+    private readonly staging: HeldFolder,
+    private readonly stagingName: string,
+    /** The media folder as it was named. */
+    private readonly target: string,
   ) {}
 
-  /** The swap of a run that may have died, to undo or settle it. */
-  static of(root: string, runId: string): MediaSwap {
-    return new MediaSwap(root, stagingOf(root, runId));
+  /**
+   * Undoes or settles the swap of a run that may have died. Nothing is done where it had not begun.
+   * @param root the media folder
+   * @throws AppError RESTORE_ROLLBACK_FAILED, PATH_NOT_ALLOWED
+   */
+  static async finish(root: string, runId: string, how: 'undo' | 'settle'): Promise<void> {
+    const folder = await HeldFolder.at(root).catch((error: unknown) => {
+      if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return null;
+      throw error;
+    });
+    if (folder === null) return;
+    try {
+      const name = stagingOf(runId);
+      const found = await folder.lstat(name);
+      if (found === null) return;
+      const swap = new MediaSwap(folder, await ownFolder(folder, name), name, root);
+      try {
+        await swap[how]();
+      } finally {
+        await swap.staging.close();
+      }
+    } finally {
+      await folder.close();
+    }
   }
 
   /**
@@ -66,37 +95,67 @@ export class MediaSwap {
     options: { runId: string; mode: MediaMode; wanted: (path: string) => boolean; excluded: Excluded },
     step: StepContext,
   ): Promise<MediaSwap> {
-    const swap = MediaSwap.of(target.root, options.runId);
     const rootIsNew = (await makeFolder(target.root)).includes(target.root);
-    await mkdir(swap.staging, { mode: 0o700 });
+    const root = await HeldFolder.at(target.root);
+    const name = stagingOf(options.runId);
+    let swap: MediaSwap | null = null;
+    try {
+      assertSamePlace(target, root.real);
+      await mkdir(await root.path(name), { mode: 0o700 });
+      swap = new MediaSwap(root, await ownFolder(root, name), name, target.root);
+      await swap.lay(archive, target, { ...options, rootIsNew }, step);
+      return swap;
+    } catch (error) {
+      await (swap ?? root).close();
+      throw error;
+    }
+  }
+
+  /** True if this is the swap of the media folder. */
+  isOf(root: string): boolean {
+    return this.target === root;
+  }
+
+  /** Closes what is open. What was done stays as it is. */
+  async close(): Promise<void> {
+    await this.staging.close();
+    await this.root.close();
+  }
+
+  private async lay(
+    archive: Archive,
+    target: MediaTarget,
+    options: { mode: MediaMode; wanted: (path: string) => boolean; excluded: Excluded; rootIsNew: boolean },
+    step: StepContext,
+  ): Promise<void> {
+    const staging = await this.staging.path('');
     const chosen = archive.entries.filter(
       (entry) => entry.path.startsWith(target.prefix) && options.wanted(entry.path),
     );
     const paths = new Set(chosen.map((entry) => entry.path));
     const bytes = chosen.reduce((sum, entry) => sum + entry.size, 0);
-    await archive.extract(join(swap.staging, 'in'), {
+    await archive.extract(join(staging, 'in'), {
       signal: step.signal,
       filter: (path) => paths.has(path),
       onProgress: (done) => step.onProgress(done, bytes),
     });
-    await mkdir(join(swap.staging, 'in', target.prefix), { recursive: true });
-    await rename(join(swap.staging, 'in', target.prefix), join(swap.staging, 'new'));
+    await mkdir(join(staging, 'in', target.prefix), { recursive: true });
+    await rename(join(staging, 'in', target.prefix), join(staging, 'new'));
     const { files, obstacles, newFolders } = await surveyMedia(target, chosen);
     for (const { path, directory, mode, mtime } of chosen) {
-      if (!directory) await swap.dress(path.slice(target.prefix.length), mode, mtime);
+      if (!directory) await this.dress(path.slice(target.prefix.length), mode, mtime);
     }
-    const extras = options.mode === 'MIRROR' ? await swap.extras(new Set(files), target.prefix, options) : [];
+    const extras = options.mode === 'MIRROR' ? await this.extras(new Set(files), target.prefix, options) : [];
     const plan: SwapPlan = {
       files,
-      present: await swap.present(files),
+      present: await this.present(files),
       obstacles,
       newFolders,
       // What lies in a folder that is in the way goes and comes with it.
       extras: extras.filter((path) => !obstacles.some((obstacle) => path.startsWith(`${obstacle}/`))),
-      rootIsNew,
+      rootIsNew: options.rootIsNew,
     };
-    await swap.writePlan(plan);
-    return swap;
+    await this.writePlan(plan);
   }
 
   /** Gives every new file its place. On an error call `undo`. */
@@ -114,8 +173,12 @@ export class MediaSwap {
       await this.replace(file);
       step.onProgress((done += 1), plan.files.length);
     }
-    const folders = new Set([...plan.files, ...plan.extras].map((file) => dirname(join(this.root, file))));
-    for (const folder of folders) await syncFolder(folder);
+    const folders = new Set([...plan.files, ...plan.extras].map((file) => folderOf(file)));
+    for (const folder of folders) {
+      // Opened anew: what was written must lie where it belongs, not in a folder that was moved away meanwhile.
+      await this.root.forget(folder);
+      await syncFolder(await this.folderInPlace(folder));
+    }
   }
 
   /**
@@ -127,28 +190,28 @@ export class MediaSwap {
     const plan = await this.plan();
     if (plan !== null) await this.putAllBack(plan);
     await this.settle();
-    if (plan?.rootIsNew) await rmdir(this.root).catch(() => undefined);
+    if (plan?.rootIsNew) await rmdir(this.root.real).catch(() => undefined);
   }
 
   private async putAllBack(plan: SwapPlan): Promise<void> {
     const failed: string[] = [];
     const attempt = async (path: string, step: Promise<void>): Promise<void> => {
       await step.catch((error: unknown) =>
-        failed.push(`${join(this.root, path)} (${errnoOf(error) ?? String(error)})`),
+        failed.push(`${join(this.root.real, path)} (${errnoOf(error) ?? String(error)})`),
       );
     };
     const kept = new Set([...plan.present, ...plan.obstacles]);
     const files = await this.ownFiles(plan);
     const places = [...files, ...plan.obstacles, ...plan.extras].map((path) => this.partialOf(path));
-    for (const partial of new Set(places)) await attempt(partial, removeFile(join(this.root, partial)));
+    for (const partial of new Set(places)) await attempt(partial, this.removeFile(partial));
     for (const file of files) await attempt(file, this.putBack(file, kept));
-    for (const folder of plan.newFolders.toReversed()) await rmdir(join(this.root, folder)).catch(() => undefined);
+    for (const folder of plan.newFolders.toReversed()) await this.removeFolder(folder).catch(() => undefined);
     const replaced = new Set(plan.files);
     for (const path of [...plan.obstacles, ...plan.extras]) await attempt(path, this.moveBack(path, replaced));
     if (failed.length === 0) return;
     throw new AppError(
       'RESTORE_ROLLBACK_FAILED',
-      `${failed.length} could not be put back: ${firstOf(failed)}. What was there lies in ${join(this.staging, 'old')}.`,
+      `${failed.length} could not be put back: ${firstOf(failed)}. What was there lies in ${join(this.staging.real, 'old')}.`,
     );
   }
 
@@ -156,7 +219,7 @@ export class MediaSwap {
   private async ownFiles({ files, obstacles }: SwapPlan): Promise<string[]> {
     const standing: string[] = [];
     for (const path of obstacles) {
-      const found = await lstatOf(join(this.root, path));
+      const found = await this.root.lstat(path);
       if (found !== null && !found.isDirectory()) standing.push(`${path}/`);
     }
     return files.filter((file) => !standing.some((folder) => file.startsWith(folder)));
@@ -164,12 +227,13 @@ export class MediaSwap {
 
   /** Removes what `undo` would need: the new state stays. */
   async settle(): Promise<void> {
-    await rm(this.staging, { recursive: true, force: true });
+    await this.staging.clear();
+    await rmdir(await this.root.path(this.stagingName));
   }
 
   private async plan(): Promise<SwapPlan | null> {
     try {
-      return JSON.parse(await readFile(join(this.staging, 'plan.json'), 'utf8')) as SwapPlan;
+      return JSON.parse(await readFile(await this.staging.path('plan.json'), 'utf8')) as SwapPlan;
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return null;
       throw error;
@@ -177,17 +241,17 @@ export class MediaSwap {
   }
 
   private async writePlan(plan: SwapPlan): Promise<void> {
-    const partial = join(this.staging, 'plan.partial');
+    const partial = await this.staging.path('plan.partial');
     await writeFile(partial, JSON.stringify(plan), { mode: 0o600, flush: true });
-    await rename(partial, join(this.staging, 'plan.json'));
-    await syncFolder(this.staging);
+    await rename(partial, await this.staging.path('plan.json'));
+    await syncFolder(await this.staging.path(''));
   }
 
   /** Rights and time of the file when it was backed up; the owner of the folder it goes to, where that can be given. */
   private async dress(file: string, mode: number | null | undefined, mtime: Date | null | undefined): Promise<void> {
-    const path = join(this.staging, 'new', file);
+    const path = await this.staging.path(`new/${file}`);
     if (process.getuid?.() === 0) {
-      const owner = await lstat(join(this.root, file)).catch(() => lstat(this.root));
+      const owner = (await this.root.lstat(file)) ?? (await stat(await this.root.path('')));
       await chown(path, owner.uid, owner.gid);
     }
     await chmod(path, (mode ?? 0o644) & 0o777);
@@ -197,17 +261,19 @@ export class MediaSwap {
   private async present(files: string[]): Promise<string[]> {
     const found: string[] = [];
     for (const file of files) {
-      if ((await lstat(join(this.root, file)).catch(() => null))?.isFile()) found.push(file);
+      if ((await this.root.lstat(file))?.isFile()) found.push(file);
     }
     return found;
   }
 
   /** A folder belongs to whoever the folder above it belongs to, so that the application can write there. */
   private async makeFolder(folder: string): Promise<void> {
-    const path = join(this.root, folder);
-    if ((await mkdir(path, { recursive: true })) === undefined || process.getuid?.() !== 0) return;
-    const { uid, gid } = await lstat(dirname(path));
-    await chown(path, uid, gid);
+    if ((await this.root.lstat(folder))?.isDirectory()) return;
+    await mkdir(await this.root.path(folder));
+    if (process.getuid?.() !== 0) return;
+    const { uid, gid } = await stat(await this.root.folder(folderOf(folder)));
+    // By the opened folder: another one may lie at its path by now.
+    await chown(await this.root.folder(folder), uid, gid);
   }
 
   private async extras(
@@ -216,7 +282,7 @@ export class MediaSwap {
     { excluded, wanted }: { excluded: Excluded; wanted: (path: string) => boolean },
   ): Promise<string[]> {
     const extras: string[] = [];
-    for (const found of await mediaRoots([this.root])) {
+    for (const found of await mediaRoots([this.root.real])) {
       for await (const item of walkMedia({ ...found, prefix: '' }, excluded)) {
         // Links are noted in archives, not stored: moving one away could not be undone.
         if (item.kind !== 'file') continue;
@@ -226,58 +292,116 @@ export class MediaSwap {
     return extras;
   }
 
+  private async folderInPlace(folder: string): Promise<string> {
+    return this.root.folder(folder).catch((error: unknown) => {
+      throw ['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')
+        ? changedMeanwhile(join(this.root.real, folder))
+        : error;
+    });
+  }
+
   /** The old file is kept by a second name, so that the place is never empty. */
   private async replace(file: string): Promise<void> {
-    const target = join(this.root, file);
-    const old = join(this.staging, 'old', file);
     try {
-      if ((await lstat(target).catch(() => null))?.isFile()) {
-        await mkdir(dirname(old), { recursive: true });
-        await keepFile(target, old, this.partialOf(old));
-      }
-      await releaseFile(join(this.staging, 'new', file), target, this.partialOf(target));
+      const found = await this.root.lstat(file);
+      if (found?.isFile()) {
+        const old = await this.keptPath(file);
+        await keepFile(await this.root.path(file), old, this.partialOf(old));
+      } else if (found !== null) throw changedMeanwhile(join(this.root.real, file));
+      const target = await this.root.path(file);
+      await releaseFile(await this.staging.path(`new/${file}`), target, this.partialOf(target));
     } catch (error) {
-      throw notWritten(error, target);
+      throw notWritten(error, join(this.root.real, file));
     }
+  }
+
+  /** A path for what is kept of `inside`, in folders of the staging that are made for it. */
+  private async keptPath(inside: string): Promise<string> {
+    await this.staging.makeFolders(folderOf(`old/${inside}`));
+    return this.staging.path(`old/${inside}`);
   }
 
   /** Decided by what lies on the disk alone, so that it may be done any number of times. */
   private async putBack(file: string, kept: Set<string>): Promise<void> {
-    const target = join(this.root, file);
-    const old = join(this.staging, 'old', file);
     if (kept.has(file)) {
-      if ((await lstatOf(old))?.isFile()) await moveFile(old, target, this.partialOf(target));
-    } else if ((await lstatOf(join(this.staging, 'new', file))) === null) {
-      await rm(target, { force: true });
-    }
+      if (!(await this.staging.lstat(`old/${file}`))?.isFile()) return;
+      const target = await this.root.path(file);
+      await moveFile(await this.staging.path(`old/${file}`), target, this.partialOf(target));
+    } else if ((await this.staging.lstat(`new/${file}`)) === null) await this.removeFile(file);
   }
 
   private async moveAside(path: string): Promise<void> {
-    const [target, old] = [join(this.root, path), join(this.staging, 'old', path)];
-    await mkdir(dirname(old), { recursive: true });
-    await moveFile(target, old, this.partialOf(old)).catch((error: unknown) => {
-      if (errnoOf(error) !== 'ENOENT') throw notWritten(error, target);
-    });
+    try {
+      if ((await this.root.lstat(path)) === null) return;
+      const old = await this.keptPath(path);
+      await moveFile(await this.root.path(path), old, this.partialOf(old));
+      await this.root.forget(path);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw notWritten(error, join(this.root.real, path));
+    }
   }
 
   private async moveBack(path: string, replaced: Set<string>): Promise<void> {
-    const [target, old] = [join(this.root, path), join(this.staging, 'old', path)];
-    const kept = await lstatOf(old);
+    const kept = await this.staging.lstat(`old/${path}`);
     if (kept === null) return;
     // A folder cannot take a file's place by a rename: the new file, if it has got there, goes first.
-    const took = replaced.has(path) && (await lstatOf(join(this.staging, 'new', path))) === null;
-    if (kept.isDirectory() && took && (await lstatOf(target))?.isFile()) await rm(target);
-    await moveFile(old, target, this.partialOf(target));
+    const took = replaced.has(path) && (await this.staging.lstat(`new/${path}`)) === null;
+    if (kept.isDirectory() && took && (await this.root.lstat(path))?.isFile()) await this.removeFile(path);
+    const target = await this.root.path(path);
+    await moveFile(await this.staging.path(`old/${path}`), target, this.partialOf(target));
+    await this.staging.forget(`old/${path}`);
+  }
+
+  private async removeFile(inside: string): Promise<void> {
+    if ((await this.root.lstat(inside)) !== null) await rm(await this.root.path(inside));
+  }
+
+  private async removeFolder(inside: string): Promise<void> {
+    await this.root.forget(inside);
+    await rmdir(await this.root.path(inside));
   }
 
   /** Where a file is laid that comes from another disk, beside its place: no walk through media sees it. */
   private partialOf(path: string): string {
-    return join(dirname(path), `${basename(this.staging)}.partial`);
+    return join(dirname(path), `${this.stagingName}.partial`);
   }
 }
 
-async function removeFile(path: string): Promise<void> {
-  if ((await lstatOf(path)) !== null) await rm(path);
+const folderOf = (inside: string) => (dirname(inside) === '.' ? '' : dirname(inside));
+
+/**
+ * Opens the staging folder and makes sure that this user made it: one that another program has put there would tell an undo
+ * what to write where.
+ * @throws AppError PATH_NOT_ALLOWED
+ */
+async function ownFolder(root: HeldFolder, name: string): Promise<HeldFolder> {
+  const folder = await root.hold(name).catch((error: unknown) => {
+    throw errnoOf(error) === 'ENOTDIR' || errnoOf(error) === 'ELOOP' ? changedMeanwhile(join(root.real, name)) : error;
+  });
+  const { uid } = await stat(await folder.path(''));
+  // Some disks (FAT, shares) give all files to one owner, whoever makes them.
+  if (uid === process.geteuid?.() || uid === (await ownerOfNew(root))) return folder;
+  await folder.close();
+  throw changedMeanwhile(join(root.real, name));
+}
+
+async function ownerOfNew(root: HeldFolder): Promise<number> {
+  const name = `${RESERVED_PREFIX}${randomBytes(8).toString('hex')}`;
+  await mkdir(await root.path(name), { mode: 0o700 });
+  const { uid } = await lstat(await root.path(name));
+  await rmdir(await root.path(name));
+  return uid;
+}
+
+/** @throws AppError PATH_NOT_ALLOWED if the folder is another one than when the restore was requested */
+function assertSamePlace({ root, real }: MediaTarget, now: string): void {
+  if (real !== undefined && real !== now) throw changedMeanwhile(root);
+}
+
+function changedMeanwhile(path: string): AppError {
+  return new AppError('PATH_NOT_ALLOWED', `${path} was replaced by another program while the restore was under way.`, {
+    hint: 'Find out which program writes there, stop it, and restore again.',
+  });
 }
 
 function notWritten(error: unknown, path: string): unknown {

@@ -1,20 +1,8 @@
 import { constants, type Stats } from 'node:fs';
-import {
-  chmod,
-  chown,
-  copyFile,
-  lchown,
-  link,
-  lstat,
-  lutimes,
-  open,
-  readlink,
-  rename,
-  rm,
-  symlink,
-  utimes,
-} from 'node:fs/promises';
+import { lchown, link, lstat, lutimes, open, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { unreadable } from '../archive/media.js';
 import { errnoOf } from '../errors.js';
 
 // Each `partial` here is a free name beside the place that a file goes to: on the same disk, so that a rename from it
@@ -60,6 +48,16 @@ export async function lstatOf(path: string): Promise<Stats | null> {
   });
 }
 
+/** True if a folder lies there, be it behind a link; false if nothing does. @throws AppError MEDIA_UNREADABLE */
+export async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return false;
+    throw unreadable(path, error);
+  }
+}
+
 /** Brings the names in a folder to the disk. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, constants.O_RDONLY);
@@ -88,12 +86,20 @@ async function copyWhole(from: string, partial: string): Promise<void> {
     return;
   }
   if (!stats.isFile()) throw Object.assign(new Error(`${from} is no file`), { code: 'EXDEV' });
-  await copyFile(from, partial, constants.COPYFILE_EXCL);
-  // A file that its owner may not write could not be opened for that.
-  await chmod(partial, 0o600);
-  const handle = await open(partial, 'r+');
-  await handle.sync().finally(() => handle.close());
-  if (isRoot) await chown(partial, stats.uid, stats.gid);
-  await chmod(partial, stats.mode & 0o7777);
-  await utimes(partial, stats.atime, stats.mtime);
+  // All by the opened files: what lies at the paths may be another program's link by now.
+  const source = await open(from, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0));
+  try {
+    const copy = await open(partial, 'wx', 0o600);
+    try {
+      await pipeline(source.createReadStream({ autoClose: false }), copy.createWriteStream({ autoClose: false }));
+      if (isRoot) await copy.chown(stats.uid, stats.gid);
+      await copy.chmod(stats.mode & 0o7777);
+      await copy.utimes(stats.atime, stats.mtime);
+      await copy.sync();
+    } finally {
+      await copy.close();
+    }
+  } finally {
+    await source.close();
+  }
 }

@@ -37,12 +37,14 @@ export async function ownerOf(
   metadata: ArchiveMetadata,
 ): Promise<BackupConfigRow | null> {
   const { applicationId, database } = statedOrigin(metadata);
-  if (applicationId !== null) return models.BackupConfig.findOne({ where: { applicationId } });
+  if (applicationId !== null) return onlyOne(await models.BackupConfig.findAll({ where: { applicationId }, limit: 2 }));
   if (!metadata.backup_version.startsWith('1.') || database === null) return null;
   const configs = await models.BackupConfig.findAll({ where: { engine: metadata.database_engine } });
   const same = configs.filter(({ engine, databaseUrl }) => engines.of(engine).fileOf(databaseUrl) === database);
-  return same.length === 1 ? (same[0] ?? null) : null;
+  return onlyOne(same);
 }
+
+const onlyOne = <Row>(rows: Row[]) => (rows.length === 1 ? (rows[0] ?? null) : null);
 
 /** True if a backup's data is not known to be of its config's application: then it counts and replaces only on request. */
 export function isForeign(

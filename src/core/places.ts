@@ -25,7 +25,7 @@ export type PlaceUse = 'source' | 'storage' | 'target database' | 'target media'
 
 /** What belongs to the product inside its own folder; whatever else lies there is the user's. */
 const PRODUCT = ['src', 'dist', 'schema', 'test', 'docs', 'node_modules', '.git', '.ci', '.github', '.env'];
-/** Where the system shows itself as files. */
+/** Where the system shows itself as files: nothing is restored there. A storage there fails its own trial. */
 const SYSTEM = ['/proc', '/sys', '/dev'];
 
 /**
@@ -92,7 +92,7 @@ export class Places {
     const data = await realFile(dataDir);
     if (contained(data, real)) throw notAllowed(field, place, "is db-manager's own data (DATA_DIR)");
     const product = await realFile(productFolder);
-    const own = [...PRODUCT.map((name) => resolve(product, name)), ...SYSTEM];
+    const own = [...PRODUCT.map((name) => resolve(product, name)), ...(use === 'storage' ? [] : SYSTEM)];
     const inside = own.find((one) => contained(one, real)) ?? (isFolder && real === product ? product : undefined);
     if (inside !== undefined) throw notAllowed(field, place, `belongs to db-manager or the system (${inside})`);
     const around = use === 'target media' ? [product, data].find((one) => contained(real, one)) : undefined;

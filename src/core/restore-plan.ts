@@ -1,4 +1,4 @@
-import { lstat, realpath, stat, statfs } from 'node:fs/promises';
+import { realpath, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Excluded, mediaRoots, walkMedia } from '../archive/media.js';
 import type { Archive, ArchiveEntry } from '../archive/read.js';
@@ -7,6 +7,7 @@ import type { BackupRow, Models, RestoreRow } from '../models/index.js';
 import { databaseLease } from './hold.js';
 import { firstOf, humanSize } from './names.js';
 import { type MediaTarget } from './media.js';
+import { isFolder, lstatOf } from './move-file.js';
 import { type Survey, surveyMedia } from './media-survey.js';
 import { foreignRefusal, isForeign, tablesRefusal } from './origin.js';
 import { protectedPaths, type Protection } from './protect.js';
@@ -260,7 +261,7 @@ async function planMedia(scope: Scope, parts: MediaPart[], { covers }: Protectio
   for (const { target, wanted, files, survey } of parts) {
     const { prefix, root } = target;
     for (const { path, size } of files) {
-      const found = await lstat(join(root, path.slice(prefix.length))).catch(() => null);
+      const found = await lstatOf(join(root, path.slice(prefix.length)));
       if (found === null) plan.add += 1;
       else plan.replace += 1;
       plan.bytes += size;
@@ -278,11 +279,7 @@ async function planMedia(scope: Scope, parts: MediaPart[], { covers }: Protectio
 
 /** The files below a media folder, also one that is a link, relative to it; none if it is not there. */
 async function* presentFiles(root: string, excluded: Excluded): AsyncGenerator<string> {
-  const there = await stat(root).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
-  for (const found of there ? await mediaRoots([root]) : []) {
+  for (const found of (await isFolder(root)) ? await mediaRoots([root]) : []) {
     for await (const item of walkMedia({ ...found, prefix: '' }, excluded)) {
       if (item.kind === 'file') yield item.path;
     }

@@ -1,4 +1,4 @@
-import { mkdir, stat } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Archive } from '../archive/read.js';
@@ -6,6 +6,7 @@ import { AppError, type ErrorCode } from '../errors.js';
 import type { BackupRow, RestoreRow } from '../models/index.js';
 import type { Backups } from './backups.js';
 import { databaseLease } from './hold.js';
+import { isFolder } from './move-file.js';
 import { MediaSwap } from './media.js';
 import { originOf } from './origin.js';
 import type { Engines, JobQueue, StepContext } from './ports.js';
@@ -147,11 +148,7 @@ async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: Restore
 async function presentRoots(row: RestoreRow): Promise<string[]> {
   const present: string[] = [];
   for (const { root } of row.mediaTargets) {
-    const there = await stat(root).then(
-      (found) => found.isDirectory(),
-      () => false,
-    );
-    if (there) present.push(root);
+    if (await isFolder(root)) present.push(root);
   }
   return present;
 }
@@ -200,18 +197,26 @@ async function switchOver(
     });
   } catch (error) {
     if (row.restoreDatabase && (await engine.stampOf(row.targetUrl).catch(() => null)) === row.id) return;
-    if (!run.isLost) await putBack(env, row, run.explain(error));
+    if (!run.isLost) await putBack(env, row, run.explain(error), swaps);
     throw error;
+  } finally {
+    for (const swap of swaps) await swap.close();
   }
 }
 
-async function putBack(env: RestoresEnvironment, row: RestoreRow, cause: AppError): Promise<void> {
+/** @param swaps those that this process still has open: they reach their folders whatever became of the paths */
+async function putBack(
+  env: RestoresEnvironment,
+  row: RestoreRow,
+  cause: AppError,
+  swaps: MediaSwap[] = [],
+): Promise<void> {
   const failures: Error[] = [];
   // Backwards: where one media folder lies in another, the later swap keeps what the earlier one had put there.
   for (const root of (row.changes.roots ?? []).toReversed()) {
-    await MediaSwap.of(root, row.id)
-      .undo()
-      .catch((error: unknown) => failures.push(error as Error));
+    const open = swaps.find((swap) => swap.isOf(root));
+    const undo = open === undefined ? MediaSwap.finish(root, row.id, 'undo') : open.undo();
+    await undo.catch((error: unknown) => failures.push(error as Error));
   }
   if (failures.length === 0) return;
   env.log.error({ restore: row.id, err: failures[0] }, 'the media could not be put back');
@@ -225,7 +230,7 @@ async function putBack(env: RestoresEnvironment, row: RestoreRow, cause: AppErro
 /** Removes what putting back would need. From here on the new state stays; a trouble is only a warning. */
 async function settle(env: RestoresEnvironment, row: RestoreRow): Promise<void> {
   try {
-    for (const root of row.changes.roots ?? []) await MediaSwap.of(root, row.id).settle();
+    for (const root of row.changes.roots ?? []) await MediaSwap.finish(root, row.id, 'settle');
     if (row.restoreDatabase) await env.engines.of(row.engine).clearStamp(row.targetUrl, row.lockTimeout * 1000);
   } catch (error) {
     env.log.warn({ restore: row.id, err: error }, 'the restore could not be tidied up');

@@ -2,6 +2,7 @@ import { basename, join } from 'node:path';
 import type { Archive } from '../archive/read.js';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../models/index.js';
+import { realFile } from './real-file.js';
 import { assertNotControl, databaseKey } from './settings.js';
 import type { MediaMode, MediaTarget } from './media.js';
 import type { Places } from './places.js';
@@ -99,11 +100,15 @@ export async function resolveScope(
       request.tables === undefined ? null : chosenTables(archive, request.tables, request.includeRelated ?? false),
     media: request.media === undefined ? null : chosenMedia(archive, request.media),
     mediaMode: request.mediaMode ?? 'MERGE',
-    mediaTargets: restoreMedia ? mediaTargets(archive, target.own ? config : null, elsewhere) : [],
+    mediaTargets: restoreMedia ? await located(mediaTargets(archive, target.own ? config : null, elsewhere)) : [],
     lockTimeout: config?.restoreLockTimeout ?? 30,
     leaves: holds.media && !restoreMedia && request.restoreMedia !== false ? [withoutMedia(target, request)] : [],
   };
 }
+
+/** Notes where the folders are now, so that the run finds out if another program has put others in their place. */
+const located = (targets: MediaTarget[]): Promise<MediaTarget[]> =>
+  Promise.all(targets.map(async (target) => ({ ...target, real: await realFile(target.root) })));
 
 /** @returns the folder that the media go to where one was named */
 async function judgedMediaPath(
@@ -160,7 +165,7 @@ export async function undoScope(
     tables: undone.tables,
     media: undone.media === null ? null : undone.media.flatMap(moved),
     mediaMode: 'MIRROR',
-    mediaTargets: undone.restoreMedia ? targets : [],
+    mediaTargets: undone.restoreMedia ? await located(targets) : [],
     lockTimeout: undone.lockTimeout,
     leaves:
       undone.restoreDatabase && !holds.database

@@ -117,7 +117,7 @@ describe('A folder in the way of a file of the backup', () => {
     });
     await mkdir(stagingOf(restore.id));
     await writeFile(join(stagingOf(restore.id), 'plan.json'), plan);
-    await MediaSwap.of(world.media, restore.id).undo();
+    await MediaSwap.finish(world.media, restore.id, 'undo');
     expect(await readTree(world.media)).toEqual(before);
   });
 

@@ -30,6 +30,6 @@ export const origins: Migration = {
         { replacements, transaction },
       );
     }
-    await queryInterface.addIndex('backup_configs', ['applicationId'], { unique: true, transaction });
+    await queryInterface.addIndex('backup_configs', ['applicationId'], { transaction });
   },
 };

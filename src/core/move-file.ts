@@ -1,7 +1,18 @@
 import { constants, type Stats } from 'node:fs';
-import { lchown, link, lstat, lutimes, open, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
+import {
+  type FileHandle,
+  lchown,
+  link,
+  lstat,
+  lutimes,
+  open,
+  readlink,
+  rename,
+  rm,
+  stat,
+  symlink,
+} from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { unreadable } from '../archive/media.js';
 import { errnoOf } from '../errors.js';
 
@@ -91,7 +102,7 @@ async function copyWhole(from: string, partial: string): Promise<void> {
   try {
     const copy = await open(partial, 'wx', 0o600);
     try {
-      await pipeline(source.createReadStream({ autoClose: false }), copy.createWriteStream({ autoClose: false }));
+      await copyBytes(source, copy);
       if (isRoot) await copy.chown(stats.uid, stats.gid);
       await copy.chmod(stats.mode & 0o7777);
       await copy.utimes(stats.atime, stats.mtime);
@@ -101,5 +112,14 @@ async function copyWhole(from: string, partial: string): Promise<void> {
     }
   } finally {
     await source.close();
+  }
+}
+
+async function copyBytes(source: FileHandle, copy: FileHandle): Promise<void> {
+  const buffer = Buffer.allocUnsafe(1024 * 1024);
+  for (;;) {
+    const { bytesRead } = await source.read(buffer, 0, buffer.length, null);
+    if (bytesRead === 0) return;
+    for (let at = 0; at < bytesRead;) at += (await copy.write(buffer, at, bytesRead - at)).bytesWritten;
   }
 }

@@ -57,21 +57,20 @@ export class Places {
   }
 
   /**
-   * Refuses a folder that holds something.
-   * @throws AppError BAD_USER_INPUT; MEDIA_UNREADABLE if it cannot be looked into
+   * Why a folder cannot be filled without overwriting: it holds something, or is none. Null if it is empty or not there.
+   * @throws AppError MEDIA_UNREADABLE if it cannot be looked into
    */
-  async assertEmpty(field: string, folder: string): Promise<void> {
-    const names = await readdir(folder).catch((error: unknown) => {
-      if (errnoOf(error) === 'ENOENT') return [];
-      if (errnoOf(error) === 'ENOTDIR') throw badInput(field, `${folder} is a file, not a folder.`);
+  async emptinessProblem(field: string, folder: string): Promise<AppError | null> {
+    try {
+      const names = await readdir(folder);
+      if (names.length === 0) return null;
+      const hint = 'Choose an empty folder, or set overwrite: true.';
+      return badInput(field, `${folder} already holds ${names.length} files or folders.`, hint);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return null;
+      if (errnoOf(error) === 'ENOTDIR') return badInput(field, `${folder} is a file, not a folder.`);
       throw fromErrno(error, `read ${folder}`, 'MEDIA_UNREADABLE', 'MEDIA_NOT_FOUND') ?? error;
-    });
-    if (names.length === 0) return;
-    throw badInput(
-      field,
-      `${folder} already holds ${names.length} files or folders.`,
-      'Choose an empty folder, or set overwrite: true.',
-    );
+    }
   }
 
   private async assertAllowed(field: string, place: string, real: string): Promise<void> {

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { type Excluded, mediaRoots, walkMedia } from '../archive/media.js';
 import type { Archive, ArchiveEntry } from '../archive/read.js';
 import { AppError, errnoOf, type ErrorCode } from '../errors.js';
-import type { BackupRow, Models, RestoreRow } from '../models/index.js';
+import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../models/index.js';
 import { databaseLease } from './hold.js';
 import { firstOf, humanSize } from './names.js';
 import { type MediaTarget } from './media.js';
@@ -14,6 +14,7 @@ import { protectedPaths, type Protection } from './protect.js';
 import type { DatabaseInfo, Holder, Storages } from './ports.js';
 import {
   isOrIsBelow,
+  isOwnMedia,
   relatedTables,
   type RelatedTable,
   type RestoreRequest,
@@ -100,6 +101,7 @@ export async function planRestore(
   const archive = await openStored(storage, backup.fileName, size, AbortSignal.timeout(60_000));
   const scope =
     undone === null ? await resolveScope(env, backup, archive, request) : await undoScope(env, backup, archive, undone);
+  if (scope.refused !== null) return { plan: refusedPlan(backup, archive, scope, scope.refused), scope };
   const refusals: AppError[] = [];
   const refuse = (error: unknown) => {
     if (!(error instanceof AppError)) throw error;
@@ -120,11 +122,12 @@ export async function planRestore(
   }
   const { config } = scope;
   // Another place has its own word for that: overwrite. An undo brings back what was there, whatever it was.
-  if (scope.own && config !== null && undone === null && request.allowForeign !== true) {
+  const intoOwn = config !== null && (scope.own || (await someOwnMedia(config, scope)));
+  if (config !== null && intoOwn && undone === null && request.allowForeign !== true) {
     if (isForeign(backup, config)) refuse(foreignRefusal(backup, config, shown(scope)));
     const names = (tables: { name: string }[] = []) => tables.map(({ name }) => name);
     const differ = tablesRefusal(names(archive.metadata.tables), names(live?.tables), shown(scope));
-    if (differ !== null) refuse(differ);
+    if (scope.own && differ !== null) refuse(differ);
   }
   await assertFree(env, scope).catch(refuse);
   const protection = await protectedPaths(env, { engine: scope.engine, url: scope.targetUrl });
@@ -161,6 +164,30 @@ export async function planRestore(
     holders: await scope.engine.holders(scope.targetUrl),
   };
   return { plan, scope };
+}
+
+/** The plan of a restore whose places are refused: nothing is looked at there. */
+function refusedPlan(backup: BackupRow, archive: Archive, scope: Scope, refusal: AppError): RestorePlan {
+  return {
+    backup,
+    allowed: false,
+    refusals: [refusal],
+    warnings: [],
+    target: shown(scope),
+    targetExists: false,
+    backupSource: archive.metadata.source,
+    targetSource: {},
+    tables: [],
+    related: [],
+    media: { add: 0, replace: 0, keep: 0, remove: 0, bytes: 0 },
+    space: [],
+    holders: [],
+  };
+}
+
+async function someOwnMedia(config: BackupConfigRow, { mediaTargets }: Scope): Promise<boolean> {
+  for (const { root } of mediaTargets) if (await isOwnMedia(config, root)) return true;
+  return false;
 }
 
 /** What of an archive's media a restore writes to one folder. */

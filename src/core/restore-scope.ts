@@ -1,4 +1,4 @@
-import { basename, join } from 'node:path';
+import { basename, isAbsolute, join, resolve } from 'node:path';
 import type { Archive } from '../archive/read.js';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../models/index.js';
@@ -50,6 +50,8 @@ export interface Scope {
   lockTimeout: number;
   /** What this restore leaves out although nobody asked for that, in words. */
   leaves: string[];
+  /** Why the named places cannot be written to: then nothing further is looked at. */
+  refused: AppError | null;
 }
 
 /** What resolving a scope needs. */
@@ -81,7 +83,7 @@ export async function resolveScope(
   const placed = target.own || request.targetMediaPath !== undefined;
   if (request.media !== undefined && !placed) throw badInput('media', 'needs targetMediaPath with another target.');
   const restoreDatabase = wantsDatabase && holds.database;
-  const elsewhere = await judgedMediaPath(env, request, config);
+  const place = await judgedMediaPath(env, request, config);
   const restoreMedia = wantsMedia && holds.media && placed;
   if (!restoreDatabase && !restoreMedia) {
     throw badInput(
@@ -94,13 +96,14 @@ export async function resolveScope(
     backup,
     config,
     ...target,
+    refused: target.refused ?? place?.refused ?? null,
     restoreDatabase,
     restoreMedia,
     tables:
       request.tables === undefined ? null : chosenTables(archive, request.tables, request.includeRelated ?? false),
     media: request.media === undefined ? null : chosenMedia(archive, request.media),
     mediaMode: request.mediaMode ?? 'MERGE',
-    mediaTargets: restoreMedia ? await located(mediaTargets(archive, target.own ? config : null, elsewhere)) : [],
+    mediaTargets: restoreMedia ? await located(mediaTargets(archive, target.own ? config : null, place?.path)) : [],
     lockTimeout: config?.restoreLockTimeout ?? 30,
     leaves: holds.media && !restoreMedia && request.restoreMedia !== false ? [withoutMedia(target, request)] : [],
   };
@@ -110,16 +113,37 @@ export async function resolveScope(
 const located = (targets: MediaTarget[]): Promise<MediaTarget[]> =>
   Promise.all(targets.map(async (target) => ({ ...target, real: await realFile(target.root) })));
 
-/** @returns the folder that the media go to where one was named */
+/** The folder that the media go to where one was named. The config's own folders are judged with the config. */
 async function judgedMediaPath(
   { places }: ScopeEnvironment,
   { targetMediaPath, overwrite }: RestoreRequest,
   config: BackupConfigRow | null,
-): Promise<string | undefined> {
+): Promise<{ path: string; refused: AppError | null } | undefined> {
   if (targetMediaPath === undefined) return undefined;
-  const folder = await places.judge('targetMediaPath', targetMediaPath, 'target media', config?.id);
-  if (overwrite !== true) await places.assertEmpty('targetMediaPath', folder);
-  return folder;
+  if (config !== null && isAbsolute(targetMediaPath) && (await isOwnMedia(config, targetMediaPath))) {
+    return { path: resolve(targetMediaPath), refused: null };
+  }
+  const judged = await refusedOnly(places.judge('targetMediaPath', targetMediaPath, 'target media', config?.id));
+  if (overwrite === true || judged.refused !== null) return { path: targetMediaPath, refused: judged.refused };
+  return { path: targetMediaPath, refused: await places.emptinessProblem('targetMediaPath', targetMediaPath) };
+}
+
+/** True if the folder is one of the config's media folders, however it is written. */
+export async function isOwnMedia({ mediaPaths }: BackupConfigRow, folder: string): Promise<boolean> {
+  const real = await realFile(resolve(folder));
+  for (const path of mediaPaths) if ((await realFile(path)) === real) return true;
+  return false;
+}
+
+/** What stands in the way is part of a plan; what makes no sense is thrown. */
+async function refusedOnly(judging: Promise<unknown>): Promise<{ refused: AppError | null }> {
+  try {
+    await judging;
+    return { refused: null };
+  } catch (error) {
+    if (error instanceof AppError && error.code !== 'BAD_USER_INPUT') return { refused: error };
+    throw error;
+  }
 }
 
 function withoutMedia({ targetUrl }: Pick<Scope, 'targetUrl'>, { tables }: RestoreRequest): string {
@@ -156,6 +180,7 @@ export async function undoScope(
   return {
     backup: safety,
     config,
+    refused: null,
     engine,
     targetUrl: undone.targetUrl,
     targetKey: undone.targetKey,
@@ -191,7 +216,7 @@ async function resolveTarget(
   backup: BackupRow,
   config: BackupConfigRow | null,
   wanted: string | undefined,
-): Promise<Pick<Scope, 'engine' | 'targetUrl' | 'targetKey' | 'own'>> {
+): Promise<Pick<Scope, 'engine' | 'targetUrl' | 'targetKey' | 'own' | 'refused'>> {
   if (wanted === undefined && config === null) {
     throw badInput('targetDatabaseUrl', 'is needed: the config of this backup was deleted.');
   }
@@ -205,9 +230,12 @@ async function resolveTarget(
   const targetKey = await databaseKey(engine, url);
   const own = config !== null && (wanted === undefined || targetKey === (await keyOf(env, config)));
   // As it was written: a relative path would lead from wherever the server happens to run.
-  if (!own && file !== null)
-    await env.places.judge('targetDatabaseUrl', engine.fileOf(wanted ?? '') ?? file, 'target database');
-  return { engine, targetUrl: url, targetKey, own };
+  const written = engine.fileOf(wanted ?? '') ?? file;
+  const { refused } =
+    own || file === null || written === null
+      ? { refused: null }
+      : await refusedOnly(env.places.judge('targetDatabaseUrl', written, 'target database'));
+  return { engine, targetUrl: url, targetKey, own, refused };
 }
 
 const keyOf = ({ engines }: ScopeEnvironment, { engine, databaseUrl }: BackupConfigRow) =>

@@ -759,7 +759,7 @@ describe('A restore whose process died', () => {
     await world.app.restores.recover();
     expect(await restore.reload()).toMatchObject({ status: 'FAILED', errorCode: 'INTERRUPTED' });
     // Undone a second time, as two recoveries or a killed one would: still the old state.
-    await MediaSwap.of(world.media, restore.id).undo();
+    await MediaSwap.finish(world.media, restore.id, 'undo');
     expect(await readTree(world.media)).toEqual(before);
     expect(await world.app.backups.run(second.id, NEVER)).toBe('done');
     await die();

@@ -133,6 +133,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     version: VERSION,
     exclude,
     maxUploadBytes: config.maxUploadBytes,
+    maxUploadEntries: config.maxUploadEntries,
   });
   const restores = new Restores({ ...shared, backups, controlFile, exclude });
   const configTests = new ConfigTests({ ...shared, configs, controlFile, exclude });

@@ -110,6 +110,7 @@ const environment = z.object({
   GRAPHQL_SANDBOX: flag(true).optional(),
   GRAPHQL_INTROSPECTION: flag(true).optional(),
   MAX_UPLOAD_MB: whole(20480, 1, 104857600),
+  MAX_UPLOAD_ENTRIES: whole(150_000, 1, 10_000_000),
   MAX_BODY_KB: whole(256, 1, 10240),
   JOB_CONCURRENCY: whole(2, 1, 64),
   LEASE_SECONDS: whole(60, 5, 3600),
@@ -136,6 +137,8 @@ export interface Config {
   leaseMs: number;
   /** Largest archive that may be uploaded, in bytes. */
   maxUploadBytes: number;
+  /** Most files and folders that an uploaded archive may hold. */
+  maxUploadEntries: number;
   /** How long running work may take to end after SIGTERM, in milliseconds. */
   shutdownMs: number;
   auth: {
@@ -236,6 +239,7 @@ function build(env: Environment, cwd: string): Config {
     jobsUrl: env.JOBS_URL ?? '',
     jobConcurrency: env.JOB_CONCURRENCY,
     maxUploadBytes: env.MAX_UPLOAD_MB * 1024 * 1024,
+    maxUploadEntries: env.MAX_UPLOAD_ENTRIES,
     leaseMs: env.LEASE_SECONDS * 1000,
     shutdownMs: env.SHUTDOWN_SECONDS * 1000,
     auth: {

@@ -1,28 +1,71 @@
 import { extraFields, zip64Values } from './extra.js';
-import { nameProblem, shown } from './names.js';
-import { corrupt, foreign, hostile } from './refuse.js';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { AppError } from '../errors.js';
+import { MAX_NAME_BYTES, nameProblem, shown } from './names.js';
+import { abortReason, corrupt, foreign, hostile } from './refuse.js';
 import { RangeReader, type ArchiveSource } from './source.js';
 
-/** One record of the central directory, checked. */
-export interface DirectoryRecord {
-  path: string;
-  directory: boolean;
-  /** Bytes before and after compression. */
-  size: number;
-  compressedSize: number;
-  crc32: number;
+/**
+ * One record of the central directory, checked. An archive may have hundreds of thousands: what stands in the directory's
+ * own bytes is read from there when it is asked for.
+ */
+export class DirectoryRecord {
+  /** Where the next thing after its data starts, in bytes. */
+  end = 0;
+  /** Its place in the order in which the entries lie. */
+  index = 0;
+
+  /**
+   * @param bytes the whole directory; the record's own begin at `at`
+   * @param size bytes before compression, @param compressedSize after it
+   * @param offset where its local header starts
+   */
+  constructor(
+    private readonly bytes: Buffer,
+    private readonly at: number,
+    readonly path: string,
+    readonly size: number,
+    readonly compressedSize: number,
+    readonly offset: number,
+  ) {}
+
+  get directory(): boolean {
+    return this.path.endsWith('/');
+  }
+
+  get crc32(): number {
+    return this.bytes.readUInt32LE(this.at + 16);
+  }
+
   /** 0 stored, 8 deflated. */
-  method: number;
-  flags: number;
+  get method(): number {
+    return this.bytes.readUInt16LE(this.at + 10);
+  }
+
+  get flags(): number {
+    return this.bytes.readUInt16LE(this.at + 8);
+  }
+
   /** MS-DOS time in the low, date in the high 16 bits. */
-  dosTime: number;
+  get dosTime(): number {
+    return this.bytes.readUInt32LE(this.at + 12);
+  }
+
   /** Unix permission bits; undefined if the archive was not written with any. */
-  mode: number | undefined;
-  /** Where its local header starts, and where the next thing after its data starts, in bytes. */
-  offset: number;
-  end: number;
+  get mode(): number | undefined {
+    const attributes = this.bytes.readUInt16LE(this.at + 40);
+    return attributes === 0 ? undefined : attributes & 0o7777;
+  }
+
+  /** The type in Unix's mode; 0 if the archive was not written with any. */
+  get type(): number {
+    return this.bytes.readUInt16LE(this.at + 40) & UNIX_TYPE;
+  }
+
   /** The record's own bytes. */
-  raw: Buffer;
+  get raw(): Buffer {
+    return this.bytes.subarray(this.at, this.at + recordLength(this.bytes, this.at));
+  }
 }
 
 /** Largest central directory that is read into memory, in bytes: more than a million files. */
@@ -48,21 +91,51 @@ interface Placement {
  * ends when the source fails, and checks neither bounds nor names.
  * @throws AppError ARCHIVE_FOREIGN, ARCHIVE_CORRUPT or ARCHIVE_HOSTILE, naming the entry
  */
-export async function readDirectory(source: ArchiveSource, signal: AbortSignal): Promise<DirectoryRecord[]> {
+export async function readDirectory(
+  source: ArchiveSource,
+  signal: AbortSignal,
+  maxEntries = Infinity,
+): Promise<DirectoryRecord[]> {
   const place = await findDirectory(source, signal);
   if (place.bytes > MAX_DIRECTORY_BYTES) throw hostile(`The archive's directory has ${place.bytes} bytes: too many.`);
+  if (place.count > maxEntries || place.bytes > maxEntries * (RECORD_BYTES + MAX_NAME_BYTES))
+    throw tooMany(place.count, maxEntries);
   const bytes = await readRange(source, place.start, place.bytes, signal);
   const records: DirectoryRecord[] = [];
   let at = 0;
   for (let index = 0; index < place.count; index++) {
-    const record = parseRecord(bytes, at);
-    records.push(record);
-    at += record.raw.length;
+    records.push(parseRecord(bytes, at));
+    at += recordLength(bytes, at);
+    await breathe(index, signal);
   }
   if (at !== bytes.length)
     throw corrupt(`The archive's directory has more records than the ${place.count} it declares.`);
-  checkNames(records);
+  await checkNames(records, signal);
   return placed(records, place.start);
+}
+
+/** How many entries are looked at before others get their turn: a few milliseconds' work. */
+const BATCH = 2_000;
+
+/** Lets the process answer others now and then while it looks at very many entries. */
+export async function breathe(index: number, signal: AbortSignal): Promise<void> {
+  if (index % BATCH !== BATCH - 1) return;
+  await nextTurn();
+  if (signal.aborted) throw abortReason(signal);
+}
+
+function tooMany(count: number, max: number): AppError {
+  return new AppError(
+    'PAYLOAD_TOO_LARGE',
+    `The archive declares ${count} entries, more than the ${max} that are taken in.`,
+    {
+      hint: 'If it is really yours, raise MAX_UPLOAD_ENTRIES and restart.',
+    },
+  );
+}
+
+function recordLength(bytes: Buffer, at: number): number {
+  return RECORD_BYTES + bytes.readUInt16LE(at + 28) + bytes.readUInt16LE(at + 30) + bytes.readUInt16LE(at + 32);
 }
 
 async function readRange(source: ArchiveSource, start: number, bytes: number, signal: AbortSignal): Promise<Buffer> {
@@ -151,14 +224,13 @@ function parseRecord(bytes: Buffer, at: number): DirectoryRecord {
   if (at + RECORD_BYTES > bytes.length || bytes.readUInt32LE(at) !== 0x02014b50) {
     throw corrupt("The archive's directory is damaged.");
   }
-  const nameBytes = bytes.readUInt16LE(at + 28);
-  const extraBytes = bytes.readUInt16LE(at + 30);
-  const length = RECORD_BYTES + nameBytes + extraBytes + bytes.readUInt16LE(at + 32);
+  const length = recordLength(bytes, at);
   if (at + length > bytes.length) throw corrupt("The archive's directory is damaged.");
   const raw = bytes.subarray(at, at + length);
-  const rawName = raw.subarray(RECORD_BYTES, RECORD_BYTES + nameBytes);
+  const extraAt = RECORD_BYTES + bytes.readUInt16LE(at + 28);
+  const rawName = raw.subarray(RECORD_BYTES, extraAt);
   const path = decodeName(rawName);
-  const fields = extraFields(raw.subarray(RECORD_BYTES + nameBytes, RECORD_BYTES + nameBytes + extraBytes), path);
+  const fields = extraFields(raw.subarray(extraAt, extraAt + bytes.readUInt16LE(at + 30)), path);
   const otherName = fields.get(0x7075);
   if (otherName !== undefined && !otherName.subarray(5).equals(rawName)) {
     throw hostile(`The entry ${shown(path)} has a second, different name.`);
@@ -168,22 +240,8 @@ function parseRecord(bytes: Buffer, at: number): DirectoryRecord {
     [raw.readUInt32LE(24), raw.readUInt32LE(20), raw.readUInt32LE(42)],
     path,
   ) as [number, number, number];
-  const attributes = raw.readUInt32LE(38) >>> 16;
-  const record: DirectoryRecord = {
-    path,
-    directory: path.endsWith('/'),
-    size,
-    compressedSize,
-    crc32: raw.readUInt32LE(16),
-    method: raw.readUInt16LE(10),
-    flags: raw.readUInt16LE(8),
-    dosTime: raw.readUInt32LE(12),
-    mode: attributes === 0 ? undefined : attributes & 0o7777,
-    offset,
-    end: 0,
-    raw,
-  };
-  checkRecord(record, attributes & UNIX_TYPE);
+  const record = new DirectoryRecord(bytes, at, path, size, compressedSize, offset);
+  checkRecord(record, record.type);
   return record;
 }
 
@@ -213,15 +271,18 @@ function checkRecord(record: DirectoryRecord, type: number): void {
   }
 }
 
-function checkNames(records: DirectoryRecord[]): void {
+async function checkNames(records: DirectoryRecord[], signal: AbortSignal): Promise<void> {
   const names = new Set<string>();
+  let index = 0;
   for (const { path } of records) {
     const name = path.normalize('NFC');
     if (names.has(name)) throw hostile(`The entry ${shown(path)} occurs twice.`);
     names.add(name);
+    await breathe((index += 1), signal);
   }
   const checked = new Set<string>();
   for (const name of names) {
+    await breathe((index += 1), signal);
     for (let slash = name.lastIndexOf('/', name.length - 2); slash > 0; slash = name.lastIndexOf('/', slash - 1)) {
       const folder = name.slice(0, slash);
       if (checked.has(folder)) break;
@@ -236,8 +297,10 @@ function checkNames(records: DirectoryRecord[]): void {
 
 /** Entries must lie one after the other, from the first byte to the directory. */
 function placed(records: DirectoryRecord[], directoryStart: number): DirectoryRecord[] {
-  const sorted = [...records].sort((a, b) => a.offset - b.offset);
+  const inOrder = records.every((record, index) => index === 0 || record.offset >= (records[index - 1]?.offset ?? 0));
+  const sorted = inOrder ? records : [...records].sort((a, b) => a.offset - b.offset);
   sorted.forEach((record, index) => {
+    record.index = index;
     record.end = sorted[index + 1]?.offset ?? directoryStart;
     const least = LOCAL_BYTES + record.raw.readUInt16LE(28) + record.compressedSize;
     if (record.offset + least > directoryStart) {

@@ -1,13 +1,14 @@
 import type { Readable } from 'node:stream';
 import { z } from 'zod';
 import { AppError } from '../errors.js';
-import { foreign } from './refuse.js';
+import { type LongList, MetadataScan } from './metadata-scan.js';
+import { foreign, hostile } from './refuse.js';
 
 /** The archive's last entry: what it holds and where that came from. */
 export const METADATA_ENTRY = 'backup_metadata.json';
 /** The `backup_version` that is written. */
 export const BACKUP_VERSION = '2.0';
-/** Largest metadata that is written or read, in bytes. A string of Node.js cannot be longer than this. */
+/** Largest metadata that is written, in bytes. A string of Node.js cannot be longer than this. */
 export const MAX_METADATA_BYTES = 512 * 1024 * 1024 - 1024;
 
 /** A table: the number of its rows, what makes it, and the tables that its foreign keys point to. */
@@ -40,6 +41,12 @@ const isoDate = z
   .string()
   .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)$/, 'not an ISO 8601 date');
 
+const tableSchema = z.object({
+  name: z.string(),
+  row_count: count,
+  schema: z.string().optional(),
+  references: z.array(z.string()).optional(),
+});
 const entrySchema = z.object({
   path: z.string().min(1),
   /** Bytes before compression. */
@@ -89,14 +96,7 @@ const metadataSchema = z.looseObject({
   /** Django's version; only in archives of version 1.0. */
   django_version: z.string().optional(),
   apps: z.array(z.object({ app: z.string(), latest_migration: z.string() })),
-  tables: z.array(
-    z.object({
-      name: z.string(),
-      row_count: count,
-      schema: z.string().optional(),
-      references: z.array(z.string()).optional(),
-    }),
-  ),
+  tables: z.array(tableSchema),
   /** Every file of the archive but the metadata itself, in the archive's order. Empty in version 1.0. */
   entries: z.array(entrySchema),
   /** Page size, journal mode, versions, …. */
@@ -128,6 +128,45 @@ export interface SkippedMetadata {
   reason: SkipReason;
 }
 
+const ELEMENTS = { entries: entrySchema, symlinks: symlinkSchema, skipped: skippedSchema, tables: tableSchema };
+/** How many tables, links and left-out files are kept of what an archive lists; of files as many as it really has. */
+const MAX_LISTED = 200_000;
+
+/**
+ * Reads `backup_metadata.json` as it comes, in little memory however long it is.
+ * @param onEntry is given each stored file; the result's `entries` is empty
+ * @throws AppError as `parseMetadata`; ARCHIVE_HOSTILE for one that says absurdly much
+ */
+export async function readMetadata(
+  chunks: AsyncIterable<Buffer>,
+  onEntry: (entry: EntryMetadata) => void,
+): Promise<ArchiveMetadata> {
+  const lists = { symlinks: [] as SymlinkMetadata[], skipped: [] as SkippedElement[], tables: [] as TableElement[] };
+  const take = (list: LongList, element: unknown) => {
+    const read = ELEMENTS[list].safeParse(element);
+    if (!read.success) throw wrongField(list, read.error.issues[0]);
+    if (list === 'entries') return onEntry(read.data as EntryMetadata);
+    if (lists[list].length >= MAX_LISTED) throw hostile(`${METADATA_ENTRY} lists too many ${list}.`);
+    (lists[list] as unknown[]).push(read.data);
+  };
+  const scan = new MetadataScan((list, text) => take(list, parseJson(text)));
+  for await (const chunk of chunks) scan.push(chunk);
+  const metadata = parseMetadata(scan.finish());
+  // A list whose name was written with escapes was not told from the rest.
+  for (const entry of metadata.entries) take('entries', entry);
+  if (metadata.backup_version.startsWith('1')) return metadata;
+  return {
+    ...metadata,
+    entries: [],
+    symlinks: [...metadata.symlinks, ...lists.symlinks],
+    skipped: [...metadata.skipped, ...lists.skipped],
+    tables: [...metadata.tables, ...lists.tables],
+  };
+}
+
+type SkippedElement = z.infer<typeof skippedSchema>;
+type TableElement = z.infer<typeof tableSchema>;
+
 const djangoSchema = z.looseObject({
   backup_date: z.string(),
   django_version: z.string(),
@@ -141,12 +180,7 @@ const djangoSchema = z.looseObject({
  * @throws AppError ARCHIVE_TOO_NEW for a higher version; ARCHIVE_FOREIGN, naming the field, for anything else
  */
 export function parseMetadata(text: string): ArchiveMetadata {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    throw foreign(`${METADATA_ENTRY} is not JSON.`, error);
-  }
+  const json = parseJson(text);
   if (typeof json !== 'object' || json === null || Array.isArray(json)) {
     throw foreign(`${METADATA_ENTRY} is not a JSON object.`);
   }
@@ -160,6 +194,18 @@ export function parseMetadata(text: string): ArchiveMetadata {
   if (major === '2') return checked(metadataSchema, json);
   if (major === '1') return fromDjango(version, checked(djangoSchema, json));
   throw foreign(`${METADATA_ENTRY}: backup_version is wrong: ${version}.`);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw foreign(`${METADATA_ENTRY} is not JSON.`, error);
+  }
+}
+
+function wrongField(list: LongList, issue: z.core.$ZodIssue | undefined): AppError {
+  return foreign(`${METADATA_ENTRY}: ${[list, ...(issue?.path ?? [])].join('.')} is wrong: ${issue?.message}.`);
 }
 
 function checked<T>(schema: z.ZodType<T>, json: object): T {

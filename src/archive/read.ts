@@ -1,15 +1,9 @@
 import { Readable } from 'node:stream';
 import { AppError } from '../errors.js';
-import { dosTime, readDirectory, type DirectoryRecord } from './directory.js';
+import { breathe, dosTime, readDirectory, type DirectoryRecord } from './directory.js';
 import { entryBytes } from './entry.js';
 import { FolderWriter } from './folder.js';
-import {
-  MAX_METADATA_BYTES,
-  METADATA_ENTRY,
-  parseMetadata,
-  type ArchiveMetadata,
-  type EntryMetadata,
-} from './metadata.js';
+import { METADATA_ENTRY, readMetadata, type ArchiveMetadata, type EntryMetadata } from './metadata.js';
 import { shown } from './names.js';
 import { corrupt, foreign, hostile } from './refuse.js';
 import { RangeReader, type ArchiveSource } from './source.js';
@@ -28,6 +22,8 @@ export interface ArchiveEntry {
   mtime: Date | null;
   /** Unix permission bits; undefined if the ZIP has none. */
   mode: number | undefined;
+  /** SHA-256 of the bytes before compression, hex; undefined where the archive does not say. */
+  sha256: string | undefined;
 }
 
 /** How a long reading is stopped and watched. */
@@ -70,46 +66,128 @@ const NEVER = new AbortController().signal;
  * ends, and nothing is allocated by what the file merely says.
  * @throws AppError ARCHIVE_FOREIGN, ARCHIVE_TOO_NEW, ARCHIVE_CORRUPT, ARCHIVE_HOSTILE; what the source threw
  */
-export async function openArchive(source: ArchiveSource, options: { signal?: AbortSignal } = {}): Promise<Archive> {
+export async function openArchive(
+  source: ArchiveSource,
+  options: { signal?: AbortSignal; maxEntries?: number } = {},
+): Promise<Archive> {
   const signal = options.signal ?? NEVER;
-  const records = await readDirectory(source, signal);
-  const record = records.find(({ path }) => path === METADATA_ENTRY);
+  const records = await readDirectory(source, signal, options.maxEntries);
+  const at = records.findIndex(({ path }) => path === METADATA_ENTRY);
+  const record = records[at];
   if (record === undefined) throw foreign(`The ZIP has no ${METADATA_ENTRY}.`);
-  if (record.size > MAX_METADATA_BYTES) throw hostile(`${METADATA_ENTRY} has ${record.size} bytes: too many.`);
-  const text: Buffer[] = [];
-  for await (const { chunk } of contents(source, [record], new Map(), signal)) text.push(chunk);
-  const metadata = parseMetadata(decodeUtf8(Buffer.concat(text)));
-  const listed = new Map(metadata.entries.map((entry) => [entry.path, entry]));
-  if (!metadata.backup_version.startsWith('1')) compare(records, listed, metadata);
+  // Hashes do not compress: a file of any length that lists real ones has nowhere near this ratio.
+  if (record.size > MIN_SUSPECT_BYTES && record.size > record.compressedSize * MAX_METADATA_RATIO) {
+    throw hostile(
+      `${METADATA_ENTRY} declares ${record.size} bytes out of ${record.compressedSize}: it was made to do harm.`,
+    );
+  }
+  const listed = new ListedFiles(records);
+  const text = (async function* () {
+    for await (const { chunk } of contents(source, [record], () => undefined, signal)) yield chunk;
+  })();
+  const metadata = await readMetadata(text, (entry) => listed.add(entry));
+  if (!metadata.backup_version.startsWith('1')) await compare(records, listed, metadata, signal);
   return new OpenArchive(source, records, listed, metadata);
 }
 
-function decodeUtf8(bytes: Buffer): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch (error) {
-    throw foreign(`${METADATA_ENTRY} is not valid UTF-8.`, error);
+const MIN_SUSPECT_BYTES = 1024 * 1024;
+const MAX_METADATA_RATIO = 100;
+
+/** What the metadata says of each record, in as little memory as it takes. */
+class ListedFiles {
+  count = 0;
+  private readonly indexes: Map<string, number>;
+  private readonly digests: Buffer;
+  /** Milliseconds since 1970; NaN where unknown. */
+  private readonly times: Float64Array;
+  private readonly modes: Int16Array;
+  /** The first path that is listed twice, or that the archive does not have. */
+  twice: string | undefined;
+  missing: string | undefined;
+
+  constructor(private readonly records: DirectoryRecord[]) {
+    this.indexes = new Map(records.map(({ path }, index) => [path, index]));
+    this.digests = Buffer.alloc(records.length * 32);
+    this.times = new Float64Array(records.length).fill(NaN);
+    this.modes = new Int16Array(records.length).fill(NOT_LISTED);
+  }
+
+  add({ path, size, sha256, mtime, mode }: EntryMetadata): void {
+    const index = this.indexes.get(path);
+    const record = index === undefined ? undefined : this.records[index];
+    if (index === undefined || record === undefined || record.directory || path === METADATA_ENTRY) {
+      this.missing ??= path;
+      return;
+    }
+    if (this.modes[index] !== NOT_LISTED) this.twice ??= path;
+    if (size !== record.size || (mode !== undefined && record.mode !== undefined && mode !== record.mode)) {
+      throw corrupt(`The entry ${shown(path)} has another size or mode than in the archive's own list.`);
+    }
+    this.count += 1;
+    this.digests.write(sha256, index * 32, 'hex');
+    this.times[index] = mtime === undefined ? NaN : Date.parse(mtime);
+    this.modes[index] = mode ?? NO_MODE;
+  }
+
+  has(index: number): boolean {
+    return this.modes[index] !== NOT_LISTED;
+  }
+
+  sha256(index: number): string | undefined {
+    return this.has(index) ? this.digests.toString('hex', index * 32, index * 32 + 32) : undefined;
+  }
+
+  mtime(index: number): Date | undefined {
+    const time = this.times[index] ?? NaN;
+    return Number.isNaN(time) ? undefined : new Date(time);
+  }
+
+  /** What was listed, as it stands in the metadata. */
+  *all(): Generator<EntryMetadata> {
+    for (const [index, { path, size }] of this.records.entries()) {
+      const sha256 = this.sha256(index);
+      if (sha256 === undefined) continue;
+      const mode = this.modes[index] ?? NO_MODE;
+      const mtime = this.mtime(index);
+      yield { path, size, sha256, ...(mode >= 0 && { mode }), ...(mtime && { mtime: mtime.toISOString() }) };
+    }
+  }
+
+  /** The paths are needed only while the list is read. */
+  forgetPaths(): void {
+    this.indexes.clear();
   }
 }
 
+const NOT_LISTED = -2;
+const NO_MODE = -1;
+
 /** The archive must hold what its metadata lists, all of it and nothing else. */
-function compare(records: DirectoryRecord[], listed: Map<string, EntryMetadata>, metadata: ArchiveMetadata): void {
-  if (listed.size !== metadata.entries.length) throw corrupt(`${METADATA_ENTRY} lists a file twice.`);
+async function compare(
+  records: DirectoryRecord[],
+  listed: ListedFiles,
+  metadata: ArchiveMetadata,
+  signal: AbortSignal,
+): Promise<void> {
+  if (listed.twice !== undefined) throw corrupt(`${METADATA_ENTRY} lists a file twice.`);
   if (records.at(-1)?.path !== METADATA_ENTRY) throw corrupt(`${METADATA_ENTRY} is not the archive's last entry.`);
-  let files = 0;
-  for (const { path, directory, size, mode } of records) {
+  const media = metadata.media.map(({ prefix }) => ({ prefix, files: 0, bytes: 0 }));
+  for (const [index, { path, directory, size }] of records.entries()) {
+    await breathe(index, signal);
     if (directory || path === METADATA_ENTRY) continue;
-    files += 1;
-    const entry = listed.get(path);
-    if (entry === undefined) throw corrupt(`The entry ${shown(path)} is not in the archive's own list.`);
-    if (entry.size !== size || (entry.mode !== undefined && mode !== undefined && entry.mode !== mode)) {
-      throw corrupt(`The entry ${shown(path)} has another size or mode than in the archive's own list.`);
-    }
+    if (!listed.has(index)) throw corrupt(`The entry ${shown(path)} is not in the archive's own list.`);
+    const root = media.find(({ prefix }) => path.startsWith(prefix));
+    if (root === undefined) continue;
+    root.files += 1;
+    root.bytes += size;
   }
-  if (files === listed.size) return;
-  const present = new Set(records.map(({ path }) => path));
-  const missing = metadata.entries.find(({ path }) => !present.has(path) || path === METADATA_ENTRY);
-  throw corrupt(`The file ${shown(missing?.path ?? '')} is in the archive's own list, but not in the archive.`);
+  if (listed.missing !== undefined) {
+    throw corrupt(`The file ${shown(listed.missing)} is in the archive's own list, but not in the archive.`);
+  }
+  for (const [index, { path, files, bytes }] of metadata.media.entries()) {
+    if (media[index]?.files === files && media[index]?.bytes === bytes) continue;
+    throw corrupt(`The archive says that ${shown(path)} had ${files} files of ${bytes} bytes, but holds others.`);
+  }
 }
 
 interface Piece {
@@ -121,7 +199,7 @@ interface Piece {
 async function* contents(
   source: ArchiveSource,
   records: readonly DirectoryRecord[],
-  listed: ReadonlyMap<string, EntryMetadata>,
+  sha256Of: (record: DirectoryRecord) => string | undefined,
   signal: AbortSignal,
 ): AsyncGenerator<Piece> {
   for (let first = 0; first < records.length;) {
@@ -132,7 +210,7 @@ async function* contents(
     const reader = new RangeReader(source, start, (run.at(-1)?.end ?? start) - start, signal);
     try {
       for (const record of run) {
-        for await (const chunk of entryBytes(reader, record, listed.get(record.path)?.sha256)) yield { record, chunk };
+        for await (const chunk of entryBytes(reader, record, sha256Of(record))) yield { record, chunk };
         yield { record, chunk: END };
       }
     } finally {
@@ -148,28 +226,28 @@ const END = Buffer.alloc(0);
 class OpenArchive implements Archive {
   readonly entries: readonly ArchiveEntry[];
   readonly totalBytes: number;
+  readonly metadata: ArchiveMetadata;
+  private readonly sha256Of: (record: DirectoryRecord) => string | undefined;
 
   constructor(
     private readonly source: ArchiveSource,
     private readonly records: DirectoryRecord[],
-    private readonly listed: Map<string, EntryMetadata>,
-    readonly metadata: ArchiveMetadata,
+    listed: ListedFiles,
+    metadata: ArchiveMetadata,
   ) {
+    listed.forgetPaths();
     this.totalBytes = records.reduce((sum, { size }) => sum + size, 0);
-    this.entries = records.map((record) => ({
-      path: record.path,
-      size: record.size,
-      compressedSize: record.compressedSize,
-      crc32: record.crc32,
-      directory: record.directory,
-      mtime: exactTime(listed.get(record.path)?.mtime) ?? dosTime(record.dosTime),
-      mode: record.mode,
-    }));
+    this.entries = records.map((record) => new OpenEntry(record, listed));
+    this.sha256Of = ({ index }) => listed.sha256(index);
+    this.metadata = Object.defineProperty({ ...metadata }, 'entries', {
+      enumerable: true,
+      get: () => [...listed.all()],
+    });
   }
 
   async verify({ signal = NEVER, onProgress }: ReadOptions = {}): Promise<void> {
     let done = 0;
-    for await (const { chunk } of contents(this.source, this.records, this.listed, signal)) {
+    for await (const { chunk } of contents(this.source, this.records, this.sha256Of, signal)) {
       onProgress?.((done += chunk.length));
     }
   }
@@ -180,7 +258,7 @@ class OpenArchive implements Archive {
     const files = new FolderWriter(folder);
     let done = 0;
     try {
-      for await (const { record, chunk } of contents(this.source, wanted, this.listed, signal)) {
+      for await (const { record, chunk } of contents(this.source, wanted, this.sha256Of, signal)) {
         await files.write(record, chunk, chunk === END);
         onProgress?.((done += chunk.length));
       }
@@ -192,15 +270,50 @@ class OpenArchive implements Archive {
   async read(path: string, { signal = NEVER }: { signal?: AbortSignal } = {}): Promise<Readable> {
     const record = this.records.find((candidate) => candidate.path === path && !candidate.directory);
     if (record === undefined) throw new AppError('NOT_FOUND', `The archive has no file ${shown(path)}.`);
-    const { source, listed } = this;
+    const { source, sha256Of } = this;
     const bytes = async function* (): AsyncGenerator<Buffer> {
-      for await (const { chunk } of contents(source, [record], listed, signal)) if (chunk !== END) yield chunk;
+      for await (const { chunk } of contents(source, [record], sha256Of, signal)) if (chunk !== END) yield chunk;
     };
     return Readable.from(bytes(), { objectMode: false });
   }
 }
 
-function exactTime(text: string | undefined): Date | undefined {
-  const time = text === undefined ? NaN : Date.parse(text);
-  return Number.isNaN(time) ? undefined : new Date(time);
+/** An entry as it is shown: a view of its record and of what the metadata says of it. */
+class OpenEntry implements ArchiveEntry {
+  constructor(
+    private readonly record: DirectoryRecord,
+    private readonly listed: ListedFiles,
+  ) {}
+
+  get path(): string {
+    return this.record.path;
+  }
+
+  get size(): number {
+    return this.record.size;
+  }
+
+  get compressedSize(): number {
+    return this.record.compressedSize;
+  }
+
+  get crc32(): number {
+    return this.record.crc32;
+  }
+
+  get directory(): boolean {
+    return this.record.directory;
+  }
+
+  get mtime(): Date | null {
+    return this.listed.mtime(this.record.index) ?? dosTime(this.record.dosTime);
+  }
+
+  get mode(): number | undefined {
+    return this.record.mode;
+  }
+
+  get sha256(): string | undefined {
+    return this.listed.sha256(this.record.index);
+  }
 }

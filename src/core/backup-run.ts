@@ -37,8 +37,9 @@ export interface BackupsEnvironment extends RunEnvironment {
   workFolder: string;
   /** Absolute paths that never go into an archive, even if they lie inside a media path. */
   exclude: string[];
-  /** Largest file that may be uploaded, in bytes. */
+  /** Largest file that may be uploaded, in bytes, and the most entries in it. */
   maxUploadBytes: number;
+  maxUploadEntries: number;
 }
 
 /** The kinds of backup that wait for a worker. */

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Archive, fileSource, openArchive } from '../archive/read.js';
-import { AppError, badInput } from '../errors.js';
+import { AppError, badInput, fromErrno } from '../errors.js';
 import type { BackupConfigRow, BackupRow, TableCount } from '../models/index.js';
 import type { NewBackup } from './backups.js';
 import { type BackupsEnvironment, endBadly, mediaWarnings } from './backup-run.js';
@@ -91,6 +91,8 @@ async function receive(body: Readable, file: string, limit: number, signal: Abor
   } catch (error) {
     if (signal.aborted && signal.reason instanceof AppError) throw signal.reason;
     if (error instanceof AppError) throw error;
+    const full = fromErrno(error, `keep the upload in ${dirname(file)}`, 'STORAGE_NOT_WRITABLE', 'STORAGE_UNAVAILABLE');
+    if (full !== undefined) throw full;
     const text = `file: the upload broke off after ${humanSize(size)}. Nothing of it was kept.`;
     throw new AppError('INTERRUPTED', text, { field: 'file', hint: 'Send the file again.', cause: error });
   }
@@ -104,7 +106,9 @@ async function examine(
   upload: { file: string; size: number; checksum: string; folder: string },
   signal: AbortSignal,
 ): Promise<Examined> {
-  const archive = await damageIsOfTheFile(openArchive(await fileSource(upload.file), { signal }));
+  const archive = await damageIsOfTheFile(
+    openArchive(await fileSource(upload.file), { signal, maxEntries: env.maxUploadEntries }),
+  );
   const { metadata } = archive;
   const engine = env.engines.of(metadata.database_engine as DatabaseEngine);
   const strange = strangeEntries(archive.entries, engine);
@@ -166,8 +170,9 @@ async function damageIsOfTheFile<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'ARCHIVE_CORRUPT') throw error;
-    const hint = 'Download or copy the file again, and upload that copy.';
+    if (!(error instanceof AppError)) throw error;
+    const damaged = error.code === 'ARCHIVE_CORRUPT';
+    const hint = damaged ? 'Download or copy the file again, and upload that copy.' : error.hint;
     throw new AppError(error.code, error.message, { hint, field: 'file', cause: error });
   }
 }

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir, rm, statfs } from 'node:fs/promises';
 import { type Archive, openArchive } from '../archive/read.js';
 import { AppError, fromErrno } from '../errors.js';
 import type { BackupRow, VerificationLevel } from '../models/index.js';
+import { humanSize } from './names.js';
 import { strangeEntries } from './origin.js';
 import type { DatabaseInfo, Engine, StepContext, Storage } from './ports.js';
 import { within } from './progress.js';
@@ -119,11 +120,22 @@ export async function extractDatabase(
     throw new AppError('ARCHIVE_FOREIGN', `The archive holds no ${engine.kind} database.`);
   }
   const bytes = own.reduce((sum, entry) => sum + entry.size, 0);
+  await assertRoom(folder, bytes);
   await archive.extract(folder, {
     signal: step.signal,
     filter: (path) => engine.ownsEntry(path),
     onProgress: (done) => step.onProgress(done, bytes),
   });
+}
+
+/** What an archive declares may be absurd: nothing is written that could not fit. @throws AppError STORAGE_FULL */
+async function assertRoom(folder: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  if (bavail * bsize >= bytes) return;
+  throw new AppError(
+    'STORAGE_FULL',
+    `The database in the archive has ${humanSize(bytes)}, and only ${humanSize(bavail * bsize)} are free in ${folder}.`,
+  );
 }
 
 /** @throws AppError ARCHIVE_CORRUPT if tables or row counts differ from the metadata (which versions before 2 lack) */

@@ -3,6 +3,8 @@ import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writ
 import { isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
 import { z } from 'zod';
+import { readPublicKey } from './auth/public-key.js';
+import { assertSchedule } from './core/schedules.js';
 import { AppError, errnoOf } from './errors.js';
 
 const flag = (fallback: boolean) =>
@@ -30,36 +32,89 @@ const isZone = (zone: string) => {
   }
 };
 
-/** Origins as browsers send them, separated by commas. */
-const origins = text('').transform((value, context) => {
-  const list = value.split(',').map((origin) => origin.trim());
-  const given = list.filter((origin) => origin !== '');
-  for (const origin of given) {
-    const message = originProblem(origin);
-    if (message !== null) context.addIssue({ code: 'custom', message });
-  }
-  return given;
-});
+/** A list separated by commas. Problems name an entry by its place: what was written may be a secret that strayed. */
+const listOf = (problemOf: (entry: string) => string | null) =>
+  text('').transform((value, context) => {
+    const entries = value
+      .split(',')
+      .map((entry) => entry.trim())
+      .filter((entry) => entry !== '');
+    entries.forEach((entry, index) => {
+      const problem = problemOf(entry);
+      const place = entries.length > 1 ? `entry ${index + 1} ` : '';
+      if (problem !== null) context.addIssue({ code: 'custom', message: `${place}${problem}` });
+    });
+    return entries;
+  });
 
+/** Origins as browsers send them. */
 function originProblem(origin: string): string | null {
-  if (origin.includes('*')) return 'holds *, which would let in pages of anybody: name each origin that you trust';
+  if (origin.includes('*')) return 'contains *, which would allow the pages of anyone: name each origin that you trust';
   const url = URL.canParse(origin) ? new URL(origin) : null;
   if (url !== null && url.origin === origin && /^https?:$/.test(url.protocol)) return null;
   const meant = url !== null && /^https?:$/.test(url.protocol) ? url.origin : 'https://admin.example.org';
-  return `holds "${origin}", which is no origin: write scheme, host and port only, such as ${meant}`;
+  return `is not an origin: write scheme, host and port only, such as ${meant}`;
 }
 
-/** Absolute paths, separated by commas. */
-const paths = text('').transform((value, context) => {
-  const given = value
-    .split(',')
-    .map((path) => path.trim())
-    .filter((path) => path !== '');
-  for (const path of given.filter((one) => !isAbsolute(one))) {
-    context.addIssue({ code: 'custom', message: `holds "${path}", which is not an absolute path such as /srv` });
+const pathProblem = (path: string) => (isAbsolute(path) ? null : 'is not an absolute path such as /srv');
+
+/** A value that one of the functions that will use it can judge. @param problemOf null if the value can be used */
+const judged = (problemOf: (value: string) => string | null) =>
+  z.string().superRefine((value, context) => {
+    const message = problemOf(value);
+    if (message !== null) context.addIssue({ code: 'custom', message });
+  });
+
+const SCHEDULE_HELP = 'write five cron fields, such as `0 2 * * *`, or hourly, daily, weekly or monthly';
+
+function scheduleProblem(schedule: string): string | null {
+  try {
+    assertSchedule(schedule, 'UTC');
+    return null;
+  } catch {
+    return `is not a schedule: ${SCHEDULE_HELP}`;
   }
-  return given.map((path) => resolve(path));
-});
+}
+
+const HOST = String.raw`(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?`;
+const MONGO_URL = new RegExp(String.raw`^mongodb(?:\+srv)?://(?:[^\s/@]+@)?${HOST}(?:,${HOST})*(?:[/?]\S*)?$`, 'i');
+
+/** What is wrong with a URL of a server; never quotes it, because it may hold a password. */
+function serverUrlProblem(url: string): string | null {
+  const mongo = /^mongodb/i.test(url);
+  if (mongo ? MONGO_URL.test(url) : URL.canParse(url) && new URL(url).hostname !== '') return null;
+  const example = mongo ? 'mongodb://user:password@host:27017/database' : 'postgres://user:password@host:5432/database';
+  return `is malformed: write it like ${example}, with special characters of the password percent-encoded`;
+}
+
+function sqliteUrlProblem(url: string): string | null {
+  const path = /^sqlite:(?:\/\/(?=\/))?(.+)$/.exec(url)?.[1] ?? '';
+  if (path !== '' && !path.startsWith('//') && !/[\0?]/.test(path)) return null;
+  return 'is malformed: write it like sqlite:./db.sqlite3 or sqlite:///srv/app/db.sqlite3';
+}
+
+function databaseUrlProblem(url: string): string | null {
+  if (/^sqlite:/.test(url)) return sqliteUrlProblem(url);
+  if (!/^(postgres(ql)?|mysql|mariadb|mongodb(\+srv)?):/i.test(url)) {
+    return 'is not a database URL: write it like sqlite:./db.sqlite3 or sqlite:///srv/app/db.sqlite3';
+  }
+  return 'names a kind of database that this version does not support: use sqlite:./path or sqlite:///absolute/path';
+}
+
+function controlUrlProblem(url: string): string | null {
+  if (/^sqlite:/.test(url)) return sqliteUrlProblem(url);
+  if (/^postgres(ql)?:/.test(url)) return serverUrlProblem(url);
+  return 'starts with neither postgres:// nor sqlite:';
+}
+
+function jobsUrlProblem(url: string): string | null {
+  if (/^mongodb-memory:/.test(url)) return null;
+  if (/^(mongodb(\+srv)?|postgres(ql)?):/.test(url)) return serverUrlProblem(url);
+  return 'starts with none of mongodb://, postgres://, mongodb-memory: (leave it empty to keep jobs in the control database)';
+}
+
+/** As the login and every other place that takes an e-mail address judge one. */
+const EMAIL = /^[^\s@]+@[^\s@]+$/;
 
 /** Every variable of the environment that the product reads: nothing else does. `.env.example` explains each one. */
 const environment = z.object({
@@ -70,20 +125,11 @@ const environment = z.object({
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'is none of fatal, error, warn, info, debug')
     .default('info'),
   DATA_DIR: text('./data'),
-  DATABASE_URL: text(''),
+  DATABASE_URL: judged(databaseUrlProblem).default(''),
   MEDIA_PATHS: text(''),
-  ALLOWED_PATHS: paths,
-  CONTROL_DATABASE_URL: z
-    .string()
-    .regex(/^(postgres(ql)?:\/\/|sqlite:)/, 'starts with neither postgres:// nor sqlite:')
-    .optional(),
-  JOBS_URL: z
-    .string()
-    .regex(
-      /^(mongodb(\+srv)?:\/\/|postgres(ql)?:\/\/|mongodb-memory:)/,
-      'starts with none of mongodb://, postgres://, mongodb-memory: (leave it empty to keep jobs in the control database)',
-    )
-    .optional(),
+  ALLOWED_PATHS: listOf(pathProblem).transform((paths) => paths.map((path) => resolve(path))),
+  CONTROL_DATABASE_URL: judged(controlUrlProblem).optional(),
+  JOBS_URL: judged(jobsUrlProblem).optional(),
   JWT_SECRET: z.string().min(32, 'is shorter than 32 characters: make one with `openssl rand -hex 32`').optional(),
   JWT_PUBLIC_KEY: z.string().optional(),
   JWT_ISSUER: z.string().optional(),
@@ -93,8 +139,17 @@ const environment = z.object({
     .regex(/^[^=\s]+=.+$/, 'is not of the form claim=value, such as role=ADMIN')
     .optional(),
   TOKEN_TTL_MINUTES: whole(720, 1, 43200),
-  ADMIN_EMAIL: z.email('is not an e-mail address').optional(),
-  ADMIN_PASSWORD: z.string().min(12, 'is shorter than 12 characters').optional(),
+  ADMIN_EMAIL: z
+    .string()
+    .trim()
+    .max(320, 'has more than 320 characters')
+    .regex(EMAIL, 'is not an e-mail address')
+    .optional(),
+  ADMIN_PASSWORD: z
+    .string()
+    .min(12, 'is shorter than 12 characters')
+    .max(1_000, 'has more than 1000 characters')
+    .optional(),
   DB_BACKUP_STORAGE_TYPE: z.enum(['LOCAL', 'SYSTEM'], 'is neither LOCAL nor SYSTEM').default('LOCAL'),
   DB_BACKUP_PATH: text(''),
   DB_BACKUP_RETENTION_DAYS: whole(30, 1, 36500),
@@ -104,9 +159,9 @@ const environment = z.object({
     .string()
     .regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,39}$/, 'may hold only letters, digits and hyphens, at most 40')
     .default('okpuja'),
-  DB_BACKUP_SCHEDULE: text('0 2 * * *'),
+  DB_BACKUP_SCHEDULE: judged(scheduleProblem).default('0 2 * * *'),
   DB_BACKUP_TIMEZONE: text('UTC').refine(isZone, 'is not a time zone such as UTC or Asia/Kolkata'),
-  CORS_ORIGINS: origins,
+  CORS_ORIGINS: listOf(originProblem),
   GRAPHQL_SANDBOX: flag(true).optional(),
   GRAPHQL_INTROSPECTION: flag(true).optional(),
   MAX_UPLOAD_MB: whole(20480, 1, 104857600),
@@ -149,8 +204,9 @@ export interface Config {
     adminClaim: { name: string; value: string } | undefined;
     /** Lifetime of a login, in minutes. */
     ttlMinutes: number;
-    adminEmail: string;
-    /** Undefined: one is generated at first start and printed once. */
+    /** The admin that every start provides; undefined: whoever is there, or admin@localhost at the first start. */
+    adminEmail: string | undefined;
+    /** The password of `adminEmail`. Undefined: one is generated with the user and printed once. */
     adminPassword: string | undefined;
   };
   /** Web pages of other servers that may use the API, as browsers name them; usually none. */
@@ -162,7 +218,7 @@ export interface Config {
   allowedPaths: string[];
   /** Prefix of archive names. */
   prefix: string;
-  /** What config 1 is made of at first start. `databaseUrl` is empty when a sample application is wanted. */
+  /** What config 1 is made of and follows. `databaseUrl` is empty when a sample application is wanted. */
   seed: {
     databaseUrl: string;
     mediaPaths: string[];
@@ -191,23 +247,22 @@ export function loadConfig(
   const given = { ...defaults, ...(existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}), ...env };
   const filled = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== ''));
   const result = environment.safeParse(filled);
-  const problems = result.success
-    ? crossChecks(result.data)
-    : result.error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`);
+  const invalid = result.success ? [] : result.error.issues.map(({ path, message }) => `${String(path[0])} ${message}`);
+  const problems = [...invalid, ...crossChecks(filled, cwd)];
   if (!result.success || problems.length > 0) {
-    throw new AppError(
-      'CONFIG_INVALID',
-      `The configuration has ${problems.length} problem(s):\n- ${problems.join('\n- ')}`,
-    );
+    if (filled.JWT_SECRET === undefined) problems.push(...secretProblems(resolve(cwd, filled.DATA_DIR ?? './data')));
+    const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
+    throw new AppError('CONFIG_INVALID', `The environment has ${count}:\n- ${problems.join('\n- ')}`);
   }
   return build(result.data, cwd);
 }
 
 type Environment = z.infer<typeof environment>;
 
-function crossChecks(env: Environment): string[] {
+/** What no variable shows alone. Looks at them as they were written, so that one wrong value does not hide another. */
+function crossChecks(env: Record<string, string | undefined>, cwd: string): string[] {
   const problems: string[] = [];
-  if (env.DB_BACKUP_STORAGE_TYPE === 'SYSTEM' && !isAbsolute(env.DB_BACKUP_PATH)) {
+  if (env.DB_BACKUP_STORAGE_TYPE === 'SYSTEM' && !isAbsolute(env.DB_BACKUP_PATH ?? '')) {
     problems.push(
       'DB_BACKUP_PATH must be an absolute path when DB_BACKUP_STORAGE_TYPE is SYSTEM, such as /srv/backups',
     );
@@ -218,7 +273,19 @@ function crossChecks(env: Environment): string[] {
   if (env.ADMIN_PASSWORD !== undefined && env.ADMIN_EMAIL === undefined) {
     problems.push('ADMIN_EMAIL is needed with ADMIN_PASSWORD');
   }
+  const key = env.JWT_PUBLIC_KEY === undefined ? null : publicKeyProblem(env.JWT_PUBLIC_KEY, cwd);
+  if (key !== null) problems.push(key);
   return problems;
+}
+
+function publicKeyProblem(value: string, cwd: string): string | null {
+  try {
+    readPublicKey(readKey(value, cwd));
+    return null;
+  } catch (error) {
+    if (error instanceof AppError) return error.message.replace(/\.$/, '');
+    return `JWT_PUBLIC_KEY is neither a PEM text nor a file that can be read (${errnoOf(error) ?? 'unreadable'})`;
+  }
 }
 
 function build(env: Environment, cwd: string): Config {
@@ -252,7 +319,7 @@ function build(env: Environment, cwd: string): Config {
           ? undefined
           : { name: env.JWT_ADMIN_CLAIM.slice(0, claim), value: env.JWT_ADMIN_CLAIM.slice(claim + 1) },
       ttlMinutes: env.TOKEN_TTL_MINUTES,
-      adminEmail: env.ADMIN_EMAIL ?? 'admin@localhost',
+      adminEmail: env.ADMIN_EMAIL,
       adminPassword: env.ADMIN_PASSWORD,
     },
     corsOrigins: env.CORS_ORIGINS,
@@ -288,12 +355,7 @@ export function absoluteSqliteUrl(url: string, cwd: string): string {
 }
 
 function readKey(value: string, cwd: string): string {
-  if (value.includes('-----BEGIN')) return value.replaceAll('\\n', '\n');
-  const path = resolve(cwd, value);
-  if (!existsSync(path)) {
-    throw new AppError('CONFIG_INVALID', `JWT_PUBLIC_KEY is neither a PEM text nor a file: ${path}`);
-  }
-  return readFileSync(path, 'utf8');
+  return value.includes('-----BEGIN') ? value.replaceAll('\\n', '\n') : readFileSync(resolve(cwd, value), 'utf8');
 }
 
 /** Half of what is made has fewer: such a file was not written to its end. */
@@ -338,6 +400,17 @@ function wholeSecret(path: string): string {
   const { length } = secret.trim();
   if (length >= SECRET_LENGTH) return secret;
   throw new AppError('CONFIG_INVALID', `${path} holds ${length} characters, too few for a secret.`, {
-    hint: `Delete it: the next start makes a new one, and everybody logs in again. Or write ${SECRET_LENGTH} characters or more into it, or set JWT_SECRET.`,
+    hint: `Delete it: the next start makes a new one, and everyone logs in again. Or write ${SECRET_LENGTH} characters or more into it, or set JWT_SECRET.`,
   });
+}
+
+/** What is wrong with a secret that is there already, for a start that fails anyway: it makes none. */
+function secretProblems(dataDir: string): string[] {
+  const path = join(dataDir, 'jwt-secret');
+  try {
+    if (existsSync(path)) wholeSecret(path);
+    return [];
+  } catch (error) {
+    return [error instanceof AppError ? error.message : `${path} cannot be read (${errnoOf(error) ?? 'unknown'})`];
+  }
 }

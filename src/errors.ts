@@ -67,7 +67,7 @@ export const ERRORS = {
     hint: 'Look in the log for why it stopped (crash, kill, power), then start the run again.',
   },
   CONFIG_INVALID: {
-    meaning: 'The configuration has missing or wrong values. The process did not start.',
+    meaning: 'The environment has missing or wrong values. The process did not start.',
     hint: 'Correct the named variables; .env.example explains each.',
   },
   CONFIG_IN_USE: {
@@ -180,12 +180,23 @@ export class AppError extends Error {
   readonly field: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: { hint?: string; field?: string; cause?: unknown } = {}) {
-    super(message, { cause: options.cause });
+    super(maskSecrets(message), { cause: options.cause });
     this.name = 'AppError';
     this.code = code;
-    this.hint = options.hint ?? ERRORS[code].hint;
+    this.hint = maskSecrets(options.hint ?? ERRORS[code].hint);
     this.field = options.field;
   }
+}
+
+const SECRET_PARAMETER = /([?&;](?:ticket|token|secret|pass|passwd|password|pwd|sslpassword)=)[^\s&;#"']+/gi;
+/** `scheme://user:password@`, up to the last @ of the word: a password may hold every other sign. */
+const URL_PASSWORD = /([a-z][a-z0-9+.-]*:\/\/[^\s:/@"']*):\S*@/gi;
+/** The same with a slip in the scheme, or without one: `postgres:/user:password@`, `user:password@`. */
+const STRAY_PASSWORD = /((?:^|[\s"'(=<,])(?:[a-z][a-z0-9+.-]*:\/*)?[^\s:@"'(=<,]*):(?!\/)\S*@/gi;
+
+/** The same text with the passwords and tickets of all URLs in it, also of malformed ones, replaced by ***. */
+export function maskSecrets(text: string): string {
+  return text.replace(URL_PASSWORD, '$1:***@').replace(STRAY_PASSWORD, '$1:***@').replace(SECRET_PARAMETER, '$1***');
 }
 
 /** An error about one input field; `message` starts with the field's name. */

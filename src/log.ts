@@ -1,16 +1,10 @@
 import { pino, type Logger } from 'pino';
+import { maskSecrets } from './errors.js';
 
 /** The logger that is handed through the composition root; nothing logs on its own. */
 export type Log = Logger;
 
 const SECRET_KEYS = ['password', 'token', 'ticket', 'secret', 'authorization', 'jwtSecret', 'adminPassword'];
-
-/** The same text with the password and the ticket of every URL in it replaced by ***. */
-export function maskUrls(text: string): string {
-  return text
-    .replace(/([a-z][a-z0-9+.-]*:\/\/[^\s:/@]*):[^\s@]*@/gi, '$1:***@')
-    .replace(/([?&]ticket=)[^\s&#"']+/gi, '$1***');
-}
 
 /**
  * A logger that writes JSON lines to the given stream (default: standard error).
@@ -26,7 +20,7 @@ export function createLog(level: string, destination: NodeJS.WritableStream = pr
       formatters: { level: (label) => ({ level: label }) },
       hooks: {
         logMethod(args, method) {
-          method.apply(this, args.map((arg) => (typeof arg === 'string' ? maskUrls(arg) : arg)) as typeof args);
+          method.apply(this, args.map((arg) => (typeof arg === 'string' ? maskSecrets(arg) : arg)) as typeof args);
         },
       },
       serializers: { err: serializeError },
@@ -36,13 +30,13 @@ export function createLog(level: string, destination: NodeJS.WritableStream = pr
 }
 
 function serializeError(error: unknown): unknown {
-  if (!(error instanceof Error)) return maskUrls(String(error));
+  if (!(error instanceof Error)) return maskSecrets(String(error));
   const { cause } = error;
   return {
     type: error.name,
-    message: maskUrls(error.message),
+    message: maskSecrets(error.message),
     ...('code' in error ? { code: error.code } : {}),
-    stack: maskUrls(error.stack ?? ''),
+    stack: maskSecrets(error.stack ?? ''),
     ...(cause === undefined ? {} : { cause: serializeError(cause) }),
   };
 }

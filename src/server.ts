@@ -1,6 +1,6 @@
-import { createApp, createServer } from './app.js';
+import { createApp, createServer, type App } from './app.js';
 import { loadConfig } from './config.js';
-import { ensureFirstConfig, firstSteps, takeFirstBackup } from './first-start.js';
+import { ensureFirstConfig, firstSteps, missingDatabase, takeFirstBackup } from './first-start.js';
 import { isMain, runProcess } from './process.js';
 
 /** The server's process: the API, the downloads, and the jobs. */
@@ -9,7 +9,7 @@ export function main(): Promise<void> {
     const config = loadConfig();
     const app = await createApp(config);
     opened(() => app.close());
-    const password = await app.auth.users.ensureFirstAdmin(config.auth.adminEmail, config.auth.adminPassword);
+    const login = await ensureLogin(app);
     const first = await ensureFirstConfig(app);
     const http = await createServer(app);
     const address = await http.listen(config.port, config.host);
@@ -17,18 +17,38 @@ export function main(): Promise<void> {
       await Promise.all([http.close(config.shutdownMs), app.stopWork(config.shutdownMs)]);
       await app.close();
     });
-    app.log.info({ address }, 'listening');
+    app.log.debug({ address }, 'listening');
     say(`db-manager is ready at ${address}  (open it in a browser)`);
-    if (first.created) say(`Login:        ${config.auth.adminEmail}`);
-    if (password !== null)
-      say(`Password:     ${password}  (shown only now; change it: npx db-manager password ${config.auth.adminEmail})`);
+    login.forEach(say);
+    first.notes.forEach(say);
     await app.startWork();
+    if (first.created && process.stderr.isTTY) process.stderr.write('Taking the first backup …\n');
     if (first.created) say(await firstSteps(app, first, await takeFirstBackup(app, first)));
+    else say((await missingDatabase(app)) ?? '');
   });
 }
 
+/** Makes sure that somebody can sign in. @returns what the reader of the terminal must know for it */
+async function ensureLogin({ auth, audit, config }: App): Promise<string[]> {
+  const { adminEmail, adminPassword } = config.auth;
+  const { email, generated, change } = await auth.users.ensureAdmin(adminEmail, adminPassword);
+  if (change === null) return [`Login:        ${email}`];
+  await audit.record('system', 'user.provide', email, { change });
+  const from = generated === null ? 'ADMIN_PASSWORD' : null;
+  const done = {
+    created: null,
+    renamed: 'The account admin@localhost became this one: its old password works no longer.',
+    password: 'The password was set to ADMIN_PASSWORD: everyone who was signed in with the old one signs in again.',
+  }[change];
+  return [
+    `Login:        ${email}`,
+    `Password:     ${from ?? `${generated}  (shown only now; change it: npx db-manager password ${email})`}`,
+    ...(done === null ? [] : [`              ${done}`]),
+  ];
+}
+
 function say(text: string): void {
-  process.stdout.write(`${text}\n`);
+  if (text !== '') process.stdout.write(`${text}\n`);
 }
 
 if (isMain(import.meta.url)) await main();

@@ -8,7 +8,7 @@ export function main(): Promise<void> {
   return runProcess(async (opened) => {
     const app = await createApp(loadConfig());
     opened(() => app.close());
-    await ensureFirstConfig(app, { sample: false });
+    await ensureFirstConfig(app, { serves: false });
     await app.startWork();
     process.stdout.write('db-manager worker is ready: it runs jobs until it is stopped.\n');
   });

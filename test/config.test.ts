@@ -29,6 +29,17 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
+/** What a start with this environment says; empty if it starts. */
+function problemsOf(env: NodeJS.ProcessEnv): string {
+  try {
+    loadConfig(env, folder);
+    return '';
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'CONFIG_INVALID' });
+    return (error as Error).message;
+  }
+}
+
 describe('The configuration', () => {
   it('needs nothing: every value has a default, and secrets are made once with mode 0600', async () => {
     const first = loadConfig({}, folder);
@@ -80,26 +91,76 @@ describe('The configuration', () => {
     for (const each of folders) expect(await readdir(join(each, 'data'))).toEqual(['jwt-secret']);
   });
 
-  it('tells all problems at once, each with its variable and the remedy', () => {
+  it('reports all problems at once, each with its variable and the remedy', async () => {
+    await mkdir(join(folder, 'data'));
+    await writeFile(join(folder, 'data', 'jwt-secret'), 'short');
     const wrong = {
       PORT: 'x',
-      JWT_SECRET: 'short',
       ADMIN_EMAIL: 'nobody',
+      ADMIN_PASSWORD: 'short',
+      DATABASE_URL: 'db.sqlite3',
+      CONTROL_DATABASE_URL: 'postgres://',
       DB_BACKUP_RETENTION_DAYS: '0',
       DB_BACKUP_MAX_FILES: '-1',
+      DB_BACKUP_STORAGE_TYPE: 'SYSTEM',
+      DB_BACKUP_PATH: 'relative',
+      DB_BACKUP_SCHEDULE: '99 2 * * *',
       JOBS_URL: 'redis://x',
       DB_BACKUP_TIMEZONE: 'Mars/Olympus',
+      JWT_PUBLIC_KEY: 'missing.pem',
       JWT_ADMIN_CLAIM: 'admin',
+      CORS_ORIGINS: '*',
+      ALLOWED_PATHS: 'srv',
     };
-    let message = '';
-    try {
-      loadConfig(wrong, folder);
-    } catch (error) {
-      expect(error).toMatchObject({ code: 'CONFIG_INVALID' });
-      message = (error as Error).message;
+    const problems = problemsOf(wrong);
+    const { DB_BACKUP_STORAGE_TYPE: _valid, ...named } = wrong;
+    for (const name of Object.keys(named)) expect(problems).toContain(`- ${name} `);
+    expect(problems).toContain('jwt-secret holds 5 characters');
+    expect(problems.split('\n- ')).toHaveLength(Object.keys(named).length + 2);
+    expect(problemsOf({ JWT_SECRET: 'short' })).toContain('openssl rand');
+  });
+
+  it.each([
+    ['JOBS_URL', 'mongodb://'],
+    ['JOBS_URL', 'mongodb://host:port/x'],
+    ['JOBS_URL', 'mongodb+srv://'],
+    ['JOBS_URL', 'postgres://host:99999999/x'],
+    ['JOBS_URL', 'mongodb:/host'],
+    ['CONTROL_DATABASE_URL', 'postgres:'],
+    ['CONTROL_DATABASE_URL', 'sqlite:'],
+    ['DATABASE_URL', 'sqlite://relative/path'],
+    ['DATABASE_URL', 'sqlite:./db.sqlite3?mode=ro'],
+    ['DATABASE_URL', '/srv/db.sqlite3'],
+    ['DATABASE_URL', 'postgres://host/app'],
+    ['DB_BACKUP_SCHEDULE', 'sometimes'],
+    ['DB_BACKUP_SCHEDULE', '0 2 * *'],
+    ['JWT_PUBLIC_KEY', '-----BEGIN PUBLIC KEY-----\\nAAAA\\n-----END PUBLIC KEY-----'],
+    ['ADMIN_PASSWORD', 'x'.repeat(1001)],
+  ])('refuses %s=%s by its name', (name, value) => {
+    const all = { JWT_ADMIN_CLAIM: 'role=ADMIN', ADMIN_EMAIL: 'a@example.org', [name]: value };
+    expect(problemsOf(all)).toMatch(new RegExp(`^The environment has a problem:\n- ${name} `));
+  });
+
+  it.each([
+    ['JOBS_URL', 'mongodb://user:p%40ss@one:27017,two/jobs?replicaSet=rs'],
+    ['JOBS_URL', 'mongodb+srv://user:pass@cluster.example.org/'],
+    ['JOBS_URL', 'mongodb://[::1]:27017'],
+    ['JOBS_URL', 'mongodb-memory:'],
+    ['JOBS_URL', 'postgresql://user:pass@host:5432/jobs'],
+    ['CONTROL_DATABASE_URL', 'postgres://user:pass@host/db?sslmode=require'],
+    ['DB_BACKUP_SCHEDULE', '@daily'],
+    ['ADMIN_EMAIL', 'admin@localhost'],
+  ])('takes %s=%s', (name, value) => {
+    expect(() => loadConfig({ [name]: value }, folder)).not.toThrow();
+  });
+
+  it('never repeats what was written: it may be a password', () => {
+    const secret = 'hunter2-hunter2';
+    for (const name of ENVIRONMENT_NAMES) {
+      for (const value of [secret, `postgres:/me:${secret}@host`, `mongodb://me:${secret}@:1`, `a, ${secret}`]) {
+        expect(problemsOf({ [name]: value })).not.toContain('hunter2');
+      }
     }
-    for (const name of Object.keys(wrong)) expect(message).toContain(`- ${name} `);
-    expect(message).toContain('openssl rand');
   });
 
   it.each([
@@ -123,14 +184,14 @@ describe('The configuration', () => {
   });
 
   it.each([
-    ['*', 'pages of anybody'],
+    ['*', 'pages of anyone'],
     ['https://*.example.org', 'name each origin'],
     ['https://admin.example.org/', 'such as https://admin.example.org'],
     ['https://admin.example.org:443', 'such as https://admin.example.org'],
     ['HTTPS://Admin.example.org/path', 'such as https://admin.example.org'],
     ['admin.example.org', 'such as https://'],
-    ['null', 'is no origin'],
-    ['https://good.example.org,file:///etc', 'file:///etc'],
+    ['null', 'is not an origin'],
+    ['https://good.example.org,file:///etc', 'entry 2 is not an origin'],
   ])('refuses what is no origin, with the remedy: %s', (CORS_ORIGINS, words) => {
     expect(() => loadConfig({ CORS_ORIGINS }, folder)).toThrow(words);
     expect(() => loadConfig({ CORS_ORIGINS }, folder)).toThrow('- CORS_ORIGINS ');

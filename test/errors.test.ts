@@ -2,9 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import { readdirSync, readFileSync } from 'node:fs';
 import { EXIT_CODES } from '../src/cli/exit-codes.js';
 import { HEALTH_CODES } from '../src/core/health.js';
-import { AppError, type ErrorCode, ERRORS, toAppError } from '../src/errors.js';
+import { AppError, type ErrorCode, ERRORS, maskSecrets, toAppError } from '../src/errors.js';
 import { HTTP_STATUS } from '../src/http/error-handler.js';
-import { maskUrls } from '../src/log.js';
 
 const codes = Object.keys(ERRORS) as ErrorCode[];
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
@@ -55,10 +54,25 @@ describe('The troubleshooting table of the README', () => {
   });
 });
 
-describe('The log', () => {
-  it('shows no password of a URL', () => {
-    expect(maskUrls('connect to postgres://me:s3cr%21t@host/db and mongodb+srv://a:b@c')).toBe(
-      'connect to postgres://me:***@host/db and mongodb+srv://a:***@c',
-    );
+describe('Text that is shown or logged', () => {
+  it.each([
+    [
+      'postgres://me:s3cr%21t@host/db and mongodb+srv://a:s3cr%21t@c',
+      'postgres://me:***@host/db and mongodb+srv://a:***@c',
+    ],
+    ['postgres://me:s3cr%21t@x@y:z@host/db', 'postgres://me:***@host/db'],
+    ['postgres:/me:s3cr%21t@host', 'postgres:/me:***@host'],
+    ['postgres//me:s3cr%21t@host', 'postgres//me:***@host'],
+    ['"me:s3cr%21t@host" is wrong', '"me:***@host" is wrong'],
+    ['postgres://host/db?user=me&password=s3cr%21t&x=1', 'postgres://host/db?user=me&password=***&x=1'],
+    ['/download/?ticket=s3cr%21t', '/download/?ticket=***'],
+    [
+      'sqlite:/srv/me@home/db.sqlite3 at 12:30 of me@example.org',
+      'sqlite:/srv/me@home/db.sqlite3 at 12:30 of me@example.org',
+    ],
+  ])('shows no password of %s', (text, shown) => {
+    expect(maskSecrets(text)).toBe(shown);
+    const error = new AppError('BUSY', text, { hint: text });
+    expect([error.message, error.hint]).toEqual([shown, shown]);
   });
 });

@@ -1,7 +1,8 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import jwt from 'jsonwebtoken';
 import { AppError } from '../errors.js';
 import type { UserRow } from '../models/index.js';
+import { type HostKey, readPublicKey } from './public-key.js';
 
 /** How tokens are made and which are trusted. */
 export interface TokenSettings {
@@ -31,7 +32,7 @@ const MAX_TOKEN = 8_192;
 
 /** Makes and checks tokens (JWT). Which algorithm goes with which key is fixed here, never chosen by the token. */
 export class Tokens {
-  private readonly hostKey: { key: KeyObject; algorithm: 'RS256' | 'ES256' } | null;
+  private readonly hostKey: HostKey | null;
 
   /** @throws AppError CONFIG_INVALID for a public key that is neither RSA nor EC P-256 */
   constructor(
@@ -127,22 +128,6 @@ function holds(payload: object, name: string, value: string): boolean {
   const found = own(payload, name) ?? name.split('.').reduce<unknown>(own, payload);
   const list: unknown[] = Array.isArray(found) ? found : [found];
   return list.some((item) => ['string', 'number', 'boolean'].includes(typeof item) && String(item) === value);
-}
-
-function readPublicKey(pem: string): { key: KeyObject; algorithm: 'RS256' | 'ES256' } {
-  let key: KeyObject;
-  try {
-    key = createPublicKey(pem);
-  } catch (error) {
-    throw new AppError('CONFIG_INVALID', 'JWT_PUBLIC_KEY is not a public key in PEM form.', { cause: error });
-  }
-  const { asymmetricKeyType: type, asymmetricKeyDetails: details } = key;
-  if (type === 'rsa' && (details?.modulusLength ?? 0) >= 2048) return { key, algorithm: 'RS256' };
-  if (type === 'ec' && details?.namedCurve === 'prime256v1') return { key, algorithm: 'ES256' };
-  throw new AppError(
-    'CONFIG_INVALID',
-    'JWT_PUBLIC_KEY is neither an RSA key of 2048 bits or more nor an EC P-256 key.',
-  );
 }
 
 function invalid(): AppError {

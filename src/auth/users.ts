@@ -1,4 +1,4 @@
-import { UniqueConstraintError } from 'sequelize';
+import { literal, UniqueConstraintError } from 'sequelize';
 import { AppError, badInput } from '../errors.js';
 import type { Models, UserRow } from '../models/index.js';
 import { generatePassword, hashPassword, matchesPassword, NOBODY } from './passwords.js';
@@ -57,22 +57,79 @@ export class Users {
   }
 
   /**
-   * Makes the first admin where there is no user yet; two processes that start at once make one.
-   * @param password undefined: one is generated
-   * @returns the generated password, which is nowhere else; null if none was generated
+   * Makes sure that an admin can sign in, at every start. With an e-mail address there is an admin of that address whose
+   * password is the given one; the account that an earlier start made on its own then becomes theirs. Without one there is
+   * the account that is made on its own, unless somebody is there already. Several processes may start at once.
+   * @param password undefined: one is generated where an account is made
    */
-  async ensureFirstAdmin(email: string, password: string | undefined): Promise<string | null> {
-    if ((await this.models.User.count()) > 0) return null;
-    const chosen = password ?? generatePassword();
-    try {
-      await this.create(email, chosen, 'ADMIN');
-    } catch (error) {
-      if (error instanceof AppError && (await this.models.User.count()) > 0) return null;
-      throw error;
+  async ensureAdmin(email: string | undefined, password: string | undefined): Promise<AdminAccount> {
+    if (email === undefined) {
+      const present = await this.firstAdmin();
+      return present === null ? this.provide(OWN_ADMIN, undefined) : unchanged(present);
     }
-    return password === undefined ? chosen : null;
+    const present = await this.findByEmail(email);
+    return present === null ? this.provide(email, password) : this.bringUpToDate(present, password);
+  }
+
+  /** The admin who has been there longest, or null. */
+  firstAdmin(): Promise<UserRow | null> {
+    return this.models.User.findOne({ where: { role: 'ADMIN' }, order: [['id', 'ASC']] });
+  }
+
+  /** An account of this address, which nobody has yet: the one that was made on its own, renamed, or a new one. */
+  private async provide(email: string, password: string | undefined): Promise<AdminAccount> {
+    assertEmail(email);
+    const chosen = password ?? generatePassword();
+    assertPassword(chosen);
+    const passwordHash = await hashPassword(chosen);
+    const generated = password === undefined ? chosen : null;
+    try {
+      const name = canonical(email);
+      if (name !== OWN_ADMIN && (await this.renameOwnAdmin(name, passwordHash))) {
+        return { email: name, generated, change: 'renamed' };
+      }
+      await this.models.User.create({ email: name, passwordHash, role: 'ADMIN', createdAt: this.now() });
+      return { email: name, generated, change: 'created' };
+    } catch (error) {
+      // Another process was faster.
+      const present = error instanceof UniqueConstraintError ? await this.findByEmail(email) : null;
+      if (present === null) throw error;
+      return this.bringUpToDate(present, password);
+    }
+  }
+
+  /** Its old password and its tokens stop working. @returns false if there is no such account */
+  private async renameOwnAdmin(email: string, passwordHash: string): Promise<boolean> {
+    const tokenVersion = literal('"tokenVersion" + 1');
+    const [renamed] = await this.models.User.update(
+      { email, passwordHash, role: 'ADMIN', tokenVersion },
+      { where: { email: OWN_ADMIN } },
+    );
+    return renamed > 0;
+  }
+
+  private async bringUpToDate(user: UserRow, password: string | undefined): Promise<AdminAccount> {
+    const { email } = user;
+    if (user.role !== 'ADMIN') await user.update({ role: 'ADMIN' });
+    if (password === undefined || (await matchesPassword(password, user.passwordHash))) return unchanged(user);
+    await this.changePassword(user.id, password);
+    return { email, generated: null, change: 'password' };
   }
 }
+
+/** The account that a first start makes on its own. */
+const OWN_ADMIN = 'admin@localhost';
+
+/** The admin that a start has made sure of. */
+export interface AdminAccount {
+  email: string;
+  /** The generated password, which is nowhere else; null if none was generated. */
+  generated: string | null;
+  /** What was done: `renamed` is the account that an earlier start had made on its own. Null: nothing. */
+  change: 'created' | 'renamed' | 'password' | null;
+}
+
+const unchanged = ({ email }: UserRow): AdminAccount => ({ email, generated: null, change: null });
 
 /** An e-mail as it is stored and looked up. */
 export function canonical(email: string): string {

@@ -14,10 +14,16 @@ export function addPassword(program: Command): void {
       inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
         const { app, actor, print } = session;
         const user = await app.auth.users.findByEmail(email);
-        if (user === null) throw noUser(email);
+        if (user === null) throw noUser(email, 'Give the e-mail address of a user: db-manager password <email>.');
         await app.auth.users.changePassword(user.id, await readPassword(session));
         await app.audit.record(actor, 'user.password', user.id, { email: user.email });
         print.result({ email: user.email, changed: true }, () => `The password of ${user.email} is changed.`);
+        const { adminEmail, adminPassword } = app.config.auth;
+        if (adminPassword !== undefined && adminEmail?.toLowerCase() === user.email) {
+          print.note(
+            'ADMIN_PASSWORD is set: the next start of the server sets that password again. Change it there too.',
+          );
+        }
       }),
     );
 }

@@ -57,7 +57,7 @@ export async function inSession(
     app = await createApp(config, { log });
     await app.restores.recover();
     await app.backups.recover();
-    await ensureFirstConfig(app, { sample: false });
+    await ensureFirstConfig(app, { serves: false });
     await work({ app, actor: `${COMMAND_ACTOR}${systemUser()}`, print, stop: stop.signal });
   } catch (thrown) {
     const error = toAppError(thrown instanceof CommandError ? thrown.error : thrown);

@@ -1,5 +1,5 @@
 import { UniqueConstraintError } from 'sequelize';
-import { AppError, badInput } from '../errors.js';
+import { AppError, badInput, toAppError } from '../errors.js';
 import type { BackupConfigRow, Models } from '../models/index.js';
 import type { Audit } from './audit.js';
 import { jitter, nextRun } from './schedules.js';
@@ -21,6 +21,12 @@ export interface ConfigsEnvironment extends SettingsEnvironment {
   audit: Audit;
   now: () => Date;
 }
+
+/**
+ * What a config carries beside its settings: where it comes from if nobody made it in the product, and the application whose
+ * archives it continues (a new one by default).
+ */
+export type ConfigMark = Partial<Pick<BackupConfigRow, 'origin' | 'environment' | 'applicationId'>>;
 
 /** Configs: what to protect and how. Nothing is saved that could not work or could hurt. */
 export class Configs {
@@ -47,27 +53,45 @@ export class Configs {
   }
 
   /**
-   * @param applicationId of the application whose archives this config continues; a new one by default
+   * Makes a config. The sample's gives way to it, and it takes that one's id.
+   * @param mark where it comes from, if it is not made in the product
    * @throws AppError BAD_USER_INPUT and others, naming the field
    */
-  async create(input: ConfigInput, actor: string, applicationId?: string): Promise<BackupConfigRow> {
+  async create(input: ConfigInput, actor: string, mark: ConfigMark = {}): Promise<BackupConfigRow> {
     const given = givenSettings(input);
     if (given.name === undefined) throw badInput('name', 'is missing.');
     const now = this.env.now();
     const { BackupConfig, sequelize } = this.env.models;
+    const sample = mark.origin === 'SAMPLE' ? null : await this.idleSample(mark);
     // The installation's own prefix is that of its first config; others are told from it by name.
-    const first = (await BackupConfig.count()) === 0 ? { archivePrefix: null } : {};
+    const others = (await BackupConfig.count()) - (sample === null ? 0 : 1);
+    const first = others === 0 ? { archivePrefix: null } : {};
     const values = await checkSettings(this.env, newSettings({ ...first, ...given }));
+    const identity = { ...mark, ...(sample !== null && { id: sample.id }), createdAt: now, updatedAt: now };
     // The due time depends on the id. Without it a config would never run, and never be called overdue.
     const row = await this.unlessNameTaken(() =>
       sequelize.transaction(async (transaction) => {
-        const identity = { ...(applicationId && { applicationId }), createdAt: now, updatedAt: now };
+        await sample?.destroy({ transaction });
         const made = await BackupConfig.create({ ...values, ...identity }, { transaction });
         return made.update({ nextRunAt: nextDue(made, now) }, { transaction });
       }),
     );
+    if (sample !== null) await this.env.audit.record(actor, 'config.delete', sample.id, { name: sample.name });
     await this.env.audit.record(actor, 'config.create', row.id, { name: row.name });
     return row;
+  }
+
+  /** The sample's config, if it can go now. @throws AppError CONFIG_IN_USE for the environment's, which needs its place */
+  private async idleSample({ origin }: ConfigMark): Promise<BackupConfigRow | null> {
+    const sample = await this.env.models.BackupConfig.findOne({ where: { origin: 'SAMPLE' } });
+    if (sample === null) return null;
+    try {
+      await this.assertIdle(sample);
+      return sample;
+    } catch (error) {
+      if (origin === 'ENVIRONMENT') throw error;
+      return null;
+    }
   }
 
   /** @throws AppError as `create`, and CONFIG_IN_USE when the database of a config with runs under way would change */
@@ -112,9 +136,19 @@ export class Configs {
     return row;
   }
 
-  /** The database URL as it may be shown: without a password. */
-  maskedUrl(row: BackupConfigRow): string {
-    return this.env.engines.of(row.engine).resolve(row.databaseUrl).display;
+  /** The database URL as it may be shown: without a password. @param url in place of the config's own */
+  maskedUrl(row: BackupConfigRow, url: string = row.databaseUrl): string {
+    return this.env.engines.of(row.engine).resolve(url).display;
+  }
+
+  /** Why the config's database cannot be backed up now, or null. */
+  async databaseProblem(row: BackupConfigRow): Promise<AppError | null> {
+    try {
+      await this.env.engines.of(row.engine).check(row.databaseUrl);
+      return null;
+    } catch (error) {
+      return toAppError(error);
+    }
   }
 
   /** What was given, but for a URL that is the saved one as it is shown. */

@@ -1,7 +1,7 @@
 import type { AgendaBackend } from 'agenda';
 import type { Sequelize } from 'sequelize';
-import { AppError } from '../errors.js';
-import { type Log, maskUrls } from '../log.js';
+import { AppError, maskSecrets } from '../errors.js';
+import type { Log } from '../log.js';
 import { createSqlBackend } from './sql-backend.js';
 
 /** A connected job store. `close` ends its connections (and its server, if it was started here). */
@@ -29,21 +29,23 @@ export async function createBackend(url: string, sequelize: Sequelize, options: 
   if (url.startsWith('mongodb-memory:')) return startMongo(options);
   if (/^mongodb(\+srv)?:/.test(url)) return openMongo(url);
   if (/^postgres(ql)?:/.test(url)) return openPostgres(url, options.log);
-  throw new AppError('CONFIG_INVALID', `JOBS_URL names no job store that is known: ${maskUrls(url)}`, {
+  throw new AppError('CONFIG_INVALID', `JOBS_URL names no job store that is known: ${maskSecrets(url)}`, {
     hint: 'Use mongodb://…, postgres://… or mongodb-memory:, or leave it empty to keep jobs in the control database.',
   });
 }
 
 async function openMongo(url: string): Promise<JobStore> {
   const [{ MongoClient }, { MongoBackend }] = await Promise.all([import('mongodb'), import('@agendajs/mongo-backend')]);
-  const client = new MongoClient(url, { serverSelectionTimeoutMS: ANSWER_WITHIN });
+  let client: InstanceType<typeof MongoClient> | null = null;
   try {
+    client = new MongoClient(url, { serverSelectionTimeoutMS: ANSWER_WITHIN });
+    const opened = client;
     const backend = new MongoBackend({ mongo: client.db() });
     await client.connect();
     await backend.connect();
-    return { backend: connected(backend), close: () => client.close() };
+    return { backend: connected(backend), close: () => opened.close() };
   } catch (error) {
-    await client.close();
+    await client?.close();
     throw unusable('MongoDB', url, error);
   }
 }
@@ -98,8 +100,8 @@ function connected({ name, repository }: AgendaBackend): AgendaBackend {
 }
 
 function unusable(server: string, url: string, error: unknown): AppError {
-  const reason = maskUrls((error as Error).message);
-  return new AppError('CONFIG_INVALID', `JOBS_URL: ${server} at ${maskUrls(url)} cannot be used: ${reason}`, {
+  const reason = maskSecrets((error as Error).message);
+  return new AppError('CONFIG_INVALID', `JOBS_URL: ${server} at ${maskSecrets(url)} cannot be used: ${reason}`, {
     hint: 'Check the address, user and password, and that the server runs; or leave JOBS_URL empty.',
     cause: error,
   });

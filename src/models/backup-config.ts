@@ -54,9 +54,16 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   declare retryAttempt: CreationOptional<number | null>;
   /** When the run that is tried again was due. */
   declare retryDueAt: CreationOptional<Date | null>;
+  /** Null: made in the product. */
+  declare origin: CreationOptional<ConfigOrigin | null>;
+  /** The settings that were last taken from the environment; those that differ have been edited since. */
+  declare environment: CreationOptional<Record<string, unknown> | null>;
   declare createdAt: Date;
   declare updatedAt: Date;
 }
+
+/** Who made a config that nobody made in the product. */
+export type ConfigOrigin = 'ENVIRONMENT' | 'SAMPLE';
 
 export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow {
   class BackupConfig extends BackupConfigRow {}
@@ -92,6 +99,8 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       retryAt: DataTypes.DATE,
       retryAttempt: DataTypes.INTEGER,
       retryDueAt: DataTypes.DATE,
+      origin: DataTypes.STRING(16),
+      environment: DataTypes.JSON,
       createdAt: DataTypes.DATE,
       updatedAt: DataTypes.DATE,
     },

@@ -12,6 +12,7 @@ import { defineRestore, type RestoreRow } from './restore.js';
 import { defineUser, type UserRow } from './user.js';
 
 export type { AuditEventRow, BackupConfigRow, BackupRow, RestoreRow, UserRow };
+export type { ConfigOrigin } from './backup-config.js';
 export type { BackupStatus, BackupType, Origin, TableCount, VerificationLevel } from './backup.js';
 export type { PhaseEntry, RunStatus } from './run.js';
 

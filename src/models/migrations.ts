@@ -7,6 +7,7 @@ import { lists } from './migrations/0003-lists.js';
 import { schedules } from './migrations/0004-schedules.js';
 import { bytes } from './migrations/0005-bytes.js';
 import { origins } from './migrations/0006-origins.js';
+import { environment } from './migrations/0007-environment.js';
 
 /** What a migration works with: everything it does goes through the one transaction. */
 export interface MigrationContext {
@@ -21,7 +22,7 @@ export interface Migration {
   up(context: MigrationContext): Promise<void>;
 }
 
-const MIGRATIONS: Migration[] = [initial, jobs, lists, schedules, bytes, origins];
+const MIGRATIONS: Migration[] = [initial, jobs, lists, schedules, bytes, origins, environment];
 
 const TABLE = 'db_manager_migrations';
 

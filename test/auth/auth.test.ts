@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, test } from '@jest/globals';
 import jwt from 'jsonwebtoken';
 import { Auth, type TokenSettings } from '../../src/auth/index.js';
 import { LoginLimit } from '../../src/auth/login-limit.js';
@@ -65,23 +65,101 @@ describe('Users', () => {
     try {
       const other = await fresh.again();
       const told = await Promise.all(
-        [fresh.app, other, fresh.app].map((app) => app.auth.users.ensureFirstAdmin('Boss@Example.org', undefined)),
+        [fresh.app, other, fresh.app].map((app) => app.auth.users.ensureAdmin('Boss@Example.org', undefined)),
       );
       expect(await fresh.app.models.User.count()).toBe(1);
-      const [password] = told.filter((value) => value !== null);
-      expect(told.filter((value) => value !== null)).toHaveLength(1);
+      const [password, ...others] = told.flatMap(({ generated }) => generated ?? []);
+      expect(others).toEqual([]);
       const session = await fresh.app.auth.login('boss@example.ORG', password ?? '', 'here');
       expect(session.user).toMatchObject({ email: 'boss@example.org', role: 'ADMIN', admin: true });
-      expect(await fresh.app.auth.users.ensureFirstAdmin('another@example.org', undefined)).toBeNull();
+      expect(await fresh.app.auth.users.ensureAdmin(undefined, undefined)).toEqual({
+        email: 'boss@example.org',
+        generated: null,
+        change: null,
+      });
     } finally {
       await fresh.close();
     }
   });
 
+  describe('when the environment names an admin', () => {
+    const OLD = 'the first password of all';
+    const NEW = 'another password, of the environment';
+    let world: World;
+    beforeEach(async () => (world = await createWorld()));
+    afterEach(() => world.close());
+    const ensure = (email?: string, password?: string) => world.app.auth.users.ensureAdmin(email, password);
+    const signsIn = (email: string, password: string) =>
+      world.app.auth.login(email, password, 'here').then(
+        ({ user }) => user.role,
+        ({ code }: { code: string }) => code,
+      );
+
+    it('after a start without one, the account made on its own becomes theirs and its password ends', async () => {
+      const first = await ensure();
+      const { token } = await world.app.auth.login('admin@localhost', first.generated ?? '', 'here');
+      expect(await ensure('You@Example.org', NEW)).toEqual({
+        email: 'you@example.org',
+        generated: null,
+        change: 'renamed',
+      });
+      expect(await signsIn('you@example.org', NEW)).toBe('ADMIN');
+      expect(await signsIn('admin@localhost', first.generated ?? '')).toBe('UNAUTHENTICATED');
+      expect(await signsIn('you@example.org', first.generated ?? '')).toBe('UNAUTHENTICATED');
+      await expect(world.app.auth.authenticate(token)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+    });
+
+    it('without a password, a generated one is returned and works', async () => {
+      await ensure();
+      const { generated, change } = await ensure('you@example.org');
+      expect({ change, signsIn: await signsIn('you@example.org', generated ?? '') }).toEqual({
+        change: 'renamed',
+        signsIn: 'ADMIN',
+      });
+      expect(await ensure('you@example.org')).toMatchObject({ generated: null, change: null });
+    });
+
+    it('beside other users, an account of that address is made', async () => {
+      await ensure('first@example.org', OLD);
+      expect(await ensure('second@example.org', NEW)).toMatchObject({ change: 'created' });
+      expect(await Promise.all([signsIn('first@example.org', OLD), signsIn('second@example.org', NEW)])).toEqual([
+        'ADMIN',
+        'ADMIN',
+      ]);
+    });
+
+    it('with another password, that one works from then on and the tokens of the old one end', async () => {
+      await ensure('you@example.org', OLD);
+      const { token } = await world.app.auth.login('you@example.org', OLD, 'here');
+      expect(await ensure('you@example.org', NEW)).toMatchObject({ change: 'password' });
+      expect(await ensure('you@example.org', NEW)).toMatchObject({ change: null });
+      expect(await signsIn('you@example.org', NEW)).toBe('ADMIN');
+      await expect(world.app.auth.authenticate(token)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+    });
+
+    it('who was no admin, they become one', async () => {
+      await world.app.auth.users.create('you@example.org', OLD, 'USER');
+      await ensure('you@example.org');
+      expect(await signsIn('you@example.org', OLD)).toBe('ADMIN');
+    });
+
+    it('when several processes start at once, all end with the same account', async () => {
+      await ensure();
+      const other = await world.again();
+      const made = await Promise.all(
+        [world.app, other, world.app].map((app) => app.auth.users.ensureAdmin('you@example.org', NEW)),
+      );
+      expect(made.map(({ email }) => email)).toEqual(Array(3).fill('you@example.org'));
+      expect(await world.app.models.User.count()).toBe(1);
+      expect(await signsIn('you@example.org', NEW)).toBe('ADMIN');
+    });
+  });
+
   test('A password that is configured is never printed', async () => {
     const fresh = await createWorld();
     try {
-      expect(await fresh.app.auth.users.ensureFirstAdmin('boss@example.org', 'a configured one')).toBeNull();
+      const made = await fresh.app.auth.users.ensureAdmin('boss@example.org', 'a configured one');
+      expect(made).toEqual({ email: 'boss@example.org', generated: null, change: 'created' });
       await fresh.app.auth.login('boss@example.org', 'a configured one', 'here');
     } finally {
       await fresh.close();

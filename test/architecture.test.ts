@@ -53,6 +53,23 @@ describe('The architecture', () => {
   });
 });
 
+describe('The tests', () => {
+  it("never run the product in the checkout, whose .env is its user's", () => {
+    const tests = new URL('.', import.meta.url).pathname;
+    const wrong = readdirSync(tests, { recursive: true })
+      .map(String)
+      .filter((name) => /\.(ts|mjs)$/.test(name) && name !== 'architecture.test.ts')
+      // Run only by tests, which give it a folder.
+      .filter((name) => name !== 'support/run-once.mjs')
+      .filter((name) =>
+        /cwd: (ROOT|process\.cwd)|loadConfig\((\)|\w+\))|loadConfig\(process\.env/.test(
+          readFileSync(join(tests, name), 'utf8'),
+        ),
+      );
+    expect(wrong).toEqual([]);
+  });
+});
+
 /** Imports that remain at run time: a circle of types alone is none. */
 function typelessImports(file: { name: string; text: string }): string[] {
   const text = file.text

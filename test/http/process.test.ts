@@ -1,19 +1,23 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { EXIT_CODES } from '../../src/cli/exit-codes.js';
+import { translate } from '../cli/command.js';
 import { exec } from '../support/sqlite.js';
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+let program: string;
+beforeAll(async () => {
+  program = await translate(await realpath(await mkdtemp(join(tmpdir(), 'db-manager-program-'))));
+});
+afterAll(() => rm(join(program, '..'), { recursive: true, force: true }));
 
 let folder: string;
 const started: ChildProcess[] = [];
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'db-manager-process-'));
+  folder = await realpath(await mkdtemp(join(tmpdir(), 'db-manager-process-')));
   await exec(join(folder, 'app.sqlite3'), 'CREATE TABLE t (id INTEGER PRIMARY KEY)');
 });
 afterEach(async () => {
@@ -21,10 +25,10 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** The process as it is in production but for the build. */
+/** The process as it is in production, in a folder of its own: the checkout may hold somebody's .env. */
 function start(script: 'server' | 'worker', env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, ['--import', '@swc-node/register/esm-register', `src/${script}.ts`], {
-    cwd: ROOT,
+  const child = spawn(process.execPath, [join(program, `${script}.js`)], {
+    cwd: folder,
     env: {
       PATH: process.env.PATH ?? '',
       PORT: '0',
@@ -51,20 +55,20 @@ function start(script: 'server' | 'worker', env: Record<string, string> = {}) {
   return { child, output, ended, says };
 }
 
-async function login(address: string, password: string) {
+async function login(address: string, password: string, email = 'admin@localhost') {
   const response = await fetch(`${address}/graphql`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify({
-      query: 'mutation($p: String!) { login(email: "admin@localhost", password: $p) { token } }',
-      variables: { p: password },
+      query: 'mutation($e: String!, $p: String!) { login(email: $e, password: $p) { token } }',
+      variables: { e: email, p: password },
     }),
   });
   return (await response.json()) as { data: { login: { token: string } } | null };
 }
 
 describe('The server', () => {
-  test('tells address and generated password at its first start only, and ends with 0 on SIGTERM', async () => {
+  it('tells address and generated password at its first start only, and ends with 0 on SIGTERM', async () => {
     const first = start('server');
     const address = await first.says(/ready at (http:\S+)/);
     const password = await first.says(/Password: +(\S+)/);
@@ -84,14 +88,36 @@ describe('The server', () => {
     expect(first.output.err + second.output.err).not.toContain(password);
   }, 60_000);
 
-  test('that cannot start says why and what to do, and ends with the code of the error', async () => {
+  it('started with .env after a start with the sample signs in whom its banner names, and nobody else', async () => {
+    const sample = start('server', { DATABASE_URL: '' });
+    const old = await sample.says(/Password: +(\S+)/);
+    await sample.says(/Next steps/);
+    sample.child.kill('SIGTERM');
+    await sample.ended;
+
+    const [email, password] = ['you@example.com', 'a-long-password-of-yours'];
+    await writeFile(join(folder, '.env'), `ADMIN_EMAIL=${email}\nADMIN_PASSWORD=${password}\n`);
+    const own = start('server');
+    const address = await own.says(/ready at (http:\S+)/);
+    expect(await own.says(/Login: +(\S+)/)).toBe(email);
+    await own.says(/Next steps/);
+    expect(own.output.out).toMatch(/^Protected: +\S+: sqlite:.*app\.sqlite3$/m);
+    expect(own.output.out).not.toContain(password);
+    expect((await login(address, password, email)).data?.login.token).toMatch(/^ey/);
+    expect((await login(address, old)).data).toBeNull();
+    own.child.kill('SIGTERM');
+    await own.ended;
+    expect(own.output.err).toBe('');
+  }, 60_000);
+
+  it('that cannot start says why and what to do, and ends with the code of the error', async () => {
     const { ended, output } = start('server', { PORT: 'many', JWT_SECRET: 'short' });
     expect(await ended).toBe(EXIT_CODES.CONFIG_INVALID);
     expect(output.err).toMatch(/CONFIG_INVALID: [^]*PORT[^]*JWT_SECRET/);
     expect(output.err).not.toMatch(/ at .*:\d+:\d+/);
   }, 30_000);
 
-  test('whose port is taken says so', async () => {
+  it('whose port is taken says so', async () => {
     const other = createServer();
     const port = await new Promise<number>((resolve) => {
       other.listen(0, '127.0.0.1', () => resolve((other.address() as { port: number }).port));
@@ -102,14 +128,14 @@ describe('The server', () => {
     other.close();
   }, 30_000);
 
-  test('that would back up its own records does not start', async () => {
+  it('that would back up its own records does not start', async () => {
     const { ended, output } = start('server', { DATABASE_URL: `sqlite:${folder}/data/db-manager.sqlite3` });
     expect(await ended).toBe(EXIT_CODES.DATABASE_IS_CONTROL);
     expect(output.err).toMatch(/DATABASE_IS_CONTROL/);
   }, 30_000);
 });
 
-test('A worker beside the server runs on the same data and ends with 0 on SIGTERM', async () => {
+it('a worker beside the server runs on the same data and ends with 0 on SIGTERM', async () => {
   const server = start('server');
   await server.says(/Next steps/);
   const worker = start('worker');

@@ -1,4 +1,5 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, rmdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -87,7 +88,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
   if (seedFile !== null) await assertNotControl(seedFile, controlFile);
   const models = await openModels(config.controlDatabaseUrl);
   const storages = options.storages ?? createStorages(config.localRoot);
-  const audit = new Audit(models, now);
+  const audit = new Audit(models, now, log);
   const auth = new Auth(models, config.auth, audit, now);
   const places = new Places({
     models,
@@ -144,6 +145,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
 
   let hold: Hold | null = null;
   const sweep = async () => {
+    await audit.makeUp();
     await restores.recover();
     await backups.recover();
     await backups.requeue();
@@ -190,9 +192,18 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
       await stopWork(deadlineMs);
       await hold?.release();
       await closeStore?.();
+      await audit.makeUp();
       await models.sequelize.close();
     },
   };
+}
+
+/** What every run needs: a record that can be written, and a work folder. @throws AppError */
+async function tryWriting({ config, models }: App): Promise<void> {
+  await models.leases.acquire('probe', `${hostname()}:${process.pid}`, 1_000);
+  const folder = join(config.dataDir, 'tmp');
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await rmdir(await mkdtemp(join(folder, 'probe-')));
 }
 
 /** The API and the downloads of an app over HTTP. Loaded only by a process that serves. */
@@ -201,7 +212,7 @@ export async function createServer(app: App): Promise<HttpServer> {
     import('./graphql/server.js'),
     import('./http/index.js'),
   ]);
-  const { config, models } = app;
+  const { config } = app;
   const stopping = new AbortController();
   const about = {
     version: VERSION,
@@ -212,14 +223,13 @@ export async function createServer(app: App): Promise<HttpServer> {
   const services = { ...app, about, stopping: stopping.signal };
   const { maxUploadBytes, corsOrigins } = config;
   const graphql = await createGraphql(services, { ...config.graphql, maxUploadBytes, corsOrigins });
-  const ping = () => models.sequelize.query('SELECT 1');
   const http = createHttp({
     ...services,
     graphql,
     sandbox: config.graphql.sandbox,
     corsOrigins,
     version: VERSION,
-    ping,
+    ping: () => tryWriting(app),
   });
   return {
     listen: (port, host) => http.listen(port, host),

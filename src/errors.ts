@@ -1,3 +1,6 @@
+import { statfsSync } from 'node:fs';
+import { dirname } from 'node:path';
+
 /**
  * Every error that the product shows: its code, what it means and what to do when nothing more precise is known.
  * The README's table, the HTTP statuses and the exit codes are kept equal to this list by types and by a test.
@@ -75,8 +78,8 @@ export const ERRORS = {
     hint: 'Wait for the run to end, or cancel it.',
   },
   CONTROL_DATABASE_FAILED: {
-    meaning: 'The control database cannot be opened or brought to the present version.',
-    hint: 'Check CONTROL_DATABASE_URL, DATA_DIR and the rights on them.',
+    meaning: 'The control database cannot be opened, read or written, or brought to the present version.',
+    hint: 'Check CONTROL_DATABASE_URL, DATA_DIR, the rights on them and the free space.',
   },
   DATABASE_IS_CONTROL: {
     meaning: "The protected database and the product's own control database are the same.",
@@ -204,15 +207,84 @@ export function badInput(field: string, message: string, hint?: string): AppErro
   return new AppError('BAD_USER_INPUT', `${field}: ${message}`, { field, ...(hint ? { hint } : {}) });
 }
 
-/** Any thrown value as an AppError. What is not one becomes INTERNAL_ERROR, with the cause kept for the log only. */
+/**
+ * Any thrown value as an AppError. Of others, those of the control database and of a full or broken disk have codes of their
+ * own; what is left becomes INTERNAL_ERROR, with the cause kept for the log only.
+ */
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
+  const known = controlDatabaseError(error) ?? diskError(error);
+  if (known !== undefined) return known;
   return new AppError('INTERNAL_ERROR', 'An unexpected error happened.', { cause: error });
+}
+
+/** True for an error that the server's own log must tell about: no request is the cause of it. */
+export const isOurs = ({ code }: AppError) => code === 'INTERNAL_ERROR' || code === 'CONTROL_DATABASE_FAILED';
+
+/** What a driver of the control database says of causes outside the product: by code, for SQLite and PostgreSQL. */
+const CONTROL_CAUSES: [RegExp, string, string][] = [
+  [
+    /^(SQLITE_FULL|53100|ENOSPC)$/,
+    'its disk is full',
+    'Free space on the disk of DATA_DIR (or of the database server).',
+  ],
+  [/^(SQLITE_READONLY|25006)$/, 'it is read-only', 'Give the user that runs db-manager the right to write DATA_DIR.'],
+  [
+    /^SQLITE_(CANTOPEN|IOERR)$/,
+    'its file cannot be read or written',
+    'Check that the disk of DATA_DIR is there and has space, then start again.',
+  ],
+  [/^SQLITE_(CORRUPT|NOTADB)$/, 'its file is damaged', 'Stop db-manager and put a copy of DATA_DIR back.'],
+  [/^SQLITE_(BUSY|LOCKED)$/, 'another process holds it', 'Try again; look for a process that keeps it locked.'],
+  [
+    /^(08...|57P0.|53.00|28...|3D000|ECONN.*|ENOTFOUND|ETIMEDOUT|EHOSTUNREACH|EPIPE)$/,
+    'its server does not answer',
+    'Check that the server of CONTROL_DATABASE_URL runs and lets db-manager in.',
+  ],
+];
+
+/** Only the control database is read and written through Sequelize. */
+function controlDatabaseError(error: unknown): AppError | undefined {
+  if (!(error instanceof Error) || !error.name.startsWith('Sequelize')) return undefined;
+  const { original } = error as { original?: unknown };
+  const code = errnoOf(original) ?? /SQLITE_[A-Z]+/.exec(error.message)?.[0] ?? '';
+  const known = CONTROL_CAUSES.find(([pattern]) => pattern.test(code));
+  const isConnection = /^Sequelize(Connection|Host|Timeout|AccessDenied|InvalidConnection)/.test(error.name);
+  if (known === undefined && !isConnection) return undefined;
+  const [, reason, hint] = known ?? [null, 'it does not answer', ERRORS.CONTROL_DATABASE_FAILED.hint];
+  const message = `The control database cannot be used: ${reason}${code === '' ? '' : ` (${code})`}.`;
+  return new AppError('CONTROL_DATABASE_FAILED', message, { hint, cause: error });
+}
+
+/** A disk that is full, has no inodes left, is read-only or does not answer, wherever that is met. */
+function diskError(error: unknown): AppError | undefined {
+  if (!['ENOSPC', 'EDQUOT', 'EROFS', 'EIO'].includes(causeOf(error) ?? '')) return undefined;
+  const { path, syscall } = error as NodeJS.ErrnoException;
+  const doing = `${syscall ?? 'use'} ${path ?? 'the disk'}`;
+  return fromErrno(error, doing, 'STORAGE_NOT_WRITABLE', 'STORAGE_UNAVAILABLE');
 }
 
 /** The `code` of a system error such as ENOENT, or undefined. */
 export function errnoOf(error: unknown): string | undefined {
   return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : undefined;
+}
+
+/** As `errnoOf`, but for a recursive `mkdir` on a full disk, of which Node says ENOENT: then the disk itself is asked. */
+function causeOf(error: unknown): string | undefined {
+  const code = errnoOf(error);
+  const { syscall, path } = error as NodeJS.ErrnoException;
+  return code === 'ENOENT' && syscall === 'mkdir' && path !== undefined && isFull(path) ? 'ENOSPC' : code;
+}
+
+function isFull(path: string): boolean {
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    try {
+      const { bavail, files, ffree } = statfsSync(folder);
+      return bavail === 0 || (files > 0 && ffree === 0);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT' || folder === dirname(folder)) return false;
+    }
+  }
 }
 
 /**
@@ -221,7 +293,7 @@ export function errnoOf(error: unknown): string | undefined {
  */
 export function fromErrno(error: unknown, doing: string, denied: ErrorCode, missing: ErrorCode): AppError | undefined {
   if (error instanceof AppError) return error;
-  switch (errnoOf(error)) {
+  switch (causeOf(error)) {
     case 'ENOSPC':
     case 'EDQUOT':
       return new AppError('STORAGE_FULL', `No space left to ${doing}.`, { cause: error });

@@ -46,7 +46,8 @@ export class Auth {
     this.users = new Users(models, now);
     this.tokens = new Tokens(settings, now);
     this.tickets = new Tickets(settings.secret, now);
-    this.limit = new LoginLimit(now);
+    // On the steady clock: one that is set back must lock nobody out for hours.
+    this.limit = new LoginLimit(() => new Date(performance.now()));
   }
 
   /**

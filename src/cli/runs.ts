@@ -74,7 +74,7 @@ async function waitForTurn<Row extends RunRow>(
 async function follow<Row extends RunRow>(session: Session, runs: Runs<Row>, id: string): Promise<Row> {
   const { actor, app, stop } = session;
   let cancelled = false;
-  let recovered = Date.now();
+  let recovered = performance.now();
   for (;;) {
     const row = await runs.get(id);
     if (row.status !== 'PENDING' && row.status !== 'RUNNING') return row;
@@ -86,8 +86,8 @@ async function follow<Row extends RunRow>(session: Session, runs: Runs<Row>, id:
       });
       continue;
     }
-    if (Date.now() - recovered > app.config.leaseMs / 2) {
-      recovered = Date.now();
+    if (performance.now() - recovered > app.config.leaseMs / 2) {
+      recovered = performance.now();
       await runs.recover();
     }
     await sleep(LOOK_MS);

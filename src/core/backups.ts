@@ -5,7 +5,7 @@ import { Op, type Transaction, UniqueConstraintError } from 'sequelize';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, BackupRow, BackupType, Origin, VerificationLevel } from '../models/index.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './backup-run.js';
-import { Hold, runLease } from './hold.js';
+import { Hold, isHeld, runLease } from './hold.js';
 import { planRetry } from './scheduler.js';
 import { takeIn } from './upload.js';
 import { archiveName, newId } from './names.js';
@@ -490,7 +490,7 @@ export class Backups {
     await mkdir(this.env.workFolder, { recursive: true, mode: 0o700 });
     for (const name of await readdir(this.env.workFolder)) {
       if (!/^(backup|restore|verify|upload)_\d{8}_\d{6}_[0-9a-f]{8}$/.test(name)) continue;
-      if ((await this.env.models.leases.holderOf(runLease(name))) !== null) continue;
+      if (await isHeld(this.env.models, runLease(name))) continue;
       await rm(join(this.env.workFolder, name), { recursive: true, force: true });
     }
   }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { AppError } from '../errors.js';
+import { AppError, toAppError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Models } from '../models/index.js';
 
@@ -19,12 +19,15 @@ export const waitLease = (id: string) => `wait:${id}`;
 /** The lease that keeps other runs off a database. */
 export const databaseLease = (key: string) => `database:${key}`;
 
+/** What this process holds itself, for each control database: no jump of the clock makes that anyone else's. */
+const ownLeases = new WeakMap<Models['leases'], Set<string>>();
+
 /** Leases that this process keeps alive until it releases them. `lost` aborts if it could not. */
 export class Hold {
   readonly lost: AbortSignal;
   private readonly abort = new AbortController();
   private readonly timer: NodeJS.Timeout;
-  private renewed = Date.now();
+  private renewed = performance.now();
   private renewing = false;
 
   private constructor(
@@ -33,6 +36,7 @@ export class Hold {
     private readonly names: string[],
   ) {
     this.lost = this.abort.signal;
+    names.forEach((name) => ownNames(env).add(name));
     this.timer = setInterval(() => void this.renew(), Math.min(1_000, env.leaseMs / 4));
   }
 
@@ -41,7 +45,8 @@ export class Hold {
     const holder = `${hostname()}:${process.pid}:${randomBytes(6).toString('hex')}`;
     const { leases } = env.models;
     for (const name of names) {
-      if (await leases.acquire(name, holder, env.leaseMs)) continue;
+      const own = ownNames(env).has(name);
+      if (!own && (await leases.acquire(name, holder, env.leaseMs))) continue;
       await leases.release(holder);
       return { busy: name };
     }
@@ -69,7 +74,7 @@ export class Hold {
     if (this.lost.aborted) return false;
     const renewed = await this.env.models.leases.renew(this.holder, this.env.leaseMs);
     if (renewed === this.names.length) {
-      this.renewed = Date.now();
+      this.renewed = performance.now();
       return true;
     }
     this.lose();
@@ -77,8 +82,13 @@ export class Hold {
   }
 
   async release(): Promise<void> {
-    clearInterval(this.timer);
-    await this.env.models.leases.release(this.holder);
+    this.end();
+    await this.env.models.leases.release(this.holder).catch((error: unknown) => {
+      this.env.log.warn(
+        { err: error, holder: this.holder },
+        'leases could not be given back; they run out by themselves',
+      );
+    });
   }
 
   private async renew(): Promise<void> {
@@ -88,14 +98,32 @@ export class Hold {
       await this.confirm();
     } catch (error) {
       this.env.log.warn({ err: error, holder: this.holder }, 'a lease could not be renewed');
-      if (Date.now() - this.renewed > this.env.leaseMs) this.lose();
+      if (performance.now() - this.renewed > this.env.leaseMs) this.lose(toAppError(error));
     } finally {
       this.renewing = false;
     }
   }
 
-  private lose(): void {
-    clearInterval(this.timer);
-    this.abort.abort(new AppError('INTERRUPTED', 'This process was silent for too long and lost its hold of the run.'));
+  /** @param reason why it could not renew; without one another process has taken over */
+  private lose(reason?: AppError): void {
+    this.end();
+    const lost = 'This process was silent for too long and lost its hold of the run.';
+    this.abort.abort(reason?.code === 'CONTROL_DATABASE_FAILED' ? reason : new AppError('INTERRUPTED', lost));
   }
+
+  private end(): void {
+    clearInterval(this.timer);
+    this.names.forEach((name) => ownNames(this.env).delete(name));
+  }
+}
+
+/** True while a process holds the lease. This one's own are asked first: a clock that jumps does not end them. */
+export async function isHeld(models: Models, name: string): Promise<boolean> {
+  return ownLeases.get(models.leases)?.has(name) === true || (await models.leases.holderOf(name)) !== null;
+}
+
+function ownNames({ models }: Pick<HoldEnvironment, 'models'>): Set<string> {
+  const known = ownLeases.get(models.leases) ?? new Set();
+  ownLeases.set(models.leases, known);
+  return known;
 }

@@ -1,7 +1,7 @@
 import { Op } from 'sequelize';
 import { AppError } from '../errors.js';
 import type { RestoreRow } from '../models/index.js';
-import { databaseLease, Hold, runLease, waitLease } from './hold.js';
+import { databaseLease, Hold, isHeld, runLease, waitLease } from './hold.js';
 import { COMMAND_ACTOR, newId } from './names.js';
 import { planRestore, type RestorePlan } from './restore-plan.js';
 import { repair, type RestoresEnvironment, runRestore } from './restore-run.js';
@@ -171,7 +171,7 @@ export class Restores {
     const before = new Date(this.env.now().getTime() - this.env.leaseMs);
     const where = { createdBy: { [Op.startsWith]: COMMAND_ACTOR }, createdAt: { [Op.lt]: before } };
     for (const id of await pendingRuns(this.env.models, 'Restore', where)) {
-      if ((await this.env.models.leases.holderOf(waitLease(id))) !== null) continue;
+      if (await isHeld(this.env.models, waitLease(id))) continue;
       const error = new AppError('INTERRUPTED', 'The command that wanted this restore stopped before it began.');
       await endPending(this.env, 'Restore', id, error);
     }

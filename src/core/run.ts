@@ -1,8 +1,9 @@
 import { rm } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Transaction } from 'sequelize';
 import { AppError, toAppError } from '../errors.js';
 import type { Models, PhaseEntry, RunStatus } from '../models/index.js';
-import { Hold, type HoldEnvironment, runLease } from './hold.js';
+import { Hold, type HoldEnvironment, isHeld, runLease } from './hold.js';
 import type { StepContext } from './ports.js';
 import { shareOf } from './progress.js';
 
@@ -44,7 +45,7 @@ export class Run {
   private readonly ticker: NodeJS.Timeout;
   private phases: PhaseEntry[] = [];
   private shown = { progress: 0, bytesDone: null as number | null, bytesTotal: null as number | null };
-  private flushed = { at: 0, values: this.shown };
+  private flushed = { at: -FLUSH_MS, values: this.shown };
   private writing: Promise<unknown> = Promise.resolve();
   private looking = false;
 
@@ -53,7 +54,7 @@ export class Run {
     private readonly table: RunTable,
     readonly id: string,
     private readonly hold: Hold,
-    stop: AbortSignal,
+    private readonly stop: AbortSignal,
   ) {
     this.signal = AbortSignal.any([stop, hold.lost, this.abort.signal]);
     this.ticker = setInterval(() => void this.lookForCancel(), TICK_MS);
@@ -129,7 +130,7 @@ export class Run {
   /** Ends the run well. @returns false if the run was no longer this process's: then nothing it made may stay */
   async complete(values: object): Promise<boolean> {
     const phases = [...this.phases, { phase: 'done', at: this.env.now().toISOString() }];
-    return this.update({
+    const ended = {
       ...values,
       status: 'COMPLETED',
       progress: 1,
@@ -140,7 +141,8 @@ export class Run {
       completedAt: this.env.now(),
       leaseHolder: null,
       errorCode: null,
-    });
+    };
+    return this.persist(() => this.update(ended));
   }
 
   /**
@@ -150,7 +152,7 @@ export class Run {
    */
   async fail(error: AppError, also: (transaction: Transaction) => Promise<void> = async () => {}): Promise<boolean> {
     const values = { ...failure(error), completedAt: this.env.now(), leaseHolder: null };
-    return this.inOrder(() => endRun(this.env.models, this.table, values, this.own, also));
+    return this.persist(() => this.inOrder(() => endRun(this.env.models, this.table, values, this.own, also)));
   }
 
   /** What a thrown value means for this run: if it was aborted, the reason of that. */
@@ -171,6 +173,22 @@ export class Run {
     return this.inOrder(async () => (await updateRun(this.env.models, this.table, values, this.own)) === 1);
   }
 
+  /**
+   * Writes how the run ended, however long the control database cannot be written: nobody else knows the reason. Until then
+   * no other run could begin either. Only the end of the process ends the trying.
+   */
+  private async persist(write: () => Promise<boolean>): Promise<boolean> {
+    for (;;) {
+      try {
+        return await write();
+      } catch (error) {
+        if (toAppError(error).code !== 'CONTROL_DATABASE_FAILED' || this.stop.aborted) throw error;
+        this.env.log.error({ err: error, run: this.id }, 'the end of a run could not be written; it is tried again');
+        await sleep(TICK_MS, undefined, { signal: this.stop }).catch(() => undefined);
+      }
+    }
+  }
+
   /** The row, as long as it is this run's. */
   private get own() {
     return { id: this.id, status: 'RUNNING', leaseHolder: this.hold.holder };
@@ -183,7 +201,7 @@ export class Run {
   }
 
   private flush(): void {
-    const now = Date.now();
+    const now = performance.now();
     const { shown, flushed } = this;
     const same = shown.progress === flushed.values.progress && shown.bytesDone === flushed.values.bytesDone;
     if (now - flushed.at < FLUSH_MS || same) return;
@@ -270,7 +288,7 @@ export async function endPending(env: RunEnvironment, table: RunTable, id: strin
 export async function deadRuns(models: Models, table: RunTable): Promise<string[]> {
   const dead: string[] = [];
   for (const id of await idsOf(models, table, { status: 'RUNNING' })) {
-    if ((await models.leases.holderOf(runLease(id))) === null) dead.push(id);
+    if (!(await isHeld(models, runLease(id)))) dead.push(id);
   }
   return dead;
 }

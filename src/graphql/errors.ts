@@ -1,6 +1,6 @@
 import { GraphQLError, type GraphQLFormattedError } from 'graphql';
 import { ArgumentValidationError } from 'type-graphql';
-import { AppError, badInput, toAppError } from '../errors.js';
+import { AppError, badInput, isOurs, toAppError } from '../errors.js';
 import type { Log } from '../log.js';
 
 /** Codes that GraphQL itself has for a document that does not fit the schema; they stay as they are. */
@@ -35,7 +35,7 @@ export function errorFormatter(log: Log): ErrorFormatter {
       return { message: formatted.message, ...place, extensions: { code, hint: DOCUMENT_CODES[code] } };
     }
     const error = explain(formatted, code, originOf(thrown));
-    if (error.code === 'INTERNAL_ERROR') log.error({ err: error.cause ?? thrown, path }, 'a request failed');
+    if (isOurs(error)) log.error({ err: error.cause ?? thrown, path }, 'a request failed');
     return { message: error.message, ...place, extensions: extensionsOf(error) };
   };
 }

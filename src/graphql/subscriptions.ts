@@ -17,7 +17,7 @@ import { CloseCode, type Context, type SubscribePayload } from 'graphql-ws';
 import { type Extra, useServer } from 'graphql-ws/use/ws';
 import { WebSocket, WebSocketServer } from 'ws';
 import { requireAdmin } from '../auth/index.js';
-import { AppError, toAppError } from '../errors.js';
+import { AppError, isOurs, toAppError } from '../errors.js';
 import { nulCharacter } from './characters.js';
 import { createContext, type Services } from './context.js';
 import { toGraphqlError } from './errors.js';
@@ -123,7 +123,7 @@ export function createSubscriptions(schema: GraphQLSchema, services: Services, s
 
   function reported(thrown: unknown): AppError {
     const error = toAppError(thrown);
-    if (error.code === 'INTERNAL_ERROR') log.error({ err: thrown }, 'an operation over WebSocket failed');
+    if (isOurs(error)) log.error({ err: thrown }, 'an operation over WebSocket failed');
     return error;
   }
 

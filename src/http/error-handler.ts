@@ -1,5 +1,5 @@
 import type { ErrorRequestHandler, RequestHandler } from 'express';
-import { AppError, badInput, type ErrorCode, toAppError } from '../errors.js';
+import { AppError, badInput, type ErrorCode, isOurs, toAppError } from '../errors.js';
 import type { Log } from '../log.js';
 
 /** The HTTP status of each error. A new code does not compile before it has one. */
@@ -64,7 +64,7 @@ export const unknownRoute: RequestHandler = (request) => {
 export function errorHandler(log: Log, graphqlPath: string): ErrorRequestHandler {
   return (thrown, request, response, next) => {
     const error = explain(thrown);
-    if (error.code === 'INTERNAL_ERROR') log.error({ err: thrown as unknown, path: request.path }, 'a request failed');
+    if (isOurs(error)) log.error({ err: thrown as unknown, path: request.path }, 'a request failed');
     if (response.headersSent) return next(thrown);
     const { code, message, hint, field } = error;
     response.status(HTTP_STATUS[code]).set('Cache-Control', 'no-store');

@@ -54,6 +54,8 @@ const WAITING = 'queue';
 const GRACE = 3_000;
 /** A worker begins a job right after it has taken it; within this time at the latest, in milliseconds. */
 const BEGUN_WITHIN = 10_000;
+/** No job is put off for longer than this, in milliseconds. */
+const LONGEST_DELAY = 60_000;
 
 /** The queue and its worker over one of the job stores. See `JobQueue` for what is promised about `add`. */
 export function createJobs(options: JobsOptions): Jobs {
@@ -105,8 +107,13 @@ class AgendaJobs implements Jobs {
     await this.agenda.ready;
     const same = await this.repository.queryJobs({ name, data: payload });
     // One that was taken a while ago and not begun has lost its worker: it must not stand in the way of another.
-    const forsaken = Date.now() - BEGUN_WITHIN;
-    if (same.jobs.some(({ lastRunAt, lockedAt }) => !lastRunAt && (!lockedAt || lockedAt.getTime() > forsaken))) return;
+    const isNear = (at: Date) => Math.abs(Date.now() - at.getTime()) < BEGUN_WITHIN;
+    const waits = same.jobs.filter(({ lastRunAt, lockedAt }) => !lastRunAt && (!lockedAt || isNear(lockedAt)));
+    // Of a time when the clock was ahead: it would wait until the clock gets there again.
+    const ahead = Date.now() + delayMs + LONGEST_DELAY;
+    const astray = waits.filter(({ nextRunAt, lockedAt }) => !lockedAt && nextRunAt && nextRunAt.getTime() > ahead);
+    for (const { _id } of astray) if (_id) await this.repository.removeJobs({ id: _id });
+    if (waits.length > astray.length) return;
     const unique = Object.fromEntries(Object.entries(payload).map(([key, value]) => [`data.${key}`, value]));
     await this.repository.saveJob(
       {
@@ -156,16 +163,17 @@ class AgendaJobs implements Jobs {
 
   /** Gives signs of life until the job is over; aborts the run when none got through for so long that another may have it. */
   private async keepAlive(held: HeldJob, over: AbortSignal, run: AbortController): Promise<void> {
-    let last = Date.now();
+    let last = performance.now();
     while (!over.aborted) {
       await sleep(this.lockLifetime / 6, undefined, { signal: over, ref: false }).catch(() => {});
       if (over.aborted) return;
       try {
         await this.repository.saveJobState(held.attrs, { lastModifiedBy: this.worker });
-        last = Date.now();
+        last = performance.now();
       } catch (err) {
         this.log.warn({ err, job: held.attrs.name }, 'A running job could not renew its lock.');
-        if (Date.now() - last > this.lockLifetime) run.abort(new AppError('INTERRUPTED', 'The job lost its lock.'));
+        if (performance.now() - last > this.lockLifetime)
+          run.abort(new AppError('INTERRUPTED', 'The job lost its lock.'));
       }
     }
   }
@@ -185,8 +193,8 @@ class AgendaJobs implements Jobs {
   }
 
   private async idle(withinMs: number): Promise<boolean> {
-    const deadline = Date.now() + withinMs;
-    while (this.running.size > 0 && Date.now() < deadline) await sleep(20);
+    const deadline = performance.now() + withinMs;
+    while (this.running.size > 0 && performance.now() < deadline) await sleep(20);
     return this.running.size === 0;
   }
 }

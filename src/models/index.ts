@@ -1,6 +1,6 @@
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync, closeSync, mkdirSync, openSync, type Stats, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { Sequelize, Transaction } from 'sequelize';
+import { type Options, Sequelize, Transaction } from 'sequelize';
 import sqlite3 from 'sqlite3';
 import { AppError } from '../errors.js';
 import { type AuditEventRow, defineAuditEvent } from './audit-event.js';
@@ -50,15 +50,8 @@ export async function openModels(url: string): Promise<Models> {
   const path = controlPath(url);
   const common = { logging: false as const, transactionType: Transaction.TYPES.IMMEDIATE };
   try {
-    if (path !== null) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const sequelize =
-      path === null
-        ? new Sequelize(url, { ...common, pool: { max: 10, idle: 10_000 } })
-        : new Sequelize({ ...common, dialect: 'sqlite', storage: path, dialectModule: patientSqlite });
-    if (path !== null) {
-      await sequelize.query('PRAGMA journal_mode = WAL');
-      chmodSync(path, 0o600);
-    }
+      path === null ? new Sequelize(url, { ...common, pool: { max: 10, idle: 10_000 } }) : await openFile(path, common);
     await migrate(sequelize);
     return {
       sequelize,
@@ -78,6 +71,44 @@ export async function openModels(url: string): Promise<Models> {
         cause: error,
       },
     );
+  }
+}
+
+/**
+ * Opens a file, which is made only here: when it goes while the process runs (its disk, or somebody's `rm`), nothing may
+ * make an empty one in its place, nor go on with a file that nobody can find again.
+ */
+async function openFile(path: string, common: Options): Promise<Sequelize> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  closeSync(openSync(path, 'a', 0o600));
+  chmodSync(path, 0o600);
+  const { dev, ino } = statSync(path);
+  const dialectOptions = { mode: sqlite3.OPEN_READWRITE };
+  const options = {
+    ...common,
+    dialect: 'sqlite',
+    storage: path,
+    dialectModule: patientSqlite,
+    dialectOptions,
+  } as const;
+  const sequelize = new Sequelize(options);
+  sequelize.addHook('beforeQuery', () => {
+    const found = fileAt(path);
+    if (found?.dev === dev && found.ino === ino) return;
+    const what = found === null ? 'is gone' : 'was replaced by another file';
+    throw new AppError('CONTROL_DATABASE_FAILED', `The control database ${path} ${what} while db-manager runs.`, {
+      hint: 'Mount its disk, or put the file back, then start db-manager again.',
+    });
+  });
+  await sequelize.query('PRAGMA journal_mode = WAL');
+  return sequelize;
+}
+
+function fileAt(path: string): Stats | null {
+  try {
+    return statSync(path);
+  } catch {
+    return null;
   }
 }
 

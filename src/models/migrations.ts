@@ -8,6 +8,7 @@ import { schedules } from './migrations/0004-schedules.js';
 import { bytes } from './migrations/0005-bytes.js';
 import { origins } from './migrations/0006-origins.js';
 import { environment } from './migrations/0007-environment.js';
+import { leaseLifetime } from './migrations/0008-lease-lifetime.js';
 
 /** What a migration works with: everything it does goes through the one transaction. */
 export interface MigrationContext {
@@ -22,7 +23,7 @@ export interface Migration {
   up(context: MigrationContext): Promise<void>;
 }
 
-const MIGRATIONS: Migration[] = [initial, jobs, lists, schedules, bytes, origins, environment];
+const MIGRATIONS: Migration[] = [initial, jobs, lists, schedules, bytes, origins, environment, leaseLifetime];
 
 const TABLE = 'db_manager_migrations';
 

@@ -1,6 +1,5 @@
 import { mkdir, mkdtemp, rmdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Auth } from './auth/index.js';
@@ -17,15 +16,7 @@ import { assertNotControl } from './core/settings.js';
 import { Places } from './core/places.js';
 import { Restores } from './core/restores.js';
 import { createEngines } from './engines/index.js';
-import {
-  cleanupJob,
-  createBackend,
-  createJobs,
-  dailyBackupJob,
-  type Jobs,
-  runBackupJob,
-  runRestoreJob,
-} from './jobs/index.js';
+import type { Jobs } from './jobs/index.js';
 import type { Config } from './config.js';
 import { AppError } from './errors.js';
 import type { HttpServer } from './http/index.js';
@@ -33,11 +24,7 @@ import type { Engines, Job, JobQueue, Storages } from './core/ports.js';
 import { createLog, type Log } from './log.js';
 import { controlPath, type Models, openModels } from './models/index.js';
 import { createStorages } from './storages/index.js';
-
-/** This product's version, from package.json. */
-export const VERSION = (
-  JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
-).version;
+import { VERSION } from './version.js';
 
 /** How the parts are put together for one process. */
 export interface AppOptions {
@@ -105,8 +92,17 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
   let jobs: Jobs | null = null;
   let closeStore: (() => Promise<void>) | null = null;
   let sweeper: NodeJS.Timeout | null = null;
-  const connectQueue = async (): Promise<Jobs> => {
-    if (jobs !== null) return jobs;
+  let opening: Promise<Jobs> | null = null;
+  const connectQueue = () =>
+    (opening ??= openQueue().catch((error: unknown) => {
+      // Asked again, it tries again.
+      opening = null;
+      throw error;
+    }));
+  const openQueue = async (): Promise<Jobs> => {
+    // Most commands need no queue, and its libraries take a while to load.
+    const parts = await import('./jobs/index.js');
+    const { cleanupJob, createBackend, createJobs, dailyBackupJob, runBackupJob, runRestoreJob } = parts;
     const store = await createBackend(config.jobsUrl, models.sequelize, {
       log,
       downloadFolder: join(config.dataDir, 'mongodb'),

@@ -2,14 +2,17 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parseEnv } from 'node:util';
-import { z } from 'zod';
+// Its newer interface takes several times as long to load, which every command would wait for.
+import { z } from 'zod/v3';
 import { readPublicKey } from './auth/public-key.js';
 import { assertSchedule } from './core/schedules.js';
 import { AppError, errnoOf } from './errors.js';
 
 const flag = (fallback: boolean) =>
   z
-    .enum(['true', 'false', '1', '0', 'yes', 'no', 'on', 'off'], 'is not true or false: write true or false')
+    .enum(['true', 'false', '1', '0', 'yes', 'no', 'on', 'off'], {
+      message: 'is not true or false: write true or false',
+    })
     .optional()
     .transform((value) => (value === undefined ? fallback : ['true', '1', 'yes', 'on'].includes(value)));
 
@@ -94,6 +97,7 @@ function sqliteUrlProblem(url: string): string | null {
 }
 
 function databaseUrlProblem(url: string): string | null {
+  if (url === '') return null;
   if (/^sqlite:/.test(url)) return sqliteUrlProblem(url);
   if (!/^(postgres(ql)?|mysql|mariadb|mongodb(\+srv)?):/i.test(url)) {
     return 'is not a database URL: write it like sqlite:./db.sqlite3 or sqlite:///srv/app/db.sqlite3';
@@ -122,7 +126,9 @@ const environment = z.object({
   PORT: whole(4000, 0, 65535),
   HOST: text('127.0.0.1'),
   LOG_LEVEL: z
-    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'is none of fatal, error, warn, info, debug')
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
+      message: 'is none of fatal, error, warn, info, debug',
+    })
     .default('info'),
   DATA_DIR: text('./data'),
   DATABASE_URL: judged(databaseUrlProblem).default(''),
@@ -150,7 +156,7 @@ const environment = z.object({
     .min(12, 'is shorter than 12 characters')
     .max(1_000, 'has more than 1000 characters')
     .optional(),
-  DB_BACKUP_STORAGE_TYPE: z.enum(['LOCAL', 'SYSTEM'], 'is neither LOCAL nor SYSTEM').default('LOCAL'),
+  DB_BACKUP_STORAGE_TYPE: z.enum(['LOCAL', 'SYSTEM'], { message: 'is neither LOCAL nor SYSTEM' }).default('LOCAL'),
   DB_BACKUP_PATH: text(''),
   DB_BACKUP_RETENTION_DAYS: whole(30, 1, 36500),
   DB_BACKUP_MAX_FILES: whole(30, 1, 100000),

@@ -23,7 +23,7 @@ export const ERRORS = {
     hint: 'Log in as an admin. For tokens of the host application check JWT_ADMIN_CLAIM.',
   },
   RATE_LIMITED: {
-    meaning: 'Too many failed logins in a short time.',
+    meaning: 'Too many failed logins, or requests without a valid token, in a short time.',
     hint: 'Wait for the time that the message names, then try again.',
   },
   QUERY_TOO_COMPLEX: {

@@ -7,10 +7,12 @@ export type Log = Logger;
 const SECRET_KEYS = ['password', 'token', 'ticket', 'secret', 'authorization', 'jwtSecret', 'adminPassword'];
 
 /**
- * A logger that writes JSON lines to the given stream (default: standard error).
+ * A logger that writes to the given stream (default: standard error): plain lines on a terminal, JSON lines elsewhere.
  * Secrets are masked: known keys, and passwords inside URLs in messages and errors.
  */
-export function createLog(level: string, destination: NodeJS.WritableStream = process.stderr): Log {
+export function createLog(level: string, stream: NodeJS.WritableStream = process.stderr): Log {
+  const onTerminal = (stream as Partial<NodeJS.WriteStream>).isTTY === true;
+  const destination = onTerminal ? { write: (line: string) => void stream.write(`${plainLine(line)}\n`) } : stream;
   return pino(
     {
       level,
@@ -40,3 +42,25 @@ function serializeError(error: unknown): unknown {
     ...(cause === undefined ? {} : { cause: serializeError(cause) }),
   };
 }
+
+interface Logged {
+  level: string;
+  time: string;
+  msg?: string;
+  err?: { type?: string; message?: string; code?: string; stack?: string };
+  [key: string]: unknown;
+}
+
+/** `14:30:22 WARN a lease could not be renewed (run=backup_1): Error: …`, with the stack only of what nobody expected. */
+function plainLine(json: string): string {
+  const { level, time, msg = '', err, ...more } = JSON.parse(json) as Logged;
+  const details = Object.entries(more).map(([name, value]) => `${name}=${plainValue(value)}`);
+  const code = err?.code === undefined ? (err?.type ?? 'Error') : err.code;
+  const reason = err === undefined ? '' : `: ${code}: ${err.message ?? ''}`;
+  const stack = err?.type === 'AppError' ? '' : (err?.stack ?? '').replace(/^.*?(?=\n\s+at )/s, '');
+  const text = `${time.slice(11, 19)} ${level.toUpperCase()} ${msg}${details.length > 0 ? ` (${details.join(', ')})` : ''}${reason}`;
+  // Text of others must not steer the terminal.
+  return `${text.replace(/\p{Cc}/gu, ' ')}${stack}`;
+}
+
+const plainValue = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value));

@@ -17,6 +17,7 @@ const admin = join(root, 'src', 'admin');
 const targets = [
   {
     name: 'the server',
+    takes: 'about 15 seconds, only after a change',
     sources: [join(root, 'src'), join(root, 'package.json'), join(root, 'tsconfig.json')],
     except: admin,
     result: join(dist, 'server.js'),
@@ -26,6 +27,7 @@ const targets = [
   },
   {
     name: 'the admin page',
+    takes: 'about 10 seconds',
     sources: [admin, join(root, 'src', 'client', 'generated'), join(root, 'package.json')],
     result: join(dist, 'admin', 'index.html'),
     stamp: join(dist, '.built-admin'),
@@ -88,7 +90,7 @@ async function buildOne(target) {
       `${target.name} is not built and ${name} is not installed: run \`npm ci\` (without --omit=dev), then \`npm start\`.`,
     );
   }
-  process.stderr.write(`Building ${target.name} …\n`);
+  process.stderr.write(`Building ${target.name} (${target.takes}) …\n`);
   const before = await fingerprint(target);
   const code = await run(process.execPath, [tool, ...target.args]);
   if (code !== 0) fail(`${target.name} could not be built: the lines above say why.`, code);

@@ -1,8 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import { readdirSync, readFileSync } from 'node:fs';
+import { Writable } from 'node:stream';
 import { EXIT_CODES } from '../src/cli/exit-codes.js';
 import { HEALTH_CODES } from '../src/core/health.js';
 import { AppError, type ErrorCode, ERRORS, maskSecrets, toAppError } from '../src/errors.js';
+import { createLog } from '../src/log.js';
 import { HTTP_STATUS } from '../src/http/error-handler.js';
 
 const codes = Object.keys(ERRORS) as ErrorCode[];
@@ -74,5 +76,25 @@ describe('Text that is shown or logged', () => {
     expect(maskSecrets(text)).toBe(shown);
     const error = new AppError('BUSY', text, { hint: text });
     expect([error.message, error.hint]).toEqual([shown, shown]);
+  });
+});
+
+describe('The log', () => {
+  const logged = (isTTY: boolean) => {
+    let text = '';
+    const stream = new Writable({ write: (chunk: Buffer, _encoding, done) => ((text += chunk.toString()), done()) });
+    const log = createLog('info', Object.assign(stream, { isTTY }));
+    log.warn({ run: 'backup_1', err: new AppError('BUSY', 'it is at postgres://me:hunter2@host') }, 'not yet\u001b[2J');
+    return text;
+  };
+
+  it('is plain lines on a terminal, without a stack for what is known', () => {
+    expect(logged(true)).toMatch(
+      /^\d\d:\d\d:\d\d WARN not yet \[2J \(run=backup_1\): BUSY: it is at postgres:\/\/me:\*\*\*@host\n$/,
+    );
+  });
+
+  it('is JSON lines elsewhere', () => {
+    expect(JSON.parse(logged(false))).toMatchObject({ level: 'warn', run: 'backup_1', err: { code: 'BUSY' } });
   });
 });

@@ -56,12 +56,14 @@ export class Tickets {
   private read(ticket: string): jwt.JwtPayload {
     const clockTimestamp = Math.floor(this.now().getTime() / 1_000);
     try {
-      return jwt.verify(ticket, this.key, {
+      const { header, payload } = jwt.verify(ticket, this.key, {
         algorithms: ['HS256'],
         audience: AUDIENCE,
         clockTimestamp,
-        complete: false,
-      }) as jwt.JwtPayload;
+        complete: true,
+      });
+      if ('crit' in header || typeof payload === 'string') throw refused('is not valid');
+      return payload;
     } catch (error) {
       if (error instanceof jwt.TokenExpiredError) throw refused('has expired', error);
       if (error instanceof jwt.JsonWebTokenError) throw refused('is not valid', error);

@@ -58,7 +58,9 @@ export class Tokens {
   /** @throws AppError UNAUTHENTICATED, telling no more than that the token is not valid or has expired */
   verify(token: string): Claims {
     if (token.length > MAX_TOKEN) throw invalid();
-    const algorithm = algorithmOf(token);
+    const { alg: algorithm, crit } = headerOf(token);
+    // It names extensions that whoever accepts the token must understand: none is understood here.
+    if (crit !== undefined) throw invalid();
     const clockTimestamp = Math.floor(this.now().getTime() / 1000);
     if (algorithm === 'HS256') {
       const payload = check(token, this.settings.secret, { algorithms: ['HS256'], clockTimestamp });
@@ -92,10 +94,10 @@ function ownClaims(payload: jwt.JwtPayload): Claims {
   return { kind: 'own', userId: Number(sub), version: ver, expiresAt: expiryOf(payload) };
 }
 
-/** Only the header's `alg`, of a token that nobody has checked yet. */
-function algorithmOf(token: string): unknown {
+/** The header of a token that nobody has checked yet. */
+function headerOf(token: string): { alg?: unknown; crit?: unknown } {
   try {
-    return jwt.decode(token, { complete: true })?.header.alg;
+    return jwt.decode(token, { complete: true })?.header ?? {};
   } catch {
     throw invalid();
   }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { ID_HELP, runId } from './ids.js';
 import { type GlobalOptions, inSession } from './session.js';
 import { backupDocument, restoreDocument } from './views.js';
 
@@ -6,12 +7,13 @@ export function addCancel(program: Command): void {
   program
     .command('cancel')
     .description('Cancel a backup or a restore that waits or is under way. JSON: {backup} or {restore}')
-    .argument('<id>', 'the id of a backup or a restore')
-    .action((id: string, _options: object, command: Command) =>
+    .argument('<id>', `a backup or a restore: ${ID_HELP} (\`restore_latest\` for a restore)`)
+    .action((given: string, _options: object, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print }) => {
+        const { kind, id } = await runId(app.models, given);
         const told = (status: string) =>
-          status === 'FAILED' ? `${id} is cancelled.` : `${id} is told to stop; see \`show ${id}\`.`;
-        if (id.startsWith('restore_')) {
+          status === 'FAILED' ? `${id} is cancelled.` : `${id} is stopping; see \`db-manager show ${id}\`.`;
+        if (kind === 'restore') {
           const row = await app.restores.cancel(id, actor);
           const document = restoreDocument(row, app.restores.maskedTarget(row));
           return print.result({ restore: document }, () => told(row.status));

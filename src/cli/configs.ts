@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
-import { nextRun } from '../core/schedules.js';
-import type { BackupConfigRow } from '../models/index.js';
-import { moment, table } from './print.js';
+import type { InferAttributes } from 'sequelize';
+import { humanSize } from '../core/names.js';
+import type { BackupConfigRow, ConfigOrigin } from '../models/index.js';
+import { fields, moment, table } from './print.js';
 import { type GlobalOptions, inSession } from './session.js';
 
 export function addConfigs(program: Command): void {
@@ -10,17 +11,24 @@ export function addConfigs(program: Command): void {
     .description('List the configs: what is protected, and how. JSON: {configs: […]}')
     .action((_options: object, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, print }) => {
-        const now = new Date();
-        const configs = (await app.configs.list()).map((row) => document(row, app.configs.maskedUrl(row), now));
+        const configs = (await app.configs.list()).map((row) => configDocument(row, app.configs.maskedUrl(row)));
         print.result({ configs }, () => (configs.length === 0 ? 'No configs.' : text(configs)));
       }),
     );
 }
 
-function document(row: BackupConfigRow, databaseUrl: string, now: Date) {
+/** What --json shows of a config: its columns, but for those that are the product's own business. */
+type ConfigDocument = Omit<
+  InferAttributes<BackupConfigRow>,
+  'databaseKey' | 'environment' | 'origin' | 'retryAt' | 'retryAttempt' | 'retryDueAt'
+> & { origin: ConfigOrigin | null };
+
+/** A config as --json shows it. Sizes in bytes. @param databaseUrl without a password */
+export function configDocument(row: BackupConfigRow, databaseUrl: string): ConfigDocument {
   return {
     id: row.id,
     name: row.name,
+    origin: (row.origin ?? null) as ConfigOrigin | null,
     engine: row.engine,
     databaseUrl,
     mediaPaths: row.mediaPaths,
@@ -29,9 +37,18 @@ function document(row: BackupConfigRow, databaseUrl: string, now: Date) {
     autoBackupEnabled: row.autoBackupEnabled,
     schedule: row.schedule,
     timezone: row.timezone,
-    nextRunAt: row.autoBackupEnabled ? nextRun(row.schedule, row.timezone, now) : null,
+    jitterSeconds: row.jitterSeconds,
+    nextRunAt: row.nextRunAt ?? null,
     backupRetentionDays: row.backupRetentionDays,
     maxBackupFiles: row.maxBackupFiles,
+    keepLast: row.keepLast ?? null,
+    keepHourly: row.keepHourly ?? null,
+    keepDaily: row.keepDaily ?? null,
+    keepWeekly: row.keepWeekly ?? null,
+    keepMonthly: row.keepMonthly ?? null,
+    keepYearly: row.keepYearly ?? null,
+    keepWithin: row.keepWithin ?? null,
+    maxTotalSize: row.maxTotalSize ?? null,
     restoreLockTimeout: row.restoreLockTimeout,
     safetyRetentionDays: row.safetyRetentionDays,
     createdAt: row.createdAt,
@@ -39,7 +56,39 @@ function document(row: BackupConfigRow, databaseUrl: string, now: Date) {
   };
 }
 
-function text(configs: ReturnType<typeof document>[]): string {
+const ORIGINS: Record<ConfigOrigin, string> = {
+  ENVIRONMENT: 'the environment (.env)',
+  SAMPLE: 'the sample application',
+};
+
+/** One config with all its settings. */
+export function configText(config: ConfigDocument): string {
+  return fields([
+    ['Config', `${config.id} "${config.name}"`],
+    ['Made from', config.origin === null ? null : ORIGINS[config.origin]],
+    ['Database', `${config.databaseUrl} (${config.engine})`],
+    ['Media', config.mediaPaths.join(', ') || 'none'],
+    ['Storage', `${config.storageType} ${config.storagePath}`],
+    ['Schedule', config.autoBackupEnabled ? `${config.schedule} (${config.timezone})` : 'off'],
+    ['Start delay', config.jitterSeconds === 0 ? null : `up to ${config.jitterSeconds} s`],
+    ['Next run', moment(config.nextRunAt)],
+    ['Retention', `${config.backupRetentionDays} days, ${config.maxBackupFiles} files`],
+    ['Keep last', config.keepLast],
+    ['Keep hourly', config.keepHourly],
+    ['Keep daily', config.keepDaily],
+    ['Keep weekly', config.keepWeekly],
+    ['Keep monthly', config.keepMonthly],
+    ['Keep yearly', config.keepYearly],
+    ['Keep within', config.keepWithin],
+    ['Total size', config.maxTotalSize === null ? null : `at most ${humanSize(config.maxTotalSize)}`],
+    ['Safety backups', `pinned for ${config.safetyRetentionDays} days`],
+    ['Lock timeout', `${config.restoreLockTimeout} s`],
+    ['Created', moment(config.createdAt)],
+    ['Changed', moment(config.updatedAt)],
+  ]);
+}
+
+function text(configs: ConfigDocument[]): string {
   return table(configs, [
     { title: 'id', cell: (config) => config.id, right: true },
     { title: 'name', cell: (config) => config.name },

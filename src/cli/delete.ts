@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { AppError } from '../errors.js';
+import { backupId, ID_HELP } from './ids.js';
 import { type GlobalOptions, inSession } from './session.js';
 import { backupDocument } from './views.js';
 
@@ -7,12 +8,13 @@ export function addDelete(program: Command): void {
   program
     .command('delete')
     .description('Delete the archives of backups; their records stay as DELETED. JSON: {backups: […]}')
-    .argument('<id...>', 'the ids of backups')
+    .argument('<id...>', `backups: for each ${ID_HELP}`)
     .option('--yes', 'needed: yes, delete them')
-    .action((ids: string[], { yes }: { yes?: boolean }, command: Command) =>
+    .action((given: string[], { yes }: { yes?: boolean }, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print }) => {
+        const ids = await Promise.all(given.map((id) => backupId(app.models, id)));
         if (yes !== true) {
-          throw new AppError('CONFIRMATION_REQUIRED', `Deleting ${ids.length} backup(s) cannot be undone.`, {
+          throw new AppError('CONFIRMATION_REQUIRED', `Deleting ${ids.join(', ')} cannot be undone.`, {
             hint: 'Repeat the command with --yes.',
           });
         }

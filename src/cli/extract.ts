@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { extractBackup } from '../core/extract.js';
 import { humanSize } from '../core/names.js';
 import { shareOf } from '../core/progress.js';
+import { backupId, ID_HELP } from './ids.js';
 import { Progress } from './progress.js';
 import { type GlobalOptions, inSession } from './session.js';
 
@@ -12,10 +13,11 @@ export function addExtract(program: Command): void {
     .description(
       "Write a backup's files into a folder, each compared with its hash. JSON: {backupId, folder, files, bytes}",
     )
-    .argument('<id>', 'the id of a COMPLETED backup')
+    .argument('<id>', `a COMPLETED backup: ${ID_HELP}`)
     .requiredOption('--to <dir>', 'a folder that is empty or does not exist yet')
-    .action((id: string, { to }: { to: string }, command: Command) =>
+    .action((given: string, { to }: { to: string }, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print, stop }) => {
+        const id = await backupId(app.models, given);
         const folder = resolve(to);
         const startedAt = app.now();
         const begun = { id, status: 'RUNNING' as const, startedAt, phase: 'extract', phases: [] };

@@ -1,4 +1,7 @@
 import { InvalidArgumentError } from 'commander';
+import { resolve } from 'node:path';
+import { absoluteSqliteUrl } from '../config.js';
+import type { RunStatus } from '../models/index.js';
 
 /** Parses a positive whole number. */
 export function whole(value: string): number {
@@ -14,4 +17,22 @@ export function date(value: string): Date {
   const at = new Date(zoned);
   if (Number.isNaN(at.getTime())) throw new InvalidArgumentError('Write it like 2025-07-24 or 2025-07-24T14:30:22Z.');
   return at;
+}
+
+/** The states of a run that a list shows unless others are asked for. */
+export const RUN_STATUSES = ['PENDING', 'RUNNING', 'COMPLETED', 'FAILED'] satisfies RunStatus[];
+
+/** Parses one of some words, in any case, and collects them. */
+export function oneOf<Word extends string>(words: Word[]) {
+  return (value: string, before: Word[] | undefined): Word[] => {
+    const found = words.find((word) => word === value.toUpperCase());
+    if (found === undefined) throw new InvalidArgumentError(`Choose from ${words.join(', ')}.`);
+    return [...(before ?? []), found];
+  };
+}
+
+/** A database that a command names: a URL, or the path of a SQLite file. */
+export function databaseUrl(target: string): string {
+  const url = /^[a-z][a-z0-9+.-]+:/i.test(target) ? target : `sqlite:${resolve(target)}`;
+  return absoluteSqliteUrl(url, process.cwd());
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { backupId, ID_HELP } from './ids.js';
 import { type GlobalOptions, inSession } from './session.js';
 import { backupDocument } from './views.js';
 
@@ -11,10 +12,10 @@ function add(program: Command, name: string, pinned: boolean, description: strin
   program
     .command(name)
     .description(description)
-    .argument('<id>', 'the id of a backup')
-    .action((id: string, _options: object, command: Command) =>
+    .argument('<id>', `a backup: ${ID_HELP}`)
+    .action((given: string, _options: object, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print }) => {
-        const row = await app.backups.pin(id, pinned, actor);
+        const row = await app.backups.pin(await backupId(app.models, given), pinned, actor);
         print.result({ backup: backupDocument(row) }, () => `${row.id} is ${pinned ? 'pinned' : 'no longer pinned'}.`);
       }),
     );

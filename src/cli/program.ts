@@ -1,50 +1,37 @@
 import { Command, CommanderError } from 'commander';
-import { VERSION } from '../app.js';
 import { AppError } from '../errors.js';
-import { addAutoBackup } from './auto-backup.js';
-import { addBackup } from './backup.js';
-import { addCancel } from './cancel.js';
-import { addCleanupBackups } from './cleanup-backups.js';
-import { addConfigs } from './configs.js';
-import { addDelete } from './delete.js';
+import { VERSION } from '../version.js';
 import { EXIT_CODES } from './exit-codes.js';
-import { addExtract } from './extract.js';
-import { addList, addRestores } from './list.js';
-import { addPassword } from './password.js';
-import { addPin } from './pin.js';
 import { Printer } from './print.js';
-import { addServe, addWorker } from './processes.js';
-import { addReconcile } from './reconcile.js';
-import { addRestore, addUndo } from './restore.js';
-import { addSetupSchedule } from './setup-schedule.js';
-import { addShow } from './show.js';
-import { addStatus } from './status.js';
-import { addToken } from './token.js';
-import { addVerify } from './verify.js';
 
-const COMMANDS = [
-  addBackup,
-  addAutoBackup,
-  addList,
-  addShow,
-  addVerify,
-  addPin,
-  addDelete,
-  addCancel,
-  addCleanupBackups,
-  addRestore,
-  addRestores,
-  addUndo,
-  addExtract,
-  addConfigs,
-  addStatus,
-  addReconcile,
-  addSetupSchedule,
-  addToken,
-  addPassword,
-  addServe,
-  addWorker,
-];
+type Add = (program: Command) => void;
+
+/** The commands in the order in which the help lists them. Each is loaded only when it is asked for. */
+const COMMANDS: Record<string, () => Promise<Add>> = {
+  backup: async () => (await import('./backup.js')).addBackup,
+  'auto-backup': async () => (await import('./auto-backup.js')).addAutoBackup,
+  list: async () => (await import('./list.js')).addList,
+  show: async () => (await import('./show.js')).addShow,
+  verify: async () => (await import('./verify.js')).addVerify,
+  pin: async () => (await import('./pin.js')).addPin,
+  unpin: async () => (await import('./pin.js')).addPin,
+  delete: async () => (await import('./delete.js')).addDelete,
+  cancel: async () => (await import('./cancel.js')).addCancel,
+  'cleanup-backups': async () => (await import('./cleanup-backups.js')).addCleanupBackups,
+  restore: async () => (await import('./restore.js')).addRestore,
+  restores: async () => (await import('./restores.js')).addRestores,
+  undo: async () => (await import('./restore.js')).addUndo,
+  extract: async () => (await import('./extract.js')).addExtract,
+  configs: async () => (await import('./configs.js')).addConfigs,
+  config: async () => (await import('./config.js')).addConfig,
+  status: async () => (await import('./status.js')).addStatus,
+  reconcile: async () => (await import('./reconcile.js')).addReconcile,
+  'setup-schedule': async () => (await import('./setup-schedule.js')).addSetupSchedule,
+  token: async () => (await import('./token.js')).addToken,
+  password: async () => (await import('./password.js')).addPassword,
+  serve: async () => (await import('./processes.js')).addServe,
+  worker: async () => (await import('./processes.js')).addWorker,
+};
 
 const HINT = '`db-manager --help` and `db-manager help <command>` show what there is.';
 
@@ -62,7 +49,7 @@ export async function runProgram(args: string[]): Promise<void> {
     .configureOutput({ outputError: (text, write) => (json ? undefined : write(`${text}${HINT}\n`)) })
     .addHelpText('after', epilogue())
     .exitOverride();
-  for (const add of COMMANDS) add(program);
+  for (const add of await commandsFor(args)) add(program);
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
@@ -74,6 +61,14 @@ export async function runProgram(args: string[]): Promise<void> {
   }
 }
 
+/** The command that the arguments name, or all of them where they name none: for the help. */
+async function commandsFor(args: string[]): Promise<Set<Add>> {
+  if (args.includes('--version') || args.includes('-V')) return new Set();
+  const named = COMMANDS[args.find((arg) => !arg.startsWith('-')) ?? ''];
+  const wanted = named === undefined ? Object.values(COMMANDS) : [named];
+  return new Set(await Promise.all(wanted.map((load) => load())));
+}
+
 function epilogue(): string {
   const codes = Object.entries(EXIT_CODES)
     .sort(([, one], [, other]) => one - other)
@@ -82,12 +77,15 @@ function epilogue(): string {
   return `
 Output: results on standard output; notes, progress and errors on standard error. With --json standard output
 holds exactly one document, also for an error: {"error": {"code", "message", "hint", "field"?}, …}. Sizes are
-bytes, times ISO 8601 in UTC. Logs go to standard error, from LOG_LEVEL (default here: warn) on.
+bytes, times ISO 8601 in UTC. Each command's help says which members the document has. Logs go to standard error where
+LOG_LEVEL is set.
+
+Ids: a backup or restore can be named by a unique beginning of its id (20250724, or 20250724_1430), or as latest.
 
 Settings: the same environment variables and .env in the working folder as the server's.
 
 Exit codes:
-    0  success; auto-backup also when nothing was due; status whatever it tells, but with --check 1 for WARNING
+    0  success; auto-backup also when nothing was due; status whatever it reports, but with --check 1 for WARNING
        and 2 for CRITICAL
 ${codes}
   129  stopped by SIGHUP: the terminal was closed

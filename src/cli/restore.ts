@@ -1,10 +1,11 @@
 import { createInterface } from 'node:readline/promises';
 import { type Command, Option } from 'commander';
 import { resolve } from 'node:path';
-import { absoluteSqliteUrl } from '../config.js';
 import type { RestoreRequest } from '../core/restores.js';
 import { AppError } from '../errors.js';
 import type { RestoreRow } from '../models/index.js';
+import { backupId, ID_HELP, restoreId } from './ids.js';
+import { databaseUrl, whole } from './options.js';
 import { planDocument, planText } from './plan-view.js';
 import { CommandError, type Printer } from './print.js';
 import { carryOut, errorOf } from './runs.js';
@@ -12,6 +13,7 @@ import { type GlobalOptions, inSession, type Session } from './session.js';
 import { restoreDocument, restoreText } from './views.js';
 
 interface Options {
+  config?: number;
   confirm?: boolean;
   dryRun?: boolean;
   table?: string[];
@@ -32,7 +34,8 @@ export function addRestore(program: Command): void {
     .description(
       'Restore a backup: verified first, with a safety backup of what is there now. JSON: {restore}; with --dry-run {plan}',
     )
-    .argument('<backupId>', 'the id of a COMPLETED backup')
+    .argument('<backupId>', `a COMPLETED backup: ${ID_HELP}`)
+    .option('--config <id>', 'with `latest`: the newest backup of this config', whole)
     .option('--confirm', 'needed: yes, replace the data (on a terminal you are asked instead)')
     .option('--dry-run', 'only show what would change and what stands in the way')
     .option('--table <name...>', 'only these tables')
@@ -48,16 +51,16 @@ export function addRestore(program: Command): void {
     .option('--to <target>', 'another database: a file, or a URL such as sqlite:./copy.sqlite3')
     .option('--to-media <dir>', 'the folder for the media, with --to')
     .option('--overwrite', 'allow --to to name a database that already holds something')
-    .action((backupId: string, options: Options, command: Command) =>
+    .action((given: string, options: Options, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
         const { app, actor, print } = session;
-        const request = requestOf(backupId, options);
+        const request = requestOf(await backupId(app.models, given, { configId: options.config }), options);
         if (options.dryRun === true) {
           const plan = await app.restores.plan(request);
           return print.result({ plan: planDocument(plan) }, () => planText(plan));
         }
-        const confirm = options.confirm === true || (await askFor(session, request));
-        const pending = await app.restores.create({ ...request, confirm }, actor);
+        if (options.confirm !== true) await askFor(session, request);
+        const pending = await app.restores.create({ ...request, confirm: true }, actor);
         await carryOutRestore(session, pending);
       }),
     );
@@ -67,12 +70,12 @@ export function addUndo(program: Command): void {
   program
     .command('undo')
     .description('Bring back the state before a restore, by a restore of its own. JSON: {restore}')
-    .argument('<restoreId>', 'the id of a COMPLETED restore')
+    .argument('<restoreId>', `a COMPLETED restore: ${ID_HELP}`)
     .option('--confirm', 'needed: yes, replace the data')
-    .action((id: string, { confirm }: { confirm?: boolean }, command: Command) =>
+    .action((given: string, { confirm }: { confirm?: boolean }, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
-        const { restores } = session.app;
-        await restores.get(id);
+        const { models, restores } = session.app;
+        const id = await restoreId(models, given);
         if (confirm !== true) {
           throw new AppError('CONFIRMATION_REQUIRED', `Undoing ${id} replaces the present data.`, {
             hint: 'Repeat the command with --confirm.',
@@ -92,10 +95,10 @@ async function carryOutRestore(session: Session, pending: RestoreRow): Promise<v
   session.print.result({ restore }, () => restoreText(row, target));
 }
 
-function requestOf(backupId: string, options: Options): RestoreRequest {
+function requestOf(backup: string, options: Options): RestoreRequest {
   const { media } = options;
   return {
-    backupId,
+    backupId: backup,
     confirm: false,
     restoreDatabase: options.database,
     restoreMedia: media !== false,
@@ -103,20 +106,17 @@ function requestOf(backupId: string, options: Options): RestoreRequest {
     includeRelated: options.includeRelated,
     media: media === false ? undefined : media,
     mediaMode: options.mediaMode,
-    targetDatabaseUrl: options.to === undefined ? undefined : urlOf(options.to),
+    targetDatabaseUrl: options.to === undefined ? undefined : databaseUrl(options.to),
     targetMediaPath: options.toMedia === undefined ? undefined : resolve(options.toMedia),
     overwrite: options.overwrite,
   };
 }
 
-/** A bare path means a SQLite file. */
-function urlOf(target: string): string {
-  const url = /^[a-z][a-z0-9+.-]+:/i.test(target) ? target : `sqlite:${resolve(target)}`;
-  return absoluteSqliteUrl(url, process.cwd());
-}
-
-/** Shows the plan on a terminal and has the backup's file name typed. @returns false where nobody can be asked */
-async function askFor({ app, print, stop }: Session, request: RestoreRequest): Promise<boolean> {
+/**
+ * Shows the plan on a terminal and has the backup's file name typed.
+ * @throws AppError CONFIRMATION_REQUIRED where nobody can be asked or anything else is typed, or why the plan is refused
+ */
+async function askFor({ app, print, stop }: Session, request: RestoreRequest): Promise<void> {
   if (!print.interactive) {
     throw new AppError('CONFIRMATION_REQUIRED', 'A restore replaces data, and --confirm was not given.', {
       hint: 'Look at the plan with --dry-run, then repeat the command with --confirm.',
@@ -124,8 +124,13 @@ async function askFor({ app, print, stop }: Session, request: RestoreRequest): P
   }
   const plan = await app.restores.plan(request);
   print.note(`${planText(plan)}\n`);
-  if (!plan.allowed) return false;
-  return (await ask(print, `To restore, type the file name ${plan.backup.fileName}: `, stop)) === plan.backup.fileName;
+  const [refusal] = plan.refusals;
+  if (refusal !== undefined) throw refusal;
+  const { fileName } = plan.backup;
+  if ((await ask(print, `To restore, type the file name ${fileName}: `, stop)) === fileName) return;
+  throw new AppError('CONFIRMATION_REQUIRED', 'Nothing was restored: the file name of the backup was not typed.', {
+    hint: `Repeat the command and type ${fileName}, or give --confirm.`,
+  });
 }
 
 async function ask(print: Printer, question: string, signal: AbortSignal): Promise<string> {

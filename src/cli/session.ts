@@ -1,13 +1,11 @@
 import { userInfo } from 'node:os';
 import { isatty } from 'node:tty';
-import { type App, createApp } from '../app.js';
+import type { App } from '../app.js';
 import { type Config, loadConfig } from '../config.js';
 import { COMMAND_ACTOR } from '../core/names.js';
 import { AppError, errnoOf, toAppError } from '../errors.js';
-import { ensureFirstConfig } from '../first-start.js';
-import { createLog } from '../log.js';
-import { EXIT_CODES } from './exit-codes.js';
 import { CommandError, Printer } from './print.js';
+import { reportFailure } from './records.js';
 
 /** The options that every command takes. */
 export interface GlobalOptions {
@@ -52,7 +50,13 @@ export async function inSession(
   for (const signal of Object.keys(SIGNALS)) process.on(signal, onSignal);
   let app: App | null = null;
   try {
-    const config = adjust(loadConfig(undefined, undefined, { LOG_LEVEL: 'warn' }));
+    // What goes wrong is shown as the command's own error: a log of the same would only stand in its way.
+    const config = adjust(loadConfig(undefined, undefined, { LOG_LEVEL: 'silent' }));
+    const [{ createApp }, { ensureFirstConfig }, { createLog }] = await Promise.all([
+      import('../app.js'),
+      import('../first-start.js'),
+      import('../log.js'),
+    ]);
     const log = createLog(config.logLevel);
     app = await createApp(config, { log });
     await app.restores.recover();
@@ -60,16 +64,24 @@ export async function inSession(
     await ensureFirstConfig(app, { serves: false });
     await work({ app, actor: `${COMMAND_ACTOR}${systemUser()}`, print, stop: stop.signal });
   } catch (thrown) {
-    const error = toAppError(thrown instanceof CommandError ? thrown.error : thrown);
-    if (error.code === 'INTERNAL_ERROR') createLog('error').error({ err: thrown }, 'the command failed');
-    print.error(error, thrown instanceof CommandError ? thrown.details : {});
-    process.exitCode = EXIT_CODES[error.code];
+    app?.log.error({ err: thrown }, 'the command failed');
+    reportFailure(print, explained(thrown));
   } finally {
     await app?.close();
+    const lost = app?.audit.unwritten ?? 0;
+    if (lost > 0) print.note(`${lost} event(s) of the audit trail could not be written.`);
     for (const signal of Object.keys(SIGNALS)) process.off(signal, onSignal);
     if (stopped !== null) process.exitCode = stopped;
     if (stopped === SIGNALS.SIGHUP && onTerminal) dieOfSighup();
   }
+}
+
+/** An error that nobody expected, with its own words: a command has no other log that would hold them. */
+function explained(thrown: unknown): unknown {
+  if (thrown instanceof CommandError || toAppError(thrown).code !== 'INTERNAL_ERROR') return thrown;
+  const words = thrown instanceof Error ? thrown.message : String(thrown);
+  const hint = 'Repeat the command with LOG_LEVEL=error for the details, and please report it.';
+  return new AppError('INTERNAL_ERROR', `An unexpected error happened: ${words}`, { hint, cause: thrown });
 }
 
 /** What is still to be said has nowhere to go; that must not end the process before its run has ended cleanly. */

@@ -108,7 +108,7 @@ function targetOf(folder: string): TimerTarget {
 }
 
 function timerOf(
-  { app }: Session,
+  { app, print }: Session,
   kind: Kind,
   options: Options,
   target: TimerTarget,
@@ -138,7 +138,7 @@ function timerOf(
   return {
     texts: Object.fromEntries(places) as Record<string, string>,
     install: () => installUnits(units, user),
-    remove: () => removeUnits(units, user),
+    remove: () => removeUnits(units, user, (line) => print.note(line)),
   };
 }
 

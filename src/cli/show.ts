@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { ID_HELP, runId } from './ids.js';
 import { type GlobalOptions, inSession } from './session.js';
 import { backupDocument, backupText, restoreDocument, restoreText } from './views.js';
 
@@ -6,10 +7,11 @@ export function addShow(program: Command): void {
   program
     .command('show')
     .description('Show one backup or restore with everything that is known of it. JSON: {backup} or {restore}')
-    .argument('<id>', 'the id of a backup or a restore')
-    .action((id: string, _options: object, command: Command) =>
+    .argument('<id>', `a backup or a restore: ${ID_HELP} (\`restore_latest\` for a restore)`)
+    .action((given: string, _options: object, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, print }) => {
-        if (id.startsWith('restore_')) {
+        const { kind, id } = await runId(app.models, given);
+        if (kind === 'restore') {
           const row = await app.restores.get(id);
           const target = app.restores.maskedTarget(row);
           return print.result({ restore: restoreDocument(row, target) }, () => restoreText(row, target));

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { makeFolder, unmakeFolders } from '../archive/make-folder.js';
 import { AppError, errnoOf } from '../errors.js';
 import { changedCrontab } from './crontab-text.js';
 import { UNIT_MARK } from './systemd-units.js';
@@ -15,35 +16,103 @@ interface Answer {
   stderr: string;
 }
 
-/** Puts units where systemd looks and starts their timer. @returns false if all was so already */
+/**
+ * Puts units where systemd looks and starts their timer. If that fails, all is as it was before.
+ * @returns false if all was so already
+ */
 export async function installUnits(units: Record<string, string>, user: boolean): Promise<boolean> {
   const folder = unitFolder(user);
   const present = await unitsIn(folder, Object.keys(units));
   const changed = Object.entries(units).some(([name, text]) => present[name] !== text);
   await systemctl(user, '--version');
-  if (changed) {
-    await mkdir(folder, { recursive: true });
-    for (const [name, text] of Object.entries(units)) await writeFile(join(folder, name), text);
-    await systemctl(user, 'daemon-reload');
-  }
   const timer = timerOf(units);
-  await systemctl(user, 'enable', '--now', timer);
-  // One that was running already goes on by its old times otherwise.
-  if (changed && timer in present) await systemctl(user, 'restart', timer);
+  const made = changed ? await writeUnits(folder, units) : [];
+  try {
+    if (changed) await systemctl(user, 'daemon-reload');
+    await systemctl(user, 'enable', '--now', timer);
+    // One that was running already goes on by its old times otherwise.
+    if (changed && timer in present) await systemctl(user, 'restart', timer);
+  } catch (error) {
+    if (changed) await putBack(folder, units, present, made, user);
+    throw error;
+  }
   return changed;
 }
 
-/** Stops the timer and removes the units. @returns false if there were none */
-export async function removeUnits(units: Record<string, string>, user: boolean): Promise<boolean> {
+/** @returns the folders that were made for them */
+async function writeUnits(folder: string, units: Record<string, string>): Promise<string[]> {
+  let made: string[] = [];
+  try {
+    made = await makeFolder(folder);
+    for (const [name, text] of Object.entries(units)) await writeFile(join(folder, name), text);
+    return made;
+  } catch (error) {
+    for (const name of Object.keys(units)) await rm(join(folder, name), { force: true }).catch(() => undefined);
+    await unmakeFolders(made);
+    throw refused(`The units cannot be written to ${folder} (${errnoOf(error) ?? 'unknown'}).`, ROOT_HINT);
+  }
+}
+
+/** As far as possible: what stays is taken away by `--remove`. */
+async function putBack(
+  folder: string,
+  units: Record<string, string>,
+  present: Record<string, string>,
+  made: string[],
+  user: boolean,
+): Promise<void> {
+  const timer = timerOf(units);
+  const attempts = [
+    ...(timer in present ? [] : [() => systemctl(user, 'disable', '--now', timer), () => unlinkTimer(folder, timer)]),
+    ...Object.keys(units).map((name) => async () => {
+      const text = present[name];
+      await (text === undefined ? rm(join(folder, name), { force: true }) : writeFile(join(folder, name), text));
+    }),
+    () => unmakeFolders(made),
+    () => systemctl(user, 'daemon-reload'),
+  ];
+  for (const attempt of attempts) await attempt().catch(() => undefined);
+}
+
+/**
+ * Stops the timer and removes the units, also where only some of their parts are there or systemd does not answer.
+ * @param warn hears what could not be done
+ * @returns false if there were none
+ */
+export async function removeUnits(
+  units: Record<string, string>,
+  user: boolean,
+  warn: (line: string) => void,
+): Promise<boolean> {
   const folder = unitFolder(user);
   const present = Object.keys(await unitsIn(folder, Object.keys(units)));
-  if (present.length === 0) return false;
   const timer = timerOf(units);
-  if (present.includes(timer)) await systemctl(user, 'disable', '--now', timer);
-  for (const name of present) await rm(join(folder, name));
-  await systemctl(user, 'daemon-reload');
+  const linked = await unlinkTimer(folder, timer, true);
+  if (present.length === 0 && !linked) return false;
+  const tell = (error: unknown) => warn(error instanceof AppError ? error.message : String(error));
+  await systemctl(user, 'disable', '--now', timer).catch(tell);
+  await unlinkTimer(folder, timer);
+  for (const name of present) {
+    await rm(join(folder, name), { force: true }).catch((error: unknown) => {
+      throw refused(`${join(folder, name)} cannot be removed (${errnoOf(error) ?? 'unknown'}).`, ROOT_HINT);
+    });
+  }
+  await systemctl(user, 'daemon-reload').catch(tell);
   return true;
 }
+
+/** The link by which `enable` starts the timer. @returns whether it is, or was, there */
+async function unlinkTimer(folder: string, timer: string, onlyLook = false): Promise<boolean> {
+  const link = join(folder, 'timers.target.wants', timer);
+  const there = await lstat(link).then(
+    () => true,
+    () => false,
+  );
+  if (there && !onlyLook) await rm(link, { force: true });
+  return there;
+}
+
+const ROOT_HINT = 'Run it as root, or use --user for units of this user, or --cron.';
 
 /** Where systemd looks for units of the user or of the system. */
 export const unitFolder = (user: boolean) =>

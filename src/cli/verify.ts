@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { VerificationLevel } from '../models/index.js';
+import { backupId, ID_HELP } from './ids.js';
 import { CommandError } from './print.js';
 import { errorOf } from './runs.js';
 import { type GlobalOptions, inSession } from './session.js';
@@ -10,19 +11,21 @@ const LEVELS = ['CHECKSUM', 'ARCHIVE', 'DRILL'] satisfies VerificationLevel[];
 export function addVerify(program: Command): void {
   program
     .command('verify')
-    .description('Prove a stored backup again by reading it back. JSON: {backup}')
-    .argument('<id>', 'the id of a COMPLETED backup')
+    .description('Verify a stored backup again by reading it back. JSON: {backup}')
+    .argument('<id>', `a COMPLETED backup: ${ID_HELP}`)
     .addOption(
       new Option('--level <level>', 'CHECKSUM: the stored bytes; ARCHIVE: every file in it; DRILL: the database too')
         .choices(LEVELS)
         .default('ARCHIVE')
         .argParser((value: string) => value.toUpperCase()),
     )
-    .action((id: string, { level }: { level: VerificationLevel }, command: Command) =>
+    .action((given: string, { level }: { level: VerificationLevel }, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print, stop }) => {
+        const id = await backupId(app.models, given);
+        print.note(`Verifying ${id} (${level}) …`);
         const row = await app.backups.verify(id, level, actor, stop);
         if (row.verifiedAt === null) throw new CommandError(errorOf(row), { backup: backupDocument(row) });
-        print.result({ backup: backupDocument(row) }, () => `${row.id} is good (${level}): ${row.filePath}`);
+        print.result({ backup: backupDocument(row) }, () => `${row.id} is verified (${level}): ${row.filePath}`);
       }),
     );
 }

@@ -65,31 +65,41 @@ function runDocument(row: BackupRow | RestoreRow): Document {
   };
 }
 
-const BACKUP_COLUMNS: Column<BackupRow>[] = [
+/** The names of configs by id. */
+export type ConfigNames = Map<number | null, string>;
+
+const backupColumns = (names: ConfigNames): Column<BackupRow>[] => [
   { title: 'id', cell: (row) => row.id },
   { title: 'created', cell: (row) => moment(row.createdAt) },
+  { title: 'config', cell: (row) => configOf(row, names) },
   { title: 'type', cell: (row) => row.backupType },
-  { title: 'status', cell: (row) => row.errorCode ?? row.status },
+  { title: 'status', cell: (row) => row.status },
   { title: 'size', cell: (row) => (row.fileSize === null ? null : humanSize(row.fileSize)), right: true },
-  { title: 'proof', cell: (row) => row.verificationLevel },
+  { title: 'verified', cell: (row) => row.verificationLevel },
   { title: 'pinned', cell: (row) => (row.pinned ? 'yes' : null) },
   { title: 'database', cell: (row) => row.databaseName },
+  { title: 'error', cell: (row) => row.errorCode },
   { title: 'note', cell: (row) => row.note },
 ];
 
-export const backupTable = (rows: BackupRow[]) => table(rows, BACKUP_COLUMNS);
+export const backupTable = (rows: BackupRow[], names: ConfigNames) => table(rows, backupColumns(names));
 
-const RESTORE_COLUMNS: Column<RestoreRow>[] = [
+/** The config's name; its id where it is deleted. */
+const configOf = ({ configId }: BackupRow | RestoreRow, names: ConfigNames) => names.get(configId) ?? configId;
+
+const restoreColumns = (names: ConfigNames): Column<RestoreRow>[] => [
   { title: 'id', cell: (row) => row.id },
   { title: 'created', cell: (row) => moment(row.createdAt) },
-  { title: 'status', cell: (row) => row.errorCode ?? row.status },
+  { title: 'config', cell: (row) => configOf(row, names) },
+  { title: 'status', cell: (row) => row.status },
   { title: 'backup', cell: (row) => row.backupId },
   { title: 'safety backup', cell: (row) => row.safetyBackupId },
   { title: 'what', cell: (row) => scope(row) },
   { title: 'by', cell: (row) => row.createdBy },
+  { title: 'error', cell: (row) => row.errorCode },
 ];
 
-export const restoreTable = (rows: RestoreRow[]) => table(rows, RESTORE_COLUMNS);
+export const restoreTable = (rows: RestoreRow[], names: ConfigNames) => table(rows, restoreColumns(names));
 
 /** A backup in all its parts, for `show` and after a run. */
 export function backupText(row: BackupRow): string {

@@ -44,6 +44,11 @@ export class Audit {
     gaveUp.abort();
   }
 
+  /** How many events still wait for being written. */
+  get unwritten(): number {
+    return this.missed.length;
+  }
+
   /** Writes what could not be written before. Never fails. */
   makeUp(): Promise<void> {
     return this.inOrder(async () => {

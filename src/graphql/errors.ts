@@ -1,6 +1,6 @@
 import { GraphQLError, type GraphQLFormattedError } from 'graphql';
 import { ArgumentValidationError } from 'type-graphql';
-import { AppError, badInput, isOurs, toAppError } from '../errors.js';
+import { AppError, badInput, isOurs, maskSecrets, toAppError } from '../errors.js';
 import type { Log } from '../log.js';
 
 /** Codes that GraphQL itself has for a document that does not fit the schema; they stay as they are. */
@@ -28,7 +28,9 @@ type ErrorFormatter = (formatted: GraphQLFormattedError, error: unknown) => Grap
  * masked, and shown as INTERNAL_ERROR without its words; nothing ever shows a stack.
  */
 export function errorFormatter(log: Log): ErrorFormatter {
-  return ({ locations, path, ...formatted }, thrown) => {
+  return ({ locations, path, ...given }, thrown) => {
+    const formatted =
+      thrown instanceof GraphQLError && thrown.originalError instanceof AppError ? given : withoutValues(given);
     const place = { ...(locations && { locations }), ...(path && { path }) };
     const code = String(formatted.extensions?.code);
     if (code in DOCUMENT_CODES && !/more (that|than) \d+ tokens/.test(formatted.message)) {
@@ -38,6 +40,23 @@ export function errorFormatter(log: Log): ErrorFormatter {
     if (isOurs(error)) log.error({ err: error.cause ?? thrown, path }, 'a request failed');
     return { message: error.message, ...place, extensions: extensionsOf(error) };
   };
+}
+
+/** What graphql-js quotes of the request, each with what stands in its place: a value in the wrong place may be a password. */
+const QUOTED: [RegExp, string][] = [
+  [/got invalid value [\s\S]*?( at "[^"]+")?; /g, 'got an invalid value$1; '],
+  [/has invalid value [\s\S]*?\.(?= |$)/g, 'has an invalid value.'],
+  [/(cannot represent [^:]*|is not a valid [^:]*|[Vv]alue is not [^:]*|[Ii]nvalid [^:]*): [\s\S]*$/g, '$1.'],
+  [/, found [\s\S]*$/g, '.'],
+  [/Value "[\s\S]*?" does not exist/g, 'The value does not exist'],
+  [/Did you mean the enum value[\s\S]*$/g, ''],
+  [/(String|BlockString|Int|Float) "(?:[^"\\]|\\[\s\S])*"/g, '$1'],
+];
+
+/** The same error without the values that the request held; names of fields, types and variables stay. */
+function withoutValues({ message, ...error }: GraphQLFormattedError): GraphQLFormattedError {
+  const shown = QUOTED.reduce((text, [pattern, instead]) => text.replace(pattern, instead), message);
+  return { ...error, message: maskSecrets(shown.trim()) };
 }
 
 /** The error in the form in which graphql-js carries it, for places that must throw one of its own. */

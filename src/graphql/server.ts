@@ -5,6 +5,7 @@ import { ApolloServerPluginLandingPageLocalDefault } from '@apollo/server/plugin
 import { expressMiddleware } from '@as-integrations/express5';
 import express, { type Router } from 'express';
 import { AppError } from '../errors.js';
+import { anonymousLimit } from './anonymous.js';
 import { nulCharacter } from './characters.js';
 import { createContext, type GraphqlContext, type Services } from './context.js';
 import { errorFormatter, toGraphqlError } from './errors.js';
@@ -74,6 +75,7 @@ export async function createGraphql(services: Services, settings: GraphqlSetting
   const router = express.Router();
   router.post('/', multipart(auth, settings));
   router.use(express.json({ limit: settings.maxBodyBytes }));
+  router.use(anonymousLimit(auth, addressOf));
   router.use(
     '/',
     expressMiddleware(apollo, {

@@ -1,6 +1,7 @@
-import type { ErrorRequestHandler, RequestHandler } from 'express';
+import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
 import { AppError, badInput, type ErrorCode, isOurs, toAppError } from '../errors.js';
 import type { Log } from '../log.js';
+import { errorPage } from './error-page.js';
 
 /** The HTTP status of each error. A new code does not compile before it has one. */
 export const HTTP_STATUS: Record<ErrorCode, number> = {
@@ -69,16 +70,28 @@ export function errorHandler(log: Log, graphqlPath: string): ErrorRequestHandler
     const { code, message, hint, field } = error;
     response.status(HTTP_STATUS[code]).set('Cache-Control', 'no-store');
     if (code === 'UNAUTHENTICATED') response.set('WWW-Authenticate', 'Bearer');
+    response.vary('Accept');
+    if (isBrowser(request)) {
+      response.type('html').send(errorPage(HTTP_STATUS[code], message, hint));
+      return;
+    }
     const about = { hint, ...(field === undefined ? {} : { field }) };
     const isGraphql = request.path === graphqlPath || request.path.startsWith(`${graphqlPath}/`);
     response.json(isGraphql ? { errors: [{ message, extensions: { code, ...about } }] } : { code, message, ...about });
   };
 }
 
+/** True where a person follows a link or opens an address: programs ask for JSON, or for anything. */
+const isBrowser = (request: Request) => request.method === 'GET' && request.accepts(['json', 'html']) === 'html';
+
 /** Express and its body parser throw errors with a status and, where it is the caller's doing, `expose`. */
 function explain(thrown: unknown): AppError {
   if (thrown instanceof AppError || !(thrown instanceof Error) || !('status' in thrown)) return toAppError(thrown);
   if (thrown.status === 413) return new AppError('PAYLOAD_TOO_LARGE', 'The request is larger than MAX_BODY_KB allows.');
+  // Its own words quote the body, which may hold a password.
+  if ('type' in thrown && thrown.type === 'entity.parse.failed') {
+    return badInput('request', 'the body is not JSON.', 'Send well-formed JSON with Content-Type: application/json.');
+  }
   if (typeof thrown.status === 'number' && thrown.status >= 400 && thrown.status < 500) {
     return badInput('request', `${thrown.message}.`, 'Send well-formed JSON with Content-Type: application/json.');
   }

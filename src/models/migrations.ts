@@ -1,5 +1,4 @@
 import { type QueryInterface, QueryTypes, type Sequelize, Transaction } from 'sequelize';
-import { Umzug } from 'umzug';
 import { AppError } from '../errors.js';
 import { initial } from './migrations/0001-initial.js';
 import { jobs } from './migrations/0002-jobs.js';
@@ -34,6 +33,9 @@ const TABLE = 'db_manager_migrations';
  * @throws AppError CONTROL_DATABASE_FAILED, also when the database was written by a newer version
  */
 export async function migrate(sequelize: Sequelize): Promise<string[]> {
+  if (await isUpToDate(sequelize)) return [];
+  // Loading it takes longer than all else that opens a database does, and it is hardly ever needed.
+  const { Umzug } = await import('umzug');
   return sequelize.transaction({ type: Transaction.TYPES.IMMEDIATE }, async (transaction) => {
     if (sequelize.getDialect() === 'postgres') {
       await sequelize.query(`SELECT pg_advisory_xact_lock(hashtext('db-manager migrations'))`, { transaction });
@@ -75,6 +77,14 @@ export async function migrate(sequelize: Sequelize): Promise<string[]> {
     }
     return (await umzug.up()).map((step) => step.name);
   });
+}
+
+async function isUpToDate(sequelize: Sequelize): Promise<boolean> {
+  const queries = sequelize.getQueryInterface();
+  if (!(await queries.tableExists(TABLE))) return false;
+  const rows = await sequelize.query<{ name: string }>(`SELECT name FROM ${TABLE}`, { type: QueryTypes.SELECT });
+  const done = new Set(rows.map(({ name }) => name));
+  return done.size === MIGRATIONS.length && MIGRATIONS.every(({ name }) => done.has(name));
 }
 
 /** Refuses a database that somebody else's tables live in under the names that ours have. */

@@ -1,4 +1,4 @@
-import { generateKeyPairSync } from 'node:crypto';
+import { createHmac, generateKeyPairSync, hkdfSync } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, test } from '@jest/globals';
 import jwt from 'jsonwebtoken';
 import { Auth, type TokenSettings } from '../../src/auth/index.js';
@@ -354,5 +354,39 @@ describe('The limit on failed logins', () => {
     const limit = new LoginLimit(() => new Date());
     for (let i = 0; i < 30_000; i++) limit.begin(`${i}@example.org`, `address ${i}`);
     expect((limit as unknown as { tries: Map<string, unknown> }).tries.size).toBeLessThanOrEqual(10_000);
+  });
+});
+
+describe('A token whose header names critical extensions', () => {
+  it.each([
+    ['an unknown one', ['exp-plus']],
+    ['a known one that is not understood here', ['b64']],
+    ['an empty list', []],
+    ['none of a list', 'b64'],
+  ])('is refused: %s', async (_name, crit) => {
+    const auth = authWith({ publicKey: HOST_KEYS.publicKey, adminClaim: { name: 'role', value: 'ADMIN' } });
+    const tokens = [
+      forge({ alg: 'HS256', crit }, claims({ iss: 'db-manager' })),
+      forge({ alg: 'HS256', crit }, claims({ iss: 'okpuja' })),
+      forge({ alg: 'RS256', crit }, claims(), HOST_KEYS.privateKey),
+    ];
+    for (const token of tokens) await expect(auth.authenticate(token)).rejects.toEqual(refusal('UNAUTHENTICATED'));
+    expect(await auth.authenticate(forge({ alg: 'HS256' }, claims({ iss: 'okpuja' })))).toMatchObject({ admin: true });
+  });
+
+  it('is refused as a ticket too', async () => {
+    const auth = authWith();
+    const user = await auth.users.ensureAdmin('tickets@example.org', 'correct horse battery');
+    const row = await auth.users.findByEmail(user.email);
+    const actor = auth.sessionOf(row as NonNullable<typeof row>).user;
+    const { ticket } = await auth.issueTicket(actor, 'backup_1');
+    const [, body] = ticket.split('.');
+    const key = Buffer.from(hkdfSync('sha256', SECRET, '', 'db-manager:download', 32));
+    const header = Buffer.from(JSON.stringify({ alg: 'HS256', crit: ['x'] })).toString('base64url');
+    const signature = createHmac('sha256', key).update(`${header}.${body}`).digest('base64url');
+    await expect(auth.authenticateTicket(`${header}.${body}.${signature}`, 'backup_1')).rejects.toEqual(
+      refusal('UNAUTHENTICATED'),
+    );
+    expect(await auth.authenticateTicket(ticket, 'backup_1')).toMatchObject({ email: user.email });
   });
 });

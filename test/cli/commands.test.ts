@@ -1,4 +1,6 @@
+import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -45,7 +47,7 @@ const launch = (args: string[], input?: string) =>
 const run = (...args: string[]): Promise<Ended> => launch(args).ended;
 const json = async (...args: string[]): Promise<{ code: number | null; document: Document }> => {
   const { code, stdout, stderr } = await run(...args, '--json');
-  expect(stderr.replace(/^\{.*\}$\n?/gm, '')).toBe(''); // but for the app's log
+  expect(stderr).toBe('');
   return { code, document: JSON.parse(stdout) as Document };
 };
 const backUp = async (): Promise<BackupDocument> => (await world.backup()).get({ plain: true }) as never;
@@ -85,9 +87,13 @@ describe('While the application keeps writing', () => {
       json('list', '--search', 'MIGRATION', '--status', 'completed', '--after', '2025-01-01', '--limit', '1'),
       json('list', '--type', 'SAFETY'),
     ]);
-    expect(text.stdout.split('\n')[0]).toMatch(/^ID +CREATED +TYPE +STATUS +SIZE +PROOF +PINNED +DATABASE +NOTE$/);
-    expect(text.stdout).toMatch(new RegExp(`^${id} .* KiB +ARCHIVE +- +db.sqlite3 +before the migration$`, 'm'));
-    expect(found.document).toEqual({ backups: [expect.objectContaining({ id })], more: false });
+    expect(text.stdout.split('\n')[0]).toMatch(
+      /^ID +CREATED +CONFIG +TYPE +STATUS +SIZE +VERIFIED +PINNED +DATABASE +ERROR +NOTE$/,
+    );
+    expect(text.stdout).toMatch(
+      new RegExp(`^${id} .* App +MANUAL +COMPLETED .* KiB +ARCHIVE +- +db.sqlite3 +- +before the migration$`, 'm'),
+    );
+    expect(found.document).toEqual({ backups: [expect.objectContaining({ id, configName: 'App' })], more: false });
     expect(none.document).toEqual({ backups: [], more: false });
   });
 
@@ -286,6 +292,106 @@ describe('While the application keeps writing', () => {
   });
 });
 
+describe('Ids', () => {
+  it('are taken as unique beginnings and as `latest`, wherever one is taken', async () => {
+    const [older, newest] = [await backUp(), await backUp()];
+    await world.app.models.Backup.update({ createdAt: new Date(Date.now() + 1_000) }, { where: { id: newest.id } });
+    const short = newest.id.replace('backup_', '');
+    for (const [command, ...more] of [
+      ['show'],
+      ['verify', '--level', 'checksum'],
+      ['pin'],
+      ['unpin'],
+      ['restore', '--dry-run'],
+    ] as string[][]) {
+      for (const name of ['latest', newest.id, short, `backup_${short.slice(0, -1)}`]) {
+        const { code, document } = await json(command ?? '', name, ...more);
+        const plan = document.plan as { backup: BackupDocument } | undefined;
+        expect({ code, id: (plan ?? document).backup?.id }).toEqual({ code: 0, id: newest.id });
+      }
+    }
+    const several = await json('show', short.slice(0, 8));
+    expect(several).toMatchObject({
+      code: 2,
+      document: { error: { code: 'BAD_USER_INPUT', field: 'id', message: expect.stringContaining(newest.id) } },
+    });
+    expect(await json('delete', older.id.replace('backup_', ''), '--yes')).toMatchObject({
+      code: 0,
+      document: { backups: [{ id: older.id }] },
+    });
+    for (const wrong of ['', '%', 'backup_', '_'.repeat(15), 'x/../y']) {
+      expect((await run('show', wrong)).code).not.toBe(0);
+    }
+  });
+
+  it('of restores are taken alike', async () => {
+    await backUp();
+    const restored = await json('restore', 'latest', '--confirm');
+    const { id } = restored.document.restore as { id: string };
+    for (const name of ['restore_latest', id.slice(0, -2)]) {
+      expect((await json('show', name)).document.restore).toMatchObject({ id });
+    }
+    expect((await json('undo', 'latest', '--confirm')).document.restore).toMatchObject({ undoOf: id });
+  });
+});
+
+describe('`config`', () => {
+  it('creates, shows and edits a config, and says at once what is wrong with its database', async () => {
+    const made = await json('config', 'create', '--database', 'shop.db', '--no-auto', '--keep-daily', '7');
+    expect(made).toMatchObject({
+      code: 0,
+      document: {
+        config: { name: 'shop', databaseUrl: `sqlite:${world.folder}/shop.db`, autoBackupEnabled: false, keepDaily: 7 },
+      },
+    });
+    const { id } = made.document.config as { id: number };
+    const edited = await run(
+      'config',
+      'edit',
+      'shop',
+      '--name',
+      'Shop',
+      '--schedule',
+      'hourly',
+      '--auto',
+      '--keep-daily',
+      'none',
+      '--media',
+      world.media,
+    );
+    expect(edited).toMatchObject({ code: 0, stderr: expect.stringContaining('Warning DATABASE_NOT_FOUND') });
+    expect(edited.stdout).toMatch(/^Schedule: +0 \* \* \* \* \(UTC\)$/m);
+    const { document } = await json('config', 'show', String(id));
+    expect(document.config).toMatchObject({
+      name: 'Shop',
+      schedule: '0 * * * *',
+      mediaPaths: [world.media],
+      keepDaily: null,
+    });
+    expect((await json('config', 'edit', 'Shop')).code).toBe(2);
+    await world.app.configs.remove(id, 'test');
+  });
+
+  it('takes the settings of the environment, and adopts either side where they differ', async () => {
+    const env = {
+      DATA_DIR: 'data',
+      DB_BACKUP_PATH: 'backups',
+      DATABASE_URL: 'sqlite:./other.db',
+      DB_BACKUP_MAX_FILES: '9',
+    };
+    const config = async (...args: string[]) => {
+      const { stdout } = await start([program, 'config', ...args, '--json'], { cwd: world.folder, env }).ended;
+      return (JSON.parse(stdout) as { config: { id: number } }).config;
+    };
+    const { id } = await config('create', '--from-environment');
+    expect(await config('show', 'other')).toMatchObject({ id, origin: 'ENVIRONMENT', maxBackupFiles: 9 });
+    await world.app.configs.update(id, { maxBackupFiles: 3 }, 'you');
+    expect(await config('adopt', 'environment')).toMatchObject({ id, maxBackupFiles: 9, origin: 'ENVIRONMENT' });
+    expect(await config('adopt', 'product', String(id))).toMatchObject({ id, maxBackupFiles: 9, origin: null });
+    await world.app.configs.remove(id, 'test');
+  });
+});
+
 describe('Another run that holds the database', () => {
   const held = async (work: () => Promise<void>) => {
     const { models, log, configs } = world.app;
@@ -382,6 +488,9 @@ describe('What goes wrong', () => {
     try {
       const { code, stdout, stderr: said } = await run('backup');
       expect({ code, stdout }).toEqual({ code: 31, stdout: '' });
+      expect(said).not.toMatch(/[{}]|^\s+at |node_modules/m);
+      const [, failed] = (await run('list', '--limit', '1')).stdout.split('\n');
+      expect(failed).toMatch(/ MANUAL +FAILED +.* DATABASE_NOT_FOUND /);
       expect(said).toMatch(/^Error DATABASE_NOT_FOUND: .*db\.sqlite3.*$/m);
       expect(said).toContain(ERRORS.DATABASE_NOT_FOUND.hint);
       const { document } = await json('auto-backup', '--force');
@@ -394,6 +503,57 @@ describe('What goes wrong', () => {
       writer = await startWriter(world.database, 5);
     }
   });
+
+  it.each([
+    [['restore', 'nope', '--confirm'], 4],
+    [['show', 'restore_nope'], 4],
+    [['config', 'show', 'nope'], 4],
+    [['config', 'create', '--database', 'mysql://me:hunter2@host/app'], 30],
+    [['config', 'create', '--database', 'me:hunter2@host/app'], 30],
+    [['config', 'edit', 'App', '--schedule', 'often'], 2],
+    [['extract', 'latest', '--to', '/proc/nowhere'], 50],
+    [['list', '--after', 'yesterday'], 2],
+  ])('%j is told in words, without JSON, stack or password', async (args, code) => {
+    const ended = await run(...args);
+    expect({ code: ended.code, stdout: ended.stdout }).toEqual({ code, stdout: '' });
+    expect(ended.stderr).not.toMatch(/[{}]|^\s+at |node_modules|hunter2|INTERNAL/m);
+  });
+
+  it('a malformed JOBS_URL or another wrong variable is one clean error', async () => {
+    const env = { DATA_DIR: 'data', JOBS_URL: 'mongodb://me:hunter2@', DB_BACKUP_SCHEDULE: 'often' };
+    for (const args of [['list'], ['status'], ['serve']]) {
+      const { code, stdout, stderr } = await start([program, ...args], { cwd: world.folder, env }).ended;
+      expect({ code, stdout }).toEqual({ code: 20, stdout: '' });
+      expect(stderr).toMatch(/CONFIG_INVALID: The environment has 2 problems:\n- .*DB_BACKUP|JOBS_URL/);
+      expect(stderr).not.toMatch(/hunter2|^\s+at /m);
+    }
+  });
+
+  const typed = spawnSync('script', ['--version']).error === undefined ? it : it.skip;
+  typed(
+    'anything but the file name at the prompt is refused in words, and nothing is restored (needs script)',
+    async () => {
+      const { id, fileName } = await backUp();
+      const restores = await world.app.models.Restore.count();
+      const command = `${process.execPath} ${program} restore ${id}`;
+      const child = spawn('script', ['-qec', command, '/dev/null'], {
+        cwd: world.folder,
+        env: { PATH: process.env.PATH, DATA_DIR: 'data', DB_BACKUP_PATH: 'backups', TERM: 'dumb' },
+        stdio: ['pipe', 'pipe', 'inherit'],
+      });
+      let text = '';
+      child.stdout.on('data', (chunk: Buffer) => {
+        if (!text.includes('type the file name') && (text += chunk.toString()).includes('type the file name')) {
+          child.stdin.write('no\n');
+        } else text += chunk.toString();
+      });
+      await once(child, 'close');
+      expect(text).toContain(`Nothing was restored: the file name of the backup was not typed.`);
+      expect(text).toContain(fileName);
+      expect(text).not.toContain('confirm is not true');
+      expect(await world.app.models.Restore.count()).toBe(restores);
+    },
+  );
 
   it('usage errors end with 2, with --json as a document', async () => {
     const [unknown, missing, wrong] = await Promise.all([run('nope'), json('show'), json('list', '--limit', '0')]);

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readFile, readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, readdir, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
@@ -108,7 +108,7 @@ const TOOLS = {
   -) cat > "$STATE/crontab.new" && mv "$STATE/crontab.new" "$STATE/crontab";;
   *) exit 2;;
 esac`,
-  systemctl: ``,
+  systemctl: `if [ -f "$STATE/fails" ] && [ "$2" = "$(cat "$STATE/fails")" ]; then echo "boom" >&2; exit 1; fi`,
   schtasks: `case "$1" in
   /Create) cp "$5" "$STATE/task.xml";;
   /Query) [ -f "$STATE/task.xml" ];;
@@ -214,6 +214,43 @@ describe('`setup-schedule`', () => {
       stderr: expect.stringContaining('was not made by db-manager'),
     });
     await rm(join(units, timer ?? ''));
+  });
+
+  it.each(['daemon-reload', 'enable', 'restart'])('that fails at %s leaves all as it was', async (command) => {
+    const units = join(folder, 'home', '.config', 'systemd', 'user');
+    await rm(units, { recursive: true, force: true });
+    if (command === 'restart') await run('--systemd', '--user', '--install');
+    const read = async () => {
+      const names = await readdir(units).catch(() => []);
+      return Promise.all(names.map(async (name) => [name, await readFile(join(units, name), 'utf8')]));
+    };
+    const before = await read();
+    await writeFile(join(state, 'fails'), command);
+    const failed = await run('--systemd', '--user', '--install', '--schedule', 'hourly');
+    expect(failed).toMatchObject({ code: 2, stderr: expect.stringContaining('boom') });
+    expect(await read()).toEqual(before);
+    await rm(join(state, 'fails'));
+    expect(await run('--systemd', '--user', '--remove')).toMatchObject({ code: 0 });
+  });
+
+  it('removes what parts there are, also where systemd refuses to stop the timer', async () => {
+    const units = join(folder, 'home', '.config', 'systemd', 'user');
+    await run('--systemd', '--user', '--install');
+    const parts = (await readdir(units)).filter((name) => name.startsWith('db-manager-'));
+    await mkdir(join(units, 'timers.target.wants'));
+    for (const part of parts) {
+      await run('--systemd', '--user', '--install');
+      const timer = parts.find((name) => name.endsWith('.timer')) ?? '';
+      await symlink(join(units, timer), join(units, 'timers.target.wants', timer));
+      await rm(join(units, part));
+      await writeFile(join(state, 'fails'), 'disable');
+      const removed = await run('--systemd', '--user', '--remove');
+      await rm(join(state, 'fails'));
+      expect(removed).toMatchObject({ code: 0, stderr: expect.stringContaining('boom') });
+      expect(await readdir(units)).toEqual(['timers.target.wants']);
+      expect(await readdir(join(units, 'timers.target.wants'))).toEqual([]);
+      expect((await run('--systemd', '--user', '--remove')).stdout).toContain('nothing to remove');
+    }
   });
 
   it('registers a task from a UTF-16 file of which nothing stays, and deletes it', async () => {

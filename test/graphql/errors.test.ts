@@ -218,6 +218,93 @@ describe('A document that does not fit', () => {
   });
 });
 
+describe('A value that does not fit', () => {
+  test.each([
+    ['a number for a password', 'mutation { login(email: "a", password: 48151623) { token } }', {}],
+    ['a word for a password', 'mutation { login(email: "a", password: s48151623) { token } }', {}],
+    ['a value without its name', 'mutation { login("s48151623") { token } }', {}],
+    [
+      'a variable of another type',
+      'mutation($p: String!) { login(email: "a", password: $p) { token } }',
+      { p: 48151623 },
+    ],
+    ['an object', 'mutation($p: String!) { login(email: "a", password: $p) { token } }', { p: { x: 's48151623' } }],
+    [
+      'an enum value',
+      'mutation($i: CreateBackupInput!) { createBackup(input: $i) { id } }',
+      { i: { storageType: 's48151623' } },
+    ],
+    ['a date', '{ backups(filter: {createdAfter: "s48151623"}) { totalCount } }', {}],
+    [
+      'a date in a variable',
+      'query($d: DateTimeISO) { backups(filter: {createdAfter: $d}) { totalCount } }',
+      { d: 's48151623' },
+    ],
+    [
+      'the URL of a database',
+      'mutation { createConfig(input: {name: "x", databaseUrl: "sqlite://me:s48151623@h/x"}) { id } }',
+      {},
+    ],
+    [
+      'a stray URL',
+      'mutation { createConfig(input: {name: "x", databaseUrl: "postgres:/me:s48151623@h/x"}) { id } }',
+      {},
+    ],
+  ])('is never repeated: %s', async (_name, query, variables) => {
+    const { text } = await send(app, query, variables);
+    expect(text).toContain('"errors"');
+    expect(text).not.toContain('48151623');
+  });
+
+  test('is not repeated where the body is not JSON', async () => {
+    const response = await fetch(`${app.url}/graphql`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: '{"query": s48151623}',
+    });
+    expect(await response.text()).not.toContain('48151623');
+  });
+});
+
+describe('Without a valid token', () => {
+  const ask = (query: string, headers: Record<string, string> = {}) =>
+    fetch(`${app.url}/graphql`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', ...headers },
+      body: JSON.stringify({ query }),
+    }).then(async (response) => ({
+      status: response.status,
+      code: ((await response.json()) as { errors?: { extensions: { code: string } }[] }).errors?.[0]?.extensions.code,
+    }));
+  const long = `{ backups { nodes { ${'id '.repeat(700)} } } }`;
+
+  test('a long document is refused before it is parsed; with one it is answered', async () => {
+    expect(await ask(long)).toEqual({ status: 400, code: 'QUERY_TOO_COMPLEX' });
+    expect(await ask(long, { Authorization: 'Bearer x.y.z' })).toMatchObject({ code: 'QUERY_TOO_COMPLEX' });
+    expect(await ask(long, { Authorization: `Bearer ${app.token}` })).toEqual({ status: 200, code: undefined });
+    const address = `${app.url}/graphql?query=${encodeURIComponent(long)}`;
+    const get = await fetch(address, { headers: { 'apollo-require-preflight': 'true' } });
+    expect(await get.text()).toContain('QUERY_TOO_COMPLEX');
+  });
+
+  test('an address has a budget; a login, the introspection and everyone with a token have room', async () => {
+    const other = await createTestApp({ work: false });
+    const url = app.url;
+    try {
+      app.url = other.url;
+      expect((await ask(getIntrospectionQuery())).code).toBeUndefined();
+      const short = `{ me { ${'email '.repeat(500)} } }`;
+      let refused: Awaited<ReturnType<typeof ask>> | null = null;
+      for (let i = 0; i < 100 && refused?.code !== 'RATE_LIMITED'; i++) refused = await ask(short);
+      expect(refused).toEqual({ status: 429, code: 'RATE_LIMITED' });
+      expect(await ask(short, { Authorization: `Bearer ${other.token}` })).toEqual({ status: 200, code: undefined });
+    } finally {
+      app.url = url;
+      await other.close();
+    }
+  });
+});
+
 describe('What went wrong inside', () => {
   test('is logged once and masked, and its words are not shown', async () => {
     const { configs } = app.app;

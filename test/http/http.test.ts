@@ -54,6 +54,29 @@ test('Every error of the catalogue has its HTTP status', () => {
   for (const status of Object.values(HTTP_STATUS)) expect(status).toBeGreaterThanOrEqual(400);
 });
 
+describe('A browser that asks for what is not there', () => {
+  const asBrowser = { Accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' };
+
+  test.each(['/api/', '/api/db-manager/nope', '/api/<b>x', '/api/db-manager/backups/nope/download/'])(
+    'gets a page at %s, not JSON',
+    async (path) => {
+      const response = await fetch(app.url + path, { headers: asBrowser });
+      const text = await response.text();
+      expect(response.status).toBeGreaterThanOrEqual(400);
+      expect(response.headers.get('content-type')).toMatch(/^text\/html/);
+      expect(text).toMatch(/<h1>.*<\/h1>[^]*href="\/"/);
+      expect(text).not.toMatch(/"code"|<b>/);
+    },
+  );
+
+  test('and a program that takes anything gets JSON', async () => {
+    for (const headers of [{}, { Accept: '*/*' }, { Accept: 'application/json' }] as Record<string, string>[]) {
+      const response = await fetch(`${app.url}/api/nope`, { headers });
+      expect(response.headers.get('content-type')).toMatch(/^application\/json/);
+    }
+  });
+});
+
 describe('What a browser may do', () => {
   test('is nothing, with any answer but the page of the Sandbox', async () => {
     for (const path of ['/healthz', '/nothing', '/api/db-manager/backups/x/download/']) {

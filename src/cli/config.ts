@@ -1,0 +1,217 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import { resolve } from 'node:path';
+import type { App } from '../app.js';
+import type { ConfigInput } from '../core/configs.js';
+import {
+  adoptEnvironment,
+  adoptProduct,
+  applicationName,
+  createFromEnvironment,
+  environmentSettings,
+} from '../core/environment.js';
+import { AppError, badInput } from '../errors.js';
+import type { BackupConfigRow } from '../models/index.js';
+import { configDocument, configText } from './configs.js';
+import { databaseUrl, whole } from './options.js';
+import { type GlobalOptions, inSession, type Session } from './session.js';
+
+/** The options of `create` and `edit`, as commander names them. */
+interface Options {
+  name?: string;
+  database?: string;
+  /** Folders; false with --no-media. */
+  media?: string[] | false;
+  storage?: 'LOCAL' | 'SYSTEM';
+  path?: string;
+  auto?: boolean;
+  schedule?: string;
+  timezone?: string;
+  retentionDays?: number;
+  maxFiles?: number;
+  safetyDays?: number;
+  lockTimeout?: number;
+  jitter?: number;
+  keepLast?: number | null;
+  keepHourly?: number | null;
+  keepDaily?: number | null;
+  keepWeekly?: number | null;
+  keepMonthly?: number | null;
+  keepYearly?: number | null;
+  keepWithin?: string | null;
+  maxSize?: number | null;
+}
+
+export function addConfig(program: Command): void {
+  const config = program.command('config').description('Show, create and edit configs: what is protected, and how');
+  config
+    .command('show')
+    .description('Show one config with all its settings. JSON: {config}')
+    .argument('[config]', 'its id or name (default: the first)')
+    .action((given: string | undefined, _options: object, command: Command) =>
+      inSession(command.optsWithGlobals<GlobalOptions>(), async (session) =>
+        showConfig(session, await configOf(session.app, given)),
+      ),
+    );
+  withSettings(config.command('create'))
+    .description('Create a config. Without --name it is named after the application. JSON: {config}')
+    .option('--from-environment', 'take the settings from the environment and .env, and follow them from then on')
+    .action((options: Options & { fromEnvironment?: boolean }, command: Command) =>
+      inSession(command.optsWithGlobals<GlobalOptions>(), (session) => create(session, options)),
+    );
+  withSettings(config.command('edit'))
+    .description('Change settings of a config; those that are not named stay. JSON: {config}')
+    .argument('<config>', 'its id or name')
+    .action((given: string, options: Options, command: Command) =>
+      inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
+        const { app, actor } = session;
+        const input = inputOf(options);
+        if (Object.keys(input).length === 0) {
+          throw new AppError('BAD_USER_INPUT', 'No setting to change was given.', {
+            hint: '`db-manager help config edit` lists the options.',
+          });
+        }
+        const { id } = await configOf(app, given);
+        await showConfig(session, await app.configs.update(id, input, actor));
+      }),
+    );
+  config
+    .command('adopt')
+    .description(
+      "Settle a config that was made from the environment and edited since: `environment` takes the environment's " +
+        "settings and follows them again, `product` keeps the config's and follows no more. JSON: {config}",
+    )
+    .argument('<side>', 'environment or product', side)
+    .argument('[config]', "its id or name (default: the environment's)")
+    .action((chosen: 'environment' | 'product', given: string | undefined, _options: object, command: Command) =>
+      inSession(command.optsWithGlobals<GlobalOptions>(), (session) => adopt(session, chosen, given)),
+    );
+}
+
+async function create(session: Session, { fromEnvironment, ...options }: Options & { fromEnvironment?: boolean }) {
+  const { app, actor } = session;
+  const input = inputOf(options);
+  if (fromEnvironment === true) {
+    if (Object.keys(input).length > 0) throw badInput('from-environment', 'cannot be combined with settings.');
+    const row = await createFromEnvironment(app.configs, settingsOf(app), actor);
+    return showConfig(session, row);
+  }
+  if (input.databaseUrl === undefined) throw badInput('database', '--database is missing.', 'Name a file or a URL.');
+  const name = input.name ?? applicationName(input.databaseUrl);
+  await showConfig(session, await app.configs.create({ ...input, name }, actor));
+}
+
+async function adopt(session: Session, chosen: 'environment' | 'product', given: string | undefined): Promise<void> {
+  const { app, actor } = session;
+  const own = await app.models.BackupConfig.findOne({ where: { origin: 'ENVIRONMENT' }, order: [['id', 'ASC']] });
+  const row = given === undefined ? own : await configOf(app, given);
+  if (row === null) {
+    throw new AppError('NOT_FOUND', 'No config was made from the environment.', {
+      hint: 'Name the config that is meant by its id or name.',
+    });
+  }
+  const adopted =
+    chosen === 'environment'
+      ? await adoptEnvironment(app.configs, row, settingsOf(app), actor)
+      : await adoptProduct(row);
+  await app.audit.record(actor, 'config.adopt', row.id, { side: chosen });
+  await showConfig(session, adopted);
+}
+
+function settingsOf({ config }: App) {
+  const settings = environmentSettings(config.seed);
+  if (settings !== null) return settings;
+  throw new AppError('BAD_USER_INPUT', 'DATABASE_URL is not set, so the environment names nothing to protect.', {
+    hint: 'Set DATABASE_URL in the environment or in .env of this folder.',
+  });
+}
+
+/** The result of each of these commands; whether the database can be backed up is said at once. */
+async function showConfig({ app, print }: Session, row: BackupConfigRow): Promise<void> {
+  const config = configDocument(row, app.configs.maskedUrl(row));
+  print.result({ config }, () => configText(config));
+  const problem = await app.configs.databaseProblem(row);
+  if (problem !== null) print.note(`Warning ${problem.code}: ${problem.message}\n${problem.hint}`);
+}
+
+async function configOf({ configs }: App, given: string | undefined): Promise<BackupConfigRow> {
+  if (given === undefined) return configs.get();
+  const all = await configs.list();
+  const found = all.find(({ id }) => String(id) === given) ?? all.find(({ name }) => name === given);
+  if (found !== undefined) return found;
+  throw new AppError('NOT_FOUND', `There is no config "${given}".`, { hint: '`db-manager configs` lists them.' });
+}
+
+function withSettings(command: Command): Command {
+  return command
+    .option('--name <name>', 'how it is called')
+    .option('--database <file or URL>', 'what to back up: a SQLite file, or a URL such as sqlite:./db.sqlite3')
+    .option('--media <dir...>', 'folders with uploaded files, in place of those it has')
+    .option('--no-media', 'no media folders')
+    .option('--storage <type>', 'LOCAL (the backups folder) or SYSTEM (any folder)', storage)
+    .option('--path <dir>', 'the folder for archives; relative to the backups folder with storage LOCAL')
+    .option('--auto', 'back up automatically')
+    .option('--no-auto', 'back up only when asked')
+    .option('--schedule <cron>', 'five-field cron, or hourly, daily, weekly, monthly')
+    .option('--timezone <zone>', 'whose clock the schedule means, such as Asia/Kolkata')
+    .option('--retention-days <n>', 'delete backups older than this', whole)
+    .option('--max-files <n>', 'keep at most this many backups', whole)
+    .option('--safety-days <n>', 'how long safety backups stay pinned', whole)
+    .option('--lock-timeout <seconds>', "how long a restore waits for another program's lock", whole)
+    .option('--jitter <seconds>', 'maximum start delay; fixed per config', wholeOrZero)
+    .option('--keep-last <n>', 'keep this many newest backups (none: no such rule)', wholeOrNone)
+    .option('--keep-hourly <n>', 'keep the newest of this many hours (none: no such rule)', wholeOrNone)
+    .option('--keep-daily <n>', 'keep the newest of this many days (none: no such rule)', wholeOrNone)
+    .option('--keep-weekly <n>', 'keep the newest of this many weeks (none: no such rule)', wholeOrNone)
+    .option('--keep-monthly <n>', 'keep the newest of this many months (none: no such rule)', wholeOrNone)
+    .option('--keep-yearly <n>', 'keep the newest of this many years (none: no such rule)', wholeOrNone)
+    .option('--keep-within <span>', 'keep all of this span, such as 30d (none: no such rule)', textOrNone)
+    .option('--max-size <bytes>', 'delete the oldest beyond this total size (none: no such rule)', bytesOrNone);
+}
+
+function inputOf({ media, storage: storageType, path, ...options }: Options): ConfigInput {
+  const input: ConfigInput = {
+    name: options.name,
+    databaseUrl: options.database === undefined ? undefined : databaseUrl(options.database),
+    mediaPaths: media === false ? [] : media?.map((folder) => resolve(folder)),
+    storageType,
+    storagePath: storageType === 'SYSTEM' && path !== undefined ? resolve(path) : path,
+    autoBackupEnabled: options.auto,
+    schedule: options.schedule,
+    timezone: options.timezone,
+    backupRetentionDays: options.retentionDays,
+    maxBackupFiles: options.maxFiles,
+    safetyRetentionDays: options.safetyDays,
+    restoreLockTimeout: options.lockTimeout,
+    jitterSeconds: options.jitter,
+    keepLast: options.keepLast,
+    keepHourly: options.keepHourly,
+    keepDaily: options.keepDaily,
+    keepWeekly: options.keepWeekly,
+    keepMonthly: options.keepMonthly,
+    keepYearly: options.keepYearly,
+    keepWithin: options.keepWithin,
+    maxTotalSize: options.maxSize,
+  };
+  return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
+}
+
+function side(value: string): 'environment' | 'product' {
+  if (value === 'environment' || value === 'product') return value;
+  throw new InvalidArgumentError('Choose from environment, product.');
+}
+
+function storage(value: string): 'LOCAL' | 'SYSTEM' {
+  const type = value.toUpperCase();
+  if (type === 'LOCAL' || type === 'SYSTEM') return type;
+  throw new InvalidArgumentError('Choose from LOCAL, SYSTEM.');
+}
+
+const wholeOrZero = (value: string) => (value === '0' ? 0 : whole(value));
+const wholeOrNone = (value: string) => (value === 'none' ? null : whole(value));
+const textOrNone = (value: string) => (value === 'none' ? null : value);
+
+function bytesOrNone(value: string): number | null {
+  if (value === 'none') return null;
+  if (/^[1-9]\d{0,14}$/.test(value)) return Number(value);
+  throw new InvalidArgumentError('Write a number of bytes, or none.');
+}

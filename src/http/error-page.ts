@@ -1,0 +1,18 @@
+/** An error for a person who came with a browser, in place of JSON. No script, no style: the policy allows neither. */
+export function errorPage(status: number, message: string, hint: string): string {
+  return `<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>db-manager: ${status}</title></head>
+<body>
+<h1>${status === 404 ? 'Nothing here' : 'This did not work'}</h1>
+<p>${escaped(message)}</p>
+<p>${escaped(hint)}</p>
+<p><a href="/">Open the admin page</a></p>
+</body>
+</html>
+`;
+}
+
+const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+
+const escaped = (text: string) => text.replace(/[&<>"']/g, (sign) => ENTITIES[sign] ?? sign);

@@ -279,8 +279,8 @@ function causeOf(error: unknown): string | undefined {
 function isFull(path: string): boolean {
   for (let folder = dirname(path); ; folder = dirname(folder)) {
     try {
-      const { bavail, files, ffree } = statfsSync(folder);
-      return bavail === 0 || (files > 0 && ffree === 0);
+      const { blocks, bavail, files, ffree } = statfsSync(folder);
+      return (blocks > 0 && bavail === 0) || (files > 0 && ffree === 0);
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT' || folder === dirname(folder)) return false;
     }

@@ -23,6 +23,7 @@ interface Options {
   media?: string[] | false;
   storage?: 'LOCAL' | 'SYSTEM';
   path?: string;
+  prefix?: string;
   auto?: boolean;
   schedule?: string;
   timezone?: string;
@@ -31,14 +32,14 @@ interface Options {
   safetyDays?: number;
   lockTimeout?: number;
   jitter?: number;
-  keepLast?: number | null;
-  keepHourly?: number | null;
-  keepDaily?: number | null;
-  keepWeekly?: number | null;
-  keepMonthly?: number | null;
-  keepYearly?: number | null;
-  keepWithin?: string | null;
-  maxSize?: number | null;
+  keepLast?: number | typeof NONE;
+  keepHourly?: number | typeof NONE;
+  keepDaily?: number | typeof NONE;
+  keepWeekly?: number | typeof NONE;
+  keepMonthly?: number | typeof NONE;
+  keepYearly?: number | typeof NONE;
+  keepWithin?: string;
+  maxSize?: number | typeof NONE;
 }
 
 export function addConfig(program: Command): void {
@@ -149,6 +150,7 @@ function withSettings(command: Command): Command {
     .option('--no-media', 'no media folders')
     .option('--storage <type>', 'LOCAL (the backups folder) or SYSTEM (any folder)', storage)
     .option('--path <dir>', 'the folder for archives; relative to the backups folder with storage LOCAL')
+    .option('--prefix <text>', 'how names of its archives begin')
     .option('--auto', 'back up automatically')
     .option('--no-auto', 'back up only when asked')
     .option('--schedule <cron>', 'five-field cron, or hourly, daily, weekly, monthly')
@@ -164,7 +166,7 @@ function withSettings(command: Command): Command {
     .option('--keep-weekly <n>', 'keep the newest of this many weeks (none: no such rule)', wholeOrNone)
     .option('--keep-monthly <n>', 'keep the newest of this many months (none: no such rule)', wholeOrNone)
     .option('--keep-yearly <n>', 'keep the newest of this many years (none: no such rule)', wholeOrNone)
-    .option('--keep-within <span>', 'keep all of this span, such as 30d (none: no such rule)', textOrNone)
+    .option('--keep-within <span>', 'keep all of this span, such as 30d (none: no such rule)')
     .option('--max-size <bytes>', 'delete the oldest beyond this total size (none: no such rule)', bytesOrNone);
 }
 
@@ -175,6 +177,7 @@ function inputOf({ media, storage: storageType, path, ...options }: Options): Co
     mediaPaths: media === false ? [] : media?.map((folder) => resolve(folder)),
     storageType,
     storagePath: storageType === 'SYSTEM' && path !== undefined ? resolve(path) : path,
+    archivePrefix: options.prefix,
     autoBackupEnabled: options.auto,
     schedule: options.schedule,
     timezone: options.timezone,
@@ -183,17 +186,23 @@ function inputOf({ media, storage: storageType, path, ...options }: Options): Co
     safetyRetentionDays: options.safetyDays,
     restoreLockTimeout: options.lockTimeout,
     jitterSeconds: options.jitter,
-    keepLast: options.keepLast,
-    keepHourly: options.keepHourly,
-    keepDaily: options.keepDaily,
-    keepWeekly: options.keepWeekly,
-    keepMonthly: options.keepMonthly,
-    keepYearly: options.keepYearly,
-    keepWithin: options.keepWithin,
-    maxTotalSize: options.maxSize,
+    keepLast: orNull(options.keepLast),
+    keepHourly: orNull(options.keepHourly),
+    keepDaily: orNull(options.keepDaily),
+    keepWeekly: orNull(options.keepWeekly),
+    keepMonthly: orNull(options.keepMonthly),
+    keepYearly: orNull(options.keepYearly),
+    keepWithin: orNull(options.keepWithin),
+    maxTotalSize: orNull(options.maxSize),
   };
   return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
 }
+
+/** The word that takes a keep-rule away. Commander itself has no use for a null. */
+const NONE = 'none';
+
+const orNull = <T>(value: T | typeof NONE | undefined): Exclude<T, typeof NONE> | null | undefined =>
+  value === NONE ? null : (value as Exclude<T, typeof NONE> | undefined);
 
 function side(value: string): 'environment' | 'product' {
   if (value === 'environment' || value === 'product') return value;
@@ -207,11 +216,10 @@ function storage(value: string): 'LOCAL' | 'SYSTEM' {
 }
 
 const wholeOrZero = (value: string) => (value === '0' ? 0 : whole(value));
-const wholeOrNone = (value: string) => (value === 'none' ? null : whole(value));
-const textOrNone = (value: string) => (value === 'none' ? null : value);
+const wholeOrNone = (value: string) => (value === NONE ? NONE : whole(value));
 
-function bytesOrNone(value: string): number | null {
-  if (value === 'none') return null;
+function bytesOrNone(value: string): number | typeof NONE {
+  if (value === NONE) return NONE;
   if (/^[1-9]\d{0,14}$/.test(value)) return Number(value);
   throw new InvalidArgumentError('Write a number of bytes, or none.');
 }

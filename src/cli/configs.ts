@@ -28,6 +28,8 @@ export function configDocument(row: BackupConfigRow, databaseUrl: string): Confi
   return {
     id: row.id,
     name: row.name,
+    applicationId: row.applicationId,
+    archivePrefix: row.archivePrefix ?? null,
     origin: (row.origin ?? null) as ConfigOrigin | null,
     engine: row.engine,
     databaseUrl,
@@ -69,6 +71,7 @@ export function configText(config: ConfigDocument): string {
     ['Database', `${config.databaseUrl} (${config.engine})`],
     ['Media', config.mediaPaths.join(', ') || 'none'],
     ['Storage', `${config.storageType} ${config.storagePath}`],
+    ['Archive prefix', config.archivePrefix],
     ['Schedule', config.autoBackupEnabled ? `${config.schedule} (${config.timezone})` : 'off'],
     ['Start delay', config.jitterSeconds === 0 ? null : `up to ${config.jitterSeconds} s`],
     ['Next run', moment(config.nextRunAt)],

@@ -26,6 +26,7 @@ interface Options {
   to?: string;
   toMedia?: string;
   overwrite?: boolean;
+  allowForeign?: boolean;
 }
 
 export function addRestore(program: Command): void {
@@ -50,6 +51,7 @@ export function addRestore(program: Command): void {
     .option('--no-media', 'leave the media alone')
     .option('--to <target>', 'another database: a file, or a URL such as sqlite:./copy.sqlite3')
     .option('--to-media <dir>', 'the folder for the media, with --to')
+    .option('--allow-foreign', 'restore a backup of another application, after a look at whose data replaces whose')
     .option('--overwrite', 'allow --to to name a database that already holds something')
     .action((given: string, options: Options, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
@@ -109,6 +111,7 @@ function requestOf(backup: string, options: Options): RestoreRequest {
     targetDatabaseUrl: options.to === undefined ? undefined : databaseUrl(options.to),
     targetMediaPath: options.toMedia === undefined ? undefined : resolve(options.toMedia),
     overwrite: options.overwrite,
+    allowForeign: options.allowForeign,
   };
 }
 

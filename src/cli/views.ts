@@ -12,6 +12,8 @@ export function backupDocument(row: BackupRow): Document {
     status: row.status,
     engine: row.engine,
     databaseName: row.databaseName,
+    applicationId: row.applicationId ?? null,
+    origin: row.origin ?? null,
     storageType: row.storageType,
     fileName: row.fileName,
     filePath: row.filePath,

@@ -41,7 +41,7 @@ describe('npm start', () => {
       '.built-admin',
     ]);
     expect(await readdir(join(project, 'dist', 'admin'))).toEqual(['assets', 'favicon.svg', 'index.html']);
-  }, 120_000);
+  }, 180_000);
 
   it('builds nothing when nothing changed, shows the sample, passes SIGTERM on and ends with the server', async () => {
     const server = launch([], { LOG_LEVEL: 'warn' });
@@ -62,7 +62,7 @@ describe('npm start', () => {
               (SELECT journal_mode FROM pragma_journal_mode) AS mode`,
     );
     expect(sample).toEqual({ people: 40, migrations: 25, mode: 'wal' });
-  }, 60_000);
+  }, 180_000);
 
   it('does none of that a second time, and takes the own application when it is named', async () => {
     const again = launch([], { LOG_LEVEL: 'warn' });
@@ -78,7 +78,7 @@ describe('npm start', () => {
     expect((await own.ended).stdout).toContain(`Protected:    own: sqlite:${home}/own.sqlite3`);
     const rows = await all(join(home, 'data', 'db-manager.sqlite3'), 'SELECT id, name FROM backup_configs');
     expect(rows).toEqual([{ id: 1, name: 'own' }]);
-  }, 60_000);
+  }, 180_000);
 
   it("ends with the server's exit code", async () => {
     const { code, stderr } = await launch([], { PORT: 'abc' }).ended;
@@ -94,7 +94,7 @@ describe('npm start', () => {
     );
     await rm(join(project, 'src', 'broken.ts'));
     expect(await launch(['--build-only']).ended).toMatchObject({ code: 0, stderr: '' });
-  }, 60_000);
+  }, 180_000);
 
   it('runs what was built elsewhere where there is no compiler', async () => {
     await rm(join(project, 'node_modules'));

@@ -20,7 +20,7 @@ export type AuditFilter = {
 
 /** The settings of a config. What is left out stays as it is, or gets its default in a new one. */
 export type BackupConfigInput = {
-  /** How names of its archives begin: letters, digits, hyphens. Default: made of the name. */
+  /** How names of its archives begin: letters, digits, hyphens. Default: made of the name; null and for the first config: DB_BACKUP_PREFIX. */
   archivePrefix?: string | null | undefined;
   /** Default: true. */
   autoBackupEnabled?: boolean | null | undefined;

@@ -17,9 +17,13 @@ beforeEach(() => {
 });
 afterEach(async () => {
   jest.restoreAllMocks();
-  await disk?.free();
-  await test?.close();
-  await disk?.remove();
+  try {
+    await disk?.free();
+    await test?.close();
+  } finally {
+    // Whatever failed, no mount stays behind.
+    await disk?.remove();
+  }
 });
 
 const begin = async () => {

@@ -45,6 +45,7 @@ export interface App {
   log: Log;
   now: () => Date;
   models: Models;
+  engines: Engines;
   auth: Auth;
   audit: Audit;
   configs: Configs;
@@ -161,6 +162,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     log,
     now,
     models,
+    engines,
     auth,
     audit,
     configs,

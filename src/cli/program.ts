@@ -18,6 +18,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   delete: async () => (await import('./delete.js')).addDelete,
   cancel: async () => (await import('./cancel.js')).addCancel,
   'cleanup-backups': async () => (await import('./cleanup-backups.js')).addCleanupBackups,
+  import: async () => (await import('./import.js')).addImport,
   restore: async () => (await import('./restore.js')).addRestore,
   restores: async () => (await import('./restores.js')).addRestores,
   undo: async () => (await import('./restore.js')).addUndo,

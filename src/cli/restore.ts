@@ -88,7 +88,8 @@ export function addUndo(program: Command): void {
     );
 }
 
-async function carryOutRestore(session: Session, pending: RestoreRow): Promise<void> {
+/** Does a PENDING restore in this process and prints what came of it. @throws CommandError with the row, if it fails */
+export async function carryOutRestore(session: Session, pending: RestoreRow): Promise<void> {
   const { restores } = session.app;
   const row = await carryOut(session, restores, pending.id, pending.targetKey);
   const target = restores.maskedTarget(row);
@@ -119,7 +120,7 @@ function requestOf(backup: string, options: Options): RestoreRequest {
  * Shows the plan on a terminal and has the backup's file name typed.
  * @throws AppError CONFIRMATION_REQUIRED where nobody can be asked or anything else is typed, or why the plan is refused
  */
-async function askFor({ app, print, stop }: Session, request: RestoreRequest): Promise<void> {
+export async function askFor({ app, print, stop }: Session, request: RestoreRequest): Promise<void> {
   if (!print.interactive) {
     throw new AppError('CONFIRMATION_REQUIRED', 'A restore replaces data, and --confirm was not given.', {
       hint: 'Look at the plan with --dry-run, then repeat the command with --confirm.',

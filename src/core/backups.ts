@@ -133,9 +133,11 @@ export class Backups {
   /**
    * Files a backup under another config, or under none. What it was made of stays as it is: under the config of another
    * application it is foreign.
+   * @param sameApplication the caller's word that both are one application: the backup is the config's own from
+   * now on
    * @throws AppError NOT_FOUND, BACKUP_DELETED, BAD_USER_INPUT for another kind of database or a safety backup, BUSY
    */
-  async assign(id: string, configId: number | null, actor: string): Promise<BackupRow> {
+  async assign(id: string, configId: number | null, actor: string, sameApplication = false): Promise<BackupRow> {
     const config = configId === null ? null : await this.env.configs.get(configId);
     const work = async () => {
       const row = await this.get(id);
@@ -153,8 +155,11 @@ export class Backups {
         );
       }
       await this.assertNotRestoring(row);
-      await row.update({ configId });
-      await this.env.audit.record(actor, 'backup.assign', id, { config: config?.name ?? null });
+      await row.update({
+        configId,
+        ...(config !== null && sameApplication && { applicationId: config.applicationId }),
+      });
+      await this.env.audit.record(actor, 'backup.assign', id, { config: config?.name ?? null, sameApplication });
       return row;
     };
     return Hold.during(this.env, [runLease(id)], work, () => {

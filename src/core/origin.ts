@@ -37,11 +37,33 @@ export async function ownerOf(
   metadata: ArchiveMetadata,
 ): Promise<BackupConfigRow | null> {
   const { applicationId, database } = statedOrigin(metadata);
-  if (applicationId !== null) return onlyOne(await models.BackupConfig.findAll({ where: { applicationId }, limit: 2 }));
+  if (applicationId !== null) {
+    const known = onlyOne(await models.BackupConfig.findAll({ where: { applicationId }, limit: 2 }));
+    return known ?? adopting({ models, engines }, applicationId, database);
+  }
   if (!metadata.backup_version.startsWith('1.') || database === null) return null;
   const configs = await models.BackupConfig.findAll({ where: { engine: metadata.database_engine } });
   const same = configs.filter(({ engine, databaseUrl }) => engines.of(engine).fileOf(databaseUrl) === database);
   return onlyOne(same);
+}
+
+/**
+ * After the machine was lost: the config of the very database that the archive names, which is not there and was never
+ * backed up. It continues the archive's application from now on.
+ */
+async function adopting(
+  { models, engines }: { models: Models; engines: Engines },
+  applicationId: string,
+  database: string | null,
+): Promise<BackupConfigRow | null> {
+  const configs = await models.BackupConfig.findAll();
+  const same = onlyOne(
+    configs.filter(({ engine, databaseUrl }) => engines.of(engine).resolve(databaseUrl).display === database),
+  );
+  if (same === null) return null;
+  const backedUp = await models.Backup.count({ where: { configId: same.id, status: 'COMPLETED' } });
+  if (backedUp > 0 || (await engines.of(same.engine).describe(same.databaseUrl)) !== null) return null;
+  return same.update({ applicationId });
 }
 
 const onlyOne = <Row>(rows: Row[]) => (rows.length === 1 ? (rows[0] ?? null) : null);

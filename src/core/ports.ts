@@ -64,6 +64,8 @@ export interface Engine {
   check(url: string): Promise<{ bytes: number }>;
   /** The file behind the URL, or null where the database is a server: to keep the control database apart from it. */
   fileOf(url: string): string | null;
+  /** The URL of a database file at this absolute path; null where the database is a server. */
+  urlOfFile(path: string): string | null;
   /** One committed state of the database, in files below `folder` (which exists and is empty). Never blocks the application longer than its own format demands. */
   snapshot(url: string, folder: string, step: StepContext): Promise<Snapshot>;
   /** Describes a live database without changing it; null if there is none yet. */

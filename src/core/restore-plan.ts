@@ -120,15 +120,6 @@ export async function planRestore(
       }),
     );
   }
-  const { config } = scope;
-  // Another place has its own word for that: overwrite. An undo brings back what was there, whatever it was.
-  const intoOwn = config !== null && (scope.own || (await someOwnMedia(config, scope)));
-  if (config !== null && intoOwn && undone === null && request.allowForeign !== true) {
-    if (isForeign(backup, config)) refuse(foreignRefusal(backup, config, shown(scope)));
-    const names = (tables: { name: string }[] = []) => tables.map(({ name }) => name);
-    const differ = tablesRefusal(names(archive.metadata.tables), names(live?.tables), shown(scope));
-    if (scope.own && differ !== null) refuse(differ);
-  }
   await assertFree(env, scope).catch(refuse);
   const protection = await protectedPaths(env, { engine: scope.engine, url: scope.targetUrl });
   const parts: MediaPart[] = [];
@@ -137,6 +128,10 @@ export async function planRestore(
     if (part !== null) parts.push(part);
   }
   const media = await planMedia(scope, parts, protection);
+  if (undone === null && request.allowForeign !== true) {
+    const replaced = { live, media: media.replace + media.remove > 0 };
+    for (const refusal of await strangerRefusals(backup, archive, scope, replaced)) refuse(refusal);
+  }
   const space = await planSpace(env, scope, archive, backup, media, live);
   for (const { path, needed, free } of space) {
     if (free >= needed) continue;
@@ -164,6 +159,28 @@ export async function planRestore(
     holders: await scope.engine.holders(scope.targetUrl),
   };
   return { plan, scope };
+}
+
+/**
+ * Why a stranger's backup must not replace the config's own data. Where nothing is there yet, nothing is replaced; another
+ * place has a word of its own for that: overwrite.
+ */
+async function strangerRefusals(
+  backup: BackupRow,
+  archive: Archive,
+  scope: Scope,
+  replaced: { live: DatabaseInfo | null; media: boolean },
+): Promise<AppError[]> {
+  const { config } = scope;
+  if (config === null) return [];
+  const database = scope.own && replaced.live !== null;
+  const media = replaced.media && (await someOwnMedia(config, scope));
+  const refusals: AppError[] = [];
+  if ((database || media) && isForeign(backup, config)) refusals.push(foreignRefusal(backup, config, shown(scope)));
+  const names = (tables: { name: string }[] = []) => tables.map(({ name }) => name);
+  const differ = tablesRefusal(names(archive.metadata.tables), names(replaced.live?.tables), shown(scope));
+  if (database && differ !== null) refusals.push(differ);
+  return refusals;
 }
 
 /** The plan of a restore whose places are refused: nothing is looked at there. */

@@ -43,13 +43,22 @@ export async function hasContent(path: string): Promise<boolean> {
 /** Fails with the reason if the file could not be replaced: not SQLite, read-only, or in a folder that cannot be written. */
 export async function checkWritable(path: string): Promise<void> {
   try {
-    await access(dirname(path), constants.W_OK | constants.X_OK);
+    await access(await presentFolder(dirname(path)), constants.W_OK | constants.X_OK);
     if (!(await hasContent(path))) return;
     await assertSqliteFile(path);
     await access(path, constants.R_OK | constants.W_OK);
   } catch (error) {
     throw fromErrno(error, `write the database ${path}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
   }
+}
+
+/** The folder itself, or the nearest above it that is there: a load makes those that are missing. */
+async function presentFolder(folder: string): Promise<string> {
+  const found = await stat(folder).catch((error: unknown) => {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+    return null;
+  });
+  return found !== null || dirname(folder) === folder ? folder : presentFolder(dirname(folder));
 }
 
 /** The processes of this machine that have the file open. Only Linux tells, and only of processes this user may look into. */

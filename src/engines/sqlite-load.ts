@@ -1,5 +1,7 @@
 import type { LoadOptions } from '../core/ports.js';
-import { AppError } from '../errors.js';
+import { dirname } from 'node:path';
+import { makeFolder } from '../archive/make-folder.js';
+import { AppError, fromErrno } from '../errors.js';
 import { SqliteConnection, withConnection } from './sqlite-connection.js';
 import { checkWritable, hasContent } from './sqlite-file.js';
 import { whatIsMissing } from './sqlite-missing.js';
@@ -13,6 +15,9 @@ import { loadTables } from './sqlite-tables.js';
  */
 export async function loadDump(dump: string, target: string, options: LoadOptions): Promise<void> {
   await checkWritable(target);
+  await makeFolder(dirname(target)).catch((error: unknown) => {
+    throw fromErrno(error, `make the folder of ${target}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
+  });
   if (options.tables !== null) return loadTables(dump, target, { ...options, tables: options.tables });
   const exists = await hasContent(target);
   const connection = await SqliteConnection.open(target, 'create', options.lockTimeoutMs);

@@ -23,6 +23,7 @@ export function createSqliteEngine(): Engine {
     kind: 'SQLITE',
     resolve: resolveUrl,
     fileOf: pathOf,
+    urlOfFile: (path) => `sqlite:${path}`,
     check,
     snapshot,
     describe,

@@ -3,6 +3,7 @@ import { Arg, Args, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root, Sub
 import { type BackupOrder as Order, listBackups } from '../core/lists.js';
 import { humanSize } from '../core/names.js';
 import { isForeign } from '../core/origin.js';
+import { importArchive } from '../core/recover.js';
 import { badInput } from '../errors.js';
 import type { BackupRow, VerificationLevel as Level } from '../models/index.js';
 import { Admin } from './admin.directive.js';
@@ -200,6 +201,23 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
+      'Takes in an archive that lies on this server, as `uploadBackup` does one that is sent.',
+      'mutation { importBackup(path: "/mnt/usb/okpuja_backup_20250724_143022.zip") { id config { name } origin { config host database } } }',
+    ),
+  })
+  async importBackup(
+    @Ctx() { services, admin, signal }: GraphqlContext,
+    @Arg('path', () => String, { description: 'Absolute path of the ZIP, inside ALLOWED_PATHS where that is set.' })
+    path: string,
+    @Arg('configId', () => ID, { nullable: true, description: 'As for `uploadBackup`.' }) configId?: string | null,
+  ): Promise<Backup> {
+    const { email } = await admin();
+    return importArchive(services, path, optionalConfigId(configId), email, signal);
+  }
+
+  @Admin()
+  @Mutation(() => Backup, {
+    description: withExample(
       'Files a backup under another config, or under none. Under the config of another application it is `foreign`.',
       'mutation { assignBackup(id: "backup_20250724_143022_a1b2c3d4", configId: "2") { config { name } foreign } }',
     ),
@@ -209,8 +227,15 @@ export class BackupResolver extends runFieldsOf(Backup) {
     @Arg('id', () => ID, { description: 'A backup that is not a safety backup.' }) id: string,
     @Arg('configId', () => ID, { nullable: true, description: 'The config; under none if left out.' })
     configId?: string | null,
+    @Arg('sameApplication', () => Boolean, {
+      nullable: true,
+      defaultValue: false,
+      description: "Your word that it was made of the config's application: then it is not `foreign`.",
+    })
+    sameApplication?: boolean | null,
   ): Promise<Backup> {
-    return services.backups.assign(runId(id), optionalConfigId(configId) ?? null, (await admin()).email);
+    const { email } = await admin();
+    return services.backups.assign(runId(id), optionalConfigId(configId) ?? null, email, sameApplication ?? false);
   }
 
   @Admin()

@@ -1,4 +1,5 @@
 import { Arg, Ctx, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
+import { configFromBackup } from '../core/recover.js';
 import { assertRunCount, describeSchedule, jitter, nextRuns } from '../core/schedules.js';
 import type { BackupConfigRow } from '../models/index.js';
 import { Admin } from './admin.directive.js';
@@ -6,7 +7,7 @@ import { BackupConfigInput } from './config.input.js';
 import { BackupConfig } from './config.type.js';
 import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';
-import { configId } from './ids.js';
+import { configId, runId } from './ids.js';
 import { DateTime } from './scalars.js';
 
 @Resolver(() => BackupConfig)
@@ -49,6 +50,23 @@ export class ConfigResolver {
     @Arg('input', () => BackupConfigInput, { description: 'Its settings.' }) input: BackupConfigInput,
   ): Promise<BackupConfig> {
     return services.configs.create(input, (await admin()).email);
+  }
+
+  @Admin()
+  @Mutation(() => BackupConfig, {
+    description: withExample(
+      'Makes a config for the application that a backup was made of, as after the loss of a machine. What is left out is as the archive says. Then restore the backup.',
+      'mutation { createConfigFromBackup(backupId: "backup_20250724_143022_a1b2c3d4", input: {databaseUrl: "sqlite:/srv/okpuja/db.sqlite3", mediaPaths: ["/srv/okpuja/media"]}) { id name } }',
+    ),
+  })
+  async createConfigFromBackup(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('backupId', () => ID, { description: 'A COMPLETED backup of an application that has no config here.' })
+    backupId: string,
+    @Arg('input', () => BackupConfigInput, { nullable: true, description: 'What shall be other than in the archive.' })
+    input?: BackupConfigInput | null,
+  ): Promise<BackupConfig> {
+    return configFromBackup(services, runId(backupId, 'backupId'), input ?? {}, (await admin()).email);
   }
 
   @Admin()

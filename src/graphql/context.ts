@@ -6,6 +6,8 @@ import type { Cleanup } from '../core/cleanup.js';
 import type { ConfigTests } from '../core/config-tests.js';
 import type { Configs } from '../core/configs.js';
 import type { Overview } from '../core/overview.js';
+import type { Places } from '../core/places.js';
+import type { Engines } from '../core/ports.js';
 import type { Restores } from '../core/restores.js';
 import type { Log } from '../log.js';
 import type { BackupConfigRow, BackupRow, Models } from '../models/index.js';
@@ -15,6 +17,8 @@ import { batched } from './loader.js';
 export interface Services {
   log: Log;
   models: Models;
+  engines: Engines;
+  places: Places;
   auth: Auth;
   audit: Audit;
   backups: Backups;

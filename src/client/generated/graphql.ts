@@ -356,6 +356,7 @@ export type PinBackupMutation = { pinBackup: { id: string, backupType: BackupTyp
 export type AssignBackupMutationVariables = Exact<{
   id: string | number;
   configId?: string | number | null | undefined;
+  sameApplication?: boolean | null | undefined;
 }>;
 
 
@@ -389,6 +390,14 @@ export type UploadBackupMutationVariables = Exact<{
 
 
 export type UploadBackupMutation = { uploadBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+
+export type ImportBackupMutationVariables = Exact<{
+  path: string;
+  configId?: string | number | null | undefined;
+}>;
+
+
+export type ImportBackupMutation = { importBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type BackupProgressSubscriptionVariables = Exact<{
   id: string | number;
@@ -434,6 +443,14 @@ export type UpdateConfigMutationVariables = Exact<{
 
 
 export type UpdateConfigMutation = { updateConfig: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string } };
+
+export type CreateConfigFromBackupMutationVariables = Exact<{
+  backupId: string | number;
+  input?: BackupConfigInput | null | undefined;
+}>;
+
+
+export type CreateConfigFromBackupMutation = { createConfigFromBackup: { id: string, name: string, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string } };
 
 export type DeleteConfigMutationVariables = Exact<{
   id: string | number;
@@ -1218,8 +1235,8 @@ export const PinBackupDocument = new TypedDocumentString(`
   }
 }`) as unknown as TypedDocumentString<PinBackupMutation, PinBackupMutationVariables>;
 export const AssignBackupDocument = new TypedDocumentString(`
-    mutation AssignBackup($id: ID!, $configId: ID) {
-  assignBackup(id: $id, configId: $configId) {
+    mutation AssignBackup($id: ID!, $configId: ID, $sameApplication: Boolean = false) {
+  assignBackup(id: $id, configId: $configId, sameApplication: $sameApplication) {
     ...BackupParts
   }
 }
@@ -1477,6 +1494,69 @@ export const UploadBackupDocument = new TypedDocumentString(`
     mediaPaths
   }
 }`) as unknown as TypedDocumentString<UploadBackupMutation, UploadBackupMutationVariables>;
+export const ImportBackupDocument = new TypedDocumentString(`
+    mutation ImportBackup($path: String!, $configId: ID) {
+  importBackup(path: $path, configId: $configId) {
+    ...BackupParts
+  }
+}
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  fileSize
+  fileSizeHuman
+  checksum
+  progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  pinnedBy
+  verifiedAt
+  verificationLevel
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+  applicationId
+  foreign
+  origin {
+    config
+    host
+    database
+    mediaPaths
+  }
+}`) as unknown as TypedDocumentString<ImportBackupMutation, ImportBackupMutationVariables>;
 export const BackupProgressDocument = new TypedDocumentString(`
     subscription BackupProgress($id: ID!) {
   backupProgress(id: $id) {
@@ -1692,6 +1772,42 @@ export const UpdateConfigDocument = new TypedDocumentString(`
   createdAt
   updatedAt
 }`) as unknown as TypedDocumentString<UpdateConfigMutation, UpdateConfigMutationVariables>;
+export const CreateConfigFromBackupDocument = new TypedDocumentString(`
+    mutation CreateConfigFromBackup($backupId: ID!, $input: BackupConfigInput) {
+  createConfigFromBackup(backupId: $backupId, input: $input) {
+    ...ConfigParts
+  }
+}
+    fragment ConfigParts on BackupConfig {
+  id
+  name
+  engine
+  databaseUrl
+  mediaPaths
+  storageType
+  storagePath
+  autoBackupEnabled
+  schedule
+  timezone
+  nextRunAt
+  backupRetentionDays
+  maxBackupFiles
+  restoreLockTimeout
+  safetyRetentionDays
+  keepLast
+  keepHourly
+  keepDaily
+  keepWeekly
+  keepMonthly
+  keepYearly
+  keepWithin
+  maxTotalSize
+  jitterSeconds
+  nextRuns
+  scheduleInWords
+  createdAt
+  updatedAt
+}`) as unknown as TypedDocumentString<CreateConfigFromBackupMutation, CreateConfigFromBackupMutationVariables>;
 export const DeleteConfigDocument = new TypedDocumentString(`
     mutation DeleteConfig($id: ID!) {
   deleteConfig(id: $id) {

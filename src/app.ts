@@ -10,6 +10,7 @@ import { Hold } from './core/hold.js';
 import { databaseFiles } from './core/names.js';
 import { nodeLease, Overview } from './core/overview.js';
 import { Backups } from './core/backups.js';
+import { Browser } from './core/browse.js';
 import { ConfigTests } from './core/config-tests.js';
 import { Configs } from './core/configs.js';
 import { assertNotControl } from './core/settings.js';
@@ -51,6 +52,7 @@ export interface App {
   configs: Configs;
   configTests: ConfigTests;
   places: Places;
+  browser: Browser;
   backups: Backups;
   restores: Restores;
   scheduler: Scheduler;
@@ -135,6 +137,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
   });
   const restores = new Restores({ ...shared, backups, controlFile, exclude });
   const configTests = new ConfigTests({ ...shared, configs, controlFile, exclude });
+  const browser = new Browser({ allowedPaths: config.allowedPaths, controlFile });
 
   const scheduler = new Scheduler({ ...shared, backups });
   const cleanup = new Cleanup({ ...shared, backups, configs });
@@ -168,6 +171,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     configs,
     configTests,
     places,
+    browser,
     backups,
     restores,
     scheduler,

@@ -1,5 +1,5 @@
 import type { Audit } from '../core/audit.js';
-import { AppError } from '../errors.js';
+import { AppError, badInput } from '../errors.js';
 import type { Models, UserRow } from '../models/index.js';
 import { LoginLimit } from './login-limit.js';
 import { Tickets } from './tickets.js';
@@ -66,6 +66,38 @@ export class Auth {
     succeeded();
     await this.audit.record(user.email, 'session.login', user.id, { address });
     return this.sessionOf(user);
+  }
+
+  /**
+   * Changes the actor's own password. Every token of the user stops working, so the answer holds a new one.
+   * @param address where the request comes from, for the limit on wrong passwords
+   * @throws AppError BAD_USER_INPUT naming the field, FORBIDDEN for somebody of the host application, RATE_LIMITED
+   */
+  async changeOwnPassword(actor: Actor, current: string, next: string, address: string): Promise<Session> {
+    if (actor.version === null) {
+      throw new AppError('FORBIDDEN', `${actor.email} has no password here.`, {
+        hint: 'Change the password in the application that issued the token.',
+      });
+    }
+    const succeeded = this.limit.begin(canonical(actor.email), address);
+    if ((await this.users.check(actor.email, current)) === null) {
+      throw badInput(
+        'currentPassword',
+        'is not the password of this user.',
+        'Type the password that you signed in with.',
+      );
+    }
+    succeeded();
+    const user = await this.users.changePassword(Number(actor.id), next, 'newPassword');
+    await this.audit.record(user.email, 'user.password', user.id, { email: user.email });
+    return this.sessionOf(user);
+  }
+
+  /** Removes a user. @throws AppError NOT_FOUND, BAD_USER_INPUT for the last admin */
+  async removeUser(id: number, actor: string): Promise<UserRow> {
+    const user = await this.users.remove(id);
+    await this.audit.record(actor, 'user.remove', user.id, { email: user.email });
+    return user;
   }
 
   /** A session for a user whose identity is known otherwise: the command line on the same machine. */

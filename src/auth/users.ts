@@ -1,4 +1,4 @@
-import { literal, UniqueConstraintError } from 'sequelize';
+import { literal, Transaction, UniqueConstraintError } from 'sequelize';
 import { AppError, badInput } from '../errors.js';
 import type { Models, UserRow } from '../models/index.js';
 import { generatePassword, hashPassword, matchesPassword, NOBODY } from './passwords.js';
@@ -46,14 +46,46 @@ export class Users {
     }
   }
 
-  /** Sets another password; every token that was given out before stops working. */
-  async changePassword(id: number, password: string): Promise<UserRow> {
-    assertPassword(password);
-    const row = await this.find(id);
-    if (row === null) throw new AppError('NOT_FOUND', `There is no user ${id}.`);
-    await row.update({ passwordHash: await hashPassword(password) });
-    await row.increment('tokenVersion');
-    return row.reload();
+  /** All users, the first one first. */
+  list(): Promise<UserRow[]> {
+    return this.models.User.findAll({ order: [['id', 'ASC']] });
+  }
+
+  /**
+   * Sets another password; every token that was given out before stops working.
+   * @param field the input that a bad password is reported for
+   * @throws AppError BAD_USER_INPUT, NOT_FOUND
+   */
+  async changePassword(id: number, password: string, field = 'password'): Promise<UserRow> {
+    assertPassword(password, field);
+    const passwordHash = await hashPassword(password);
+    // In one statement: no crash leaves the new password with the old tokens.
+    const values = { passwordHash, tokenVersion: literal('"tokenVersion" + 1') as unknown as number };
+    const [changed] = await this.models.User.update(values, { where: { id } });
+    const row = changed === 0 ? null : await this.find(id);
+    if (row === null) throw noUser(id);
+    return row;
+  }
+
+  /**
+   * Removes a user, whose tokens and download links stop working with it. The last admin stays, also where two admins
+   * remove each other at the same time.
+   * @throws AppError NOT_FOUND, BAD_USER_INPUT naming `id`
+   */
+  async remove(id: number): Promise<UserRow> {
+    return this.models.sequelize.transaction({ type: Transaction.TYPES.IMMEDIATE }, async (transaction) => {
+      // The lock holds on PostgreSQL; a SQLite transaction of this type has the file to itself.
+      const options = { transaction, lock: true as const };
+      const admins = await this.models.User.findAll({ where: { role: 'ADMIN' }, order: [['id', 'ASC']], ...options });
+      const row = await this.models.User.findByPk(id, options);
+      if (row === null) throw noUser(id);
+      const others = admins.filter((admin) => admin.id !== id);
+      if (row.role === 'ADMIN' && others.length === 0) {
+        throw badInput('id', `${row.email} is the last admin.`, 'Make another admin first, then remove this one.');
+      }
+      await row.destroy({ transaction });
+      return row;
+    });
   }
 
   /**
@@ -142,8 +174,12 @@ function assertEmail(email: string): void {
   }
 }
 
-function assertPassword(password: string): void {
+function assertPassword(password: string, field = 'password'): void {
   if (password.length < MIN_PASSWORD || password.length > MAX_PASSWORD) {
-    throw badInput('password', `must have ${MIN_PASSWORD} to ${MAX_PASSWORD} characters.`);
+    throw badInput(field, `must have ${MIN_PASSWORD} to ${MAX_PASSWORD} characters.`);
   }
+}
+
+function noUser(id: number): AppError {
+  return new AppError('NOT_FOUND', `There is no user ${id}.`, { hint: 'List the users and use an id from the list.' });
 }

@@ -30,6 +30,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   'setup-schedule': async () => (await import('./setup-schedule.js')).addSetupSchedule,
   token: async () => (await import('./token.js')).addToken,
   password: async () => (await import('./password.js')).addPassword,
+  users: async () => (await import('./users.js')).addUsers,
   serve: async () => (await import('./processes.js')).addServe,
   worker: async () => (await import('./processes.js')).addWorker,
 };

@@ -2,6 +2,7 @@ import type { Actor, Auth } from '../auth/index.js';
 import { requireAdmin } from '../auth/index.js';
 import type { Audit } from '../core/audit.js';
 import type { Backups } from '../core/backups.js';
+import type { Browser } from '../core/browse.js';
 import type { Cleanup } from '../core/cleanup.js';
 import type { ConfigTests } from '../core/config-tests.js';
 import type { Configs } from '../core/configs.js';
@@ -25,6 +26,7 @@ export interface Services {
   restores: Restores;
   configs: Configs;
   configTests: ConfigTests;
+  browser: Browser;
   cleanup: Cleanup;
   overview: Overview;
   /** Facts about this process that do not change. */

@@ -1,4 +1,5 @@
 import { registerEnumType } from 'type-graphql';
+import type { EntryKind } from '../core/browse.js';
 import type { BackupOrder as Order } from '../core/lists.js';
 import type { Health as Word } from '../core/health.js';
 import type { DatabaseEngine as Engine, StorageType as Storage } from '../core/ports.js';
@@ -102,6 +103,13 @@ export const TableRelation = enumOf<RelatedTable['relation']>(
   'How a table belongs to the chosen ones by foreign keys.',
   { NEEDED: 'A chosen table refers to it.', DEPENDENT: 'It refers to a chosen table.' },
 );
+
+export const FolderEntryKind = enumOf<EntryKind>('FolderEntryKind', 'What an entry of a folder is.', {
+  FOLDER: 'A folder.',
+  SQLITE: 'A SQLite database, by the first bytes of the file.',
+  FILE: 'Any other file.',
+  UNREADABLE: 'A file that this server may not read.',
+});
 
 export const ControlDatabaseKind = enumOf<'SQLITE' | 'POSTGRES'>(
   'ControlDatabaseKind',

@@ -11,6 +11,12 @@ export function optionalConfigId(id: string | null | undefined): number | undefi
   return id === null || id === undefined ? undefined : configId(id, 'configId');
 }
 
+/** A user's id as a number. @throws AppError NOT_FOUND naming the field, for what cannot be one */
+export function userId(id: string, field = 'id'): number {
+  if (/^[1-9]\d{0,8}$/.test(id)) return Number(id);
+  throw new AppError('NOT_FOUND', `${field}: there is no user "${shown(id)}".`, { field });
+}
+
 /** A backup's or restore's id, whole. @throws AppError NOT_FOUND naming the field, for what cannot be one */
 export function runId(id: string, field = 'id'): string {
   if (isRunId(id)) return id;

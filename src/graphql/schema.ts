@@ -4,6 +4,7 @@ import { buildSchema } from 'type-graphql';
 import { adminDirective, assertGuarded, guardAdmin } from './admin.directive.js';
 import { AuditResolver } from './audit.resolver.js';
 import { BackupResolver } from './backup.resolver.js';
+import { BrowseResolver } from './browse.resolver.js';
 import { ConfigTestResolver } from './config-test.resolver.js';
 import { ConfigResolver } from './config.resolver.js';
 import { fitOutput } from './fit.js';
@@ -14,15 +15,18 @@ import { RetentionResolver } from './retention.resolver.js';
 import { ScheduleResolver } from './schedule.resolver.js';
 import { SessionResolver } from './session.resolver.js';
 import { StatusResolver } from './status.resolver.js';
+import { UserResolver } from './user.resolver.js';
 
 /** The schema, with its guards in place. @throws Error if a root field lacks `@admin` */
 export async function createSchema(): Promise<GraphQLSchema> {
   const schema = await buildSchema({
     resolvers: [
       SessionResolver,
+      UserResolver,
       StatusResolver,
       ConfigResolver,
       ConfigTestResolver,
+      BrowseResolver,
       BackupResolver,
       MediaResolver,
       DownloadResolver,

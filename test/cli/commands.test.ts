@@ -482,6 +482,36 @@ describe('People', () => {
   });
 });
 
+describe('Users', () => {
+  it('`users` lists them, and `users remove` removes one whose token then stops working, but never the last admin', async () => {
+    const { users } = world.app.auth;
+    const [first] = await users.list();
+    if (first === undefined) await users.create('admin@example.org', 'a first password', 'ADMIN');
+    const second = await users.create('second@example.org', 'a second password', 'ADMIN');
+    const header = `Bearer ${world.app.auth.sessionOf(second).token}`;
+    const { document } = await json('users');
+    expect(document.users).toContainEqual({
+      id: second.id,
+      email: 'second@example.org',
+      role: 'ADMIN',
+      createdAt: second.createdAt.toISOString(),
+    });
+    expect((await run('users')).stdout).toMatch(/E-MAIL.*\n.*admin@example\.org/);
+    expect(await json('users', 'remove', 'Second@example.org')).toMatchObject({
+      code: 0,
+      document: { email: 'second@example.org', removed: true },
+    });
+    await expect(world.app.auth.authenticate(header)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+    expect(await run('users', 'remove', 'second@example.org')).toMatchObject({ code: 4 });
+    expect(await json('users', 'remove', 'admin@example.org')).toMatchObject({
+      code: 2,
+      document: { error: { code: 'BAD_USER_INPUT', field: 'id' } },
+    });
+    expect(await run('users', 'remove')).toMatchObject({ code: 2 });
+    expect(await run('users', 'destroy')).toMatchObject({ code: 2 });
+  });
+});
+
 describe('What goes wrong', () => {
   it('is told by message, hint, row and exit code: a source that is missing', async () => {
     const { stderr } = await writer.stop().then(() => ({ stderr: '' }));

@@ -158,6 +158,17 @@ export type DatabaseEngine =
   /** SQLite: one file. */
   | 'SQLITE';
 
+/** What an entry of a folder is. */
+export type FolderEntryKind =
+  /** Any other file. */
+  | 'FILE'
+  /** A folder. */
+  | 'FOLDER'
+  /** A SQLite database, by the first bytes of the file. */
+  | 'SQLITE'
+  /** A file that this server may not read. */
+  | 'UNREADABLE';
+
 /** How an installation is doing, in one word. */
 export type Health =
   /** Something is not protected. */
@@ -475,6 +486,15 @@ export type TestStorageMutationVariables = Exact<{
 
 export type TestStorageMutation = { testStorage: { ok: boolean, location: string | null, free: number | null, total: number | null, warnings: Array<string>, error: { code: string, message: string, hint: string, field: string | null } | null } };
 
+export type BrowseFolderQueryVariables = Exact<{
+  path?: string | null | undefined;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+}>;
+
+
+export type BrowseFolderQuery = { browseFolder: { path: string | null, parent: string | null, totalCount: number, truncated: boolean, entries: Array<{ name: string, path: string, kind: FolderEntryKind, size: number | null, modifiedAt: string | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null }, project: { path: string, databases: Array<string>, mediaFolders: Array<string> } | null } };
+
 export type RestorePartsFragment = { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null };
 
 export type RestoresQueryVariables = Exact<{
@@ -573,6 +593,26 @@ export type BackupHistoryQueryVariables = Exact<{
 
 
 export type BackupHistoryQuery = { backupHistory: Array<{ date: string, completed: number, failed: number, size: number | null, newestId: string | null }> };
+
+export type UsersQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type UsersQuery = { users: Array<{ id: string, email: string, role: string }> };
+
+export type ChangePasswordMutationVariables = Exact<{
+  currentPassword: string;
+  newPassword: string;
+}>;
+
+
+export type ChangePasswordMutation = { changePassword: { token: string, expiresAt: string, user: { id: string, email: string, role: string } } };
+
+export type RemoveUserMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type RemoveUserMutation = { removeUser: { id: string, email: string } };
 
 export class TypedDocumentString<TResult, TVariables>
   extends String
@@ -1894,6 +1934,34 @@ export const TestStorageDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<TestStorageMutation, TestStorageMutationVariables>;
+export const BrowseFolderDocument = new TypedDocumentString(`
+    query BrowseFolder($path: String, $first: Int = 200, $after: String) {
+  browseFolder(path: $path, first: $first, after: $after) {
+    path
+    parent
+    entries {
+      name
+      path
+      kind
+      size
+      modifiedAt
+    }
+    totalCount
+    truncated
+    pageInfo {
+      hasNextPage
+      hasPreviousPage
+      startCursor
+      endCursor
+    }
+    project {
+      path
+      databases
+      mediaFolders
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<BrowseFolderQuery, BrowseFolderQueryVariables>;
 export const RestoresDocument = new TypedDocumentString(`
     query Restores($filter: RestoreFilter, $first: Int = 50, $after: String) {
   restores(filter: $filter, first: $first, after: $after) {
@@ -2447,3 +2515,33 @@ export const BackupHistoryDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<BackupHistoryQuery, BackupHistoryQueryVariables>;
+export const UsersDocument = new TypedDocumentString(`
+    query Users {
+  users {
+    id
+    email
+    role
+  }
+}
+    `) as unknown as TypedDocumentString<UsersQuery, UsersQueryVariables>;
+export const ChangePasswordDocument = new TypedDocumentString(`
+    mutation ChangePassword($currentPassword: String!, $newPassword: String!) {
+  changePassword(currentPassword: $currentPassword, newPassword: $newPassword) {
+    token
+    expiresAt
+    user {
+      id
+      email
+      role
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<ChangePasswordMutation, ChangePasswordMutationVariables>;
+export const RemoveUserDocument = new TypedDocumentString(`
+    mutation RemoveUser($id: ID!) {
+  removeUser(id: $id) {
+    id
+    email
+  }
+}
+    `) as unknown as TypedDocumentString<RemoveUserMutation, RemoveUserMutationVariables>;

@@ -228,7 +228,7 @@ export async function createServer(app: App): Promise<HttpServer> {
   const http = createHttp({
     ...services,
     graphql,
-    sandbox: config.graphql.sandbox,
+    explorer: config.graphql.explorer,
     corsOrigins,
     version: VERSION,
     ping: () => tryWriting(app),

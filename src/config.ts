@@ -168,6 +168,8 @@ const environment = z.object({
   DB_BACKUP_SCHEDULE: judged(scheduleProblem).default('0 2 * * *'),
   DB_BACKUP_TIMEZONE: text('UTC').refine(isZone, 'is not a time zone such as UTC or Asia/Kolkata'),
   CORS_ORIGINS: listOf(originProblem),
+  GRAPHQL_EXPLORER: z.enum(['local', 'apollo', 'off'], 'is none of local, apollo, off').optional(),
+  /** Of earlier versions: true is GRAPHQL_EXPLORER=apollo, false is off. */
   GRAPHQL_SANDBOX: flag(true).optional(),
   GRAPHQL_INTROSPECTION: flag(true).optional(),
   MAX_UPLOAD_MB: whole(20480, 1, 104857600),
@@ -217,7 +219,7 @@ export interface Config {
   };
   /** Web pages of other servers that may use the API, as browsers name them; usually none. */
   corsOrigins: string[];
-  graphql: { sandbox: boolean; introspection: boolean; maxBodyBytes: number };
+  graphql: { explorer: 'local' | 'apollo' | 'off'; introspection: boolean; maxBodyBytes: number };
   /** The folder that LOCAL archives lie in; absolute. */
   localRoot: string;
   /** Folders that every path named over the API must lie in; absolute. Empty: any path of the machine. */
@@ -330,7 +332,7 @@ function build(env: Environment, cwd: string): Config {
     },
     corsOrigins: env.CORS_ORIGINS,
     graphql: {
-      sandbox: env.GRAPHQL_SANDBOX ?? !production,
+      explorer: env.GRAPHQL_EXPLORER ?? formerExplorer(env.GRAPHQL_SANDBOX) ?? (production ? 'off' : 'local'),
       introspection: env.GRAPHQL_INTROSPECTION ?? !production,
       maxBodyBytes: env.MAX_BODY_KB * 1024,
     },
@@ -352,6 +354,11 @@ function build(env: Environment, cwd: string): Config {
       timezone: env.DB_BACKUP_TIMEZONE,
     },
   };
+}
+
+function formerExplorer(sandbox: boolean | undefined): 'apollo' | 'off' | undefined {
+  if (sandbox === undefined) return undefined;
+  return sandbox ? 'apollo' : 'off';
 }
 
 /** `sqlite:./x`, `sqlite:x`, `sqlite:/x` and `sqlite:///x` as `sqlite:/absolute/x`; any other URL as it is. */

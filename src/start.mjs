@@ -28,7 +28,7 @@ const targets = [
   {
     name: 'the admin page',
     takes: 'about 10 seconds',
-    sources: [admin, join(root, 'src', 'client', 'generated'), join(root, 'package.json')],
+    sources: [admin, join(root, 'src', 'client', 'generated'), join(root, 'schema'), join(root, 'package.json')],
     result: join(dist, 'admin', 'index.html'),
     stamp: join(dist, '.built-admin'),
     tool: ['vite', 'bin', 'vite.js'],

@@ -30,7 +30,8 @@ export function signIn(session: Session): void {
 }
 
 export function signOut(): void {
-  sessionStorage.removeItem(KEY);
+  // With what the API explorer keeps there.
+  sessionStorage.clear();
   for (const listener of leaving) listener();
   state.set({ ...state.get(), session: null, ended: false });
 }

@@ -17,8 +17,8 @@ import { waitUntil } from './waiting.js';
 
 /** How the API may be used. */
 export interface GraphqlSettings extends MultipartLimits {
-  /** Whether a browser that asks for the API's address gets Apollo Sandbox. */
-  sandbox: boolean;
+  /** What a browser that asks for the API's address gets; the local explorer is served before it comes here. */
+  explorer: 'local' | 'apollo' | 'off';
   introspection: boolean;
   /** Web pages of other servers that may open a WebSocket. */
   corsOrigins: string[];
@@ -52,9 +52,9 @@ export async function createGraphql(services: Services, settings: GraphqlSetting
     nodeEnv: 'production',
     logger: log,
     plugins: [
-      settings.sandbox
-        ? ApolloServerPluginLandingPageLocalDefault({ embed: { runTelemetry: false } })
-        : ApolloServerPluginLandingPageDisabled(),
+      settings.explorer === 'off'
+        ? ApolloServerPluginLandingPageDisabled()
+        : ApolloServerPluginLandingPageLocalDefault({ embed: { runTelemetry: false } }),
       {
         async requestDidStart() {
           return {

@@ -1,9 +1,9 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import express, { type RequestHandler, type Router } from 'express';
+import express, { type Request as ExpressRequest, type RequestHandler, type Router } from 'express';
 import helmet from 'helmet';
 import { AppError } from '../errors.js';
-import { admin } from './admin.js';
+import { admin, type AdminSettings, asksForApollo, localExplorer } from './admin.js';
 import { crossOrigin } from './cors.js';
 import { type DownloadParts, downloads } from './download.js';
 import { errorHandler, unknownRoute } from './error-handler.js';
@@ -29,8 +29,8 @@ const PATIENCE = 120_000;
 export interface HttpParts extends DownloadParts, Readiness {
   /** The API, served at /graphql. */
   graphql: { router: Router; attach(server: Server, path: string): void; stop(): Promise<void> };
-  /** Whether /graphql shows Apollo Sandbox to a browser. */
-  sandbox: boolean;
+  /** What /graphql shows to a browser: the explorer of this server, Apollo Sandbox, or nothing. */
+  explorer: AdminSettings['explorer'];
   /** Web pages of other servers that may use the API. */
   corsOrigins: string[];
   /** Of the product. */
@@ -55,13 +55,14 @@ export function createHttp(parts: HttpParts): HttpServer {
   app.disable('etag');
   app.use(endSilent(parts.patience ?? PATIENCE));
   app.use(helmet({ contentSecurityPolicy: { useDefaults: false, directives: STRICT }, hsts: false }));
-  if (parts.sandbox) app.get(GRAPHQL, allowSandbox);
+  if (parts.explorer === 'local') app.get(GRAPHQL, localExplorer(parts), onlyForApollo(allowSandbox));
+  if (parts.explorer === 'apollo') app.get(GRAPHQL, allowSandbox);
   app.use(health(parts));
   if (parts.corsOrigins.length > 0) app.use([GRAPHQL, '/api'], crossOrigin(parts.corsOrigins));
   app.use('/api', openApi(parts.version));
   app.use('/api/db-manager', downloads(parts));
   app.use(GRAPHQL, parts.graphql.router);
-  app.use(admin());
+  app.use(admin(parts));
   app.use(unknownRoute);
   app.use(errorHandler(parts.log, GRAPHQL));
 
@@ -109,6 +110,12 @@ const allowSandbox: RequestHandler = helmet({
   crossOriginEmbedderPolicy: false,
   hsts: false,
 });
+
+/** The wide policy goes with the page that needs it, not with other answers at its address. */
+const onlyForApollo =
+  (handler: RequestHandler): RequestHandler =>
+  (request, response, next) =>
+    asksForApollo(request as ExpressRequest) ? handler(request, response, next) : next();
 
 function listen(server: Server, port: number, host: string): Promise<string> {
   return new Promise((resolve, reject) => {

@@ -29,8 +29,8 @@ export interface Visit {
   troubles: string[];
   /** Writes artefacts/<name>.png. */
   picture(name: string): Promise<void>;
-  /** What axe finds serious or critical, as one line each. */
-  barriers(): Promise<string[]>;
+  /** What axe finds serious or critical, as one line each. @param within a selector, where only a part is ours */
+  barriers(within?: string): Promise<string[]>;
   signIn(): Promise<void>;
 }
 
@@ -70,10 +70,12 @@ function visit(page: Page, troubles: string[]): Visit {
       await mkdir(ARTEFACTS, { recursive: true });
       await page.screenshot({ path: join(ARTEFACTS, `${name}.png`), animations: 'disabled' });
     },
-    async barriers() {
+    async barriers(within) {
       // The browser runs it for the test: the page's own policy would refuse it.
       await page.evaluate(`${AXE}; 0`);
-      const found = await page.evaluate<Violation[]>('axe.run().then(({ violations }) => violations)');
+      const context =
+        within === undefined ? '' : `{ include: ${JSON.stringify(within.split(', ').map((one) => [one]))} }`;
+      const found = await page.evaluate<Violation[]>(`axe.run(${context}).then(({ violations }) => violations)`);
       return found
         .filter(({ impact }) => impact === 'serious' || impact === 'critical')
         .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`);

@@ -397,7 +397,7 @@ describe('The limits', () => {
 test('A server whose schema is private answers neither introspection nor with suggestions', async () => {
   const closed = await createTestApp({
     work: false,
-    env: { GRAPHQL_INTROSPECTION: 'false', GRAPHQL_SANDBOX: 'false' },
+    env: { GRAPHQL_INTROSPECTION: 'false', GRAPHQL_EXPLORER: 'off' },
   });
   try {
     expect((await send(closed, '{ __schema { types { name } } }')).errors[0]?.extensions.code).toBe(

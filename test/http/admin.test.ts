@@ -3,10 +3,10 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, test } from '@jest/globals';
 import express from 'express';
-import { admin } from '../../src/http/admin.js';
-import { errorHandler } from '../../src/http/error-handler.js';
+import { admin, localExplorer } from '../../src/http/admin.js';
+import { errorHandler, unknownRoute } from '../../src/http/error-handler.js';
 import { createLog } from '../../src/log.js';
 import { writeTree } from '../support/world.js';
 
@@ -18,14 +18,19 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'db-manager-admin-'));
   await mkdir(join(folder, 'empty'));
   await writeTree(join(folder, 'built'), {
-    'index.html': '<meta property="csp-nonce" nonce="__CSP_NONCE__"><script nonce="__CSP_NONCE__" src="/assets/a.js">',
+    'index.html':
+      '<meta property="csp-nonce" nonce="__CSP_NONCE__"><meta name="api-explorer" content="__API_EXPLORER__">' +
+      '<script nonce="__CSP_NONCE__" src="/assets/a.js">',
+    'graphql.html': '<meta property="csp-nonce" nonce="__CSP_NONCE__"><title>API explorer</title>',
     'favicon.svg': '<svg/>',
     'assets/a.js': `${'// the same again\n'.repeat(500)}`,
     'secret.txt': 'not a file of the page',
   });
   const app = express();
-  app.use('/nothing-built', admin(join(folder, 'empty')));
-  app.use(admin(join(folder, 'built')));
+  app.use('/nothing-built', admin({ explorer: 'off', folder: join(folder, 'empty') }));
+  app.get('/graphql', localExplorer({ explorer: 'local', folder: join(folder, 'built') }));
+  app.use(admin({ explorer: 'local', folder: join(folder, 'built') }));
+  app.use(unknownRoute);
   app.use(errorHandler(createLog('silent'), '/graphql'));
   server = createServer(app);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -37,27 +42,65 @@ afterAll(async () => {
 });
 
 describe('The admin page', () => {
-  test.each(['/', '/backups', '/backups/backup_1/restore', '/restores/x', '/configs/new', '/upload', '/activity'])(
-    'answers %s with its document, a nonce of its own and a policy of this server alone',
-    async (path) => {
-      const [one, other] = await Promise.all([fetch(url + path), fetch(url + path)]);
-      expect(one.headers.get('content-type')).toMatch(/^text\/html/);
-      expect(one.headers.get('cache-control')).toBe('no-store');
-      const policy = one.headers.get('content-security-policy') ?? '';
-      const nonce = /'nonce-([^']+)'/.exec(policy)?.[1];
-      expect(policy).toMatch(/^default-src 'none'; script-src 'self'; /);
-      expect(policy).not.toMatch(/unsafe|http|\*/);
-      const page = await one.text();
-      expect(page.match(/nonce="([^"]+)"/g)).toEqual([`nonce="${nonce}"`, `nonce="${nonce}"`]);
-      expect(other.headers.get('content-security-policy')).not.toBe(policy);
-    },
-  );
+  test.each([
+    '/',
+    '/backups',
+    '/backups/backup_1/restore',
+    '/restores/x',
+    '/configs/new',
+    '/protect',
+    '/upload',
+    '/activity',
+    '/users',
+  ])('answers %s with its document, a nonce of its own and a policy of this server alone', async (path) => {
+    const [one, other] = await Promise.all([fetch(url + path), fetch(url + path)]);
+    expect(one.headers.get('content-type')).toMatch(/^text\/html/);
+    expect(one.headers.get('cache-control')).toBe('no-store');
+    const policy = one.headers.get('content-security-policy') ?? '';
+    const nonce = /'nonce-([^']+)'/.exec(policy)?.[1];
+    expect(policy).toMatch(/^default-src 'none'; script-src 'self'; /);
+    expect(policy).not.toMatch(/unsafe|http|\*/);
+    const page = await one.text();
+    expect(page.match(/nonce="([^"]+)"/g)).toEqual([`nonce="${nonce}"`, `nonce="${nonce}"`]);
+    expect(other.headers.get('content-security-policy')).not.toBe(policy);
+  });
 
   test('sends its files compressed, to be kept for a year, because their names change with their content', async () => {
     const answer = await fetch(`${url}/assets/a.js`, { headers: { 'Accept-Encoding': 'gzip' } });
     expect(answer.headers.get('content-encoding')).toBe('gzip');
     expect(answer.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
     expect((await answer.text()).length).toBe(9000);
+  });
+
+  it.each(['/nowhere', '/backups/x/y/z', '/backups/x/y', '/index.php', '/secret.txt', '/%E0%A4%A', '/api-docs'])(
+    'answers a browser that opens %s with its document and status 404, and a program with JSON',
+    async (path) => {
+      const page = await fetch(url + path, { headers: { Accept: 'text/html,application/xhtml+xml,*/*;q=0.8' } });
+      expect([page.status, page.headers.get('content-type')]).toEqual([
+        404,
+        expect.stringMatching(/^text\/html/),
+      ]);
+      for (const accept of ['*/*', 'application/json', 'application/json, text/html']) {
+        const answer = await fetch(url + path, { headers: { Accept: accept } });
+        expect(answer.headers.get('content-type')).toMatch(/json/);
+        expect(answer.status).toBe(page.status);
+      }
+    },
+  );
+
+  it('leaves what is missing below /api and /assets to those who serve it', async () => {
+    for (const path of ['/api', '/api/none', '/assets/none.js']) {
+      const answer = await fetch(url + path, { headers: { Accept: 'text/html' } });
+      expect([path, answer.status, answer.headers.get('content-type')]).toEqual([
+        path,
+        404,
+        expect.stringMatching(/json/),
+      ]);
+    }
+  });
+
+  it('says in its document whether there is an API explorer to link to', async () => {
+    expect(await (await fetch(url)).text()).toContain('<meta name="api-explorer" content="on">');
   });
 
   test('serves no other file and no other address', async () => {
@@ -73,6 +116,23 @@ describe('The admin page', () => {
       expect([path, (await fetch(url + path)).status]).toEqual([path, 404]);
     }
     expect((await fetch(url, { method: 'POST' })).status).toBe(404);
+  });
+
+  it('is joined by an API explorer for browsers, under a policy of this server alone', async () => {
+    const answer = await fetch(`${url}/graphql`, { headers: { Accept: 'text/html' } });
+    expect(await answer.text()).toContain('<title>API explorer</title>');
+    const policy = answer.headers.get('content-security-policy') ?? '';
+    expect(policy).toMatch(/^default-src 'none'; script-src 'self'; style-src 'self' 'nonce-[^']+'; /);
+    expect(policy).toMatch(/worker-src 'self'/);
+    expect(policy).not.toMatch(/http|\*|unsafe-eval|style-src[^-;][^;]*unsafe|script-src[^;]*unsafe/);
+    for (const [path, accept] of [
+      ['/graphql', '*/*'],
+      ['/graphql', 'application/json'],
+      ['/graphql?explorer=apollo', 'text/html'],
+    ] as const) {
+      const other = await fetch(url + path, { headers: { Accept: accept } });
+      expect(await other.text()).not.toContain('<title>API explorer</title>');
+    }
   });
 
   test('says what to do where it is not built', async () => {

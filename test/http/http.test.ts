@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, test } from '@jest/globals';
 import { ERRORS } from '../../src/errors.js';
 import { HTTP_STATUS } from '../../src/http/index.js';
 import { createTestApp, type TestApp } from '../support/app.js';
@@ -94,15 +94,38 @@ describe('What a browser may do', () => {
     expect(answer.headers.get('set-cookie')).toBeNull();
   });
 
-  test('is to load the Sandbox at /graphql', async () => {
-    const response = await fetch(`${app.url}/graphql`, { headers: { Accept: 'text/html' } });
-    expect(response.headers.get('content-type')).toMatch(/html/);
-    const page = await response.text();
-    const policy = response.headers.get('content-security-policy') ?? '';
-    const hosts = [...page.matchAll(/<script[^>]* src="(https:\/\/[^/"]+)/g)].map((match) => match[1]);
-    expect(hosts.length).toBeGreaterThan(0);
-    for (const host of hosts) expect(policy).toContain(host);
-    expect(page).toContain('"runTelemetry":false');
+  test('is to load the Sandbox at /graphql where it is asked for by a link or by the environment', async () => {
+    const apollo = await createTestApp({ work: false, env: { GRAPHQL_EXPLORER: 'apollo' } });
+    const former = await createTestApp({ work: false, env: { GRAPHQL_SANDBOX: 'true', NODE_ENV: 'production' } });
+    try {
+      for (const address of [`${app.url}/graphql?explorer=apollo`, `${apollo.url}/graphql`, `${former.url}/graphql`]) {
+        const response = await fetch(address, { headers: { Accept: 'text/html' } });
+        expect(response.headers.get('content-type')).toMatch(/html/);
+        const page = await response.text();
+        const policy = response.headers.get('content-security-policy') ?? '';
+        const hosts = [...page.matchAll(/<script[^>]* src="(https:\/\/[^/"]+)/g)].map((match) => match[1]);
+        expect(hosts.length).toBeGreaterThan(0);
+        for (const host of hosts) expect(policy).toContain(host);
+        expect(page).toContain('"runTelemetry":false');
+      }
+    } finally {
+      await Promise.all([apollo.close(), former.close()]);
+    }
+  });
+
+  it.each([
+    [{ GRAPHQL_EXPLORER: 'off' }, /json/],
+    [{ GRAPHQL_SANDBOX: 'false' }, /json/],
+    [{ GRAPHQL_EXPLORER: 'local', GRAPHQL_SANDBOX: 'false' }, /html|built/],
+  ])('is at /graphql what the environment says: %j', async (env, type) => {
+    const other = await createTestApp({ work: false, env });
+    try {
+      const response = await fetch(`${other.url}/graphql`, { headers: { Accept: 'text/html' } });
+      expect(`${response.headers.get('content-type')} ${await response.text()}`).toMatch(type);
+      expect(response.headers.get('content-security-policy')).not.toMatch(/apollo/);
+    } finally {
+      await other.close();
+    }
   });
 
   test('is not more in production', async () => {

@@ -13,6 +13,7 @@ import {
 } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import {
+  IconApi,
   IconArchive,
   IconClipboardList,
   IconDashboard,
@@ -23,6 +24,7 @@ import {
   IconSun,
   IconUpload,
   IconUserCircle,
+  IconUsers,
 } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
 import { Link, useLocation } from 'wouter';
@@ -37,6 +39,9 @@ const PLACES = [
   { href: '/upload', label: 'Upload', Icon: IconUpload },
   { href: '/activity', label: 'Activity', Icon: IconClipboardList },
 ];
+
+/** Whether this server has an API explorer, as it says in the document. */
+const hasExplorer = document.querySelector<HTMLMetaElement>('meta[name="api-explorer"]')?.content === 'on';
 
 /** The frame of every page: where one is, where one can go, and who one is. */
 export function Shell({ email, children }: { email: string; children: ReactNode }) {
@@ -129,6 +134,16 @@ function Account({ email }: { email: string }) {
       </Menu.Target>
       <Menu.Dropdown>
         <Menu.Label className="breakable">{email}</Menu.Label>
+        <Menu.Item leftSection={<IconUsers size={16} />} component={Link} href="/users">
+          Users and password
+        </Menu.Item>
+        {hasExplorer && (
+          // In this tab: only here is the session.
+          <Menu.Item leftSection={<IconApi size={16} />} component="a" href="/graphql">
+            API explorer
+          </Menu.Item>
+        )}
+        <Menu.Divider />
         <Menu.Item leftSection={<IconLogout size={16} />} onClick={signOut}>
           Sign out
         </Menu.Item>

@@ -219,6 +219,7 @@ export async function createServer(app: App): Promise<HttpServer> {
   const about = {
     version: VERSION,
     startedAt: app.now(),
+    sampleUrl: `sqlite:${join(config.dataDir, 'sample', 'db.sqlite3')}`,
     controlDatabase: controlPath(config.controlDatabaseUrl) === null ? ('POSTGRES' as const) : ('SQLITE' as const),
     jobStore: jobStoreOf(config.jobsUrl),
   };

@@ -112,20 +112,19 @@ export function textOf<Result, Variables>(
 export const OFFLINE: Problem = {
   code: 'OFFLINE',
   message: 'The server cannot be reached.',
-  hint: 'Check that it is running and that this device is connected.',
+  hint: 'Check that it is running and that this device is online.',
 };
 
 const LATE: Problem = {
   code: 'OFFLINE',
-  message: 'The server has not answered in time.',
+  message: 'The server did not answer in time.',
   hint: 'It may be overloaded, or the connection may be broken.',
 };
 
 /** What a question that did not reach the server is told with. */
-const AGAIN = 'The page tries again by itself.';
+const AGAIN = 'This page tries again automatically.';
 /** What something to be done is told with, if its answer was lost. */
-export const UNSURE =
-  'It is not known whether it was done: look under Backups, Restores or Activity before you do it again.';
+export const UNSURE = 'It is unknown whether this was done: check Backups, Restores or Activity before you try again.';
 
 /** A problem of the connection, with what follows from it; any other problem as it is. */
 export const withAdvice = (problem: Problem, advice: string): Problem =>
@@ -148,10 +147,9 @@ export function problemFrom([first]: readonly ServerError[], status = 0): Proble
 }
 
 function between(status: number): Problem {
-  const hint = 'Look at the settings and the log of the proxy in front of the server.';
-  if (status !== 413)
-    return { code: 'OFFLINE', message: `Something between here and the server answered ${status}.`, hint };
-  const message = 'Something between here and the server refuses so large a file.';
+  const hint = 'Check the settings and the log of the proxy in front of the server.';
+  if (status !== 413) return { code: 'OFFLINE', message: `A proxy in front of the server answered ${status}.`, hint };
+  const message = 'A proxy in front of the server refuses a file of this size.';
   return { code: 'PAYLOAD_TOO_LARGE', message, hint: 'Raise the limit of the proxy in front of the server.' };
 }
 

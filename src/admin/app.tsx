@@ -21,9 +21,11 @@ const RestoreRun = page(() => import('./pages/restore-run.js'));
 const Configs = page(() => import('./pages/configs.js'));
 const Config = page(() => import('./pages/config.js'));
 const Upload = page(() => import('./pages/upload.js'));
+const Protect = page(() => import('./pages/protect.js'));
+const Users = page(() => import('./pages/users.js'));
 const Activity = page(() => import('./pages/activity.js'));
 
-/** All pages; whoever is not signed in sees the sign-in only. */
+/** All pages; without a session only the sign-in. The server knows the same addresses: see src/http/admin.ts. */
 export function App() {
   const { session, ended } = useSession();
   const [location] = useLocation();
@@ -52,6 +54,8 @@ export function App() {
                 <Route path="/configs/:id">{({ id }) => <Config key={id} id={id} />}</Route>
                 <Route path="/upload" component={Upload} />
                 <Route path="/activity" component={Activity} />
+                <Route path="/protect" component={Protect} />
+                <Route path="/users" component={Users} />
                 <Route component={NotFound} />
               </Switch>
             </Suspense>

@@ -39,26 +39,26 @@ export type WholeField = { [Name in Field]: Settings[Name] extends Whole ? Name 
 /** The fields' names for people. */
 export const LABEL: Record<Field, string> = {
   name: 'Name',
-  databaseUrl: 'Database address',
+  databaseUrl: 'Database',
   mediaPaths: 'Media folders',
-  storageType: 'Storage',
+  storageType: 'Location',
   storagePath: 'Folder',
   autoBackupEnabled: 'Automatic backup',
-  schedule: 'Schedule',
+  schedule: 'Frequency',
   timezone: 'Time zone',
-  backupRetentionDays: 'Days to keep',
-  maxBackupFiles: 'Backups to keep',
-  maxTotalSize: 'Space to use at most',
-  keepLast: 'Last',
-  keepHourly: 'Hourly',
-  keepDaily: 'Daily',
-  keepWeekly: 'Weekly',
-  keepMonthly: 'Monthly',
-  keepYearly: 'Yearly',
-  keepWithin: 'Everything made within',
-  jitterSeconds: 'Spread the start over (seconds)',
-  restoreLockTimeout: 'A restore waits for locks (seconds)',
-  safetyRetentionDays: 'Safety backups stay pinned (days)',
+  backupRetentionDays: 'Maximum age (days)',
+  maxBackupFiles: 'Maximum number of backups',
+  maxTotalSize: 'Maximum total size',
+  keepLast: 'Keep last',
+  keepHourly: 'Keep hourly',
+  keepDaily: 'Keep daily',
+  keepWeekly: 'Keep weekly',
+  keepMonthly: 'Keep monthly',
+  keepYearly: 'Keep yearly',
+  keepWithin: 'Keep all within',
+  jitterSeconds: 'Maximum start delay (seconds)',
+  restoreLockTimeout: 'Lock timeout for restores (seconds)',
+  safetyRetentionDays: 'Keep safety backups (days)',
 };
 
 /** Rules that may be absent: empty takes the rule away. */
@@ -142,10 +142,10 @@ export function faultOf(settings: Partial<Settings>): Problem | null {
   const field = (Object.keys(settings) as Field[]).find(
     (each) => settings[each] === '' && each !== 'storagePath' && !OPTIONAL.includes(each),
   );
-  if (field !== undefined) return { code: 'BAD_USER_INPUT', message: 'This is needed.', hint: '', field };
+  if (field !== undefined) return { code: 'BAD_USER_INPUT', message: 'This field is required.', hint: '', field };
   const hint = sizeProblem(settings.maxTotalSize ?? '');
   if (hint === null) return null;
-  return { code: 'BAD_USER_INPUT', message: 'This is no size.', hint, field: 'maxTotalSize' };
+  return { code: 'BAD_USER_INPUT', message: 'This is not a size.', hint, field: 'maxTotalSize' };
 }
 
 /** What was changed and is not saved, by config. It outlives the form, so looking at another page loses nothing. */

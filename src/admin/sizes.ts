@@ -49,3 +49,10 @@ export const sizeProblem = (size: Typed): string | null =>
   typeof size === 'number' || size === ''
     ? null
     : 'Write a number above 0, alone or with its unit, such as 10 GB. Empty: no limit.';
+
+/** A round size that is not less than the given one: the top of an axis. */
+export function ceiling(bytes: number): number {
+  const unit = 1024 ** Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
+  const step = [1, 2, 4, 6, 8, 10, 20, 40, 60, 80, 100, 200, 400, 600, 800, 1_024].find((each) => each * unit >= bytes);
+  return (step ?? 1_024) * unit;
+}

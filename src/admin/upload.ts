@@ -34,7 +34,7 @@ export function uploadBackup(
   return new Promise((resolve) => {
     const lost = (problem: Problem) => {
       connectionLost();
-      resolve({ problem: withAdvice(problem, whole ? UNSURE : 'Then send the file again.') });
+      resolve({ problem: withAdvice(problem, whole ? UNSURE : 'Then upload the file again.') });
     };
     request.open('POST', '/graphql');
     const token = currentToken();
@@ -57,7 +57,7 @@ export function uploadBackup(
   });
 }
 
-const CANCELLED: Problem = { code: 'CANCELLED', message: 'Cancelled.', hint: 'Nothing of it was kept.' };
+const CANCELLED: Problem = { code: 'CANCELLED', message: 'Cancelled.', hint: 'Nothing was stored.' };
 
 function read(answer: Answer | null, status: number, token: string | null): Uploaded {
   const backup = answer?.data?.uploadBackup;

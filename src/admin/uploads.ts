@@ -54,8 +54,8 @@ export function dropUpload(id: number): void {
   if (dropped?.state === 'sent')
     tellProblem({
       code: 'CANCELLED',
-      message: `Nobody waits for ${dropped.file.name} any more.`,
-      hint: 'All of it was sent already, so it may still come up under Backups.',
+      message: `The upload of ${dropped.file.name} was abandoned.`,
+      hint: 'The whole file had been sent, so it may still appear under Backups.',
     });
   uploads.set(uploads.get().filter((upload) => upload.id !== id));
   void sendNext();
@@ -73,7 +73,7 @@ async function sendNext(): Promise<void> {
     : {
         code: 'BAD_USER_INPUT',
         message: 'This is not a ZIP file.',
-        hint: 'Choose the archive of a backup: a .zip file.',
+        hint: 'Choose a backup archive: a .zip file.',
       };
   present = null;
   // It was refused for the session, not for itself: once somebody has signed in, it is sent anew.

@@ -15,7 +15,7 @@ export interface Check {
   of: readonly Verified[];
   /** How many were looked at. */
   done: number;
-  /** Those that are not sound. */
+  /** Those that failed their verification. */
   bad: readonly Verified[];
   /** Those that could not be looked at, and why. */
   failed: readonly (Verified & { why: string })[];
@@ -32,7 +32,7 @@ const NAMED = 10;
 export const unknownOf = ({ of, done, failed, stopped }: Check): readonly (Verified & { why?: string })[] =>
   stopped ? [...failed, ...of.slice(done)] : failed;
 
-/** Reads backups one after the other, and tells at the end how they are, wherever one looks by then. */
+/** Verifies backups one after the other, and reports the result at the end, whatever page is open by then. */
 export function useVerifyAll(chosen: readonly Verified[]) {
   const verify = useAction(VerifyBackupDocument, { harmless: true });
   const [check, setCheck] = useState<Check | null>(null);
@@ -46,8 +46,8 @@ export function useVerifyAll(chosen: readonly Verified[]) {
       // Whoever has signed out is told nothing more.
       if (currentToken() === null) return;
       if ('data' in outcome) {
-        const sound = !outcome.data.verifyBackup.errorCode;
-        now = { ...now, done: now.done + 1, bad: sound ? now.bad : [...now.bad, row] };
+        const intact = !outcome.data.verifyBackup.errorCode;
+        now = { ...now, done: now.done + 1, bad: intact ? now.bad : [...now.bad, row] };
       } else if (ENDING.includes(outcome.problem.code)) {
         now = { ...now, stopped: true };
         break;
@@ -66,16 +66,16 @@ function tell(check: Check): void {
   const { of, bad } = check;
   const unknown = unknownOf(check);
   const backups = plural(bad.length, 'backup is', 'backups are');
-  if (bad.length > 0) tellProblem(problem(`${backups} not sound`, bad), { stays: true });
+  if (bad.length > 0) tellProblem(problem(`${backups} not intact`, bad), { stays: true });
   const others = plural(unknown.length, 'backup');
-  if (unknown.length > 0) tellProblem(problem(`${others} could not be checked`, unknown), { stays: true });
-  if (bad.length + unknown.length === 0) tellDone(`${plural(of.length, 'backup is', 'backups are')} sound.`);
+  if (unknown.length > 0) tellProblem(problem(`${others} could not be verified`, unknown), { stays: true });
+  if (bad.length + unknown.length === 0) tellDone(`${plural(of.length, 'backup')} verified.`);
 }
 
 function problem(message: string, rows: readonly (Verified & { why?: string })[]): Problem {
   const named = rows.slice(0, NAMED).map(({ id, why }) => (why === undefined ? id : `${id} (${why})`));
   const more = rows.length > NAMED ? ` and ${rows.length - NAMED} more` : '';
-  return { code: 'NOT_SOUND', message, hint: `${named.join(', ')}${more}` };
+  return { code: 'NOT_VERIFIED', message, hint: `${named.join(', ')}${more}` };
 }
 
 const idsOf = (rows: readonly Verified[]) => rows.map(({ id }) => id).join();

@@ -1,3 +1,4 @@
+import { moment } from './format.js';
 import type {
   BackupStatus,
   BackupType,
@@ -26,7 +27,7 @@ export const TYPE: Record<BackupType, string> = {
 
 export const STORAGE: Record<StorageType, string> = {
   LOCAL: 'Backups folder',
-  SYSTEM: 'Folder of the machine',
+  SYSTEM: 'Folder on this server',
   GDRIVE: 'Google Drive',
   S3: 'S3 bucket',
 };
@@ -45,20 +46,20 @@ export const HEALTH: Record<Health, { label: string; color: string }> = {
 };
 
 export const LEVEL: Record<VerificationLevel, string> = {
-  CHECKSUM: 'The stored bytes are the ones that were written',
-  ARCHIVE: 'Every file in the archive reads and has its own hash',
-  DRILL: 'It was restored into a scratch database and counted',
+  CHECKSUM: 'The checksum of the stored file matches',
+  ARCHIVE: 'Every file in the archive was read and its checksum matches',
+  DRILL: 'Restored into a scratch database and checked',
 };
 
 /** The phases of runs, as the rows name them. */
 const PHASE: Record<string, string> = {
-  snapshot: 'Taking a consistent copy of the database',
+  snapshot: 'Copying the database',
   archive: 'Writing the archive',
-  verify: 'Reading the archive and checking every byte',
+  verify: 'Verifying the archive',
   extract: 'Unpacking the database',
   check: 'Checking the database',
-  safety: 'Making a safety backup of what is there now',
-  media: 'Preparing the media',
+  safety: 'Making a safety backup',
+  media: 'Preparing the media files',
   switch: 'Switching over',
   done: 'Done',
 };
@@ -77,9 +78,13 @@ export const options = <Key extends string>(words: Record<Key, string | { label:
     label: typeof word === 'string' ? word : word.label,
   }));
 
-/** What a pin means: a person's lasts, that of a safety backup ends by itself. */
+/** What a pin means: one that a person set lasts, that of a safety backup ends by itself. */
 export const pinOf = ({ pinned, pinnedBy }: { pinned: boolean; pinnedBy?: string | null }) =>
-  !pinned ? 'no' : pinnedBy ? `by ${pinnedBy}: nothing deletes it` : 'for now: the rules may delete it after its time';
+  !pinned ? 'No' : pinnedBy ? `By ${pinnedBy}: never deleted automatically` : 'For now: retention may delete it later';
+
+/** What a backup is called: by its application and its date; the file's name says neither at a glance. */
+export const titleOf = ({ config, createdAt }: { config?: { name: string } | null; createdAt: string }) =>
+  `${config?.name ?? 'Deleted config'}, ${moment(createdAt)}`;
 
 /** What a restore brings back. */
 export function restoredWhat({

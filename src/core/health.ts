@@ -38,6 +38,8 @@ export interface ConfigHealth {
   config: BackupConfigRow;
   /** When the newest completed backup was made, proven or not. */
   lastSuccessAt: Date | null;
+  /** The id of that backup. */
+  lastBackupId: string | null;
   /** When the newest backup was made that is proven now. */
   lastProvenAt: Date | null;
   /** The newest completed backup, if it is not proven now. */

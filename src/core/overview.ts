@@ -70,6 +70,7 @@ export class Overview {
     return rows.map((config) => ({
       config,
       lastSuccessAt: completed.get(config.id)?.at ?? null,
+      lastBackupId: completed.get(config.id)?.newestId ?? null,
       lastProvenAt: completed.get(config.id)?.provenAt ?? null,
       unproven: unproven.get(config.id) ?? null,
       lost: proven.get(config.id)?.lost ?? null,
@@ -90,9 +91,10 @@ export class Overview {
       at: string | Date;
       provenAt: string | Date | null;
       provenId: string | null;
+      newestId: string;
       mostMedia: number | null;
     }>(
-      `SELECT "configId", max("createdAt") AS at,
+      `SELECT "configId", max("createdAt") AS at, max(id) AS "newestId",
          max(CASE WHEN "verifiedAt" IS NOT NULL THEN "createdAt" END) AS "provenAt",
          max(CASE WHEN "verifiedAt" IS NOT NULL THEN id END) AS "provenId", max("mediaFileCount") AS "mostMedia" FROM backups
        WHERE "configId" IS NOT NULL AND status = :status AND "backupType" IN ('MANUAL', 'AUTO') GROUP BY "configId"`,
@@ -217,6 +219,8 @@ interface Latest {
   at: Date;
   provenAt: Date | null;
   provenId: string | null;
+  /** An id begins with the time of its backup. */
+  newestId: string;
   /** How many media files the one with most of them has. */
   mostMedia: number | null;
 }

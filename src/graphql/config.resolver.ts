@@ -103,6 +103,13 @@ export class ConfigResolver {
     return services.configs.maskedUrl(row);
   }
 
+  @FieldResolver(() => Boolean, {
+    description: 'Whether it protects the sample application that comes with db-manager, not one of yours.',
+  })
+  isSample(@Root() row: BackupConfigRow, @Ctx() { services }: GraphqlContext): boolean {
+    return row.databaseUrl === services.about.sampleUrl;
+  }
+
   @FieldResolver(() => DateTime, {
     nullable: true,
     description: 'When the schedule makes the next one; null if it is off.',

@@ -33,6 +33,8 @@ export interface Services {
   about: {
     version: string;
     startedAt: Date;
+    /** The database of the sample application, whether there is one or not. */
+    sampleUrl: string;
     controlDatabase: 'SQLITE' | 'POSTGRES';
     jobStore: 'CONTROL_DATABASE' | 'MONGODB' | 'POSTGRES' | 'MONGODB_MEMORY';
   };

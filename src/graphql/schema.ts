@@ -14,7 +14,7 @@ import { RestorePlanResolver, RestoreResolver } from './restore.resolver.js';
 import { RetentionResolver } from './retention.resolver.js';
 import { ScheduleResolver } from './schedule.resolver.js';
 import { SessionResolver } from './session.resolver.js';
-import { StatusResolver } from './status.resolver.js';
+import { ConfigHealthResolver, StatusResolver } from './status.resolver.js';
 import { UserResolver } from './user.resolver.js';
 
 /** The schema, with its guards in place. @throws Error if a root field lacks `@admin` */
@@ -24,6 +24,7 @@ export async function createSchema(): Promise<GraphQLSchema> {
       SessionResolver,
       UserResolver,
       StatusResolver,
+      ConfigHealthResolver,
       ConfigResolver,
       ConfigTestResolver,
       BrowseResolver,

@@ -1,4 +1,4 @@
-import { Arg, Ctx, FieldResolver, ID, Int, Query, Resolver } from 'type-graphql';
+import { Arg, Ctx, FieldResolver, ID, Int, Query, Resolver, Root } from 'type-graphql';
 import { backupHistory } from '../core/history.js';
 import { Admin } from './admin.directive.js';
 import { Backup } from './backup.type.js';
@@ -7,7 +7,18 @@ import { withExample } from './example.js';
 import { optionalConfigId } from './ids.js';
 import { toRefusal } from './refusal.type.js';
 import { Restore } from './restore.type.js';
-import { BackupCount, BackupDay, RestoreCount, SystemStatus } from './status.type.js';
+import { BackupCount, BackupDay, ConfigHealth, RestoreCount, SystemStatus } from './status.type.js';
+
+@Resolver(() => ConfigHealth)
+export class ConfigHealthResolver {
+  @FieldResolver(() => Backup, {
+    nullable: true,
+    description: 'Its newest completed backup that a person or the schedule requested; null if there is none.',
+  })
+  lastBackup(@Root() { lastBackupId }: ConfigHealth, @Ctx() { load }: GraphqlContext): Promise<Backup | null> | null {
+    return lastBackupId === null ? null : load.backup(lastBackupId);
+  }
+}
 
 @Resolver(() => SystemStatus)
 export class StatusResolver {

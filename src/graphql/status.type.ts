@@ -72,6 +72,9 @@ export class ConfigHealth {
   @Field(() => BackupConfig, { description: 'The config.' })
   config!: BackupConfigRow;
 
+  /** The id of its newest completed backup. */
+  lastBackupId!: string | null;
+
   @Field(() => DateTime, { nullable: true, description: 'When its newest completed backup was made, proven or not.' })
   lastSuccessAt!: Date | null;
 

@@ -28,7 +28,7 @@ const answered = new Set<string>();
 const newest = async () => (await app.app.models.Backup.findOne({ order: [['createdAt', 'DESC']] }))!;
 const open = (path: string) => page.goto(app.url + path);
 const heading = (name: string | RegExp) => page.getByRole('heading', { name, level: 1 }).waitFor();
-const button = (name: string | RegExp) => page.getByRole('button', { name });
+const button = (name: string | RegExp) => page.getByRole('button', { name }).filter({ visible: true });
 const text = (value: string | RegExp) => page.getByText(value).first().waitFor();
 const dialog = () => page.getByRole('dialog');
 
@@ -159,12 +159,10 @@ journey(title('A stranger at the admin page'), () => {
   });
 
   test('downloads it, and has the very bytes that are stored', async () => {
-    await button(/Details/)
-      .or(page.getByRole('link', { name: 'Details' }))
-      .first()
-      .click();
     const row = await newest();
-    await heading(row.fileName);
+    await page.locator(`main a[href="/backups/${row.id}"]`).filter({ visible: true }).click();
+    await heading(/^App, /);
+    await text(row.fileName);
     const [download] = await Promise.all([page.waitForEvent('download'), button('Download').click()]);
     expect(download.suggestedFilename()).toBe(row.fileName);
     const bytes = await readFile(await download.path());
@@ -176,10 +174,10 @@ journey(title('A stranger at the admin page'), () => {
     const row = await newest();
     for (const { name } of row.tables) await page.getByRole('cell', { name, exact: true }).waitFor();
     await page.getByRole('cell', { name: 'media/uploads/a photo.txt' }).waitFor();
-    await page.getByLabel('Search the media files').fill('ÜNÏ');
+    await page.getByLabel('Search media files').fill('ÜNÏ');
     await page.getByRole('cell', { name: 'media/uploads/a photo.txt' }).waitFor({ state: 'detached' });
     await page.getByRole('cell', { name: 'media/images/ünï.txt' }).waitFor();
-    await text('Reading the archive and checking every byte');
+    await text('Verifying the archive');
     await text(new RegExp(row.checksum ?? 'none'));
     await visit.picture('backup');
     quiet();
@@ -191,13 +189,14 @@ journey(title('A stranger at the admin page'), () => {
       await button('More').click();
       await page.getByRole('menuitem', { name }).click();
     };
-    await more('Verify: try a restore');
-    await text('It was restored into a scratch database and counted: just now.');
+    await more('Verify with a test restore');
+    await text('Restored into a scratch database and checked: just now.');
+    expect(await page.getByRole('button', { name: 'Download' }).count()).toBe(1);
     await more(/^Pin/);
-    await text('by admin@example.org: nothing deletes it');
+    await text('By admin@example.org: never deleted automatically');
     expect((await app.app.backups.get(id)).pinned).toBe(true);
     await more(/^Unpin/);
-    await page.getByText('nothing deletes it').waitFor({ state: 'detached' });
+    await page.getByText('never deleted automatically').waitFor({ state: 'detached' });
     quiet();
   });
 });
@@ -216,16 +215,16 @@ journey(title('On the day the data is gone'), () => {
     let clicks = 0;
     const click = async (name: string) => {
       clicks += 1;
-      await page.getByRole('link', { name }).or(button(name)).first().click();
+      await page.getByRole('link', { name }).or(button(name)).filter({ visible: true }).first().click();
     };
     await click('Restore …');
-    await text('It can be restored');
+    await text('Ready to restore');
     await page.getByRole('cell', { name: 'guest', exact: true }).waitFor();
     await visit.picture('restore');
     expect(await button('Restore now').isDisabled()).toBe(true);
-    await page.getByLabel('Type the backup’s name to confirm').fill(row.fileName.slice(0, -1));
+    await page.getByLabel('Type the file name to confirm').fill(row.fileName.slice(0, -1));
     expect(await button('Restore now').isDisabled()).toBe(true);
-    await page.getByLabel('Type the backup’s name to confirm').fill(row.fileName);
+    await page.getByLabel('Type the file name to confirm').fill(row.fileName);
     await click('Restore now');
     await page.getByTestId(/^progress-restore_/).waitFor();
     await page.getByText('Restored', { exact: true }).waitFor({ timeout: 60_000 });
@@ -237,7 +236,7 @@ journey(title('On the day the data is gone'), () => {
 
   test('the restore itself can be undone', async () => {
     await button('Undo …').click();
-    await dialog().getByRole('button', { name: 'Undo the restore' }).click();
+    await dialog().getByRole('button', { name: 'Undo restore' }).click();
     await heading(/^Undo of a restore/);
     await page.getByText('Restored', { exact: true }).waitFor({ timeout: 60_000 });
     expect(await contentHash(app.database)).toBe(after);
@@ -248,19 +247,19 @@ journey(title('On the day the data is gone'), () => {
   test('one table alone comes back, and a plan that would be refused says why', async () => {
     const row = await app.app.models.Backup.findOne({ where: { backupType: 'MANUAL' } });
     await open(`/backups/${row?.id}/restore`);
-    await page.getByLabel('Some tables').check();
-    await text('Choose the tables first.');
+    await page.getByLabel('Selected tables').check();
+    await text('Choose at least one table.');
     await page.getByRole('combobox', { name: 'Tables' }).click();
     await page.getByRole('option', { name: /^guest/ }).click();
     await page.keyboard.press('Escape');
     await page.getByRole('cell', { name: 'guest', exact: true }).waitFor();
-    await page.getByLabel('Another place').check();
-    await page.getByLabel('Database', { exact: true }).fill('sqlite:relative/path.sqlite3');
+    await page.getByLabel('Another location').check();
+    await page.getByRole('textbox', { name: 'Database' }).fill('sqlite:relative/path.sqlite3');
     await page.getByRole('alert').first().waitFor();
     expect(await button('Restore now').isDisabled()).toBe(true);
-    await page.getByLabel(/^In place/).check();
-    await text('It can be restored');
-    await page.getByLabel('Type the backup’s name to confirm').fill(row?.fileName ?? '');
+    await page.getByLabel(/^Original location/).check();
+    await text('Ready to restore');
+    await page.getByLabel('Type the file name to confirm').fill(row?.fileName ?? '');
     await button('Restore now').click();
     await page.getByText('Restored', { exact: true }).waitFor({ timeout: 60_000 });
     expect(await all(app.database, 'SELECT name FROM guest ORDER BY id')).toEqual([
@@ -280,7 +279,7 @@ journey(title('On the day the data is gone'), () => {
     await page.getByRole('link', { name: new RegExp(`${date}: 1 completed`) }).click();
     await button(`Actions for ${row.fileName}`).click();
     await page.getByRole('menuitem', { name: 'Restore …' }).click();
-    await page.getByLabel('Type the backup’s name to confirm').fill(row.fileName);
+    await page.getByLabel('Type the file name to confirm').fill(row.fileName);
     await button('Restore now').click();
     await page.getByText('Restored', { exact: true }).waitFor({ timeout: 60_000 });
     await row.update({ createdAt: new Date() });
@@ -291,14 +290,14 @@ journey(title('On the day the data is gone'), () => {
     const restore = await app.app.models.Restore.findOne({ order: [['createdAt', 'DESC']] });
     const safety = restore?.safetyBackupId ?? '';
     await open(`/backups/${safety}`);
-    await text('for now: the rules may delete it after its time');
+    await text('For now: retention may delete it later');
     await button('More').click();
-    await page.getByRole('menuitem', { name: 'Keep for good' }).click();
-    await text('by admin@example.org: nothing deletes it');
+    await page.getByRole('menuitem', { name: 'Pin permanently' }).click();
+    await text('By admin@example.org: never deleted automatically');
     await app.app.backups.pin(safety, false, 'test');
     await app.app.backups.remove([safety], 'test');
     await open(`/restores/${restore?.id}`);
-    await text(/It cannot be undone any more/);
+    await text(/can no longer be undone/);
     expect(await button('Undo …').count()).toBe(0);
     quiet();
   });
@@ -318,8 +317,8 @@ journey(title('On the day the data is gone'), () => {
       .getByText(row.errorHint ?? 'none')
       .first()
       .waitFor();
-    await page.getByRole('link', { name: 'Look at the failed run' }).click();
-    await heading(row.fileName);
+    await page.getByRole('link', { name: 'Show failed backup' }).click();
+    await heading(/^App, /);
     await text(`Code ${row.errorCode}`);
     await visit.picture('failed');
     await rename(`${app.database}.away`, app.database);
@@ -354,7 +353,7 @@ journey(title('The list of backups'), () => {
     expect((await row.reload()).status).toBe('DELETED');
     expect(await readdir(app.backups)).not.toContain(row.fileName);
     await open(`/backups/${row.id}`);
-    await text('nothing is stored');
+    await text('No archive');
     expect(await button('More').count()).toBe(0);
     quiet();
   });
@@ -362,11 +361,11 @@ journey(title('The list of backups'), () => {
   test('verifies and deletes several at once', async () => {
     const rows = [await app.backup(), await app.backup()];
     await open('/backups?status=COMPLETED&backupType=MANUAL');
-    for (const { fileName } of rows) await page.getByLabel(`Choose ${fileName}`).check();
-    await text('2 backups chosen');
+    for (const { fileName } of rows) await page.getByLabel(`Select ${fileName}`).check();
+    await text('2 backups selected');
     await visit.picture('backups');
     await button('Verify').click();
-    await text('2 backups are sound.');
+    await text('2 backups verified.');
     await button('Delete …').click();
     const confirm = dialog().getByRole('button', { name: 'Delete 2 backups' });
     expect(await confirm.isDisabled()).toBe(true);
@@ -384,12 +383,12 @@ journey(title('The list of backups'), () => {
     await writeFile(row.filePath, bytes);
     await open('/backups');
     await button(`Actions for ${row.fileName}`).click();
-    await page.getByRole('menuitem', { name: 'Verify: read every byte' }).click();
-    await page.getByTestId(row.id).getByText('Not sound').filter({ visible: true }).waitFor();
+    await page.getByRole('menuitem', { name: 'Verify archive' }).click();
+    await page.getByTestId(row.id).getByText('Damaged').filter({ visible: true }).waitFor();
     await open('/');
     await text('At risk');
-    await page.getByRole('link', { name: 'Look at the backup' }).click();
-    await text('It is not proven now.');
+    await page.getByRole('link', { name: 'Show backup', exact: true }).click();
+    await text(/^Not verified\./);
     await app.app.backups.remove([row.id], 'test');
     quiet();
   });
@@ -407,7 +406,7 @@ journey(title('The list of backups'), () => {
       .getByText(failed?.errorHint ?? 'none')
       .waitFor();
     await open('/backups?day=2001-01-01');
-    await text('No backup meets the filter');
+    await text('No backups match the filter');
     await page.getByRole('link', { name: 'Show all' }).click();
     await page.getByTestId(failed?.id ?? '').waitFor();
     quiet();
@@ -433,7 +432,7 @@ journey(title('The list of backups'), () => {
     await open(`/backups/${row.id}`);
     await button('More').click();
     await page.getByRole('menuitem', { name: 'Cancel …' }).click();
-    await dialog().getByRole('button', { name: 'Cancel the backup' }).click();
+    await dialog().getByRole('button', { name: 'Cancel backup' }).click();
     await text('Code CANCELLED');
     expect(await row.reload()).toMatchObject({ status: 'FAILED', errorCode: 'CANCELLED' });
     quiet();
@@ -448,7 +447,7 @@ journey(title('An upload'), () => {
     await writeFile(join(app.folder, 'junk.zip'), 'this is no archive');
     await open('/upload');
     await page.locator('input[type=file]').setInputFiles(path);
-    await page.getByTestId('downloaded.zip').getByText('Uploaded, stored and proven.').waitFor({ timeout: 60_000 });
+    await page.getByTestId('downloaded.zip').getByText('Uploaded and verified.').waitFor({ timeout: 60_000 });
     const uploaded = await newest();
     expect(uploaded).toMatchObject({ status: 'COMPLETED', backupType: 'UPLOADED', checksum: row.checksum });
     await page.locator(`a[href="/backups/${uploaded.id}"]`).waitFor();
@@ -475,21 +474,21 @@ journey(title('An upload'), () => {
     });
     await files.setInputFiles([path, second]);
     await card('downloaded.zip')
-      .getByText(/Then send the file again/)
+      .getByText(/Then upload the file again/)
       .waitFor();
     await card('downloaded.zip').getByRole('button', { name: 'Try again' }).waitFor();
-    await card('second.zip').getByText('Uploaded, stored and proven.').waitFor();
+    await card('second.zip').getByText('Uploaded and verified.').waitFor();
     await card('second.zip')
-      .getByRole('button', { name: /^Take from the list/ })
+      .getByRole('button', { name: /^Remove from list/ })
       .click();
     wire.mute();
     await card('downloaded.zip').getByRole('button', { name: 'Try again' }).click();
-    await card('downloaded.zip').getByText('All is sent.').last().waitFor();
+    await card('downloaded.zip').getByText('Sent. The server').last().waitFor();
     await card('downloaded.zip')
       .getByRole('button', { name: /^Cancel/ })
       .click();
     await card('downloaded.zip').waitFor({ state: 'detached' });
-    await other.page.getByText(/it may still come up under Backups/).waitFor();
+    await other.page.getByText(/it may still appear under Backups/).waitFor();
     await wire.close();
   });
 });
@@ -503,28 +502,28 @@ journey(title('The configs'), () => {
     await open('/configs');
     await page.getByRole('link', { name: 'New config' }).click();
     await field('Name').fill('Second');
-    await field('Database address').fill(`sqlite:${app.database}.wrong`);
+    await field('Database').fill(`sqlite:${app.database}.wrong`);
     await button('Test connection').click();
     await page
       .getByRole('alert')
       .getByText(/Not there/)
       .waitFor();
-    await field('Database address').fill(`sqlite:${app.database}`);
-    await button('Add a folder').click();
+    await field('Database').fill(`sqlite:${app.database}`);
+    await button('Add folder').click();
     await field('Media folder 1').fill(app.media);
     await button('Test connection').click();
     await text('The database can be backed up');
-    await field('Folder of the machine').check();
+    await field('Folder on this server').check();
     await field('Folder').fill(join(app.folder, 'disk'));
     await button('Test storage').click();
     await text('Archives can be stored here');
     await text(/did not exist and was made/);
     expect(await app.app.configs.list()).toHaveLength(1);
-    await field('Schedule').selectOption('Every week');
+    await field('Frequency').selectOption('Every week');
     await field('On').selectOption('Friday');
     await field('At').fill('03:30');
     await text(/Every Friday at 03:30/);
-    await field('Schedule').selectOption('Custom (cron)');
+    await field('Frequency').selectOption('Custom (cron)');
     await field('Cron expression').fill('61 3 * * 5');
     await text(/is not a cron expression/);
     await field('Cron expression').fill('30 3 * * 5');
@@ -533,7 +532,7 @@ journey(title('The configs'), () => {
     await field('Folder').fill('second');
     await button('Test storage').click();
     await text('Archives can be stored here');
-    await button('Make the config').click();
+    await button('Add config').click();
     await heading('Second');
     const made = (await app.app.configs.list()).find(({ id }) => id !== config?.id);
     expect(made).toMatchObject({ schedule: '30 3 * * 5', storageType: 'LOCAL', mediaPaths: [app.media] });
@@ -543,39 +542,39 @@ journey(title('The configs'), () => {
 
   test('say at the field what is wrong with it, and change nothing', async () => {
     await open('/configs/1');
-    await field('Days to keep').fill('0');
+    await field('Maximum age (days)').fill('0');
     await button('Save').click();
-    await text(/Days to keep needs another look/);
-    expect(await field('Days to keep').evaluate((element) => element === document.activeElement)).toBe(true);
+    await text(/Maximum age \(days\) is invalid/);
+    expect(await field('Maximum age (days)').evaluate((element) => element === document.activeElement)).toBe(true);
     expect((await saved(1)).backupRetentionDays).toBe(30);
     await button('Discard').click();
-    expect(await field('Days to keep').inputValue()).toBe('30');
-    await field('Space to use at most').fill('10 G8');
+    expect(await field('Maximum age (days)').inputValue()).toBe('30');
+    await field('Maximum total size').fill('10 G8');
     await text(/such as 10 GB/);
-    expect(await button('Run the automatic backup now').isDisabled()).toBe(true);
+    expect(await button('Run automatic backup now').isDisabled()).toBe(true);
     await button('Save').click();
-    await text(/Space to use at most needs another look/);
-    expect(await field('Space to use at most').inputValue()).toBe('10 G8');
-    await field('Space to use at most').fill('10GB');
+    await text(/Maximum total size is invalid/);
+    expect(await field('Maximum total size').inputValue()).toBe('10 G8');
+    await field('Maximum total size').fill('10GB');
     await text('10,000,000,000 bytes.');
     await button('Discard').click();
-    expect(await field('Space to use at most').inputValue()).toBe('');
+    expect(await field('Maximum total size').inputValue()).toBe('');
     expect((await saved(1)).maxTotalSize).toBe(null);
     await field('As of').fill('20261-01-01');
-    await text(/There is no such day/);
+    await text(/Not a valid date/);
     await field('As of').fill('2099-01-01');
     await text('The end of that day.');
   });
 
   test('take a number as it is typed, also with zeros before it on the way', async () => {
     await open('/configs/1');
-    await field('Backups to keep').fill('100');
+    await field('Maximum number of backups').fill('100');
     // The input puts the caret to its end a moment after it was filled.
-    while ((await field('Backups to keep').inputValue()) === '100') {
+    while ((await field('Maximum number of backups').inputValue()) === '100') {
       await page.keyboard.press('Home');
       await page.keyboard.press('Delete');
     }
-    expect(await field('Backups to keep').inputValue()).toBe('00');
+    expect(await field('Maximum number of backups').inputValue()).toBe('00');
     await page.keyboard.type('2');
     await button('Save').click();
     await page.getByText('Saved', { exact: true }).first().waitFor();
@@ -587,9 +586,9 @@ journey(title('The configs'), () => {
   test('show what other rules would delete while they are typed, save them, and clean up by them', async () => {
     const [old, kept] = [await app.backup(), await app.backup()];
     await open('/configs/1');
-    const rules = page.getByRole('region', { name: 'How long' });
+    const rules = page.getByRole('region', { name: 'Retention' });
     await rules.getByText('0 backups', { exact: true }).waitFor();
-    await field('Backups to keep').fill('1');
+    await field('Maximum number of backups').fill('1');
     await rules.getByText(/^Deleted \([1-9]/).waitFor();
     const plan = rules.getByRole('list', { name: 'Backups of the plan' });
     await plan.locator(`a[href="/backups/${old.id}"]`).waitFor();
@@ -625,17 +624,17 @@ journey(title('The configs'), () => {
   test('make their automatic backup now, and go when their name was typed; their backups stay', async () => {
     const second = (await app.app.configs.list()).find(({ name }) => name === 'Second');
     await open(`/configs/${second?.id}`);
-    await button('Run the automatic backup now').click();
-    await text('The automatic backup has been asked for.');
+    await button('Run automatic backup now').click();
+    await text('Automatic backup requested.');
     const row = await newest();
     expect(row).toMatchObject({ backupType: 'AUTO', configId: second?.id });
-    await page.getByRole('link', { name: 'Look at its run' }).click();
-    await heading(row.fileName);
+    await page.getByRole('link', { name: 'Show the run' }).click();
+    await heading(/^Second, /);
     await text('Completed');
     await open(`/configs/${second?.id}`);
-    await button('Delete this config …').click();
+    await button('Delete config …').click();
     await dialog().getByLabel('Type Second to confirm').fill('Second');
-    await dialog().getByRole('button', { name: 'Delete the config' }).click();
+    await dialog().getByRole('button', { name: 'Delete config', exact: true }).click();
     await heading('Configs');
     expect(await app.app.configs.list()).toHaveLength(1);
     expect(await row.reload()).toMatchObject({ status: 'COMPLETED', configId: null });
@@ -647,11 +646,11 @@ journey(title('The configs'), () => {
     await open(`/configs/${third.id}`);
     await field('Name').fill('Third with another name');
     await page.getByRole('link', { name: 'Configs', exact: true }).click();
-    await text('The changes of Third are not saved');
+    await text('Unsaved changes to Third');
     await app.app.configs.remove(third.id, 'test');
-    await page.getByRole('link', { name: 'Back to them' }).click();
+    await page.getByRole('link', { name: 'Back to the changes' }).click();
     await text('Your changes were not saved');
-    await page.getByText('The changes of Third are not saved').waitFor({ state: 'detached' });
+    await page.getByText('Unsaved changes to Third').waitFor({ state: 'detached' });
     // Nothing holds the tab any more.
     await open('/configs');
     await heading('Configs');
@@ -664,13 +663,13 @@ journey(title('A restore that has changed nothing yet'), () => {
     const row = await app.backup();
     const before = await contentHash(app.database);
     await open(`/backups/${row.id}/restore`);
-    await page.getByLabel('Type the backup’s name to confirm').fill(row.fileName);
+    await page.getByLabel('Type the file name to confirm').fill(row.fileName);
     await button('Restore now').click();
-    await button('Cancel').click();
+    await button('Cancel restore').click();
     await text('Code CANCELLED');
     expect(await contentHash(app.database)).toBe(before);
     await open('/restores?status=FAILED');
-    await page.getByRole('link', { name: row.fileName }).first().waitFor();
+    await page.locator(`main a[href="/backups/${row.id}"]`).first().waitFor();
     await open('/activity');
     await text('cancelled a restore');
     quiet();
@@ -702,7 +701,7 @@ journey(title('A session that ends'), () => {
     await dialog().getByText('Your session has ended').waitFor();
     await dialog().getByLabel('Password', { exact: true }).fill(PASSWORD);
     await dialog().getByRole('button', { name: 'Sign in' }).click();
-    await page.getByTestId('downloaded.zip').getByText('Uploaded, stored and proven.').waitFor();
+    await page.getByTestId('downloaded.zip').getByText('Uploaded and verified.').waitFor();
   });
 
   test('a token whose time is over leads to the sign-in, and to sign out is one click', async () => {
@@ -732,41 +731,41 @@ journey(title('An answer that does not come'), () => {
 
   test('never leaves an old plan, or an old refusal, to be confirmed for another choice', async () => {
     const row = await app.backup();
-    const name = page.getByLabel('Type the backup’s name to confirm');
+    const name = page.getByLabel('Type the file name to confirm');
     await open(`/backups/${row.id}/restore`);
-    await text('It can be restored');
+    await text('Ready to restore');
     await name.fill(row.fileName);
     expect(await button('Restore now').isEnabled()).toBe(true);
     let held = await hold(page, 'RestorePlan');
-    await page.getByLabel('The database', { exact: true }).check();
+    await page.getByLabel('Database', { exact: true }).and(page.getByRole('radio')).check();
     await held.begun;
-    expect(await page.getByText('It can be restored').count()).toBe(0);
+    expect(await page.getByText('Ready to restore').count()).toBe(0);
     expect(await name.inputValue()).toBe('');
     await held.release();
-    await text('It can be restored');
+    await text('Ready to restore');
     await instead('RestorePlan');
-    await page.getByLabel('The media files', { exact: true }).check();
+    await page.getByLabel('Media files', { exact: true }).check();
     await text('The server cannot be reached');
-    await page.getByText('It can be restored').waitFor({ state: 'detached' });
+    await page.getByText('Ready to restore').waitFor({ state: 'detached' });
     await name.fill(row.fileName);
     expect(await button('Restore now').isDisabled()).toBe(true);
     await page.unrouteAll();
-    await text('It can be restored');
+    await text('Ready to restore');
     expect(await button('Restore now').isEnabled()).toBe(true);
-    await page.getByLabel('Another place').check();
-    await page.getByLabel('Database', { exact: true }).fill('sqlite:relative/path.sqlite3');
+    await page.getByLabel('Another location').check();
+    await page.getByRole('textbox', { name: 'Database' }).fill('sqlite:relative/path.sqlite3');
     await page.getByRole('alert').first().waitFor();
     held = await hold(page, 'RestorePlan');
-    await page.getByLabel('Database', { exact: true }).fill('sqlite:another/path.sqlite3');
+    await page.getByRole('textbox', { name: 'Database' }).fill('sqlite:another/path.sqlite3');
     await held.begun;
     expect(await page.getByRole('alert').count()).toBe(0);
     await held.release();
-    await page.getByLabel(/^In place/).check();
-    await text('It can be restored');
+    await page.getByLabel(/^Original location/).check();
+    await text('Ready to restore');
     await name.fill(row.fileName);
     await instead('RestoreBackup');
     await button('Restore now').click();
-    await text(/It is not known whether it was done/);
+    await text(/It is unknown whether this was done/);
     await page.unrouteAll();
     expect(await app.app.models.Restore.count({ where: { backupId: row.id } })).toBe(0);
   });
@@ -774,32 +773,32 @@ journey(title('An answer that does not come'), () => {
   test('does not make a good backup look damaged', async () => {
     const row = await app.backup();
     await open('/backups?status=COMPLETED');
-    await page.getByLabel(`Choose ${row.fileName}`).check();
+    await page.getByLabel(`Select ${row.fileName}`).check();
     await instead('VerifyBackup');
     await button('Verify').click();
-    await text('1 backup could not be checked');
-    expect(await page.getByText('not sound').count()).toBe(0);
+    await text('1 backup could not be verified');
+    expect(await page.getByText('not intact').count()).toBe(0);
     await page.unrouteAll();
     await button('Verify').click();
-    await text('1 backup is sound.');
+    await text('1 backup verified.');
   });
 
   test('does not keep several backups from being verified, and the damaged ones are told to the end', async () => {
     const [sound, gone, damaged] = [await app.backup(), await app.backup(), await app.backup()];
     await writeFile(damaged.filePath, 'no archive');
     await open('/backups?status=COMPLETED');
-    for (const { fileName } of [sound, gone, damaged]) await page.getByLabel(`Choose ${fileName}`).check();
+    for (const { fileName } of [sound, gone, damaged]) await page.getByLabel(`Select ${fileName}`).check();
     const held = await hold(page, 'Backups');
     await app.app.backups.remove([gone.id], 'test');
     await button('Verify').click();
     const told = (title: string, id: string) =>
       page.getByRole('alert').filter({ hasText: title }).filter({ hasText: id }).waitFor();
-    await told('1 backup is not sound', damaged.id);
-    await told('1 backup could not be checked', gone.id);
+    await told('1 backup is not intact', damaged.id);
+    await told('1 backup could not be verified', gone.id);
     await held.release();
     await page.getByRole('link', { name: 'Overview' }).click();
     await heading('Overview');
-    await told('1 backup is not sound', damaged.id);
+    await told('1 backup is not intact', damaged.id);
     await app.app.backups.remove([damaged.id], 'test');
   });
 
@@ -816,7 +815,7 @@ journey(title('An answer that does not come'), () => {
     });
     await other.page.goto(app.url);
     await other.signIn();
-    await other.page.getByText('Last backup').waitFor();
+    await other.page.getByRole('columnheader', { name: 'Last backup' }).waitFor();
     let held = await hold(other.page, 'Status');
     await other.page.clock.runFor(6_000);
     await held.begun;
@@ -833,16 +832,16 @@ journey(title('An answer that does not come'), () => {
     await other.page.clock.runFor(6_000);
     await held.begun;
     await other.page.clock.runFor(60_000);
-    await other.page.getByText('The server has not answered in time.').waitFor();
+    await other.page.getByText('The server did not answer in time.').waitFor();
     await other.page.getByText(message).waitFor();
     await held.release();
     await other.page.clock.runFor(6_000);
-    await other.page.getByText('The server has not answered in time.').waitFor({ state: 'detached' });
+    await other.page.getByText('The server did not answer in time.').waitFor({ state: 'detached' });
   });
 
   test('does not hide that the server fails behind what it said before', async () => {
     await open('/');
-    await text('Last backup');
+    await page.getByRole('columnheader', { name: 'Last backup' }).waitFor();
     const error = {
       message: 'The control database is full.',
       extensions: { code: 'STORAGE_FULL', hint: 'Free space.' },
@@ -853,7 +852,7 @@ journey(title('An answer that does not come'), () => {
         : route.fallback(),
     );
     await text('The control database is full.');
-    await text('Last backup');
+    await page.getByRole('columnheader', { name: 'Last backup' }).waitFor();
     await page.unrouteAll();
     await page.getByText('The control database is full.').waitFor({ state: 'detached' });
   });
@@ -864,13 +863,13 @@ journey(title('A connection that breaks'), () => {
     const wire = await startWire(Number(new URL(app.url).port));
     const other = await browser.visit(wire.url);
     await other.signIn();
-    await other.page.getByRole('button', { name: 'Back up now' }).click();
+    await other.page.getByRole('button', { name: 'Back up now' }).filter({ visible: true }).click();
     const progress = other.page.getByTestId(/^progress-backup_/);
     await progress.getByText('Writing the archive …').waitFor();
     const sockets: string[] = [];
     other.page.on('websocket', (socket) => sockets.push(socket.url()));
     wire.cut();
-    await progress.getByText('Reading the archive and checking every byte …').waitFor();
+    await progress.getByText('Verifying the archive …').waitFor();
     await progress.waitFor({ state: 'detached' });
     await other.page.getByText('Protected').waitFor();
     expect(sockets.length).toBeGreaterThan(0);
@@ -882,7 +881,7 @@ journey(title('A connection that breaks'), () => {
     const wire = await startWire(Number(new URL(app.url).port));
     const other = await browser.visit(wire.url);
     await other.signIn();
-    await other.page.getByRole('button', { name: 'Back up now' }).click();
+    await other.page.getByRole('button', { name: 'Back up now' }).filter({ visible: true }).click();
     await other.page.getByTestId(/^progress-backup_/).waitFor();
     await other.page.goto(`${wire.url}/backups/${(await newest()).id}`);
     await other.page.getByTestId(/^progress-backup_/).waitFor();
@@ -907,7 +906,7 @@ journey(title('A connection that breaks'), () => {
       new MutationObserver(note).observe(document.body, { childList: true, subtree: true });
     });
     const looked = other.page.waitForResponse('**/healthz');
-    await other.page.getByRole('button', { name: 'Back up now' }).click();
+    await other.page.getByRole('button', { name: 'Back up now' }).filter({ visible: true }).click();
     await other.page.getByTestId(/^progress-backup_/).waitFor();
     await looked;
     await other.page.getByTestId(/^progress-backup_/).waitFor({ state: 'detached' });
@@ -924,13 +923,13 @@ journey(title('A connection that breaks'), () => {
 journey(title('A server that is gone for a moment'), () => {
   test('is named, looked for, and the page goes on when it is back', async () => {
     await open('/');
-    await text('Last backup');
+    await page.getByRole('columnheader', { name: 'Last backup' }).waitFor();
     await page.context().setOffline(true);
     await page.getByText('The server cannot be reached').waitFor({ timeout: 30_000 });
     await visit.picture('offline');
     await page.context().setOffline(false);
     await page.getByText('The server cannot be reached').waitFor({ state: 'detached', timeout: 30_000 });
-    await text('Last backup');
+    await page.getByRole('columnheader', { name: 'Last backup' }).waitFor();
   });
 
   test('loads a page that was opened meanwhile, and says when the page is of a version that is gone', async () => {
@@ -948,7 +947,7 @@ journey(title('A server that is gone for a moment'), () => {
     await go('Restores');
     await other.page.getByText('db-manager was updated').waitFor();
     await other.page.unrouteAll();
-    await other.page.getByRole('button', { name: 'Load again' }).click();
+    await other.page.getByRole('button', { name: 'Reload' }).click();
     await arrived('Restores');
   });
 });

@@ -30,8 +30,8 @@ beforeAll(async () => {
   pages = [
     ['overview', '/', 'Overview'],
     ['backups', '/backups', 'Backups'],
-    ['backup', `/backups/${backup.id}`, backup.fileName],
-    ['failed backup', `/backups/${failed.id}`, failed.fileName],
+    ['backup', `/backups/${backup.id}`, /^App, /],
+    ['failed backup', `/backups/${failed.id}`, /^App, /],
     ['restore', `/backups/${backup.id}/restore`, 'Restore'],
     ['restores', '/restores', 'Restores'],
     ['restore run', `/restores/${restore.id}`, /^Restore of/],
@@ -40,7 +40,14 @@ beforeAll(async () => {
     ['new config', '/configs/new', /./],
     ['upload', '/upload', /Upload/],
     ['activity', '/activity', 'Activity'],
-    ['no such page', '/backups/none/at/all', 'There is no such page'],
+    ['protect', '/protect', 'Protect your application'],
+    ['users', '/users', 'Users'],
+    ['no such page', '/backups/none/at/all', 'Page not found'],
+    ['no such backup', '/backups/none', 'Backup not found'],
+    ['restore of no backup', '/backups/none/restore', 'Backup not found'],
+    ['restore of a failed backup', `/backups/${failed.id}/restore`, 'Restore'],
+    ['no such restore', '/restores/none', 'Restore not found'],
+    ['no such config', '/configs/none', 'Config not found'],
   ];
   browser = await startBrowser();
 });
@@ -55,6 +62,20 @@ async function show(visit: Visit, path: string, heading: string | RegExp): Promi
   await visit.page.waitForFunction(() => document.querySelector('[aria-label="Loading"]') === null);
   await visit.page.waitForTimeout(200);
 }
+
+/** Buttons and badges whose text does not fit into them, or that reach beyond the screen. */
+const clipped = ({ page }: Visit) =>
+  page.evaluate(() =>
+    [...document.querySelectorAll<HTMLElement>('main button, main a, main .mantine-Badge-label')]
+      .filter((element) => {
+        const { width, right } = element.getBoundingClientRect();
+        if (width === 0 || element.closest('.mantine-ScrollArea-root')) return false;
+        const label = element.querySelector<HTMLElement>('.mantine-Button-label') ?? element;
+        return right > window.innerWidth + 1 || label.scrollWidth > label.clientWidth + 1;
+      })
+      .filter((element) => getComputedStyle(element).display !== 'inline')
+      .map((element) => element.outerHTML.slice(0, 160)),
+  );
 
 look(title('Every page'), () => {
   test.each([
@@ -72,10 +93,19 @@ look(title('Every page'), () => {
         await show(visit, path, heading);
         await visit.picture(`look-${name.replaceAll(' ', '-')}${mark}`);
         const wide = await visit.page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-        expect({ name, wide: wide > 0, barriers: await visit.barriers(), troubles: visit.troubles }).toEqual({
+        // An address that leads nowhere is answered so, with the page.
+        const troubles = visit.troubles.filter((each) => !/404.*\/backups\/none\/at\/all|status of 404/.test(each));
+        expect({
+          name,
+          wide: wide > 0,
+          barriers: await visit.barriers(),
+          clipped: await clipped(visit),
+          troubles,
+        }).toEqual({
           name,
           wide: false,
           barriers: [],
+          clipped: [],
           troubles: [],
         });
       }
@@ -90,13 +120,14 @@ look(title('Every page'), () => {
       await show(visit, path, heading);
       titles.add(await visit.page.title());
     }
-    expect(titles.size).toBeGreaterThanOrEqual(pages.length - 2);
+    // The two backups of one minute, and what is not found twice, may share theirs.
+    expect(titles.size).toBeGreaterThanOrEqual(pages.length - 4);
     await show(visit, '/', 'Overview');
     await visit.page.keyboard.press('Tab');
-    expect(await visit.page.evaluate(() => document.activeElement?.textContent)).toBe('To the content');
+    expect(await visit.page.evaluate(() => document.activeElement?.textContent)).toBe('Skip to content');
     await visit.page.keyboard.press('Enter');
     await visit.page.keyboard.press('Tab');
-    expect(await visit.page.evaluate(() => document.activeElement?.textContent)).toBe('Back up now');
+    expect(await visit.page.evaluate(() => document.activeElement?.closest('main') !== null)).toBe(true);
   });
 
   test('does not move while it loads', async () => {
@@ -127,8 +158,8 @@ look(title('An installation with nothing in it'), () => {
       await visit.signIn();
       const says: [path: string, what: string | RegExp][] = [
         ['/', 'Nothing is protected yet'],
-        ['/backups', 'There is no backup yet'],
-        ['/restores', /no restore|nothing.* restored/i],
+        ['/backups', 'No backups yet'],
+        ['/restores', 'No restores yet'],
         ['/configs', /no config|nothing is protected/i],
         ['/activity', 'signed in'],
       ];
@@ -138,7 +169,7 @@ look(title('An installation with nothing in it'), () => {
         expect({ path, barriers: await visit.barriers() }).toEqual({ path, barriers: [] });
       }
       await visit.page.goto(empty.url);
-      await visit.page.getByRole('link', { name: 'Make the first config' }).click();
+      await visit.page.getByRole('link', { name: 'Add config' }).click();
       await visit.page.getByRole('heading', { name: 'New config' }).waitFor();
       expect(visit.troubles).toEqual([]);
     } finally {
@@ -158,7 +189,7 @@ look(title('A fault in the page itself'), () => {
     );
     const nav = visit.page.getByRole('navigation', { name: 'Pages' });
     await nav.getByRole('link', { name: 'Backups' }).click();
-    await visit.page.getByText('This page broke').waitFor();
+    await visit.page.getByText('This page stopped working').waitFor();
     await nav.getByRole('link', { name: 'Configs' }).click();
     await visit.page.getByRole('heading', { name: 'Configs', level: 1 }).waitFor();
   });
@@ -203,7 +234,7 @@ look(title('A list of a hundred thousand backups'), () => {
     await page.goto(`${app.url}/backups`);
     await page.getByText(/^1–25 of 100,00\d backups$/).waitFor();
     await page.getByRole('button', { name: 'Size' }).click();
-    await page.getByRole('link', { name: `many_${MANY}.zip` }).waitFor();
+    await page.getByText(`many_${MANY}.zip`).waitFor();
     for (let leaf = 2; leaf <= 5; leaf++) {
       await page.getByRole('button', { name: 'Next' }).click();
       await page.getByText(new RegExp(`^${(leaf - 1) * 25 + 1}–${leaf * 25} of`)).waitFor();

@@ -16,6 +16,7 @@ beforeAll(async () => {
   const around = await createTestApp({ work: false });
   const about = {
     version: '1',
+    sampleUrl: '',
     startedAt: new Date(),
     controlDatabase: 'SQLITE',
     jobStore: 'CONTROL_DATABASE',

@@ -1,46 +1,32 @@
-import { Button, Group, Select, Text } from '@mantine/core';
+import { Button, Group, Text } from '@mantine/core';
 import { IconDatabaseExport } from '@tabler/icons-react';
-import { useId, useState } from 'react';
+import { useId } from 'react';
 import { AutoBackupDocument, type BackupPartsFragment, CreateBackupDocument } from '../../client/generated/graphql.js';
 import { tellDone, useAction } from '../api.js';
 import { TextLink } from './text-link.js';
 
 interface BackUpNowProps {
-  configs: { id: string; name: string }[];
+  config: { id: string; name: string };
   onAsked: (backup: BackupPartsFragment) => void;
 }
 
-/** One click makes a backup; where there are several configs, of the one that is chosen. */
-export function BackUpNow({ configs, onAsked }: BackUpNowProps) {
-  const [chosen, setChosen] = useState<string | null>(null);
+/** One click makes a backup of a config. */
+export function BackUpNow({ config, onAsked }: BackUpNowProps) {
   const create = useAction(CreateBackupDocument);
-  const configId = chosen ?? configs[0]?.id;
   const run = async () => {
-    const answer = await create.run({ input: { configId } });
+    const answer = await create.run({ input: { configId: config.id } });
     if (answer !== null) onAsked(answer.createBackup);
   };
   return (
-    <Group gap="xs" wrap="nowrap">
-      {configs.length > 1 && (
-        <Select
-          aria-label="Config to back up"
-          data={configs.map(({ id, name }) => ({ value: id, label: name }))}
-          value={configId ?? null}
-          onChange={setChosen}
-          allowDeselect={false}
-          searchable={configs.length > 8}
-          limit={100}
-        />
-      )}
-      <Button
-        leftSection={<IconDatabaseExport size={18} />}
-        loading={create.busy}
-        disabled={configId === undefined}
-        onClick={() => void run()}
-      >
-        Back up now
-      </Button>
-    </Group>
+    <Button
+      size="xs"
+      leftSection={<IconDatabaseExport size={16} />}
+      loading={create.busy}
+      onClick={() => void run()}
+      aria-description={config.name}
+    >
+      Back up now
+    </Button>
   );
 }
 
@@ -56,8 +42,7 @@ export function RunScheduleNow({ configId, unsaved }: { configId: string; unsave
     if (answer === null) return;
     tellDone(
       <>
-        The automatic backup has been asked for.{' '}
-        <TextLink href={`/backups/${answer.autoBackup.id}`}>Look at its run</TextLink>
+        Automatic backup requested. <TextLink href={`/backups/${answer.autoBackup.id}`}>Show the run</TextLink>
       </>,
     );
   };
@@ -71,11 +56,11 @@ export function RunScheduleNow({ configId, unsaved }: { configId: string; unsave
         aria-describedby={unsaved ? reason : undefined}
         onClick={() => void run()}
       >
-        Run the automatic backup now
+        Run automatic backup now
       </Button>
       {unsaved && (
         <Text size="sm" c="dimmed" id={reason}>
-          It goes by what is saved: save or discard the changes first.
+          This uses the saved settings: save or discard your changes first.
         </Text>
       )}
     </Group>

@@ -89,18 +89,20 @@ function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
         )}
         {completed && (
           <>
-            <Menu.Item leftSection={<IconDownload size={16} />} onClick={() => void download(id)}>
-              Download
-            </Menu.Item>
+            {inTable && (
+              <Menu.Item leftSection={<IconDownload size={16} />} onClick={() => void download(id)}>
+                Download
+              </Menu.Item>
+            )}
             <Menu.Item leftSection={<IconShieldCheck size={16} />} onClick={() => void verify.run('ARCHIVE')}>
-              Verify: read every byte
+              Verify archive
             </Menu.Item>
             <Menu.Item leftSection={<IconFlask size={16} />} onClick={() => void verify.run('DRILL')}>
-              Verify: try a restore
+              Verify with a test restore
             </Menu.Item>
             {(!pinned || !pinnedBy) && (
               <Menu.Item leftSection={<IconPin size={16} />} onClick={() => void pin.run({ id, pinned: true })}>
-                {pinned ? 'Keep for good' : 'Pin: never delete'}
+                {pinned ? 'Pin permanently' : 'Pin'}
               </Menu.Item>
             )}
             {pinned && (
@@ -149,8 +151,8 @@ function DeleteOne({ backup, onClose }: { backup: ActedOn; onClose: () => void }
     >
       <Text size="sm" className="breakable">
         The archive <b>{backup.fileName}</b>
-        {backup.fileSize ? ` (${size(backup.fileSize)})` : ''} is removed for good. Its record stays in the list as
-        Deleted.
+        {backup.fileSize ? ` (${size(backup.fileSize)})` : ''} is deleted permanently. Its record stays in the list,
+        marked as deleted.
       </Text>
     </Confirm>
   );
@@ -165,28 +167,28 @@ function CancelOne({ backup, onClose }: { backup: ActedOn; onClose: () => void }
   return (
     <Confirm
       title="Cancel this backup?"
-      label="Cancel the backup"
+      label="Cancel backup"
       busy={cancel.busy}
       onConfirm={() => void confirm()}
       onClose={onClose}
     >
-      <Text size="sm">What it has written so far is removed. The backups that exist are not touched.</Text>
+      <Text size="sm">What was written so far is deleted. Existing backups are not touched.</Text>
     </Confirm>
   );
 }
 
-/** Proves a backup anew and says what was found. */
+/** Verifies a backup again and reports the result. */
 export function useVerify({ id, fileName }: { id: string; fileName: string }) {
   const verify = useAction(VerifyBackupDocument, { harmless: true });
   const run = async (level: VerificationLevel) => {
     const answer = await verify.run({ id, level });
     if (answer === null) return;
     const { verifiedAt, errorMessage, errorHint, errorCode } = answer.verifyBackup;
-    if (verifiedAt !== null && verifiedAt !== undefined) tellDone(`${fileName} is sound.`);
+    if (verifiedAt !== null && verifiedAt !== undefined) tellDone(`${fileName} is verified.`);
     else
       tellProblem({
         code: errorCode ?? 'INTERNAL_ERROR',
-        message: errorMessage ?? `${fileName} could not be proven.`,
+        message: errorMessage ?? `${fileName} could not be verified.`,
         hint: errorHint ?? '',
       });
   };

@@ -44,7 +44,7 @@ function CleanUpDialog({ configId, unsaved, onClose }: { configId: string; unsav
     <Dialog title={asks ? questionOf(plan) : 'Clean up now'} busy={cleanUp.busy} onClose={onClose}>
       {asks ? (
         <ConfirmForm
-          label={plan.deleteCount > 0 ? `Delete ${plural(plan.deleteCount, 'backup')}` : 'Go on'}
+          label={plan.deleteCount > 0 ? `Delete ${plural(plan.deleteCount, 'backup')}` : 'Continue'}
           typed={plan.deleteCount > 0 ? String(plan.deleteCount) : undefined}
           busy={cleanUp.busy}
           unsettled={refreshing}
@@ -63,7 +63,7 @@ function CleanUpDialog({ configId, unsaved, onClose }: { configId: string; unsav
           {done === null && problem && <ProblemAlert problem={problem} retry={refresh} />}
           {done === null && plan === undefined && !problem && <Loading height={120} />}
           {done === null && plan !== undefined && (
-            <Text size="sm">The saved rules delete nothing now: all {plural(plan.keepCount, 'backup')} stay.</Text>
+            <Text size="sm">Nothing to delete: the saved rules keep all {plural(plan.keepCount, 'backup')}.</Text>
           )}
         </Told>
       )}
@@ -72,15 +72,15 @@ function CleanUpDialog({ configId, unsaved, onClose }: { configId: string; unsav
 }
 
 const questionOf = ({ deleteCount }: Plan) =>
-  deleteCount > 0 ? `Delete ${plural(deleteCount, 'backup')}?` : 'Take pins away?';
+  deleteCount > 0 ? `Delete ${plural(deleteCount, 'backup')}?` : 'Remove pins?';
 
 function Question({ plan, unsaved }: { plan: Plan; unsaved: boolean }) {
   return (
     <>
       {plan.deleteCount > 0 && (
         <Text size="sm">
-          {size(plan.deleteSize)} are removed for good, by the saved rules.
-          {unsaved && ' The rules that are changed and not saved do not count.'}
+          {size(plan.deleteSize)} will be deleted permanently by the saved rules.
+          {unsaved && ' Unsaved changes are not applied.'}
         </Text>
       )}
       <PlanSummary plan={plan} />

@@ -76,7 +76,7 @@ export function ConfigForm({ config: loaded }: { config: ConfigPartsFragment | n
     // What was typed meanwhile is not saved.
     setDraft(key, (present) => differing(present, settings));
     if (config !== null) return tellSaved();
-    tellDone(`${done.name} is made.`);
+    tellDone(`${done.name} was added.`);
     navigate(`/configs/${done.id}`, { replace: true });
   };
   const hidden = problem !== null && ADVANCED.includes(problem.field as Field);
@@ -136,10 +136,10 @@ function useReminder(key: string, name: string): void {
       notifications.show({
         id: reminderOf(key),
         color: 'yellow',
-        title: `The changes of ${name} are not saved`,
+        title: `Unsaved changes to ${name}`,
         message: (
           <TextLink href={`/configs/${key}`} size="sm">
-            Back to them
+            Back to the changes
           </TextLink>
         ),
         autoClose: false,

@@ -25,10 +25,10 @@ function Section({ title, children }: { title: string; children: ReactNode }) {
   );
 }
 
-/** What is backed up. */
+/** The database and the media folders. */
 export function What({ form }: { form: Form }) {
   return (
-    <Section title="What">
+    <Section title="Database and media">
       <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="xl" verticalSpacing="md">
         <Stack>
           <TextSetting form={form} field="name" maxLength={200} />
@@ -51,15 +51,14 @@ function DatabaseHelp({ form: { config, settings, changed } }: { form: Form }) {
   const masked = settings.databaseUrl.includes(':***@');
   return (
     <>
-      SQLite: <Code>sqlite:</Code> and the path of the file on the server, such as{' '}
-      <Code>sqlite:/srv/okpuja/db.sqlite3</Code>. PostgreSQL (<Code>postgres://user:password@host/name</Code>), MySQL (
-      <Code>mysql://…</Code>) and MongoDB (<Code>mongodb://…</Code>) come later.
+      <Code>sqlite:</Code> followed by the path of the file on the server, such as{' '}
+      <Code>sqlite:/srv/okpuja/db.sqlite3</Code>. Only SQLite is supported so far.
       {config !== null && masked && (
         <Text span inherit fw={600}>
           {' '}
           {changed.includes('databaseUrl')
-            ? 'Write the password in place of ***, because the address has changed.'
-            : 'Unchanged: the stored password, shown as ***, stays.'}
+            ? 'The address has changed: type the password in place of ***.'
+            : 'The stored password is shown as ***.'}
         </Text>
       )}
     </>
@@ -67,11 +66,15 @@ function DatabaseHelp({ form: { config, settings, changed } }: { form: Form }) {
 }
 
 const PLACES: { value: StorageType; label: string; description: string }[] = [
-  { value: 'LOCAL', label: 'Backups folder', description: 'The folder of this installation, or one inside it.' },
-  { value: 'SYSTEM', label: 'Folder of the machine', description: 'Any folder, such as a mounted disk.' },
+  {
+    value: 'LOCAL',
+    label: 'Backups folder',
+    description: 'The backups folder of this installation, or a folder inside it.',
+  },
+  { value: 'SYSTEM', label: 'Folder on this server', description: 'Any folder, such as a mounted disk.' },
 ];
 
-/** Where the archives go. */
+/** Where archives are stored. */
 export function Where({ form }: { form: Form }) {
   const { storageType } = form.settings;
   const { id, ...rest } = setting(form, 'storageType');
@@ -82,7 +85,7 @@ export function Where({ form }: { form: Form }) {
     form.set('storagePath', value === saved.storageType ? saved.storagePath : '');
   };
   return (
-    <Section title="Where">
+    <Section title="Storage">
       <Radio.Group {...rest} value={storageType} onChange={(value) => choose(value as StorageType)}>
         <Stack gap="xs" mt={4}>
           {PLACES.map(({ value, label, description }, index) => (
@@ -101,8 +104,8 @@ export function Where({ form }: { form: Form }) {
         field="storagePath"
         description={
           storageType === 'LOCAL'
-            ? 'Empty: the backups folder itself. Else a folder inside it, such as okpuja.'
-            : 'The whole path, such as /mnt/disk/backups.'
+            ? 'A folder inside the backups folder, such as okpuja. Optional.'
+            : 'An absolute path, such as /mnt/disk/backups.'
         }
       />
       <TestStorage form={form} />
@@ -110,11 +113,11 @@ export function Where({ form }: { form: Form }) {
   );
 }
 
-/** When backups are made by themselves. */
+/** When automatic backups run. */
 export function When({ form }: { form: Form }) {
   const { autoBackupEnabled } = form.settings;
   return (
-    <Section title="When">
+    <Section title="Schedule">
       <Switch
         {...setting(form, 'autoBackupEnabled')}
         checked={autoBackupEnabled}
@@ -127,16 +130,16 @@ export function When({ form }: { form: Form }) {
   );
 }
 
-/** How long backups stay, with what that would do. */
+/** How long backups are kept, with a preview. */
 export function HowLong({ form }: { form: Form }) {
   return (
-    <Section title="How long">
+    <Section title="Retention">
       <Grid gap="xl">
         <Grid.Col span={{ base: 12, lg: 6 }}>
           <Stack>
             <Text size="sm">
-              A backup is deleted when it is beyond a limit and no rule below keeps it. The newest proven backup and
-              those that are pinned or uploaded always stay.
+              A backup is deleted when it exceeds a limit and no keep rule applies to it. The newest verified backup and
+              all pinned or uploaded backups are always kept.
             </Text>
             <Title order={3} size="h5">
               Limits
@@ -147,11 +150,11 @@ export function HowLong({ form }: { form: Form }) {
             </SimpleGrid>
             <SizeInput form={form} />
             <Title order={3} size="h5">
-              Keep in any case
+              Keep rules
             </Title>
             <Text size="sm" c="dimmed">
-              The last so many backups, and the newest of each of the last so many hours, days, weeks, months and years
-              that have one. Empty: no such rule.
+              How many backups to keep regardless of the limits: the newest ones, and the newest of each hour, day,
+              week, month and year. Leave a field empty for no rule.
             </Text>
             <SimpleGrid cols={{ base: 2, xs: 3 }}>
               <WholeSetting form={form} field="keepLast" />
@@ -164,7 +167,7 @@ export function HowLong({ form }: { form: Form }) {
             <TextSetting
               form={form}
               field="keepWithin"
-              description="A time before the newest backup, such as 12h, 30d, 2w, 6m or 1y. Empty: no such rule."
+              description="A time before the newest backup, such as 12h, 30d, 2w, 6m or 1y. Optional."
             />
             {form.config !== null && (
               <Group>
@@ -206,17 +209,17 @@ export function Advanced({ form, open, setOpen }: { form: Form; open: boolean; s
         <WholeSetting
           form={form}
           field="jitterSeconds"
-          description="So that many configs do not begin at once. Always the same for a config. 0: at the minute."
+          description="Spreads the start of many configs. Fixed for each config; 0 starts on the minute."
         />
         <WholeSetting
           form={form}
           field="restoreLockTimeout"
-          description="How long a restore waits for a program that has locked the database."
+          description="How long a restore waits for another program to release the database."
         />
         <WholeSetting
           form={form}
           field="safetyRetentionDays"
-          description="What a restore has put aside. After so many days the rules may delete it."
+          description="Safety backups made before a restore stay pinned for this long."
         />
       </SimpleGrid>
     </Card>

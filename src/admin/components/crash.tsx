@@ -25,11 +25,11 @@ export class Crash extends Component<CrashProps, { error: Error | null; place: s
     if (error === null) return this.props.children;
     if (error instanceof PageGone) return <Updated />;
     return (
-      <Alert color="red" variant="light" title="This page broke" role="alert">
+      <Alert color="red" variant="light" title="This page stopped working" role="alert">
         <Stack gap="xs" align="flex-start">
           <Text size="sm">
-            The fault is in the page, not in your data: nothing was changed by it. Load it again; if that does not help,
-            the command <code>npx db-manager</code> does the same work.
+            The error is in the page; your data is not affected. Reload the page. If that does not help, use the command{' '}
+            <code>npx db-manager</code> instead.
           </Text>
           <Text size="xs" c="dimmed" className="breakable">
             {error.message}
@@ -46,7 +46,7 @@ function Updated() {
   return (
     <Alert color="yellow" variant="light" title="db-manager was updated" role="alert">
       <Stack gap="xs" align="flex-start">
-        <Text size="sm">This page belongs to the version before, whose files are gone. Load it again to go on.</Text>
+        <Text size="sm">This page is from the previous version. Reload it to continue.</Text>
         <LoadAgain />
       </Stack>
     </Alert>
@@ -56,7 +56,7 @@ function Updated() {
 function LoadAgain() {
   return (
     <Button size="xs" variant="light" color="red" onClick={() => window.location.reload()}>
-      Load again
+      Reload
     </Button>
   );
 }

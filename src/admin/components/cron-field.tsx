@@ -65,7 +65,7 @@ export function CronField({ form }: { form: Form }) {
         <TextInput
           id={idOf('schedule')}
           label="Cron expression"
-          description="Minute, hour, day of the month, month, day of the week. * is any; 1-5, 1,15 and */10 work, too."
+          description="Minute, hour, day of month, month, day of week. * means any; 1-5, 1,15 and */10 also work."
           value={schedule}
           onChange={(event) => form.set('schedule', event.currentTarget.value)}
           error={wrong}
@@ -111,11 +111,11 @@ function NextRuns({ form, preview }: { form: Form; preview: Preview }) {
   return (
     <div className="next-runs follows" aria-busy={!current}>
       <Text size="sm" fw={600} aria-live="polite">
-        {inWords === '' ? ' ' : `${capital(inWords)}, on the clock of ${timezone}.`}
+        {inWords === '' ? ' ' : `${capital(inWords)} (${timezone}).`}
       </Text>
       <Text size="sm" c="dimmed">
-        {autoBackupEnabled ? 'The next runs' : 'Automatic backup is off. If it were on, the next runs would be'}
-        {Number(jitterSeconds) > 0 && `, each up to ${jitterSeconds} s later`}:
+        {autoBackupEnabled ? 'Next runs' : 'Automatic backup is off. Next runs if it were on'}
+        {Number(jitterSeconds) > 0 && `, each delayed by up to ${jitterSeconds} s`}:
       </Text>
       {problem === null ? (
         <List size="sm" type="ordered">
@@ -126,7 +126,7 @@ function NextRuns({ form, preview }: { form: Form; preview: Preview }) {
           ))}
         </List>
       ) : (
-        <Text size="sm">{problem.field === 'schedule' ? 'None: the schedule is not valid.' : problem.message}</Text>
+        <Text size="sm">{problem.field === 'schedule' ? 'None: the schedule is invalid.' : problem.message}</Text>
       )}
     </div>
   );

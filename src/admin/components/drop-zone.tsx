@@ -15,13 +15,13 @@ export function DropZone({ onFiles }: { onFiles: (files: File[]) => void }) {
       <Stack align="center" gap="xs">
         <IconFileZip size={44} stroke={1.2} aria-hidden />
         <Text fw={600} ta="center">
-          {over ? 'Let go to upload' : 'Drop archives here'}
+          {over ? 'Drop to upload' : 'Drag archives here'}
         </Text>
         <FileButton onChange={choose} accept=".zip,application/zip" multiple resetRef={reset}>
           {(props) => <Button {...props}>Choose files …</Button>}
         </FileButton>
         <Text size="sm" c="dimmed" ta="center">
-          ZIP files that were downloaded here, or that another db-manager or the older Django system has written.
+          Backup archives (ZIP) of this or another db-manager, or of the older Django system.
         </Text>
       </Stack>
     </div>

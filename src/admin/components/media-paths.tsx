@@ -23,7 +23,7 @@ export function MediaPaths({ form }: { form: Form }) {
       label={label}
       labelProps={labelProps}
       labelElement="div"
-      description="Folders of the machine that db-manager runs on, such as /srv/okpuja/media. Everything in them is backed up with the database."
+      description="Folders on this server, such as /srv/okpuja/media. All files in them are backed up with the database."
       error={error}
       role="group"
       aria-label="Media folders"
@@ -51,7 +51,7 @@ export function MediaPaths({ form }: { form: Form }) {
           </Group>
         ))}
         <Button ref={add} variant="default" size="xs" leftSection={<IconPlus size={16} />} onClick={addRow}>
-          Add a folder
+          Add folder
         </Button>
       </Stack>
     </Input.Wrapper>

@@ -15,8 +15,8 @@ export function OfflineBanner() {
           icon={<IconPlugConnectedX />}
           title="The server cannot be reached"
         >
-          Check that it is running and that this device is connected. What you see may be old; the page tries again by
-          itself.
+          Check that it is running and that this device is online. What you see may be out of date. The page tries again
+          automatically.
         </Alert>
       )}
     </div>

@@ -43,7 +43,7 @@ export function PagedList<Row>({
 }: PagedListProps<Row>) {
   const nothingFound = (
     <Empty
-      title={`No ${noun} meets the filter`}
+      title={`No ${noun}s match the filter`}
       action={
         <Button component={Link} href={all} variant="light">
           Show all

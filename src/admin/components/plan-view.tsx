@@ -7,25 +7,25 @@ import { ProblemAlert, Warnings } from './state.js';
 type Plan = RestorePlanQuery['restorePlan'];
 
 const CHANGE: Record<TableChange, { label: string; color: string }> = {
-  ADD: { label: 'comes back', color: 'teal' },
-  REPLACE: { label: 'is replaced', color: 'blue' },
-  REMOVE: { label: 'goes', color: 'red' },
-  KEEP: { label: 'stays', color: 'gray' },
+  ADD: { label: 'Add', color: 'teal' },
+  REPLACE: { label: 'Replace', color: 'blue' },
+  REMOVE: { label: 'Remove', color: 'red' },
+  KEEP: { label: 'Keep', color: 'gray' },
 };
 
-/** So many tables are drawn. */
+/** How many tables are listed. */
 const SHOWN = 100;
 
-/** What a restore would change, what speaks against it, and what one should know. */
+/** What a restore would change, why it is refused if it is, and what to know. */
 export function PlanView({ plan }: { plan: Plan }) {
   const { allowed, refusals, warnings, target, targetExists, tables, media, related, space, holders } = plan;
-  const changed = tables.filter(({ change }) => change !== 'KEEP');
+  const changed = tables.filter(({ change }) => change !== 'KEEP').sort(byDifference);
   return (
     <Stack gap="sm">
       {allowed ? (
-        <Alert color="teal" variant="light" icon={<IconCircleCheck />} title="It can be restored">
-          Into <Code className="breakable">{target}</Code>
-          {targetExists ? '' : ', which does not exist yet'}
+        <Alert color="teal" variant="light" icon={<IconCircleCheck />} title="Ready to restore">
+          Target: <Code className="breakable">{target}</Code>
+          {targetExists ? '' : ' (will be created)'}
         </Alert>
       ) : (
         refusals.map((refusal) => (
@@ -38,23 +38,25 @@ export function PlanView({ plan }: { plan: Plan }) {
       <Warnings warnings={warnings} />
       {holders.length > 0 && (
         <Text size="sm">
-          Open now in {holders.map(({ pid, command }) => `${command} (process ${pid})`).join(', ')}. It may keep
+          In use by {holders.map(({ pid, command }) => `${command} (process ${pid})`).join(', ')}. You can leave it
           running.
         </Text>
       )}
       {related.length > 0 && (
-        <Alert color="blue" variant="light" title="Tables that belong to the chosen ones">
+        <Alert color="blue" variant="light" title="Tables linked to the selected ones">
           {related
             .map(({ table, relation }) =>
-              relation === 'NEEDED' ? `${table} (a chosen table refers to it)` : `${table} (refers to a chosen table)`,
+              relation === 'NEEDED'
+                ? `${table} (referenced by a selected table)`
+                : `${table} (references a selected table)`,
             )
             .join(', ')}
         </Alert>
       )}
       {media && (
         <Text size="sm">
-          Media: {plural(media.add, 'new file')}, {count(media.replace)} replaced, {count(media.keep)} as they are,{' '}
-          {count(media.remove)} moved away; {size(media.bytes)} to write.
+          Media files: add {count(media.add)}, replace {count(media.replace)}, keep {count(media.keep)}, remove{' '}
+          {count(media.remove)}. {size(media.bytes)} to write.
         </Text>
       )}
       {changed.length > 0 && <PlannedTables tables={changed} kept={tables.length - changed.length} />}
@@ -66,7 +68,7 @@ export function PlanView({ plan }: { plan: Plan }) {
 function PlannedTables({ tables, kept }: { tables: Plan['tables']; kept: number }) {
   return (
     <Table.ScrollContainer
-      minWidth={300}
+      minWidth={420}
       maxHeight={420}
       scrollAreaProps={{ type: 'auto', viewportProps: { tabIndex: 0 } }}
     >
@@ -74,34 +76,38 @@ function PlannedTables({ tables, kept }: { tables: Plan['tables']; kept: number 
         <Table.Thead>
           <Table.Tr>
             <Table.Th>Table</Table.Th>
-            <Table.Th ta="right">Rows now</Table.Th>
-            <Table.Th ta="right">Rows then</Table.Th>
-            <Table.Th>It</Table.Th>
+            <Table.Th>Change</Table.Th>
+            <Table.Th ta="right">Current rows</Table.Th>
+            <Table.Th ta="right">Rows in backup</Table.Th>
+            <Table.Th ta="right">Difference</Table.Th>
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>
           {tables.slice(0, SHOWN).map(({ name, targetRows, backupRows, change, schemaDiffers }) => (
             <Table.Tr key={name}>
               <Table.Td className="breakable">{name}</Table.Td>
-              <Table.Td ta="right">{rows(targetRows)}</Table.Td>
-              <Table.Td ta="right">{rows(backupRows)}</Table.Td>
               <Table.Td>
-                <Badge variant="light" color={CHANGE[change].color}>
+                <Badge variant="light" color={CHANGE[change].color} miw="max-content">
                   {CHANGE[change].label}
                 </Badge>
                 {schemaDiffers && (
                   <Text size="xs" c="dimmed">
-                    its columns or indexes differ
+                    Different schema
                   </Text>
                 )}
+              </Table.Td>
+              <Table.Td ta="right">{rows(targetRows)}</Table.Td>
+              <Table.Td ta="right">{rows(backupRows)}</Table.Td>
+              <Table.Td ta="right" className="exact">
+                {signed(differenceOf({ targetRows, backupRows }))}
               </Table.Td>
             </Table.Tr>
           ))}
         </Table.Tbody>
       </Table>
       <Text size="xs" c="dimmed" mt={4}>
-        {tables.length > SHOWN ? `and ${count(tables.length - SHOWN)} more tables. ` : ''}
-        {kept > 0 ? `${plural(kept, 'table')} stay as they are.` : ''}
+        {tables.length > SHOWN ? `And ${count(tables.length - SHOWN)} more tables. ` : ''}
+        {kept > 0 ? `${plural(kept, 'table')} unchanged.` : ''}
       </Text>
     </Table.ScrollContainer>
   );
@@ -114,15 +120,31 @@ function Space({ space }: { space: Plan['space'] }) {
     const needed = space.reduce((sum, place) => sum + place.needed, 0);
     return (
       <Text size="xs" c="dimmed">
-        There is space enough: it needs at most {size(needed)} in all.
+        Enough disk space: up to {size(needed)} needed.
       </Text>
     );
   }
   return tight.map(({ path, needed, free }) => (
     <Text key={path} size="xs" c="dimmed" className="breakable">
-      {path}: needs at most {size(needed)}, {size(free)} free
+      {path}: up to {size(needed)} needed, {size(free)} free
     </Text>
   ));
 }
+
+type Counted = Pick<Plan['tables'][number], 'targetRows' | 'backupRows'>;
+
+/** How many rows a table has more, or fewer, after the restore. */
+const differenceOf = ({ targetRows, backupRows }: Counted) => (backupRows ?? 0) - (targetRows ?? 0);
+
+/** What changes most comes first; tables with the same number of rows come last, by their names. */
+const byDifference = (one: Plan['tables'][number], other: Plan['tables'][number]) =>
+  Number(isChanged(other)) - Number(isChanged(one)) ||
+  Math.abs(differenceOf(other)) - Math.abs(differenceOf(one)) ||
+  one.name.localeCompare(other.name);
+
+const isChanged = (table: Plan['tables'][number]) =>
+  table.change !== 'REPLACE' || table.schemaDiffers || differenceOf(table) !== 0;
+
+const signed = (value: number) => (value > 0 ? `+${count(value)}` : value < 0 ? `−${count(-value)}` : '±0');
 
 const rows = (value: number | null | undefined) => (value === null || value === undefined ? '–' : count(value));

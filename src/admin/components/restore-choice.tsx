@@ -2,11 +2,14 @@ import { Card, Checkbox, MultiSelect, Radio, Stack, Text, TextInput, Title } fro
 import type { BackupPartsFragment, RestoreBackupInput } from '../../client/generated/graphql.js';
 import type { Problem } from '../api.js';
 import { count } from '../format.js';
+import { MediaChoice } from './media-choice.js';
 
-/** What somebody wants restored, and where to. */
+/** What is to be restored, and where to. */
 export interface Choice {
-  what: 'everything' | 'database' | 'media' | 'tables';
+  what: 'everything' | 'database' | 'media' | 'tables' | 'files';
   tables: string[];
+  /** Media files by their paths in the archive. */
+  media: string[];
   includeRelated: boolean;
   mirrorMedia: boolean;
   elsewhere: boolean;
@@ -18,6 +21,7 @@ export interface Choice {
 export const ALL: Choice = {
   what: 'everything',
   tables: [],
+  media: [],
   includeRelated: false,
   mirrorMedia: false,
   elsewhere: false,
@@ -28,14 +32,15 @@ export const ALL: Choice = {
 
 /** The choice as the API takes it. */
 export function inputOf(choice: Choice): Omit<RestoreBackupInput, 'backupId' | 'confirm'> {
-  const { what, tables, includeRelated, mirrorMedia, elsewhere, targetDatabaseUrl, targetMediaPath, overwrite } =
+  const { what, tables, media, includeRelated, mirrorMedia, elsewhere, targetDatabaseUrl, targetMediaPath, overwrite } =
     choice;
-  const media = what === 'everything' || what === 'media';
+  const allMedia = what === 'everything' || what === 'media';
   return {
-    restoreDatabase: what !== 'media',
-    restoreMedia: media,
+    restoreDatabase: what !== 'media' && what !== 'files',
+    restoreMedia: allMedia || what === 'files',
     ...(what === 'tables' ? { tables, includeRelated } : {}),
-    ...(media && mirrorMedia ? { mediaMode: 'MIRROR' } : {}),
+    ...(what === 'files' ? { media } : {}),
+    ...(allMedia && mirrorMedia ? { mediaMode: 'MIRROR' } : {}),
     ...(elsewhere ? { targetDatabaseUrl: targetDatabaseUrl.trim(), overwrite } : {}),
     ...(elsewhere && targetMediaPath.trim() !== '' ? { targetMediaPath: targetMediaPath.trim() } : {}),
   };
@@ -48,7 +53,7 @@ interface RestoreChoiceProps {
   problem: Problem | null;
 }
 
-/** Which part of the backup, and into which place. */
+/** Which part of the backup, and into which target. */
 export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreChoiceProps) {
   const change = (values: Partial<Choice>) => setChoice({ ...choice, ...values });
   const errorOf = (field: string) => (problem?.field === field ? problem.message : undefined);
@@ -59,26 +64,32 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
         <Radio.Group
           label={
             <Title order={2} size="h4" component="span">
-              What
+              Contents
             </Title>
           }
           value={what}
           onChange={(value) => change({ what: value as Choice['what'] })}
         >
           <Stack gap="sm" mt="sm">
-            <Radio value="everything" label="Everything" description="The database and the media files" />
-            <Radio value="database" label="The database" description="Media files stay as they are" />
+            <Radio value="everything" label="Everything" description="The database and all media files" />
+            <Radio value="database" label="Database" description="Media files are left unchanged" />
             <Radio
               value="media"
-              label="The media files"
-              description="The database stays as it is"
+              label="Media files"
+              description="The database is left unchanged"
               disabled={backup.mediaFileCount === 0}
             />
             <Radio
               value="tables"
-              label="Some tables"
-              description="All other tables and the media stay as they are"
+              label="Selected tables"
+              description="All other tables and the media files are left unchanged"
               disabled={backup.tables.length === 0}
+            />
+            <Radio
+              value="files"
+              label="Selected media files"
+              description="All other media files and the database are left unchanged"
+              disabled={backup.mediaFileCount === 0}
             />
           </Stack>
         </Radio.Group>
@@ -96,17 +107,25 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
               error={errorOf('tables')}
             />
             <Checkbox
-              label="Also the tables that belong to them by foreign keys"
+              label="Include tables linked by foreign keys"
               checked={choice.includeRelated}
               onChange={(event) => change({ includeRelated: event.currentTarget.checked })}
             />
           </Stack>
         )}
+        {what === 'files' && (
+          <MediaChoice
+            backupId={backup.id}
+            chosen={choice.media}
+            setChosen={(media) => change({ media })}
+            error={errorOf('media')}
+          />
+        )}
         {(what === 'everything' || what === 'media') && backup.mediaFileCount > 0 && (
           <Checkbox
             mt="md"
-            label="Remove media files that the backup does not hold"
-            description="They are kept in the safety backup. If this is off, they stay."
+            label="Remove media files that are not in the backup"
+            description="They are kept in the safety backup."
             checked={choice.mirrorMedia}
             onChange={(event) => change({ mirrorMedia: event.currentTarget.checked })}
           />
@@ -116,7 +135,7 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
         <Radio.Group
           label={
             <Title order={2} size="h4" component="span">
-              Where to
+              Target
             </Title>
           }
           value={elsewhere ? 'elsewhere' : 'own'}
@@ -125,27 +144,29 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
           <Stack gap="sm" mt="sm">
             <Radio
               value="own"
-              label={backup.config ? `In place: ${backup.config.name}` : 'In place'}
-              description={backup.config ? 'The application sees the old state at once' : 'Its config was deleted'}
+              label={backup.config ? `Original location: ${backup.config.name}` : 'Original location'}
+              description={
+                backup.config ? 'Replaces the application’s current data' : 'Not available: the config was deleted'
+              }
               disabled={backup.config === null}
             />
-            <Radio value="elsewhere" label="Another place" description="A copy to look at, or another server" />
+            <Radio value="elsewhere" label="Another location" description="For example, a copy to inspect" />
           </Stack>
         </Radio.Group>
         {elsewhere && (
           <Stack gap="sm" mt="sm">
             <TextInput
               label="Database"
-              description="Such as sqlite:/srv/copy/db.sqlite3"
+              description="For example, sqlite:/srv/copy/db.sqlite3"
               value={choice.targetDatabaseUrl}
               onChange={(event) => change({ targetDatabaseUrl: event.currentTarget.value })}
               error={errorOf('targetDatabaseUrl')}
               spellCheck={false}
             />
-            {(what === 'everything' || what === 'media') && (
+            {(what === 'everything' || what === 'media' || what === 'files') && (
               <TextInput
-                label="Folder for the media"
-                description="Without one, media are not restored there"
+                label="Media folder"
+                description="If empty, media files are not restored"
                 value={choice.targetMediaPath}
                 onChange={(event) => change({ targetMediaPath: event.currentTarget.value })}
                 error={errorOf('targetMediaPath')}
@@ -153,7 +174,7 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
               />
             )}
             <Checkbox
-              label="Something may be there already: replace it"
+              label="Overwrite existing data"
               checked={choice.overwrite}
               onChange={(event) => change({ overwrite: event.currentTarget.checked })}
             />

@@ -24,7 +24,7 @@ export function PlanSummary({ plan }: { plan: Plan }) {
       </Group>
       {unpinned > 0 && (
         <Text size="sm" mt={4}>
-          {plural(unpinned, 'safety backup loses its pin', 'safety backups lose their pins')}.
+          {plural(unpinned, 'safety backup is unpinned', 'safety backups are unpinned')}.
         </Text>
       )}
     </div>
@@ -80,7 +80,7 @@ export function PlanItems({ items }: { items: Item[] }) {
       ))}
       {items.length > LISTED && (
         <Text component="li" size="sm" c="dimmed">
-          And {count(items.length - LISTED)} more, older ones.
+          And {count(items.length - LISTED)} older ones.
         </Text>
       )}
       {items.length === 0 && (

@@ -17,11 +17,11 @@ export function RetentionSimulator({ form }: { form: Form }) {
   return (
     <Card withBorder bg="var(--mantine-color-body)" className="simulator">
       <Title order={3} size="h5">
-        What these rules would do
+        Preview
       </Title>
       {form.config === null ? (
         <Text size="sm" c="dimmed" mt="xs">
-          There is nothing to simulate yet: the config has no backups before it is made.
+          The preview is available once the config has backups.
         </Text>
       ) : (
         <Simulation form={form} configId={form.config.id} />
@@ -52,8 +52,8 @@ function Simulation({ form, configId }: { form: Form; configId: string }) {
       <TextInput
         type="date"
         label="As of"
-        description={day === '' ? 'Now. Choose a later day to look ahead.' : 'The end of that day.'}
-        error={noDay && 'There is no such day: a year has four digits.'}
+        description={day === '' ? 'Now. Choose a later date to look ahead.' : 'The end of that day.'}
+        error={noDay && 'Not a valid date: years have four digits.'}
         min={today()}
         max={LAST_DAY}
         value={day}

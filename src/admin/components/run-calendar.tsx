@@ -11,8 +11,10 @@ export interface CalendarDay {
 
 const DAY = 86_400_000;
 const WEEKS = 53;
+/** How many of the newest weeks a phone shows: all of them would be too small to touch. */
+const PHONE_WEEKS = 20;
 
-/** Twelve months of days, a column a week; each day with runs leads to them. */
+/** Twelve months of days, a column a week, as wide as its place; each day with runs links to them. */
 export function RunCalendar({ days, today }: { days: CalendarDay[]; /** yyyy-mm-dd */ today: string }) {
   const known = new Map(days.map((found) => [found.date, found]));
   const end = Date.parse(today);
@@ -23,25 +25,22 @@ export function RunCalendar({ days, today }: { days: CalendarDay[]; /** yyyy-mm-
   );
   return (
     <div>
-      {/* It is wider than a phone: the newest weeks are at the right, so the strip begins there. */}
-      <div className="calendar-strip" tabIndex={0} role="group" aria-label="Backups of the last twelve months, by day">
-        <div className="calendar">
-          {weeks.map((week) => (
-            <div key={week[0]} className="calendar-week">
-              <span className="calendar-month">{monthOf(week[0] ?? end)}</span>
-              {week.map((at) => {
-                const date = new Date(at).toISOString().slice(0, 10);
-                return <Day key={date} date={date} found={known.get(date)} />;
-              })}
-            </div>
-          ))}
-        </div>
+      <div className="calendar" role="group" aria-label="Backups by day">
+        {weeks.map((week, index) => (
+          <div key={week[0]} className="calendar-week" data-old={index < WEEKS - PHONE_WEEKS || undefined}>
+            <span className="calendar-month">{monthOf(week[0] ?? end)}</span>
+            {week.map((at) => {
+              const date = new Date(at).toISOString().slice(0, 10);
+              return <Day key={date} date={date} found={known.get(date)} />;
+            })}
+          </div>
+        ))}
       </div>
       <Group gap="md" mt="xs">
-        <Legend kind="good">completed</Legend>
-        <Legend kind="mixed">completed and failed</Legend>
-        <Legend kind="bad">failed</Legend>
-        <Legend kind="none">no run</Legend>
+        <Legend kind="good">Completed</Legend>
+        <Legend kind="mixed">Completed and failed</Legend>
+        <Legend kind="bad">Failed</Legend>
+        <Legend kind="none">None</Legend>
       </Group>
     </div>
   );
@@ -68,7 +67,7 @@ const kindOf = ({ completed, failed }: CalendarDay) => (failed === 0 ? 'good' : 
 function Legend({ kind, children }: { kind: string; children: string }) {
   return (
     <Group gap={6}>
-      <span className="calendar-day" data-kind={kind} />
+      <span className="calendar-day calendar-key" data-kind={kind} />
       <Text size="xs" c="dimmed">
         {children}
       </Text>

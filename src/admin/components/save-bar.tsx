@@ -15,7 +15,7 @@ interface SaveBarProps {
 /** Stays in sight while something is not saved, and says what. */
 export function SaveBar({ form: { config, changed, problem }, busy, done, onDiscard }: SaveBarProps) {
   const open = config === null || changed.length > 0;
-  const title = config === null ? 'This config is not made yet' : open ? 'Unsaved changes' : 'Saved';
+  const title = config === null ? 'New config' : open ? 'Unsaved changes' : 'Saved';
   return (
     <>
       <VisuallyHidden role="status">{open || done ? title : ''}</VisuallyHidden>
@@ -40,7 +40,7 @@ export function SaveBar({ form: { config, changed, problem }, busy, done, onDisc
               )}
               {isField(problem?.field) && (
                 <Text size="sm" c="red">
-                  {LABEL[problem?.field as keyof typeof LABEL]} needs another look.
+                  {LABEL[problem?.field as keyof typeof LABEL]} is invalid.
                 </Text>
               )}
             </div>
@@ -51,7 +51,7 @@ export function SaveBar({ form: { config, changed, problem }, busy, done, onDisc
                 </Button>
               )}
               <Button type="submit" loading={busy}>
-                {config === null ? 'Make the config' : 'Save'}
+                {config === null ? 'Add config' : 'Save'}
               </Button>
             </Group>
           </Group>

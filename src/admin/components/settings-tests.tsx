@@ -19,7 +19,7 @@ interface Answered<Answer> {
   answer: Answer;
 }
 
-/** Looks whether the database and the media that are typed can be reached. Nothing is saved. */
+/** Tests the database and the media folders that are typed. Nothing is saved. */
 export function TestConnection({ form }: { form: Form }) {
   const test = useAction(TestConnectionDocument, { quiet: true, harmless: true });
   const [last, setLast] = useState<Answered<TestConnectionMutation['testConnection']> | null>(null);
@@ -35,7 +35,7 @@ export function TestConnection({ form }: { form: Form }) {
       {test.problem && <Refused error={test.problem} />}
       {answer?.error && <Refused error={answer.error} />}
       {answer && !answer.ok && !answer.error && (
-        <Alert color="red" variant="light" title="Not all media can be read" icon={<IconAlertCircle />} />
+        <Alert color="red" variant="light" title="Some media folders cannot be read" icon={<IconAlertCircle />} />
       )}
       {answer?.ok && (
         <Good title="The database can be backed up">
@@ -67,7 +67,7 @@ export function TestConnection({ form }: { form: Form }) {
   );
 }
 
-/** Looks whether archives can be stored in the place that is typed. Nothing is saved. */
+/** Tests the storage that is typed. Nothing is saved. */
 export function TestStorage({ form }: { form: Form }) {
   const test = useAction(TestStorageDocument, { quiet: true, harmless: true });
   const [last, setLast] = useState<Answered<TestStorageMutation['testStorage']> | null>(null);

@@ -56,7 +56,7 @@ export function Shell({ email, children }: { email: string; children: ReactNode 
       transitionDuration={0}
     >
       <a className="skip-link" href="#content">
-        To the content
+        Skip to content
       </a>
       <AppShell.Header px="md">
         <Group h="100%" justify="space-between" wrap="nowrap">

@@ -61,11 +61,11 @@ export function SignInAgain({ email }: { email: string }) {
       closeOnClickOutside={false}
     >
       <Text size="sm" mb="md">
-        Sign in again to go on. Nothing that you have typed is lost.
+        Sign in again to continue. Nothing you have typed is lost.
       </Text>
       <SignInForm knownEmail={email} />
       <Button variant="subtle" fullWidth mt="xs" onClick={signOut}>
-        Sign out, and forget what was typed
+        Sign out and discard changes
       </Button>
     </Modal>
   );

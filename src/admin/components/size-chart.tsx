@@ -1,29 +1,45 @@
-import { Text } from '@mantine/core';
+import { Group, Text } from '@mantine/core';
 import { day, size } from '../format.js';
+import { ceiling } from '../sizes.js';
+import { Empty } from './state.js';
 
 const WIDTH = 640;
 const HEIGHT = 160;
 const INSET = 8;
+/** Below the axis's values: none, half and all of its range. */
+const TICKS = [1, 0.5, 0];
 
 /** The size of each day's newest backup, as a line over time. */
 export function SizeChart({ days }: { days: { date: string; size: number }[] }) {
   const [first] = days;
   const last = days.at(-1);
-  if (first === undefined || last === undefined) return <Text c="dimmed">No backup has a size yet.</Text>;
+  if (first === undefined || last === undefined)
+    return <Empty title="No sizes yet">The chart begins with the first completed backup.</Empty>;
   const largest = Math.max(...days.map((point) => point.size));
+  const top = ceiling(largest);
   const start = Date.parse(first.date);
   const span = Math.max(1, Date.parse(last.date) - start);
+  const heightOf = (share: number) => HEIGHT - INSET - share * (HEIGHT - 2 * INSET);
   const points = days.map((point) => ({
     ...point,
     x: days.length === 1 ? WIDTH / 2 : INSET + ((Date.parse(point.date) - start) / span) * (WIDTH - 2 * INSET),
-    y: HEIGHT - INSET - (point.size / Math.max(1, largest)) * (HEIGHT - 2 * INSET),
+    y: heightOf(point.size / top),
   }));
   const line = points.map(({ x, y }) => `${x.toFixed(1)},${y.toFixed(1)}`).join(' ');
   const summary = `Size of backups from ${day(first.date)}, ${size(first.size)}, to ${day(last.date)}, ${size(last.size)}; at most ${size(largest)}.`;
   return (
-    <figure style={{ margin: 0 }}>
+    <figure className="chart-figure">
+      <div className="chart-scale" aria-hidden>
+        {TICKS.map((share) => (
+          <Text key={share} size="xs" c="dimmed" className="exact">
+            {size(Math.round(top * share))}
+          </Text>
+        ))}
+      </div>
       <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} width="100%" role="img" aria-label={summary} className="chart">
-        <line x1={0} x2={WIDTH} y1={HEIGHT - INSET} y2={HEIGHT - INSET} className="chart-axis" />
+        {TICKS.map((share) => (
+          <line key={share} x1={0} x2={WIDTH} y1={heightOf(share)} y2={heightOf(share)} className="chart-axis" />
+        ))}
         {points.length > 1 && (
           <>
             <polygon
@@ -39,11 +55,17 @@ export function SizeChart({ days }: { days: { date: string; size: number }[] }) 
           </circle>
         ))}
       </svg>
-      <Text component="figcaption" size="xs" c="dimmed">
-        {days.length === 1
-          ? `${day(last.date)}: ${size(last.size)}`
-          : `${day(first.date)} to ${day(last.date)} · now ${size(last.size)} · at most ${size(largest)}`}
-      </Text>
+      <Group justify={days.length === 1 ? 'center' : 'space-between'} gap="xs" className="chart-dates" aria-hidden>
+        <Text size="xs" c="dimmed">
+          {day(first.date)}
+          {days.length === 1 && ` · ${size(last.size)}`}
+        </Text>
+        {days.length > 1 && (
+          <Text size="xs" c="dimmed">
+            {day(last.date)} · {size(last.size)}
+          </Text>
+        )}
+      </Group>
     </figure>
   );
 }

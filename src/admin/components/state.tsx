@@ -1,9 +1,10 @@
-import { Alert, Box, Button, Center, Group, List, Skeleton, Stack, Text, Title } from '@mantine/core';
-import { IconAlertCircle } from '@tabler/icons-react';
+import { Alert, Anchor, Box, Button, Center, Group, List, Skeleton, Stack, Text, Title } from '@mantine/core';
+import { IconAlertCircle, IconChevronLeft } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
 import { Link } from 'wouter';
 import type { Answer, Problem } from '../api.js';
 import { useConnection } from '../connection.js';
+import { capital } from '../format.js';
 
 /** Stands where content is about to come, about as high as it. */
 export function Loading({ height = 320 }: { height?: number }) {
@@ -89,16 +90,42 @@ export function Empty({ title, children, action }: { title: string; children?: R
   );
 }
 
+interface PageHeadProps {
+  title: string;
+  /** Beside the title, such as a state. */
+  badge?: ReactNode;
+  /** Below the title, such as a file name. */
+  subtitle?: ReactNode;
+  /** The list that the page belongs to: the way back. */
+  back?: { href: string; label: string };
+  children?: ReactNode;
+}
+
 /** A page's heading, with what can be done there beside it. Also the title of the browser's tab. */
-export function PageHead({ title, children }: { title: string; children?: ReactNode }) {
+export function PageHead({ title, badge, subtitle, back, children }: PageHeadProps) {
   return (
-    <Group justify="space-between" mb="md" gap="sm">
+    <Box mb="md">
       <title>{`${title} · db-manager`}</title>
-      <Title order={1} size="h2" className="breakable">
-        {title}
-      </Title>
-      {children && <Group gap="xs">{children}</Group>}
-    </Group>
+      {back && (
+        <Anchor component={Link} href={back.href} size="sm" underline="hover">
+          <IconChevronLeft size={14} aria-hidden className="inline-icon" /> {back.label}
+        </Anchor>
+      )}
+      <Group justify="space-between" gap="sm">
+        <Group gap="sm">
+          <Title order={1} size="h2" className="breakable">
+            {title}
+          </Title>
+          {badge}
+        </Group>
+        {children && <Group gap="xs">{children}</Group>}
+      </Group>
+      {subtitle && (
+        <Text size="sm" c="dimmed" className="breakable">
+          {subtitle}
+        </Text>
+      )}
+    </Box>
   );
 }
 
@@ -106,7 +133,7 @@ export function PageHead({ title, children }: { title: string; children?: ReactN
 export function Warnings({ warnings }: { warnings: string[] }) {
   if (warnings.length === 0) return null;
   return (
-    <Alert color="yellow" variant="light" title="Worth knowing">
+    <Alert color="yellow" variant="light" title="Notes">
       <List size="sm">
         {warnings.map((warning) => (
           <List.Item key={warning}>{warning}</List.Item>
@@ -120,15 +147,17 @@ export function Warnings({ warnings }: { warnings: string[] }) {
 export function Missing({ noun, all }: { noun: string; /** The address of the list. */ all: string }) {
   return (
     <>
-      <PageHead title={`There is no such ${noun}`} />
+      <PageHead title={`${capital(noun)} not found`} />
       <Empty
-        title={`No ${noun} has this id.`}
+        title={`There is no ${noun} with this id.`}
         action={
           <Button component={Link} href={all}>
-            All {noun}s
+            Show all {noun}s
           </Button>
         }
-      />
+      >
+        The address may be mistyped{noun === 'config' ? ', or the config was deleted' : ''}.
+      </Empty>
     </>
   );
 }
@@ -139,12 +168,17 @@ export function NoConfig() {
     <Empty
       title="Nothing is protected yet"
       action={
-        <Button component={Link} href="/configs/new">
-          Make the first config
-        </Button>
+        <Group gap="xs" justify="center">
+          <Button component={Link} href="/protect">
+            Protect your application
+          </Button>
+          <Button component={Link} href="/configs/new" variant="default">
+            Add config
+          </Button>
+        </Group>
       }
     >
-      A config says which database and which media are backed up, when, to where, and how long backups are kept.
+      A config describes one application: its database and media folders, the storage, the schedule and the retention.
     </Empty>
   );
 }

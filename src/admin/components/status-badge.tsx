@@ -1,10 +1,20 @@
 import { Badge } from '@mantine/core';
-import type { BackupStatus, RestoreStatus } from '../../client/generated/graphql.js';
-import { STATUS } from '../words.js';
+import type { BackupStatus, Health, RestoreStatus } from '../../client/generated/graphql.js';
+import { HEALTH, STATUS } from '../words.js';
 
 /** How far a run is, in a word and a colour. */
 export function StatusBadge({ status }: { status: BackupStatus | RestoreStatus }) {
   const { label, color } = STATUS[status];
+  return (
+    <Badge color={color} variant="light" miw="max-content">
+      {label}
+    </Badge>
+  );
+}
+
+/** How a config is doing, in a word and a colour. */
+export function HealthBadge({ health }: { health: Health }) {
+  const { label, color } = HEALTH[health];
   return (
     <Badge color={color} variant="light" miw="max-content">
       {label}

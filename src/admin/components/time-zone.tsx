@@ -10,7 +10,7 @@ export function TimeZone({ form }: { form: Form }) {
     <Select
       {...setting(form, 'timezone')}
       data={[
-        { group: 'This device and now', items: first },
+        { group: 'This device and current', items: first },
         { group: 'All', items: ZONES.filter((name) => !first.includes(name)) },
       ]}
       value={timezone}

@@ -14,14 +14,14 @@ interface TimedRun {
 export function Timeline({ run }: { run: TimedRun }) {
   const { status, createdAt, completedAt, phases } = run;
   const entries = [
-    { phase: 'Asked for', at: createdAt },
+    { phase: 'Requested', at: createdAt },
     ...phases.map(({ phase, at }) => ({ phase: phaseOf(phase), at })),
     ...(status === 'FAILED' && completedAt ? [{ phase: 'Failed', at: completedAt }] : []),
   ];
   return (
     <Card withBorder>
       <Title order={2} size="h4" mb="sm">
-        Log of the run
+        Run log
       </Title>
       <Table verticalSpacing={4}>
         <Table.Tbody>

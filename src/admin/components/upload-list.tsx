@@ -6,10 +6,10 @@ import { ProblemAlert } from './state.js';
 import { TextLink } from './text-link.js';
 
 const STATE: Record<UploadState, string> = {
-  waiting: 'Waits for its turn',
-  sending: 'Sending',
-  sent: 'All is sent. The server reads it through and stores it …',
-  done: 'Uploaded, stored and proven',
+  waiting: 'Waiting',
+  sending: 'Uploading',
+  sent: 'Sent. The server is verifying and storing it …',
+  done: 'Uploaded and verified',
   failed: 'Failed',
 };
 
@@ -43,7 +43,7 @@ function UploadCard({ upload }: { upload: Upload }) {
           </Text>
         </div>
         <Button variant="default" size="xs" onClick={() => dropUpload(id)} style={{ flexShrink: 0 }}>
-          {isWaiting(upload) ? 'Cancel' : 'Take from the list'}
+          {isWaiting(upload) ? 'Cancel' : 'Remove from list'}
           <VisuallyHidden> {file.name}</VisuallyHidden>
         </Button>
       </Group>
@@ -54,7 +54,7 @@ function UploadCard({ upload }: { upload: Upload }) {
           <IconCircleCheck size={20} color="var(--mantine-color-teal-text)" aria-hidden />
           <Text size="sm">{STATE.done}.</Text>
           <TextLink href={`/backups/${backupId}`} size="sm">
-            To the backup
+            Show backup
           </TextLink>
         </Group>
       )}

@@ -34,7 +34,7 @@ export default function Activity() {
       <PageHead title="Activity" />
       <Group mb="sm" gap="xs" role="search">
         <ActorFilter filters={filters} rows={page?.nodes ?? []} />
-        <ChoiceFilter filters={filters} name="action" label="About" data={options(NOUN)} />
+        <ChoiceFilter filters={filters} name="action" label="Type" data={options(NOUN)} />
         <DateFilter filters={filters} />
       </Group>
       <PagedList
@@ -44,8 +44,8 @@ export default function Activity() {
         noun="event"
         all="/activity"
         filtered={filters.any}
-        none={<Empty title="Nothing has happened yet" />}
-        advice={filters.get('actor') !== null && 'People are found by their whole name, such as admin@example.org.'}
+        none={<Empty title="No activity yet" />}
+        advice={filters.get('actor') !== null && 'Enter the full name of the user, such as admin@example.org.'}
       >
         {(rows) => <EventTable rows={rows} onActor={(actor) => filters.set({ actor })} />}
       </PagedList>
@@ -79,7 +79,7 @@ function ActorFilter({ filters, rows }: { filters: Filters; rows: Row[] }) {
         setTyped(null);
       }}
       clearable
-      clearButtonProps={{ 'aria-label': 'Done by anybody' }}
+      clearButtonProps={{ 'aria-label': 'Anyone' }}
       limit={20}
       spellCheck={false}
     />
@@ -108,7 +108,7 @@ function EventTable({ rows, onActor }: { rows: Row[]; onActor: (actor: string) =
                   <UnstyledButton
                     fw={600}
                     fz="sm"
-                    title={`Only what ${row.actor} did`}
+                    title={`Show only ${row.actor}`}
                     onClick={() => onActor(row.actor)}
                     className="breakable"
                   >

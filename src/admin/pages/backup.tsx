@@ -21,12 +21,12 @@ import { StatusBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { Timeline } from '../components/timeline.js';
 import { count, duration, plural } from '../format.js';
-import { isActive, isStored, LEVEL, pinOf, STORAGE, TYPE } from '../words.js';
+import { isActive, isStored, LEVEL, pinOf, STORAGE, titleOf, TYPE } from '../words.js';
 
 /** How often it is asked for again, in milliseconds. */
 const EVERY = 10_000;
 
-/** One backup: how its run went, what is in it, how it was proven, and what can be done with it. */
+/** One backup: how its run went, what is in it, how it was verified, and what can be done with it. */
 export default function Backup({ id }: { id: string }) {
   const answer = useApi(BackupDocument, { id }, { every: EVERY });
   return (
@@ -44,7 +44,12 @@ function BackupOf({ backup, refresh }: { backup: BackupPartsFragment; refresh: (
   const completed = isStored(backup);
   return (
     <>
-      <PageHead title={backup.fileName}>
+      <PageHead
+        title={titleOf(backup)}
+        badge={<StatusBadge status={backup.status} />}
+        subtitle={backup.fileName}
+        back={{ href: '/backups', label: 'Backups' }}
+      >
         {completed && (
           <>
             <Button component={Link} href={`/backups/${id}/restore`} leftSection={<IconRestore size={18} />}>
@@ -65,7 +70,7 @@ function BackupOf({ backup, refresh }: { backup: BackupPartsFragment; refresh: (
           </Grid.Col>
           <Grid.Col span={{ base: 12, md: 5 }}>
             <Stack>
-              {completed && <Proof backup={backup} />}
+              {completed && <Verification backup={backup} />}
               <Timeline run={backup} />
             </Stack>
           </Grid.Col>
@@ -88,12 +93,14 @@ function Outcome({ backup, refresh }: { backup: BackupPartsFragment; refresh: ()
         </Card>
       )}
       {errorCode && (
-        <ProblemAlert problem={{ code: errorCode, message: errorMessage ?? 'It failed.', hint: errorHint ?? '' }}>
+        <ProblemAlert
+          problem={{ code: errorCode, message: errorMessage ?? 'The backup failed.', hint: errorHint ?? '' }}
+        >
           {status === 'FAILED' && backup.config && <After type={backup.backupType} config={backup.config} />}
         </ProblemAlert>
       )}
       {status === 'DELETED' && deletedAt && (
-        <Alert color="gray" title="The archive was deleted">
+        <Alert color="gray" title="Archive deleted">
           <Age at={deletedAt} /> by {deletedBy}. {deleteReason}
         </Alert>
       )}
@@ -113,7 +120,7 @@ function After({ type, config }: { type: BackupType; config: { id: string; name:
         </Button>
       )}
       <Button size="xs" variant="default" component={Link} href={`/configs/${config.id}`}>
-        Look at the config
+        Show config
       </Button>
     </Group>
   );
@@ -137,20 +144,19 @@ function About({ backup }: { backup: BackupPartsFragment }) {
   const { startedAt, completedAt, tables, mediaFileCount } = backup;
   const stored = isStored(backup);
   const facts: [string, ReactNode][] = [
-    ['Status', <StatusBadge key="status" status={backup.status} />],
     ['Type', TYPE[backup.backupType]],
     [
       'Config',
-      backup.config ? <TextLink href={`/configs/${backup.config.id}`}>{backup.config.name}</TextLink> : 'deleted',
+      backup.config ? <TextLink href={`/configs/${backup.config.id}`}>{backup.config.name}</TextLink> : 'Deleted',
     ],
     ['Database', backup.databaseName],
-    ['Made', <Age key="made" at={backup.createdAt} />],
-    ['Took', startedAt && completedAt ? duration((Date.parse(completedAt) - Date.parse(startedAt)) / 1000) : '–'],
-    ['By', backup.createdBy ?? '–'],
+    ['Date', <Age key="made" at={backup.createdAt} />],
+    ['Duration', startedAt && completedAt ? duration((Date.parse(completedAt) - Date.parse(startedAt)) / 1000) : '–'],
+    ['Requested by', backup.createdBy ?? '–'],
     ['Size', <Size key="size" bytes={stored ? backup.fileSize : null} />],
-    ['Contains', stored ? `${plural(tables.length, 'table')}, ${plural(mediaFileCount, 'media file')}` : '–'],
+    ['Contents', stored ? `${plural(tables.length, 'table')}, ${plural(mediaFileCount, 'media file')}` : '–'],
     ['Storage', STORAGE[backup.storageType]],
-    ['Path', stored ? <Code key="path">{backup.filePath}</Code> : 'nothing is stored'],
+    ['File', stored ? <Code key="path">{backup.filePath}</Code> : 'No archive'],
     ['Pinned', pinOf(backup)],
     ['Note', backup.note ?? '–'],
     ['Id', <Code key="id">{backup.id}</Code>],
@@ -158,10 +164,10 @@ function About({ backup }: { backup: BackupPartsFragment }) {
   return <Facts facts={facts} />;
 }
 
-function Proof({ backup }: { backup: BackupPartsFragment }) {
+function Verification({ backup }: { backup: BackupPartsFragment }) {
   const { verifiedAt, verificationLevel, checksum, fileName } = backup;
   return (
-    <Section title="Proof">
+    <Section title="Verification">
       <Stack gap="xs" align="flex-start">
         {verifiedAt && verificationLevel ? (
           <Text size="sm">
@@ -169,19 +175,19 @@ function Proof({ backup }: { backup: BackupPartsFragment }) {
           </Text>
         ) : (
           <Text size="sm" c="red">
-            It is not proven now. “Verify” under More reads it again.
+            Not verified. Use More → Verify archive to verify it again.
           </Text>
         )}
         {checksum && (
           <>
-            <Text size="sm">Check a downloaded copy without this program:</Text>
+            <Text size="sm">Check a downloaded copy without db-manager:</Text>
             <Code block w="100%" className="wrapped">
               {`echo "${checksum}  ${fileName}" | sha256sum -c\nunzip -t ${fileName}`}
             </Code>
             <CopyButton value={checksum}>
               {({ copied, copy }) => (
                 <Button size="xs" variant="default" onClick={copy}>
-                  {copied ? 'Copied' : 'Copy the SHA-256'}
+                  {copied ? 'Copied' : 'Copy SHA-256'}
                 </Button>
               )}
             </CopyButton>
@@ -192,7 +198,7 @@ function Proof({ backup }: { backup: BackupPartsFragment }) {
   );
 }
 
-/** So many rows are drawn at once; the search finds the others. */
+/** How many rows are shown at once; the search finds the others. */
 const SHOWN = 100;
 
 function Tables({ tables }: { tables: BackupPartsFragment['tables'] }) {
@@ -205,8 +211,8 @@ function Tables({ tables }: { tables: BackupPartsFragment['tables'] }) {
         <TextInput
           mb="xs"
           maw={320}
-          aria-label="Search the tables"
-          placeholder="Search the tables"
+          aria-label="Search tables"
+          placeholder="Search tables"
           value={search}
           onChange={(event) => setSearch(event.currentTarget.value)}
         />
@@ -229,7 +235,7 @@ function Tables({ tables }: { tables: BackupPartsFragment['tables'] }) {
       </Table>
       {found.length > SHOWN && (
         <Text size="sm" c="dimmed" mt="xs">
-          and {count(found.length - SHOWN)} more: search to find them
+          And {count(found.length - SHOWN)} more: use the search to find them.
         </Text>
       )}
     </Section>
@@ -254,8 +260,8 @@ function Media({ id }: { id: string }) {
       <TextInput
         mb="xs"
         maw={320}
-        aria-label="Search the media files"
-        placeholder="Search the media files"
+        aria-label="Search media files"
+        placeholder="Search media files"
         value={search}
         onChange={(event) => setSearch(event.currentTarget.value)}
       />

@@ -1,7 +1,6 @@
 import {
   Alert,
   Badge,
-  Box,
   Button,
   Checkbox,
   Group,
@@ -47,7 +46,7 @@ import { TextLink } from '../components/text-link.js';
 import { type Check, unknownOf, useVerifyAll } from '../verify-all.js';
 import { isDay } from '../day.js';
 import { day, plural, size } from '../format.js';
-import { isActive, isStored, options, pinOf, STATUS, STORAGE, TYPE } from '../words.js';
+import { isActive, isStored, options, pinOf, STATUS, STORAGE, titleOf, TYPE } from '../words.js';
 
 type Row = BackupsQuery['backups']['nodes'][number];
 
@@ -79,7 +78,18 @@ export default function Backups() {
         noun="backup"
         all="/backups"
         filtered={filters.any}
-        none={<Empty title="There is no backup yet">“Back up now” on the overview makes the first one.</Empty>}
+        none={
+          <Empty
+            title="No backups yet"
+            action={
+              <Button component={Link} href="/">
+                Go to overview
+              </Button>
+            }
+          >
+            Use “Back up now” on the overview to make the first one.
+          </Empty>
+        }
         head={<BulkBar chosen={[...chosen.values()]} clear={() => setMarked(new Map())} refresh={answer.refresh} />}
       >
         {(rows) => (
@@ -159,18 +169,17 @@ function BackupTable({ rows, filters, chosen, setChosen, refresh }: TableProps) 
         <Table.Tr>
           <Table.Th w={40}>
             <Checkbox
-              aria-label="Choose all on this page"
+              aria-label="Select all on this page"
               checked={all}
               indeterminate={some && !all}
               disabled={selectable.length === 0}
               onChange={(event) => choose(selectable, event.currentTarget.checked)}
             />
           </Table.Th>
-          <Table.Th>Name</Table.Th>
+          <SortHead filters={filters} label="Backup" by="CREATED_AT" />
           <Table.Th visibleFrom="xs">Status</Table.Th>
           <Table.Th visibleFrom="md">Type</Table.Th>
           <SortHead filters={filters} label="Size" by="FILE_SIZE" visibleFrom="xs" />
-          <SortHead filters={filters} label="Made" by="CREATED_AT" visibleFrom="sm" />
           <Table.Th w={48}>
             <span className="spoken">Actions</span>
           </Table.Th>
@@ -181,7 +190,7 @@ function BackupTable({ rows, filters, chosen, setChosen, refresh }: TableProps) 
           <Table.Tr key={row.id} data-testid={row.id}>
             <Table.Td>
               <Checkbox
-                aria-label={`Choose ${row.fileName}`}
+                aria-label={`Select ${row.fileName}`}
                 checked={chosen.has(row.id)}
                 disabled={!isStored(row) && !chosen.has(row.id)}
                 onChange={(event) => choose([row], event.currentTarget.checked)}
@@ -197,9 +206,6 @@ function BackupTable({ rows, filters, chosen, setChosen, refresh }: TableProps) 
             <Table.Td visibleFrom="xs">
               <Size bytes={isStored(row) ? row.fileSize : null} />
             </Table.Td>
-            <Table.Td visibleFrom="sm">
-              <Age at={row.createdAt} />
-            </Table.Td>
             <Table.Td>
               <BackupActions backup={row} inTable />
             </Table.Td>
@@ -214,23 +220,28 @@ function Name({ row, refresh }: { row: Row; refresh: () => void }) {
   return (
     <Stack gap={2}>
       <TextLink href={`/backups/${row.id}`} size="sm" fw={500} underline="hover">
-        {row.fileName}
+        {titleOf(row)}
       </TextLink>
-      <Box hiddenFrom="xs">
+      <Group hiddenFrom="xs" gap="xs">
         <State row={row} />
-      </Box>
-      <Text size="xs" c="dimmed" className="breakable">
-        {[row.config?.name ?? 'deleted config', row.note].filter(Boolean).join(' · ')}
-        <Text span inherit hiddenFrom="sm">
-          {' · '}
-          <Age at={row.createdAt} />
-        </Text>
-      </Text>
+        {isStored(row) && (
+          <Text size="sm">
+            <Size bytes={row.fileSize} />
+          </Text>
+        )}
+      </Group>
       {row.errorCode && (
         <Text size="xs" c="red" className="breakable">
           {row.errorMessage} {row.errorHint}
         </Text>
       )}
+      <Text size="xs" c="dimmed" className="breakable">
+        <Age at={row.createdAt} />
+        {row.note && ` · ${row.note}`}
+      </Text>
+      <Text size="xs" c="dimmed" className="breakable">
+        {row.fileName}
+      </Text>
       {isActive(row.status) && <BackupProgress run={row} onEnd={refresh} />}
     </Stack>
   );
@@ -241,8 +252,8 @@ function State({ row }: { row: Row }) {
     <Group gap={6} wrap="nowrap">
       <StatusBadge status={row.status} />
       {row.status === 'COMPLETED' && row.errorCode && (
-        <Badge color="red" variant="light">
-          Not sound
+        <Badge color="red" variant="light" miw="max-content">
+          Damaged
         </Badge>
       )}
       {row.pinned && (
@@ -251,8 +262,8 @@ function State({ row }: { row: Row }) {
         </Tooltip>
       )}
       {row.status === 'COMPLETED' && row.verifiedAt && (
-        <Tooltip label="Proven by reading it back">
-          <IconShieldCheck size={16} role="img" aria-label="Proven" />
+        <Tooltip label="Verified">
+          <IconShieldCheck size={16} role="img" aria-label="Verified" />
         </Tooltip>
       )}
     </Group>
@@ -268,7 +279,7 @@ function SortHead({
   filters: Filters;
   label: string;
   by: 'CREATED_AT' | 'FILE_SIZE';
-  visibleFrom: 'xs' | 'sm';
+  visibleFrom?: 'xs' | 'sm';
 }) {
   const order = filters.get('order') ?? 'CREATED_AT_DESC';
   const direction = order.startsWith(by) ? (order.endsWith('_ASC') ? 'ascending' : 'descending') : 'none';
@@ -296,7 +307,7 @@ function BulkBar({ chosen, clear, refresh }: { chosen: Row[]; clear: () => void;
     <Stack p="sm" gap="xs" className="bulk-bar">
       <Group justify="space-between">
         <Text size="sm" role="status">
-          {plural(chosen.length, 'backup')} chosen, {size(bytesOf(chosen))}
+          {plural(chosen.length, 'backup')} selected, {size(bytesOf(chosen))}
           {found && found.done < chosen.length ? ` · ${found.done} verified` : ''}
         </Text>
         <Group gap="xs">
@@ -307,7 +318,7 @@ function BulkBar({ chosen, clear, refresh }: { chosen: Row[]; clear: () => void;
             Delete …
           </Button>
           <Button size="xs" variant="subtle" onClick={clear}>
-            Choose none
+            Clear selection
           </Button>
         </Group>
       </Group>
@@ -325,12 +336,12 @@ function Findings({ check }: { check: Check }) {
   return (
     <>
       {unknown.length > 0 && (
-        <Alert color="yellow" title={`${plural(unknown.length, 'backup')} could not be checked`}>
-          That says nothing about them. Verify them again when the server and the storage can be reached.
+        <Alert color="yellow" title={`${plural(unknown.length, 'backup')} could not be verified`}>
+          Verify them again when the server and the storage can be reached.
         </Alert>
       )}
       {check.bad.length > 0 && (
-        <Alert color="red" title={`${plural(check.bad.length, 'backup is', 'backups are')} not sound`}>
+        <Alert color="red" title={`${plural(check.bad.length, 'backup is', 'backups are')} not intact`}>
           {check.bad.map(({ fileName }) => fileName).join(', ')}
         </Alert>
       )}
@@ -366,12 +377,13 @@ function DeleteAll({ chosen, clear, refresh, onClose }: DeleteAllProps) {
       onClose={onClose}
     >
       <Text size="sm" className="breakable">
-        {size(bytesOf(chosen))} are removed for good:{' '}
+        {size(bytesOf(chosen))} will be deleted permanently:{' '}
         {chosen
           .slice(0, 5)
           .map(({ fileName }) => fileName)
           .join(', ')}
-        {chosen.length > 5 ? ` and ${chosen.length - 5} more` : ''}. None is deleted if one is pinned or in use.
+        {chosen.length > 5 ? ` and ${chosen.length - 5} more` : ''}. If one of them is pinned or in use, none is
+        deleted.
       </Text>
     </Confirm>
   );

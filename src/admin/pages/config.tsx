@@ -16,7 +16,7 @@ export default function Config({ id }: { id: string | null }) {
   if (id !== null) return <Existing id={id} />;
   return (
     <>
-      <PageHead title="New config" />
+      <PageHead title="New config" back={{ href: '/configs', label: 'Configs' }} />
       <ConfigForm config={null} />
     </>
   );
@@ -43,7 +43,7 @@ function Gone({ id }: { id: string }) {
       <Missing noun="config" all="/configs" />
       {lost && (
         <Alert color="yellow" title="Your changes were not saved">
-          Somebody has deleted this config since. What you had changed of it is gone with it.
+          This config was deleted. Your unsaved changes were discarded.
         </Alert>
       )}
     </>
@@ -53,9 +53,9 @@ function Gone({ id }: { id: string }) {
 function ConfigOf({ config }: { config: ConfigPartsFragment }) {
   return (
     <>
-      <PageHead title={config.name}>
+      <PageHead title={config.name} back={{ href: '/configs', label: 'Configs' }}>
         <Button component={Link} href={`/backups?config=${config.id}`} variant="default">
-          Its backups
+          Backups
         </Button>
       </PageHead>
       <ConfigForm config={config} />
@@ -73,7 +73,7 @@ function Removal({ config: { id, name } }: { config: ConfigPartsFragment }) {
     setAsked(false);
     if (done === null) return;
     setDraft(id, () => ({}));
-    tellDone(`${name} was deleted. Its backups are still there.`);
+    tellDone(`${name} was deleted. Its backups are kept.`);
     navigate('/configs');
   };
   return (
@@ -84,25 +84,25 @@ function Removal({ config: { id, name } }: { config: ConfigPartsFragment }) {
             Delete
           </Title>
           <Text size="sm" c="dimmed">
-            Nothing is backed up by this config any more. The backups that exist stay, with their archives.
+            Stops backing up this application. Existing backups and their archives are kept.
           </Text>
         </div>
         <Button color="red" variant="light" onClick={() => setAsked(true)}>
-          Delete this config …
+          Delete config …
         </Button>
       </Group>
       {asked && (
         <Confirm
           title="Delete this config?"
-          label="Delete the config"
+          label="Delete config"
           typed={name}
           busy={remove.busy}
           onConfirm={() => void confirm()}
           onClose={() => setAsked(false)}
         >
           <Text size="sm" className="breakable">
-            <b>{name}</b> and its schedule go for good. Its backups stay, with their archives: they can still be
-            downloaded and restored.
+            <b>{name}</b> and its schedule are deleted permanently. Existing backups and their archives are kept and can
+            still be downloaded and restored.
           </Text>
         </Confirm>
       )}

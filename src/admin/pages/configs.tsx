@@ -1,26 +1,34 @@
-import { Badge, Button, Card, Group, Stack, Table, Text } from '@mantine/core';
-import { IconPlus } from '@tabler/icons-react';
+import { ActionIcon, Badge, Box, Button, Card, Group, Menu, Stack, Table, Text } from '@mantine/core';
+import { IconArchive, IconDatabaseExport, IconDots, IconPencil, IconPlus } from '@tabler/icons-react';
 import { Link } from 'wouter';
-import { ConfigsDocument, type ConfigPartsFragment } from '../../client/generated/graphql.js';
+import {
+  ConfigsDocument,
+  type ConfigPartsFragment,
+  CreateBackupDocument,
+  StatusDocument,
+} from '../../client/generated/graphql.js';
 import { useFilters } from '../address.js';
-import { useApi } from '../api.js';
+import { tellDone, useAction, useApi } from '../api.js';
 import { Age } from '../components/exact.js';
 import { SearchFilter } from '../components/filter-bar.js';
 import { EVERY } from '../components/paged-list.js';
 import { Empty, Loading, NoConfig, PageHead, Trouble } from '../components/state.js';
+import { HealthBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { capital, plural } from '../format.js';
+import { healthOf, type Status } from '../health.js';
 import { retentionInWords } from '../retention.js';
 import { hasDraft } from '../settings.js';
 import { ENGINE, STORAGE } from '../words.js';
 
-/** From so many on, they are searched rather than looked through. */
+/** From this number on there is a search. */
 const MANY = 8;
 
-/** All configs: what is protected, when, where to and for how long. */
+/** All configs: what is protected, how well, when, where to and for how long. */
 export default function Configs() {
   const filters = useFilters();
   const answer = useApi(ConfigsDocument, {}, { every: EVERY });
+  const status = useApi(StatusDocument, {}, { every: EVERY });
   const { data, loading } = answer;
   const configs = data?.configs ?? [];
   const found = configs.filter((config) => fits(config, filters.get('search') ?? ''));
@@ -45,10 +53,10 @@ export default function Configs() {
       )}
       {found.length > 0 && (
         <Card withBorder p={0}>
-          <ConfigTable configs={found} />
+          <ConfigTable configs={found} status={status.data?.status} refresh={status.refresh} />
         </Card>
       )}
-      {configs.length > 0 && found.length === 0 && <Empty title="No config holds this text" />}
+      {configs.length > 0 && found.length === 0 && <Empty title="No configs match the search" />}
     </>
   );
 }
@@ -58,27 +66,40 @@ function fits({ name, databaseUrl, engine, storagePath, mediaPaths }: ConfigPart
   return text.includes(search.toLowerCase());
 }
 
-function ConfigTable({ configs }: { configs: ConfigPartsFragment[] }) {
+interface ConfigTableProps {
+  configs: ConfigPartsFragment[];
+  status: Status | undefined;
+  refresh: () => void;
+}
+
+function ConfigTable({ configs, status, refresh }: ConfigTableProps) {
   return (
     <Table verticalSpacing="sm" highlightOnHover>
       <Table.Thead>
         <Table.Tr>
           <Table.Th>Config</Table.Th>
-          <Table.Th visibleFrom="sm">Automatic backup</Table.Th>
-          <Table.Th visibleFrom="md">Storage</Table.Th>
-          <Table.Th visibleFrom="lg">Kept</Table.Th>
+          <Table.Th visibleFrom="sm">Health</Table.Th>
+          <Table.Th visibleFrom="md">Schedule</Table.Th>
+          <Table.Th visibleFrom="lg">Storage</Table.Th>
+          <Table.Th visibleFrom="lg">Retention</Table.Th>
+          <Table.Th w={48}>
+            <span className="spoken">Actions</span>
+          </Table.Th>
         </Table.Tr>
       </Table.Thead>
       <Table.Tbody>
         {configs.map((config) => (
           <Table.Tr key={config.id} data-testid={`config-${config.id}`}>
             <Table.Td maw={380}>
-              <Name config={config} />
+              <Name config={config} status={status} />
             </Table.Td>
             <Table.Td visibleFrom="sm">
+              <HealthOf id={config.id} status={status} />
+            </Table.Td>
+            <Table.Td visibleFrom="md">
               <Schedule config={config} />
             </Table.Td>
-            <Table.Td visibleFrom="md" maw={260}>
+            <Table.Td visibleFrom="lg" maw={260}>
               <Text size="sm">{STORAGE[config.storageType]}</Text>
               <Text size="xs" c="dimmed" className="breakable">
                 {config.storagePath}
@@ -87,6 +108,9 @@ function ConfigTable({ configs }: { configs: ConfigPartsFragment[] }) {
             <Table.Td visibleFrom="lg" maw={220}>
               <Text size="sm">{retentionInWords(config)}</Text>
             </Table.Td>
+            <Table.Td>
+              <Actions config={config} refresh={refresh} />
+            </Table.Td>
           </Table.Tr>
         ))}
       </Table.Tbody>
@@ -94,7 +118,63 @@ function ConfigTable({ configs }: { configs: ConfigPartsFragment[] }) {
   );
 }
 
-function Name({ config }: { config: ConfigPartsFragment }) {
+/** How a config is doing, and when its newest backup was made. */
+function HealthOf({ id, status }: { id: string; status: Status | undefined }) {
+  const row = status?.configs.find(({ config }) => config.id === id);
+  if (status === undefined || row === undefined) return null;
+  return (
+    <div>
+      <HealthBadge health={healthOf(status, id)} />
+      <Text size="xs" c="dimmed" mt={2}>
+        {row.lastSuccessAt ? (
+          <>
+            {'Last backup '}
+            <Age at={row.lastSuccessAt} />
+          </>
+        ) : (
+          'No backup yet'
+        )}
+      </Text>
+    </div>
+  );
+}
+
+/** What is done with a config most often. */
+function Actions({ config: { id, name }, refresh }: { config: ConfigPartsFragment; refresh: () => void }) {
+  const create = useAction(CreateBackupDocument);
+  const backUp = async () => {
+    const answer = await create.run({ input: { configId: id } });
+    if (answer === null) return;
+    refresh();
+    tellDone(
+      <>
+        Backup of {name} requested. <TextLink href={`/backups/${answer.createBackup.id}`}>Show the run</TextLink>
+      </>,
+    );
+  };
+  return (
+    <Menu position="bottom-end" withinPortal>
+      <Menu.Target>
+        <ActionIcon variant="subtle" color="gray" aria-label={`Actions for ${name}`} loading={create.busy}>
+          <IconDots size={18} />
+        </ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Item leftSection={<IconDatabaseExport size={16} />} onClick={() => void backUp()}>
+          Back up now
+        </Menu.Item>
+        <Menu.Item component={Link} href={`/backups?config=${id}`} leftSection={<IconArchive size={16} />}>
+          Show backups
+        </Menu.Item>
+        <Menu.Item component={Link} href={`/configs/${id}`} leftSection={<IconPencil size={16} />}>
+          Edit
+        </Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
+}
+
+function Name({ config, status }: { config: ConfigPartsFragment; status: Status | undefined }) {
   const { id, name, engine, databaseUrl, mediaPaths } = config;
   return (
     <Stack gap={2}>
@@ -103,8 +183,8 @@ function Name({ config }: { config: ConfigPartsFragment }) {
           {name}
         </TextLink>
         {hasDraft(id) && (
-          <Badge color="yellow" variant="light">
-            Not saved
+          <Badge color="yellow" variant="light" miw="max-content">
+            Unsaved changes
           </Badge>
         )}
       </Group>
@@ -112,12 +192,12 @@ function Name({ config }: { config: ConfigPartsFragment }) {
         {ENGINE[engine]} · {databaseUrl}
         {mediaPaths.length > 0 && ` · ${plural(mediaPaths.length, 'media folder')}`}
       </Text>
-      <Stack gap={4} mt={4} hiddenFrom="sm">
+      <Box mt={4} hiddenFrom="sm">
+        <HealthOf id={id} status={status} />
+      </Box>
+      <Box mt={4} hiddenFrom="md">
         <Schedule config={config} />
-        <Text size="xs" c="dimmed">
-          {STORAGE[config.storageType]} · {retentionInWords(config)}
-        </Text>
-      </Stack>
+      </Box>
     </Stack>
   );
 }

@@ -2,18 +2,21 @@ import { Button } from '@mantine/core';
 import { Link } from 'wouter';
 import { Empty, PageHead } from '../components/state.js';
 
+/** The page of an address that leads nowhere. */
 export function NotFound() {
   return (
     <>
-      <PageHead title="There is no such page" />
+      <PageHead title="Page not found" />
       <Empty
-        title="Nothing lies at this address."
+        title="There is no page at this address."
         action={
           <Button component={Link} href="/">
-            To the overview
+            Go to overview
           </Button>
         }
-      />
+      >
+        The address may be mistyped, or the page has moved.
+      </Empty>
     </>
   );
 }

@@ -1,18 +1,20 @@
 import {
   Alert,
+  Badge,
+  Box,
   Button,
   Card,
   Grid,
   Group,
   List,
   Select,
-  SimpleGrid,
   Stack,
+  Table,
   Text,
   ThemeIcon,
   Title,
 } from '@mantine/core';
-import { IconAlertTriangle, IconCircleCheck, IconShieldX } from '@tabler/icons-react';
+import { IconAlertTriangle, IconCircleCheck, IconFlask, IconShieldX } from '@tabler/icons-react';
 import { type ReactNode, useState } from 'react';
 import { Link } from 'wouter';
 import {
@@ -24,7 +26,6 @@ import {
   type BackupType,
   type Health,
   StatusDocument,
-  type StatusQuery,
 } from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
 import { BackUpNow } from '../components/back-up-now.js';
@@ -33,11 +34,11 @@ import { RunCalendar } from '../components/run-calendar.js';
 import { BackupProgress, RestoreProgress } from '../components/run-progress.js';
 import { SizeChart } from '../components/size-chart.js';
 import { Answered, NoConfig, PageHead } from '../components/state.js';
+import { HealthBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
-import { plural, size, zone } from '../format.js';
+import { moment, plural, size, zone } from '../format.js';
+import { healthOf, type Status } from '../health.js';
 import { HEALTH, STORAGE } from '../words.js';
-
-type Status = StatusQuery['status'];
 
 /** How often the state is asked for, in milliseconds. */
 const EVERY = 5_000;
@@ -47,44 +48,56 @@ const SELDOM = 60_000;
 /** The state in one look: is everything protected, and if not, why and what to do. */
 export function Overview() {
   const answer = useApi(StatusDocument, {}, { every: EVERY });
-  // Shown from the moment that it is asked for; the state only tells of it when it runs.
+  // Shown from the moment that it is requested; the state only reports it once it runs.
   const [asked, setAsked] = useState<BackupPartsFragment[]>([]);
   const ended = (id: string) => {
     setAsked((present) => present.filter((run) => run.id !== id));
     answer.refresh();
   };
   return (
-    <Answered answer={answer}>
-      {({ status }) => {
-        const configs = status.configs.map(({ config }) => config);
-        if (configs.length === 0) {
-          return (
-            <>
-              <PageHead title="Overview" />
-              <NoConfig />
-            </>
-          );
-        }
-        return (
-          <>
-            <PageHead title="Overview">
-              <BackUpNow configs={configs} onAsked={(backup) => setAsked([...asked, backup])} />
-            </PageHead>
+    <>
+      <PageHead title="Overview" />
+      <Answered answer={answer}>
+        {({ status }) =>
+          status.configs.length === 0 ? (
+            <NoConfig />
+          ) : (
             <Stack>
+              {status.configs.every(({ config }) => config.isSample) && <Sample />}
               <State status={status} />
               <Running status={status} asked={asked} onEnd={ended} />
-              <SimpleGrid cols={{ base: 1, sm: 2, lg: 3 }}>
-                <LastBackup after={runsEnded(status)} />
-                <NextBackup status={status} />
-                <Storage status={status} />
-              </SimpleGrid>
-              <History status={status} after={runsEnded(status)} />
-              {status.configs.length > 1 && <ConfigStates status={status} />}
+              <ConfigTable status={status} onAsked={(backup) => setAsked([...asked, backup])} />
+              <Grid>
+                <Grid.Col span={{ base: 12, md: 4 }}>
+                  <Storage status={status} />
+                </Grid.Col>
+                <Grid.Col span={{ base: 12, md: 8 }}>
+                  <Sizes configs={status.configs.map(({ config }) => config)} after={runsEnded(status)} />
+                </Grid.Col>
+              </Grid>
+              <Calendar after={runsEnded(status)} />
             </Stack>
-          </>
-        );
-      }}
-    </Answered>
+          )
+        }
+      </Answered>
+    </>
+  );
+}
+
+/** A new installation protects an application that it has made itself: that is not what anyone came for. */
+function Sample() {
+  return (
+    <Alert color="cyan" variant="light" icon={<IconFlask />} title="This is the sample application">
+      <Stack gap="xs" align="flex-start">
+        <Text size="sm">
+          db-manager is backing up a sample application, so that you can try out everything. Your own application is not
+          protected yet.
+        </Text>
+        <Button component={Link} href="/protect">
+          Protect your application
+        </Button>
+      </Stack>
+    </Alert>
   );
 }
 
@@ -118,7 +131,7 @@ function State({ status }: { status: Status }) {
             {label}
           </Title>
           {status.reasons.length === 0 ? (
-            <Text size="sm">Every config has a good backup, and the next one is planned.</Text>
+            <Text size="sm">Every config has a recent verified backup, and the next one is scheduled.</Text>
           ) : (
             <List spacing="xs" size="sm" className="breakable">
               {status.reasons.map(({ code, message, hint, configId }) => (
@@ -140,13 +153,13 @@ function State({ status }: { status: Status }) {
   );
 }
 
-/** The backups that people and schedules ask for. */
+/** The backups that people and schedules request. */
 const ASKED_FOR: BackupType[] = ['MANUAL', 'AUTO'];
 
 /** The state of the newest backup that a reason is about. */
 const BAD = { LAST_BACKUP_FAILED: 'FAILED', LAST_BACKUP_UNPROVEN: 'COMPLETED' } as const;
 
-/** Why the newest backup of a config failed or is not sound, and what to do. */
+/** Why the newest backup of a config failed or is not verified, and what to do. */
 function BadBackup({ configId, of, after }: { configId: string; of: BackupStatus; after: string }) {
   const filter: BackupFilter = { configId, status: [of], backupType: ASKED_FOR };
   const { data } = useApi(BackupsDocument, { filter, first: 1 }, { after });
@@ -157,12 +170,12 @@ function BadBackup({ configId, of, after }: { configId: string; of: BackupStatus
     <Alert
       color="red"
       variant="light"
-      title={bad.errorMessage ?? (failed ? 'The backup failed.' : 'The backup is not proven.')}
+      title={bad.errorMessage ?? (failed ? 'The backup failed.' : 'The backup is not verified.')}
     >
       <Stack gap="xs" align="flex-start">
         {bad.errorHint && <Text size="sm">{bad.errorHint}</Text>}
         <Button component={Link} href={`/backups/${bad.id}`} size="xs" variant="light" color="red">
-          {failed ? 'Look at the failed run' : 'Look at the backup'}
+          {failed ? 'Show failed backup' : 'Show backup'}
         </Button>
       </Stack>
     </Alert>
@@ -184,7 +197,7 @@ function Running({ status, asked, onEnd }: RunningProps) {
   return (
     <Card withBorder>
       <Title order={2} size="h4" mb="sm">
-        Under way
+        In progress
       </Title>
       <Stack>
         {backups.map((run) => (
@@ -215,8 +228,8 @@ function Running({ status, asked, onEnd }: RunningProps) {
 
 function Fact({ title, children }: { title: string; children: ReactNode }) {
   return (
-    <Card withBorder>
-      <Title order={2} size="sm" c="dimmed" fw={500}>
+    <Card withBorder h="100%">
+      <Title order={2} size="h4">
         {title}
       </Title>
       <Stack gap={6} mt={4} align="flex-start">
@@ -226,79 +239,163 @@ function Fact({ title, children }: { title: string; children: ReactNode }) {
   );
 }
 
-function LastBackup({ after }: { after: string }) {
-  const filter: BackupFilter = { status: ['COMPLETED'], backupType: ASKED_FOR };
-  const { data, problem, loading } = useApi(BackupsDocument, { filter, first: 1 }, { after, every: SELDOM });
-  const last = data?.backups.nodes[0];
+type ConfigHealth = Status['configs'][number];
+
+/** How many configs are listed here; the page of configs has all of them. */
+const LISTED = 50;
+
+/** Each config with its state, its last and its next backup, and what is done most often. */
+function ConfigTable({ status, onAsked }: { status: Status; onAsked: (backup: BackupPartsFragment) => void }) {
   return (
-    <Fact title="Last backup">
-      {last === undefined ? (
-        <Text>{loading ? ' ' : (problem?.message ?? 'There is none yet. “Back up now” makes the first one.')}</Text>
-      ) : (
-        <>
-          <Text size="xl" fw={600}>
-            <Age at={last.createdAt} />
-          </Text>
-          <Text size="sm" c="dimmed">
-            {last.config?.name ?? 'a deleted config'} · <Size bytes={last.fileSize} /> ·{' '}
-            {last.verifiedAt ? (
-              'proven by reading it back'
-            ) : (
-              <Text span inherit c="red">
-                not proven now
-              </Text>
-            )}
-          </Text>
-          <Group gap="xs">
-            <Button component={Link} href={`/backups/${last.id}/restore`} size="xs" variant="light">
-              Restore …
-            </Button>
-            <Button component={Link} href={`/backups/${last.id}`} size="xs" variant="default">
-              Details
-            </Button>
-          </Group>
-        </>
+    <Card withBorder p={0} component="section" aria-label="Configs">
+      <Table verticalSpacing="sm">
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th>Config</Table.Th>
+            <Table.Th visibleFrom="sm">Last backup</Table.Th>
+            <Table.Th visibleFrom="md">Next backup</Table.Th>
+            <Table.Th visibleFrom="lg">Size</Table.Th>
+            <Table.Th visibleFrom="sm">
+              <span className="spoken">Actions</span>
+            </Table.Th>
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {status.configs.slice(0, LISTED).map((row) => (
+            <Table.Tr key={row.config.id} data-testid={`config-${row.config.id}`}>
+              <Table.Td>
+                <Stack gap={6}>
+                  <Group gap="xs">
+                    <TextLink href={`/configs/${row.config.id}`} fw={600} underline="hover">
+                      {row.config.name}
+                    </TextLink>
+                    <HealthBadge health={healthOf(status, row.config.id)} />
+                    {row.config.isSample && (
+                      <Badge color="gray" variant="light" miw="max-content">
+                        Sample
+                      </Badge>
+                    )}
+                  </Group>
+                  <Stack gap={2} hiddenFrom="sm">
+                    <LastBackup row={row} label="Last backup: " />
+                    <NextBackup row={row} label="Next backup: " />
+                  </Stack>
+                  <Box hiddenFrom="sm">
+                    <RowActions row={row} onAsked={onAsked} />
+                  </Box>
+                </Stack>
+              </Table.Td>
+              <Table.Td visibleFrom="sm">
+                <LastBackup row={row} />
+              </Table.Td>
+              <Table.Td visibleFrom="md">
+                <NextBackup row={row} />
+              </Table.Td>
+              <Table.Td visibleFrom="lg">
+                <Size bytes={row.lastBackup?.fileSize} />
+              </Table.Td>
+              <Table.Td visibleFrom="sm">
+                <RowActions row={row} onAsked={onAsked} />
+              </Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+      {status.configs.length > LISTED && (
+        <Box p="sm">
+          <TextLink href="/configs" size="sm">
+            Show all {status.configs.length} configs
+          </TextLink>
+        </Box>
       )}
-    </Fact>
+    </Card>
   );
 }
 
-function NextBackup({ status }: { status: Status }) {
-  const planned = status.configs
-    .flatMap(({ config }) => (config.nextRunAt ? [{ ...config, nextRunAt: config.nextRunAt }] : []))
-    .sort((a, b) => a.nextRunAt.localeCompare(b.nextRunAt))[0];
+/** By the clock, with how long ago; a size where there is no column for it. */
+function LastBackup({ row: { lastBackup, lastSuccessAt }, label = '' }: { row: ConfigHealth; label?: string }) {
+  if (!lastBackup || !lastSuccessAt)
+    return (
+      <Text size="sm">
+        {label}
+        {label === '' ? 'None yet' : 'none yet'}
+      </Text>
+    );
   return (
-    <Fact title="Next backup">
-      {planned === undefined ? (
-        <Text>None is planned: automatic backup is off.</Text>
-      ) : (
-        <>
-          <Text size="xl" fw={600}>
-            <Age at={planned.nextRunAt} />
+    <div>
+      <Text size="sm">
+        {label}
+        <TextLink href={`/backups/${lastBackup.id}`} underline="hover">
+          {moment(lastSuccessAt)}
+        </TextLink>
+      </Text>
+      <Text size="xs" c="dimmed">
+        <Age at={lastSuccessAt} />
+        <Text span inherit hiddenFrom="lg">
+          {' · '}
+          <Size bytes={lastBackup.fileSize} />
+        </Text>
+        {' · '}
+        {lastBackup.verifiedAt ? (
+          'verified'
+        ) : (
+          <Text span inherit c="red">
+            not verified
           </Text>
-          <Text size="sm" c="dimmed" className="breakable">
-            {planned.name}
-          </Text>
-          <Button component={Link} href={`/configs/${planned.id}`} size="xs" variant="default">
-            Schedule
-          </Button>
-        </>
+        )}
+      </Text>
+    </div>
+  );
+}
+
+function NextBackup({ row: { config }, label = '' }: { row: ConfigHealth; label?: string }) {
+  const { nextRunAt } = config;
+  if (!nextRunAt)
+    return (
+      <Text size="sm">
+        {label}
+        {label === '' ? 'Automatic backup is off' : 'automatic backup is off'}
+      </Text>
+    );
+  return (
+    <div>
+      <Text size="sm">
+        {label}
+        {moment(nextRunAt)}
+      </Text>
+      <Text size="xs" c="dimmed">
+        <Age at={nextRunAt} />
+      </Text>
+    </div>
+  );
+}
+
+function RowActions({ row, onAsked }: { row: ConfigHealth; onAsked: (backup: BackupPartsFragment) => void }) {
+  const { config, lastBackup } = row;
+  return (
+    <Group gap="xs" justify="flex-end" preventGrowOverflow={false}>
+      <BackUpNow config={config} onAsked={onAsked} />
+      {lastBackup && (
+        <Button component={Link} href={`/backups/${lastBackup.id}/restore`} size="xs" variant="default">
+          Restore …
+        </Button>
       )}
-    </Fact>
+    </Group>
   );
 }
 
 function Storage({ status }: { status: Status }) {
   return (
     <Fact title="Storage used">
-      {status.storages.length === 0 && <Text>Nothing is stored yet.</Text>}
+      {status.storages.length === 0 && <Text>No backups stored yet.</Text>}
       {status.storages.map(({ storageType, storagePath, used, count, free, error }) => (
         <div key={`${storageType} ${storagePath}`}>
           <Text size="xl" fw={600}>
             <Size bytes={used} />
           </Text>
           <Text size="sm" c="dimmed" className="breakable">
-            {plural(count, 'backup')} in {STORAGE[storageType]} {storagePath === '.' ? '' : storagePath}
+            {plural(count, 'backup')} in {storageType === 'LOCAL' ? 'the backups folder' : STORAGE[storageType]}{' '}
+            {storagePath === '.' ? '' : storagePath}
             {free === null || free === undefined ? '' : ` · ${size(free)} free`}
           </Text>
           {error && (
@@ -314,25 +411,18 @@ function Storage({ status }: { status: Status }) {
 
 const DAYS = { days: 371, timezone: zone };
 
-function History({ status, after }: { status: Status; after: string }) {
+function Calendar({ after }: { after: string }) {
   const answer = useApi(BackupHistoryDocument, DAYS, { after, every: SELDOM });
   const today = new Intl.DateTimeFormat('sv-SE', { timeZone: zone }).format(new Date());
   return (
-    <Grid>
-      <Grid.Col span={{ base: 12, lg: 5 }}>
-        <Sizes configs={status.configs.map(({ config }) => config)} after={after} />
-      </Grid.Col>
-      <Grid.Col span={{ base: 12, lg: 7 }}>
-        <Card withBorder h="100%">
-          <Title order={2} size="h4" mb="sm">
-            The last twelve months
-          </Title>
-          <Answered answer={answer} height={140}>
-            {({ backupHistory }) => <RunCalendar days={backupHistory} today={today} />}
-          </Answered>
-        </Card>
-      </Grid.Col>
-    </Grid>
+    <Card withBorder>
+      <Title order={2} size="h4" mb="sm">
+        Backup history
+      </Title>
+      <Answered answer={answer} height={140}>
+        {({ backupHistory }) => <RunCalendar days={backupHistory} today={today} />}
+      </Answered>
+    </Card>
   );
 }
 
@@ -345,11 +435,11 @@ function Sizes({ configs, after }: { configs: { id: string; name: string }[]; af
     <Card withBorder h="100%">
       <Group justify="space-between" mb="sm" gap="xs">
         <Title order={2} size="h4">
-          Size over time
+          Backup size
         </Title>
         {configs.length > 1 && (
           <Select
-            aria-label="Config whose sizes are shown"
+            aria-label="Config"
             size="xs"
             data={configs.map(({ id, name }) => ({ value: id, label: name }))}
             value={configId}
@@ -371,41 +461,6 @@ function Sizes({ configs, after }: { configs: { id: string; name: string }[]; af
           )}
         </Answered>
       </div>
-    </Card>
-  );
-}
-
-function ConfigStates({ status }: { status: Status }) {
-  return (
-    <Card withBorder>
-      <Title order={2} size="h4" mb="sm">
-        Configs
-      </Title>
-      <Stack gap="xs">
-        {status.configs.slice(0, 50).map(({ config, lastSuccessAt, lastProvenAt, lastErrorCode, overdue }) => (
-          <Group key={config.id} justify="space-between" gap="xs">
-            <TextLink href={`/configs/${config.id}`}>{config.name}</TextLink>
-            <Text
-              size="sm"
-              c={lastErrorCode || overdue || !lastProvenAt || lastProvenAt !== lastSuccessAt ? 'red' : 'dimmed'}
-            >
-              {lastErrorCode
-                ? `failed: ${lastErrorCode}`
-                : overdue
-                  ? 'overdue'
-                  : lastProvenAt !== lastSuccessAt
-                    ? 'not proven'
-                    : ''}{' '}
-              {lastSuccessAt ? <Age at={lastSuccessAt} /> : 'no backup yet'}
-            </Text>
-          </Group>
-        ))}
-        {status.configs.length > 50 && (
-          <TextLink href="/configs" size="sm">
-            All {status.configs.length} configs
-          </TextLink>
-        )}
-      </Stack>
     </Card>
   );
 }

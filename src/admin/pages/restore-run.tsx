@@ -17,7 +17,7 @@ import { Answered, Missing, PageHead, ProblemAlert, Warnings } from '../componen
 import { StatusBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { Timeline } from '../components/timeline.js';
-import { duration } from '../format.js';
+import { duration, moment } from '../format.js';
 import { isActive, restoredWhat } from '../words.js';
 
 /** How often it is asked for again, in milliseconds. */
@@ -25,9 +25,9 @@ const EVERY = 10_000;
 
 /** Whether the state before can still come back. */
 function safetyOf(backup: RestorePartsFragment['safetyBackup']): string {
-  if (!backup) return 'Nothing was there before, so there is nothing to bring back.';
-  if (backup.status === 'COMPLETED') return 'What was there before is kept in a safety backup: “Undo” brings it back.';
-  return 'It cannot be undone any more: the safety backup of what was there before was deleted.';
+  if (!backup) return 'There was no data before, so there is nothing to undo.';
+  if (backup.status === 'COMPLETED') return 'The previous data is in a safety backup: use Undo to bring it back.';
+  return 'This restore can no longer be undone: its safety backup was deleted.';
 }
 
 /** One restore: how it goes or went, and the way back. */
@@ -45,7 +45,12 @@ export default function RestoreRun({ id }: { id: string }) {
 function RestoreOf({ restore, refresh }: { restore: RestorePartsFragment; refresh: () => void }) {
   return (
     <>
-      <PageHead title={`${restore.undoOf ? 'Undo of a restore' : 'Restore'} of ${restore.backup.fileName}`}>
+      <PageHead
+        title={`${restore.undoOf ? 'Undo of a restore,' : 'Restore of'} ${moment(restore.backup.createdAt)}`}
+        badge={<StatusBadge status={restore.status} />}
+        subtitle={restore.backup.fileName}
+        back={{ href: '/restores', label: 'Restores' }}
+      >
         {restore.status === 'COMPLETED' && <Undo restore={restore} />}
         {isActive(restore.status) && <Cancel id={restore.id} onDone={refresh} />}
       </PageHead>
@@ -69,7 +74,7 @@ function Outcome({ restore, refresh }: { restore: RestorePartsFragment; refresh:
       )}
       {status === 'COMPLETED' && (
         <Alert color="teal" icon={<IconCircleCheck />} title="Restored" role="status">
-          As it was in the backup: {restoredWhat(restore)}. {safetyOf(safetyBackup)}
+          Restored from the backup: {restoredWhat(restore)}. {safetyOf(safetyBackup)}
         </Alert>
       )}
       {errorCode && (
@@ -92,8 +97,8 @@ function About({ restore }: { restore: RestorePartsFragment }) {
         {backup.fileName}
       </TextLink>,
     ],
-    ['What', restoredWhat(restore)],
-    ['Into', <Code key="into">{restore.targetDatabaseUrl}</Code>],
+    ['Contents', restoredWhat(restore)],
+    ['Target', <Code key="into">{restore.targetDatabaseUrl}</Code>],
     [
       'Safety backup',
       safetyBackup ? (
@@ -114,9 +119,9 @@ function About({ restore }: { restore: RestorePartsFragment }) {
           ],
         ] as [string, ReactNode][])
       : []),
-    ['Asked for', <Age key="asked" at={restore.createdAt} />],
-    ['By', restore.createdBy ?? '–'],
-    ['Took', startedAt && completedAt ? duration((Date.parse(completedAt) - Date.parse(startedAt)) / 1000) : '–'],
+    ['Requested', <Age key="asked" at={restore.createdAt} />],
+    ['Requested by', restore.createdBy ?? '–'],
+    ['Duration', startedAt && completedAt ? duration((Date.parse(completedAt) - Date.parse(startedAt)) / 1000) : '–'],
   ];
   return <Facts facts={facts} />;
 }
@@ -138,15 +143,15 @@ function Undo({ restore }: { restore: RestorePartsFragment }) {
       </Button>
       {asked && (
         <Confirm
-          title="Bring back what was there before?"
-          label="Undo the restore"
+          title="Undo this restore?"
+          label="Undo restore"
           busy={undo.busy}
           onConfirm={() => void run()}
           onClose={() => setAsked(false)}
         >
           <Text size="sm" className="breakable">
-            The state before this restore comes back, from {restore.safetyBackup.fileName}. What was written since then
-            goes into a safety backup of its own, so this can be undone, too.
+            Restores the data from before this restore, from {restore.safetyBackup.fileName}. The current data is saved
+            to another safety backup first, so the undo can be undone, too.
           </Text>
         </Confirm>
       )}
@@ -163,7 +168,7 @@ function Cancel({ id, onDone }: { id: string; onDone: () => void }) {
   return (
     <Group>
       <Button variant="default" loading={cancel.busy} onClick={() => void run()}>
-        Cancel
+        Cancel restore
       </Button>
     </Group>
   );

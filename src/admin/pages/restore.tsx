@@ -1,10 +1,11 @@
-import { Alert, Button, Card, Grid, Group, Stack, Text, TextInput, Title } from '@mantine/core';
+import { Button, Card, Grid, Group, Stack, Text, TextInput, Title } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { type FormEvent, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import {
   BackupDocument,
   type BackupPartsFragment,
+  type BackupStatus,
   RestoreBackupDocument,
   type RestoreBackupInput,
   RestorePlanDocument,
@@ -13,9 +14,10 @@ import { useAction, useApi } from '../api.js';
 import { Age, Size } from '../components/exact.js';
 import { PlanView } from '../components/plan-view.js';
 import { ALL, type Choice, inputOf, RestoreChoice } from '../components/restore-choice.js';
-import { Answered, Loading, PageHead, ProblemAlert } from '../components/state.js';
+import { Answered, Empty, Loading, Missing, PageHead, ProblemAlert } from '../components/state.js';
 import { TextLink } from '../components/text-link.js';
 import { plural } from '../format.js';
+import { titleOf } from '../words.js';
 
 /** How long after the last change the plan follows, in milliseconds. */
 const QUIET = 350;
@@ -31,18 +33,47 @@ export default function Restore({ id }: { id: string }) {
   const answer = useApi(BackupDocument, { id });
   return (
     <Answered answer={answer}>
-      {({ backup }) => (backup?.status === 'COMPLETED' ? <RestoreOf backup={backup} /> : <NotRestorable />)}
+      {({ backup }) =>
+        !backup ? (
+          <Missing noun="backup" all="/backups" />
+        ) : backup.status === 'COMPLETED' ? (
+          <RestoreOf backup={backup} />
+        ) : (
+          <NotRestorable backup={backup} />
+        )
+      }
     </Answered>
   );
 }
 
-function NotRestorable() {
+/** Why a backup that exists cannot be restored now, and where to go instead. */
+const WHY_NOT: Record<Exclude<BackupStatus, 'COMPLETED'>, string> = {
+  PENDING: 'This backup has not started yet. It can be restored once it has completed.',
+  RUNNING: 'This backup is still running. It can be restored once it has completed.',
+  FAILED: 'This backup failed, so it has no archive to restore.',
+  DELETED: 'The archive of this backup was deleted.',
+};
+
+function NotRestorable({ backup }: { backup: BackupPartsFragment }) {
+  const { id, status } = backup;
   return (
     <>
-      <PageHead title="Restore" />
-      <Alert color="yellow" title="Only a completed backup can be restored">
-        <TextLink href="/backups?status=COMPLETED">Choose another one</TextLink>
-      </Alert>
+      <PageHead title="Restore" back={{ href: `/backups/${id}`, label: 'Backup' }} subtitle={titleOf(backup)} />
+      <Empty
+        title="This backup cannot be restored"
+        action={
+          <Group gap="xs" justify="center">
+            <Button component={Link} href="/backups?status=COMPLETED">
+              Choose another backup
+            </Button>
+            <Button component={Link} href={`/backups/${id}`} variant="default">
+              Show this backup
+            </Button>
+          </Group>
+        }
+      >
+        {status === 'COMPLETED' ? null : WHY_NOT[status]}
+      </Empty>
     </>
   );
 }
@@ -63,12 +94,11 @@ function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
   if (current && found !== busy) setBusy(found);
   return (
     <>
-      <PageHead title="Restore" />
+      <PageHead title="Restore" back={{ href: `/backups/${backup.id}`, label: 'Backup' }} />
       <Text mb="md" className="breakable">
-        <TextLink href={`/backups/${backup.id}`}>{backup.fileName}</TextLink>, made <Age at={backup.createdAt} />,{' '}
-        <Size bytes={backup.fileSize} />: {plural(backup.tables.length, 'table')} and{' '}
-        {plural(backup.mediaFileCount, 'media file')} of <b>{backup.config?.name ?? 'a deleted config'}</b> (database{' '}
-        {backup.databaseName})
+        <TextLink href={`/backups/${backup.id}`}>{titleOf(backup)}</TextLink> (<Age at={backup.createdAt} />
+        ): {plural(backup.tables.length, 'table')} and {plural(backup.mediaFileCount, 'media file')},{' '}
+        <Size bytes={backup.fileSize} />, from the database {backup.databaseName}
       </Text>
       <Grid>
         <Grid.Col span={{ base: 12, md: 5 }}>
@@ -78,7 +108,7 @@ function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
           <Stack>
             <Card withBorder aria-busy={plan === undefined} mih={260}>
               <Title order={2} size="h4" mb="sm">
-                What would change
+                Preview
               </Title>
               {missing !== null ? (
                 <Text c="dimmed">{missing}</Text>
@@ -106,9 +136,10 @@ function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
 }
 
 /** What has to be chosen before there is a plan. */
-function missingFrom({ what, tables, elsewhere, targetDatabaseUrl }: Choice): string | null {
-  if (what === 'tables' && tables.length === 0) return 'Choose the tables first.';
-  if (elsewhere && targetDatabaseUrl.trim() === '') return 'Say first where the copy should go.';
+function missingFrom({ what, tables, media, elsewhere, targetDatabaseUrl }: Choice): string | null {
+  if (what === 'tables' && tables.length === 0) return 'Choose at least one table.';
+  if (what === 'files' && media.length === 0) return 'Choose at least one file.';
+  if (elsewhere && targetDatabaseUrl.trim() === '') return 'Enter the database to restore into.';
   return null;
 }
 
@@ -136,12 +167,12 @@ function ConfirmCard({ backup, input, allowed, refused }: ConfirmCardProps) {
       <form onSubmit={(event) => void submit(event)}>
         <Stack>
           <Text size="sm">
-            What is there now goes into a verified safety backup first, so that the restore can be undone. Nothing
-            changes before the whole archive has been read and checked.
+            The current data is saved to a verified safety backup first, so you can undo the restore. Nothing changes
+            until the whole archive has been verified.
           </Text>
           {restore.problem && <ProblemAlert problem={restore.problem} />}
           <TextInput
-            label="Type the backup’s name to confirm"
+            label="Type the file name to confirm"
             description={backup.fileName}
             placeholder={backup.fileName}
             value={typed}

@@ -70,14 +70,14 @@ function filterOf(filters: Filters): RestoreFilter {
 function NeverRestored() {
   return (
     <Empty
-      title="Nothing was ever restored"
+      title="No restores yet"
       action={
         <Button component={Link} href="/backups?status=COMPLETED" variant="light">
           Choose a backup
         </Button>
       }
     >
-      A restore begins at a backup. It shows what would change first, and keeps what is there now.
+      Choose a backup to restore. You see what would change before anything happens.
     </Empty>
   );
 }
@@ -89,7 +89,7 @@ function RestoreTable({ rows, refresh }: { rows: Row[]; refresh: () => void }) {
         <Table.Tr>
           <Table.Th>Restore</Table.Th>
           <Table.Th visibleFrom="xs">Status</Table.Th>
-          <Table.Th visibleFrom="sm">What</Table.Th>
+          <Table.Th visibleFrom="sm">Contents</Table.Th>
           <Table.Th visibleFrom="md">Target</Table.Th>
           <Table.Th visibleFrom="lg">Duration</Table.Th>
         </Table.Tr>
@@ -135,7 +135,7 @@ function Name({ row, refresh }: { row: Row; refresh: () => void }) {
           <StatusBadge status={status} />
         </Box>
         {undoOf && (
-          <Tooltip label={`It undoes ${undoOf}`} events={{ hover: true, focus: true, touch: true }}>
+          <Tooltip label={`Undoes ${undoOf}`} events={{ hover: true, focus: true, touch: true }}>
             <Badge
               component={Link}
               href={`/restores/${undoOf}`}
@@ -148,8 +148,8 @@ function Name({ row, refresh }: { row: Row; refresh: () => void }) {
         )}
       </Group>
       <Text size="xs" c="dimmed" className="breakable">
-        <Age at={createdAt} /> by {createdBy ?? 'nobody known'}, from{' '}
-        <TextLink href={`/backups/${backup.id}`}>{backup.fileName}</TextLink>
+        <Age at={createdAt} /> by {createdBy ?? 'unknown'}, from the backup of{' '}
+        <TextLink href={`/backups/${backup.id}`}>{moment(backup.createdAt)}</TextLink>
       </Text>
       <Text size="xs" c="dimmed" className="breakable" hiddenFrom="md">
         <Text span inherit hiddenFrom="sm">

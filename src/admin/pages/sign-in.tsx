@@ -2,7 +2,7 @@ import { Center, Paper, Stack, Text, Title } from '@mantine/core';
 import { OfflineBanner } from '../components/offline-banner.js';
 import { SignInForm } from '../components/sign-in-form.js';
 
-/** The first page of whoever is not signed in. */
+/** The page for users who are not signed in. */
 export function SignIn() {
   return (
     <Center component="main" mih="100dvh" p="md">
@@ -13,13 +13,13 @@ export function SignIn() {
             <Title order={1} size="h2">
               db-manager
             </Title>
-            <Text c="dimmed">Backups of your database and media</Text>
+            <Text c="dimmed">Backups of your databases and media</Text>
           </div>
           <OfflineBanner />
           <SignInForm />
           <Text size="xs" c="dimmed">
-            The first start printed an e-mail and a password where the server runs. Lost them? There, run{' '}
-            <code>npx db-manager password</code> with the e-mail.
+            The first start printed an e-mail address and a password in the server’s terminal. To set a new password,
+            run <code>npx db-manager password</code> followed by the e-mail address on the server.
           </Text>
         </Stack>
       </Paper>

@@ -9,7 +9,7 @@ import { Empty, Loading, PageHead, Trouble } from '../components/state.js';
 import { UploadList } from '../components/upload-list.js';
 import { addUploads, useUploads } from '../uploads.js';
 
-/** Takes in archives that were downloaded before or made elsewhere. */
+/** Uploads archives that were downloaded before or made elsewhere. */
 export default function Upload() {
   const answer = useApi(ConfigsDocument, {}, { every: EVERY });
   const { data, loading } = answer;
@@ -28,8 +28,8 @@ export default function Upload() {
           <>
             {configs.length > 1 && (
               <Select
-                label="Config that the archives belong to"
-                description="They can be restored into its database, and are kept where its backups are."
+                label="Config"
+                description="The application that the archives belong to. They are stored with its backups."
                 data={configs.map(({ id, name }) => ({ value: id, label: name }))}
                 value={config.id}
                 onChange={setChosen}
@@ -50,14 +50,14 @@ export default function Upload() {
 function NoConfig() {
   return (
     <Empty
-      title="There is no config yet"
+      title="No config yet"
       action={
         <Button component={Link} href="/configs/new">
-          Make the first config
+          Add config
         </Button>
       }
     >
-      An archive belongs to a config, which says what database it is of and where it is kept.
+      An archive belongs to a config, which names the database and the storage.
     </Empty>
   );
 }

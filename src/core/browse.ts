@@ -1,7 +1,8 @@
 import { constants, type Dirent } from 'node:fs';
 import { open, opendir, realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { basename, dirname, isAbsolute, join, parse, relative, resolve, sep } from 'node:path';
+import { basename, dirname, isAbsolute, join, parse, resolve } from 'node:path';
+import { contained } from '../archive/names.js';
 import { AppError, badInput, errnoOf } from '../errors.js';
 import { type DjangoProject, findDjangoProject } from './django.js';
 import type { PageRequest } from './lists.js';
@@ -60,7 +61,7 @@ export class Browser {
   constructor(private readonly env: BrowseEnvironment) {}
 
   /**
-   * A page of a folder: folders first, each group by name.
+   * A page of a folder: folders first, then files; in each group hidden ones last, by name.
    * @param path absolute; where to begin if left out: the allowed folders, or the home of the server's user
    * @throws AppError BAD_USER_INPUT, PATH_NOT_ALLOWED, NOT_FOUND, naming `path`
    */
@@ -82,7 +83,7 @@ export class Browser {
 
   private async isAllowed(path: string): Promise<boolean> {
     if (this.env.allowedPaths.length === 0) return true;
-    return (await this.roots()).some((root) => lies(path, root));
+    return (await this.roots()).some((root) => contained(root, path));
   }
 
   /** A folder that may be looked at, links resolved. */
@@ -162,7 +163,7 @@ export class Browser {
 
   private async describe({ name, path, folder }: Listed): Promise<FolderEntry> {
     const found = await stat(path).catch(() => null);
-    const modifiedAt = found?.mtime ?? null;
+    const modifiedAt = found === null ? null : new Date(found.mtimeMs);
     if (folder) return { name, path, kind: 'FOLDER', size: null, modifiedAt };
     const kind = found === null || found.isFile() ? await this.kindOf(path) : 'FILE';
     return { name, path, kind, size: found?.size ?? null, modifiedAt };
@@ -206,7 +207,7 @@ export class Browser {
       mediaFolders: await seen([...mediaRoots, ...usual], async (media) => {
         const found = await stat(media).catch(() => null);
         // A project without MEDIA_ROOT has Django's own default, which is the working folder: never its code.
-        return found?.isDirectory() === true && !lies(path, media);
+        return found?.isDirectory() === true && !contained(media, path);
       }),
     };
   }
@@ -226,16 +227,11 @@ const rootEntry = (path: string): Listed => ({ name: path, path, folder: true, l
 
 const collator = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
 
-const byKindAndName = (one: Listed, other: Listed) =>
-  Number(other.folder) - Number(one.folder) ||
-  collator.compare(one.name, other.name) ||
-  (one.name < other.name ? -1 : 1);
+/** Hidden ones last: few people look for something in them. */
+const rankOf = ({ folder, name }: Listed) => (folder ? 0 : 2) + (name.startsWith('.') ? 1 : 0);
 
-/** Whether a path is a folder or lies below it. */
-function lies(path: string, folder: string): boolean {
-  const way = relative(folder, path);
-  return way === '' || (way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way));
-}
+const byKindAndName = (one: Listed, other: Listed) =>
+  rankOf(one) - rankOf(other) || collator.compare(one.name, other.name) || (one.name < other.name ? -1 : 1);
 
 /** Where something that is not there would really lie. */
 async function nearest(path: string): Promise<string> {

@@ -86,18 +86,18 @@ function installationReasons(configs: ConfigHealth[], unkept: ConfigHealth[], st
   const add = (level: 'WARNING' | 'CRITICAL', code: HealthCode, message: string, hint: string) =>
     reasons.push({ level, code, message, hint, configId: null });
   if (configs.length === 0) {
-    add('WARNING', 'NO_CONFIG', 'Nothing is protected yet.', 'Make a config, or set DATABASE_URL and start again.');
+    add('WARNING', 'NO_CONFIG', 'Nothing is protected yet.', 'Add a config, or set DATABASE_URL and start again.');
   }
   if (unkept.length > 0) {
-    const hint = 'Start the server or a worker, or run auto-backup by a timer (db-manager setup-schedule).';
-    add('WARNING', 'NO_WORKER', 'No server or worker is running, so no schedule is kept.', hint);
+    const hint = 'Start the server or a worker, or let a system timer run auto-backup (db-manager setup-schedule).';
+    add('WARNING', 'NO_WORKER', 'No server or worker is running, so no scheduled backup will start.', hint);
   }
   if (stuck > 0) {
     add(
       'WARNING',
       'RUN_STUCK',
       `${stuck} run(s) have waited for more than half an hour.`,
-      'Look in the log of the workers.',
+      'Check the log of the workers.',
     );
   }
   return reasons;
@@ -110,46 +110,46 @@ function configReasons(health: ConfigHealth): HealthReason[] {
   const add = (level: 'WARNING' | 'CRITICAL', code: HealthCode, message: string, hint: string) =>
     reasons.push({ level, code, message: `"${config.name}": ${message}`, hint, configId: config.id });
   if (timeOf(lastFailureAt) > timeOf(lastSuccessAt)) {
-    const never = lastSuccessAt === null ? 'there has never been a good one' : 'none before it is proven';
-    const since = lastProvenAt === null ? never : `the last good one is of ${lastProvenAt.toISOString()}`;
-    const hint = 'The backup row has the message and what to do.';
+    const never = lastSuccessAt === null ? 'there is no good one yet' : 'no earlier one is verified';
+    const since = lastProvenAt === null ? never : `the last good one was made at ${lastProvenAt.toISOString()}`;
+    const hint = 'Open the failed backup to see the reason and the fix.';
     add('CRITICAL', 'LAST_BACKUP_FAILED', `the last backup failed (${lastErrorCode ?? 'unknown'}); ${since}.`, hint);
   } else if (lastSuccessAt === null) {
     add(
       'CRITICAL',
       'NEVER_BACKED_UP',
       'there is no backup yet.',
-      'Make one now: createBackup, or `db-manager backup`.',
+      'Back up now: createBackup, or `db-manager backup`.',
     );
   }
   if (unproven !== null) {
     const { id, errorCode, errorMessage } = unproven;
-    const found = errorCode === null ? '' : ` Verifying it found ${errorCode}: ${errorMessage ?? ''}`;
+    const found = errorCode === null ? '' : ` Verification found ${errorCode}: ${errorMessage ?? ''}`;
     const since =
-      lastProvenAt === null ? 'No older one is proven.' : `The newest proven one is of ${lastProvenAt.toISOString()}.`;
-    const message = `the newest backup, ${id}, is not proven.${found} ${since}`;
+      lastProvenAt === null ? 'No older one is verified.' : `The newest verified one was made at ${lastProvenAt.toISOString()}.`;
+    const message = `the newest backup, ${id}, is not verified.${found} ${since}`;
     const hint = `Verify it again (verifyBackup, or \`db-manager verify ${id}\`), or back up now.`;
     add('CRITICAL', 'LAST_BACKUP_UNPROVEN', message, hint);
   }
   if (lost !== null) {
-    const hint = 'Bring the archive back, or back up now. `db-manager reconcile` lists every archive that is missing.';
-    const message = `the archive of the newest proven backup, ${lost.backup.id}, is lost: ${lost.error.message}`;
+    const hint = 'Put the archive back, or back up now. `db-manager reconcile` lists every missing archive.';
+    const message = `the archive of the newest verified backup, ${lost.backup.id}, is lost: ${lost.error.message}`;
     add('CRITICAL', 'ARCHIVE_MISSING', message, hint);
   }
   if (mediaGone) {
-    const hint = 'Mount the disk of the media and back up again, or take the media paths out of the config.';
-    add('WARNING', 'MEDIA_GONE', 'the newest backup holds no media file, older ones do.', hint);
+    const hint = 'Mount the disk of the media folders and back up again, or remove the media folders from the config.';
+    add('WARNING', 'MEDIA_GONE', 'the newest backup contains no media files, but older ones do.', hint);
   }
   if (overdue) {
-    const hint = 'Check that a server or worker is running, and its log.';
-    add('CRITICAL', 'OVERDUE', `the backup of ${config.nextRunAt?.toISOString() ?? ''} has not begun.`, hint);
+    const hint = 'Check that a server or worker is running, and check its log.';
+    add('CRITICAL', 'OVERDUE', `the backup scheduled for ${config.nextRunAt?.toISOString() ?? ''} has not started.`, hint);
   }
   if (!config.autoBackupEnabled) {
     add(
       'WARNING',
       'AUTO_BACKUP_OFF',
       'automatic backup is off.',
-      'Switch it on: updateConfig(autoBackupEnabled: true).',
+      'Turn it on in the config: updateConfig(autoBackupEnabled: true).',
     );
   }
   return reasons;

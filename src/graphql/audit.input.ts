@@ -2,7 +2,7 @@ import { MaxLength } from 'class-validator';
 import { Field, InputType } from 'type-graphql';
 import { DateTime } from './scalars.js';
 
-@InputType({ description: 'Which entries. All parts must be met; what is left out restricts nothing.' })
+@InputType({ description: 'Filter for audit events. All conditions apply; fields that are left out do not restrict.' })
 export class AuditFilter {
   @MaxLength(320)
   @Field(() => String, { nullable: true, description: 'Done by, such as `admin@example.org`.' })
@@ -19,9 +19,9 @@ export class AuditFilter {
   @Field(() => String, { nullable: true, description: 'Done to the record of this id.' })
   subject?: string | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'At this moment or later.' })
+  @Field(() => DateTime, { nullable: true, description: 'At this time or later.' })
   createdAfter?: Date | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'Before this moment.' })
+  @Field(() => DateTime, { nullable: true, description: 'Before this time.' })
   createdBefore?: Date | null;
 }

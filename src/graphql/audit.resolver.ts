@@ -21,13 +21,13 @@ export class AuditResolver {
   async auditEvents(
     @Ctx() { services }: GraphqlContext,
     @Args(() => PageArgs) page: PageArgs,
-    @Arg('filter', () => AuditFilter, { nullable: true, description: 'Which; all if left out.' })
+    @Arg('filter', () => AuditFilter, { nullable: true, description: 'Filter; all if left out.' })
     filter?: AuditFilter | null,
   ): Promise<Connection<AuditEvent>> {
     return toConnection(await listAuditEvents(services.models, filter ?? {}, pageRequest(page)));
   }
 
-  @FieldResolver(() => [Property], { description: 'What else is known of it; never secrets.' })
+  @FieldResolver(() => [Property], { description: 'Further details; never secrets.' })
   details(@Root() { details }: AuditEventRow): Property[] {
     return toProperties(details);
   }

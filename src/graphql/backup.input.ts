@@ -6,7 +6,7 @@ import { BackupStatus, BackupType, StorageType } from './enums.js';
 import { DateTime } from './scalars.js';
 
 @InputType({
-  description: 'Which backups. All parts must be met; what is left out, null or an empty list restricts nothing.',
+  description: 'Filter for backups. All conditions apply; fields that are left out, null or empty do not restrict.',
 })
 export class BackupFilter {
   @Field(() => ID, { nullable: true, description: 'Of this config, such as `1`.' })
@@ -21,10 +21,10 @@ export class BackupFilter {
   @Field(() => [StorageType], { nullable: true, description: 'Stored in one of these ways.' })
   storageType?: Storage[] | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'Asked for at this moment or later.' })
+  @Field(() => DateTime, { nullable: true, description: 'Requested at this time or later.' })
   createdAfter?: Date | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'Asked for before this moment.' })
+  @Field(() => DateTime, { nullable: true, description: 'Requested before this time.' })
   createdBefore?: Date | null;
 
   @MaxLength(200)
@@ -35,7 +35,7 @@ export class BackupFilter {
   search?: string | null;
 }
 
-@InputType({ description: 'A wish for a backup. `{}` backs up the first config in the way that it says.' })
+@InputType({ description: 'A request for a backup. `{}` backs up the first config with its own settings.' })
 export class CreateBackupInput {
   @Field(() => ID, { nullable: true, description: 'What to back up; the first config if left out.' })
   configId?: string | null;
@@ -47,7 +47,7 @@ export class CreateBackupInput {
   })
   backupType?: Type | null;
 
-  @Field(() => StorageType, { nullable: true, description: "Where to store it; the config's own way if left out." })
+  @Field(() => StorageType, { nullable: true, description: 'Where to store it; as the config says if left out.' })
   storageType?: Storage | null;
 
   @MaxLength(4_000)
@@ -59,6 +59,6 @@ export class CreateBackupInput {
   customPath?: string | null;
 
   @MaxLength(2_000)
-  @Field(() => String, { nullable: true, description: 'Words to remember it by, such as `before the 4.2 update`.' })
+  @Field(() => String, { nullable: true, description: 'A note, such as `before the 4.2 update`.' })
   note?: string | null;
 }

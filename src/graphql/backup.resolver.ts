@@ -32,7 +32,7 @@ export class BackupResolver extends runFieldsOf(Backup) {
   async backups(
     @Ctx() { services }: GraphqlContext,
     @Args(() => PageArgs) page: PageArgs,
-    @Arg('filter', () => BackupFilter, { nullable: true, description: 'Which; all if left out.' })
+    @Arg('filter', () => BackupFilter, { nullable: true, description: 'Filter; all if left out.' })
     filter?: BackupFilter | null,
     @Arg('orderBy', () => BackupOrder, { nullable: true, description: 'Newest first if left out.' })
     orderBy?: Order | null,
@@ -59,13 +59,14 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
-      'Asks for a backup and answers at once, PENDING. Follow it with `backupProgress`, or read it again.',
+      'Requests a backup and returns at once, PENDING. Follow it with `backupProgress`, or query it again.',
       'mutation { createBackup(input: {note: "before the 4.2 update", storageType: SYSTEM, customPath: "/mnt/backups"}) { id status } }',
     ),
   })
   async createBackup(
     @Ctx() { services, admin }: GraphqlContext,
-    @Arg('input', () => CreateBackupInput, { description: 'What and where; `{}` will do.' }) input: CreateBackupInput,
+    @Arg('input', () => CreateBackupInput, { description: 'What to back up and where to store it; may be `{}`.' })
+    input: CreateBackupInput,
   ): Promise<Backup> {
     const { email } = await admin();
     const backupType = input.backupType ?? 'MANUAL';
@@ -87,7 +88,7 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
-      'What the daily job does, now: an AUTO backup. Answers at once, PENDING.',
+      'Runs an automatic backup now. Returns at once, PENDING.',
       'mutation { autoBackup(configId: "1") { id status } }',
     ),
   })
@@ -102,7 +103,7 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
-      'Ends a backup that is PENDING or RUNNING; it becomes FAILED (CANCELLED).',
+      'Cancels a backup that is PENDING or RUNNING; it becomes FAILED (CANCELLED).',
       'mutation { cancelBackup(id: "backup_20250724_143022_a1b2c3d4") { status errorCode } }',
     ),
   })
@@ -116,14 +117,18 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
-      'Proves a stored backup again, and answers when that is done. What was found stands on the record.',
+      'Verifies a stored backup again and returns when that is done. The result is on the backup.',
       'mutation { verifyBackup(id: "backup_20250724_143022_a1b2c3d4", level: DRILL) { verifiedAt errorMessage } }',
     ),
   })
   async verifyBackup(
     @Ctx() { services, admin, signal }: GraphqlContext,
     @Arg('id', () => ID, { description: 'A COMPLETED backup.' }) id: string,
-    @Arg('level', () => VerificationLevel, { nullable: true, defaultValue: 'ARCHIVE', description: 'How thoroughly.' })
+    @Arg('level', () => VerificationLevel, {
+      nullable: true,
+      defaultValue: 'ARCHIVE',
+      description: 'Verification level.',
+    })
     level?: Level | null,
   ): Promise<Backup> {
     return services.backups.verify(runId(id), level ?? 'ARCHIVE', (await admin()).email, signal);
@@ -132,14 +137,14 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
-      'Pins a backup, so that nothing deletes it, or takes the pin away.',
+      'Pins a backup, so that it is never deleted, or removes the pin.',
       'mutation { pinBackup(id: "backup_20250724_143022_a1b2c3d4", pinned: true) { pinned } }',
     ),
   })
   async pinBackup(
     @Ctx() { services, admin }: GraphqlContext,
     @Arg('id', () => ID, { description: 'The backup.' }) id: string,
-    @Arg('pinned', () => Boolean, { description: 'False takes the pin away.' }) pinned: boolean,
+    @Arg('pinned', () => Boolean, { description: 'False removes the pin.' }) pinned: boolean,
   ): Promise<Backup> {
     return services.backups.pin(runId(id), pinned, (await admin()).email);
   }
@@ -180,13 +185,13 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
-      'Takes in an archive that was downloaded before or made elsewhere. It is read through and refused if it is not sound.',
+      'Uploads an archive that was downloaded before or made elsewhere. It is verified, and refused if that fails.',
       `curl http://127.0.0.1:4000/graphql -H "Authorization: Bearer $TOKEN" -H "apollo-require-preflight: true" -F operations='{"query": "mutation($file: Upload!) { uploadBackup(file: $file, configId: 1) { id status } }", "variables": {"file": null}}' -F map='{"0": ["variables.file"]}' -F 0=@okpuja_backup_20250724_143022.zip`,
     ),
   })
   async uploadBackup(
     @Ctx() { services, admin, signal }: GraphqlContext,
-    @Arg('file', () => Upload, { description: 'A ZIP that this product, or the older Django system, has written.' })
+    @Arg('file', () => Upload, { description: 'A ZIP archive of this product or of the older Django system.' })
     file: FileUpload,
     @Arg('configId', () => ID, {
       nullable: true,
@@ -267,14 +272,14 @@ export class BackupResolver extends runFieldsOf(Backup) {
     return row.configId !== null && isForeign(row, await load.config(row.configId));
   }
 
-  @FieldResolver(() => String, { nullable: true, description: 'The size for people, such as `12.5 MiB`.' })
+  @FieldResolver(() => String, { nullable: true, description: 'Human-readable size, such as `12.5 MiB`.' })
   fileSizeHuman(@Root() { fileSize }: BackupRow): string | null {
     return fileSize === null || fileSize === undefined ? null : humanSize(fileSize);
   }
 
   @FieldResolver(() => String, {
     nullable: true,
-    description: 'Path of the archive on this server, to be asked for with the same token; null unless COMPLETED.',
+    description: 'Path to download the archive from this server with the same token; null unless COMPLETED.',
   })
   downloadUrl(@Root() { id, status }: BackupRow): string | null {
     return status === 'COMPLETED' ? downloadPath(id) : null;

@@ -47,10 +47,10 @@ export class Backup {
   @Field(() => BackupMode, { description: 'What the archive holds.' })
   mode!: keyof typeof BackupMode;
 
-  @Field(() => BackupStatus, { description: 'How far it is.' })
+  @Field(() => BackupStatus, { description: 'Its state.' })
   status!: Status;
 
-  @Field(() => StorageType, { description: 'Where the archive lies.' })
+  @Field(() => StorageType, { description: 'Where the archive is stored.' })
   storageType!: Storage;
 
   @Field(() => String, { description: 'Name of the database that was backed up, such as `db.sqlite3`.' })
@@ -68,7 +68,7 @@ export class Backup {
   @Field(() => String, { description: 'Name of the archive, such as `okpuja_backup_20250724_143022.zip`.' })
   fileName!: string;
 
-  @Field(() => String, { description: 'Where a person finds the archive.' })
+  @Field(() => String, { description: 'Full path of the archive, for people.' })
   filePath!: string;
 
   @Field(() => ByteSize, { nullable: true, description: 'Bytes of the stored archive; null until it is stored.' })
@@ -80,7 +80,7 @@ export class Backup {
   @Field(() => Float, { description: 'How much is done, 0 to 1.' })
   progress!: number;
 
-  @Field(() => String, { nullable: true, description: 'What is being done now; null when nothing is.' })
+  @Field(() => String, { nullable: true, description: 'The present phase; null when the run is not active.' })
   phase!: string | null;
 
   @Field(() => String, { nullable: true, description: 'Why it failed: a code of the error catalogue.' })
@@ -92,15 +92,15 @@ export class Backup {
   @Field(() => String, { nullable: true, description: 'What to do about the error.' })
   errorHint!: string | null;
 
-  @Field(() => [String], { description: 'What an admin should know although the backup is good.' })
+  @Field(() => [String], { description: 'Warnings although the backup succeeded.' })
   warnings!: string[];
 
-  @Field(() => String, { nullable: true, description: 'What whoever asked for it wrote down.' })
+  @Field(() => String, { nullable: true, description: 'Note given with the request.' })
   note!: string | null;
 
   @Field(() => Boolean, {
     description:
-      "A pinned backup is not deleted, neither by a policy nor by hand. A person's pin stays until it is taken away; " +
+      "A pinned backup is not deleted, neither by a policy nor by hand. A person's pin stays until it is removed; " +
       "a safety backup's own pin (`pinnedBy` is null) ends after the config's `safetyRetentionDays`.",
   })
   pinned!: boolean;
@@ -113,10 +113,10 @@ export class Backup {
   })
   pinnedBy!: string | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'When it was last proven; null if it is not proven now.' })
+  @Field(() => DateTime, { nullable: true, description: 'When it was last verified; null if it is not verified now.' })
   verifiedAt!: Date | null;
 
-  @Field(() => VerificationLevel, { nullable: true, description: 'How thoroughly it was proven then.' })
+  @Field(() => VerificationLevel, { nullable: true, description: 'Level of that verification.' })
   verificationLevel!: Level | null;
 
   @Field(() => DateTime, { description: 'When it was requested; of an uploaded archive, when its data was backed up.' })
@@ -125,10 +125,10 @@ export class Backup {
   @Field(() => DateTime, { nullable: true, description: 'When the run began.' })
   startedAt!: Date | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'When the run ended, well or not.' })
+  @Field(() => DateTime, { nullable: true, description: 'When the run ended, successfully or not.' })
   completedAt!: Date | null;
 
-  @Field(() => String, { nullable: true, description: 'Who asked for it: an e-mail, `cli:<system user>` or `system`.' })
+  @Field(() => String, { nullable: true, description: 'Who requested it: an e-mail, `cli:<system user>` or `system`.' })
   createdBy!: string | null;
 
   @Field(() => Int, { description: 'How many media files the archive holds.' })

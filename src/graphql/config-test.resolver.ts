@@ -18,7 +18,7 @@ export class ConfigTestResolver {
   @Admin()
   @Mutation(() => ConnectionTest, {
     description: withExample(
-      'Looks at the database (read only) and the media of settings that need not be saved. What does not work is in the answer.',
+      'Tests the database (read only) and the media folders of settings that need not be saved. Problems are part of the answer.',
       'mutation { testConnection(input: {databaseUrl: "sqlite:/srv/shop/db.sqlite3", mediaPaths: ["/srv/shop/media"]}) { ok error { message hint } tables media { path files bytes error { message hint } } warnings } }',
     ),
   })
@@ -40,7 +40,7 @@ export class ConfigTestResolver {
   @Admin()
   @Mutation(() => StorageTest, {
     description: withExample(
-      'Writes a few bytes at the storage of settings that need not be saved, reads them back, lists, deletes them and makes sure that they are gone. A folder that is missing is made, as the first backup would, named in `warnings`, and taken away again unless something lies in it by then. What does not work is in the answer.',
+      'Tests the storage of settings that need not be saved: writes, reads, lists and deletes a few bytes. A missing folder is created, named in `warnings`, and removed again if it is still empty. Problems are part of the answer.',
       'mutation { testStorage(configId: "1", input: {storageType: LOCAL, storagePath: "before-update"}) { ok error { message hint } location free warnings } }',
     ),
   })

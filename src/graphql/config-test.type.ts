@@ -3,7 +3,7 @@ import { Property } from './property.type.js';
 import { Refusal } from './refusal.type.js';
 import { ByteSize } from './scalars.js';
 
-@ObjectType({ description: 'What was found at one media path.' })
+@ObjectType({ description: 'Result of testing one media folder.' })
 export class MediaPathTest {
   @Field(() => String, { description: 'The folder.' })
   path!: string;
@@ -24,9 +24,9 @@ export class MediaPathTest {
   error!: Refusal | null;
 }
 
-@ObjectType({ description: 'What was found at the database and the media of some settings.' })
+@ObjectType({ description: 'Result of testing a database and its media folders.' })
 export class ConnectionTest {
-  @Field(() => Boolean, { description: 'Whether a backup would find everything that it reads.' })
+  @Field(() => Boolean, { description: 'Whether a backup could read everything.' })
   ok!: boolean;
 
   @Field(() => Refusal, { nullable: true, description: 'What is wrong with the database, if something is.' })
@@ -53,29 +53,29 @@ export class ConnectionTest {
   @Field(() => [MediaPathTest], { description: 'Each media path, in the order of `mediaPaths`.' })
   media!: MediaPathTest[];
 
-  @Field(() => [String], { description: 'What to know although it works.' })
+  @Field(() => [String], { description: 'Warnings although the test passed.' })
   warnings!: string[];
 }
 
-@ObjectType({ description: 'What came of writing, reading, listing and deleting at a storage.' })
+@ObjectType({ description: 'Result of testing a storage.' })
 export class StorageTest {
   @Field(() => Boolean, { description: 'Whether all of it worked.' })
   ok!: boolean;
 
-  @Field(() => Refusal, { nullable: true, description: 'What did not work, if something did not.' })
+  @Field(() => Refusal, { nullable: true, description: 'What failed, if anything.' })
   error!: Refusal | null;
 
-  @Field(() => String, { nullable: true, description: 'Where archives would lie.' })
+  @Field(() => String, { nullable: true, description: 'Where archives would be stored.' })
   location!: string | null;
 
-  @Field(() => ByteSize, { nullable: true, description: 'Free bytes there; null where it cannot be told.' })
+  @Field(() => ByteSize, { nullable: true, description: 'Free bytes there; null if unknown.' })
   free!: number | null;
 
-  @Field(() => ByteSize, { nullable: true, description: 'All bytes there; null where it cannot be told.' })
+  @Field(() => ByteSize, { nullable: true, description: 'All bytes there; null if unknown.' })
   total!: number | null;
 
   @Field(() => [String], {
-    description: 'What to know although it works, such as a folder that did not exist: is a disk not mounted?',
+    description: 'Warnings although the test passed, such as a folder that did not exist: is a disk not mounted?',
   })
   warnings!: string[];
 }

@@ -5,16 +5,17 @@ import { StorageType } from './enums.js';
 import { ByteSize } from './scalars.js';
 
 @InputType({
-  description: 'The settings of a config. What is left out stays as it is, or gets its default in a new one.',
+  description:
+    'The settings of a config. Fields that are left out stay as they are, or get their default in a new config.',
 })
 export class BackupConfigInput {
-  @Field(() => String, { nullable: true, description: 'Unique, 1 to 200 characters. Needed for a new one.' })
+  @Field(() => String, { nullable: true, description: 'Unique, 1 to 200 characters. Required for a new config.' })
   name?: string;
 
   @MaxLength(4_000)
   @Field(() => String, {
     nullable: true,
-    description: 'Such as `sqlite:/srv/okpuja/db.sqlite3`. Needed for a new one.',
+    description: 'Such as `sqlite:/srv/okpuja/db.sqlite3`. Required for a new config.',
   })
   databaseUrl?: string;
 
@@ -56,52 +57,50 @@ export class BackupConfigInput {
   @Field(() => Int, { nullable: true, description: 'Days, 1 or more. Default: 7.' })
   safetyRetentionDays?: number;
 
-  @Field(() => Int, { nullable: true, description: 'The newest so many stay. 1 or more; null takes the rule away.' })
+  @Field(() => Int, {
+    nullable: true,
+    description: 'How many of the newest backups are kept. 1 or more; null removes the rule.',
+  })
   keepLast?: number | null;
 
   @Field(() => Int, {
     nullable: true,
-    description:
-      'Of the last so many hours that have a backup, the newest of each stays. 1 or more; null takes the rule away.',
+    description: 'For how many hours the newest backup of each is kept. 1 or more; null removes the rule.',
   })
   keepHourly?: number | null;
 
   @Field(() => Int, {
     nullable: true,
-    description:
-      'Of the last so many days that have a backup, the newest of each stays. 1 or more; null takes the rule away.',
+    description: 'For how many days the newest backup of each is kept. 1 or more; null removes the rule.',
   })
   keepDaily?: number | null;
 
   @Field(() => Int, {
     nullable: true,
-    description:
-      'Of the last so many ISO weeks that have a backup, the newest of each stays. 1 or more; null takes the rule away.',
+    description: 'For how many ISO weeks the newest backup of each is kept. 1 or more; null removes the rule.',
   })
   keepWeekly?: number | null;
 
   @Field(() => Int, {
     nullable: true,
-    description:
-      'Of the last so many months that have a backup, the newest of each stays. 1 or more; null takes the rule away.',
+    description: 'For how many months the newest backup of each is kept. 1 or more; null removes the rule.',
   })
   keepMonthly?: number | null;
 
   @Field(() => Int, {
     nullable: true,
-    description:
-      'Of the last so many years that have a backup, the newest of each stays. 1 or more; null takes the rule away.',
+    description: 'For how many years the newest backup of each is kept. 1 or more; null removes the rule.',
   })
   keepYearly?: number | null;
 
   @MaxLength(32)
   @Field(() => String, {
     nullable: true,
-    description: 'A time such as `12h`, `30d`, `2w`, `6m`, `1y`; null takes the rule away.',
+    description: 'A time such as `12h`, `30d`, `2w`, `6m`, `1y`; null removes the rule.',
   })
   keepWithin?: string | null;
 
-  @Field(() => ByteSize, { nullable: true, description: 'Bytes, 1 or more; null takes the limit away.' })
+  @Field(() => ByteSize, { nullable: true, description: 'Bytes, 1 or more; null removes the limit.' })
   maxTotalSize?: number | null;
 
   @MaxLength(40)

@@ -41,7 +41,7 @@ export class ConfigResolver {
   @Admin()
   @Mutation(() => BackupConfig, {
     description: withExample(
-      'Makes a config; `name` and `databaseUrl` are needed.',
+      'Adds a config; `name` and `databaseUrl` are required.',
       'mutation { createConfig(input: {name: "Shop", databaseUrl: "sqlite:/srv/shop/db.sqlite3", mediaPaths: ["/srv/shop/media"], schedule: "30 2 * * *", timezone: "Asia/Kolkata", keepDaily: 7, keepWeekly: 4}) { id nextRunAt } }',
     ),
   })
@@ -87,7 +87,7 @@ export class ConfigResolver {
   @Admin()
   @Mutation(() => BackupConfig, {
     description: withExample(
-      'Deletes a config and answers with what it was. Its backups stay, with their archives.',
+      'Deletes a config and returns it. Its backups and their archives are kept.',
       'mutation { deleteConfig(id: "7") { id name } }',
     ),
   })
@@ -112,7 +112,7 @@ export class ConfigResolver {
 
   @FieldResolver(() => DateTime, {
     nullable: true,
-    description: 'When the schedule makes the next one; null if it is off.',
+    description: 'When the next automatic backup runs; null if they are off.',
   })
   nextRunAt(@Root() row: BackupConfigRow): Date | null {
     return row.nextRunAt;

@@ -30,13 +30,13 @@ export class BackupConfig {
   @Field(() => [String], { description: 'Folders with media, absolute.' })
   mediaPaths!: string[];
 
-  @Field(() => StorageType, { description: 'Where archives lie.' })
+  @Field(() => StorageType, { description: 'Where archives are stored.' })
   storageType!: Storage;
 
-  @Field(() => String, { description: 'Folder (or bucket and prefix) that archives lie in.' })
+  @Field(() => String, { description: 'Folder (or bucket and prefix) of the archives.' })
   storagePath!: string;
 
-  @Field(() => Boolean, { description: 'Whether the schedule makes backups.' })
+  @Field(() => Boolean, { description: 'Whether automatic backups are on.' })
   autoBackupEnabled!: boolean;
 
   @Field(() => String, { description: 'Five-field cron, such as `0 2 * * *` for 02:00 each day.' })
@@ -45,10 +45,10 @@ export class BackupConfig {
   @Field(() => String, { description: 'Time zone of the schedule, such as `Asia/Kolkata`.' })
   timezone!: string;
 
-  @Field(() => Int, { description: 'Backups older than so many days may be deleted.' })
+  @Field(() => Int, { description: 'Maximum age of backups in days; older ones may be deleted.' })
   backupRetentionDays!: number;
 
-  @Field(() => Int, { description: 'More backups than so many may be deleted, oldest first.' })
+  @Field(() => Int, { description: 'Maximum number of backups; beyond it, the oldest may be deleted.' })
   maxBackupFiles!: number;
 
   @Field(() => Int, { description: "How long a restore waits for another program's lock, in seconds." })
@@ -57,52 +57,55 @@ export class BackupConfig {
   @Field(() => Int, { description: 'How long safety backups stay pinned, in days.' })
   safetyRetentionDays!: number;
 
-  @Field(() => Int, { nullable: true, description: 'The newest so many stay.' })
+  @Field(() => Int, { nullable: true, description: 'How many of the newest backups are kept.' })
   keepLast!: number | null;
 
   @Field(() => Int, {
     nullable: true,
-    description: 'Of the last so many hours that have a backup, the newest of each stays.',
+    description: 'For how many hours the newest backup of each is kept.',
   })
   keepHourly!: number | null;
 
   @Field(() => Int, {
     nullable: true,
-    description: 'Of the last so many days that have a backup, the newest of each stays.',
+    description: 'For how many days the newest backup of each is kept.',
   })
   keepDaily!: number | null;
 
   @Field(() => Int, {
     nullable: true,
-    description: 'Of the last so many ISO weeks that have a backup, the newest of each stays.',
+    description: 'For how many ISO weeks the newest backup of each is kept.',
   })
   keepWeekly!: number | null;
 
   @Field(() => Int, {
     nullable: true,
-    description: 'Of the last so many months that have a backup, the newest of each stays.',
+    description: 'For how many months the newest backup of each is kept.',
   })
   keepMonthly!: number | null;
 
   @Field(() => Int, {
     nullable: true,
-    description: 'Of the last so many years that have a backup, the newest of each stays.',
+    description: 'For how many years the newest backup of each is kept.',
   })
   keepYearly!: number | null;
 
-  @Field(() => String, { nullable: true, description: 'Made within this time before the newest stay, such as `30d`.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Every backup made within this time before the newest is kept, such as `30d`.',
+  })
   keepWithin!: string | null;
 
   @Field(() => ByteSize, {
     nullable: true,
-    description: 'What does not fit into so many bytes may be deleted, oldest first.',
+    description: 'Maximum total bytes; beyond it, the oldest backups may be deleted.',
   })
   maxTotalSize!: number | null;
 
-  @Field(() => Int, { description: 'Runs begin up to so many seconds later, always the same for a config.' })
+  @Field(() => Int, { description: 'Maximum start delay in seconds; fixed per config.' })
   jitterSeconds!: number;
 
-  @Field(() => DateTime, { description: 'When it was made.' })
+  @Field(() => DateTime, { description: 'When it was created.' })
   createdAt!: Date;
 
   @Field(() => DateTime, { description: 'When it was last changed.' })

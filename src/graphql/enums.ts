@@ -35,44 +35,44 @@ export const DatabaseEngine = enumOf<Engine>('DatabaseEngine', 'The kind of data
   MONGODB: 'MongoDB.',
 });
 
-export const StorageType = enumOf<Storage>('StorageType', 'Where archives lie.', {
+export const StorageType = enumOf<Storage>('StorageType', 'Where archives are stored.', {
   LOCAL: 'The backups folder of this installation, or a folder inside it.',
-  SYSTEM: 'Any folder of the machine, such as a mounted disk.',
+  SYSTEM: 'Any folder on this server, such as a mounted disk.',
   GDRIVE: 'Google Drive.',
-  S3: 'A bucket of Amazon S3 or a service that speaks its language.',
+  S3: 'A bucket of Amazon S3 or a compatible service.',
 });
 
 export const BackupType = enumOf<Type>('BackupType', 'Why a backup was made.', {
-  MANUAL: 'Somebody asked for it.',
-  AUTO: 'The schedule asked for it.',
+  MANUAL: 'Requested by a user.',
+  AUTO: 'Made by the schedule.',
   UPLOADED: 'The archive was made elsewhere, or downloaded before, and uploaded.',
-  SAFETY: 'A restore made it before it changed anything, so that it can be undone.',
+  SAFETY: 'Made by a restore before it changed anything, so that the restore can be undone.',
 });
 
 export const BackupMode = enumOf<BackupRow['mode']>('BackupMode', 'What an archive holds.', {
   FULL: 'Everything: the archive restores alone.',
-  INCREMENTAL: 'What changed since another backup, which is needed to restore.',
+  INCREMENTAL: 'Changes since another backup, which is needed to restore.',
 });
 
-export const BackupStatus = enumOf<BackupState>('BackupStatus', 'How far a backup is.', {
+export const BackupStatus = enumOf<BackupState>('BackupStatus', 'State of a backup.', {
   PENDING: 'It waits for a worker, or for another run of the same database.',
   RUNNING: 'It is being made.',
-  COMPLETED: 'Its archive is stored and was proven by reading it back.',
+  COMPLETED: 'Its archive is stored and was verified by reading it back.',
   FAILED: 'It ended with an error, which errorCode, errorMessage and errorHint explain. Nothing was stored.',
   DELETED: 'Its archive was deleted; the record stays.',
 });
 
-export const RestoreStatus = enumOf<RunStatus>('RestoreStatus', 'How far a restore is.', {
+export const RestoreStatus = enumOf<RunStatus>('RestoreStatus', 'State of a restore.', {
   PENDING: 'It waits for a worker, or for another run of the same database.',
-  RUNNING: 'It is under way.',
+  RUNNING: 'It is running.',
   COMPLETED: 'The target holds the state of the backup.',
   FAILED: 'It ended with an error; the state before it is in place, unless errorCode is RESTORE_ROLLBACK_FAILED.',
 });
 
-export const VerificationLevel = enumOf<Level>('VerificationLevel', 'How thoroughly an archive was proven.', {
-  CHECKSUM: 'The stored bytes have the SHA-256 that was noted.',
-  ARCHIVE: 'Also every entry reads and has its own hash.',
-  DRILL: 'Also the database was restored into a scratch place and has the tables and row counts that were noted.',
+export const VerificationLevel = enumOf<Level>('VerificationLevel', 'How thoroughly an archive is verified.', {
+  CHECKSUM: 'The stored bytes have the recorded SHA-256.',
+  ARCHIVE: 'Also, every entry can be read and has the recorded hash.',
+  DRILL: 'Also, the database was restored into a scratch database and has the recorded tables and row counts.',
 });
 
 export const BackupOrder = enumOf<Order>('BackupOrder', 'In which order backups are listed.', {
@@ -84,24 +84,25 @@ export const BackupOrder = enumOf<Order>('BackupOrder', 'In which order backups 
 
 export const MediaMode = enumOf<RestoreRow['mediaMode']>(
   'MediaMode',
-  'What becomes of media files that the backup does not hold.',
+  'What happens to media files that are not in the backup.',
   {
-    MERGE: 'They stay.',
-    MIRROR: 'They are moved away (into the safety backup), so that the folder holds exactly what the backup holds.',
+    MERGE: 'They are kept.',
+    MIRROR:
+      'They are moved away (into the safety backup), so that the folder contains exactly the files of the backup.',
   },
 );
 
 export const TableChange = enumOf<TablePlan['change']>('TableChange', 'What a restore does to a table.', {
   ADD: 'The target does not have it.',
   REPLACE: 'Its content becomes that of the backup.',
-  REMOVE: 'The backup does not have it: it goes.',
-  KEEP: 'It was not chosen: it stays as it is.',
+  REMOVE: 'The backup does not have it: it is removed.',
+  KEEP: 'It was not selected: it is kept unchanged.',
 });
 
 export const TableRelation = enumOf<RelatedTable['relation']>(
   'TableRelation',
-  'How a table belongs to the chosen ones by foreign keys.',
-  { NEEDED: 'A chosen table refers to it.', DEPENDENT: 'It refers to a chosen table.' },
+  'How a table is linked to the selected ones by foreign keys.',
+  { NEEDED: 'A selected table references it.', DEPENDENT: 'It references a selected table.' },
 );
 
 export const FolderEntryKind = enumOf<EntryKind>('FolderEntryKind', 'What an entry of a folder is.', {
@@ -113,13 +114,13 @@ export const FolderEntryKind = enumOf<EntryKind>('FolderEntryKind', 'What an ent
 
 export const ControlDatabaseKind = enumOf<'SQLITE' | 'POSTGRES'>(
   'ControlDatabaseKind',
-  "Where the product's own records lie.",
+  "Where the product's own records are stored.",
   { SQLITE: 'A file below DATA_DIR.', POSTGRES: 'A PostgreSQL server.' },
 );
 
 export const JobStoreKind = enumOf<'CONTROL_DATABASE' | 'MONGODB' | 'POSTGRES' | 'MONGODB_MEMORY'>(
   'JobStoreKind',
-  'Where waiting jobs lie.',
+  'Where waiting jobs are stored.',
   {
     CONTROL_DATABASE: 'In the control database.',
     MONGODB: 'In MongoDB.',
@@ -130,6 +131,6 @@ export const JobStoreKind = enumOf<'CONTROL_DATABASE' | 'MONGODB' | 'POSTGRES' |
 
 export const Health = enumOf<Word>('Health', 'How an installation is doing, in one word.', {
   OK: 'Everything is protected.',
-  WARNING: 'Something needs a look.',
+  WARNING: 'Something needs attention.',
   CRITICAL: 'Something is not protected.',
 });

@@ -4,10 +4,12 @@ import type { Page } from '../core/pages.js';
 
 @ObjectType({ description: 'Where a page lies in its list.' })
 export class PageInfo {
-  @Field(() => Boolean, { description: 'There are more after this page: ask again with `after: endCursor`.' })
+  @Field(() => Boolean, {
+    description: 'Whether there are items after this page: request them with `after: endCursor`.',
+  })
   hasNextPage!: boolean;
 
-  @Field(() => Boolean, { description: 'This page was asked for with `after`, so there are some before it.' })
+  @Field(() => Boolean, { description: 'Whether this page was requested with `after`, so there are items before it.' })
   hasPreviousPage!: boolean;
 
   @Field(() => String, { nullable: true, description: 'Position of the first item; null if the page is empty.' })

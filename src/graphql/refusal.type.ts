@@ -6,10 +6,10 @@ export class Refusal {
   @Field(() => String, { description: 'A code of the error catalogue, such as `STORAGE_FULL`.' })
   code!: string;
 
-  @Field(() => String, { description: 'What is the matter.' })
+  @Field(() => String, { description: 'What is wrong.' })
   message!: string;
 
-  @Field(() => String, { description: 'What to do about it.' })
+  @Field(() => String, { description: 'How to fix it.' })
   hint!: string;
 
   @Field(() => String, { nullable: true, description: 'The input field that it is about, if it is about one.' })

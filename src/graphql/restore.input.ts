@@ -4,7 +4,10 @@ import type { RestoreRow, RunStatus } from '../models/index.js';
 import { MediaMode, RestoreStatus } from './enums.js';
 import { DateTime } from './scalars.js';
 
-@InputType({ description: 'What to restore, and where to. `{backupId, confirm: true}` restores all in place.' })
+@InputType({
+  description:
+    'What to restore, and where to. `{backupId, confirm: true}` restores everything to its original location.',
+})
 export class RestoreBackupInput {
   @Field(() => ID, { description: 'A COMPLETED backup.' })
   backupId!: string;
@@ -22,14 +25,15 @@ export class RestoreBackupInput {
   @MaxLength(1_000, { each: true })
   @Field(() => [String], {
     nullable: true,
-    description: 'Only these tables, such as `["bookings"]`. Media stay then, unless `media` is given too.',
+    description:
+      'Only these tables, such as `["bookings"]`. Media files are then kept unchanged, unless `media` is given too.',
   })
   tables?: string[] | null;
 
   @Field(() => Boolean, {
     nullable: true,
     defaultValue: false,
-    description: 'Also the tables that belong to the chosen ones by foreign keys.',
+    description: 'Include tables linked to the selected ones by foreign keys.',
   })
   includeRelated?: boolean | null;
 
@@ -44,25 +48,25 @@ export class RestoreBackupInput {
   @Field(() => MediaMode, {
     nullable: true,
     defaultValue: 'MERGE',
-    description: 'What becomes of media files that the backup does not hold.',
+    description: 'What happens to media files that are not in the backup.',
   })
   mediaMode?: RestoreRow['mediaMode'] | null;
 
   @MaxLength(4_000)
   @Field(() => String, {
     nullable: true,
-    description: "Another place than the config's own database, such as `sqlite:/srv/test/db.sqlite3`.",
+    description: "Another target than the config's own database, such as `sqlite:/srv/test/db.sqlite3`.",
   })
   targetDatabaseUrl?: string | null;
 
   @MaxLength(4_000)
-  @Field(() => String, { nullable: true, description: 'Folder for the media when the target is another place.' })
+  @Field(() => String, { nullable: true, description: 'Media folder when the target is another database.' })
   targetMediaPath?: string | null;
 
   @Field(() => Boolean, {
     nullable: true,
     defaultValue: false,
-    description: 'Allows another place that already holds something.',
+    description: 'Allows a target that already contains data.',
   })
   overwrite?: boolean | null;
 
@@ -77,7 +81,7 @@ export class RestoreBackupInput {
 }
 
 @InputType({
-  description: 'Which restores. All parts must be met; what is left out, null or an empty list restricts nothing.',
+  description: 'Filter for restores. All conditions apply; fields that are left out, null or empty do not restrict.',
 })
 export class RestoreFilter {
   @Field(() => ID, { nullable: true, description: 'Of this config.' })
@@ -89,10 +93,10 @@ export class RestoreFilter {
   @Field(() => [RestoreStatus], { nullable: true, description: 'In one of these states.' })
   status?: RunStatus[] | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'Asked for at this moment or later.' })
+  @Field(() => DateTime, { nullable: true, description: 'Requested at this time or later.' })
   createdAfter?: Date | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'Asked for before this moment.' })
+  @Field(() => DateTime, { nullable: true, description: 'Requested before this time.' })
   createdBefore?: Date | null;
 
   @MaxLength(200)

@@ -28,7 +28,7 @@ export class RestoreResolver extends runFieldsOf(Restore) {
   async restores(
     @Ctx() { services }: GraphqlContext,
     @Args(() => PageArgs) page: PageArgs,
-    @Arg('filter', () => RestoreFilter, { nullable: true, description: 'Which; all if left out.' })
+    @Arg('filter', () => RestoreFilter, { nullable: true, description: 'Filter; all if left out.' })
     filter?: RestoreFilter | null,
   ): Promise<Connection<Restore>> {
     const wanted = { ...filter, configId: optionalConfigId(filter?.configId) };
@@ -67,7 +67,7 @@ export class RestoreResolver extends runFieldsOf(Restore) {
   @Admin()
   @Mutation(() => Restore, {
     description: withExample(
-      'Restores a backup and answers at once, PENDING. The archive is verified and a pinned SAFETY backup made before anything changes.',
+      'Restores a backup and returns at once, PENDING. Before anything changes, the archive is verified and a pinned SAFETY backup is made.',
       'mutation { restoreBackup(input: {backupId: "backup_20250724_143022_a1b2c3d4", tables: ["booking"], includeRelated: true, restoreMedia: false, confirm: true}) { id status } }',
     ),
   })
@@ -81,7 +81,7 @@ export class RestoreResolver extends runFieldsOf(Restore) {
   @Admin()
   @Mutation(() => Restore, {
     description: withExample(
-      'Brings back the state before a restore, by a restore of its own.',
+      'Undoes a restore by restoring the state before it.',
       'mutation { undoRestore(id: "restore_20250724_150000_a1b2c3d4") { id status } }',
     ),
   })
@@ -95,7 +95,7 @@ export class RestoreResolver extends runFieldsOf(Restore) {
   @Admin()
   @Mutation(() => Restore, {
     description: withExample(
-      'Ends a restore that waits or has changed nothing yet; it becomes FAILED (CANCELLED).',
+      'Cancels a restore that has not changed anything yet; it becomes FAILED (CANCELLED).',
       'mutation { cancelRestore(id: "restore_20250724_150000_a1b2c3d4") { status errorCode } }',
     ),
   })
@@ -128,7 +128,7 @@ export class RestoreResolver extends runFieldsOf(Restore) {
     nullable: true,
     description:
       "The backup of the state before, pinned for the config's `safetyRetentionDays`; null until it is made, or where " +
-      'nothing was there before. Once it is DELETED, the restore cannot be undone any more.',
+      'nothing was there before. Once it is DELETED, the restore can no longer be undone.',
   })
   async safetyBackup(@Root() row: RestoreRow, @Ctx() { load }: GraphqlContext): Promise<Backup | null> {
     return row.safetyBackupId === null || row.safetyBackupId === undefined ? null : load.backup(row.safetyBackupId);

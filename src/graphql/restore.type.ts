@@ -11,13 +11,13 @@ export class Restore {
   @Field(() => ID, { description: 'Such as `restore_20250724_150000_a1b2c3d4`: date and time are UTC.' })
   id!: string;
 
-  @Field(() => RestoreStatus, { description: 'How far it is.' })
+  @Field(() => RestoreStatus, { description: 'Its state.' })
   status!: RunStatus;
 
   @Field(() => Float, { description: 'How much is done, 0 to 1.' })
   progress!: number;
 
-  @Field(() => String, { nullable: true, description: 'What is being done now; null when nothing is.' })
+  @Field(() => String, { nullable: true, description: 'The present phase; null when the run is not active.' })
   phase!: string | null;
 
   @Field(() => String, { nullable: true, description: 'Why it failed: a code of the error catalogue.' })
@@ -29,7 +29,7 @@ export class Restore {
   @Field(() => String, { nullable: true, description: 'What to do about the error.' })
   errorHint!: string | null;
 
-  @Field(() => [String], { description: 'What an admin should know although the restore went well.' })
+  @Field(() => [String], { description: 'Warnings although the restore succeeded.' })
   warnings!: string[];
 
   @Field(() => Boolean, { description: 'Whether the database is restored.' })
@@ -44,22 +44,22 @@ export class Restore {
   @Field(() => [String], { nullable: true, description: 'Only these media files or folders; null for all.' })
   media!: string[] | null;
 
-  @Field(() => MediaMode, { description: 'What becomes of media files that the backup does not hold.' })
+  @Field(() => MediaMode, { description: 'What happens to media files that are not in the backup.' })
   mediaMode!: RestoreRow['mediaMode'];
 
   @Field(() => ID, { nullable: true, description: 'The restore that this one undoes.' })
   undoOf!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Who asked for it: an e-mail, `cli:<system user>` or `system`.' })
+  @Field(() => String, { nullable: true, description: 'Who requested it: an e-mail, `cli:<system user>` or `system`.' })
   createdBy!: string | null;
 
-  @Field(() => DateTime, { description: 'When it was asked for.' })
+  @Field(() => DateTime, { description: 'When it was requested.' })
   createdAt!: Date;
 
   @Field(() => DateTime, { nullable: true, description: 'When the run began.' })
   startedAt!: Date | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'When the run ended, well or not.' })
+  @Field(() => DateTime, { nullable: true, description: 'When the run ended, successfully or not.' })
   completedAt!: Date | null;
 }
 
@@ -83,12 +83,12 @@ export class PlannedTable {
   schemaDiffers!: boolean;
 }
 
-@ObjectType({ description: 'A table that belongs to the chosen ones by foreign keys and is not chosen.' })
+@ObjectType({ description: 'A table linked to the selected ones by foreign keys that is not selected.' })
 export class RelatedTable {
   @Field(() => String, { description: 'Name of the table.' })
   table!: string;
 
-  @Field(() => TableRelation, { description: 'In which way it belongs to them.' })
+  @Field(() => TableRelation, { description: 'How it is linked to them.' })
   relation!: Related['relation'];
 
   @Field(() => Int, { description: 'Rows in the backup.' })
@@ -103,7 +103,7 @@ export class PlannedMedia implements MediaPlan {
   @Field(() => Int, { description: 'Files that are replaced.' })
   replace!: number;
 
-  @Field(() => Int, { description: 'Files that stay as they are.' })
+  @Field(() => Int, { description: 'Files that are kept unchanged.' })
   keep!: number;
 
   @Field(() => Int, { description: 'Files that are moved away.' })
@@ -118,7 +118,7 @@ export class PlannedSpace implements SpacePlan {
   @Field(() => String, { description: 'The folder.' })
   path!: string;
 
-  @Field(() => ByteSize, { description: 'Bytes that the restore needs there at most.' })
+  @Field(() => ByteSize, { description: 'Maximum bytes that the restore needs there.' })
   needed!: number;
 
   @Field(() => ByteSize, { description: 'Bytes that are free there.' })
@@ -139,7 +139,7 @@ export class RestorePlan {
   @Field(() => Boolean, { description: 'Whether `restoreBackup` with the same input would begin.' })
   allowed!: boolean;
 
-  @Field(() => [String], { description: 'What to think about before.' })
+  @Field(() => [String], { description: 'What to consider before the restore.' })
   warnings!: string[];
 
   @Field(() => String, { description: 'The database that would be written, without a password.' })
@@ -151,7 +151,7 @@ export class RestorePlan {
   @Field(() => [PlannedTable], { description: 'Each table of either side.' })
   tables!: PlannedTable[];
 
-  @Field(() => [RelatedTable], { description: 'Tables to think about where only some are chosen.' })
+  @Field(() => [RelatedTable], { description: 'Further tables to consider where only some are selected.' })
   related!: RelatedTable[];
 
   @Field(() => PlannedMedia, { description: 'What happens to media files.' })
@@ -160,6 +160,6 @@ export class RestorePlan {
   @Field(() => [PlannedSpace], { description: 'Free space where some is needed.' })
   space!: PlannedSpace[];
 
-  @Field(() => [DatabaseHolder], { description: 'Programs that have the target open, as far as this machine tells.' })
+  @Field(() => [DatabaseHolder], { description: 'Programs that have the target open, as far as known.' })
   holders!: DatabaseHolder[];
 }

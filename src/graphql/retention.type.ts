@@ -14,10 +14,10 @@ export class RetentionReason {
 
 @ObjectType({ description: 'What a policy does to one backup.' })
 export class RetentionItem {
-  @Field(() => Boolean, { description: 'Whether it stays.' })
+  @Field(() => Boolean, { description: 'Whether it is kept.' })
   keep!: boolean;
 
-  @Field(() => Boolean, { description: 'Whether its pin goes: a safety backup that has done its time.' })
+  @Field(() => Boolean, { description: 'Whether its pin is removed: a safety backup whose retention time has ended.' })
   unpin!: boolean;
 
   @Field(() => [RetentionReason], { description: 'Never empty.' })
@@ -41,10 +41,10 @@ export class RetentionPlan {
   @Field(() => ByteSize, { description: 'Bytes that would be freed.' })
   deleteSize!: number;
 
-  @Field(() => Int, { description: 'How many stay.' })
+  @Field(() => Int, { description: 'How many are kept.' })
   keepCount!: number;
 
-  @Field(() => ByteSize, { description: 'Bytes that stay.' })
+  @Field(() => ByteSize, { description: 'Bytes that are kept.' })
   keepSize!: number;
 
   @Field(() => String, {

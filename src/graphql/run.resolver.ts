@@ -18,7 +18,7 @@ export function runFieldsOf(runType: ClassType<object>) {
 
     @FieldResolver(() => ByteSize, {
       nullable: true,
-      description: 'Bytes that the present phase has in all; null where `bytesDone` is.',
+      description: 'Total bytes of the present phase; null where `bytesDone` is null.',
     })
     bytesTotal(@Root() run: PacedRun, @Ctx() { services }: GraphqlContext): number | null {
       return paceOf(run, services.now()).bytesTotal;
@@ -26,7 +26,7 @@ export function runFieldsOf(runType: ClassType<object>) {
 
     @FieldResolver(() => Float, {
       nullable: true,
-      description: 'How fast it has been since the present phase began; null where it cannot be told (yet).',
+      description: 'Speed since the present phase began; null while unknown.',
     })
     bytesPerSecond(@Root() run: PacedRun, @Ctx() { services }: GraphqlContext): number | null {
       return paceOf(run, services.now()).bytesPerSecond;
@@ -34,8 +34,7 @@ export function runFieldsOf(runType: ClassType<object>) {
 
     @FieldResolver(() => Int, {
       nullable: true,
-      description:
-        'Seconds until it ends, if it goes on as it did so far; null unless RUNNING, and while that would be a guess.',
+      description: 'Estimated seconds until it ends; null unless RUNNING, and while unknown.',
     })
     secondsLeft(@Root() run: PacedRun, @Ctx() { services }: GraphqlContext): number | null {
       return paceOf(run, services.now()).secondsLeft;

@@ -1,7 +1,7 @@
 import { Field, ObjectType } from 'type-graphql';
 import { DateTime } from './scalars.js';
 
-@ObjectType({ description: 'When a run entered one of its phases: the log of the run.' })
+@ObjectType({ description: 'A phase of a run and when it began.' })
 export class RunPhase {
   @Field(() => String, { description: 'Name of the phase, such as `snapshot`, `archive`, `verify` or `done`.' })
   phase!: string;

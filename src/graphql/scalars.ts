@@ -16,7 +16,7 @@ function parseDate(value: unknown): Date {
 /** Moments go in with any zone and come out in UTC. */
 export const DateTime = new GraphQLScalarType<Date, string>({
   name: 'DateTime',
-  description: 'A moment as ISO 8601, in UTC when the server writes it, such as `2025-07-24T14:30:22.000Z`.',
+  description: 'A time in ISO 8601, always in UTC in answers, such as `2025-07-24T14:30:22.000Z`.',
   specifiedByURL: 'https://scalars.graphql.org/andimarek/date-time.html',
   serialize(value) {
     if (value instanceof Date && !Number.isNaN(value.getTime())) return value.toISOString();

@@ -7,14 +7,14 @@ import { Session, User } from './session.type.js';
 @Resolver()
 export class SessionResolver {
   @Admin()
-  @Query(() => User, { description: withExample('Whom the token speaks for.', '{ me { email role } }') })
+  @Query(() => User, { description: withExample('The user that the token belongs to.', '{ me { email role } }') })
   async me(@Ctx() { admin }: GraphqlContext): Promise<User> {
     return admin();
   }
 
   @Mutation(() => Session, {
     description: withExample(
-      'Changes e-mail and password into a token. The one operation that needs none. Failed tries are limited.',
+      'Logs in with e-mail and password and returns a token. The only operation without a token. Failed attempts are limited.',
       'mutation { login(email: "admin@example.org", password: "…") { token expiresAt } }',
     ),
   })

@@ -1,7 +1,7 @@
 import { Field, ID, ObjectType } from 'type-graphql';
 import { DateTime } from './scalars.js';
 
-@ObjectType({ description: 'A person, or a holder of a token of the host application.' })
+@ObjectType({ description: 'A user, or the holder of a token of the host application.' })
 export class User {
   @Field(() => ID, { description: 'Id of the user, or the `sub` of the token.' })
   id!: string;
@@ -18,7 +18,7 @@ export class Session {
   @Field(() => String, { description: 'Send it as `Authorization: Bearer <token>`.' })
   token!: string;
 
-  @Field(() => DateTime, { description: 'From then on the token is refused.' })
+  @Field(() => DateTime, { description: 'When the token expires.' })
   expiresAt!: Date;
 
   @Field(() => User, { description: 'Who has logged in.' })

@@ -51,7 +51,7 @@ export class StatusResolver {
     @Arg('timezone', () => String, {
       nullable: true,
       defaultValue: 'UTC',
-      description: 'Whose days, such as `Asia/Kolkata`.',
+      description: 'Time zone of the days, such as `Asia/Kolkata`.',
     })
     timezone?: string | null,
   ): Promise<BackupDay[]> {
@@ -69,12 +69,12 @@ export class StatusResolver {
     return (await models.Restore.count({ attributes: ['status'], group: ['status'] })) as unknown as RestoreCount[];
   }
 
-  @FieldResolver(() => [Backup], { description: 'Backups that are under way now, at most 100.' })
+  @FieldResolver(() => [Backup], { description: 'Backups in progress, at most 100.' })
   async runningBackups(@Ctx() { services: { models } }: GraphqlContext): Promise<Backup[]> {
     return models.Backup.findAll({ where: { status: 'RUNNING' }, order: [['createdAt', 'ASC']], limit: 100 });
   }
 
-  @FieldResolver(() => [Restore], { description: 'Restores that are under way now, at most 100.' })
+  @FieldResolver(() => [Restore], { description: 'Restores in progress, at most 100.' })
   async runningRestores(@Ctx() { services: { models } }: GraphqlContext): Promise<Restore[]> {
     return models.Restore.findAll({ where: { status: 'RUNNING' }, order: [['createdAt', 'ASC']], limit: 100 });
   }

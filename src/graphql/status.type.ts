@@ -21,7 +21,7 @@ export class BackupCount {
 
 @ObjectType({ description: 'The MANUAL and AUTO backups of one day.' })
 export class BackupDay implements Day {
-  @Field(() => String, { description: 'The day in the zone that was asked for, such as `2025-07-24`.' })
+  @Field(() => String, { description: 'The day in the requested time zone, such as `2025-07-24`.' })
   date!: string;
 
   @Field(() => Int, { description: 'Backups that completed, whether their archive is still there or not.' })
@@ -49,9 +49,9 @@ export class RestoreCount {
   count!: number;
 }
 
-@ObjectType({ description: 'A reason for a word other than OK.' })
+@ObjectType({ description: 'A reason why the health is not OK.' })
 export class HealthReason {
-  @Field(() => Health, { description: 'How bad it is.' })
+  @Field(() => Health, { description: 'Severity.' })
   level!: Word;
 
   @Field(() => String, { description: 'Such as `OVERDUE`, `LAST_BACKUP_FAILED`, `NO_WORKER`: see the README.' })
@@ -75,13 +75,13 @@ export class ConfigHealth {
   /** The id of its newest completed backup. */
   lastBackupId!: string | null;
 
-  @Field(() => DateTime, { nullable: true, description: 'When its newest completed backup was made, proven or not.' })
+  @Field(() => DateTime, { nullable: true, description: 'When its newest completed backup was made, verified or not.' })
   lastSuccessAt!: Date | null;
 
   @Field(() => DateTime, {
     nullable: true,
     description:
-      'When its newest backup was made that is proven now: earlier than `lastSuccessAt` if the newest is not.',
+      'When its newest verified backup was made: earlier than `lastSuccessAt` if the newest is not verified.',
   })
   lastProvenAt!: Date | null;
 
@@ -95,7 +95,7 @@ export class ConfigHealth {
   overdue!: boolean;
 }
 
-@ObjectType({ description: 'A place that archives lie in.' })
+@ObjectType({ description: 'A storage that has archives.' })
 export class StorageHealth {
   @Field(() => StorageType, { description: 'Its type.' })
   storageType!: Storage;
@@ -103,19 +103,19 @@ export class StorageHealth {
   @Field(() => String, { description: 'Its folder.' })
   storagePath!: string;
 
-  @Field(() => Int, { description: 'How many archives lie there.' })
+  @Field(() => Int, { description: 'How many archives it has.' })
   count!: number;
 
   @Field(() => ByteSize, { description: 'Their bytes.' })
   used!: number;
 
-  @Field(() => ByteSize, { nullable: true, description: 'Free bytes; null where it cannot be told.' })
+  @Field(() => ByteSize, { nullable: true, description: 'Free bytes; null if unknown.' })
   free!: number | null;
 
-  @Field(() => ByteSize, { nullable: true, description: 'All bytes; null where it cannot be told.' })
+  @Field(() => ByteSize, { nullable: true, description: 'All bytes; null if unknown.' })
   total!: number | null;
 
-  @Field(() => Refusal, { nullable: true, description: 'Why the place cannot be reached, if it cannot.' })
+  @Field(() => Refusal, { nullable: true, description: 'Why the storage cannot be reached, if it cannot.' })
   error!: Refusal | null;
 }
 
@@ -133,13 +133,13 @@ export class SystemStatus {
   @Field(() => Int, { description: 'Runs that wait for a worker.' })
   pending!: number;
 
-  @Field(() => Int, { description: 'Runs under way.' })
+  @Field(() => Int, { description: 'Runs in progress.' })
   running!: number;
 
   @Field(() => [ConfigHealth], { description: 'Each config.' })
   configs!: ConfigHealth[];
 
-  @Field(() => [StorageHealth], { description: 'Each place that archives lie in.' })
+  @Field(() => [StorageHealth], { description: 'Each storage that has archives.' })
   storages!: StorageHealth[];
 
   @Field(() => String, { description: 'Version of db-manager, such as `0.1.0`.' })
@@ -151,9 +151,9 @@ export class SystemStatus {
   @Field(() => DateTime, { description: 'When the process that answers has started.' })
   startedAt!: Date;
 
-  @Field(() => ControlDatabaseKind, { description: "Where the product's own records lie." })
+  @Field(() => ControlDatabaseKind, { description: "Where the product's own records are stored." })
   controlDatabase!: Services['about']['controlDatabase'];
 
-  @Field(() => JobStoreKind, { description: 'Where waiting jobs lie.' })
+  @Field(() => JobStoreKind, { description: 'Where waiting jobs are stored.' })
   jobStore!: Services['about']['jobStore'];
 }

@@ -19,7 +19,7 @@ describe('An installation', () => {
   it('without a backup is CRITICAL, which only --check makes an exit code', async () => {
     const [plain, checked] = await Promise.all([run('status'), run('status', '--check')]);
     expect(plain).toMatchObject({ code: 0, stdout: expect.stringMatching(/^CRITICAL\n\n/) });
-    expect(plain.stdout).toMatch(/^CRITICAL NEVER_BACKED_UP: +"App": there is no backup yet\.\n +Make one now/m);
+    expect(plain.stdout).toMatch(/^CRITICAL NEVER_BACKED_UP: +"App": there is no backup yet\.\n +Back up now/m);
     expect(checked).toMatchObject({ code: 2, stdout: plain.stdout });
   });
 

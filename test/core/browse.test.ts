@@ -20,6 +20,7 @@ beforeAll(async () => {
     'inside/readme.txt': 'text',
     'inside/empty.sqlite3': '',
     'inside/not-a-database.sqlite3': 'SQLite is a fine thing',
+    'inside/.hidden/x.txt': 'x',
     'inside/photos/a.txt': 'x',
     'inside/Archive 10/x.txt': 'x',
     'inside/Archive 9/x.txt': 'x',
@@ -47,6 +48,7 @@ describe('A folder of the server', () => {
       ['Archive 10', 'FOLDER'],
       ['photos', 'FOLDER'],
       ['pictures', 'FOLDER'],
+      ['.hidden', 'FOLDER'],
       ['empty.sqlite3', 'FILE'],
       ['link.sqlite3', 'SQLITE'],
       ['not-a-database.sqlite3', 'FILE'],
@@ -62,11 +64,11 @@ describe('A folder of the server', () => {
     do {
       const page = await browser.list(inside, { first: 3, after });
       names.push(...page.entries.map(({ name }) => name));
-      expect(page.totalCount).toBe(10);
+      expect(page.totalCount).toBe(11);
       after = page.hasNextPage ? (page.cursors.at(-1) ?? null) : null;
     } while (after !== null);
-    expect(names).toHaveLength(10);
-    expect(new Set(names).size).toBe(10);
+    expect(names).toHaveLength(11);
+    expect(new Set(names).size).toBe(11);
     await expect(browser.list(inside, { first: 3, after: 'x' })).rejects.toMatchObject({ field: 'after' });
     await expect(browser.list(inside, { first: 0, after: null })).rejects.toMatchObject({ field: 'first' });
   });

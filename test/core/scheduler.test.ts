@@ -269,7 +269,7 @@ describe('The overview', () => {
       configs: [{ lastSuccessAt: second.createdAt, lastProvenAt: first.createdAt, lastErrorCode: null }],
     });
     const message =
-      /^"App": the newest backup, backup_\w+, is not proven\. Verifying it found ARCHIVE_CORRUPT: .+\. The newest proven one is of 2025-06-01T00:00:00\.000Z\.$/;
+      /^"App": the newest backup, backup_\w+, is not verified\. Verification found ARCHIVE_CORRUPT: .+\. The newest verified one was made at 2025-06-01T00:00:00\.000Z\.$/;
     const unproven = { level: 'CRITICAL', code: 'LAST_BACKUP_UNPROVEN', configId: 1 };
     expect(await reasons()).toEqual([
       { ...unproven, message: expect.stringMatching(message), hint: expect.stringContaining(`verify ${second.id}`) },
@@ -281,14 +281,14 @@ describe('The overview', () => {
     await world.backup();
     await rename(away, world.database);
     expect(await reasons()).toMatchObject([
-      { code: 'LAST_BACKUP_FAILED', message: expect.stringContaining('the last good one is of 2025-06-01T00:00') },
+      { code: 'LAST_BACKUP_FAILED', message: expect.stringContaining('the last good one was made at 2025-06-01T00:00') },
       unproven,
     ]);
 
     await first.update({ verifiedAt: null });
     expect(await reasons()).toMatchObject([
-      { code: 'LAST_BACKUP_FAILED', message: expect.stringContaining('none before it is proven.') },
-      { ...unproven, message: expect.stringMatching(/No older one is proven\.$/) },
+      { code: 'LAST_BACKUP_FAILED', message: expect.stringContaining('no earlier one is verified.') },
+      { ...unproven, message: expect.stringMatching(/No older one is verified\.$/) },
     ]);
 
     await writeFile(second.filePath, bytes);
@@ -311,7 +311,7 @@ describe('The overview', () => {
     const found = `has ${bytes.length - 1} bytes instead of ${bytes.length}.`;
     expect(await reasons()).toMatchObject([{ ...missing, message: expect.stringContaining(found) }]);
     await rm(row.filePath);
-    const message = `"App": the archive of the newest proven backup, ${row.id}, is lost: ${row.filePath} is not there.`;
+    const message = `"App": the archive of the newest verified backup, ${row.id}, is lost: ${row.filePath} is not there.`;
     expect(await reasons()).toMatchObject([{ ...missing, message, hint: expect.stringContaining('reconcile') }]);
     await writeFile(row.filePath, bytes);
     expect(await reasons()).toEqual([]);

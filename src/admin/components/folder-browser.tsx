@@ -167,6 +167,17 @@ function EntryRow({ entry: { name, kind, size: bytes }, choose, chosen, onOpen, 
       : kind === 'UNREADABLE'
         ? 'No permission to read this file'
         : undefined;
+  // What cannot be chosen is shown, so that people see where they are; it is no button.
+  if (!useful)
+    return (
+      <Group gap="sm" px="sm" py={8} wrap="nowrap" c="dimmed">
+        <Icon size={18} aria-hidden style={{ flexShrink: 0 }} />
+        <Text size="sm" className="breakable">
+          {name}
+          {about !== undefined && ` · ${about}`}
+        </Text>
+      </Group>
+    );
   return (
     <NavLink
       component="button"
@@ -176,7 +187,6 @@ function EntryRow({ entry: { name, kind, size: bytes }, choose, chosen, onOpen, 
       leftSection={<Icon size={18} aria-hidden />}
       active={chosen}
       aria-pressed={kind === 'SQLITE' ? chosen : undefined}
-      disabled={!useful}
       onClick={kind === 'FOLDER' ? onOpen : onChoose}
       className="breakable"
     />

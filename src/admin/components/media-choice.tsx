@@ -82,7 +82,7 @@ export function MediaChoice({ backupId, chosen, setChosen, error }: MediaChoiceP
             <Pill
               key={path}
               withRemoveButton
-              removeButtonProps={{ 'aria-label': `Remove ${path}`, tabIndex: 0 }}
+              removeButtonProps={{ 'aria-label': `Remove ${path}`, 'aria-hidden': false, tabIndex: 0 }}
               onRemove={() => toggle(path, false)}
             >
               {path.split('/').at(-1)}

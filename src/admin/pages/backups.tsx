@@ -135,7 +135,7 @@ function FilterBar({ filters }: { filters: Filters }) {
         <Pill
           withRemoveButton
           onRemove={() => filters.set({ day: null })}
-          removeButtonProps={{ 'aria-label': 'Any day', tabIndex: 0 }}
+          removeButtonProps={{ 'aria-label': 'Any day', 'aria-hidden': false, tabIndex: 0 }}
         >
           {day(one)}
         </Pill>

@@ -38,7 +38,7 @@ import { HealthBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { moment, plural, size, zone } from '../format.js';
 import { healthOf, type Status } from '../health.js';
-import { HEALTH, STORAGE } from '../words.js';
+import { HEALTH, STORAGE, titleOf } from '../words.js';
 
 /** How often the state is asked for, in milliseconds. */
 const EVERY = 5_000;
@@ -117,9 +117,14 @@ const ICON: Record<Health, typeof IconCircleCheck> = {
 function State({ status }: { status: Status }) {
   const { label, color } = HEALTH[status.health];
   const Icon = ICON[status.health];
-  const bad = status.reasons.flatMap(({ code, configId }) =>
-    configId && code in BAD ? [{ configId, of: BAD[code as keyof typeof BAD] }] : [],
-  );
+  const bad = status.reasons
+    .flatMap((reason) => {
+      const { code, configId } = reason;
+      return configId && code in BAD ? [{ reason, configId, of: BAD[code as keyof typeof BAD] }] : [];
+    })
+    .slice(0, DETAILED);
+  // The backup itself says more than the reason does.
+  const reasons = status.reasons.filter((reason) => !bad.some((each) => each.reason === reason));
   return (
     <Card withBorder role="status" aria-label="State">
       <Group wrap="nowrap" align="flex-start">
@@ -134,7 +139,7 @@ function State({ status }: { status: Status }) {
             <Text size="sm">Every config has a recent verified backup, and the next one is scheduled.</Text>
           ) : (
             <List spacing="xs" size="sm" className="breakable">
-              {status.reasons.map(({ code, message, hint, configId }) => (
+              {reasons.map(({ code, message, hint, configId }) => (
                 <List.Item key={`${code} ${configId} ${message}`}>
                   {message}{' '}
                   <Text span inherit c="dimmed">
@@ -144,8 +149,14 @@ function State({ status }: { status: Status }) {
               ))}
             </List>
           )}
-          {bad.slice(0, 3).map(({ configId, of }) => (
-            <BadBackup key={`${configId} ${of}`} configId={configId} of={of} after={runsEnded(status)} />
+          {bad.map(({ configId, of, reason }) => (
+            <BadBackup
+              key={`${configId} ${of}`}
+              configId={configId}
+              of={of}
+              after={runsEnded(status)}
+              reason={reason.message}
+            />
           ))}
         </Stack>
       </Group>
@@ -156,15 +167,31 @@ function State({ status }: { status: Status }) {
 /** The backups that people and schedules request. */
 const ASKED_FOR: BackupType[] = ['MANUAL', 'AUTO'];
 
+/** How many bad backups are shown with their reasons; the others are in the list. */
+const DETAILED = 3;
+
 /** The state of the newest backup that a reason is about. */
 const BAD = { LAST_BACKUP_FAILED: 'FAILED', LAST_BACKUP_UNPROVEN: 'COMPLETED' } as const;
 
 /** Why the newest backup of a config failed or is not verified, and what to do. */
-function BadBackup({ configId, of, after }: { configId: string; of: BackupStatus; after: string }) {
+interface BadBackupProps {
+  configId: string;
+  of: BackupStatus;
+  after: string;
+  /** What the state says, until the backup is read. */
+  reason: string;
+}
+
+function BadBackup({ configId, of, after, reason }: BadBackupProps) {
   const filter: BackupFilter = { configId, status: [of], backupType: ASKED_FOR };
   const { data } = useApi(BackupsDocument, { filter, first: 1 }, { after });
   const bad = data?.backups.nodes[0];
-  if (bad === undefined) return null;
+  if (bad === undefined)
+    return (
+      <Text size="sm" className="breakable">
+        {reason}
+      </Text>
+    );
   const failed = of === 'FAILED';
   return (
     <Alert
@@ -173,6 +200,9 @@ function BadBackup({ configId, of, after }: { configId: string; of: BackupStatus
       title={bad.errorMessage ?? (failed ? 'The backup failed.' : 'The backup is not verified.')}
     >
       <Stack gap="xs" align="flex-start">
+        <Text size="sm">
+          {failed ? 'Failed backup' : 'Backup'} of {titleOf(bad)}
+        </Text>
         {bad.errorHint && <Text size="sm">{bad.errorHint}</Text>}
         <Button component={Link} href={`/backups/${bad.id}`} size="xs" variant="light" color="red">
           {failed ? 'Show failed backup' : 'Show backup'}

@@ -4,21 +4,21 @@ type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
 /** Internal type. DO NOT USE DIRECTLY. */
 export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
 import type { DocumentTypeDecoration } from '@graphql-typed-document-node/core';
-/** Which entries. All parts must be met; what is left out restricts nothing. */
+/** Filter for audit events. All conditions apply; fields that are left out do not restrict. */
 export type AuditFilter = {
   /** An action such as `backup.delete`, or all of a noun: `backup`. */
   action?: string | null | undefined;
   /** Done by, such as `admin@example.org`. */
   actor?: string | null | undefined;
-  /** At this moment or later. */
+  /** At this time or later. */
   createdAfter?: string | null | undefined;
-  /** Before this moment. */
+  /** Before this time. */
   createdBefore?: string | null | undefined;
   /** Done to the record of this id. */
   subject?: string | null | undefined;
 };
 
-/** The settings of a config. What is left out stays as it is, or gets its default in a new one. */
+/** The settings of a config. Fields that are left out stay as they are, or get their default in a new config. */
 export type BackupConfigInput = {
   /** How names of its archives begin: letters, digits, hyphens. Default: made of the name; null and for the first config: DB_BACKUP_PREFIX. */
   archivePrefix?: string | null | undefined;
@@ -26,31 +26,31 @@ export type BackupConfigInput = {
   autoBackupEnabled?: boolean | null | undefined;
   /** 1 or more. Default: 30. */
   backupRetentionDays?: number | null | undefined;
-  /** Such as `sqlite:/srv/okpuja/db.sqlite3`. Needed for a new one. */
+  /** Such as `sqlite:/srv/okpuja/db.sqlite3`. Required for a new config. */
   databaseUrl?: string | null | undefined;
   /** Seconds, 0 to 3600. Default: 0. */
   jitterSeconds?: number | null | undefined;
-  /** Of the last so many days that have a backup, the newest of each stays. 1 or more; null takes the rule away. */
+  /** For how many days the newest backup of each is kept. 1 or more; null removes the rule. */
   keepDaily?: number | null | undefined;
-  /** Of the last so many hours that have a backup, the newest of each stays. 1 or more; null takes the rule away. */
+  /** For how many hours the newest backup of each is kept. 1 or more; null removes the rule. */
   keepHourly?: number | null | undefined;
-  /** The newest so many stay. 1 or more; null takes the rule away. */
+  /** How many of the newest backups are kept. 1 or more; null removes the rule. */
   keepLast?: number | null | undefined;
-  /** Of the last so many months that have a backup, the newest of each stays. 1 or more; null takes the rule away. */
+  /** For how many months the newest backup of each is kept. 1 or more; null removes the rule. */
   keepMonthly?: number | null | undefined;
-  /** Of the last so many ISO weeks that have a backup, the newest of each stays. 1 or more; null takes the rule away. */
+  /** For how many ISO weeks the newest backup of each is kept. 1 or more; null removes the rule. */
   keepWeekly?: number | null | undefined;
-  /** A time such as `12h`, `30d`, `2w`, `6m`, `1y`; null takes the rule away. */
+  /** A time such as `12h`, `30d`, `2w`, `6m`, `1y`; null removes the rule. */
   keepWithin?: string | null | undefined;
-  /** Of the last so many years that have a backup, the newest of each stays. 1 or more; null takes the rule away. */
+  /** For how many years the newest backup of each is kept. 1 or more; null removes the rule. */
   keepYearly?: number | null | undefined;
   /** 1 or more. Default: 30. */
   maxBackupFiles?: number | null | undefined;
-  /** Bytes, 1 or more; null takes the limit away. */
+  /** Bytes, 1 or more; null removes the limit. */
   maxTotalSize?: number | null | undefined;
   /** Absolute folders, such as `["/srv/okpuja/media"]`. */
   mediaPaths?: Array<string> | null | undefined;
-  /** Unique, 1 to 200 characters. Needed for a new one. */
+  /** Unique, 1 to 200 characters. Required for a new config. */
   name?: string | null | undefined;
   /** Seconds, 1 or more. Default: 30. */
   restoreLockTimeout?: number | null | undefined;
@@ -66,15 +66,15 @@ export type BackupConfigInput = {
   timezone?: string | null | undefined;
 };
 
-/** Which backups. All parts must be met; what is left out, null or an empty list restricts nothing. */
+/** Filter for backups. All conditions apply; fields that are left out, null or empty do not restrict. */
 export type BackupFilter = {
   /** Made for one of these reasons. */
   backupType?: Array<BackupType> | null | undefined;
   /** Of this config, such as `1`. */
   configId?: string | number | null | undefined;
-  /** Asked for at this moment or later. */
+  /** Requested at this time or later. */
   createdAfter?: string | null | undefined;
-  /** Asked for before this moment. */
+  /** Requested before this time. */
   createdBefore?: string | null | undefined;
   /** Part of the id, file name, note, database name or error message, in any case, such as `2025072`. */
   search?: string | null | undefined;
@@ -88,7 +88,7 @@ export type BackupFilter = {
 export type BackupMode =
   /** Everything: the archive restores alone. */
   | 'FULL'
-  /** What changed since another backup, which is needed to restore. */
+  /** Changes since another backup, which is needed to restore. */
   | 'INCREMENTAL';
 
 /** In which order backups are listed. */
@@ -102,9 +102,9 @@ export type BackupOrder =
   /** Largest first; those without a file last. */
   | 'FILE_SIZE_DESC';
 
-/** How far a backup is. */
+/** State of a backup. */
 export type BackupStatus =
-  /** Its archive is stored and was proven by reading it back. */
+  /** Its archive is stored and was verified by reading it back. */
   | 'COMPLETED'
   /** Its archive was deleted; the record stays. */
   | 'DELETED'
@@ -117,23 +117,23 @@ export type BackupStatus =
 
 /** Why a backup was made. */
 export type BackupType =
-  /** The schedule asked for it. */
+  /** Made by the schedule. */
   | 'AUTO'
-  /** Somebody asked for it. */
+  /** Requested by a user. */
   | 'MANUAL'
-  /** A restore made it before it changed anything, so that it can be undone. */
+  /** Made by a restore before it changed anything, so that the restore can be undone. */
   | 'SAFETY'
   /** The archive was made elsewhere, or downloaded before, and uploaded. */
   | 'UPLOADED';
 
-/** Where the product's own records lie. */
+/** Where the product's own records are stored. */
 export type ControlDatabaseKind =
   /** A PostgreSQL server. */
   | 'POSTGRES'
   /** A file below DATA_DIR. */
   | 'SQLITE';
 
-/** A wish for a backup. `{}` backs up the first config in the way that it says. */
+/** A request for a backup. `{}` backs up the first config with its own settings. */
 export type CreateBackupInput = {
   /** MANUAL or AUTO; the others are made by uploads and restores only. */
   backupType?: BackupType | null | undefined;
@@ -141,9 +141,9 @@ export type CreateBackupInput = {
   configId?: string | number | null | undefined;
   /** Another folder: inside the backups folder for LOCAL (`before-update`), absolute for SYSTEM (`/mnt/disk`). */
   customPath?: string | null | undefined;
-  /** Words to remember it by, such as `before the 4.2 update`. */
+  /** A note, such as `before the 4.2 update`. */
   note?: string | null | undefined;
-  /** Where to store it; the config's own way if left out. */
+  /** Where to store it; as the config says if left out. */
   storageType?: StorageType | null | undefined;
 };
 
@@ -175,10 +175,10 @@ export type Health =
   | 'CRITICAL'
   /** Everything is protected. */
   | 'OK'
-  /** Something needs a look. */
+  /** Something needs attention. */
   | 'WARNING';
 
-/** Where waiting jobs lie. */
+/** Where waiting jobs are stored. */
 export type JobStoreKind =
   /** In the control database. */
   | 'CONTROL_DATABASE'
@@ -189,14 +189,14 @@ export type JobStoreKind =
   /** In PostgreSQL. */
   | 'POSTGRES';
 
-/** What becomes of media files that the backup does not hold. */
+/** What happens to media files that are not in the backup. */
 export type MediaMode =
-  /** They stay. */
+  /** They are kept. */
   | 'MERGE'
-  /** They are moved away (into the safety backup), so that the folder holds exactly what the backup holds. */
+  /** They are moved away (into the safety backup), so that the folder contains exactly the files of the backup. */
   | 'MIRROR';
 
-/** What to restore, and where to. `{backupId, confirm: true}` restores all in place. */
+/** What to restore, and where to. `{backupId, confirm: true}` restores everything to its original location. */
 export type RestoreBackupInput = {
   /** Allows a backup of another application, or of an unknown one, to replace the config's own data (BACKUP_FOREIGN, TABLES_DIFFER). */
   allowForeign?: boolean | null | undefined;
@@ -204,35 +204,35 @@ export type RestoreBackupInput = {
   backupId: string | number;
   /** Must be true for `restoreBackup`: a restore replaces data. */
   confirm: boolean;
-  /** Also the tables that belong to the chosen ones by foreign keys. */
+  /** Include tables linked to the selected ones by foreign keys. */
   includeRelated?: boolean | null | undefined;
   /** Only these media files or folders, as paths in the archive, such as `["media/uploads/2025"]`. */
   media?: Array<string> | null | undefined;
-  /** What becomes of media files that the backup does not hold. */
+  /** What happens to media files that are not in the backup. */
   mediaMode?: MediaMode | null | undefined;
-  /** Allows another place that already holds something. */
+  /** Allows a target that already contains data. */
   overwrite?: boolean | null | undefined;
   /** Restore the database. */
   restoreDatabase?: boolean | null | undefined;
   /** Restore the media files. */
   restoreMedia?: boolean | null | undefined;
-  /** Only these tables, such as `["bookings"]`. Media stay then, unless `media` is given too. */
+  /** Only these tables, such as `["bookings"]`. Media files are then kept unchanged, unless `media` is given too. */
   tables?: Array<string> | null | undefined;
-  /** Another place than the config's own database, such as `sqlite:/srv/test/db.sqlite3`. */
+  /** Another target than the config's own database, such as `sqlite:/srv/test/db.sqlite3`. */
   targetDatabaseUrl?: string | null | undefined;
-  /** Folder for the media when the target is another place. */
+  /** Media folder when the target is another database. */
   targetMediaPath?: string | null | undefined;
 };
 
-/** Which restores. All parts must be met; what is left out, null or an empty list restricts nothing. */
+/** Filter for restores. All conditions apply; fields that are left out, null or empty do not restrict. */
 export type RestoreFilter = {
   /** Of this backup. */
   backupId?: string | number | null | undefined;
   /** Of this config. */
   configId?: string | number | null | undefined;
-  /** Asked for at this moment or later. */
+  /** Requested at this time or later. */
   createdAfter?: string | null | undefined;
-  /** Asked for before this moment. */
+  /** Requested before this time. */
   createdBefore?: string | null | undefined;
   /** Part of the id, the backup's id or the error message. */
   search?: string | null | undefined;
@@ -240,7 +240,7 @@ export type RestoreFilter = {
   status?: Array<RestoreStatus> | null | undefined;
 };
 
-/** How far a restore is. */
+/** State of a restore. */
 export type RestoreStatus =
   /** The target holds the state of the backup. */
   | 'COMPLETED'
@@ -248,45 +248,45 @@ export type RestoreStatus =
   | 'FAILED'
   /** It waits for a worker, or for another run of the same database. */
   | 'PENDING'
-  /** It is under way. */
+  /** It is running. */
   | 'RUNNING';
 
-/** Where archives lie. */
+/** Where archives are stored. */
 export type StorageType =
   /** Google Drive. */
   | 'GDRIVE'
   /** The backups folder of this installation, or a folder inside it. */
   | 'LOCAL'
-  /** A bucket of Amazon S3 or a service that speaks its language. */
+  /** A bucket of Amazon S3 or a compatible service. */
   | 'S3'
-  /** Any folder of the machine, such as a mounted disk. */
+  /** Any folder on this server, such as a mounted disk. */
   | 'SYSTEM';
 
 /** What a restore does to a table. */
 export type TableChange =
   /** The target does not have it. */
   | 'ADD'
-  /** It was not chosen: it stays as it is. */
+  /** It was not selected: it is kept unchanged. */
   | 'KEEP'
-  /** The backup does not have it: it goes. */
+  /** The backup does not have it: it is removed. */
   | 'REMOVE'
   /** Its content becomes that of the backup. */
   | 'REPLACE';
 
-/** How a table belongs to the chosen ones by foreign keys. */
+/** How a table is linked to the selected ones by foreign keys. */
 export type TableRelation =
-  /** It refers to a chosen table. */
+  /** It references a selected table. */
   | 'DEPENDENT'
-  /** A chosen table refers to it. */
+  /** A selected table references it. */
   | 'NEEDED';
 
-/** How thoroughly an archive was proven. */
+/** How thoroughly an archive is verified. */
 export type VerificationLevel =
-  /** Also every entry reads and has its own hash. */
+  /** Also, every entry can be read and has the recorded hash. */
   | 'ARCHIVE'
-  /** The stored bytes have the SHA-256 that was noted. */
+  /** The stored bytes have the recorded SHA-256. */
   | 'CHECKSUM'
-  /** Also the database was restored into a scratch place and has the tables and row counts that were noted. */
+  /** Also, the database was restored into a scratch database and has the recorded tables and row counts. */
   | 'DRILL';
 
 export type AuditEventsQueryVariables = Exact<{

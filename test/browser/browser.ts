@@ -47,7 +47,7 @@ export async function startBrowser(): Promise<TestBrowser> {
   return {
     async visit(url, options = {}) {
       const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
-      context.setDefaultTimeout(9_000);
+      context.setDefaultTimeout(30_000);
       contexts.push(context);
       const page = await context.newPage();
       const troubles = watch(page, new URL(url).host);

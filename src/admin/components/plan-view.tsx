@@ -85,7 +85,9 @@ function PlannedTables({ tables, kept }: { tables: Plan['tables']; kept: number 
         <Table.Tbody>
           {tables.slice(0, SHOWN).map(({ name, targetRows, backupRows, change, schemaDiffers }) => (
             <Table.Tr key={name}>
-              <Table.Td className="breakable">{name}</Table.Td>
+              <Table.Td className="breakable" miw={120}>
+                {name}
+              </Table.Td>
               <Table.Td>
                 <Badge variant="light" color={CHANGE[change].color} miw="max-content">
                   {CHANGE[change].label}

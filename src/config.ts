@@ -168,7 +168,7 @@ const environment = z.object({
   DB_BACKUP_SCHEDULE: judged(scheduleProblem).default('0 2 * * *'),
   DB_BACKUP_TIMEZONE: text('UTC').refine(isZone, 'is not a time zone such as UTC or Asia/Kolkata'),
   CORS_ORIGINS: listOf(originProblem),
-  GRAPHQL_EXPLORER: z.enum(['local', 'apollo', 'off'], 'is none of local, apollo, off').optional(),
+  GRAPHQL_EXPLORER: z.enum(['local', 'apollo', 'off'], { message: 'is none of local, apollo, off' }).optional(),
   /** Of earlier versions: true is GRAPHQL_EXPLORER=apollo, false is off. */
   GRAPHQL_SANDBOX: flag(true).optional(),
   GRAPHQL_INTROSPECTION: flag(true).optional(),

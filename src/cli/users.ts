@@ -23,7 +23,7 @@ export function addUsers(program: Command): void {
     .action((email: string, _options: object, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print }) => {
         const user = await app.auth.users.findByEmail(email);
-        if (user === null) throw noUser(email);
+        if (user === null) throw noUser(email, 'List them: db-manager users.');
         await app.auth.removeUser(user.id, actor);
         print.result({ email: user.email, removed: true }, () => `${user.email} is removed.`);
       }),

@@ -115,18 +115,15 @@ function configReasons(health: ConfigHealth): HealthReason[] {
     const hint = 'Open the failed backup to see the reason and the fix.';
     add('CRITICAL', 'LAST_BACKUP_FAILED', `the last backup failed (${lastErrorCode ?? 'unknown'}); ${since}.`, hint);
   } else if (lastSuccessAt === null) {
-    add(
-      'CRITICAL',
-      'NEVER_BACKED_UP',
-      'there is no backup yet.',
-      'Back up now: createBackup, or `db-manager backup`.',
-    );
+    add('CRITICAL', 'NEVER_BACKED_UP', 'there is no backup yet.', 'Back up now: createBackup, or `db-manager backup`.');
   }
   if (unproven !== null) {
     const { id, errorCode, errorMessage } = unproven;
     const found = errorCode === null ? '' : ` Verification found ${errorCode}: ${errorMessage ?? ''}`;
     const since =
-      lastProvenAt === null ? 'No older one is verified.' : `The newest verified one was made at ${lastProvenAt.toISOString()}.`;
+      lastProvenAt === null
+        ? 'No older one is verified.'
+        : `The newest verified one was made at ${lastProvenAt.toISOString()}.`;
     const message = `the newest backup, ${id}, is not verified.${found} ${since}`;
     const hint = `Verify it again (verifyBackup, or \`db-manager verify ${id}\`), or back up now.`;
     add('CRITICAL', 'LAST_BACKUP_UNPROVEN', message, hint);
@@ -142,7 +139,12 @@ function configReasons(health: ConfigHealth): HealthReason[] {
   }
   if (overdue) {
     const hint = 'Check that a server or worker is running, and check its log.';
-    add('CRITICAL', 'OVERDUE', `the backup scheduled for ${config.nextRunAt?.toISOString() ?? ''} has not started.`, hint);
+    add(
+      'CRITICAL',
+      'OVERDUE',
+      `the backup scheduled for ${config.nextRunAt?.toISOString() ?? ''} has not started.`,
+      hint,
+    );
   }
   if (!config.autoBackupEnabled) {
     add(

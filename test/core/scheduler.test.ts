@@ -281,7 +281,10 @@ describe('The overview', () => {
     await world.backup();
     await rename(away, world.database);
     expect(await reasons()).toMatchObject([
-      { code: 'LAST_BACKUP_FAILED', message: expect.stringContaining('the last good one was made at 2025-06-01T00:00') },
+      {
+        code: 'LAST_BACKUP_FAILED',
+        message: expect.stringContaining('the last good one was made at 2025-06-01T00:00'),
+      },
       unproven,
     ]);
 

@@ -76,10 +76,7 @@ describe('The admin page', () => {
     'answers a browser that opens %s with its document and status 404, and a program with JSON',
     async (path) => {
       const page = await fetch(url + path, { headers: { Accept: 'text/html,application/xhtml+xml,*/*;q=0.8' } });
-      expect([page.status, page.headers.get('content-type')]).toEqual([
-        404,
-        expect.stringMatching(/^text\/html/),
-      ]);
+      expect([page.status, page.headers.get('content-type')]).toEqual([404, expect.stringMatching(/^text\/html/)]);
       for (const accept of ['*/*', 'application/json', 'application/json, text/html']) {
         const answer = await fetch(url + path, { headers: { Accept: accept } });
         expect(answer.headers.get('content-type')).toMatch(/json/);

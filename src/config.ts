@@ -164,7 +164,7 @@ const environment = z.object({
   DB_BACKUP_PREFIX: z
     .string()
     .regex(/^[A-Za-z0-9][A-Za-z0-9-]{0,39}$/, 'may hold only letters, digits and hyphens, at most 40')
-    .default('okpuja'),
+    .optional(),
   DB_BACKUP_SCHEDULE: judged(scheduleProblem).default('0 2 * * *'),
   DB_BACKUP_TIMEZONE: text('UTC').refine(isZone, 'is not a time zone such as UTC or Asia/Kolkata'),
   CORS_ORIGINS: listOf(originProblem),
@@ -173,7 +173,7 @@ const environment = z.object({
   GRAPHQL_SANDBOX: flag(true).optional(),
   GRAPHQL_INTROSPECTION: flag(true).optional(),
   MAX_UPLOAD_MB: whole(20480, 1, 104857600),
-  MAX_UPLOAD_ENTRIES: whole(150_000, 1, 10_000_000),
+  MAX_UPLOAD_ENTRIES: whole(100_000, 1, 10_000_000),
   MAX_BODY_KB: whole(256, 1, 10240),
   JOB_CONCURRENCY: whole(2, 1, 64),
   LEASE_SECONDS: whole(60, 5, 3600),
@@ -228,6 +228,8 @@ export interface Config {
   prefix: string;
   /** What config 1 is made of and follows. `databaseUrl` is empty when a sample application is wanted. */
   seed: {
+    /** True if archives of config 1 are named by `prefix`, because it was set, and not by the application. */
+    usesPrefix: boolean;
     databaseUrl: string;
     mediaPaths: string[];
     storageType: 'LOCAL' | 'SYSTEM';
@@ -338,8 +340,9 @@ function build(env: Environment, cwd: string): Config {
     },
     localRoot: resolve(cwd, (local && env.DB_BACKUP_PATH) || 'backups'),
     allowedPaths: env.ALLOWED_PATHS,
-    prefix: env.DB_BACKUP_PREFIX,
+    prefix: env.DB_BACKUP_PREFIX ?? 'okpuja',
     seed: {
+      usesPrefix: env.DB_BACKUP_PREFIX !== undefined,
       databaseUrl: env.DATABASE_URL === '' ? '' : absoluteSqliteUrl(env.DATABASE_URL, cwd),
       mediaPaths: env.MEDIA_PATHS.split(',')
         .map((path) => path.trim())

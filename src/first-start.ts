@@ -197,7 +197,7 @@ async function makeConfig(app: App): Promise<FirstStart> {
     return { created: true, sample: true, notes: [] };
   }
   const before = await sampleBackups(app);
-  const { name } = await createFromEnvironment(app.configs, settings, ACTOR);
+  const { name } = await createFromEnvironment(app.configs, settings, ACTOR, app.config.seed.usesPrefix);
   await removeSample(app, before, name);
   return { created: true, sample: false, notes: [] };
 }

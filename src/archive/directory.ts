@@ -1,4 +1,5 @@
 import { extraFields, zip64Values } from './extra.js';
+import { isUtf8 } from 'node:buffer';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AppError } from '../errors.js';
 import { MAX_NAME_BYTES, nameProblem, shown } from './names.js';
@@ -220,24 +221,26 @@ function bounded(place: Placement, endOffset: number): Placement {
   return place;
 }
 
+const NO_FIELDS: ReadonlyMap<number, Buffer> = new Map();
+
 function parseRecord(bytes: Buffer, at: number): DirectoryRecord {
   if (at + RECORD_BYTES > bytes.length || bytes.readUInt32LE(at) !== 0x02014b50) {
     throw corrupt("The archive's directory is damaged.");
   }
   const length = recordLength(bytes, at);
   if (at + length > bytes.length) throw corrupt("The archive's directory is damaged.");
-  const raw = bytes.subarray(at, at + length);
-  const extraAt = RECORD_BYTES + bytes.readUInt16LE(at + 28);
-  const rawName = raw.subarray(RECORD_BYTES, extraAt);
+  const extraAt = at + RECORD_BYTES + bytes.readUInt16LE(at + 28);
+  const extraBytes = bytes.readUInt16LE(at + 30);
+  const rawName = bytes.subarray(at + RECORD_BYTES, extraAt);
   const path = decodeName(rawName);
-  const fields = extraFields(raw.subarray(extraAt, extraAt + bytes.readUInt16LE(at + 30)), path);
+  const fields = extraBytes === 0 ? NO_FIELDS : extraFields(bytes.subarray(extraAt, extraAt + extraBytes), path);
   const otherName = fields.get(0x7075);
   if (otherName !== undefined && !otherName.subarray(5).equals(rawName)) {
     throw hostile(`The entry ${shown(path)} has a second, different name.`);
   }
   const [size, compressedSize, offset] = zip64Values(
     fields.get(1),
-    [raw.readUInt32LE(24), raw.readUInt32LE(20), raw.readUInt32LE(42)],
+    [bytes.readUInt32LE(at + 24), bytes.readUInt32LE(at + 20), bytes.readUInt32LE(at + 42)],
     path,
   ) as [number, number, number];
   const record = new DirectoryRecord(bytes, at, path, size, compressedSize, offset);
@@ -247,7 +250,7 @@ function parseRecord(bytes: Buffer, at: number): DirectoryRecord {
 
 function decodeName(bytes: Buffer): string {
   const name = bytes.toString('utf8');
-  if (!Buffer.from(name).equals(bytes)) throw corrupt(`The name of the entry ${shown(name)} is not valid UTF-8.`);
+  if (!isUtf8(bytes)) throw corrupt(`The name of the entry ${shown(name)} is not valid UTF-8.`);
   const problem = nameProblem(name);
   if (problem !== undefined) throw hostile(`The name of the entry ${shown(name)} ${problem}.`);
   return name;

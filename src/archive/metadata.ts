@@ -143,6 +143,7 @@ export async function readMetadata(
 ): Promise<ArchiveMetadata> {
   const lists = { symlinks: [] as SymlinkMetadata[], skipped: [] as SkippedElement[], tables: [] as TableElement[] };
   const take = (list: LongList, element: unknown) => {
+    if (list === 'entries' && isEntry(element)) return onEntry(element);
     const read = ELEMENTS[list].safeParse(element);
     if (!read.success) throw wrongField(list, read.error.issues[0]);
     if (list === 'entries') return onEntry(read.data as EntryMetadata);
@@ -162,6 +163,24 @@ export async function readMetadata(
     skipped: [...metadata.skipped, ...lists.skipped],
     tables: [...metadata.tables, ...lists.tables],
   };
+}
+
+const SHA256 = /^[0-9a-f]{64}$/;
+
+/** What `entrySchema` accepts, as nearly all entries are: there may be very many, and the schema makes work for each. */
+function isEntry(value: unknown): value is EntryMetadata {
+  if (typeof value !== 'object' || value === null) return false;
+  const { path, size, sha256, mtime, mode } = value as Partial<Record<keyof EntryMetadata, unknown>>;
+  const isCount = (number: unknown) => Number.isSafeInteger(number) && (number as number) >= 0;
+  return (
+    typeof path === 'string' &&
+    path !== '' &&
+    isCount(size) &&
+    typeof sha256 === 'string' &&
+    SHA256.test(sha256) &&
+    (mtime === undefined || typeof mtime === 'string') &&
+    (mode === undefined || isCount(mode))
+  );
 }
 
 type SkippedElement = z.infer<typeof skippedSchema>;

@@ -93,7 +93,7 @@ async function create(session: Session, { fromEnvironment, ...options }: Options
   const input = inputOf(options);
   if (fromEnvironment === true) {
     if (Object.keys(input).length > 0) throw badInput('from-environment', 'cannot be combined with settings.');
-    const row = await createFromEnvironment(app.configs, settingsOf(app), actor);
+    const row = await createFromEnvironment(app.configs, settingsOf(app), actor, app.config.seed.usesPrefix);
     return showConfig(session, row);
   }
   if (input.databaseUrl === undefined) throw badInput('database', '--database is missing.', 'Name a file or a URL.');

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../errors.js';
 import type { BackupConfigRow } from '../models/index.js';
 import type { ConfigInput, Configs } from './configs.js';
+import { prefixFrom } from './origin.js';
 
 /** The settings of a config that the environment names, each with its variable. */
 const VARIABLES = {
@@ -26,6 +27,7 @@ export type EnvironmentSettings = Required<Pick<ConfigInput, Setting>>;
 
 /** The process's settings, as far as they are about the config that is made of them. */
 interface Seed {
+  usesPrefix: boolean;
   databaseUrl: string;
   mediaPaths: string[];
   storageType: 'LOCAL' | 'SYSTEM';
@@ -73,15 +75,21 @@ export type Followed =
   /** The config was edited in the product, or is in use: nothing was changed. */
   | { state: 'differs'; differences: Difference[]; busy: boolean };
 
-/** Makes the environment's config. @throws AppError naming the variable */
+/**
+ * Makes the environment's config.
+ * @param usesPrefix its archives are named by DB_BACKUP_PREFIX and not by the application
+ * @throws AppError naming the variable
+ */
 export async function createFromEnvironment(
   configs: Configs,
   settings: EnvironmentSettings,
   actor: string,
+  usesPrefix: boolean,
 ): Promise<BackupConfigRow> {
   try {
     const name = applicationName(settings.databaseUrl);
-    const row = await configs.create({ ...settings, name }, actor, { origin: 'ENVIRONMENT' });
+    const archivePrefix = usesPrefix ? null : prefixFrom(name);
+    const row = await configs.create({ ...settings, name, archivePrefix }, actor, { origin: 'ENVIRONMENT' });
     return await row.update({ environment: settingsOf(row) });
   } catch (error) {
     throw namingVariable(error);

@@ -6,7 +6,7 @@ import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Archive, fileSource, openArchive } from '../archive/read.js';
 import { AppError, badInput, fromErrno } from '../errors.js';
-import type { BackupConfigRow, BackupRow, TableCount } from '../models/index.js';
+import type { BackupConfigRow, BackupRow, TableCount, VerificationLevel } from '../models/index.js';
 import type { NewBackup } from './backups.js';
 import { type BackupsEnvironment, endBadly, mediaWarnings } from './backup-run.js';
 import { Hold, runLease } from './hold.js';
@@ -33,17 +33,21 @@ export interface Incoming {
   insert(values: Omit<NewBackup, 'backupType' | 'actor'>): Promise<BackupRow>;
 }
 
-/** A received file that was opened as a hostile one and read through. */
+/**
+ * A received file that was opened as a hostile one and read through. What was found is kept, but not the opened archive:
+ * with very many entries it takes much memory, and the stored file is opened once more.
+ */
 interface Examined {
   file: string;
   size: number;
   checksum: string;
-  archive: Archive;
   engine: Engine;
   config: BackupConfigRow | null;
-  /** What is really in it, as far as there is a database that could be read. */
-  tables: TableCount[];
-  warnings: string[];
+  /** How thoroughly it was verified: once the stored bytes are known to be these, they are too. */
+  level: VerificationLevel;
+  /** Columns of the row, from its beginning and from its end. */
+  begun: Pick<NewBackup, 'databaseName' | 'applicationId' | 'origin' | 'note'>;
+  found: { createdAt: Date; tables: TableCount[]; mediaFileCount: number; warnings: string[] };
 }
 
 /** Receives, checks and stores an uploaded archive: see `Backups.upload`. */
@@ -125,10 +129,32 @@ async function examine(
     throw new AppError('ARCHIVE_FOREIGN', 'file: the archive holds neither a database nor media.', { field: 'file' });
   }
   await damageIsOfTheFile(archive.verify({ signal }));
-  const found = holds.database
-    ? await lookInside(archive, engine, upload.folder, signal)
+  const level = metadata.backup_version.startsWith('1.') && holds.database ? 'DRILL' : 'ARCHIVE';
+  const inside = holds.database
+    ? await lookInside(archive, engine, { folder: upload.folder, level }, signal)
     : { tables: [], warnings: [] };
-  return { ...upload, archive, engine, config, tables: found.tables, warnings: [...strange, ...found.warnings] };
+  const { applicationId, ...origin } = statedOrigin(metadata);
+  const { at: createdAt, warning } = backupDate(metadata, env.now());
+  const dated = warning === null ? [] : [warning];
+  return {
+    ...upload,
+    engine,
+    config,
+    level,
+    begun: {
+      databaseName: databaseName(metadata),
+      applicationId,
+      origin,
+      note: `Uploaded. Made ${metadata.backup_date}, format ${metadata.backup_version}.`,
+    },
+    found: {
+      // Its data is as old as it says, whenever it came here: lists, retention and warnings go by that.
+      createdAt,
+      tables: inside.tables,
+      mediaFileCount: archive.entries.filter(({ path, directory }) => path.startsWith('media/') && !directory).length,
+      warnings: [...dated, ...strange, ...inside.warnings, ...mediaWarnings(metadata)],
+    },
+  };
 }
 
 /**
@@ -138,15 +164,16 @@ async function examine(
 async function lookInside(
   archive: Archive,
   engine: Engine,
-  folder: string,
+  { folder, level }: { folder: string; level: 'ARCHIVE' | 'DRILL' },
   signal: AbortSignal,
-): Promise<Pick<Examined, 'tables' | 'warnings'>> {
+): Promise<Pick<Examined['found'], 'tables' | 'warnings'>> {
   const step = { signal, onProgress: () => undefined };
   const dump = join(folder, 'database');
   try {
     await mkdir(dump, { mode: 0o700 });
     await extractDatabase(archive, engine, dump, step);
-    const info = await engine.describeDump(dump, step);
+    // An archive without hashes is only as good as its database.
+    const info = await (level === 'DRILL' ? engine.inspect(dump, step) : engine.describeDump(dump, step));
     await damageIsOfTheFile(Promise.resolve().then(() => assertSameCounts(archive, info)));
     const tables = info.tables.slice(0, MAX_TABLES).map(({ name, rows }) => ({ name, rows }));
     const more = info.tables.length - tables.length;
@@ -155,7 +182,7 @@ async function lookInside(
       warnings: [...info.warnings, ...(more > 0 ? [`${more} more tables are in the archive than are listed.`] : [])],
     };
   } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'DATABASE_CORRUPT') throw error;
+    if (level === 'DRILL' || !(error instanceof AppError) || error.code !== 'DATABASE_CORRUPT') throw error;
     return {
       tables: [],
       warnings: [`The database in the archive is damaged, so a restore will refuse it: ${error.message}`],
@@ -183,22 +210,16 @@ async function keep(
   upload: Examined,
   stop: AbortSignal,
 ): Promise<BackupRow> {
-  const { archive, engine, config } = upload;
-  const { metadata } = archive;
+  const { engine, config, level, size: fileSize, checksum } = upload;
   const address = await incoming.place(config);
   const storage = env.storages.open(address);
   await storage.prepare();
-  const { applicationId, ...origin } = statedOrigin(metadata);
-  const { at: createdAt, warning } = backupDate(metadata, env.now());
   const row = await incoming.insert({
+    ...upload.begun,
     configId: config?.id ?? null,
     address,
     engine: engine.kind,
-    databaseName: databaseName(metadata),
-    applicationId,
-    origin,
     nameFor: await freeName(env, storage, incoming.fileName, config?.archivePrefix ?? env.prefix),
-    note: `Uploaded. Made ${metadata.backup_date}, format ${metadata.backup_version}.`,
   });
   const run = await Run.claim(env, 'Backup', row.id, [], stop);
   if (!(run instanceof Run)) throw new AppError('BUSY', `Backup ${row.id} was taken by another process.`);
@@ -206,23 +227,12 @@ async function keep(
   try {
     const step = await run.phase('verify', 0, 0.9);
     // Noted before the file has its name, so that after a crash the file is known as this row's.
-    await run.update({ checksum: upload.checksum, fileSize: upload.size });
+    await run.update({ checksum, fileSize });
     await storage.put(row.fileName, createReadStream(upload.file), { owner: row.id, signal: run.signal });
     stored = row.fileName;
-    const holdsDatabase = archive.entries.some(({ path }) => engine.ownsEntry(path));
-    const level = metadata.backup_version.startsWith('1.') && holdsDatabase ? 'DRILL' : 'ARCHIVE';
-    const { size: fileSize, checksum } = upload;
-    const scratch = join(env.workFolder, row.id);
-    await prove({ storage, fileName: row.fileName, fileSize, checksum, level, engine, scratch }, step);
-    const completed = await run.complete({
-      // Its data is as old as it says, whenever it came here: lists, retention and warnings go by that.
-      createdAt,
-      tables: upload.tables,
-      mediaFileCount: archive.entries.filter((entry) => entry.path.startsWith('media/') && !entry.directory).length,
-      warnings: [...(warning === null ? [] : [warning]), ...upload.warnings, ...mediaWarnings(metadata)],
-      verifiedAt: env.now(),
-      verificationLevel: level,
-    });
+    const { fileName } = row;
+    await prove({ storage, fileName, fileSize, checksum, level: 'CHECKSUM', engine, scratch: '' }, step);
+    const completed = await run.complete({ ...upload.found, verifiedAt: env.now(), verificationLevel: level });
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
   } catch (thrown) {
     const error = await endBadly(env, run, { storage, stored, thrown });

@@ -153,7 +153,9 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     await queue.add({ name: 'daily-backup' });
     // One node in the hour wins this lease, and asks for the clean-up.
     const mine = await models.leases.acquire('due:cleanup', `${Date.now()}-${Math.random()}`, CLEANUP_EVERY);
-    if (mine) await queue.add({ name: 'cleanup' });
+    if (!mine) return;
+    await scheduler.realign();
+    await queue.add({ name: 'cleanup' });
   };
   let stopped: Promise<void> | null = null;
   const stopWork = (deadlineMs = config.shutdownMs) => {
@@ -182,6 +184,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
       const work = await connectQueue();
       const node = await Hold.take(shared, [nodeLease()]);
       if (node instanceof Hold) hold = node;
+      await scheduler.realign();
       await sweep();
       sweeper = setInterval(
         () => void sweep().catch((error: unknown) => log.error({ err: error }, 'the sweep of dead runs failed')),

@@ -58,6 +58,33 @@ export class Scheduler {
     await this.env.models.BackupConfig.update({ nextRunAt: nextDue(config, now) }, { where });
   }
 
+  /**
+   * Brings back due times that were worked out while the clock was ahead: until then such a config would make no backup. At any
+   * other moment no due time is later than the next one of its schedule.
+   */
+  async realign(): Promise<void> {
+    const { BackupConfig } = this.env.models;
+    for (let last = 0; ;) {
+      const where = { id: { [Op.gt]: last }, autoBackupEnabled: true };
+      const configs = await BackupConfig.findAll({ where, order: [['id', 'ASC']], limit: BATCH });
+      for (const config of configs) await this.realignOne(config, this.env.now());
+      last = configs.at(-1)?.id ?? last;
+      if (configs.length < BATCH) return;
+    }
+  }
+
+  private async realignOne(config: BackupConfigRow, now: Date): Promise<void> {
+    const { BackupConfig } = this.env.models;
+    const due = nextDue(config, now);
+    if (due !== null && config.nextRunAt !== null && config.nextRunAt > due) {
+      await BackupConfig.update({ nextRunAt: due }, { where: { id: config.id, nextRunAt: config.nextRunAt } });
+    }
+    const latest = new Date(now.getTime() + Math.max(...PAUSES) * 60_000);
+    if (config.retryAt !== null && config.retryAt > latest) {
+      await BackupConfig.update({ retryAt: now }, { where: { id: config.id, retryAt: config.retryAt } });
+    }
+  }
+
   /** One config that cannot be handled must not keep the others from their backups. */
   private async takeOrTell(config: BackupConfigRow, now: Date): Promise<BackupRow | null> {
     try {

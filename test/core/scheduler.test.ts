@@ -58,6 +58,19 @@ describe('The schedule', () => {
     expect(await world.app.scheduler.tick()).toBe(0);
   });
 
+  it('brings back due times that were set while the clock was ahead', async () => {
+    await world.app.models.BackupConfig.update(
+      { nextRunAt: new Date('2027-01-01T02:00:00Z'), retryAt: new Date('2027-01-01T02:05:00Z') },
+      { where: { id: 1 } },
+    );
+    await world.app.scheduler.realign();
+    expect(await config()).toMatchObject({ nextRunAt: new Date('2025-06-01T02:00:00Z'), retryAt: now });
+    const soon = new Date(now.getTime() + 60_000);
+    await world.app.models.BackupConfig.update({ retryAt: soon }, { where: { id: 1 } });
+    await world.app.scheduler.realign();
+    expect(await config()).toMatchObject({ nextRunAt: new Date('2025-06-01T02:00:00Z'), retryAt: soon });
+  });
+
   it('spreads configs by a delay that is always the same for each', async () => {
     await world.app.configs.update(1, { jitterSeconds: 600 }, 'test');
     const due = (await config()).nextRunAt?.getTime() ?? 0;

@@ -91,7 +91,7 @@ function serverUrlProblem(url: string): string | null {
 }
 
 function sqliteUrlProblem(url: string): string | null {
-  const path = /^sqlite:(?:\/\/(?=\/))?(.+)$/.exec(url)?.[1] ?? '';
+  const path = /^sqlite:(?:\/\/\/*(?=\/))?(.+)$/.exec(url)?.[1] ?? '';
   if (path !== '' && !path.startsWith('//') && !/[\0?]/.test(path)) return null;
   return 'is malformed: write it like sqlite:./db.sqlite3 or sqlite:///srv/app/db.sqlite3';
 }
@@ -366,7 +366,7 @@ function formerExplorer(sandbox: boolean | undefined): 'apollo' | 'off' | undefi
 
 /** `sqlite:./x`, `sqlite:x`, `sqlite:/x` and `sqlite:///x` as `sqlite:/absolute/x`; any other URL as it is. */
 export function absoluteSqliteUrl(url: string, cwd: string): string {
-  const match = /^sqlite:(?:\/\/(?=\/))?(.+)$/.exec(url);
+  const match = /^sqlite:(?:\/\/\/*(?=\/))?(.+)$/.exec(url);
   return match?.[1] === undefined ? url : `sqlite:${resolve(cwd, match[1])}`;
 }
 

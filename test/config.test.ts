@@ -208,6 +208,7 @@ describe('The configuration', () => {
       'sqlite:db.sqlite3',
       'sqlite:/srv/db.sqlite3',
       'sqlite:///srv/db.sqlite3',
+      'sqlite:////srv/db.sqlite3',
     ]) {
       expect(absoluteSqliteUrl(url, '/srv')).toBe('sqlite:/srv/db.sqlite3');
     }

@@ -45,7 +45,7 @@ const ownsEntry = (path: string) => path === ENTRY;
 
 /** `sqlite:./path`, `sqlite:path`, `sqlite:/path` and `sqlite:///path`. */
 function resolveUrl(url: string) {
-  const match = /^sqlite:(?:\/\/(?=\/))?(.+)$/.exec(url);
+  const match = /^sqlite:(?:\/\/\/*(?=\/))?(.+)$/.exec(url);
   const written = match?.[1];
   if (written === undefined || written.startsWith('//') || written.includes('\0') || written.includes('?')) {
     throw badInput('databaseUrl', `"${url}" is not of the form sqlite:./path or sqlite:///absolute/path.`);

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { configFromBackup, importArchive } from '../core/recover.js';
 import { isForeign } from '../core/origin.js';
+import { AppError } from '../errors.js';
 import type { BackupConfigRow, BackupRow } from '../models/index.js';
 import { databaseUrl, whole } from './options.js';
 import { fields, moment } from './print.js';
@@ -43,9 +44,10 @@ export function addImport(program: Command): void {
         const config = row.configId === null ? null : await app.configs.get(row.configId);
         if (options.restore !== true) {
           const document = { backup: backupDocument(row), origin: row.origin, config: config?.name ?? null };
-          return print.result(document, () => `${importedText(row, config)}\n\n${nextStep(row, config)}`);
+          return print.result(document, () => `${importedText(row, config)}\n\n${nextStep(row, config, file)}`);
         }
         print.note(`${importedText(row, config)}\n`);
+        if (options.confirm !== true && !print.interactive) throw notConfirmed();
         if (config === null) {
           const made = await configFromBackup(app, row.id, settingsOf(options), actor);
           print.note(`Config ${made.id} "${made.name}" was made: ${app.configs.maskedUrl(made)}`);
@@ -55,6 +57,12 @@ export function addImport(program: Command): void {
         await carryOutRestore(session, await app.restores.create({ ...request, confirm: true }, actor));
       }),
     );
+}
+
+function notConfirmed(): AppError {
+  return new AppError('CONFIRMATION_REQUIRED', 'The archive was taken in, but not restored: --confirm was not given.', {
+    hint: 'Check whose it is and where it goes, then repeat the command with --confirm.',
+  });
 }
 
 function settingsOf({ database, media, name }: Options) {
@@ -85,9 +93,9 @@ function importedText(row: BackupRow, config: BackupConfigRow | null): string {
   ].join('\n');
 }
 
-function nextStep(row: BackupRow, config: BackupConfigRow | null): string {
+function nextStep(row: BackupRow, config: BackupConfigRow | null, file: string): string {
   if (config === null) {
-    return `To bring its application back here: npx db-manager import FILE --restore --database PATH --media DIR\nTo look into it first:             npx db-manager restore ${row.id} --to /tmp/look.sqlite3`;
+    return `To bring its application back: npx db-manager import ${file} --restore [--database FILE] [--media DIR …]\nTo look into it first:         npx db-manager restore ${row.id} --to /tmp/look.sqlite3`;
   }
   return `To see what a restore would do: npx db-manager restore ${row.id} --dry-run`;
 }

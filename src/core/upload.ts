@@ -11,7 +11,7 @@ import type { NewBackup } from './backups.js';
 import { type BackupsEnvironment, endBadly, mediaWarnings } from './backup-run.js';
 import { Hold, runLease } from './hold.js';
 import { archiveName, humanSize, newId } from './names.js';
-import { backupDate, databaseName, ownerOf, statedOrigin, strangeEntries } from './origin.js';
+import { backupDate, databaseName, ownerOf, prefixFrom, statedOrigin, strangeEntries } from './origin.js';
 import type { DatabaseEngine, Engine, Storage, StorageAddress } from './ports.js';
 import { contentOf } from './restore-scope.js';
 import { Run } from './run.js';
@@ -219,7 +219,7 @@ async function keep(
     configId: config?.id ?? null,
     address,
     engine: engine.kind,
-    nameFor: await freeName(env, storage, incoming.fileName, config?.archivePrefix ?? env.prefix),
+    nameFor: await freeName(env, storage, incoming.fileName, prefixOf(env, upload)),
   });
   const run = await Run.claim(env, 'Backup', row.id, [], stop);
   if (!(run instanceof Run)) throw new AppError('BUSY', `Backup ${row.id} was taken by another process.`);
@@ -241,6 +241,12 @@ async function keep(
     await run.close();
   }
   return row.reload();
+}
+
+/** How the name begins where the client's is none of an archive: as its config's archives do, or by whose it says it is. */
+function prefixOf(env: BackupsEnvironment, { config, begun }: Examined): string {
+  if (config !== null) return config.archivePrefix ?? env.prefix;
+  return prefixFrom(begun.origin?.config ?? '') ?? env.prefix;
 }
 
 /** The client's name if it has an archive's form, otherwise one of ours; with _2, _3, … until it is free. */

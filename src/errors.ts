@@ -301,6 +301,11 @@ export function fromErrno(error: unknown, doing: string, denied: ErrorCode, miss
     case 'EPERM':
     case 'EROFS':
       return new AppError(denied, `No permission to ${doing}.`, { cause: error });
+    case 'ENAMETOOLONG':
+      return new AppError(denied, `Cannot ${doing}: the path is longer than the system allows.`, {
+        hint: 'Shorten the names of the folders above it, or nest them less deeply.',
+        cause: error,
+      });
     case 'ENOENT':
     case 'ENOTDIR':
       return new AppError(missing, `Not there: cannot ${doing}.`, { cause: error });

@@ -1,3 +1,7 @@
+import type { FileHandle } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { deflateRaw } from 'node:zlib';
+
 /** Extensions of formats that are compressed already: storing them as they are saves time and loses nothing. */
 const COMPRESSED = new Set(
   (
@@ -11,4 +15,31 @@ const COMPRESSED = new Set(
 export function isCompressed(path: string): boolean {
   const dot = path.lastIndexOf('.');
   return dot > path.lastIndexOf('/') && COMPRESSED.has(path.slice(dot + 1).toLowerCase());
+}
+
+const deflate = promisify(deflateRaw);
+/** Bytes of each sample, and where in a file they are taken. A smaller file is not worth the look. */
+const SAMPLE_BYTES = 32 * 1024;
+const SAMPLED_AT = [0, 0.5, 1];
+const WORTH_SAMPLING = 4 * 1024;
+/** What deflating must leave at most of the samples. */
+const WORTH_DEFLATING = 0.95;
+
+/**
+ * True if samples of the file's bytes do not become smaller by deflating, as with formats that are compressed or encrypted,
+ * whatever they are called. A file that cannot be read is not told from others here.
+ */
+export async function isIncompressible(handle: FileHandle, size: number): Promise<boolean> {
+  if (size < WORTH_SAMPLING) return false;
+  const samples: Buffer[] = [];
+  for (const share of size > SAMPLED_AT.length * SAMPLE_BYTES ? SAMPLED_AT : [0]) {
+    const length = Math.min(SAMPLE_BYTES, size);
+    const at = Math.floor((size - length) * share);
+    const read = await handle.read(Buffer.allocUnsafe(length), 0, length, at).catch(() => null);
+    if (read === null) return false;
+    samples.push(read.buffer.subarray(0, read.bytesRead));
+  }
+  const before = samples.reduce((sum, { length }) => sum + length, 0);
+  const after = await deflate(Buffer.concat(samples), { level: 1 });
+  return after.length > before * WORTH_DEFLATING;
 }

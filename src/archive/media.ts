@@ -76,41 +76,56 @@ async function folderAt(path: string): Promise<string> {
  * @throws AppError MEDIA_UNREADABLE naming the folder or file
  */
 export async function* walkMedia(root: MediaRoot, excluded: Excluded): AsyncGenerator<MediaItem> {
-  yield* walkFolder(root.real, root.prefix, excluded, true);
-}
-
-async function* walkFolder(
-  folder: string,
-  prefix: string,
-  excluded: Excluded,
-  top: boolean,
-): AsyncGenerator<MediaItem> {
-  const listed = await list(folder, top);
-  if (listed === undefined) {
-    yield { kind: 'skipped', path: prefix, reason: 'vanished' };
-    return;
-  }
-  let kept = top;
-  const seen = new Set<string>();
-  for (const { bytes, entry } of listed.names) {
-    const { file, path, name } = checkedName(folder, prefix, bytes);
+  // Not by calling itself: what is found deep down would be handed through every folder above it.
+  const entered: Entered[] = [];
+  const enter = async (folder: string, prefix: string) => {
+    const top = entered.length === 0;
+    const listed = await list(folder, top);
+    if (listed !== undefined) entered.push({ folder, prefix, ...listed, next: 0, seen: new Set(), kept: top });
+    return listed !== undefined;
+  };
+  if (!(await enter(root.real, root.prefix))) yield { kind: 'skipped', path: root.prefix, reason: 'vanished' };
+  for (let at = entered.at(-1); at !== undefined; at = entered.at(-1)) {
+    const { folder, prefix, names, seen } = at;
+    const listed = names[at.next++];
+    if (listed === undefined) {
+      entered.pop();
+      const above = entered.at(-1);
+      if (!at.kept) yield { kind: 'empty', path: prefix, stats: at.stats };
+      if (above !== undefined) above.kept = true;
+      continue;
+    }
+    const { file, path, name } = checkedName(folder, prefix, listed.bytes);
     if (excluded(file) || name.startsWith(RESERVED_PREFIX)) continue;
     const normal = name.normalize('NFC');
     if (seen.has(normal)) throw nameRefused(file, 'differs from its neighbour only in the form of its accents');
     seen.add(normal);
-    for await (const found of item(file, path, entry, excluded)) {
-      kept ||= found.kind === 'file' || found.kind === 'empty';
-      yield found;
+    if (listed.entry.isDirectory()) {
+      if (!(await enter(file, `${path}/`))) yield { kind: 'skipped', path: `${path}/`, reason: 'vanished' };
+      continue;
     }
+    if (listed.entry.isFile()) at.kept = true;
+    yield await item(file, path, listed.entry);
   }
-  if (!kept) yield { kind: 'empty', path: prefix, stats: listed.stats };
 }
 
-async function* item(file: string, path: string, entry: Dirent, excluded: Excluded): AsyncGenerator<MediaItem> {
-  if (entry.isDirectory()) yield* walkFolder(file, `${path}/`, excluded, false);
-  else if (entry.isFile()) yield { kind: 'file', path, file };
-  else if (entry.isSymbolicLink()) yield await link(file, path);
-  else yield { kind: 'skipped', path, reason: 'special' };
+/** A folder in which the walk is. */
+interface Entered {
+  folder: string;
+  prefix: string;
+  stats: Stats;
+  names: Listed[];
+  /** Which of its names comes next. */
+  next: number;
+  seen: Set<string>;
+  /** True if something in it is handed out that implies the folder. */
+  kept: boolean;
+}
+
+async function item(file: string, path: string, entry: Dirent): Promise<MediaItem> {
+  if (entry.isFile()) return { kind: 'file', path, file };
+  if (entry.isSymbolicLink()) return link(file, path);
+  return { kind: 'skipped', path, reason: 'special' };
 }
 
 async function link(file: string, path: string): Promise<MediaItem> {
@@ -137,11 +152,26 @@ async function list(folder: string, top: boolean): Promise<{ names: Listed[]; st
     for await (const entry of await opendir(folder, { encoding: 'buffer' as BufferEncoding })) {
       names.push({ bytes: Buffer.from(entry.name), entry });
     }
-    if (!stats.isDirectory() || (await realpath(folder)) !== folder) return undefined;
+    if (!stats.isDirectory() || !(await leadsThroughNoLink(folder))) return undefined;
     return { names: names.sort((a, b) => Buffer.compare(a.bytes, b.bytes)), stats };
   } catch (error) {
     if (gone(error) && !top) return undefined;
     throw unreadable(folder, error);
+  }
+}
+
+/** Asked of the opened folder where the system tells: resolving the path looks at each folder on the way. */
+async function leadsThroughNoLink(folder: string): Promise<boolean> {
+  const handle = await open(folder, constants.O_RDONLY | (constants.O_DIRECTORY ?? 0)).catch((error: unknown) => {
+    // Windows opens no folder.
+    if (errnoOf(error) === 'EISDIR' || errnoOf(error) === 'EPERM') return null;
+    throw error;
+  });
+  try {
+    const opened = handle === null ? null : await readlink(`/proc/self/fd/${handle.fd}`).catch(() => null);
+    return (opened ?? (await realpath(folder))) === folder;
+  } finally {
+    await handle?.close();
   }
 }
 
@@ -221,6 +251,13 @@ async function isAt(handle: FileHandle, file: string): Promise<boolean> {
 export function unreadable(file: string, error: unknown): AppError {
   if (error instanceof AppError) return error;
   const code = errnoOf(error) ?? 'unknown error';
+  if (code === 'ENAMETOOLONG') {
+    return new AppError(
+      'MEDIA_UNREADABLE',
+      `The media file ${shown(file)} cannot be read: its path has ${Buffer.byteLength(file)} bytes, more than the system allows.`,
+      { hint: 'Shorten the names of the folders above it, or nest them less deeply.', cause: error },
+    );
+  }
   return new AppError('MEDIA_UNREADABLE', `The media file ${shown(file)} cannot be read (${code}).`, { cause: error });
 }
 

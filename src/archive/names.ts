@@ -33,3 +33,24 @@ export function contained(root: string, path: string): boolean {
   const inside = relative(root, path);
   return inside === '' || (inside !== '..' && !inside.startsWith(`..${sep}`) && !isAbsolute(inside));
 }
+
+/**
+ * Tells of relative paths whether they are one of `tops` or lie below one. Remembers folders, so that it takes the same time
+ * for each path, however many tops there are and however deep it lies.
+ */
+export function belowAny(tops: Iterable<string>): (path: string) => boolean {
+  const known = new Map([...tops].map((top) => [top, true]));
+  if (known.size === 0) return () => false;
+  return (path) => {
+    const passed: string[] = [];
+    let at = path;
+    while (!known.has(at) && at.includes('/')) {
+      passed.push(at);
+      at = at.slice(0, at.lastIndexOf('/'));
+    }
+    const isBelow = known.get(at) ?? false;
+    // The path itself is not asked for again.
+    for (const folder of passed.slice(1)) known.set(folder, isBelow);
+    return isBelow;
+  };
+}

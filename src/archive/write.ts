@@ -3,7 +3,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ZipArchive, ZipEntryData } from 'archiver';
 import { AppError, toAppError } from '../errors.js';
-import { isCompressed } from './compressed.js';
+import { isCompressed, isIncompressible } from './compressed.js';
 import { type Excluded, mediaRoots, openMedia, unreadable, walkMedia, type OpenedFile } from './media.js';
 import {
   MAX_METADATA_BYTES,
@@ -186,8 +186,9 @@ class ArchiveWriter {
     try {
       const { stats, handle } = opened;
       const bytes = readMedia(file, opened);
+      const store = isCompressed(path) || (await isIncompressible(handle, stats.size));
       // Most media are small: one buffer is several times faster than a stream.
-      const entry = await this.add(path, stats, stats.size > CHUNK_BYTES ? bytes : await whole(bytes));
+      const entry = await this.add(path, stats, stats.size > CHUNK_BYTES ? bytes : await whole(bytes), store);
       const after = await handle.stat().catch((error: unknown) => Promise.reject(unreadable(file, error)));
       const changed = after.mtimeMs !== stats.mtimeMs || after.size !== stats.size || entry.size !== stats.size;
       if (changed) this.collected.skipped.push({ path, reason: 'changed' });
@@ -203,6 +204,7 @@ class ArchiveWriter {
     path: string,
     about: { mtime?: Date; mode?: number },
     bytes: AsyncIterable<Buffer> | Buffer,
+    store = false,
   ): Promise<EntryMetadata> {
     const hash = createHash('sha256');
     let size = 0;
@@ -215,8 +217,8 @@ class ArchiveWriter {
     const source = Buffer.isBuffer(bytes) ? bytes : Readable.from(tapped(bytes, count), { objectMode: false });
     if (Buffer.isBuffer(source)) count(source);
     const mode = (about.mode ?? 0o644) & 0o7777;
-    const store = isCompressed(path) || (Buffer.isBuffer(source) && source.length <= TINY_BYTES);
-    await this.append(source, { name: path, mode, store, ...(about.mtime && { date: about.mtime }) });
+    const isTiny = Buffer.isBuffer(source) && source.length <= TINY_BYTES;
+    await this.append(source, { name: path, mode, store: store || isTiny, ...(about.mtime && { date: about.mtime }) });
     const entry: EntryMetadata = { path, size, sha256: hash.digest('hex'), mode };
     if (about.mtime !== undefined) entry.mtime = about.mtime.toISOString();
     this.collected.entries.push(entry);

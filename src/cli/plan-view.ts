@@ -29,7 +29,7 @@ export function planText(plan: RestorePlan): string {
 }
 
 function head({ backup, target, targetExists, media, backupSource, targetSource }: RestorePlan): string {
-  const { add, replace, keep, remove, bytes } = media;
+  const { add, replace, unchanged, keep, remove, bytes } = media;
   const proof = backup.verifiedAt === null ? 'not verified' : `verified ${moment(backup.verifiedAt)}`;
   return fields([
     ['Backup', `${backup.id} of ${moment(backup.createdAt)}, ${proof}`],
@@ -39,7 +39,7 @@ function head({ backup, target, targetExists, media, backupSource, targetSource 
     ['Target is', described(targetSource)],
     [
       'Media',
-      `${add} to add, ${replace} to replace, ${keep} to keep, ${remove} to move away; ${humanSize(bytes)} to write`,
+      `${add} to add, ${replace} to replace, ${unchanged} unchanged, ${keep} to keep, ${remove} to move away; ${humanSize(bytes)} to write`,
     ],
   ]);
 }
@@ -69,7 +69,7 @@ function related(plan: RestorePlan): string {
 
 function space(plan: RestorePlan): string {
   return table(plan.space, [
-    { title: 'space at', cell: ({ path }) => path },
+    { title: 'space at', cell: ({ paths }) => paths.join(', ') },
     { title: 'needed', cell: ({ needed }) => humanSize(needed), right: true },
     { title: 'free', cell: ({ free }) => humanSize(free), right: true },
   ]);

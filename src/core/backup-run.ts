@@ -13,9 +13,10 @@ import type { Audit } from './audit.js';
 import type { Configs } from './configs.js';
 import { databaseLease } from './hold.js';
 import { archiveName, humanSize } from './names.js';
-import type { Engines, JobQueue, Snapshot, StepContext, Storage, Storages } from './ports.js';
+import type { Engines, JobQueue, OnProgress, Snapshot, StepContext, Storage, Storages } from './ports.js';
 import type { Places } from './places.js';
-import { protectedPaths } from './protect.js';
+import { type Protection, protectedPaths } from './protect.js';
+import { SNAPSHOT_MARGIN } from './restore-space.js';
 import { planRetry } from './scheduler.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from './run.js';
 import { databaseKey } from './settings.js';
@@ -56,6 +57,8 @@ export interface BackupSource {
 export interface RunOptions {
   /** In place of the config's own; the caller holds the database: a restore that makes its safety backup. */
   source?: BackupSource;
+  /** Told how many bytes of all that the run has to do are done. */
+  onProgress?: OnProgress;
 }
 
 /** Does a PENDING backup: see `Backups.run`. */
@@ -89,8 +92,17 @@ export async function runBackup(
   let stored: string | null = null;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
+    const ground = await checkGround(env, run, row, source, storage, options.onProgress);
     const snapshot = await takeSnapshot(env, run, row, source, folder);
-    const archive = await store(env, run, row, source, storage, snapshot, (name) => (stored = name));
+    const archive = await store(
+      env,
+      run,
+      row,
+      { ...ground, mediaPaths: source.mediaPaths },
+      storage,
+      snapshot,
+      (name) => (stored = name),
+    );
     const completed = await proveAndComplete(env, run, row, storage, archive, snapshot);
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     env.log.info({ backup: id, size: archive.size }, 'backup completed');
@@ -105,6 +117,39 @@ export async function runBackup(
   return 'done';
 }
 
+/** What a backup stands on, known before anything is taken. */
+interface Ground {
+  media: { files: number; bytes: number };
+  protection: Protection;
+}
+
+/** Looks at the storage, the media and the space first: what cannot end well should not take a snapshot. */
+async function checkGround(
+  env: BackupsEnvironment,
+  run: Run,
+  row: BackupRow,
+  { databaseUrl: url, mediaPaths }: BackupSource,
+  storage: Storage,
+  onProgress?: OnProgress,
+): Promise<Ground> {
+  await run.phase('check', 'steps');
+  await storage.prepare();
+  const engine = env.engines.of(row.engine);
+  const database = url === null ? 0 : (await engine.check(url)).bytes;
+  const protection = await protectedPaths(env, url === null ? null : { engine, url });
+  await protection.assertMedia(mediaPaths);
+  const media = await measureMedia(mediaPaths, protection.covers, run.signal);
+  await assertStorageSpace(env, storage, row.configId, database + media.bytes);
+  run.expect(backupWork(database, media.bytes), onProgress);
+  return { media, protection };
+}
+
+/** Bytes of each phase of a backup. How well the archive compresses is not known before. */
+export function backupWork(database: number, media: number): Record<string, number> {
+  const all = database + media;
+  return { snapshot: database, archive: all, checksum: all, verify: all };
+}
+
 async function takeSnapshot(
   env: BackupsEnvironment,
   run: Run,
@@ -112,14 +157,14 @@ async function takeSnapshot(
   { databaseUrl }: BackupSource,
   folder: string,
 ): Promise<Snapshot> {
-  const step = await run.phase('snapshot', 0, 0.3);
+  const step = await run.phase('snapshot');
   if (databaseUrl === null) {
     return { engine: row.engine, name: row.databaseName, files: [], tables: [], apps: [], source: {}, warnings: [] };
   }
   const engine = env.engines.of(row.engine);
   const { bytes } = await engine.check(databaseUrl);
   const { bavail, bsize } = await statfs(folder);
-  assertSpace(bavail * bsize, bytes * 1.05, `for the snapshot in ${env.workFolder}`);
+  assertSpace(bavail * bsize, bytes * SNAPSHOT_MARGIN, `for the snapshot in ${env.workFolder}`);
   return engine.snapshot(databaseUrl, folder, step);
 }
 
@@ -128,25 +173,19 @@ async function store(
   env: BackupsEnvironment,
   run: Run,
   row: BackupRow,
-  source: BackupSource,
+  { mediaPaths, media, protection }: Pick<BackupSource, 'mediaPaths'> & Ground,
   storage: Storage,
   snapshot: Snapshot,
   onStored: (name: string) => void,
 ): Promise<StoredArchive> {
-  const step = await run.phase('archive', 0.3, 0.75);
-  await storage.prepare();
-  const { databaseUrl: url } = source;
-  const database = url === null ? null : { engine: env.engines.of(row.engine), url };
-  const protection = await protectedPaths(env, database);
-  await protection.assertMedia(source.mediaPaths);
-  const media = await measureMedia(source.mediaPaths, protection.covers, run.signal);
+  const step = await run.phase('archive');
   const total = media.bytes + snapshot.files.reduce((sum, file) => sum + (file.size ?? 0), 0);
   await assertStorageSpace(env, storage, row.configId, total);
   for (;;) {
     const hash = createHash('sha256');
     const archive = writeArchive({
       files: snapshot.files,
-      mediaPaths: source.mediaPaths,
+      mediaPaths,
       excluded: protection.covers,
       describe: (collected) => describe(env, row, snapshot, collected),
       signal: run.signal,
@@ -174,11 +213,13 @@ async function proveAndComplete(
   archive: StoredArchive,
   snapshot: Snapshot,
 ): Promise<boolean> {
-  const step: StepContext = await run.phase('verify', 0.75, 1);
+  const step: StepContext = await run.phase('checksum');
   const engine = env.engines.of(row.engine);
   const { fileName } = row;
   const { size: fileSize, checksum } = archive;
-  await prove({ storage, fileName, fileSize, checksum, level: 'ARCHIVE', engine, scratch: '' }, step);
+  await prove({ storage, fileName, fileSize, checksum, level: 'ARCHIVE', engine, scratch: '' }, step, () =>
+    run.phase('verify', 'bytes', true),
+  );
   run.signal.throwIfAborted();
   return run.complete({
     fileSize,
@@ -317,7 +358,9 @@ function hashing(hash: ReturnType<typeof createHash>): Transform {
 /** @throws AppError STORAGE_FULL */
 export function assertSpace(free: number, needed: number, what: string): void {
   if (free >= needed) return;
-  throw new AppError('STORAGE_FULL', `${humanSize(needed)} are needed ${what}, ${humanSize(free)} are free.`);
+  throw new AppError('STORAGE_FULL', `${humanSize(needed)} are needed ${what}, ${humanSize(free)} are free.`, {
+    hint: `Free at least ${humanSize(needed - free)} there, or choose another storage.`,
+  });
 }
 
 /** Media folders that hold nothing, where the config's backup before had more files: an unmounted disk looks like that. */

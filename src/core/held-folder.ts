@@ -1,7 +1,19 @@
 import { constants, existsSync } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, readlink, realpath, rmdir, unlink } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import {
+  type FileHandle,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readlink,
+  realpath,
+  rename,
+  rmdir,
+  unlink,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { AppError, errnoOf } from '../errors.js';
+import { errnoOf } from '../errors.js';
 import { lstatOf } from './move-file.js';
 
 /** Where Linux shows the opened files of this process: a path through it begins at the opened folder itself. */
@@ -69,13 +81,7 @@ export class HeldFolder {
       this.open.set(inside, known);
       return join(OPENED, String(known.fd));
     }
-    const handle = await this.openBelow(inside);
-    this.open.set(inside, handle);
-    for (const [oldest] of this.open) {
-      if (this.open.size <= KEPT_OPEN) break;
-      await this.forget(oldest);
-    }
-    return join(OPENED, String(handle.fd));
+    return this.descend(inside, (path) => open(path, NO_LINK));
   }
 
   /** To be called when a folder below was moved: another may take its place. */
@@ -87,25 +93,51 @@ export class HeldFolder {
     }
   }
 
-  /** Removes all that lies in the folder. Enters no link. */
-  async clear(inside = ''): Promise<void> {
-    for (const name of await readdir(await this.folder(inside))) {
-      const below = inside === '' ? name : `${inside}/${name}`;
-      const found = await lstatOf(await this.path(below));
-      if (found?.isDirectory()) {
-        await this.clear(below);
-        await this.forget(below);
-        await rmdir(await this.path(below));
-      } else if (found !== null) await unlink(await this.path(below));
+  /**
+   * Removes all that lies in the folder. Enters no link. Folders that hold something come up here first, so that it takes no
+   * longer for those that lie deep.
+   */
+  async clear(): Promise<void> {
+    const folders = await this.clearFolder('');
+    for (let name = folders.pop(); name !== undefined; name = folders.pop()) {
+      for (const below of await this.clearFolder(name)) {
+        const up = randomUUID();
+        await rename(await this.path(`${name}/${below}`), await this.path(up));
+        folders.push(up);
+      }
+      await this.forget(name);
+      await rmdir(await this.path(name));
     }
+  }
+
+  /** Removes files and empty folders. @returns the names of the folders that are left */
+  private async clearFolder(inside: string): Promise<string[]> {
+    const left: string[] = [];
+    const folder = await this.folder(inside);
+    for (const name of await readdir(folder)) {
+      const path = join(folder, name);
+      const found = await lstatOf(path);
+      if (found?.isDirectory()) {
+        const isGone = await rmdir(path).then(
+          () => true,
+          () => false,
+        );
+        if (!isGone) left.push(name);
+      } else if (found !== null) await unlink(path);
+    }
+    return left;
   }
 
   /** Makes the folders of a path, as far as they are missing. */
   async makeFolders(inside: string, mode = 0o700): Promise<void> {
     if (inside === '' || inside === '.') return;
-    if ((await this.lstat(inside))?.isDirectory()) return;
-    await this.makeFolders(dirname(inside), mode);
-    await mkdir(await this.path(inside), { mode });
+    if (!CAN_HOLD) return this.makeCompared(inside, mode);
+    await this.descend(inside, async (path) => {
+      await mkdir(path, { mode }).catch((error: unknown) => {
+        if (errnoOf(error) !== 'EEXIST') throw error;
+      });
+      return open(path, NO_LINK);
+    });
   }
 
   /** What lies there, itself; null if nothing does, or if a folder on the way is none. */
@@ -129,20 +161,37 @@ export class HeldFolder {
     return this.handle === null ? this.real : join(OPENED, String(this.handle.fd));
   }
 
-  /** Opens a folder from the nearest one above it that is open. */
-  private async openBelow(inside: string): Promise<FileHandle> {
-    const names = inside.split('/');
-    let from = names.length - 1;
-    while (from > 0 && !this.open.has(names.slice(0, from).join('/'))) from -= 1;
-    let at = from === 0 ? this.own : join(OPENED, String(this.open.get(names.slice(0, from).join('/'))?.fd));
-    let handle: FileHandle | undefined;
-    for (const name of names.slice(from)) {
-      const above = handle;
-      handle = await open(join(at, name), NO_LINK).finally(() => above?.close());
-      at = join(OPENED, String(handle.fd));
+  /**
+   * Opens the folders of a path, each from the one above it, beginning at the nearest that is open. The last of them stay open.
+   * @param enter opens the folder at a path
+   * @returns a path for the folder itself
+   */
+  private async descend(inside: string, enter: (path: string) => Promise<FileHandle>): Promise<string> {
+    let nearest = '';
+    for (const path of this.open.keys()) {
+      if (path.length > nearest.length && (path === inside || inside.startsWith(`${path}/`))) nearest = path;
     }
-    if (handle === undefined) throw new AppError('INTERNAL_ERROR', 'A folder without a name was asked for.');
-    return handle;
+    let at = nearest === '' ? this.own : join(OPENED, String(this.open.get(nearest)?.fd));
+    for (let end = nearest.length; end < inside.length;) {
+      const from = end === 0 ? 0 : end + 1;
+      const slash = inside.indexOf('/', from);
+      end = slash === -1 ? inside.length : slash;
+      const handle = await enter(join(at, inside.slice(from, end)));
+      this.open.set(inside.slice(0, end), handle);
+      at = join(OPENED, String(handle.fd));
+      const [oldest] = this.open;
+      if (oldest !== undefined && this.open.size > KEPT_OPEN) {
+        this.open.delete(oldest[0]);
+        await oldest[1].close();
+      }
+    }
+    return at;
+  }
+
+  private async makeCompared(inside: string, mode: number): Promise<void> {
+    if ((await this.lstat(inside))?.isDirectory()) return;
+    await this.makeCompared(dirname(inside) === '.' ? '' : dirname(inside), mode);
+    await mkdir(await this.path(inside), { mode });
   }
 
   private async compared(inside: string): Promise<string> {

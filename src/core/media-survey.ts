@@ -17,6 +17,8 @@ export interface Survey {
   obstacles: string[];
   /** Folders that are not there yet, outermost first. */
   newFolders: string[];
+  /** Where other disks are mounted below the folder. */
+  mounts: ReadonlySet<string>;
   /** Sentences about what is in the way and would be replaced. */
   warnings: string[];
 }
@@ -64,11 +66,11 @@ export async function surveyMedia({ root, prefix }: MediaTarget, entries: readon
   const refused = links.find(({ ofFolder }) => ofFolder);
   if (refused !== undefined) throw linkRefused(refused);
   const warnings = [...replacedWarning(root, obstacles), ...linksWarning(links)];
-  return { files, obstacles: [...obstacles.keys()], newFolders: [...newFolders], warnings };
+  return { files, obstacles: [...obstacles.keys()], newFolders: [...newFolders], mounts, warnings };
 }
 
-/** What lies there; null if nothing does. An error is not taken for that: what cannot be seen could not be kept. */
-function look(path: string): Promise<Stats | null> {
+/** What lies at a media path; null if nothing does. An error is not taken for that: what cannot be seen could not be kept. */
+export function look(path: string): Promise<Stats | null> {
   return lstatOf(path).catch((error: unknown) => {
     throw unreadable(path, error);
   });

@@ -1,11 +1,27 @@
-import { randomBytes } from 'node:crypto';
-import { chmod, chown, lstat, mkdir, readFile, rename, rm, rmdir, stat, utimes, writeFile } from 'node:fs/promises';
+import { createHash, randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import {
+  chmod,
+  chown,
+  lstat,
+  mkdir,
+  open,
+  readFile,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { makeFolder } from '../archive/make-folder.js';
 import { type Excluded, mediaRoots, RESERVED_PREFIX, walkMedia } from '../archive/media.js';
-import type { Archive } from '../archive/read.js';
+import { belowAny } from '../archive/names.js';
+import type { Archive, ArchiveEntry } from '../archive/read.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 import { HeldFolder } from './held-folder.js';
+import { hasRightsOf } from './media-plan.js';
 import { mountRefused, surveyMedia } from './media-survey.js';
 import { keepFile, moveFile, releaseFile, syncFolder } from './move-file.js';
 import { firstOf } from './names.js';
@@ -134,25 +150,33 @@ export class MediaSwap {
     );
     const paths = new Set(chosen.map((entry) => entry.path));
     const bytes = chosen.reduce((sum, entry) => sum + entry.size, 0);
+    let same = 0;
+    for (const entry of chosen) {
+      if (!(await this.isSame(entry, entry.path.slice(target.prefix.length), step.signal))) continue;
+      paths.delete(entry.path);
+      step.onProgress((same += entry.size), bytes);
+    }
     await archive.extract(join(staging, 'in'), {
       signal: step.signal,
       filter: (path) => paths.has(path),
-      onProgress: (done) => step.onProgress(done, bytes),
+      onProgress: (done) => step.onProgress(same + done, bytes),
     });
     await mkdir(join(staging, 'in', target.prefix), { recursive: true });
     await rename(join(staging, 'in', target.prefix), join(staging, 'new'));
-    const { files, obstacles, newFolders } = await surveyMedia(target, chosen);
+    const { files: all, obstacles, newFolders } = await surveyMedia(target, chosen);
     for (const { path, directory, mode, mtime } of chosen) {
-      if (!directory) await this.dress(path.slice(target.prefix.length), mode, mtime);
+      if (!directory && paths.has(path)) await this.dress(path.slice(target.prefix.length), mode, mtime);
     }
-    const extras = options.mode === 'MIRROR' ? await this.extras(new Set(files), target.prefix, options) : [];
+    const extras = options.mode === 'MIRROR' ? await this.extras(new Set(all), target.prefix, options) : [];
+    const files = all.filter((file) => paths.has(target.prefix + file));
+    const isInTheWay = belowAny(obstacles);
     const plan: SwapPlan = {
       files,
       present: await this.present(files),
       obstacles,
       newFolders,
       // What lies in a folder that is in the way goes and comes with it.
-      extras: extras.filter((path) => !obstacles.some((obstacle) => path.startsWith(`${obstacle}/`))),
+      extras: extras.filter((path) => !isInTheWay(path)),
       rootIsNew: options.rootIsNew,
     };
     await this.writePlan(plan);
@@ -220,9 +244,10 @@ export class MediaSwap {
     const standing: string[] = [];
     for (const path of obstacles) {
       const found = await this.root.lstat(path);
-      if (found !== null && !found.isDirectory()) standing.push(`${path}/`);
+      if (found !== null && !found.isDirectory()) standing.push(path);
     }
-    return files.filter((file) => !standing.some((folder) => file.startsWith(folder)));
+    const isStanding = belowAny(standing);
+    return files.filter((file) => !isStanding(folderOf(file)));
   }
 
   /** Removes what `undo` would need: the new state stays. */
@@ -247,6 +272,18 @@ export class MediaSwap {
     await syncFolder(await this.staging.path(''));
   }
 
+  /**
+   * True for a file whose content and rights are the archive's already: it is left alone. One that cannot be read is not.
+   * What is found of it here is the last that is looked at: a program that writes to it from now on has the last word.
+   */
+  private async isSame(entry: ArchiveEntry, inside: string, signal: AbortSignal): Promise<boolean> {
+    const { sha256, size, directory } = entry;
+    if (directory || sha256 === undefined) return false;
+    const found = await this.root.lstat(inside);
+    if (!found?.isFile() || found.size !== size || !hasRightsOf(entry, found)) return false;
+    return (await contentHash(await this.root.path(inside), size, signal)) === sha256;
+  }
+
   /** Rights and time of the file when it was backed up; the owner of the folder it goes to, where that can be given. */
   private async dress(file: string, mode: number | null | undefined, mtime: Date | null | undefined): Promise<void> {
     const path = await this.staging.path(`new/${file}`);
@@ -268,12 +305,16 @@ export class MediaSwap {
 
   /** A folder belongs to whoever the folder above it belongs to, so that the application can write there. */
   private async makeFolder(folder: string): Promise<void> {
-    if ((await this.root.lstat(folder))?.isDirectory()) return;
-    await mkdir(await this.root.path(folder));
-    if (process.getuid?.() !== 0) return;
-    const { uid, gid } = await stat(await this.root.folder(folderOf(folder)));
-    // By the opened folder: another one may lie at its path by now.
-    await chown(await this.root.folder(folder), uid, gid);
+    try {
+      if ((await this.root.lstat(folder))?.isDirectory()) return;
+      await mkdir(await this.root.path(folder));
+      if (process.getuid?.() !== 0) return;
+      const { uid, gid } = await stat(await this.root.folder(folderOf(folder)));
+      // By the opened folder: another one may lie at its path by now.
+      await chown(await this.root.folder(folder), uid, gid);
+    } catch (error) {
+      throw notWritten(error, join(this.root.real, folder));
+    }
   }
 
   private async extras(
@@ -369,6 +410,25 @@ export class MediaSwap {
 
 const folderOf = (inside: string) => (dirname(inside) === '.' ? '' : dirname(inside));
 
+/** SHA-256 of a file's first bytes, of as many as it is said to have and one more; null if it cannot be read. */
+async function contentHash(path: string, size: number, signal: AbortSignal): Promise<string | null> {
+  const flags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+  const handle = await open(path, flags).catch(() => null);
+  if (handle === null) return null;
+  try {
+    if (!(await handle.stat()).isFile()) return null;
+    const hash = createHash('sha256');
+    const bytes = handle.createReadStream({ autoClose: false, end: size, highWaterMark: 1 << 18, signal });
+    for await (const chunk of bytes) hash.update(chunk as Buffer);
+    return hash.digest('hex');
+  } catch {
+    signal.throwIfAborted();
+    return null;
+  } finally {
+    await handle.close();
+  }
+}
+
 /**
  * Opens the staging folder and makes sure that this user made it: one that another program has put there would tell an undo
  * what to write where.
@@ -405,6 +465,7 @@ function changedMeanwhile(path: string): AppError {
 }
 
 function notWritten(error: unknown, path: string): unknown {
+  if (['ELOOP', 'EEXIST', 'ENOTDIR'].includes(errnoOf(error) ?? '')) return changedMeanwhile(path);
   const known = fromErrno(error, `write ${path}`, 'MEDIA_UNREADABLE', 'MEDIA_NOT_FOUND');
   if (known !== undefined) return known;
   return errnoOf(error) === 'EXDEV' || errnoOf(error) === 'EBUSY' ? mountRefused(path, error) : error;

@@ -49,6 +49,19 @@ export interface LoadOptions extends StepContext {
   tables: string[] | null;
 }
 
+/** A dump in an archive: bytes of its files, its `source` of the metadata, number of tables. */
+export interface DumpSize {
+  bytes: number;
+  source: Record<string, string | number>;
+  tables: number;
+}
+
+/** What a load takes at most, in bytes: beside the dump, and beside the database until it is done. */
+export interface LoadSpace {
+  beside: number;
+  target: number;
+}
+
 /** A program that has the database open. */
 export interface Holder {
   pid: number;
@@ -79,6 +92,8 @@ export interface Engine {
   inspect(folder: string, step: StepContext): Promise<DatabaseInfo>;
   /** Replaces the content of the database by the dump in `folder`, in one atomic switch: all of the old or all of the new. */
   load(folder: string, url: string, options: LoadOptions): Promise<void>;
+  /** What `load` would take. `live` is what `describe` says now, `tables` as in `LoadOptions`. */
+  loadSpace(dump: DumpSize, url: string, live: DatabaseInfo | null, tables: string[] | null): Promise<LoadSpace>;
   /** The stamp that `load` left, or null: also null where there is no database. */
   stampOf(url: string): Promise<string | null>;
   /** Removes the stamp, if there is one. */

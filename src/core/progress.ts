@@ -1,7 +1,7 @@
 import type { PhaseEntry, RunStatus } from '../models/index.js';
 import type { StepContext } from './ports.js';
 
-/** Before this share and this time, in milliseconds, the time that is left would be a guess. */
+/** Before this share and this time of a phase, in milliseconds, the time that is left would be a guess. */
 const LEAST_SHARE = 0.05;
 const LEAST_TIME = 2_000;
 /** A speed over less than this, in milliseconds, says nothing. */
@@ -27,7 +27,7 @@ export interface Pace {
   bytesTotal: number | null;
   /** Since the phase began. */
   bytesPerSecond: number | null;
-  /** Until the run ends, if it goes on as it did from its start. */
+  /** Until the run ends. Known only in its last phase: how fast another one will go, this one's bytes do not tell. */
   secondsLeft: number | null;
 }
 
@@ -47,12 +47,13 @@ export function paceOf(run: PacedRun, now: Date): Pace {
   const { bytesDone = null, bytesTotal = null } = run;
   const began = run.phases.at(-1)?.at;
   const inPhase = began === undefined ? 0 : now.getTime() - Date.parse(began);
-  const inAll = run.startedAt === null ? 0 : now.getTime() - run.startedAt.getTime();
-  const known = run.progress >= LEAST_SHARE && inAll >= LEAST_TIME;
+  const speed = bytesDone === null || inPhase < LEAST_PHASE ? null : (bytesDone * 1_000) / inPhase;
+  const isLast = run.phases.at(-1)?.last === true && inPhase >= LEAST_TIME;
+  const known = isLast && speed !== null && speed > 0 && shareOf(bytesDone ?? 0, bytesTotal ?? 0) >= LEAST_SHARE;
   return {
     bytesDone,
     bytesTotal,
-    bytesPerSecond: bytesDone === null || inPhase < LEAST_PHASE ? null : (bytesDone * 1_000) / inPhase,
-    secondsLeft: known ? Math.round((inAll * (1 - run.progress)) / run.progress / 1_000) : null,
+    bytesPerSecond: speed,
+    secondsLeft: known ? Math.ceil(((bytesTotal ?? 0) - (bytesDone ?? 0)) / speed) : null,
   };
 }

@@ -1,13 +1,12 @@
-import { realpath, statfs } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { type Excluded, mediaRoots, walkMedia } from '../archive/media.js';
+import { realpath } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Archive, ArchiveEntry } from '../archive/read.js';
-import { AppError, errnoOf, type ErrorCode } from '../errors.js';
+import { AppError, type ErrorCode } from '../errors.js';
 import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../models/index.js';
 import { databaseLease } from './hold.js';
-import { firstOf, humanSize } from './names.js';
+import { firstOf } from './names.js';
 import { type MediaTarget } from './media.js';
-import { isFolder, lstatOf } from './move-file.js';
+import { type MediaPlan, planMedia } from './media-plan.js';
 import { type Survey, surveyMedia } from './media-survey.js';
 import { foreignRefusal, isForeign, tablesRefusal } from './origin.js';
 import { protectedPaths, type Protection } from './protect.js';
@@ -23,6 +22,7 @@ import {
   type ScopeEnvironment,
   undoScope,
 } from './restore-scope.js';
+import { planSpace, type SpacePlan, tooFull } from './restore-space.js';
 import { openStored, storedSize } from './verification.js';
 
 /** What a plan needs of the process around it. */
@@ -43,22 +43,6 @@ export interface TablePlan {
   targetRows: number | null;
   change: 'ADD' | 'REPLACE' | 'REMOVE' | 'KEEP';
   schemaDiffers: boolean;
-}
-
-/** How many media files would be new, replaced, kept and moved away, and the bytes to write. */
-export interface MediaPlan {
-  add: number;
-  replace: number;
-  keep: number;
-  remove: number;
-  bytes: number;
-}
-
-/** Free space where the restore needs some, in bytes. */
-export interface SpacePlan {
-  path: string;
-  needed: number;
-  free: number;
 }
 
 /** A dry run: what would change, and every reason why it would be refused. */
@@ -127,16 +111,13 @@ export async function planRestore(
     const part = await mediaPart(scope, archive, target, protection).catch(refuse);
     if (part !== null) parts.push(part);
   }
-  const media = await planMedia(scope, parts, protection);
+  const { media, ...work } = await planMedia(scope, parts, protection.covers);
   if (undone === null && request.allowForeign !== true) {
     const replaced = { live, media: media.replace + media.remove > 0 };
     for (const refusal of await strangerRefusals(backup, archive, scope, replaced)) refuse(refusal);
   }
-  const space = await planSpace(env, scope, archive, backup, media, live);
-  for (const { path, needed, free } of space) {
-    if (free >= needed) continue;
-    refuse(new AppError('STORAGE_FULL', `${humanSize(needed)} are needed in ${path}, ${humanSize(free)} are free.`));
-  }
+  const space = await planSpace(env.workFolder, scope, archive, live, work);
+  for (const place of space) if (place.free < place.needed) refuse(tooFull(place));
   const related = scope.tables === null ? [] : relatedTables(archive, scope.tables);
   const tables = scope.restoreDatabase ? planTables(scope, archive, live) : [];
   const plan: RestorePlan = {
@@ -196,7 +177,7 @@ function refusedPlan(backup: BackupRow, archive: Archive, scope: Scope, refusal:
     targetSource: {},
     tables: [],
     related: [],
-    media: { add: 0, replace: 0, keep: 0, remove: 0, bytes: 0 },
+    media: { add: 0, replace: 0, unchanged: 0, keep: 0, remove: 0, bytes: 0 },
     space: [],
     holders: [],
   };
@@ -298,85 +279,6 @@ function planTables(scope: Scope, archive: Archive, live: DatabaseInfo | null): 
       schemaDiffers: from?.schema !== undefined && to !== undefined && from.schema !== to.schema,
     };
   });
-}
-
-async function planMedia(scope: Scope, parts: MediaPart[], { covers }: Protection): Promise<MediaPlan> {
-  const plan: MediaPlan = { add: 0, replace: 0, keep: 0, remove: 0, bytes: 0 };
-  for (const { target, wanted, files, survey } of parts) {
-    const { prefix, root } = target;
-    for (const { path, size } of files) {
-      const found = await lstatOf(join(root, path.slice(prefix.length)));
-      if (found === null) plan.add += 1;
-      else plan.replace += 1;
-      plan.bytes += size;
-    }
-    const written = new Set(survey.files);
-    const isInTheWay = (path: string) => survey.obstacles.some((obstacle) => isOrIsBelow(path, obstacle));
-    for await (const path of presentFiles(root, covers)) {
-      if (written.has(path)) continue;
-      if (isInTheWay(path) || (scope.mediaMode === 'MIRROR' && wanted(prefix + path))) plan.remove += 1;
-      else plan.keep += 1;
-    }
-  }
-  return plan;
-}
-
-/** The files below a media folder, also one that is a link, relative to it; none if it is not there. */
-async function* presentFiles(root: string, excluded: Excluded): AsyncGenerator<string> {
-  for (const found of (await isFolder(root)) ? await mediaRoots([root]) : []) {
-    for await (const item of walkMedia({ ...found, prefix: '' }, excluded)) {
-      if (item.kind === 'file') yield item.path;
-    }
-  }
-}
-
-async function planSpace(
-  env: PlanEnvironment,
-  scope: Scope,
-  archive: Archive,
-  backup: BackupRow,
-  media: MediaPlan,
-  live: DatabaseInfo | null,
-): Promise<SpacePlan[]> {
-  const dump = archive.entries
-    .filter((entry) => scope.engine.ownsEntry(entry.path))
-    .reduce((sum, entry) => sum + entry.size, 0);
-  const present =
-    live === null
-      ? 0
-      : await scope.engine.check(scope.targetUrl).then(
-          ({ bytes }) => bytes,
-          () => 0,
-        );
-  const wanted = new Map<string, number>();
-  const need = (path: string, bytes: number) => wanted.set(path, (wanted.get(path) ?? 0) + bytes);
-  if (scope.restoreDatabase) {
-    // The dump is extracted and the safety backup takes a snapshot, one after the other.
-    need(env.workFolder, dump + present);
-    const file = scope.engine.fileOf(scope.targetUrl);
-    // The switch writes the new content beside the old (WAL) before it gives the old pages back.
-    if (file !== null) need(dirname(file), dump);
-  }
-  for (const { root } of scope.mediaTargets) need(root, media.bytes / scope.mediaTargets.length);
-  need(
-    backup.storageType === 'LOCAL' || backup.storageType === 'SYSTEM' ? backup.storagePath : env.workFolder,
-    present,
-  );
-  const plans: SpacePlan[] = [];
-  for (const [path, needed] of wanted) plans.push({ path, needed: Math.ceil(needed), free: await freeAt(path) });
-  return plans;
-}
-
-/** Free bytes on the disk of the path, or of the nearest folder above it that exists. */
-async function freeAt(path: string): Promise<number> {
-  for (let folder = path; ; folder = dirname(folder)) {
-    try {
-      const { bavail, bsize } = await statfs(folder);
-      return bavail * bsize;
-    } catch (error) {
-      if (errnoOf(error) !== 'ENOENT' || folder === dirname(folder)) throw error;
-    }
-  }
 }
 
 function warnings(

@@ -1,21 +1,23 @@
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { measureMedia } from '../archive/measure.js';
 import type { Archive } from '../archive/read.js';
 import { AppError, type ErrorCode } from '../errors.js';
 import type { BackupRow, RestoreRow } from '../models/index.js';
 import type { Backups } from './backups.js';
+import { backupWork } from './backup-run.js';
 import { databaseLease } from './hold.js';
 import { isFolder } from './move-file.js';
 import { MediaSwap } from './media.js';
 import { originOf } from './origin.js';
-import type { Engines, JobQueue, StepContext } from './ports.js';
+import type { Engines, JobQueue } from './ports.js';
 import { leftOut, type MediaPart, mediaPart, MOVE_AWAY, type PlanEnvironment } from './restore-plan.js';
 import { within } from './progress.js';
 import { protectedPaths } from './protect.js';
 import { databaseKey } from './settings.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from './run.js';
-import { assertSameCounts, extractDatabase, prove } from './verification.js';
+import { assertSameCounts, extractDatabase, openStored, prove, storedSize } from './verification.js';
 import type { Audit } from './audit.js';
 
 /** What the restores need of the process around them. */
@@ -44,7 +46,7 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
   let inForce = false;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const archive = await verified(env, run, backup);
+    const archive = await verified(env, run, row, backup);
     await extractedAndChecked(env, run, row, archive, folder);
     await makeSafetyBackup(env, run, row, backup);
     await switchOver(env, run, row, archive, folder);
@@ -68,11 +70,13 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
 }
 
 /** Reads every byte of the archive and compares every hash. Nothing of the target has been looked at for writing yet. */
-async function verified(env: RestoresEnvironment, run: Run, backup: BackupRow): Promise<Archive> {
-  const step = await run.phase('verify', 0, 0.25);
+async function verified(env: RestoresEnvironment, run: Run, row: RestoreRow, backup: BackupRow): Promise<Archive> {
+  const storage = env.storages.open(backup.address);
+  const size = await storedSize(storage, backup.fileName);
+  run.expect(await workOf(env, row, await openStored(storage, backup.fileName, size, run.signal), size));
   const archive = await prove(
     {
-      storage: env.storages.open(backup.address),
+      storage,
       fileName: backup.fileName,
       fileSize: backup.fileSize,
       checksum: backup.checksum,
@@ -80,11 +84,34 @@ async function verified(env: RestoresEnvironment, run: Run, backup: BackupRow): 
       engine: env.engines.of(backup.engine),
       scratch: '',
     },
-    step,
+    await run.phase('checksum'),
+    () => run.phase('verify'),
   );
   if (archive === null) throw new AppError('INTERNAL_ERROR', 'The archive was not opened.');
   return archive;
 }
+
+/** Bytes of each phase of the restore, from the archive's list and from what is at the target now. */
+async function workOf(
+  env: RestoresEnvironment,
+  row: RestoreRow,
+  archive: Archive,
+  checksum: number,
+): Promise<Record<string, number>> {
+  const engine = env.engines.of(row.engine);
+  const sum = (isWanted: (path: string) => boolean) =>
+    archive.entries.filter(({ path }) => isWanted(path)).reduce((bytes, { size }) => bytes + size, 0);
+  const dump = row.restoreDatabase ? sum(engine.ownsEntry) : 0;
+  const media = sum((path) => row.mediaTargets.some(({ prefix }) => path.startsWith(prefix)));
+  const unknown = () => ({ bytes: 0 });
+  const live = await engine.check(row.targetUrl).catch(unknown);
+  const { covers } = await protectedPaths(env, { engine, url: row.targetUrl });
+  const present = await measureMedia(await presentRoots(row), covers, NEVER).catch(unknown);
+  const safety = Object.values(backupWork(live.bytes, present.bytes)).reduce((bytes, part) => bytes + part, 0);
+  return { checksum, verify: archive.totalBytes, extract: dump, check: dump, safety, media, switch: 0, load: dump };
+}
+
+const NEVER = new AbortController().signal;
 
 async function extractedAndChecked(
   env: RestoresEnvironment,
@@ -95,8 +122,8 @@ async function extractedAndChecked(
 ): Promise<void> {
   if (!row.restoreDatabase) return;
   const engine = env.engines.of(row.engine);
-  await extractDatabase(archive, engine, folder, await run.phase('extract', 0.25, 0.35));
-  const info = await engine.inspect(folder, await run.phase('check', 0.35, 0.4, 'steps'));
+  await extractDatabase(archive, engine, folder, await run.phase('extract'));
+  const info = await engine.inspect(folder, await run.phase('check', 'steps'));
   assertSameCounts(archive, info);
   row.warnings = [...row.warnings, ...info.warnings];
   await engine.checkWritable(row.targetUrl);
@@ -104,7 +131,7 @@ async function extractedAndChecked(
 
 /** A verified, pinned backup of all that is about to change. A target that holds nothing yet needs none. */
 async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: RestoreRow, backup: BackupRow): Promise<void> {
-  await run.phase('safety', 0.4, 0.65, 'steps');
+  const { onProgress } = await run.phase('safety');
   const live = await env.engines.of(row.engine).describe(row.targetUrl);
   const source = { databaseUrl: live === null ? null : row.targetUrl, mediaPaths: await presentRoots(row) };
   if (source.databaseUrl === null && source.mediaPaths.length === 0) {
@@ -135,7 +162,7 @@ async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: Restore
   });
   row.safetyBackupId = safety.id;
   await run.update({ safetyBackupId: safety.id });
-  await env.backups.run(safety.id, run.signal, { source });
+  await env.backups.run(safety.id, run.signal, { source, onProgress });
   await safety.reload();
   if (safety.status === 'COMPLETED') return;
   run.signal.throwIfAborted();
@@ -171,7 +198,7 @@ async function switchOver(
   await run.assertOwn({ changes: row.changes });
   const swaps: MediaSwap[] = [];
   try {
-    const laying = await run.phase('media', 0.65, 0.8);
+    const laying = await run.phase('media');
     const parts: MediaPart[] = [];
     for (const target of row.mediaTargets) parts.push(await mediaPart(row, archive, target, protection));
     row.warnings = [...row.warnings, ...leftOut(parts), ...parts.flatMap(({ survey }) => survey.warnings)];
@@ -185,12 +212,12 @@ async function switchOver(
       swaps.push(await MediaSwap.prepare(archive, target, options, within(laying, laid, laid + bytes, total)));
       laid += bytes;
     }
-    const step: StepContext = await run.phase('switch', 0.8, 0.98, 'steps');
-    for (const swap of swaps) await swap.apply(within(step, 0, 0.3));
+    const step = await run.phase('switch', 'steps');
+    for (const [index, swap] of swaps.entries()) await swap.apply(within(step, index, index + 1, swaps.length));
     await run.assertOwn();
     if (!row.restoreDatabase) return;
     await engine.load(folder, row.targetUrl, {
-      ...within(step, 0.3, 1),
+      ...(await run.phase('load')),
       lockTimeoutMs: row.lockTimeout * 1000,
       stamp: row.id,
       tables: row.tables,

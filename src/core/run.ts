@@ -4,7 +4,7 @@ import type { Transaction } from 'sequelize';
 import { AppError, toAppError } from '../errors.js';
 import type { Models, PhaseEntry, RunStatus } from '../models/index.js';
 import { Hold, type HoldEnvironment, isHeld, runLease } from './hold.js';
-import type { StepContext } from './ports.js';
+import type { OnProgress, StepContext } from './ports.js';
 import { shareOf } from './progress.js';
 
 /** How often the row shows progress, and how often cancellation is looked for, in milliseconds. */
@@ -48,6 +48,11 @@ export class Run {
   private flushed = { at: -FLUSH_MS, values: this.shown };
   private writing: Promise<unknown> = Promise.resolve();
   private looking = false;
+  /** Bytes of the phases to come, of the present one, and of those that are done. */
+  private ahead = new Map<string, number>();
+  private weight = 0;
+  private past = 0;
+  private watcher: OnProgress = () => undefined;
 
   private constructor(
     private readonly env: RunEnvironment,
@@ -88,13 +93,27 @@ export class Run {
   }
 
   /**
-   * Enters a phase that covers the run's progress from `from` to `to` (0 to 1).
-   * @param counts what the phase reports: bytes, which the row then shows, or steps of its own, which it does not
+   * Tells what the run has to do, so that its progress goes by bytes. May be told again when more is known.
+   * @param work bytes of each phase that lies ahead
+   * @param watcher is told how many of all bytes are done
    */
-  async phase(name: string, from: number, to: number, counts: 'bytes' | 'steps' = 'bytes'): Promise<StepContext> {
+  expect(work: Record<string, number>, watcher: OnProgress = this.watcher): void {
+    this.ahead = new Map(Object.entries(work));
+    this.watcher = watcher;
+  }
+
+  /**
+   * Enters a phase. One that was not expected covers all that is left.
+   * @param counts what the phase reports: bytes, which the row then shows, or steps of its own, which it does not
+   * @param last true if the run ends with this phase, so that its own pace tells when
+   */
+  async phase(name: string, counts: 'bytes' | 'steps' = 'bytes', last = false): Promise<StepContext> {
     this.signal.throwIfAborted();
-    this.phases.push({ phase: name, at: this.env.now().toISOString() });
-    this.shown = { progress: from, bytesDone: null, bytesTotal: null };
+    this.phases.push({ phase: name, at: this.env.now().toISOString(), ...(last && { last }) });
+    this.past += this.weight;
+    this.weight = this.ahead.get(name) ?? 1;
+    this.ahead.delete(name);
+    this.shown = { progress: this.reached(0), bytesDone: null, bytesTotal: null };
     await this.assertOwn({ phase: name, phases: this.phases, ...this.shown });
     return {
       signal: this.signal,
@@ -103,11 +122,18 @@ export class Run {
         const bytesTotal = Math.round(total);
         const bytesDone = Math.min(bytesTotal, Math.max(this.shown.bytesDone ?? 0, Math.round(done)));
         const bytes = counts === 'bytes' ? { bytesDone, bytesTotal } : {};
-        const progress = Math.max(this.shown.progress, from + shareOf(done, total) * (to - from));
-        this.shown = { ...this.shown, ...bytes, progress };
+        this.shown = { ...this.shown, ...bytes, progress: this.reached(shareOf(done, total)) };
         this.flush();
       },
     };
+  }
+
+  /** The progress with this share of the present phase done: never less than before. */
+  private reached(share: number): number {
+    const done = this.past + share * this.weight;
+    const total = [...this.ahead.values()].reduce((sum, bytes) => sum + bytes, this.past + this.weight);
+    this.watcher(done, total);
+    return Math.max(this.shown.progress, shareOf(done, total <= 0 ? 1 : total));
   }
 
   /**

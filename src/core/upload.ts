@@ -225,7 +225,7 @@ async function keep(
   if (!(run instanceof Run)) throw new AppError('BUSY', `Backup ${row.id} was taken by another process.`);
   let stored: string | null = null;
   try {
-    const step = await run.phase('verify', 0, 0.9);
+    const step = await run.phase('verify');
     // Noted before the file has its name, so that after a crash the file is known as this row's.
     await run.update({ checksum, fileSize });
     await storage.put(row.fileName, createReadStream(upload.file), { owner: row.id, signal: run.signal });

@@ -1,8 +1,10 @@
+import { stat } from 'node:fs/promises';
 import type { LoadOptions } from '../core/ports.js';
 import { dirname } from 'node:path';
 import { makeFolder } from '../archive/make-folder.js';
 import { AppError, fromErrno } from '../errors.js';
 import { SqliteConnection, withConnection } from './sqlite-connection.js';
+import { whileGrowing } from './sqlite-growth.js';
 import { checkWritable, hasContent } from './sqlite-file.js';
 import { whatIsMissing } from './sqlite-missing.js';
 import { writeStamp } from './sqlite-stamp.js';
@@ -25,10 +27,11 @@ export async function loadDump(dump: string, target: string, options: LoadOption
     const wal = exists && (await connection.value<string>('PRAGMA journal_mode')) === 'wal';
     const pageSize = exists && wal ? await connection.value<number>('PRAGMA page_size') : null;
     const ready = await prepare(dump, { pageSize, keepJournal: !exists || wal, stamp: options.stamp });
-    options.onProgress(0.3, 1);
+    const { size } = await stat(ready.file);
+    const files = ['', '-wal', '-journal'].map((suffix) => target + suffix);
     const copy = () => connection.copy(ready.file, 'from-file', options);
-    await (ready.fits ? copy() : outsideWal(connection, copy));
-    options.onProgress(1, 1);
+    await whileGrowing(files, size, options, () => (ready.fits ? copy() : outsideWal(connection, copy)));
+    options.onProgress(size, size);
   } finally {
     await connection.close();
   }

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import type { LoadOptions } from '../core/ports.js';
 import { AppError } from '../errors.js';
 import { SqliteConnection } from './sqlite-connection.js';
@@ -29,11 +30,12 @@ export async function loadTables(
     try {
       const others = await schemaOfOthers(connection, options.tables);
       const broken = await violations(connection, options.tables);
+      const { size } = await stat(dump);
       let done = 0;
       for (const table of options.tables) {
         options.signal.throwIfAborted();
         await restorable(table, () => replaceTable(connection, table));
-        options.onProgress((done += 1), options.tables.length + 1);
+        options.onProgress((size * (done += 1)) / (options.tables.length + 1), size);
       }
       await assertNoNewViolations(connection, options.tables, broken);
       await assertOthersUntouched(connection, options.tables, others);

@@ -1,15 +1,16 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DatabaseInfo, Engine, Snapshot, StepContext } from '../core/ports.js';
 import { badInput, errnoOf, fromErrno } from '../errors.js';
 import { assertSound } from './sqlite-check.js';
 import { SqliteConnection, withConnection } from './sqlite-connection.js';
+import { whileGrowing } from './sqlite-growth.js';
 import { assertSqliteFile, checkWritable, holders } from './sqlite-file.js';
 import { describeConnection, foreignKeyWarnings } from './sqlite-info.js';
 import { loadDump } from './sqlite-load.js';
 import { assertPlainSchema, schemaProblem } from './sqlite-schema.js';
+import { loadSpace } from './sqlite-space.js';
 import { clearStamp, stampOf } from './sqlite-stamp.js';
 
 /** The archive's entry that holds the database: the file itself, opened by any SQLite. */
@@ -30,6 +31,7 @@ export function createSqliteEngine(): Engine {
     describeDump,
     inspect,
     load: (folder, url, options) => loadDump(join(folder, ENTRY), pathOf(url), options),
+    loadSpace: (dump, url, live, tables) => loadSpace(dump, pathOf(url), live, tables),
     stampOf: (url) => stampOf(pathOf(url)),
     clearStamp: (url, lockTimeoutMs) => clearStamp(pathOf(url), lockTimeoutMs),
     checkWritable: (url) => checkWritable(pathOf(url)),
@@ -77,16 +79,10 @@ async function snapshot(url: string, folder: string, step: StepContext): Promise
   await assertSqliteFile(path);
   const copy = join(folder, ENTRY);
   const source = await SqliteConnection.open(path, 'readonly', SNAPSHOT_PATIENCE);
-  const copied = new AbortController();
   try {
     const bytes = (await source.value<number>('PRAGMA page_count')) * (await source.value<number>('PRAGMA page_size'));
-    const watching = watchGrowth(copy, bytes, step, copied.signal);
-    try {
-      await source.copy(copy, 'to-file', { lockTimeoutMs: SNAPSHOT_PATIENCE, signal: step.signal });
-    } finally {
-      copied.abort();
-      await watching;
-    }
+    const options = { lockTimeoutMs: SNAPSHOT_PATIENCE, signal: step.signal };
+    await whileGrowing([copy], bytes, step, () => source.copy(copy, 'to-file', options));
   } finally {
     await source.close();
   }
@@ -111,18 +107,6 @@ async function refusedLater(connection: SqliteConnection): Promise<string[]> {
   const problem = await schemaProblem(connection);
   if (problem === null) return [];
   return [`A restore will refuse this database: ${problem} Find out who changed the schema, and make the object anew.`];
-}
-
-/** The online backup tells nothing while it runs: the growing file does. */
-async function watchGrowth(file: string, bytes: number, step: StepContext, copied: AbortSignal): Promise<void> {
-  while (!copied.aborted) {
-    const size = await stat(file).then(
-      (found) => found.size,
-      () => 0,
-    );
-    step.onProgress(Math.min(size, bytes), bytes);
-    await sleep(100, undefined, { signal: copied }).catch(() => undefined);
-  }
 }
 
 async function describe(url: string, signal?: AbortSignal): Promise<DatabaseInfo | null> {

@@ -1,6 +1,8 @@
 import { Field, Float, ID, Int, ObjectType } from 'type-graphql';
-import type { MediaPlan, SpacePlan, TablePlan } from '../core/restore-plan.js';
+import type { MediaPlan } from '../core/media-plan.js';
+import type { TablePlan } from '../core/restore-plan.js';
 import type { RelatedTable as Related } from '../core/restore-scope.js';
+import type { SpacePlan } from '../core/restore-space.js';
 import type { RestoreRow, RunStatus } from '../models/index.js';
 import { MediaMode, RestoreStatus, TableChange, TableRelation } from './enums.js';
 import { connectionOf } from './page.type.js';
@@ -103,7 +105,10 @@ export class PlannedMedia implements MediaPlan {
   @Field(() => Int, { description: 'Files that are replaced.' })
   replace!: number;
 
-  @Field(() => Int, { description: 'Files that are kept unchanged.' })
+  @Field(() => Int, { description: 'Files that are left alone, because they are the same as in the backup.' })
+  unchanged!: number;
+
+  @Field(() => Int, { description: 'Files that the backup does not restore and that stay as they are.' })
   keep!: number;
 
   @Field(() => Int, { description: 'Files that are moved away.' })
@@ -113,15 +118,18 @@ export class PlannedMedia implements MediaPlan {
   bytes!: number;
 }
 
-@ObjectType({ description: 'Free space where the restore needs some.' })
+@ObjectType({ description: 'Space on a disk on which the restore needs some, for its safety backup as well.' })
 export class PlannedSpace implements SpacePlan {
-  @Field(() => String, { description: 'The folder.' })
+  @Field(() => String, { description: 'The folder on this disk that takes the most.' })
   path!: string;
 
-  @Field(() => ByteSize, { description: 'Maximum bytes that the restore needs there.' })
+  @Field(() => [String], { description: 'All folders on this disk that take some.' })
+  paths!: string[];
+
+  @Field(() => ByteSize, { description: 'Bytes that the restore needs on this disk at most.' })
   needed!: number;
 
-  @Field(() => ByteSize, { description: 'Bytes that are free there.' })
+  @Field(() => ByteSize, { description: 'Bytes that are free on this disk.' })
   free!: number;
 }
 

@@ -34,7 +34,7 @@ export function runFieldsOf(runType: ClassType<object>) {
 
     @FieldResolver(() => Int, {
       nullable: true,
-      description: 'Estimated seconds until it ends; null unless RUNNING, and while unknown.',
+      description: 'Seconds until it ends; null unless it is in its last phase, whose speed is measured.',
     })
     secondsLeft(@Root() run: PacedRun, @Ctx() { services }: GraphqlContext): number | null {
       return paceOf(run, services.now()).secondsLeft;

@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readlink, rename, rm, rmdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readlink, rename, rm, rmdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -24,6 +24,8 @@ afterEach(() => world.close());
 /** The media of a new backup, laid ready beside the present ones. */
 async function laid(): Promise<MediaSwap> {
   const { filePath } = await world.backup();
+  // Other rights than in the backup: what is the same would be left alone.
+  for (const file of await filesIn(world.media)) await chmod(join(world.media, file), 0o640);
   const archive = await openArchive(await fileSource(filePath));
   const options = { runId: 'restore_x', mode: 'MERGE' as const, wanted: () => true, excluded: () => false };
   return MediaSwap.prepare(archive, { prefix: 'media/', root: world.media }, options, step);
@@ -111,6 +113,7 @@ async function swapBack(path: string): Promise<void> {
     await once(attacker, 'message');
     const ends = new Set<string>();
     for (let run = 0; run < 12; run++) {
+      await chmod(join(world.media, 'uploads/a photo.txt'), 0o640).catch(() => undefined);
       const row = await world.app.restores
         .create({ backupId: backup.id, confirm: true, restoreDatabase: false }, 'test')
         .catch((error: { code: string }) => error.code);

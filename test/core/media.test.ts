@@ -184,8 +184,8 @@ describe('A media folder that is a link', () => {
     const disk = await linkMedia();
     await writeTree(disk, { 'uploads/later.txt': 'later' });
     const plan = (mediaMode: MediaMode) => world.app.restores.plan({ backupId: row.id, confirm: true, mediaMode });
-    expect((await plan('MERGE')).media).toMatchObject({ add: 0, replace: 3, keep: 1, remove: 0 });
-    expect((await plan('MIRROR')).media).toMatchObject({ add: 0, replace: 3, keep: 0, remove: 1 });
+    expect((await plan('MERGE')).media).toMatchObject({ add: 0, replace: 0, unchanged: 3, keep: 1, remove: 0 });
+    expect((await plan('MIRROR')).media).toMatchObject({ add: 0, replace: 0, unchanged: 3, keep: 0, remove: 1 });
   });
 });
 

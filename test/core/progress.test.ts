@@ -18,7 +18,7 @@ const run: PacedRun = {
   progress: 0.4,
   phases: [
     { phase: 'snapshot', at: at(0).toISOString() },
-    { phase: 'archive', at: at(6).toISOString() },
+    { phase: 'verify', at: at(6).toISOString(), last: true },
   ],
   startedAt: at(0),
   bytesDone: 2_000,
@@ -26,11 +26,11 @@ const run: PacedRun = {
 };
 
 describe('The pace of a run', () => {
-  test('is told by the bytes of its phase and by the time since it began', () => {
-    const pace = { bytesDone: 2_000, bytesTotal: 10_000, bytesPerSecond: 500, secondsLeft: 15 };
+  test('is told by the bytes of its phase and by the time since that began', () => {
+    const pace = { bytesDone: 2_000, bytesTotal: 10_000, bytesPerSecond: 500, secondsLeft: 16 };
     expect(paceOf(run, at(10))).toEqual(pace);
     // A run that stands still becomes slower the longer one looks.
-    expect(paceOf(run, at(14))).toEqual({ ...pace, bytesPerSecond: 250, secondsLeft: 21 });
+    expect(paceOf(run, at(14))).toEqual({ ...pace, bytesPerSecond: 250, secondsLeft: 32 });
   });
 
   test('is unknown of a run that is not under way, whatever its last bytes were', () => {
@@ -40,14 +40,20 @@ describe('The pace of a run', () => {
   });
 
   test('is not guessed: no time left too early, no speed in the first moment or without bytes', () => {
-    const { secondsLeft } = paceOf({ ...run, progress: 0.049 }, at(10));
-    expect([secondsLeft, paceOf(run, at(1.9)).secondsLeft]).toEqual([null, null]);
+    expect(paceOf({ ...run, bytesDone: 499 }, at(10)).secondsLeft).toBeNull();
+    expect(paceOf(run, at(7.9)).secondsLeft).toBeNull();
+    expect(paceOf({ ...run, bytesDone: 0 }, at(100)).secondsLeft).toBeNull();
     expect(paceOf(run, at(6.2))).toMatchObject({ bytesDone: 2_000, bytesPerSecond: null });
-    expect(paceOf({ ...run, bytesDone: null, bytesTotal: null }, at(10))).toEqual({ ...UNKNOWN, secondsLeft: 15 });
+    expect(paceOf({ ...run, bytesDone: null, bytesTotal: null }, at(10))).toEqual(UNKNOWN);
     expect(paceOf({ ...run, phases: [], startedAt: null }, at(10))).toMatchObject({
       bytesPerSecond: null,
       secondsLeft: null,
     });
+  });
+
+  test('says no time left while another phase is to come, whose speed nobody has measured', () => {
+    const phases = [{ phase: 'archive', at: at(6).toISOString() }];
+    expect(paceOf({ ...run, phases, progress: 0.9 }, at(10))).toMatchObject({ bytesPerSecond: 500, secondsLeft: null });
   });
 
   test('is not wrong where the clock of another node is behind', () => {
@@ -111,8 +117,9 @@ describe('A run of some size', () => {
     const [archive] = totals('archive');
     expect([...totals('archive')]).toHaveLength(1);
     expect(archive).toBeGreaterThan(SIZE);
-    // The proof reads the stored bytes twice: for their hash, and entry by entry.
-    expect([...totals('verify')]).toEqual([2 * (row.fileSize ?? 0)]);
+    // The stored bytes are read twice: for their hash, and entry by entry.
+    for (const total of totals('checksum')) expect(total).toBe(row.fileSize);
+    for (const total of totals('verify')) expect(total).toBeGreaterThan(SIZE);
     expect(seen.some(({ phase, done }) => phase === 'archive' && (done ?? 0) > 0 && (done ?? 0) < SIZE)).toBe(true);
   });
 
@@ -145,7 +152,10 @@ describe('A run of some size', () => {
     assertRising(seen);
     const media = seen.filter(({ phase, total }) => phase === 'media' && total !== null);
     for (const { total } of media) expect(total).toBe(SIZE + 'first'.length + 'second'.length);
-    for (const { phase, total } of seen) if (['safety', 'switch'].includes(phase)) expect(total).toBeNull();
-    expect(seen.some(({ phase, done }) => phase === 'verify' && (done ?? 0) > 0)).toBe(true);
+    // The safety backup's bytes are the restore's: it goes on while they are read, hashed and written.
+    const safety = seen.filter(({ phase, done }) => phase === 'safety' && (done ?? 0) > 0);
+    expect(new Set(safety.map(({ progress }) => progress)).size).toBeGreaterThan(1);
+    for (const { total } of safety) expect(total).toBeGreaterThan(3 * SIZE);
+    expect(seen.some(({ phase, done }) => ['checksum', 'verify'].includes(phase) && (done ?? 0) > 0)).toBe(true);
   });
 });

@@ -28,10 +28,10 @@ export const noSmallDisk: string | null = (() => {
   }
 })();
 
-/** A tmpfs of some MiB with few inodes. */
-export function mountSmallDisk(): SmallDisk {
+/** A tmpfs: of some MiB and with few inodes, where nothing else is asked for. */
+export function mountSmallDisk(size = '4m', inodes = 200): SmallDisk {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'db-manager-disk-')));
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m,nr_inodes=200', 'tmpfs', folder]);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},nr_inodes=${inodes}`, 'tmpfs', folder]);
   const ballast = join(folder, 'ballast');
   const untilFull = async (write: (index: number) => Promise<unknown>) => {
     await mkdir(ballast, { recursive: true });

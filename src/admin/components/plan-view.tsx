@@ -55,8 +55,8 @@ export function PlanView({ plan }: { plan: Plan }) {
       )}
       {media && (
         <Text size="sm">
-          Media files: add {count(media.add)}, replace {count(media.replace)}, keep {count(media.keep)}, remove{' '}
-          {count(media.remove)}. {size(media.bytes)} to write.
+          Media files: add {count(media.add)}, replace {count(media.replace)}, unchanged {count(media.unchanged)}, keep{' '}
+          {count(media.keep)}, remove {count(media.remove)}. {size(media.bytes)} to write.
         </Text>
       )}
       {changed.length > 0 && <PlannedTables tables={changed} kept={tables.length - changed.length} />}

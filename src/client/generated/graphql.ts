@@ -518,7 +518,7 @@ export type RestorePlanQueryVariables = Exact<{
 }>;
 
 
-export type RestorePlanQuery = { restorePlan: { allowed: boolean, warnings: Array<string>, target: string, targetExists: boolean, refusals: Array<{ code: string, message: string, hint: string, field: string | null }>, backup: { id: string, fileName: string, createdAt: string, verifiedAt: string | null, verificationLevel: VerificationLevel | null }, backupSource: Array<{ name: string, value: string }>, targetSource: Array<{ name: string, value: string }>, tables: Array<{ name: string, backupRows: number | null, targetRows: number | null, change: TableChange, schemaDiffers: boolean }>, related: Array<{ table: string, relation: TableRelation, rowCount: number }>, media: { add: number, replace: number, keep: number, remove: number, bytes: number }, space: Array<{ path: string, needed: number, free: number }>, holders: Array<{ pid: number, command: string }> } };
+export type RestorePlanQuery = { restorePlan: { allowed: boolean, warnings: Array<string>, target: string, targetExists: boolean, refusals: Array<{ code: string, message: string, hint: string, field: string | null }>, backup: { id: string, fileName: string, createdAt: string, verifiedAt: string | null, verificationLevel: VerificationLevel | null }, backupSource: Array<{ name: string, value: string }>, targetSource: Array<{ name: string, value: string }>, tables: Array<{ name: string, backupRows: number | null, targetRows: number | null, change: TableChange, schemaDiffers: boolean }>, related: Array<{ table: string, relation: TableRelation, rowCount: number }>, media: { add: number, replace: number, unchanged: number, keep: number, remove: number, bytes: number }, space: Array<{ path: string, paths: Array<string>, needed: number, free: number }>, holders: Array<{ pid: number, command: string }> } };
 
 export type RestoreBackupMutationVariables = Exact<{
   input: RestoreBackupInput;
@@ -2115,12 +2115,14 @@ export const RestorePlanDocument = new TypedDocumentString(`
     media {
       add
       replace
+      unchanged
       keep
       remove
       bytes
     }
     space {
       path
+      paths
       needed
       free
     }

@@ -40,6 +40,7 @@ interface Options {
   keepYearly?: number | typeof NONE;
   keepWithin?: string;
   maxSize?: number | typeof NONE;
+  untested?: boolean;
 }
 
 export function addConfig(program: Command): void {
@@ -72,7 +73,10 @@ export function addConfig(program: Command): void {
           });
         }
         const { id } = await configOf(app, given);
-        await showConfig(session, await app.configs.update(id, input, actor));
+        await showConfig(
+          session,
+          await app.configTests.update(id, input, options.untested === true, actor, session.stop),
+        );
       }),
     );
   config
@@ -98,7 +102,10 @@ async function create(session: Session, { fromEnvironment, ...options }: Options
   }
   if (input.databaseUrl === undefined) throw badInput('database', '--database is missing.', 'Name a file or a URL.');
   const name = input.name ?? applicationName(input.databaseUrl);
-  await showConfig(session, await app.configs.create({ ...input, name }, actor));
+  await showConfig(
+    session,
+    await app.configTests.create({ ...input, name }, options.untested === true, actor, session.stop),
+  );
 }
 
 async function adopt(session: Session, chosen: 'environment' | 'product', given: string | undefined): Promise<void> {
@@ -144,6 +151,7 @@ async function configOf({ configs }: App, given: string | undefined): Promise<Ba
 
 function withSettings(command: Command): Command {
   return command
+    .option('--untested', 'save also what does not work, such as a database that is still to come')
     .option('--name <name>', 'how it is called')
     .option('--database <file or URL>', 'what to back up: a SQLite file, or a URL such as sqlite:./db.sqlite3')
     .option('--media <dir...>', 'folders with uploaded files, in place of those it has')

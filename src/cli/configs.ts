@@ -20,7 +20,7 @@ export function addConfigs(program: Command): void {
 /** What --json shows of a config: its columns, but for those that are the product's own business. */
 type ConfigDocument = Omit<
   InferAttributes<BackupConfigRow>,
-  'databaseKey' | 'environment' | 'origin' | 'retryAt' | 'retryAttempt' | 'retryDueAt'
+  'databaseKey' | 'environment' | 'mediaMoved' | 'origin' | 'retryAt' | 'retryAttempt' | 'retryDueAt'
 > & { origin: ConfigOrigin | null };
 
 /** A config as --json shows it. Sizes in bytes. @param databaseUrl without a password */
@@ -53,6 +53,7 @@ export function configDocument(row: BackupConfigRow, databaseUrl: string): Confi
     maxTotalSize: row.maxTotalSize ?? null,
     restoreLockTimeout: row.restoreLockTimeout,
     safetyRetentionDays: row.safetyRetentionDays,
+    testError: row.testError,
     createdAt: row.createdAt,
     updatedAt: row.updatedAt,
   };

@@ -105,6 +105,7 @@ export async function runBackup(
     );
     const completed = await proveAndComplete(env, run, row, storage, archive, snapshot);
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
+    if (config?.testError) await config.update({ testError: null });
     env.log.info({ backup: id, size: archive.size }, 'backup completed');
   } catch (thrown) {
     await endBadly(env, run, { storage, stored, thrown }, (error, transaction) =>

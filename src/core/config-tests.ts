@@ -2,9 +2,9 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { measureMedia } from '../archive/measure.js';
-import { AppError } from '../errors.js';
+import { AppError, type ErrorCode } from '../errors.js';
 import type { Log } from '../log.js';
-import type { Models } from '../models/index.js';
+import type { BackupConfigRow, FailedTest, Models } from '../models/index.js';
 import type { ConfigInput, Configs } from './configs.js';
 import type { DatabaseInfo, Engine, Storage } from './ports.js';
 import { protectedPaths } from './protect.js';
@@ -128,6 +128,45 @@ export class ConfigTests {
     return { ok: error === null, error, location, free: space?.free ?? null, total: space?.total ?? null, warnings };
   }
 
+  /**
+   * Creates a config of settings that work, or, with `untested`, of any that make sense: then what failed is noted on it.
+   * @throws AppError as `Configs.create`; what failed, with the field that it is about and how to save all the same
+   */
+  async create(input: ConfigInput, untested: boolean, actor: string, signal: AbortSignal): Promise<BackupConfigRow> {
+    await this.env.configs.validate(input);
+    const failed = await this.failed(input, undefined, signal);
+    if (failed !== null && !untested) throw refused(failed);
+    const row = await this.env.configs.create(input, actor);
+    return row.update({ testError: failed });
+  }
+
+  /** As `create`, for a change: only what is changed of database, media and storage is tested. @throws AppError */
+  async update(
+    id: number,
+    input: ConfigInput,
+    untested: boolean,
+    actor: string,
+    signal: AbortSignal,
+  ): Promise<BackupConfigRow> {
+    const saved = await this.env.configs.get(id);
+    const changed = (await this.env.configs.preview(id, input)).changed();
+    const tested = Array.isArray(changed) && changed.some((name) => TESTED.has(name));
+    const failed = tested ? await this.failed(input, id, signal) : null;
+    if (failed !== null && !untested) throw refused(failed);
+    const row = await this.env.configs.update(id, input, actor);
+    return row.update({ testError: tested ? failed : saved.testError });
+  }
+
+  /** What of these settings does not work first; null if all does. */
+  private async failed(input: ConfigInput, id: number | undefined, signal: AbortSignal): Promise<FailedTest | null> {
+    const { error, media } = await this.connection(input, id, signal);
+    if (error !== null) return failedTest(error, 'databaseUrl');
+    const folder = media.find((path) => path.error !== null)?.error ?? null;
+    if (folder !== null) return failedTest(folder, 'mediaPaths');
+    const storage = await this.storage(input, id, signal);
+    return storage.error === null ? null : failedTest(storage.error, 'storagePath');
+  }
+
   /** The name has no ending, so that nothing ever takes the probe for an archive. */
   private async probe(storage: Storage, signal: AbortSignal): Promise<void> {
     const name = `db-manager-probe-${randomUUID()}`;
@@ -145,6 +184,18 @@ export class ConfigTests {
       throw error;
     }
   }
+}
+
+/** The settings that can be tried out. */
+const TESTED: ReadonlySet<string> = new Set(['databaseUrl', 'mediaPaths', 'storageType', 'storagePath']);
+
+const failedTest = ({ code, message, hint }: AppError, field: string): FailedTest => ({ code, message, hint, field });
+
+function refused({ code, message, hint, field }: FailedTest): AppError {
+  return new AppError(code as ErrorCode, `${field}: ${message}`, {
+    field,
+    hint: `${hint} To save the config all the same, set saveUntested: true (command line: --untested).`,
+  });
 }
 
 /**

@@ -26,7 +26,7 @@ export interface ConfigsEnvironment extends SettingsEnvironment {
  * What a config carries beside its settings: where it comes from if nobody made it in the product, and the application whose
  * archives it continues (a new one by default).
  */
-export type ConfigMark = Partial<Pick<BackupConfigRow, 'origin' | 'environment' | 'applicationId'>>;
+export type ConfigMark = Partial<Pick<BackupConfigRow, 'origin' | 'environment' | 'applicationId' | 'mediaMoved'>>;
 
 /** Configs: what to protect and how. Nothing is saved that could not work or could hurt. */
 export class Configs {
@@ -111,6 +111,14 @@ export class Configs {
     return row;
   }
 
+  /** Checks what `create` would save. @throws AppError as `create` */
+  async validate(input: ConfigInput): Promise<void> {
+    const given = givenSettings(input);
+    if (given.name === undefined) throw badInput('name', 'is missing.');
+    const { name } = await checkSettings(this.env, newSettings(given));
+    if ((await this.env.models.BackupConfig.count({ where: { name } })) > 0) throw nameTaken();
+  }
+
   /** The config as `update` would make it. Nothing is saved. @throws AppError as `update`, but for a name that is taken */
   async preview(id: number, input: ConfigInput): Promise<BackupConfigRow> {
     const row = await this.get(id);
@@ -163,7 +171,7 @@ export class Configs {
       return await save();
     } catch (error) {
       if (!(error instanceof UniqueConstraintError)) throw error;
-      throw badInput('name', 'is the name of another config.', 'Choose another name.');
+      throw nameTaken();
     }
   }
 
@@ -176,6 +184,8 @@ export class Configs {
     }
   }
 }
+
+const nameTaken = () => badInput('name', 'is the name of another config.', 'Choose another name.');
 
 /** When the config's next automatic backup is due after a moment; null if it makes none. */
 export function nextDue(

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { basename, isAbsolute } from 'node:path';
+import { basename, isAbsolute, resolve } from 'node:path';
 import { AppError, badInput, fromErrno } from '../errors.js';
 import type { BackupConfigRow, BackupRow, Models } from '../models/index.js';
 import type { Audit } from './audit.js';
@@ -66,7 +66,8 @@ export async function configFromBackup(
   }
   const name = settings.name ?? (await freeName(models, row.origin?.config ?? row.databaseName.replace(/\.\w+$/, '')));
   const { applicationId } = row;
-  const config = await configs.create({ ...settings, name }, actor, applicationId === null ? {} : { applicationId });
+  const mark = { ...(applicationId !== null && { applicationId }), mediaMoved: movedMedia(row, settings.mediaPaths) };
+  const config = await configs.create({ ...settings, name }, actor, mark);
   const which = applicationId === null ? { id } : { applicationId, configId: null };
   await models.Backup.update({ configId: config.id, applicationId: config.applicationId }, { where: which });
   await models.Backup.update({ configId: config.id }, { where: { id } });
@@ -101,6 +102,13 @@ function statedSettings({ engines }: RecoverEnvironment, row: BackupRow): Config
   const file = written === null || written === '' ? null : engine.fileOf(written);
   const databaseUrl = written !== null && file !== null && isAbsolute(file) ? written : undefined;
   return { databaseUrl, mediaPaths: (origin?.mediaPaths ?? []).filter((path) => isAbsolute(path)) };
+}
+
+/** Where each media folder of the archive is now: given in the same order, as many as it has. */
+function movedMedia({ origin }: BackupRow, now: string[] = []): Record<string, string> | null {
+  const before = origin?.mediaPaths ?? [];
+  if (before.length !== now.length) return null;
+  return Object.fromEntries(before.map((path, index) => [path, resolve(now[index] ?? '')]));
 }
 
 async function freeName({ BackupConfig }: Models, wanted: string): Promise<string> {

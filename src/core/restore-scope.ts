@@ -333,6 +333,7 @@ function mediaTargets(archive: Archive, config: BackupConfigRow | null, elsewher
     }
   };
   match((path, candidate) => path === candidate);
+  match((path, candidate) => config?.mediaMoved?.[path] === candidate);
   // The more of the path is the same, counted from its end, the surer it is the same folder.
   for (let names = 8; names > 0; names--) match((path, candidate) => endOf(path, names) === endOf(candidate, names));
   // A folder that was moved and renamed: only where no other one could be meant.

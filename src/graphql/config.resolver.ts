@@ -10,6 +10,12 @@ import { withExample } from './example.js';
 import { configId, runId } from './ids.js';
 import { DateTime } from './scalars.js';
 
+const SAVE_UNTESTED = {
+  nullable: true,
+  defaultValue: false,
+  description: 'Save also what does not work, such as a database that is still to come: see `testError`.',
+};
+
 @Resolver(() => BackupConfig)
 export class ConfigResolver {
   @Admin()
@@ -46,10 +52,11 @@ export class ConfigResolver {
     ),
   })
   async createConfig(
-    @Ctx() { services, admin }: GraphqlContext,
+    @Ctx() { services, admin, signal }: GraphqlContext,
     @Arg('input', () => BackupConfigInput, { description: 'Its settings.' }) input: BackupConfigInput,
+    @Arg('saveUntested', () => Boolean, SAVE_UNTESTED) saveUntested?: boolean | null,
   ): Promise<BackupConfig> {
-    return services.configs.create(input, (await admin()).email);
+    return services.configTests.create(input, saveUntested ?? false, (await admin()).email, signal);
   }
 
   @Admin()
@@ -77,11 +84,12 @@ export class ConfigResolver {
     ),
   })
   async updateConfig(
-    @Ctx() { services, admin }: GraphqlContext,
+    @Ctx() { services, admin, signal }: GraphqlContext,
     @Arg('id', () => ID, { description: 'The config.' }) id: string,
     @Arg('input', () => BackupConfigInput, { description: 'What to change.' }) input: BackupConfigInput,
+    @Arg('saveUntested', () => Boolean, SAVE_UNTESTED) saveUntested?: boolean | null,
   ): Promise<BackupConfig> {
-    return services.configs.update(configId(id), input, (await admin()).email);
+    return services.configTests.update(configId(id), input, saveUntested ?? false, (await admin()).email, signal);
   }
 
   @Admin()

@@ -1,6 +1,7 @@
 import { Field, ID, Int, ObjectType } from 'type-graphql';
 import type { DatabaseEngine as Engine, StorageType as Storage } from '../core/ports.js';
 import { DatabaseEngine, StorageType } from './enums.js';
+import { Refusal } from './refusal.type.js';
 import { ByteSize, DateTime } from './scalars.js';
 
 @ObjectType({
@@ -104,6 +105,12 @@ export class BackupConfig {
 
   @Field(() => Int, { description: 'Maximum start delay in seconds; fixed per config.' })
   jitterSeconds!: number;
+
+  @Field(() => Refusal, {
+    nullable: true,
+    description: 'What did not work when it was saved all the same; null once a test or a backup has succeeded.',
+  })
+  testError!: Refusal | null;
 
   @Field(() => DateTime, { description: 'When it was created.' })
   createdAt!: Date;

@@ -9,6 +9,14 @@ import {
 import { bytes } from './columns.js';
 import type { DatabaseEngine, StorageType } from './kinds.js';
 
+/** Why settings do not work: as an error is shown. */
+export interface FailedTest {
+  code: string;
+  message: string;
+  hint: string;
+  field: string;
+}
+
 /** What to protect and how: one database with its media, storage, schedule and retention. */
 export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, InferCreationAttributes<BackupConfigRow>> {
   declare id: CreationOptional<number>;
@@ -58,6 +66,10 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   declare origin: CreationOptional<ConfigOrigin | null>;
   /** The settings that were last taken from the environment; those that differ have been edited since. */
   declare environment: CreationOptional<Record<string, unknown> | null>;
+  /** What failed when it was saved although it did not work; null once it did. */
+  /** For a config that was made of an archive: each media folder as the archive names it, and where it is now. */
+  declare mediaMoved: CreationOptional<Record<string, string> | null>;
+  declare testError: CreationOptional<FailedTest | null>;
   declare createdAt: Date;
   declare updatedAt: Date;
 }
@@ -101,6 +113,8 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       retryDueAt: DataTypes.DATE,
       origin: DataTypes.STRING(16),
       environment: DataTypes.JSON,
+      mediaMoved: DataTypes.JSON,
+      testError: DataTypes.JSON,
       createdAt: DataTypes.DATE,
       updatedAt: DataTypes.DATE,
     },

@@ -13,6 +13,7 @@ import { defineUser, type UserRow } from './user.js';
 
 export type { AuditEventRow, BackupConfigRow, BackupRow, RestoreRow, UserRow };
 export type { ConfigOrigin } from './backup-config.js';
+export type { FailedTest } from './backup-config.js';
 export type { BackupStatus, BackupType, Origin, TableCount, VerificationLevel } from './backup.js';
 export type { PhaseEntry, RunStatus } from './run.js';
 

@@ -8,6 +8,7 @@ import { bytes } from './migrations/0005-bytes.js';
 import { origins } from './migrations/0006-origins.js';
 import { environment } from './migrations/0007-environment.js';
 import { leaseLifetime } from './migrations/0008-lease-lifetime.js';
+import { configTests } from './migrations/0009-config-tests.js';
 
 /** What a migration works with: everything it does goes through the one transaction. */
 export interface MigrationContext {
@@ -22,7 +23,17 @@ export interface Migration {
   up(context: MigrationContext): Promise<void>;
 }
 
-const MIGRATIONS: Migration[] = [initial, jobs, lists, schedules, bytes, origins, environment, leaseLifetime];
+const MIGRATIONS: Migration[] = [
+  initial,
+  jobs,
+  lists,
+  schedules,
+  bytes,
+  origins,
+  environment,
+  leaseLifetime,
+  configTests,
+];
 
 const TABLE = 'db_manager_migrations';
 

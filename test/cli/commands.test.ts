@@ -107,7 +107,7 @@ describe('While the application keeps writing', () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/^TABLE +IN BACKUP +IN TARGET +CHANGE +SCHEMA$/m);
     expect(stdout).toMatch(/^account +50 +50 +REPLACE +same$/m);
-    expect(stdout).toContain('Media:     0 to add, 3 to replace');
+    expect(stdout).toContain('Media:     0 to add, 0 to replace, 3 unchanged');
     expect(stdout).toContain('Nothing stands in the way of this restore.');
     expect(await world.app.models.Restore.count()).toBe(0);
   });

@@ -8,7 +8,7 @@ import { loadConfig } from '../../src/config.js';
 import { ensureFirstConfig } from '../../src/first-start.js';
 import { configFromBackup, importArchive } from '../../src/core/recover.js';
 import { contentHash, exec } from '../support/sqlite.js';
-import { createWorld, NEVER, readTree, type World } from '../support/world.js';
+import { createWorld, NEVER, readTree, type World, writeTree } from '../support/world.js';
 
 let world: World;
 let archive: string;
@@ -78,6 +78,22 @@ describe('After the loss of a machine', () => {
     await restored(fresh, row.id);
     expect(await contentHash(database)).toBe(before.database);
     expect(await readTree(media)).toEqual(before.media);
+  });
+
+  it('several media folders come back under other names, in the order in which they are named', async () => {
+    const [one, two] = [join(machine, 'lost/one'), join(machine, 'lost/two')];
+    await writeTree(one, { 'a.txt': 'of one' });
+    await writeTree(two, { 'a.txt': 'of two' });
+    execFileSync('mkdir', ['-p', join(world.folder, 'app')]);
+    await exec(world.database, 'CREATE TABLE x (y)');
+    await world.app.configs.update(1, { mediaPaths: [one, two] }, 'test');
+    const { filePath } = await world.backup();
+    const row = await importArchive(fresh, filePath, undefined, 'boss', NEVER);
+    const [first, second] = [join(machine, 'new/first'), join(machine, 'new/second')];
+    const input = { databaseUrl: `sqlite:${join(machine, 'x.sqlite3')}`, mediaPaths: [first, second] };
+    await configFromBackup(fresh, row.id, input, 'boss');
+    await restored(fresh, row.id);
+    expect([await readTree(first), await readTree(second)]).toEqual([{ 'a.txt': 'of one' }, { 'a.txt': 'of two' }]);
   });
 
   it('a config of the same .env, whose database is gone, takes the archive as its own', async () => {

@@ -185,6 +185,7 @@ describe('A restore', () => {
 
 test('A config is made, shown, changed and deleted', async () => {
   const { createConfig } = await client.request(api.CreateConfigDocument, {
+    saveUntested: true,
     input: {
       name: 'Shop',
       databaseUrl: `sqlite:${app.folder}/shop.sqlite3`,

@@ -1,4 +1,4 @@
-import { SimpleGrid, Stack } from '@mantine/core';
+import { Alert, Button, SimpleGrid, Stack, Text } from '@mantine/core';
 import { notifications } from '@mantine/notifications';
 import { type FormEvent, useEffect, useState } from 'react';
 import { useLocation } from 'wouter';
@@ -61,16 +61,15 @@ export function ConfigForm({ config: loaded }: { config: ConfigPartsFragment | n
   };
   const form: Form = { config, settings, changed, problem, set };
 
-  const save = async (event: FormEvent) => {
-    event.preventDefault();
+  const save = async (saveUntested = false) => {
     forget();
     const fault = faultOf(settings);
     setLacking(fault);
     if (fault !== null || (config !== null && changed.length === 0)) return;
     const done =
       config === null
-        ? (await create.run({ input: inputOf(settings) }))?.createConfig
-        : (await update.run({ id: config.id, input: inputOf(only(settings, changed)) }))?.updateConfig;
+        ? (await create.run({ input: inputOf(settings), saveUntested }))?.createConfig
+        : (await update.run({ id: config.id, input: inputOf(only(settings, changed)), saveUntested }))?.updateConfig;
     if (done === undefined) return;
     setStored(done);
     // What was typed meanwhile is not saved.
@@ -81,7 +80,14 @@ export function ConfigForm({ config: loaded }: { config: ConfigPartsFragment | n
   };
   const hidden = problem !== null && ADVANCED.includes(problem.field as Field);
   return (
-    <form onSubmit={(event) => void save(event)} noValidate className="config-form">
+    <form
+      onSubmit={(event: FormEvent) => {
+        event.preventDefault();
+        void save();
+      }}
+      noValidate
+      className="config-form"
+    >
       <Stack>
         <What form={form} />
         <SimpleGrid cols={{ base: 1, lg: 2 }}>
@@ -91,6 +97,14 @@ export function ConfigForm({ config: loaded }: { config: ConfigPartsFragment | n
         <HowLong form={form} />
         <Advanced form={form} open={open || hidden} setOpen={setOpen} />
       </Stack>
+      {problem !== null && isFailedTest(problem) && (
+        <Alert color="orange" title="These settings do not work yet" mt="md">
+          <Text size="sm">{problem.message}</Text>
+          <Button mt="sm" size="xs" variant="default" onClick={() => void save(true)}>
+            Save anyway
+          </Button>
+        </Alert>
+      )}
       <SaveBar
         form={form}
         busy={create.busy || update.busy}
@@ -103,6 +117,10 @@ export function ConfigForm({ config: loaded }: { config: ConfigPartsFragment | n
     </form>
   );
 }
+
+/** True for what a test of the settings found: they make sense, but would not work now. */
+const isFailedTest = ({ code }: Problem) =>
+  /^(DATABASE|MEDIA|STORAGE)_/.test(code) && code !== 'DATABASE_IS_CONTROL' && code !== 'STORAGE_UNSUPPORTED';
 
 /** True for a moment after it was asked for. */
 function useMoment(): [boolean, () => void] {

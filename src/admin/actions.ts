@@ -13,6 +13,7 @@ const ACTION: Record<string, string> = {
   'backup.unpin': 'unpinned a backup',
   'backup.cancel': 'cancelled a backup',
   'backup.delete': 'deleted an archive',
+  'backup.assign': 'filed a backup under a config',
   'backup.extract': 'extracted files from an archive',
   'restore.create': 'started a restore',
   'restore.undo': 'started undoing a restore',

@@ -22,6 +22,8 @@ const Configs = page(() => import('./pages/configs.js'));
 const Config = page(() => import('./pages/config.js'));
 const Upload = page(() => import('./pages/upload.js'));
 const Protect = page(() => import('./pages/protect.js'));
+const Recover = page(() => import('./pages/recover.js'));
+const RecoverBackup = page(() => import('./pages/recover-backup.js'));
 const Users = page(() => import('./pages/users.js'));
 const Activity = page(() => import('./pages/activity.js'));
 
@@ -55,6 +57,8 @@ export function App() {
                 <Route path="/upload" component={Upload} />
                 <Route path="/activity" component={Activity} />
                 <Route path="/protect" component={Protect} />
+                <Route path="/recover" component={Recover} />
+                <Route path="/recover/:id">{({ id }) => <RecoverBackup key={id} id={id} />}</Route>
                 <Route path="/users" component={Users} />
                 <Route component={NotFound} />
               </Switch>

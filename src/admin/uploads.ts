@@ -1,3 +1,4 @@
+import type { UploadBackupMutation } from '../client/generated/graphql.js';
 import { type Problem, tellProblem } from './api.js';
 import { whenThere } from './connection.js';
 import { currentToken, onSignIn, onSignOut } from './session.js';
@@ -10,14 +11,15 @@ export type UploadState = 'waiting' | 'sending' | 'sent' | 'done' | 'failed';
 export interface Upload {
   id: number;
   file: File;
-  config: { id: string; name: string };
+  /** What it is to be filed under; null leaves that to the archive. */
+  config: { id: string; name: string } | null;
   state: UploadState;
   /** Bytes that are sent. */
   sent: number;
   /** How fast it has been; 0 while that cannot be told yet. */
   bytesPerSecond: number;
-  /** The id of the backup that became of it. */
-  backupId?: string;
+  /** The backup that became of it. */
+  backup?: UploadBackupMutation['uploadBackup'];
   problem?: Problem;
 }
 
@@ -36,10 +38,12 @@ export const useUploads = () => useStore(uploads);
 
 export const isWaiting = ({ state }: Upload) => state === 'waiting' || state === 'sending' || state === 'sent';
 
-/** Sends these files, one after the other. */
-export function addUploads(files: readonly File[], config: Upload['config']): void {
-  uploads.set([...uploads.get(), ...files.map((file) => ({ ...AGAIN, config, file, id: ++last }))]);
+/** Sends these files, one after the other. @returns their ids here */
+export function addUploads(files: readonly File[], config: Upload['config']): number[] {
+  const added = files.map((file) => ({ ...AGAIN, config, file, id: ++last }));
+  uploads.set([...uploads.get(), ...added]);
   void sendNext();
+  return added.map(({ id }) => id);
 }
 
 export function retryUpload(id: number): void {
@@ -69,7 +73,7 @@ async function sendNext(): Promise<void> {
   present = { id, stop: new AbortController() };
   change(id, { state: 'sending' });
   const problem = (await isZip(file))
-    ? await send(id, file, config.id, present.stop.signal)
+    ? await send(id, file, config?.id ?? null, present.stop.signal)
     : {
         code: 'BAD_USER_INPUT',
         message: 'This is not a ZIP file.',
@@ -86,7 +90,7 @@ async function sendNext(): Promise<void> {
   void sendNext();
 }
 
-async function send(id: number, file: File, configId: string, signal: AbortSignal): Promise<Problem | null> {
+async function send(id: number, file: File, configId: string | null, signal: AbortSignal): Promise<Problem | null> {
   const begin = Date.now();
   const onSent = (sent: number) => {
     const seconds = (Date.now() - begin) / 1000;
@@ -95,7 +99,7 @@ async function send(id: number, file: File, configId: string, signal: AbortSigna
   };
   const answer = await uploadBackup(file, configId, signal, onSent);
   if ('problem' in answer) return answer.problem;
-  change(id, { state: 'done', backupId: answer.backup.id });
+  change(id, { state: 'done', backup: answer.backup });
   return null;
 }
 

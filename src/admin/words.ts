@@ -1,5 +1,6 @@
 import { moment } from './format.js';
 import type {
+  BackupPartsFragment,
   BackupStatus,
   BackupType,
   DatabaseEngine,
@@ -82,9 +83,25 @@ export const options = <Key extends string>(words: Record<Key, string | { label:
 export const pinOf = ({ pinned, pinnedBy }: { pinned: boolean; pinnedBy?: string | null }) =>
   !pinned ? 'No' : pinnedBy ? `By ${pinnedBy}: never deleted automatically` : 'For now: retention may delete it later';
 
+/** What says whose data a backup holds. */
+export interface Belonging {
+  config?: { id: string; name: string } | null;
+  /** Its data is not known to be of its config's application. */
+  foreign: boolean;
+  origin?: BackupPartsFragment['origin'];
+  databaseName: string;
+}
+
+/** The application whose data a backup holds: its config's, or as its archive says. */
+export const applicationOf = ({ config, foreign, origin, databaseName }: Belonging) =>
+  (foreign ? null : config?.name) ?? origin?.config ?? databaseName;
+
+/** Whether a backup has no config that its data could be restored into without a further word. */
+export const isHomeless = ({ config, foreign }: Pick<Belonging, 'config' | 'foreign'>) => !config || foreign;
+
 /** What a backup is called: by its application and its date; the file's name says neither at a glance. */
-export const titleOf = ({ config, createdAt }: { config?: { name: string } | null; createdAt: string }) =>
-  `${config?.name ?? 'Deleted config'}, ${moment(createdAt)}`;
+export const titleOf = (backup: Belonging & { createdAt: string }) =>
+  `${applicationOf(backup)}, ${moment(backup.createdAt)}`;
 
 /** What a restore brings back. */
 export function restoredWhat({

@@ -21,6 +21,8 @@ const PAGES = [
   '/configs/new',
   '/configs/:id',
   '/protect',
+  '/recover',
+  '/recover/:id',
   '/upload',
   '/activity',
   '/users',

@@ -4,6 +4,8 @@ import {
   IconDownload,
   IconEye,
   IconFlask,
+  IconFolderSymlink,
+  IconLifebuoy,
   IconPin,
   IconPinnedOff,
   IconPlayerStop,
@@ -15,6 +17,7 @@ import { useState } from 'react';
 import { Link } from 'wouter';
 import {
   type BackupStatus,
+  type BackupType,
   CancelBackupDocument,
   CreateDownloadLinkDocument,
   DeleteBackupDocument,
@@ -24,27 +27,35 @@ import {
 } from '../../client/generated/graphql.js';
 import { tellDone, tellProblem, useAction } from '../api.js';
 import { size } from '../format.js';
-import { isActive, isStored } from '../words.js';
+import { type Belonging, isActive, isHomeless, isStored } from '../words.js';
+import { AssignBackup } from './assign-backup.js';
 import { Confirm } from './confirm.js';
+import { isAssignable } from './origin.js';
 
 /** What the actions need to know of a backup. */
-export interface ActedOn {
+export interface ActedOn extends Belonging {
   id: string;
   fileName: string;
+  createdAt: string;
+  backupType: BackupType;
   status: BackupStatus;
   pinned: boolean;
   pinnedBy?: string | null;
   fileSize?: number | null;
 }
 
+/** What is asked in a dialog before it is done. */
+type Question = 'delete' | 'cancel' | 'assign';
+
 /** Everything that can be done to one backup, in a menu. `inTable` also leads to its page. */
 export function BackupActions({ backup, inTable = false }: { backup: ActedOn; inTable?: boolean }) {
-  const [asked, setAsked] = useState<'delete' | 'cancel' | null>(null);
+  const [asked, setAsked] = useState<Question | null>(null);
   const any = inTable || isStored(backup) || isActive(backup.status);
   return (
     <>
       {any && <ActionMenu backup={backup} inTable={inTable} ask={setAsked} />}
       {asked === 'delete' && <DeleteOne backup={backup} onClose={() => setAsked(null)} />}
+      {asked === 'assign' && <AssignBackup backup={backup} onClose={() => setAsked(null)} />}
       {asked === 'cancel' && <CancelOne backup={backup} onClose={() => setAsked(null)} />}
     </>
   );
@@ -53,8 +64,8 @@ export function BackupActions({ backup, inTable = false }: { backup: ActedOn; in
 interface ActionMenuProps {
   backup: ActedOn;
   inTable: boolean;
-  /** Asks before something that cannot be taken back. */
-  ask: (what: 'delete' | 'cancel') => void;
+  /** Opens the dialog that asks. */
+  ask: (what: Question) => void;
 }
 
 function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
@@ -87,6 +98,11 @@ function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
             Restore …
           </Menu.Item>
         )}
+        {completed && isHomeless(backup) && (
+          <Menu.Item component={Link} href={`/recover/${id}`} leftSection={<IconLifebuoy size={16} />}>
+            Recover …
+          </Menu.Item>
+        )}
         {completed && (
           <>
             {inTable && (
@@ -103,6 +119,11 @@ function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
             {(!pinned || !pinnedBy) && (
               <Menu.Item leftSection={<IconPin size={16} />} onClick={() => void pin.run({ id, pinned: true })}>
                 {pinned ? 'Pin permanently' : 'Pin'}
+              </Menu.Item>
+            )}
+            {isAssignable(backup) && (
+              <Menu.Item leftSection={<IconFolderSymlink size={16} />} onClick={() => ask('assign')}>
+                File under a config …
               </Menu.Item>
             )}
             {pinned && (

@@ -1,5 +1,5 @@
 import { Alert, Anchor, Breadcrumbs, Button, Group, NavLink, Stack, Text, TextInput } from '@mantine/core';
-import { IconArrowUp, IconDatabase, IconFile, IconFileOff, IconFolder } from '@tabler/icons-react';
+import { IconArrowUp, IconDatabase, IconFile, IconFileOff, IconFileZip, IconFolder } from '@tabler/icons-react';
 import { type FormEvent, type ReactNode, useEffect, useState } from 'react';
 import { BrowseFolderDocument, type BrowseFolderQuery, type FolderEntryKind } from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
@@ -9,6 +9,10 @@ import { Loading, ProblemAlert } from './state.js';
 
 export type Listing = BrowseFolderQuery['browseFolder'];
 type Entry = Listing['entries'][number];
+
+type Chosen = 'database' | 'archive' | 'folder';
+
+const isZip = (name: string) => /\.zip$/i.test(name);
 
 /** How many entries are shown at once. */
 const PAGE = 200;
@@ -23,17 +27,18 @@ const ICON: Record<FolderEntryKind, typeof IconFolder> = {
 interface FolderBrowserProps {
   /** Where to begin; the server decides if left out. */
   start?: string | null;
-  /** What is chosen: a SQLite database, or the folder that is shown. */
-  choose: 'database' | 'folder';
+  /** What is chosen: a SQLite database, a ZIP file, or the folder that is shown. */
+  choose: Chosen;
   chosen?: string | null;
-  onChoose: (path: string, listing: Listing) => void;
+  /** @param listing the folder that it was chosen in; left out where its whole path was typed */
+  onChoose: (path: string, listing?: Listing) => void;
   /** Called with each folder that is shown. */
   onShow?: (listing: Listing) => void;
   /** Above the list. */
   children?: ReactNode;
 }
 
-/** The folders of the server, to choose a database or a folder in. */
+/** The folders of the server, to choose a database, an archive or a folder in. */
 export function FolderBrowser({ start = null, choose, chosen = null, onChoose, onShow, children }: FolderBrowserProps) {
   const [path, setPath] = useState<string | null>(start);
   const paging = usePaging(path ?? '');
@@ -46,9 +51,16 @@ export function FolderBrowser({ start = null, choose, chosen = null, onChoose, o
   useEffect(() => {
     if (listing !== undefined) onShow?.(listing);
   }, [listing, onShow]);
+  const go = (typed: string | null) =>
+    choose === 'archive' && typed !== null && isZip(typed) ? onChoose(typed) : setPath(typed);
   return (
     <Stack gap="xs" role="group" aria-label="Folders on this server">
-      <PathInput key={listing?.path ?? ''} path={listing?.path ?? path ?? ''} onGo={setPath} />
+      <PathInput
+        key={listing?.path ?? ''}
+        label={choose === 'archive' ? 'Folder or ZIP file' : 'Folder'}
+        path={listing?.path ?? path ?? ''}
+        onGo={go}
+      />
       {problem && (
         <ProblemAlert problem={problem} retry={refresh}>
           {path !== null && (
@@ -102,7 +114,7 @@ export function FolderBrowser({ start = null, choose, chosen = null, onChoose, o
 }
 
 /** For those who know the path already. */
-function PathInput({ path, onGo }: { path: string; onGo: (path: string | null) => void }) {
+function PathInput({ label, path, onGo }: { label: string; path: string; onGo: (path: string | null) => void }) {
   const [typed, setTyped] = useState(path);
   const submit = (event: FormEvent) => {
     event.preventDefault();
@@ -113,7 +125,7 @@ function PathInput({ path, onGo }: { path: string; onGo: (path: string | null) =
     <form onSubmit={submit}>
       <Group gap="xs" align="flex-end" wrap="nowrap">
         <TextInput
-          label="Folder"
+          label={label}
           value={typed}
           onChange={(event) => setTyped(event.currentTarget.value)}
           flex={1}
@@ -152,18 +164,19 @@ function Crumbs({ listing: { path, parent }, onGo }: { listing: Listing; onGo: (
 
 interface EntryRowProps {
   entry: Entry;
-  choose: 'database' | 'folder';
+  choose: Chosen;
   chosen: boolean;
   onOpen: () => void;
   onChoose: () => void;
 }
 
 function EntryRow({ entry: { name, kind, size: bytes }, choose, chosen, onOpen, onChoose }: EntryRowProps) {
-  const Icon = ICON[kind];
-  const useful = kind === 'FOLDER' || (kind === 'SQLITE' && choose === 'database');
+  const archive = choose === 'archive' && kind === 'FILE' && isZip(name);
+  const Icon = archive ? IconFileZip : ICON[kind];
+  const useful = kind === 'FOLDER' || (kind === 'SQLITE' && choose === 'database') || archive;
   const about =
-    kind === 'SQLITE'
-      ? `SQLite database · ${size(bytes ?? 0)}`
+    kind === 'SQLITE' || archive
+      ? `${archive ? 'ZIP file' : 'SQLite database'} · ${size(bytes ?? 0)}`
       : kind === 'UNREADABLE'
         ? 'No permission to read this file'
         : undefined;
@@ -186,7 +199,7 @@ function EntryRow({ entry: { name, kind, size: bytes }, choose, chosen, onOpen, 
       description={about}
       leftSection={<Icon size={18} aria-hidden />}
       active={chosen}
-      aria-pressed={kind === 'SQLITE' ? chosen : undefined}
+      aria-pressed={kind === 'FOLDER' ? undefined : chosen}
       onClick={kind === 'FOLDER' ? onOpen : onChoose}
       className="breakable"
     />

@@ -3,6 +3,7 @@ import type { BackupPartsFragment, RestoreBackupInput } from '../../client/gener
 import type { Problem } from '../api.js';
 import { count } from '../format.js';
 import { MediaChoice } from './media-choice.js';
+import { TextLink } from './text-link.js';
 
 /** What is to be restored, and where to. */
 export interface Choice {
@@ -146,10 +147,16 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
               value="own"
               label={backup.config ? `Original location: ${backup.config.name}` : 'Original location'}
               description={
-                backup.config ? 'Replaces the application’s current data' : 'Not available: the config was deleted'
+                backup.config ? 'Replaces the application’s current data' : 'Not available: this backup has no config'
               }
               disabled={backup.config === null}
             />
+            {!backup.config && (
+              <Text size="sm">
+                To bring the application back, use{' '}
+                <TextLink href={`/recover/${backup.id}`}>Recover from an archive</TextLink>.
+              </Text>
+            )}
             <Radio value="elsewhere" label="Another location" description="For example, a copy to inspect" />
           </Stack>
         </Radio.Group>

@@ -172,6 +172,9 @@ export function NoConfig() {
           <Button component={Link} href="/protect">
             Protect your application
           </Button>
+          <Button component={Link} href="/recover" variant="default">
+            Recover from an archive
+          </Button>
           <Button component={Link} href="/configs/new" variant="default">
             Add config
           </Button>
@@ -179,6 +182,7 @@ export function NoConfig() {
       }
     >
       A config describes one application: its database and media folders, the storage, the schedule and the retention.
+      If the machine of your application was lost, recover it from a backup archive.
     </Empty>
   );
 }

@@ -2,6 +2,8 @@ import { Button, Card, Group, Progress, Stack, Text, VisuallyHidden } from '@man
 import { IconCircleCheck } from '@tabler/icons-react';
 import { duration, size } from '../format.js';
 import { dropUpload, isWaiting, retryUpload, type Upload, type UploadState } from '../uploads.js';
+import { applicationOf, isHomeless } from '../words.js';
+import { OriginBadge } from './origin.js';
 import { ProblemAlert } from './state.js';
 import { TextLink } from './text-link.js';
 
@@ -27,7 +29,7 @@ export function UploadList({ uploads }: { uploads: readonly Upload[] }) {
 }
 
 function UploadCard({ upload }: { upload: Upload }) {
-  const { id, file, config, state, backupId, problem } = upload;
+  const { id, file, config, state, backup, problem } = upload;
   return (
     <Stack gap="xs">
       <Group justify="space-between" wrap="nowrap" align="flex-start">
@@ -39,7 +41,8 @@ function UploadCard({ upload }: { upload: Upload }) {
             {file.name}
           </Text>
           <Text size="sm" c="dimmed" className="breakable">
-            {size(file.size)} · for {config.name}
+            {size(file.size)}
+            {config !== null && ` · for ${config.name}`}
           </Text>
         </div>
         <Button variant="default" size="xs" onClick={() => dropUpload(id)} style={{ flexShrink: 0 }}>
@@ -49,16 +52,35 @@ function UploadCard({ upload }: { upload: Upload }) {
       </Group>
       {(state === 'sending' || state === 'sent') && <Sending upload={upload} />}
       {state === 'waiting' && <Text size="sm">{STATE.waiting}</Text>}
-      {state === 'done' && (
-        <Group gap="xs">
-          <IconCircleCheck size={20} color="var(--mantine-color-teal-text)" aria-hidden />
-          <Text size="sm">{STATE.done}.</Text>
-          <TextLink href={`/backups/${backupId}`} size="sm">
-            Show backup
-          </TextLink>
-        </Group>
-      )}
+      {state === 'done' && backup && <Stored backup={backup} />}
       {problem && <ProblemAlert problem={problem} retry={isFinal(problem.code) ? undefined : () => retryUpload(id)} />}
+    </Stack>
+  );
+}
+
+/** What became of it: the config that it is filed under, or the way to recover its application. */
+function Stored({ backup }: { backup: NonNullable<Upload['backup']> }) {
+  const { id, config } = backup;
+  return (
+    <Stack gap={4}>
+      <Group gap="xs">
+        <IconCircleCheck size={20} color="var(--mantine-color-teal-text)" aria-hidden />
+        <Text size="sm">{STATE.done}.</Text>
+        <TextLink href={`/backups/${id}`} size="sm">
+          Show backup
+        </TextLink>
+        {isHomeless(backup) && (
+          <TextLink href={`/recover/${id}`} size="sm">
+            Recover …
+          </TextLink>
+        )}
+      </Group>
+      <Group gap="xs">
+        <Text size="sm" c="dimmed" className="breakable">
+          {config ? `Filed under ${config.name}` : `Backup of ${applicationOf(backup)}`}
+        </Text>
+        <OriginBadge backup={backup} />
+      </Group>
     </Stack>
   );
 }

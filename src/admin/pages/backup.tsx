@@ -14,6 +14,7 @@ import { useAction, useApi } from '../api.js';
 import { BackupActions, useDownload } from '../components/backup-actions.js';
 import { Age, Size } from '../components/exact.js';
 import { Facts, Section } from '../components/facts.js';
+import { Homeless, OriginBadge, originFacts } from '../components/origin.js';
 import { Pager, usePaging } from '../components/pager.js';
 import { BackupProgress } from '../components/run-progress.js';
 import { Answered, Loading, Missing, PageHead, ProblemAlert, Warnings } from '../components/state.js';
@@ -21,7 +22,7 @@ import { StatusBadge } from '../components/status-badge.js';
 import { TextLink } from '../components/text-link.js';
 import { Timeline } from '../components/timeline.js';
 import { count, duration, plural } from '../format.js';
-import { isActive, isStored, LEVEL, pinOf, STORAGE, titleOf, TYPE } from '../words.js';
+import { isActive, isHomeless, isStored, LEVEL, pinOf, STORAGE, titleOf, TYPE } from '../words.js';
 
 /** How often it is asked for again, in milliseconds. */
 const EVERY = 10_000;
@@ -46,7 +47,12 @@ function BackupOf({ backup, refresh }: { backup: BackupPartsFragment; refresh: (
     <>
       <PageHead
         title={titleOf(backup)}
-        badge={<StatusBadge status={backup.status} />}
+        badge={
+          <>
+            <StatusBadge status={backup.status} />
+            <OriginBadge backup={backup} />
+          </>
+        }
         subtitle={backup.fileName}
         back={{ href: '/backups', label: 'Backups' }}
       >
@@ -64,6 +70,7 @@ function BackupOf({ backup, refresh }: { backup: BackupPartsFragment; refresh: (
       </PageHead>
       <Stack>
         <Outcome backup={backup} refresh={refresh} />
+        {completed && <Homeless backup={backup} />}
         <Grid>
           <Grid.Col span={{ base: 12, md: 7 }}>
             <About backup={backup} />
@@ -147,8 +154,9 @@ function About({ backup }: { backup: BackupPartsFragment }) {
     ['Type', TYPE[backup.backupType]],
     [
       'Config',
-      backup.config ? <TextLink href={`/configs/${backup.config.id}`}>{backup.config.name}</TextLink> : 'Deleted',
+      backup.config ? <TextLink href={`/configs/${backup.config.id}`}>{backup.config.name}</TextLink> : 'None',
     ],
+    ...(isHomeless(backup) || backup.backupType === 'UPLOADED' ? originFacts(backup) : []),
     ['Database', backup.databaseName],
     ['Date', <Age key="made" at={backup.createdAt} />],
     ['Duration', startedAt && completedAt ? duration((Date.parse(completedAt) - Date.parse(startedAt)) / 1000) : '–'],

@@ -37,6 +37,7 @@ import { BackupActions } from '../components/backup-actions.js';
 import { Confirm } from '../components/confirm.js';
 import { Age, Size } from '../components/exact.js';
 import { ChoiceFilter, ConfigFilter, DateFilter, range, SearchFilter } from '../components/filter-bar.js';
+import { OriginBadge } from '../components/origin.js';
 import { EVERY, PAGE, PagedList } from '../components/paged-list.js';
 import { usePaging } from '../components/pager.js';
 import { BackupProgress } from '../components/run-progress.js';
@@ -46,7 +47,7 @@ import { TextLink } from '../components/text-link.js';
 import { type Check, unknownOf, useVerifyAll } from '../verify-all.js';
 import { isDay } from '../day.js';
 import { day, plural, size } from '../format.js';
-import { isActive, isStored, options, pinOf, STATUS, STORAGE, titleOf, TYPE } from '../words.js';
+import { isActive, isHomeless, isStored, options, pinOf, STATUS, STORAGE, titleOf, TYPE } from '../words.js';
 
 type Row = BackupsQuery['backups']['nodes'][number];
 
@@ -222,6 +223,7 @@ function Name({ row, refresh }: { row: Row; refresh: () => void }) {
       <TextLink href={`/backups/${row.id}`} size="sm" fw={500} underline="hover">
         {titleOf(row)}
       </TextLink>
+      <OriginBadge backup={row} />
       <Group hiddenFrom="xs" gap="xs">
         <State row={row} />
         {isStored(row) && (
@@ -237,6 +239,8 @@ function Name({ row, refresh }: { row: Row; refresh: () => void }) {
       )}
       <Text size="xs" c="dimmed" className="breakable">
         <Age at={row.createdAt} />
+        {isHomeless(row) && row.origin?.host && ` · from ${row.origin.host}`}
+        {row.config && row.foreign && ` · filed under ${row.config.name}`}
         {row.note && ` · ${row.note}`}
       </Text>
       <Text size="xs" c="dimmed" className="breakable">

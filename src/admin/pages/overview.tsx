@@ -93,9 +93,14 @@ function Sample() {
           db-manager is backing up a sample application, so that you can try out everything. Your own application is not
           protected yet.
         </Text>
-        <Button component={Link} href="/protect">
-          Protect your application
-        </Button>
+        <Group gap="xs">
+          <Button component={Link} href="/protect">
+            Protect your application
+          </Button>
+          <Button component={Link} href="/recover" variant="default">
+            Recover from an archive
+          </Button>
+        </Group>
       </Stack>
     </Alert>
   );

@@ -1,19 +1,6 @@
-import {
-  ActionIcon,
-  Alert,
-  Button,
-  Card,
-  Checkbox,
-  Code,
-  Group,
-  List,
-  Stack,
-  Text,
-  TextInput,
-  Title,
-} from '@mantine/core';
+import { ActionIcon, Alert, Button, Code, Group, List, Stack, Text, TextInput } from '@mantine/core';
 import { IconCircleCheck, IconDatabase, IconFolder, IconPlus, IconTrash } from '@tabler/icons-react';
-import { type FormEvent, type ReactNode, useState } from 'react';
+import { type FormEvent, useState } from 'react';
 import { Link } from 'wouter';
 import {
   type BackupConfigInput,
@@ -30,6 +17,7 @@ import { FolderBrowser, type Listing } from '../components/folder-browser.js';
 import { BackupProgress } from '../components/run-progress.js';
 import { plainMessage } from '../components/setting.js';
 import { PageHead, ProblemAlert, Warnings } from '../components/state.js';
+import { Step } from '../components/step.js';
 import { plural, size } from '../format.js';
 import { useLiveBackup } from '../live.js';
 import { folderOf, nameOf } from '../paths.js';
@@ -69,17 +57,6 @@ export default function Protect() {
 interface StepProps {
   plan: Plan;
   setPlan: (plan: Plan) => void;
-}
-
-function Step({ title, children }: { title: string; children: ReactNode }) {
-  return (
-    <Card withBorder component="section" aria-label={title}>
-      <Title order={2} size="h4" mb="sm">
-        {title}
-      </Title>
-      <Stack>{children}</Stack>
-    </Card>
-  );
 }
 
 function Database({ plan, setPlan }: StepProps) {
@@ -130,7 +107,7 @@ function DatabaseBrowser({
       start={chosen === null ? null : folderOf(chosen)}
       choose="database"
       chosen={chosen}
-      onChoose={(path, { project }) => onChoose(path, project)}
+      onChoose={(path, listing) => onChoose(path, listing?.project ?? null)}
       onShow={setShown}
     >
       {shown?.project && shown.project.databases.length > 0 && (
@@ -221,7 +198,6 @@ const inputOf = ({ database, media, name }: Plan): BackupConfigInput => ({
 function Save({ plan, setPlan, onSaved }: StepProps & { onSaved: (saved: Saved) => void }) {
   const { data } = useApi(ConfigsDocument, {});
   const sample = data?.configs.find(({ isSample }) => isSample);
-  const [removeSample, setRemoveSample] = useState(true);
   const test = useAction(TestConnectionDocument, { quiet: true, harmless: true });
   const create = useAction(CreateConfigDocument, { quiet: true });
   const backUp = useAction(CreateBackupDocument, { quiet: true });
@@ -243,7 +219,8 @@ function Save({ plan, setPlan, onSaved }: StepProps & { onSaved: (saved: Saved) 
     if (made === null) return;
     const { id, name } = made.createConfig;
     const requested = await backUp.attempt({ input: { configId: id } });
-    const removed = sample && removeSample ? await remove.attempt({ id: sample.id }) : null;
+    // The new config has taken the sample's place and id already, unless the sample was in use.
+    const removed = sample && sample.id !== id ? await remove.attempt({ id: sample.id }) : null;
     onSaved({
       config: { id, name },
       backupId: 'data' in requested ? requested.data.createBackup.id : null,
@@ -265,14 +242,7 @@ function Save({ plan, setPlan, onSaved }: StepProps & { onSaved: (saved: Saved) 
             withAsterisk={false}
             autoComplete="off"
           />
-          {sample && (
-            <Checkbox
-              label="Remove the sample application"
-              description="Its config is deleted; its backups are kept."
-              checked={removeSample}
-              onChange={(event) => setRemoveSample(event.currentTarget.checked)}
-            />
-          )}
+          {sample && <Text size="sm">It replaces the sample application. The backups of the sample are kept.</Text>}
           <div aria-live="polite">
             {test.problem && <ProblemAlert problem={{ ...test.problem, message: plainMessage(test.problem) }} />}
             {answer && <Tested answer={answer} />}

@@ -1,13 +1,16 @@
-import { Button, Select, Stack } from '@mantine/core';
+import { Select, Stack, Text } from '@mantine/core';
 import { useState } from 'react';
-import { Link } from 'wouter';
 import { ConfigsDocument } from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
 import { DropZone } from '../components/drop-zone.js';
 import { EVERY } from '../components/paged-list.js';
-import { Empty, Loading, PageHead, Trouble } from '../components/state.js';
+import { Loading, PageHead, Trouble } from '../components/state.js';
+import { TextLink } from '../components/text-link.js';
 import { UploadList } from '../components/upload-list.js';
 import { addUploads, useUploads } from '../uploads.js';
+
+/** Leaves it to each archive where it belongs. */
+const BY_ARCHIVE = 'archive';
 
 /** Uploads archives that were downloaded before or made elsewhere. */
 export default function Upload() {
@@ -16,48 +19,37 @@ export default function Upload() {
   const uploads = useUploads();
   const [chosen, setChosen] = useState<string | null>(null);
   const configs = data?.configs ?? [];
-  const config = configs.find(({ id }) => id === chosen) ?? configs[0];
+  const config = configs.find(({ id }) => id === chosen) ?? null;
+  const options = configs.map(({ id, name }) => ({ value: id, label: name }));
   return (
     <>
       <PageHead title="Upload" />
       <Stack maw={760}>
+        <Text size="sm">
+          To bring an application back, for example on a new server, use{' '}
+          <TextLink href="/recover">Recover from an archive</TextLink>.
+        </Text>
         {loading && <Loading />}
         <Trouble answer={answer} />
-        {data !== undefined && config === undefined && <NoConfig />}
-        {config !== undefined && (
+        {data !== undefined && (
           <>
-            {configs.length > 1 && (
+            {configs.length > 0 && (
               <Select
                 label="Config"
-                description="The application that the archives belong to. They are stored with its backups."
-                data={configs.map(({ id, name }) => ({ value: id, label: name }))}
-                value={config.id}
+                description="Where the archives are filed. An archive names its application: it is filed under the config of that application, or under none."
+                data={[{ value: BY_ARCHIVE, label: 'As the archive says' }, ...options]}
+                value={config?.id ?? BY_ARCHIVE}
                 onChange={setChosen}
                 allowDeselect={false}
                 searchable={configs.length > 8}
                 limit={100}
               />
             )}
-            <DropZone onFiles={(files) => addUploads(files, { id: config.id, name: config.name })} />
+            <DropZone onFiles={(files) => void addUploads(files, config && { id: config.id, name: config.name })} />
           </>
         )}
         <UploadList uploads={uploads} />
       </Stack>
     </>
-  );
-}
-
-function NoConfig() {
-  return (
-    <Empty
-      title="No config yet"
-      action={
-        <Button component={Link} href="/configs/new">
-          Add config
-        </Button>
-      }
-    >
-      An archive belongs to a config, which names the database and the storage.
-    </Empty>
   );
 }

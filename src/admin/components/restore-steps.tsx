@@ -1,0 +1,185 @@
+import { Alert, Button, Card, Checkbox, Group, List, Stack, Text, TextInput, Title } from '@mantine/core';
+import { IconAlertTriangle } from '@tabler/icons-react';
+import { type FormEvent, type ReactNode, useState } from 'react';
+import {
+  type BackupPartsFragment,
+  RestoreBackupDocument,
+  type RestoreBackupInput,
+  RestorePlanDocument,
+  type RestorePlanQuery,
+} from '../../client/generated/graphql.js';
+import { type Problem, useAction, useApi } from '../api.js';
+import { PlanView } from './plan-view.js';
+import { Loading, ProblemAlert } from './state.js';
+
+/** How often the plan is made anew: the application goes on writing, in milliseconds. */
+const EVERY = 30_000;
+
+/** How often a database that another run works on is looked at again, in milliseconds. */
+const BUSY_EVERY = 5_000;
+
+type Plan = RestorePlanQuery['restorePlan'];
+type Refusal = Plan['refusals'][number];
+
+/** What a restore would do, as far as it is known now. */
+export interface Planned {
+  /** What is planned, and what would be restored. */
+  input: RestoreBackupInput;
+  /** Of just this input; undefined until it is there. */
+  plan: Plan | undefined;
+  problem: Problem | null;
+  refresh: () => void;
+  /** Why this backup may be of another application than what it would replace. */
+  strangers: Refusal[];
+  /** Someone has said that it shall replace it nevertheless. */
+  allowForeign: boolean;
+  setAllowForeign: (allowed: boolean) => void;
+}
+
+/** Refusals that someone's explicit word overrides. */
+const isStranger = ({ field }: Refusal) => field === 'allowForeign';
+
+/**
+ * The plan of a restore, made anew while it is shown.
+ * @param pause something is still missing, so there is no plan
+ * @param settled false while people are choosing something else: the plan is not shown then
+ */
+export function useRestorePlan(
+  request: Omit<RestoreBackupInput, 'confirm' | 'allowForeign'>,
+  { pause = false, settled = true }: { pause?: boolean; settled?: boolean } = {},
+): Planned {
+  const key = JSON.stringify(request);
+  // Both hold for this request only: another one is to be confirmed anew.
+  const [allowed, setAllowed] = useState<string | null>(null);
+  const [seen, setSeen] = useState<{ key: string; refusals: Refusal[] } | null>(null);
+  const [busy, setBusy] = useState(false);
+  const allowForeign = allowed === key;
+  const input = { ...request, confirm: false, ...(allowForeign ? { allowForeign } : {}) };
+  const answer = useApi(RestorePlanDocument, { input }, { pause, every: busy ? BUSY_EVERY : EVERY, fresh: true });
+  // Only the plan of what is chosen now, and only its problem, are for anybody to see.
+  const current = settled && !pause && answer.current;
+  const plan = current && answer.problem === null ? answer.data?.restorePlan : undefined;
+  const found = plan?.refusals.some(({ code }) => code === 'BUSY') === true;
+  if (current && found !== busy) setBusy(found);
+  const refusals = plan?.refusals.filter(isStranger) ?? [];
+  if (refusals.length > 0 && JSON.stringify(seen) !== JSON.stringify({ key, refusals })) setSeen({ key, refusals });
+  return {
+    input,
+    plan,
+    problem: current ? answer.problem : null,
+    refresh: answer.refresh,
+    strangers:
+      settled && !pause && seen?.key === key && (allowForeign || plan === undefined) ? seen.refusals : refusals,
+    allowForeign,
+    setAllowForeign: (on) => setAllowed(on ? key : null),
+  };
+}
+
+/** What a restore would change. @param missing what has to be chosen before there is a plan */
+export function Preview({ planned, missing = null }: { planned: Planned; missing?: string | null }) {
+  const { plan, problem, refresh } = planned;
+  const others = plan && { ...plan, refusals: plan.refusals.filter((refusal) => !isStranger(refusal)) };
+  return (
+    <Card withBorder aria-busy={plan === undefined} mih={260}>
+      <Title order={2} size="h4" mb="sm">
+        Preview
+      </Title>
+      <Stack gap="sm">
+        <Strangers planned={planned} />
+        {missing !== null ? (
+          <Text c="dimmed">{missing}</Text>
+        ) : problem ? (
+          <ProblemAlert problem={problem} retry={refresh} />
+        ) : others === undefined ? (
+          <Loading height={160} />
+        ) : (
+          <PlanView plan={others} />
+        )}
+      </Stack>
+    </Card>
+  );
+}
+
+/** Whose data would replace whose, and the explicit word that it shall. */
+function Strangers({ planned: { strangers, allowForeign, setAllowForeign } }: { planned: Planned }) {
+  if (strangers.length === 0) return null;
+  return (
+    <Alert color="red" variant="light" icon={<IconAlertTriangle />} title="Data of another application" role="alert">
+      <Stack gap="sm">
+        <List size="sm" className="breakable">
+          {strangers.map(({ code, message }) => (
+            <List.Item key={code}>{message}</List.Item>
+          ))}
+        </List>
+        <Checkbox
+          label="Replace the current data with the data of this backup"
+          description="Without this, choose another location."
+          checked={allowForeign}
+          onChange={(event) => setAllowForeign(event.currentTarget.checked)}
+        />
+      </Stack>
+    </Alert>
+  );
+}
+
+interface ConfirmCardProps {
+  backup: BackupPartsFragment;
+  planned: Planned;
+  /** Nothing is at the target yet, so no name has to be typed. */
+  fresh?: boolean;
+  onStarted: (restoreId: string) => void;
+  /** What else can be done. */
+  children?: ReactNode;
+}
+
+/** The last step: the backup's name typed by hand, so that no click alone replaces data. */
+export function ConfirmCard(props: ConfirmCardProps) {
+  // Another choice is confirmed anew.
+  return <ConfirmForm key={JSON.stringify(props.planned.input)} {...props} />;
+}
+
+function ConfirmForm({ backup, planned, fresh = false, onStarted, children }: ConfirmCardProps) {
+  const [typed, setTyped] = useState('');
+  const restore = useAction(RestoreBackupDocument, { quiet: true });
+  const { input, plan } = planned;
+  const ready = plan?.allowed === true && (fresh || typed.trim() === backup.fileName);
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    if (!ready || restore.busy) return;
+    const answer = await restore.run({ input: { ...input, confirm: true } });
+    if (answer !== null) onStarted(answer.restoreBackup.id);
+  };
+  return (
+    <Card withBorder>
+      <form onSubmit={(event) => void submit(event)}>
+        <Stack>
+          <Text size="sm">
+            {fresh
+              ? 'There is no data at the target yet, so nothing is replaced.'
+              : 'The current data is saved to a verified safety backup first, so you can undo the restore.'}{' '}
+            Nothing changes until the whole archive has been verified.
+          </Text>
+          {restore.problem && <ProblemAlert problem={restore.problem} />}
+          {!fresh && (
+            <TextInput
+              label="Type the file name to confirm"
+              description={backup.fileName}
+              placeholder={backup.fileName}
+              value={typed}
+              onChange={(event) => setTyped(event.currentTarget.value)}
+              autoComplete="off"
+              spellCheck={false}
+              disabled={plan?.allowed === false}
+            />
+          )}
+          <Group>
+            <Button type="submit" color="red" disabled={!ready} loading={restore.busy}>
+              Restore now
+            </Button>
+            {children}
+          </Group>
+        </Stack>
+      </form>
+    </Card>
+  );
+}

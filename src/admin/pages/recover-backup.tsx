@@ -191,6 +191,23 @@ function suggested(backup: BackupPartsFragment, taken: string[]): Places {
   };
 }
 
+/** The places as the API takes them. */
+const inputOf = ({ name, database, media }: Places) => ({
+  name: name.trim(),
+  databaseUrl: `sqlite:${database.trim().replace(/^sqlite:/, '')}`,
+  mediaPaths: media.map((path) => path.trim()).filter((path) => path !== ''),
+  timezone: ownZone,
+});
+
+/** A path that begins nowhere would begin wherever the server happens to run. */
+function faultOf({ databaseUrl, mediaPaths }: ReturnType<typeof inputOf>): Problem | null {
+  const message = 'This is not an absolute path.';
+  const hint = 'Write a path such as /srv/okpuja/db.sqlite3.';
+  if (!databaseUrl.startsWith('sqlite:/')) return { code: 'BAD_USER_INPUT', message, hint, field: 'databaseUrl' };
+  if (mediaPaths.every((path) => path.startsWith('/'))) return null;
+  return { code: 'BAD_USER_INPUT', message, hint: 'Write a path such as /srv/okpuja/media.', field: 'mediaPaths' };
+}
+
 interface DestinationProps {
   backup: BackupPartsFragment;
   /** The names of the configs there are. */
@@ -200,23 +217,23 @@ interface DestinationProps {
 
 function Destination({ backup, taken, onMade }: DestinationProps) {
   const [places, setPlaces] = useState(() => suggested(backup, taken));
+  const [fault, setFault] = useState<Problem | null>(null);
   const create = useAction(CreateConfigFromBackupDocument, { quiet: true });
   const { name, database, media } = places;
+  const problem = fault ?? create.problem;
   const change = (values: Partial<Places>) => {
     create.clear();
+    setFault(null);
     setPlaces({ ...places, ...values });
   };
-  const errorOf = (field: string) => (create.problem?.field === field ? errorText(create.problem) : undefined);
+  const errorOf = (field: string) => (problem?.field === field ? errorText(problem) : undefined);
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     if (create.busy) return;
-    const file = database.trim();
-    const input = {
-      name: name.trim(),
-      databaseUrl: file.startsWith('sqlite:') ? file : `sqlite:${file}`,
-      mediaPaths: media.map((path) => path.trim()).filter((path) => path !== ''),
-      timezone: ownZone,
-    };
+    const input = inputOf(places);
+    const found = faultOf(input);
+    setFault(found);
+    if (found !== null) return;
     const done = await create.run({ backupId: backup.id, input });
     if (done !== null) onMade(done.createConfigFromBackup);
   };
@@ -260,7 +277,7 @@ function Destination({ backup, taken, onMade }: DestinationProps) {
               error={errorOf('mediaPaths')}
             />
           ))}
-          <OtherProblem problem={create.problem} />
+          <OtherProblem problem={problem} />
           <Group gap="xs">
             <Button type="submit" loading={create.busy}>
               Continue

@@ -29,6 +29,7 @@ export interface Settings {
   jitterSeconds: Whole;
   restoreLockTimeout: Whole;
   safetyRetentionDays: Whole;
+  archivePrefix: string;
 }
 
 export type Field = keyof Settings;
@@ -59,6 +60,7 @@ export const LABEL: Record<Field, string> = {
   jitterSeconds: 'Maximum start delay (seconds)',
   restoreLockTimeout: 'Lock timeout for restores (seconds)',
   safetyRetentionDays: 'Keep safety backups (days)',
+  archivePrefix: 'Archive name prefix',
 };
 
 /** Rules that may be absent: empty takes the rule away. */
@@ -73,6 +75,8 @@ const OPTIONAL: readonly Field[] = [
   'maxTotalSize',
 ];
 
+const mayBeEmpty = (field: Field) => field === 'archivePrefix' || OPTIONAL.includes(field);
+
 /** The settings that decide what is deleted. */
 export const RETENTION: readonly Field[] = [
   'backupRetentionDays',
@@ -83,7 +87,12 @@ export const RETENTION: readonly Field[] = [
 ];
 
 /** The settings that few people ever change. */
-export const ADVANCED: readonly Field[] = ['jitterSeconds', 'restoreLockTimeout', 'safetyRetentionDays'];
+export const ADVANCED: readonly Field[] = [
+  'jitterSeconds',
+  'restoreLockTimeout',
+  'safetyRetentionDays',
+  'archivePrefix',
+];
 
 const NEW: Settings = {
   name: '',
@@ -107,6 +116,7 @@ const NEW: Settings = {
   jitterSeconds: 0,
   restoreLockTimeout: 30,
   safetyRetentionDays: 7,
+  archivePrefix: '',
 };
 
 /** The settings of a saved config, or those that a new one begins with. */
@@ -122,9 +132,15 @@ export function inputOf(settings: Partial<Settings>): BackupConfigInput {
     const typed = settings[field];
     if (Array.isArray(typed)) return typed.map((path) => path.trim()).filter((path) => path !== '');
     const text = typeof typed === 'string' ? typed.trim() : typed;
-    return text === '' && OPTIONAL.includes(field) ? null : text;
+    return text === '' && mayBeEmpty(field) ? null : text;
   };
   return Object.fromEntries((Object.keys(settings) as Field[]).map((field) => [field, value(field)]));
+}
+
+/** The settings of a new config as the API takes them: a prefix that is left empty is made of its name. */
+export function newInputOf(settings: Settings): BackupConfigInput {
+  const { archivePrefix, ...others } = inputOf(settings);
+  return archivePrefix === null ? others : { ...others, archivePrefix };
 }
 
 /** Some of the settings. */
@@ -140,7 +156,7 @@ export const differing = (changes: Partial<Settings>, settings: Settings): Parti
 /** What cannot be sent: what the server could not tell apart from a field that is left out, or what means nothing. */
 export function faultOf(settings: Partial<Settings>): Problem | null {
   const field = (Object.keys(settings) as Field[]).find(
-    (each) => settings[each] === '' && each !== 'storagePath' && !OPTIONAL.includes(each),
+    (each) => settings[each] === '' && each !== 'storagePath' && !mayBeEmpty(each),
   );
   if (field !== undefined) return { code: 'BAD_USER_INPUT', message: 'This field is required.', hint: '', field };
   const hint = sizeProblem(settings.maxTotalSize ?? '');

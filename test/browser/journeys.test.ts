@@ -448,8 +448,14 @@ journey(title('An upload'), () => {
     await open('/upload');
     await page.locator('input[type=file]').setInputFiles(path);
     await page.getByTestId('downloaded.zip').getByText('Uploaded and verified.').waitFor({ timeout: 60_000 });
-    const uploaded = await newest();
-    expect(uploaded).toMatchObject({ status: 'COMPLETED', backupType: 'UPLOADED', checksum: row.checksum });
+    // It is dated by its data, so it is not the newest.
+    const uploaded = (await app.app.models.Backup.findOne({ where: { backupType: 'UPLOADED', status: 'COMPLETED' } }))!;
+    expect(uploaded).toMatchObject({
+      configId: row.configId,
+      status: 'COMPLETED',
+      backupType: 'UPLOADED',
+      checksum: row.checksum,
+    });
     await page.locator(`a[href="/backups/${uploaded.id}"]`).waitFor();
     await visit.picture('upload');
     quiet();
@@ -535,7 +541,12 @@ journey(title('The configs'), () => {
     await button('Add config').click();
     await heading('Second');
     const made = (await app.app.configs.list()).find(({ id }) => id !== config?.id);
-    expect(made).toMatchObject({ schedule: '30 3 * * 5', storageType: 'LOCAL', mediaPaths: [app.media] });
+    expect(made).toMatchObject({
+      archivePrefix: 'second',
+      schedule: '30 3 * * 5',
+      storageType: 'LOCAL',
+      mediaPaths: [app.media],
+    });
     await visit.picture('config');
     quiet();
   });
@@ -564,6 +575,23 @@ journey(title('The configs'), () => {
     await text(/Not a valid date/);
     await field('As of').fill('2099-01-01');
     await text('The end of that day.');
+  });
+
+  test('take a prefix for the names of archives, and go without one when it is taken away', async () => {
+    const save = async (prefix: string) => {
+      await field('Archive name prefix').fill(prefix);
+      await button('Save').click();
+    };
+    await open('/configs/1');
+    await button('Advanced').click();
+    await save('no prefix!');
+    await text(/Archive name prefix is invalid/);
+    await save('shop');
+    await page.getByText('Saved', { exact: true }).first().waitFor();
+    expect((await saved(1)).archivePrefix).toBe('shop');
+    await save('');
+    await page.getByText('Unsaved changes').waitFor({ state: 'detached' });
+    expect((await saved(1)).archivePrefix).toBe(null);
   });
 
   test('take a number as it is typed, also with zeros before it on the way', async () => {
@@ -871,7 +899,7 @@ journey(title('A connection that breaks'), () => {
     wire.cut();
     await progress.getByText('Verifying the archive …').waitFor();
     await progress.waitFor({ state: 'detached' });
-    await other.page.getByText('Protected').waitFor();
+    await other.page.getByRole('heading', { name: 'Protected', exact: true }).waitFor();
     expect(sockets.length).toBeGreaterThan(0);
     expect((await newest()).status).toBe('COMPLETED');
     await wire.close();
@@ -957,8 +985,14 @@ journey(title('All together'), () => {
     const schema = buildSchema(await readFile(new URL('../../schema/schema.graphql', import.meta.url), 'utf8'));
     const fieldsOf = (type: 'Query' | 'Mutation') =>
       Object.keys((schema.getType(type) as GraphQLObjectType).getFields()).filter((field) => !answered.has(field));
-    // Those are walked in onboarding.test.ts.
-    expect(fieldsOf('Mutation').sort()).toEqual(['changePassword', 'removeUser']);
+    // Those are walked in onboarding.test.ts and recover.test.ts.
+    expect(fieldsOf('Mutation').sort()).toEqual([
+      'assignBackup',
+      'changePassword',
+      'createConfigFromBackup',
+      'importBackup',
+      'removeUser',
+    ]);
     // Who one is, the page knows from the sign-in.
     expect(fieldsOf('Query').sort()).toEqual(['browseFolder', 'me', 'users']);
   });

@@ -21,7 +21,7 @@ beforeAll(async () => {
   app = await createTestApp();
   await app.app.configs.remove(1, 'test');
   const sample = await createSample(join(app.folder, 'data', 'sample'));
-  await app.app.configs.create({ ...sample, name: 'Sample application' }, 'test');
+  await app.app.configs.create({ ...sample, name: 'Sample application' }, 'test', { origin: 'SAMPLE' });
   project = await realpath(await mkdtemp(join(tmpdir(), 'db-manager-project-')));
   await writeTree(project, {
     'shop/manage.py': 'os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")\n',

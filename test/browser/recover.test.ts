@@ -181,6 +181,7 @@ walk(title('A fresh installation after the loss of a machine'), () => {
     await writeTree(folder, { 'junk.zip': 'no archive' });
     await open('/recover');
     await visit.page.getByText('On this server', { exact: true }).click();
+    await visit.page.getByRole('button', { name: 'Parent folder' }).waitFor();
     await field('Folder or ZIP file').fill(join(folder, 'junk.zip'));
     await button(/^Go$/).click();
     await button('Use this archive').click();

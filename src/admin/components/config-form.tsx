@@ -15,6 +15,7 @@ import {
   type Field,
   hasDraft,
   inputOf,
+  newInputOf,
   only,
   setDraft,
   type Settings,
@@ -68,7 +69,7 @@ export function ConfigForm({ config: loaded }: { config: ConfigPartsFragment | n
     if (fault !== null || (config !== null && changed.length === 0)) return;
     const done =
       config === null
-        ? (await create.run({ input: inputOf(settings), saveUntested }))?.createConfig
+        ? (await create.run({ input: newInputOf(settings), saveUntested }))?.createConfig
         : (await update.run({ id: config.id, input: inputOf(only(settings, changed)), saveUntested }))?.updateConfig;
     if (done === undefined) return;
     setStored(done);

@@ -205,7 +205,7 @@ export function Advanced({ form, open, setOpen }: { form: Form; open: boolean; s
           </Group>
         </UnstyledButton>
       </Title>
-      <SimpleGrid id={id} cols={{ base: 1, sm: 3 }} mt="sm" display={open ? undefined : 'none'}>
+      <SimpleGrid id={id} cols={{ base: 1, sm: 2 }} mt="sm" display={open ? undefined : 'none'}>
         <WholeSetting
           form={form}
           field="jitterSeconds"
@@ -220,6 +220,16 @@ export function Advanced({ form, open, setOpen }: { form: Form; open: boolean; s
           form={form}
           field="safetyRetentionDays"
           description="Safety backups made before a restore stay pinned for this long."
+        />
+        <TextSetting
+          form={form}
+          field="archivePrefix"
+          description={
+            form.config === null
+              ? 'How the file names of archives begin. If empty, it is chosen automatically.'
+              : 'How the file names of new archives begin. If empty, the prefix of this installation.'
+          }
+          maxLength={40}
         />
       </SimpleGrid>
     </Card>

@@ -88,7 +88,7 @@ function Archive({ backup }: { backup: BackupPartsFragment }) {
         <Table.Tbody>
           {facts.map(([name, value]) => (
             <Table.Tr key={name}>
-              <Table.Th scope="row" w={140}>
+              <Table.Th scope="row" w={170}>
                 {name}
               </Table.Th>
               <Table.Td>{value}</Table.Td>
@@ -199,14 +199,27 @@ const inputOf = ({ name, database, media }: Places) => ({
   timezone: ownZone,
 });
 
-/** A path that begins nowhere would begin wherever the server happens to run. */
-function faultOf({ databaseUrl, mediaPaths }: ReturnType<typeof inputOf>): Problem | null {
-  const message = 'This is not an absolute path.';
-  const hint = 'Write a path such as /srv/okpuja/db.sqlite3.';
-  if (!databaseUrl.startsWith('sqlite:/')) return { code: 'BAD_USER_INPUT', message, hint, field: 'databaseUrl' };
-  if (mediaPaths.every((path) => path.startsWith('/'))) return null;
-  return { code: 'BAD_USER_INPUT', message, hint: 'Write a path such as /srv/okpuja/media.', field: 'mediaPaths' };
+/**
+ * A path that begins nowhere would begin wherever the server happens to run; and of several media folders that all have
+ * new names, none could be told which files are its own.
+ */
+function faultOf({ databaseUrl, mediaPaths }: ReturnType<typeof inputOf>, stated: string[]): Problem | null {
+  const wrong = (field: string, message: string, hint: string) => ({ code: 'BAD_USER_INPUT', message, hint, field });
+  const RELATIVE = 'This is not an absolute path.';
+  if (!databaseUrl.startsWith('sqlite:/'))
+    return wrong('databaseUrl', RELATIVE, 'Write a path such as /srv/okpuja/db.sqlite3.');
+  if (mediaPaths.some((path) => !path.startsWith('/')))
+    return wrong('mediaPaths', RELATIVE, 'Write a path such as /srv/okpuja/media.');
+  const names = new Set(stated.map(lastName));
+  if (mediaPaths.filter((path) => !names.has(lastName(path))).length < 2) return null;
+  return wrong(
+    'mediaPaths',
+    'With new names for several media folders, it is not known which files belong where.',
+    `Let the paths end in ${[...names].join(', ')}, as in the archive.`,
+  );
 }
+
+const lastName = (path: string) => path.split(/[\\/]/).findLast((part) => part !== '') ?? '';
 
 interface DestinationProps {
   backup: BackupPartsFragment;
@@ -231,7 +244,7 @@ function Destination({ backup, taken, onMade }: DestinationProps) {
     event.preventDefault();
     if (create.busy) return;
     const input = inputOf(places);
-    const found = faultOf(input);
+    const found = faultOf(input, backup.origin?.mediaPaths ?? []);
     setFault(found);
     if (found !== null) return;
     const done = await create.run({ backupId: backup.id, input });

@@ -25,7 +25,8 @@ export default function Restore({ id }: { id: string }) {
         !backup ? (
           <Missing noun="backup" all="/backups" />
         ) : backup.status === 'COMPLETED' ? (
-          <RestoreOf backup={backup} />
+          // Under another config there is another target.
+          <RestoreOf key={backup.config?.id ?? 'none'} backup={backup} />
         ) : (
           <NotRestorable backup={backup} />
         )

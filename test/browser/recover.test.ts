@@ -126,6 +126,7 @@ walk(title('A fresh installation after the loss of a machine'), () => {
   it('lets a folder be browsed for', async () => {
     await button('Browse … for media folder').click();
     const dialog = visit.page.getByRole('dialog');
+    await dialog.getByRole('button', { name: 'Parent folder' }).waitFor();
     await dialog.getByLabel('Folder', { exact: true }).fill(folder);
     await dialog.getByRole('button', { name: 'Go', exact: true }).click();
     await dialog.getByText('puja-shop.zip').waitFor();

@@ -339,7 +339,12 @@ describe('Ids', () => {
 
 describe('`config`', () => {
   it('creates, shows and edits a config, and says at once what is wrong with its database', async () => {
-    const made = await json('config', 'create', '--database', 'shop.db', '--no-auto', '--keep-daily', '7');
+    const settings = ['--database', 'shop.db', '--no-auto', '--keep-daily', '7'];
+    expect(await json('config', 'create', ...settings)).toMatchObject({
+      code: 31,
+      document: { error: { code: 'DATABASE_NOT_FOUND', hint: expect.stringContaining('--untested') } },
+    });
+    const made = await json('config', 'create', '--untested', ...settings);
     expect(made).toMatchObject({
       code: 0,
       document: {
@@ -351,6 +356,7 @@ describe('`config`', () => {
       'config',
       'edit',
       'shop',
+      '--untested',
       '--name',
       'Shop',
       '--schedule',

@@ -219,7 +219,7 @@ async function proveAndComplete(
   const { fileName } = row;
   const { size: fileSize, checksum } = archive;
   await prove({ storage, fileName, fileSize, checksum, level: 'ARCHIVE', engine, scratch: '' }, step, () =>
-    run.phase('verify', 'bytes', true),
+    run.phase('verify'),
   );
   run.signal.throwIfAborted();
   return run.complete({

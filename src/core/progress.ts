@@ -1,7 +1,7 @@
 import type { PhaseEntry, RunStatus } from '../models/index.js';
 import type { StepContext } from './ports.js';
 
-/** Before this share and this time of a phase, in milliseconds, the time that is left would be a guess. */
+/** Before this share and this time of a phase, in milliseconds, the time that is left would be a guess; so before this share of the run. */
 const LEAST_SHARE = 0.05;
 const LEAST_TIME = 2_000;
 /** A speed over less than this, in milliseconds, says nothing. */
@@ -27,7 +27,7 @@ export interface Pace {
   bytesTotal: number | null;
   /** Since the phase began. */
   bytesPerSecond: number | null;
-  /** Until the run ends. Known only in its last phase: how fast another one will go, this one's bytes do not tell. */
+  /** Until the run ends, by what was measured; null in a phase whose work is not counted in bytes. */
   secondsLeft: number | null;
 }
 
@@ -48,12 +48,22 @@ export function paceOf(run: PacedRun, now: Date): Pace {
   const began = run.phases.at(-1)?.at;
   const inPhase = began === undefined ? 0 : now.getTime() - Date.parse(began);
   const speed = bytesDone === null || inPhase < LEAST_PHASE ? null : (bytesDone * 1_000) / inPhase;
-  const isLast = run.phases.at(-1)?.last === true && inPhase >= LEAST_TIME;
-  const known = isLast && speed !== null && speed > 0 && shareOf(bytesDone ?? 0, bytesTotal ?? 0) >= LEAST_SHARE;
+  const share = Math.min(shareOf(bytesDone ?? 0, bytesTotal ?? 0), run.progress);
+  const known = speed !== null && speed > 0 && inPhase >= LEAST_TIME && share >= LEAST_SHARE;
   return {
     bytesDone,
     bytesTotal,
     bytesPerSecond: speed,
-    secondsLeft: known ? Math.ceil(((bytesTotal ?? 0) - (bytesDone ?? 0)) / speed) : null,
+    secondsLeft: known ? secondsLeft(run, now, ((bytesTotal ?? 0) - (bytesDone ?? 0)) / speed) : null,
   };
+}
+
+/**
+ * The longer of what the present phase needs at its own speed and what all bytes that are left need at the speed of the run so
+ * far: phases go at different speeds, and a promise that is kept late is worse than one that is kept early.
+ * @param inPhase seconds that the present phase needs
+ */
+function secondsLeft({ progress, startedAt }: PacedRun, now: Date, inPhase: number): number {
+  const elapsed = startedAt === null ? 0 : (now.getTime() - startedAt.getTime()) / 1_000;
+  return Math.ceil(Math.max(inPhase, (elapsed * (1 - progress)) / progress));
 }

@@ -105,11 +105,10 @@ export class Run {
   /**
    * Enters a phase. One that was not expected covers all that is left.
    * @param counts what the phase reports: bytes, which the row then shows, or steps of its own, which it does not
-   * @param last true if the run ends with this phase, so that its own pace tells when
    */
-  async phase(name: string, counts: 'bytes' | 'steps' = 'bytes', last = false): Promise<StepContext> {
+  async phase(name: string, counts: 'bytes' | 'steps' = 'bytes'): Promise<StepContext> {
     this.signal.throwIfAborted();
-    this.phases.push({ phase: name, at: this.env.now().toISOString(), ...(last && { last }) });
+    this.phases.push({ phase: name, at: this.env.now().toISOString() });
     this.past += this.weight;
     this.weight = this.ahead.get(name) ?? 1;
     this.ahead.delete(name);

@@ -34,7 +34,7 @@ export function runFieldsOf(runType: ClassType<object>) {
 
     @FieldResolver(() => Int, {
       nullable: true,
-      description: 'Seconds until it ends; null unless it is in its last phase, whose speed is measured.',
+      description: 'Seconds until it ends, by what was measured so far; null while unknown.',
     })
     secondsLeft(@Root() run: PacedRun, @Ctx() { services }: GraphqlContext): number | null {
       return paceOf(run, services.now()).secondsLeft;

@@ -7,8 +7,6 @@ export type RunStatus = 'PENDING' | 'RUNNING' | 'COMPLETED' | 'FAILED';
 export interface PhaseEntry {
   phase: string;
   at: string;
-  /** True if the run ends with it. */
-  last?: boolean;
 }
 
 type CountingRow = Model & { bytesDone: number | null; bytesTotal: number | null };

@@ -106,7 +106,7 @@ beforeAll(async () => {
     app.database,
     `CREATE TABLE ballast (bytes BLOB);
      WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${BALLAST / 1_048_576})
-     INSERT INTO ballast SELECT randomblob(1048576) FROM n;
+     INSERT INTO ballast SELECT hex(randomblob(524288)) FROM n;
      CREATE TABLE guest (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
      INSERT INTO guest (name) VALUES ('Asha'), ('Björn'), ('チヨ');`,
   );

@@ -21,7 +21,7 @@ function run(): PacedRun & { id: string; phase: string } {
     status: 'RUNNING',
     progress: 0.5,
     phase: 'archive',
-    phases: [{ phase: 'archive', at: new Date(Date.now() - 10_000).toISOString(), last: true }],
+    phases: [{ phase: 'archive', at: new Date(Date.now() - 10_000).toISOString() }],
     startedAt: new Date(began),
     bytesDone: 50 * 1024 ** 2,
     bytesTotal: 200 * 1024 ** 2,
@@ -33,8 +33,7 @@ test('A terminal shows bytes, speed and the time that is left, on one line that 
   const progress = new Progress(printer, async () => run());
   await progress.during(sleep(300));
   await progress.close();
-  const line =
-    /\[#{10}\.{10}\] {2}50 % {2}archive {2}50\.0 MiB of 200\.0 MiB {2}(4\.9|5\.0)\d MiB\/s {2}0:(29|3[0-1]) left/;
+  const line = /\[#{10}\.{10}\] {2}50 % {2}archive {2}50\.0 MiB of 200\.0 MiB {2}(4\.9|5\.0)\d MiB\/s {2}1:4[0-2] left/;
   expect(text()).toMatch(line);
   expect(text().endsWith('\r\u001B[K')).toBe(true);
 });

@@ -151,7 +151,17 @@ export async function readMetadata(
     (lists[list] as unknown[]).push(read.data);
   };
   const scan = new MetadataScan((list, text) => take(list, parseJson(text)));
-  for await (const chunk of chunks) scan.push(chunk);
+  let failed: unknown;
+  for await (const chunk of chunks) {
+    try {
+      if (failed === undefined) scan.push(chunk);
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== 'ARCHIVE_FOREIGN') throw error;
+      // The rest is read for its checksum: what was damaged on its way is damaged, not somebody else's.
+      failed = error;
+    }
+  }
+  if (failed !== undefined) throw failed;
   const metadata = parseMetadata(scan.finish());
   // A list whose name was written with escapes was not told from the rest.
   for (const entry of metadata.entries) take('entries', entry);

@@ -17,7 +17,7 @@ beforeAll(async () => {
   project = join(folder, 'project');
   home = join(folder, 'home');
   await mkdir(home);
-  for (const name of ['src', 'package.json', 'tsconfig.json']) {
+  for (const name of ['src', 'schema', 'package.json', 'tsconfig.json']) {
     await cp(join(ROOT, name), join(project, name), { recursive: true });
   }
 });
@@ -40,7 +40,12 @@ describe('npm start', () => {
       '.built',
       '.built-admin',
     ]);
-    expect(await readdir(join(project, 'dist', 'admin'))).toEqual(['assets', 'favicon.svg', 'index.html']);
+    expect(await readdir(join(project, 'dist', 'admin'))).toEqual([
+      'assets',
+      'favicon.svg',
+      'graphql.html',
+      'index.html',
+    ]);
   }, 180_000);
 
   it('builds nothing when nothing changed, shows the sample, passes SIGTERM on and ends with the server', async () => {

@@ -53,7 +53,7 @@ describe('A folder as storage', () => {
     await first.undo();
     expect(await readdir(outer)).toEqual(['mine']);
     await expect(open(join(folder, 'new', 'x'.repeat(300))).prepare()).rejects.toMatchObject({
-      code: 'STORAGE_UNAVAILABLE',
+      code: 'STORAGE_NOT_WRITABLE',
     });
     expect(await readdir(folder)).toEqual(['outer']);
   });

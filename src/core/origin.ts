@@ -39,7 +39,7 @@ export async function ownerOf(
   const { applicationId, database } = statedOrigin(metadata);
   if (applicationId !== null) {
     const known = onlyOne(await models.BackupConfig.findAll({ where: { applicationId }, limit: 2 }));
-    return known ?? adopting({ models, engines }, applicationId, database);
+    return known ?? lost({ models, engines }, database);
   }
   if (!metadata.backup_version.startsWith('1.') || database === null) return null;
   const configs = await models.BackupConfig.findAll({ where: { engine: metadata.database_engine } });
@@ -49,11 +49,10 @@ export async function ownerOf(
 
 /**
  * After the machine was lost: the config of the very database that the archive names, which is not there and was never
- * backed up. It continues the archive's application from now on.
+ * backed up. Once the archive is stored, it continues the archive's application.
  */
-async function adopting(
+async function lost(
   { models, engines }: { models: Models; engines: Engines },
-  applicationId: string,
   database: string | null,
 ): Promise<BackupConfigRow | null> {
   const configs = await models.BackupConfig.findAll();
@@ -63,7 +62,7 @@ async function adopting(
   if (same === null) return null;
   const backedUp = await models.Backup.count({ where: { configId: same.id, status: 'COMPLETED' } });
   if (backedUp > 0 || (await engines.of(same.engine).describe(same.databaseUrl)) !== null) return null;
-  return same.update({ applicationId });
+  return same;
 }
 
 const onlyOne = <Row>(rows: Row[]) => (rows.length === 1 ? (rows[0] ?? null) : null);

@@ -234,6 +234,9 @@ async function keep(
     await prove({ storage, fileName, fileSize, checksum, level: 'CHECKSUM', engine, scratch: '' }, step);
     const completed = await run.complete({ ...upload.found, verifiedAt: env.now(), verificationLevel: level });
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
+    // A config whose lost database this archive is: see `ownerOf`. Never before the archive is known to be good.
+    const { applicationId } = upload.begun;
+    if (incoming.config === null && config !== null && applicationId !== null) await config.update({ applicationId });
   } catch (thrown) {
     const error = await endBadly(env, run, { storage, stored, thrown });
     if (error !== null) throw error;

@@ -14,21 +14,30 @@ export function Section({ title, children }: { title: string; children: ReactNod
 }
 
 /** What is known of a thing: each fact with its name. */
-export function Facts({ facts }: { facts: [name: string, value: ReactNode][] }) {
+export function Facts({ facts }: { facts: Fact[] }) {
   return (
     <Section title="About">
-      <Table variant="vertical" className="breakable">
-        <Table.Tbody>
-          {facts.map(([name, value]) => (
-            <Table.Tr key={name}>
-              <Table.Th scope="row" w={130}>
-                {name}
-              </Table.Th>
-              <Table.Td>{value}</Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
+      <FactTable facts={facts} />
     </Section>
+  );
+}
+
+type Fact = [name: string, value: ReactNode];
+
+/** As `Facts`, without a heading. @param width of the names, in pixels */
+export function FactTable({ facts, width = 130 }: { facts: Fact[]; width?: number }) {
+  return (
+    <Table variant="vertical" className="breakable">
+      <Table.Tbody>
+        {facts.map(([name, value]) => (
+          <Table.Tr key={name}>
+            <Table.Th scope="row" w={width}>
+              {name}
+            </Table.Th>
+            <Table.Td>{value}</Table.Td>
+          </Table.Tr>
+        ))}
+      </Table.Tbody>
+    </Table>
   );
 }

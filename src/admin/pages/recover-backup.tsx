@@ -1,4 +1,4 @@
-import { Alert, Button, Code, Group, Stack, Table, Text, TextInput } from '@mantine/core';
+import { Alert, Button, Code, Group, Stack, Text, TextInput } from '@mantine/core';
 import { IconCircleCheck } from '@tabler/icons-react';
 import { type FormEvent, type ReactNode, useState } from 'react';
 import { Link, useLocation } from 'wouter';
@@ -11,6 +11,7 @@ import {
   CreateConfigFromBackupDocument,
 } from '../../client/generated/graphql.js';
 import { type Problem, useAction, useApi } from '../api.js';
+import { FactTable } from '../components/facts.js';
 import { AssignBackup } from '../components/assign-backup.js';
 import { Dialog } from '../components/dialog.js';
 import { Size } from '../components/exact.js';
@@ -84,18 +85,7 @@ function Archive({ backup }: { backup: BackupPartsFragment }) {
   ];
   return (
     <Step title="1. Archive">
-      <Table variant="vertical" className="breakable">
-        <Table.Tbody>
-          {facts.map(([name, value]) => (
-            <Table.Tr key={name}>
-              <Table.Th scope="row" w={170}>
-                {name}
-              </Table.Th>
-              <Table.Td>{value}</Table.Td>
-            </Table.Tr>
-          ))}
-        </Table.Tbody>
-      </Table>
+      <FactTable facts={facts} width={170} />
       <Warnings warnings={warnings} />
     </Step>
   );

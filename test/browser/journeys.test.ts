@@ -596,7 +596,8 @@ journey(title('The configs'), () => {
     await page.getByText('Saved', { exact: true }).first().waitFor();
     expect((await saved(1)).archivePrefix).toBe('shop');
     await save('');
-    await page.getByText('Unsaved changes').waitFor({ state: 'detached' });
+    await page.getByText('Saved', { exact: true }).first().waitFor();
+    await page.getByRole('paragraph').filter({ hasText: 'Unsaved changes' }).waitFor({ state: 'detached' });
     expect((await saved(1)).archivePrefix).toBe(null);
   });
 

@@ -403,7 +403,7 @@ function makeSecret(path: string): void {
     const code = errnoOf(error) ?? '';
     // Another process was faster: its secret counts.
     if (code === 'EEXIST') return;
-    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(code) || !existsSync(partial)) throw error;
+    if (!existsSync(partial)) throw error;
     // A file system without hard links.
     renameSync(partial, path);
   } finally {

@@ -18,13 +18,14 @@ export class DirectoryRecord {
 
   /**
    * @param bytes the whole directory; the record's own begin at `at`
+   * @param path as it stands in the directory; an archive that was packed again may lay it elsewhere
    * @param size bytes before compression, @param compressedSize after it
    * @param offset where its local header starts
    */
   constructor(
     private readonly bytes: Buffer,
     private readonly at: number,
-    readonly path: string,
+    public path: string,
     readonly size: number,
     readonly compressedSize: number,
     readonly offset: number,
@@ -52,6 +53,11 @@ export class DirectoryRecord {
     return this.bytes.readUInt32LE(this.at + 12);
   }
 
+  /** The name in the record's own bytes. */
+  get storedName(): string {
+    return this.raw.toString('utf8', RECORD_BYTES, RECORD_BYTES + this.raw.readUInt16LE(28));
+  }
+
   /** Unix permission bits; undefined if the archive was not written with any. */
   get mode(): number | undefined {
     const attributes = this.bytes.readUInt16LE(this.at + 40);
@@ -77,6 +83,7 @@ const END64_BYTES = 56;
 const RECORD_BYTES = 46;
 const LOCAL_BYTES = 30;
 const KNOWN_FLAGS = 0b1000_0000_1110; // deflate level, data descriptor, UTF-8
+const UTF8_FLAG = 0x800;
 const UNIX_TYPE = 0xf000;
 
 interface Placement {
@@ -232,7 +239,7 @@ function parseRecord(bytes: Buffer, at: number): DirectoryRecord {
   const extraAt = at + RECORD_BYTES + bytes.readUInt16LE(at + 28);
   const extraBytes = bytes.readUInt16LE(at + 30);
   const rawName = bytes.subarray(at + RECORD_BYTES, extraAt);
-  const path = decodeName(rawName);
+  const path = decodeName(rawName, (bytes.readUInt16LE(at + 8) & UTF8_FLAG) !== 0);
   const fields = extraBytes === 0 ? NO_FIELDS : extraFields(bytes.subarray(extraAt, extraAt + extraBytes), path);
   const otherName = fields.get(0x7075);
   if (otherName !== undefined && !otherName.subarray(5).equals(rawName)) {
@@ -248,9 +255,18 @@ function parseRecord(bytes: Buffer, at: number): DirectoryRecord {
   return record;
 }
 
-function decodeName(bytes: Buffer): string {
+function decodeName(bytes: Buffer, saysUtf8: boolean): string {
   const name = bytes.toString('utf8');
-  if (!isUtf8(bytes)) throw corrupt(`The name of the entry ${shown(name)} is not valid UTF-8.`);
+  if (!isUtf8(bytes)) {
+    if (saysUtf8) throw corrupt(`The name of the entry ${shown(name)} is not valid UTF-8.`);
+    throw new AppError(
+      'ARCHIVE_FOREIGN',
+      `The name of the entry ${shown(name)} is not UTF-8: the program that packed this ZIP wrote its names in an old code page.`,
+      {
+        hint: 'Take the archive as db-manager made it. If there is only the unpacked folder, pack it with UTF-8 names: zip -r (Info-ZIP 3), or 7-Zip with -mcu=on.',
+      },
+    );
+  }
   const problem = nameProblem(name);
   if (problem !== undefined) throw hostile(`The name of the entry ${shown(name)} ${problem}.`);
   return name;

@@ -62,7 +62,7 @@ async function localHeader(reader: RangeReader, record: DirectoryRecord): Promis
 function checkLocalFields(fixed: Buffer, extra: Buffer, record: DirectoryRecord): void {
   const fields = extraFields(extra, record.path);
   const otherName = fields.get(0x7075);
-  if (otherName !== undefined && otherName.subarray(5).toString('utf8') !== record.path) {
+  if (otherName !== undefined && otherName.subarray(5).toString('utf8') !== record.storedName) {
     throw hostile(`The entry ${shown(record.path)} has a second, different name.`);
   }
   const described = (record.flags & HAS_DESCRIPTOR) !== 0;
@@ -138,7 +138,7 @@ async function soleFile(record: DirectoryRecord, input: Readable): Promise<unzip
   const file = directory.files[0];
   const same =
     file !== undefined &&
-    file.path === record.path &&
+    file.path === record.storedName &&
     file.compressedSize === record.compressedSize &&
     file.uncompressedSize === record.size;
   if (!same) throw corrupt(`The entry ${shown(record.path)} is read in two ways.`);

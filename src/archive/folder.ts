@@ -1,5 +1,6 @@
 import { mkdir, open, type FileHandle } from 'node:fs/promises';
 import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
+import { flush } from '../disk.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 import { shown } from './names.js';
 import { hostile } from './refuse.js';
@@ -30,7 +31,7 @@ export class FolderWriter {
         at += (await handle.write(chunk, at, chunk.length - at)).bytesWritten;
       }
       if (!last) return;
-      await handle.sync();
+      await flush(handle);
       await this.close();
     } catch (error) {
       throw notWritten(error, entry.path);

@@ -1,5 +1,6 @@
 import { lstat } from 'node:fs/promises';
 import { type Excluded, mediaRoots, walkMedia } from './media.js';
+import { systemPath } from './raw-names.js';
 
 /**
  * Counts what an archive of these media folders would hold, before it is written: for the progress and the space check.
@@ -19,7 +20,7 @@ export async function measureMedia(
       signal.throwIfAborted();
       if (item.kind !== 'file') continue;
       found.files += 1;
-      found.bytes += await lstat(item.file).then(
+      found.bytes += await lstat(systemPath(item.file)).then(
         ({ size }) => size,
         () => 0,
       );

@@ -2,11 +2,9 @@ import { constants, type Dirent, type Stats } from 'node:fs';
 import { lstat, open, opendir, readlink, realpath, stat, type FileHandle } from 'node:fs/promises';
 import { basename, join, resolve, sep } from 'node:path';
 import { AppError, errnoOf } from '../errors.js';
-import type { SkipReason } from './metadata.js';
+import { RESERVED_PREFIX, type SkipReason } from './metadata.js';
 import { nameProblem, shown } from './names.js';
-
-/** Names that begin so are db-manager's own, such as files laid ready by a restore: they are never archived. */
-export const RESERVED_PREFIX = '.db-manager-';
+import { escapedName, isPlainName, rawName, systemPath } from './raw-names.js';
 
 /** A media folder and where it goes in the archive. */
 export interface MediaRoot {
@@ -18,11 +16,16 @@ export interface MediaRoot {
   prefix: string;
 }
 
-/** What the walk meets, in the order of the archive. `path` is the archive's, `file` the machine's. */
+/**
+ * What the walk meets, in the order of the archive. `path` is the archive's, `file` the machine's, `inside` relative to the
+ * media folder and, unlike `path`, in the names that the machine has.
+ */
 export type MediaItem =
-  | { kind: 'file'; path: string; file: string }
-  /** A folder that no stored file implies. */
-  | { kind: 'empty'; path: string; stats: Stats }
+  | { kind: 'file'; path: string; file: string; inside: string }
+  /** A folder, before what lies in it. */
+  | { kind: 'folder'; path: string; stats: Stats }
+  /** The file, folder or link that comes next has another name in the archive than on the machine. */
+  | { kind: 'renamed'; path: string; name: string }
   | { kind: 'symlink'; path: string; target: string }
   | { kind: 'skipped'; path: string; reason: SkipReason };
 
@@ -40,13 +43,12 @@ export async function mediaRoots(paths: string[]): Promise<MediaRoot[]> {
   const roots: MediaRoot[] = [];
   for (const path of paths) {
     const real = await folderAt(path);
-    const name = basename(resolve(path)) || 'root';
+    const own = basename(resolve(path)) || 'root';
+    const name = isPlainName(own) ? own : escapedName(own, false);
     let unique = name;
     for (let number = 2; taken.has(unique.normalize('NFC').toLowerCase()); number++) unique = `${name}-${number}`;
     taken.add(unique.normalize('NFC').toLowerCase());
-    const prefix = paths.length === 1 ? 'media/' : `media/${unique}/`;
-    refuseName(prefix, path);
-    roots.push({ path, real, prefix });
+    roots.push({ path, real, prefix: paths.length === 1 ? 'media/' : `media/${unique}/` });
   }
   return roots;
 }
@@ -71,66 +73,69 @@ async function folderAt(path: string): Promise<string> {
 
 /**
  * Walks a media folder, folder by folder, names in the order of their bytes. Holds the names of one folder per level, and
- * no open folder while its items are handed out. Symbolic links are never followed.
+ * no open folder while its items are handed out. Symbolic links are never followed. A name that an archive cannot hold is
+ * escaped, and the item comes after one that says so.
  * @param excluded tells, by its real path, what is passed over without a trace
  * @throws AppError MEDIA_UNREADABLE naming the folder or file
  */
 export async function* walkMedia(root: MediaRoot, excluded: Excluded): AsyncGenerator<MediaItem> {
   // Not by calling itself: what is found deep down would be handed through every folder above it.
   const entered: Entered[] = [];
-  const enter = async (folder: string, prefix: string) => {
-    const top = entered.length === 0;
-    const listed = await list(folder, top);
-    if (listed !== undefined) entered.push({ folder, prefix, ...listed, next: 0, seen: new Set(), kept: top });
-    return listed !== undefined;
+  const enter = async (folder: string, inside: string, prefix: string) => {
+    const listed = await list(folder, entered.length === 0);
+    if (listed !== undefined) entered.push({ folder, inside, prefix, ...listed, next: 0 });
+    return listed;
   };
-  if (!(await enter(root.real, root.prefix))) yield { kind: 'skipped', path: root.prefix, reason: 'vanished' };
+  const top = await enter(root.real, '', root.prefix);
+  yield top === undefined
+    ? { kind: 'skipped', path: root.prefix, reason: 'vanished' }
+    : { kind: 'folder', path: root.prefix, stats: top.stats };
   for (let at = entered.at(-1); at !== undefined; at = entered.at(-1)) {
-    const { folder, prefix, names, seen } = at;
-    const listed = names[at.next++];
+    const listed = at.names[at.next++];
     if (listed === undefined) {
       entered.pop();
-      const above = entered.at(-1);
-      if (!at.kept) yield { kind: 'empty', path: prefix, stats: at.stats };
-      if (above !== undefined) above.kept = true;
       continue;
     }
-    const { file, path, name } = checkedName(folder, prefix, listed.bytes);
+    const { name, stored, entry } = listed;
+    const file = join(at.folder, name);
     if (excluded(file) || name.startsWith(RESERVED_PREFIX)) continue;
-    const normal = name.normalize('NFC');
-    if (seen.has(normal)) throw nameRefused(file, 'differs from its neighbour only in the form of its accents');
-    seen.add(normal);
-    if (listed.entry.isDirectory()) {
-      if (!(await enter(file, `${path}/`))) yield { kind: 'skipped', path: `${path}/`, reason: 'vanished' };
+    const [inside, path] = [at.inside + name, at.prefix + stored];
+    if (nameProblem(path) !== undefined) {
+      yield { kind: 'skipped', path: at.prefix, reason: 'name' };
       continue;
     }
-    if (listed.entry.isFile()) at.kept = true;
-    yield await item(file, path, listed.entry);
+    if (stored !== name) yield { kind: 'renamed', path, name };
+    if (!entry.isDirectory()) {
+      yield await item(file, path, inside, entry);
+      continue;
+    }
+    const folder = await enter(file, `${inside}/`, `${path}/`);
+    yield folder === undefined
+      ? { kind: 'skipped', path: `${path}/`, reason: 'vanished' }
+      : { kind: 'folder', path: `${path}/`, stats: folder.stats };
   }
 }
 
 /** A folder in which the walk is. */
 interface Entered {
   folder: string;
+  /** Relative to the media folder: '' or ending in '/'. */
+  inside: string;
   prefix: string;
-  stats: Stats;
   names: Listed[];
   /** Which of its names comes next. */
   next: number;
-  seen: Set<string>;
-  /** True if something in it is handed out that implies the folder. */
-  kept: boolean;
 }
 
-async function item(file: string, path: string, entry: Dirent): Promise<MediaItem> {
-  if (entry.isFile()) return { kind: 'file', path, file };
+async function item(file: string, path: string, inside: string, entry: Dirent): Promise<MediaItem> {
+  if (entry.isFile()) return { kind: 'file', path, file, inside };
   if (entry.isSymbolicLink()) return link(file, path);
   return { kind: 'skipped', path, reason: 'special' };
 }
 
 async function link(file: string, path: string): Promise<MediaItem> {
   try {
-    return { kind: 'symlink', path, target: await readlink(file) };
+    return { kind: 'symlink', path, target: await readlink(systemPath(file), 'utf8') };
   } catch (error) {
     if (gone(error)) return { kind: 'skipped', path, reason: 'vanished' };
     if (errnoOf(error) === 'EINVAL') return { kind: 'skipped', path, reason: 'replaced' };
@@ -140,20 +145,28 @@ async function link(file: string, path: string): Promise<MediaItem> {
 
 interface Listed {
   bytes: Buffer;
+  /** As `rawName` gives it. */
+  name: string;
+  /** The name in the archive. */
+  stored: string;
   entry: Dirent;
 }
 
 /** A folder's names; undefined if it vanished, or if a link on the way now leads elsewhere. */
 async function list(folder: string, top: boolean): Promise<{ names: Listed[]; stats: Stats } | undefined> {
   try {
-    const stats = await lstat(folder);
+    const path = systemPath(folder);
+    const stats = await lstat(path);
     const names: Listed[] = [];
     // Names come as bytes, because a name that is not UTF-8 would be changed silently by decoding.
-    for await (const entry of await opendir(folder, { encoding: 'buffer' as BufferEncoding })) {
-      names.push({ bytes: Buffer.from(entry.name), entry });
+    for await (const entry of await opendir(path as string, { encoding: 'buffer' as BufferEncoding })) {
+      const bytes = Buffer.from(entry.name);
+      names.push({ bytes, name: rawName(bytes), stored: '', entry });
     }
     if (!stats.isDirectory() || !(await leadsThroughNoLink(folder))) return undefined;
-    return { names: names.sort((a, b) => Buffer.compare(a.bytes, b.bytes)), stats };
+    names.sort((a, b) => Buffer.compare(a.bytes, b.bytes));
+    giveStoredNames(names);
+    return { names, stats };
   } catch (error) {
     if (gone(error) && !top) return undefined;
     throw unreadable(folder, error);
@@ -162,40 +175,38 @@ async function list(folder: string, top: boolean): Promise<{ names: Listed[]; st
 
 /** Asked of the opened folder where the system tells: resolving the path looks at each folder on the way. */
 async function leadsThroughNoLink(folder: string): Promise<boolean> {
-  const handle = await open(folder, constants.O_RDONLY | (constants.O_DIRECTORY ?? 0)).catch((error: unknown) => {
+  const flags = constants.O_RDONLY | (constants.O_DIRECTORY ?? 0);
+  const handle = await open(systemPath(folder), flags).catch((error: unknown) => {
     // Windows opens no folder.
     if (errnoOf(error) === 'EISDIR' || errnoOf(error) === 'EPERM') return null;
     throw error;
   });
   try {
-    const opened = handle === null ? null : await readlink(`/proc/self/fd/${handle.fd}`).catch(() => null);
+    const opened = handle === null ? null : await pathOf(handle);
     return (opened ?? (await realpath(folder))) === folder;
   } finally {
     await handle?.close();
   }
 }
 
-function checkedName(folder: string, prefix: string, bytes: Buffer): { file: string; path: string; name: string } {
-  const name = bytes.toString('utf8');
-  const file = join(folder, name);
-  if (!Buffer.from(name).equals(bytes)) throw nameRefused(file, 'is not valid UTF-8');
-  refuseName(prefix + name, file);
-  return { file, path: prefix + name, name };
-}
-
-function refuseName(path: string, file: string): void {
-  const problem = nameProblem(path);
-  if (problem !== undefined) throw nameRefused(file, problem);
-}
-
-function nameRefused(file: string, problem: string): AppError {
-  return new AppError(
-    'MEDIA_UNREADABLE',
-    `A ZIP cannot hold the file ${shown(file)} faithfully: its name ${problem}.`,
-    {
-      hint: 'Rename the file, or move it out of the media path.',
-    },
-  );
+/** A ZIP's names are the same in all forms of their accents: of neighbours that differ in it, the first keeps its name. */
+function giveStoredNames(names: Listed[]): void {
+  const taken = new Set<string>();
+  const take = (stored: string) => {
+    const normal = stored.normalize('NFC');
+    if (taken.has(normal)) return false;
+    taken.add(normal);
+    return true;
+  };
+  for (const listed of names) {
+    if (isPlainName(listed.name) && take(listed.name)) listed.stored = listed.name;
+  }
+  for (const listed of names) {
+    if (listed.stored !== '') continue;
+    const escaped = escapedName(listed.name, isPlainName(listed.name));
+    listed.stored = escaped;
+    for (let number = 2; !take(listed.stored); number++) listed.stored = `${escaped}%~${number}`;
+  }
 }
 
 /** A media file, open for reading, and what it was at that moment. */
@@ -215,9 +226,9 @@ export async function openMedia(file: string): Promise<OpenedFile | SkipReason> 
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
     let handle: FileHandle | undefined;
     try {
-      const before = await lstat(file);
+      const before = await lstat(systemPath(file));
       if (!before.isFile()) return 'replaced';
-      handle = await open(file, flags);
+      handle = await open(systemPath(file), flags);
       const stats = await handle.stat();
       const same = stats.isFile() && stats.ino === before.ino && stats.dev === before.dev;
       if (same && (await isAt(handle, file))) {
@@ -242,9 +253,15 @@ export async function openMedia(file: string): Promise<OpenedFile | SkipReason> 
  * @param file real path
  */
 async function isAt(handle: FileHandle, file: string): Promise<boolean> {
-  const opened = await readlink(`/proc/self/fd/${handle.fd}`).catch(() => null);
+  const opened = await pathOf(handle);
   // Deleted since: it was there when it was opened.
   return opened === null || opened === file || opened === `${file} (deleted)`;
+}
+
+/** Where an opened file or folder lies now; null where the system does not tell. */
+async function pathOf(handle: FileHandle): Promise<string | null> {
+  const bytes = await readlink(`/proc/self/fd/${handle.fd}`, 'buffer').catch(() => null);
+  return bytes === null ? null : rawName(bytes);
 }
 
 /** The error for a media file or folder that cannot be read. */

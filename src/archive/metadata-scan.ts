@@ -1,9 +1,9 @@
 import { foreign, hostile } from './refuse.js';
 
 /** The lists that may be long: their elements are handed out one by one and never stand in memory together as text. */
-export type LongList = 'entries' | 'symlinks' | 'skipped' | 'tables';
+export type LongList = 'entries' | 'symlinks' | 'skipped' | 'renamed' | 'tables';
 
-const LONG_LISTS: ReadonlySet<string> = new Set(['entries', 'symlinks', 'skipped', 'tables']);
+const LONG_LISTS: ReadonlySet<string> = new Set(['entries', 'symlinks', 'skipped', 'renamed', 'tables']);
 /** Largest single element of a long list, and largest rest of the document, in bytes. */
 const MAX_ELEMENT = 256 * 1024;
 const MAX_REST = 4 * 1024 * 1024;

@@ -4,6 +4,9 @@ import { AppError } from '../errors.js';
 import { type LongList, MetadataScan } from './metadata-scan.js';
 import { foreign, hostile } from './refuse.js';
 
+/** Names that begin so are db-manager's own, such as files laid ready by a restore: they are never archived. */
+export const RESERVED_PREFIX = '.db-manager-';
+
 /** The archive's last entry: what it holds and where that came from. */
 export const METADATA_ENTRY = 'backup_metadata.json';
 /** The `backup_version` that is written. */
@@ -77,6 +80,13 @@ const originSchema = z.object({
 });
 const symlinkSchema = z.object({ path: z.string(), target: z.string() });
 const skippedSchema = z.object({ path: z.string(), reason: z.string() });
+const renamedSchema = z.object({
+  path: z.string(),
+  name: z
+    .string()
+    .refine((name) => !['', '.', '..'].includes(name) && !/[/\0]/.test(name), 'not the name of a file')
+    .refine((name) => !name.startsWith(RESERVED_PREFIX), "one of db-manager's own names"),
+});
 
 const metadataSchema = z.looseObject({
   backup_version: z.string(),
@@ -107,6 +117,11 @@ const metadataSchema = z.looseObject({
   symlinks: z.array(symlinkSchema).default([]),
   /** What was met in the media folders but is not stored as it was. */
   skipped: z.array(skippedSchema).default([]),
+  /**
+   * Files and folders whose own names a ZIP cannot hold: the path in the archive, without a '/' at its end, and the name
+   * that its last segment has on the machine. A byte that is not UTF-8 is a lone surrogate, U+DC80 to U+DCFF (PEP 383).
+   */
+  renamed: z.array(renamedSchema).default([]),
 });
 
 /** What `backup_metadata.json` says, in one shape for all versions. Fields that this version does not know are kept. */
@@ -117,18 +132,26 @@ export type EntryMetadata = z.infer<typeof entrySchema>;
 export type MediaMetadata = z.infer<typeof mediaSchema>;
 /** A symbolic link: its path in the archive and where it points to. */
 export type SymlinkMetadata = z.infer<typeof symlinkSchema>;
+/** A file or folder that has another name in the archive: see `renamed`. */
+export type RenamedMetadata = z.infer<typeof renamedSchema>;
 /**
- * `vanished`: listed, then gone. `changed`: stored, but its size or time changed while it was read. `replaced`: another
+ * `name`: its path would be too long for a ZIP; `path` is then the folder that it lies in. `vanished`: listed, then gone. `changed`: stored, but its size or time changed while it was read. `replaced`: another
  * file took its place again and again while it was opened. `special`: a pipe, socket or device, never stored.
  */
-export type SkipReason = 'vanished' | 'changed' | 'replaced' | 'special';
+export type SkipReason = 'name' | 'vanished' | 'changed' | 'replaced' | 'special';
 /** Something that is not stored, or not as one consistent state: its path in the archive and why. */
 export interface SkippedMetadata {
   path: string;
   reason: SkipReason;
 }
 
-const ELEMENTS = { entries: entrySchema, symlinks: symlinkSchema, skipped: skippedSchema, tables: tableSchema };
+const ELEMENTS = {
+  entries: entrySchema,
+  symlinks: symlinkSchema,
+  skipped: skippedSchema,
+  renamed: renamedSchema,
+  tables: tableSchema,
+};
 /** How many tables, links and left-out files are kept of what an archive lists; of files as many as it really has. */
 const MAX_LISTED = 200_000;
 
@@ -141,7 +164,12 @@ export async function readMetadata(
   chunks: AsyncIterable<Buffer>,
   onEntry: (entry: EntryMetadata) => void,
 ): Promise<ArchiveMetadata> {
-  const lists = { symlinks: [] as SymlinkMetadata[], skipped: [] as SkippedElement[], tables: [] as TableElement[] };
+  const lists = {
+    symlinks: [] as SymlinkMetadata[],
+    skipped: [] as SkippedElement[],
+    renamed: [] as RenamedMetadata[],
+    tables: [] as TableElement[],
+  };
   const take = (list: LongList, element: unknown) => {
     if (list === 'entries' && isEntry(element)) return onEntry(element);
     const read = ELEMENTS[list].safeParse(element);
@@ -171,6 +199,7 @@ export async function readMetadata(
     entries: [],
     symlinks: [...metadata.symlinks, ...lists.symlinks],
     skipped: [...metadata.skipped, ...lists.skipped],
+    renamed: [...metadata.renamed, ...lists.renamed],
     tables: [...metadata.tables, ...lists.tables],
   };
 }
@@ -267,6 +296,7 @@ function fromDjango(version: string, old: z.infer<typeof djangoSchema>): Archive
     media: [],
     symlinks: [],
     skipped: [],
+    renamed: [],
   };
 }
 

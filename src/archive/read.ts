@@ -5,6 +5,7 @@ import { entryBytes } from './entry.js';
 import { FolderWriter } from './folder.js';
 import { METADATA_ENTRY, readMetadata, type ArchiveMetadata, type EntryMetadata } from './metadata.js';
 import { shown } from './names.js';
+import { isLitter, unwrap } from './repacked.js';
 import { corrupt, foreign, hostile } from './refuse.js';
 import { RangeReader, type ArchiveSource } from './source.js';
 
@@ -13,6 +14,8 @@ export { fileSource, type ArchiveSource } from './source.js';
 /** One entry of an archive, as its directory describes it. */
 export interface ArchiveEntry {
   path: string;
+  /** The path with the names that the files had on their machine, where those cannot stand in a ZIP; as `rawName` has it. */
+  original: string;
   /** Bytes before compression. */
   size: number;
   compressedSize: number;
@@ -42,6 +45,10 @@ export interface Archive {
   readonly metadata: ArchiveMetadata;
   /** All entries in the order in which they lie in the archive. */
   readonly entries: readonly ArchiveEntry[];
+  /** The `original` of any path of the archive. */
+  original(path: string): string;
+  /** What tools of other systems added when they packed the archive again: names in the ZIP. Never read. */
+  readonly ignored: readonly string[];
   /** Bytes of all entries before compression, the metadata included: what `verify` counts up to. */
   readonly totalBytes: number;
   /** Reads everything and compares sizes, CRC-32 and, for version 2, SHA-256. Writes nothing. */
@@ -71,9 +78,8 @@ export async function openArchive(
   options: { signal?: AbortSignal; maxEntries?: number } = {},
 ): Promise<Archive> {
   const signal = options.signal ?? NEVER;
-  const records = await readDirectory(source, signal, options.maxEntries);
-  const at = records.findIndex(({ path }) => path === METADATA_ENTRY);
-  const record = records[at];
+  const unwrapped = unwrap(await readDirectory(source, signal, options.maxEntries));
+  const record = unwrapped.records.find(({ path }) => path === METADATA_ENTRY);
   if (record === undefined) throw foreign(`The ZIP has no ${METADATA_ENTRY}.`);
   // Hashes do not compress: a file of any length that lists real ones has nowhere near this ratio.
   if (record.size > MIN_SUSPECT_BYTES && record.size > record.compressedSize * MAX_METADATA_RATIO) {
@@ -81,13 +87,52 @@ export async function openArchive(
       `${METADATA_ENTRY} declares ${record.size} bytes out of ${record.compressedSize}: it was made to do harm.`,
     );
   }
-  const listed = new ListedFiles(records);
+  const listed = new ListedFiles(unwrapped.records);
   const text = (async function* () {
     for await (const { chunk } of contents(source, [record], () => undefined, signal)) yield chunk;
   })();
   const metadata = await readMetadata(text, (entry) => listed.add(entry));
+  const isIgnored = ({ path, index }: DirectoryRecord) =>
+    isLitter(path) && !listed.has(index) && !(metadata.backup_version.startsWith('1') && path.startsWith('media/'));
+  const records = unwrapped.records.filter((candidate) => !isIgnored(candidate));
+  const ignored = [...unwrapped.outside, ...unwrapped.records.filter(isIgnored).map(({ path }) => path)];
   if (!metadata.backup_version.startsWith('1')) await compare(records, listed, metadata, signal);
-  return new OpenArchive(source, records, listed, metadata);
+  const original = originalPaths(records, metadata);
+  return new OpenArchive(source, records, listed, { metadata, original, ignored });
+}
+
+/**
+ * Paths with the names that the files had on their machine.
+ * @throws AppError ARCHIVE_HOSTILE if two files would have the same
+ */
+function originalPaths(records: DirectoryRecord[], { renamed, media }: ArchiveMetadata): (path: string) => string {
+  if (renamed.length === 0) return (path) => path;
+  const names = new Map<string, string>();
+  for (const { path, name } of renamed) {
+    // Only within the media folders; these themselves go where the config says.
+    if (!media.some(({ prefix }) => path.startsWith(prefix) && path.length > prefix.length)) {
+      throw hostile(`${METADATA_ENTRY} gives ${shown(path)} another name, which is no media file.`);
+    }
+    names.set(path, name);
+  }
+  const original = (path: string) => {
+    let result = '';
+    for (let at = 0; at < path.length;) {
+      const slash = path.indexOf('/', at);
+      const end = slash === -1 ? path.length : slash;
+      result += names.get(path.slice(0, end)) ?? path.slice(at, end);
+      if (slash !== -1) result += '/';
+      at = end + 1;
+    }
+    return result;
+  };
+  const seen = new Set<string>();
+  for (const { path } of records) {
+    const name = original(path).replace(/\/$/, '');
+    if (seen.has(name)) throw hostile(`Two files of the archive are to be laid at ${shown(name)}.`);
+    seen.add(name);
+  }
+  return original;
 }
 
 const MIN_SUSPECT_BYTES = 1024 * 1024;
@@ -97,6 +142,7 @@ const MAX_METADATA_RATIO = 100;
 class ListedFiles {
   count = 0;
   private readonly indexes: Map<string, number>;
+  private normalised: Map<string, number> | undefined;
   private readonly digests: Buffer;
   /** Milliseconds since 1970; NaN where unknown. */
   private readonly times: Float64Array;
@@ -113,20 +159,36 @@ class ListedFiles {
   }
 
   add({ path, size, sha256, mtime, mode }: EntryMetadata): void {
-    const index = this.indexes.get(path);
+    const index = this.indexOf(path);
     const record = index === undefined ? undefined : this.records[index];
     if (index === undefined || record === undefined || record.directory || path === METADATA_ENTRY) {
       this.missing ??= path;
       return;
     }
     if (this.modes[index] !== NOT_LISTED) this.twice ??= path;
-    if (size !== record.size || (mode !== undefined && record.mode !== undefined && mode !== record.mode)) {
-      throw corrupt(`The entry ${shown(path)} has another size or mode than in the archive's own list.`);
+    if (size !== record.size) {
+      throw corrupt(`The entry ${shown(path)} has another size than in the archive's own list.`);
     }
+    record.path = path;
     this.count += 1;
     this.digests.write(sha256, index * 32, 'hex');
     this.times[index] = mtime === undefined ? NaN : Date.parse(mtime);
     this.modes[index] = mode ?? NO_MODE;
+  }
+
+  /** A tool that packs an archive again may change the form of accents in its names. */
+  private indexOf(path: string): number | undefined {
+    const found = this.indexes.get(path);
+    // eslint-disable-next-line no-control-regex -- anything but ASCII
+    if (found !== undefined || /^[\u0000-\u007f]*$/.test(path)) return found;
+    this.normalised ??= new Map([...this.indexes].map(([name, index]) => [name.normalize('NFC'), index]));
+    return this.normalised.get(path.normalize('NFC'));
+  }
+
+  /** Permission bits as listed; undefined if the archive does not say. */
+  mode(index: number): number | undefined {
+    const mode = this.modes[index] ?? NO_MODE;
+    return mode >= 0 ? mode : undefined;
   }
 
   has(index: number): boolean {
@@ -144,18 +206,19 @@ class ListedFiles {
 
   /** What was listed, as it stands in the metadata. */
   *all(): Generator<EntryMetadata> {
-    for (const [index, { path, size }] of this.records.entries()) {
+    for (const { path, size, index } of this.records) {
       const sha256 = this.sha256(index);
       if (sha256 === undefined) continue;
-      const mode = this.modes[index] ?? NO_MODE;
+      const mode = this.mode(index);
       const mtime = this.mtime(index);
-      yield { path, size, sha256, ...(mode >= 0 && { mode }), ...(mtime && { mtime: mtime.toISOString() }) };
+      yield { path, size, sha256, ...(mode !== undefined && { mode }), ...(mtime && { mtime: mtime.toISOString() }) };
     }
   }
 
   /** The paths are needed only while the list is read. */
   forgetPaths(): void {
     this.indexes.clear();
+    this.normalised = undefined;
   }
 }
 
@@ -170,9 +233,8 @@ async function compare(
   signal: AbortSignal,
 ): Promise<void> {
   if (listed.twice !== undefined) throw corrupt(`${METADATA_ENTRY} lists a file twice.`);
-  if (records.at(-1)?.path !== METADATA_ENTRY) throw corrupt(`${METADATA_ENTRY} is not the archive's last entry.`);
   const media = metadata.media.map(({ prefix }) => ({ prefix, files: 0, bytes: 0 }));
-  for (const [index, { path, directory, size }] of records.entries()) {
+  for (const { path, directory, size, index } of records) {
     await breathe(index, signal);
     if (directory || path === METADATA_ENTRY) continue;
     if (!listed.has(index)) throw corrupt(`The entry ${shown(path)} is not in the archive's own list.`);
@@ -227,17 +289,21 @@ class OpenArchive implements Archive {
   readonly entries: readonly ArchiveEntry[];
   readonly totalBytes: number;
   readonly metadata: ArchiveMetadata;
+  readonly original: (path: string) => string;
+  readonly ignored: readonly string[];
   private readonly sha256Of: (record: DirectoryRecord) => string | undefined;
 
   constructor(
     private readonly source: ArchiveSource,
     private readonly records: DirectoryRecord[],
     listed: ListedFiles,
-    metadata: ArchiveMetadata,
+    { metadata, original, ignored }: Pick<Archive, 'metadata' | 'original' | 'ignored'>,
   ) {
+    this.original = original;
+    this.ignored = ignored;
     listed.forgetPaths();
     this.totalBytes = records.reduce((sum, { size }) => sum + size, 0);
-    this.entries = records.map((record) => new OpenEntry(record, listed));
+    this.entries = records.map((record) => new OpenEntry(record, listed, original));
     this.sha256Of = ({ index }) => listed.sha256(index);
     this.metadata = Object.defineProperty({ ...metadata }, 'entries', {
       enumerable: true,
@@ -283,10 +349,15 @@ class OpenEntry implements ArchiveEntry {
   constructor(
     private readonly record: DirectoryRecord,
     private readonly listed: ListedFiles,
+    private readonly named: (path: string) => string,
   ) {}
 
   get path(): string {
     return this.record.path;
+  }
+
+  get original(): string {
+    return this.named(this.record.path);
   }
 
   get size(): number {
@@ -309,8 +380,9 @@ class OpenEntry implements ArchiveEntry {
     return this.listed.mtime(this.record.index) ?? dosTime(this.record.dosTime);
   }
 
+  /** What the metadata says counts: a tool that packs an archive again gives its files permissions of its own. */
   get mode(): number | undefined {
-    return this.record.mode;
+    return this.listed.mode(this.record.index) ?? this.record.mode;
   }
 
   get sha256(): string | undefined {

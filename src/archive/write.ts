@@ -11,6 +11,7 @@ import {
   type ArchiveMetadata,
   type EntryMetadata,
   type MediaMetadata,
+  type RenamedMetadata,
   type SkippedMetadata,
   type SourceFile,
   type SymlinkMetadata,
@@ -25,6 +26,7 @@ export interface Collected {
   media: MediaMetadata[];
   symlinks: SymlinkMetadata[];
   skipped: SkippedMetadata[];
+  renamed: RenamedMetadata[];
 }
 
 /** What to put into an archive. */
@@ -72,7 +74,7 @@ export function writeArchive(options: WriteOptions): WrittenArchive {
 
 class ArchiveWriter {
   private readonly zip: ZipArchive;
-  private readonly collected: Collected = { entries: [], media: [], symlinks: [], skipped: [] };
+  private readonly collected: Collected = { entries: [], media: [], symlinks: [], skipped: [], renamed: [] };
   private readonly names = new Set<string>();
   private failure: AppError | undefined;
   private rejectEntry: ((error: AppError) => void) | undefined;
@@ -163,7 +165,7 @@ class ArchiveWriter {
 
   private async writeMedia(): Promise<void> {
     const excluded = this.options.excluded ?? (() => false);
-    const { media, symlinks, skipped } = this.collected;
+    const { media, symlinks, skipped, renamed } = this.collected;
     for (const root of await mediaRoots(this.options.mediaPaths)) {
       const sum: MediaMetadata = { path: root.path, prefix: root.prefix, files: 0, bytes: 0 };
       media.push(sum);
@@ -171,7 +173,8 @@ class ArchiveWriter {
         this.throwIfFailed();
         if (item.kind === 'symlink') symlinks.push({ path: item.path, target: item.target });
         else if (item.kind === 'skipped') skipped.push({ path: item.path, reason: item.reason });
-        else if (item.kind === 'empty') await this.addFolder(item.path, item.stats.mtime, item.stats.mode);
+        else if (item.kind === 'renamed') renamed.push({ path: item.path, name: item.name });
+        else if (item.kind === 'folder') await this.addFolder(item.path, item.stats.mtime, item.stats.mode);
         else await this.addMedia(item.path, item.file, sum);
       }
     }

@@ -12,7 +12,7 @@ import type { BackupRow, BackupType } from '../models/index.js';
 import type { Audit } from './audit.js';
 import type { Configs } from './configs.js';
 import { databaseLease } from './hold.js';
-import { archiveName, humanSize } from './names.js';
+import { archiveName, firstOf, humanSize } from './names.js';
 import type { Engines, JobQueue, OnProgress, Snapshot, StepContext, Storage, Storages } from './ports.js';
 import type { Places } from './places.js';
 import { type Protection, protectedPaths } from './protect.js';
@@ -380,16 +380,34 @@ async function emptyRoots(env: BackupsEnvironment, row: BackupRow, { media }: Ar
   );
 }
 
+/** Why something is not stored, or not as one state, in words. */
+const SKIPPED: Record<string, string> = {
+  vanished: 'vanished while the media were read',
+  changed: 'changed while the media were read',
+  replaced: 'was replaced while the media were read',
+  special: 'is not a regular file',
+  name: 'holds something whose path is too long for an archive',
+};
+
 /** What the admin should know of an archive's media. */
-export function mediaWarnings(metadata: ArchiveMetadata): string[] {
-  const { skipped } = metadata;
-  const links = metadata.symlinks.length;
+export function mediaWarnings({ skipped, symlinks, renamed }: ArchiveMetadata): string[] {
+  const links = symlinks.map(({ path, target }) => `${bare(path)} (leads to ${bare(target)})`);
+  const names = renamed.map(({ path }) => bare(path));
   return [
-    ...skipped.slice(0, 20).map(({ path, reason }) => `${bare(path)}: ${bare(reason)} while the media were read`),
+    ...skipped.slice(0, 20).map(({ path, reason }) => `${bare(path)} ${SKIPPED[reason] ?? bare(reason)}`),
     ...(skipped.length > 20
       ? [`${skipped.length - 20} more media files changed, vanished or were not regular files`]
       : []),
-    ...(links > 0 ? [`${links} symbolic links in the media were noted, not followed`] : []),
+    ...(links.length > 0
+      ? [
+          `${links.length} symbolic links in the media were noted, not followed; what they lead to is not in the backup: ${firstOf(links)}`,
+        ]
+      : []),
+    ...(names.length > 0
+      ? [
+          `${names.length} media files or folders have names that a ZIP cannot hold; they are stored under escaped names, and a restore gives them their own names back: ${firstOf(names)}`,
+        ]
+      : []),
   ];
 }
 

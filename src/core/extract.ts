@@ -1,6 +1,7 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeFolder } from '../archive/make-folder.js';
+import { giveOriginalNames } from '../archive/original-names.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 import type { BackupRow } from '../models/index.js';
 import type { Audit } from './audit.js';
@@ -29,6 +30,7 @@ export async function extractBackup(
     const archive = await openStored(storage, row.fileName, size, step.signal);
     const { onProgress } = within(step, size, 2 * size, 2 * size);
     await archive.extract(folder, { signal: step.signal, onProgress: (done) => onProgress(done, archive.totalBytes) });
+    await giveOriginalNames(folder, '', archive.metadata.renamed);
     await audit.record(actor, 'backup.extract', id, { folder });
     const files = archive.entries.filter((entry) => !entry.directory);
     return { row, files: files.length, bytes: archive.totalBytes };

@@ -13,6 +13,7 @@ import {
   unlink,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { rawName, systemPath } from '../archive/raw-names.js';
 import { errnoOf } from '../errors.js';
 import { lstatOf } from './move-file.js';
 
@@ -57,7 +58,7 @@ export class HeldFolder {
   async hold(name: string): Promise<HeldFolder> {
     const path = await this.path(name);
     if (!CAN_HOLD) return new HeldFolder(null, path);
-    return new HeldFolder(await open(path, NO_LINK), join(this.real, name));
+    return new HeldFolder(await open(systemPath(path), NO_LINK), join(this.real, name));
   }
 
   /**
@@ -81,7 +82,7 @@ export class HeldFolder {
       this.open.set(inside, known);
       return join(OPENED, String(known.fd));
     }
-    return this.descend(inside, (path) => open(path, NO_LINK));
+    return this.descend(inside, (path) => open(systemPath(path), NO_LINK));
   }
 
   /** To be called when a folder below was moved: another may take its place. */
@@ -102,11 +103,11 @@ export class HeldFolder {
     for (let name = folders.pop(); name !== undefined; name = folders.pop()) {
       for (const below of await this.clearFolder(name)) {
         const up = randomUUID();
-        await rename(await this.path(`${name}/${below}`), await this.path(up));
+        await rename(systemPath(await this.path(`${name}/${below}`)), await this.path(up));
         folders.push(up);
       }
       await this.forget(name);
-      await rmdir(await this.path(name));
+      await rmdir(systemPath(await this.path(name)));
     }
   }
 
@@ -114,16 +115,16 @@ export class HeldFolder {
   private async clearFolder(inside: string): Promise<string[]> {
     const left: string[] = [];
     const folder = await this.folder(inside);
-    for (const name of await readdir(folder)) {
+    for (const name of (await readdir(systemPath(folder), 'buffer')).map(rawName)) {
       const path = join(folder, name);
       const found = await lstatOf(path);
       if (found?.isDirectory()) {
-        const isGone = await rmdir(path).then(
+        const isGone = await rmdir(systemPath(path)).then(
           () => true,
           () => false,
         );
         if (!isGone) left.push(name);
-      } else if (found !== null) await unlink(path);
+      } else if (found !== null) await unlink(systemPath(path));
     }
     return left;
   }
@@ -133,17 +134,17 @@ export class HeldFolder {
     if (inside === '' || inside === '.') return;
     if (!CAN_HOLD) return this.makeCompared(inside, mode);
     await this.descend(inside, async (path) => {
-      await mkdir(path, { mode }).catch((error: unknown) => {
+      await mkdir(systemPath(path), { mode }).catch((error: unknown) => {
         if (errnoOf(error) !== 'EEXIST') throw error;
       });
-      return open(path, NO_LINK);
+      return open(systemPath(path), NO_LINK);
     });
   }
 
   /** What lies there, itself; null if nothing does, or if a folder on the way is none. */
   async lstat(inside: string) {
     try {
-      return await lstat(await this.path(inside));
+      return await lstat(systemPath(await this.path(inside)));
     } catch (error) {
       if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) return null;
       throw error;
@@ -191,12 +192,12 @@ export class HeldFolder {
   private async makeCompared(inside: string, mode: number): Promise<void> {
     if ((await this.lstat(inside))?.isDirectory()) return;
     await this.makeCompared(dirname(inside) === '.' ? '' : dirname(inside), mode);
-    await mkdir(await this.path(inside), { mode });
+    await mkdir(systemPath(await this.path(inside)), { mode });
   }
 
   private async compared(inside: string): Promise<string> {
     const path = join(this.real, inside);
-    if ((await realpath(path)) === path) return path;
+    if (rawName(await realpath(systemPath(path), 'buffer')) === path) return path;
     throw Object.assign(new Error(`${path} leads through a link`), { code: 'ELOOP' });
   }
 }

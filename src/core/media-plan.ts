@@ -3,6 +3,7 @@ import { lstat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Excluded, mediaRoots, walkMedia } from '../archive/media.js';
 import { belowAny } from '../archive/names.js';
+import { systemPath } from '../archive/raw-names.js';
 import type { ArchiveEntry } from '../archive/read.js';
 import { errnoOf } from '../errors.js';
 import { look } from './media-survey.js';
@@ -49,7 +50,7 @@ export async function planMedia(
     const { prefix, root } = target;
     const staging = await Staging.of(part);
     for (const entry of files) {
-      const inside = entry.path.slice(prefix.length);
+      const inside = entry.original.slice(prefix.length);
       const found = await look(join(root, inside));
       if (found !== null && looksSame(entry, found)) {
         media.unchanged += 1;
@@ -62,14 +63,14 @@ export async function planMedia(
     }
     const written = new Set(survey.files);
     const isInTheWay = belowAny(survey.obstacles);
-    for await (const { path, size } of presentFiles(root, excluded)) {
+    for await (const { path, inside, size } of presentFiles(root, excluded)) {
       archived += archivedBytes(prefix + path, size);
-      if (written.has(path)) continue;
-      const moved = isInTheWay(path) || (scope.mediaMode === 'MIRROR' && wanted(prefix + path));
+      if (written.has(inside)) continue;
+      const moved = isInTheWay(inside) || (scope.mediaMode === 'MIRROR' && wanted(prefix + path));
       if (!moved) media.keep += 1;
       else {
         media.remove += 1;
-        staging.moveAside(path, size);
+        staging.moveAside(inside, size);
       }
     }
     staged.push(...staging.needs);
@@ -164,15 +165,18 @@ class Staging {
 }
 
 /** The files below a media folder, also one that is a link, relative to it; none if it is not there. */
-async function* presentFiles(root: string, excluded: Excluded): AsyncGenerator<{ path: string; size: number }> {
+async function* presentFiles(
+  root: string,
+  excluded: Excluded,
+): AsyncGenerator<{ path: string; inside: string; size: number }> {
   for (const found of (await isFolder(root)) ? await mediaRoots([root]) : []) {
     for await (const item of walkMedia({ ...found, prefix: '' }, excluded)) {
       if (item.kind !== 'file') continue;
-      const size = await lstat(item.file).then(
+      const size = await lstat(systemPath(item.file)).then(
         (stats) => stats.size,
         () => 0,
       );
-      yield { path: item.path, size };
+      yield { path: item.path, inside: item.inside, size };
     }
   }
 }

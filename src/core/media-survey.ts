@@ -3,6 +3,7 @@ import { readdir, readFile, readlink, realpath } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { unreadable } from '../archive/media.js';
 import { contained, shown } from '../archive/names.js';
+import { rawName, systemPath } from '../archive/raw-names.js';
 import type { ArchiveEntry } from '../archive/read.js';
 import { AppError } from '../errors.js';
 import type { MediaTarget } from './media.js';
@@ -36,7 +37,7 @@ interface Link {
  * @throws AppError PATH_NOT_ALLOWED for what is in the way and cannot be moved aside or brought back; MEDIA_UNREADABLE
  */
 export async function surveyMedia({ root, prefix }: MediaTarget, entries: readonly ArchiveEntry[]): Promise<Survey> {
-  const inside = ({ path }: ArchiveEntry) => path.slice(prefix.length).replace(/\/$/, '');
+  const inside = ({ original }: ArchiveEntry) => original.slice(prefix.length).replace(/\/$/, '');
   const files = entries.filter(({ directory }) => !directory).map(inside);
   const obstacles = new Map<string, Stats>();
   const newFolders = new Set<string>();
@@ -83,11 +84,24 @@ async function linksAmong(root: string, obstacles: Map<string, Stats>, newFolder
     const file = join(root, path);
     if (stats.isSymbolicLink()) links.push(await linkAt(file, newFolders.has(path)));
     if (!stats.isDirectory()) continue;
-    const entries = await readdir(file, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
-      throw unreadable(file, error);
+    for (const link of await linksBelow(file)) links.push(await linkAt(link, false));
+  }
+  return links;
+}
+
+/** The paths of the links in a folder and in those below it. */
+async function linksBelow(top: string): Promise<string[]> {
+  const links: string[] = [];
+  const folders = [top];
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    const options = { withFileTypes: true, encoding: 'buffer' } as const;
+    const entries = await readdir(systemPath(folder), options).catch((error: unknown) => {
+      throw unreadable(folder ?? top, error);
     });
     for (const entry of entries) {
-      if (entry.isSymbolicLink()) links.push(await linkAt(join(entry.parentPath, entry.name), false));
+      const path = join(folder, rawName(entry.name));
+      if (entry.isSymbolicLink()) links.push(path);
+      else if (entry.isDirectory()) folders.push(path);
     }
   }
   return links;
@@ -95,7 +109,7 @@ async function linksAmong(root: string, obstacles: Map<string, Stats>, newFolder
 
 async function linkAt(path: string, inFoldersPlace: boolean): Promise<Link> {
   const leadsToFolder = await isFolder(path).catch(() => true);
-  const leadsTo = await readlink(path).catch((error: unknown) => {
+  const leadsTo = await readlink(systemPath(path), 'utf8').catch((error: unknown) => {
     throw unreadable(path, error);
   });
   return { path, leadsTo, ofFolder: inFoldersPlace || leadsToFolder };

@@ -1,29 +1,21 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import {
-  chmod,
-  chown,
-  lstat,
-  mkdir,
-  open,
-  readFile,
-  rename,
-  rm,
-  rmdir,
-  stat,
-  utimes,
-  writeFile,
-} from 'node:fs/promises';
+import { constants, type Stats } from 'node:fs';
+import { chmod, chown, lstat, mkdir, open, readFile, rename, rm, rmdir, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { makeFolder } from '../archive/make-folder.js';
-import { type Excluded, mediaRoots, RESERVED_PREFIX, walkMedia } from '../archive/media.js';
+import { type Excluded, mediaRoots, walkMedia } from '../archive/media.js';
+import { RESERVED_PREFIX } from '../archive/metadata.js';
 import { belowAny } from '../archive/names.js';
+import { giveOriginalNames } from '../archive/original-names.js';
+import { systemPath } from '../archive/raw-names.js';
 import type { Archive, ArchiveEntry } from '../archive/read.js';
+import { flush } from '../disk.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
+import { Finishing } from './finishing.js';
 import { HeldFolder } from './held-folder.js';
 import { hasRightsOf } from './media-plan.js';
 import { mountRefused, surveyMedia } from './media-survey.js';
-import { keepFile, moveFile, releaseFile, syncFolder } from './move-file.js';
+import { keepFile, moveFile, releaseFile } from './move-file.js';
 import { firstOf } from './names.js';
 import type { StepContext } from './ports.js';
 
@@ -52,9 +44,14 @@ interface SwapPlan {
   extras: string[];
   /** Folders that are not there yet, outermost first. */
   newFolders: string[];
+  /** Permissions that new folders get in the end, as far as the archive has them, outermost first; '' is the root. */
+  folderModes: [folder: string, mode: number][];
   /** True if the root itself was made. */
   rootIsNew: boolean;
 }
+
+/** Permissions of folders that an archive may ask for: also the bits that hand a folder's group on and guard its files. */
+const FOLDER_MODE = 0o3777;
 
 const stagingOf = (runId: string) => `${RESERVED_PREFIX}${runId}`;
 
@@ -66,6 +63,9 @@ const stagingOf = (runId: string) => `${RESERVED_PREFIX}${runId}`;
  * no link that another program puts in the way leads a write elsewhere.
  */
 export class MediaSwap {
+  /** What the disk cannot have of the new files. */
+  private readonly finishing = new Finishing();
+
   private constructor(
     private readonly root: HeldFolder,
     private readonly staging: HeldFolder,
@@ -132,6 +132,11 @@ export class MediaSwap {
     return this.target === root;
   }
 
+  /** What an admin should know of the new files; empty if nothing. */
+  get warnings(): string[] {
+    return this.finishing.warnings(this.target);
+  }
+
   /** Closes what is open. What was done stays as it is. */
   async close(): Promise<void> {
     await this.staging.close();
@@ -152,7 +157,7 @@ export class MediaSwap {
     const bytes = chosen.reduce((sum, entry) => sum + entry.size, 0);
     let same = 0;
     for (const entry of chosen) {
-      if (!(await this.isSame(entry, entry.path.slice(target.prefix.length), step.signal))) continue;
+      if (!(await this.isSame(entry, insideOf(entry, target), step.signal))) continue;
       paths.delete(entry.path);
       step.onProgress((same += entry.size), bytes);
     }
@@ -163,18 +168,21 @@ export class MediaSwap {
     });
     await mkdir(join(staging, 'in', target.prefix), { recursive: true });
     await rename(join(staging, 'in', target.prefix), join(staging, 'new'));
+    await giveOriginalNames(join(staging, 'new'), target.prefix, archive.metadata.renamed);
     const { files: all, obstacles, newFolders } = await surveyMedia(target, chosen);
-    for (const { path, directory, mode, mtime } of chosen) {
-      if (!directory && paths.has(path)) await this.dress(path.slice(target.prefix.length), mode, mtime);
+    for (const entry of chosen) {
+      if (!entry.directory && paths.has(entry.path)) await this.dress(insideOf(entry, target), entry);
     }
     const extras = options.mode === 'MIRROR' ? await this.extras(new Set(all), target.prefix, options) : [];
-    const files = all.filter((file) => paths.has(target.prefix + file));
+    const going = chosen.filter(({ directory, path }) => !directory && paths.has(path));
+    const files = going.map((entry) => insideOf(entry, target));
     const isInTheWay = belowAny(obstacles);
     const plan: SwapPlan = {
       files,
       present: await this.present(files),
       obstacles,
       newFolders,
+      folderModes: folderModes(archive, target, options.rootIsNew ? ['', ...newFolders] : newFolders),
       // What lies in a folder that is in the way goes and comes with it.
       extras: extras.filter((path) => !isInTheWay(path)),
       rootIsNew: options.rootIsNew,
@@ -201,7 +209,12 @@ export class MediaSwap {
     for (const folder of folders) {
       // Opened anew: what was written must lie where it belongs, not in a folder that was moved away meanwhile.
       await this.root.forget(folder);
-      await syncFolder(await this.folderInPlace(folder));
+      await this.finishing.flushFolder(await this.folderInPlace(folder));
+    }
+    // Last, because they may forbid what was done so far; folders within others first.
+    for (const [folder, mode] of plan.folderModes.toReversed()) {
+      const path = systemPath(await this.folderInPlace(folder));
+      await this.finishing.give('permissions', () => chmod(path, mode));
     }
   }
 
@@ -212,9 +225,20 @@ export class MediaSwap {
    */
   async undo(): Promise<void> {
     const plan = await this.plan();
-    if (plan !== null) await this.putAllBack(plan);
+    if (plan !== null) {
+      await this.openFolders(plan);
+      await this.putAllBack(plan);
+    }
     await this.settle();
     if (plan?.rootIsNew) await rmdir(this.root.real).catch(() => undefined);
+  }
+
+  /** New folders that got their permissions may not let their files go. */
+  private async openFolders({ folderModes: modes }: SwapPlan): Promise<void> {
+    for (const [folder] of modes) {
+      const path = await this.root.folder(folder).catch(() => null);
+      if (path !== null) await chmod(systemPath(path), 0o700).catch(() => undefined);
+    }
   }
 
   private async putAllBack(plan: SwapPlan): Promise<void> {
@@ -267,9 +291,15 @@ export class MediaSwap {
 
   private async writePlan(plan: SwapPlan): Promise<void> {
     const partial = await this.staging.path('plan.partial');
-    await writeFile(partial, JSON.stringify(plan), { mode: 0o600, flush: true });
+    const file = await open(partial, 'w', 0o600);
+    try {
+      await file.writeFile(JSON.stringify(plan));
+      await flush(file);
+    } finally {
+      await file.close();
+    }
     await rename(partial, await this.staging.path('plan.json'));
-    await syncFolder(await this.staging.path(''));
+    await this.finishing.flushFolder(await this.staging.path(''));
   }
 
   /**
@@ -284,15 +314,32 @@ export class MediaSwap {
     return (await contentHash(await this.root.path(inside), size, signal)) === sha256;
   }
 
-  /** Rights and time of the file when it was backed up; the owner of the folder it goes to, where that can be given. */
-  private async dress(file: string, mode: number | null | undefined, mtime: Date | null | undefined): Promise<void> {
-    const path = await this.staging.path(`new/${file}`);
-    if (process.getuid?.() === 0) {
-      const owner = (await this.root.lstat(file)) ?? (await stat(await this.root.path('')));
-      await chown(path, owner.uid, owner.gid);
+  /** Permissions and time of the file when it was backed up; the owner of the file that it replaces, else of its folder. */
+  private async dress(file: string, { mode, mtime }: Pick<ArchiveEntry, 'mode' | 'mtime'>): Promise<void> {
+    const path = systemPath(await this.staging.path(`new/${file}`));
+    await this.giveOwner(path, await this.ownerAt(file));
+    await this.finishing.give('permissions', () => chmod(path, (mode ?? 0o644) & 0o777));
+    if (mtime) await this.finishing.give('times', () => utimes(path, mtime, mtime));
+  }
+
+  /** The owner of what lies there, or of the nearest folder above it that is there. */
+  private async ownerAt(inside: string): Promise<Stats> {
+    for (let at = inside; at !== ''; at = folderOf(at)) {
+      const found = await this.root.lstat(at);
+      if (found !== null && (at === inside ? found.isFile() : found.isDirectory())) return found;
     }
-    await chmod(path, (mode ?? 0o644) & 0o777);
-    if (mtime) await utimes(path, mtime, mtime);
+    return stat(await this.root.path(''));
+  }
+
+  /** Only root can give a file to another user; others can give it to a group that they belong to. */
+  private async giveOwner(path: string | Buffer, { uid, gid }: Stats): Promise<void> {
+    const own = await stat(path);
+    if (own.uid === uid && own.gid === gid) return;
+    await this.finishing.give('owner', async () => {
+      if (process.geteuid?.() === 0 || own.uid === uid) return chown(path, uid, gid);
+      await chown(path, own.uid, gid);
+      throw Object.assign(new Error('only root gives files to another user'), { code: 'EPERM' });
+    });
   }
 
   private async present(files: string[]): Promise<string[]> {
@@ -307,11 +354,10 @@ export class MediaSwap {
   private async makeFolder(folder: string): Promise<void> {
     try {
       if ((await this.root.lstat(folder))?.isDirectory()) return;
-      await mkdir(await this.root.path(folder));
-      if (process.getuid?.() !== 0) return;
-      const { uid, gid } = await stat(await this.root.folder(folderOf(folder)));
+      await mkdir(systemPath(await this.root.path(folder)));
+      const above = await stat(systemPath(await this.root.folder(folderOf(folder))));
       // By the opened folder: another one may lie at its path by now.
-      await chown(await this.root.folder(folder), uid, gid);
+      await this.giveOwner(systemPath(await this.root.folder(folder)), above);
     } catch (error) {
       throw notWritten(error, join(this.root.real, folder));
     }
@@ -327,7 +373,7 @@ export class MediaSwap {
       for await (const item of walkMedia({ ...found, prefix: '' }, excluded)) {
         // Links are noted in archives, not stored: moving one away could not be undone.
         if (item.kind !== 'file') continue;
-        if (!kept.has(item.path) && wanted(prefix + item.path)) extras.push(item.path);
+        if (!kept.has(item.inside) && wanted(prefix + item.path)) extras.push(item.inside);
       }
     }
     return extras;
@@ -347,10 +393,10 @@ export class MediaSwap {
       const found = await this.root.lstat(file);
       if (found?.isFile()) {
         const old = await this.keptPath(file);
-        await keepFile(await this.root.path(file), old, this.partialOf(old));
+        await keepFile(await this.root.path(file), old, this.partialOf(old), this.finishing);
       } else if (found !== null) throw changedMeanwhile(join(this.root.real, file));
       const target = await this.root.path(file);
-      await releaseFile(await this.staging.path(`new/${file}`), target, this.partialOf(target));
+      await releaseFile(await this.staging.path(`new/${file}`), target, this.partialOf(target), this.finishing);
     } catch (error) {
       throw notWritten(error, join(this.root.real, file));
     }
@@ -375,7 +421,7 @@ export class MediaSwap {
     try {
       if ((await this.root.lstat(path)) === null) return;
       const old = await this.keptPath(path);
-      await moveFile(await this.root.path(path), old, this.partialOf(old));
+      await moveFile(await this.root.path(path), old, this.partialOf(old), this.finishing);
       await this.root.forget(path);
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT') throw notWritten(error, join(this.root.real, path));
@@ -394,12 +440,12 @@ export class MediaSwap {
   }
 
   private async removeFile(inside: string): Promise<void> {
-    if ((await this.root.lstat(inside)) !== null) await rm(await this.root.path(inside));
+    if ((await this.root.lstat(inside)) !== null) await rm(systemPath(await this.root.path(inside)));
   }
 
   private async removeFolder(inside: string): Promise<void> {
     await this.root.forget(inside);
-    await rmdir(await this.root.path(inside));
+    await rmdir(systemPath(await this.root.path(inside)));
   }
 
   /** Where a file is laid that comes from another disk, beside its place: no walk through media sees it. */
@@ -408,12 +454,27 @@ export class MediaSwap {
   }
 }
 
+const insideOf = ({ original }: ArchiveEntry, { prefix }: MediaTarget) => original.slice(prefix.length);
+
+/** What the archive says of these folders' permissions. */
+function folderModes({ entries }: Archive, { prefix }: MediaTarget, folders: string[]): SwapPlan['folderModes'] {
+  const wanted = new Set(folders);
+  const modes: [string, number][] = [];
+  for (const { directory, original, mode } of entries) {
+    if (!directory || !original.startsWith(prefix) || mode === undefined) continue;
+    const folder = original.slice(prefix.length).replace(/\/$/, '');
+    if (wanted.has(folder)) modes.push([folder, mode & FOLDER_MODE]);
+  }
+  const depth = ([folder]: [string, number]) => (folder === '' ? 0 : folder.split('/').length);
+  return modes.sort((one, other) => depth(one) - depth(other));
+}
+
 const folderOf = (inside: string) => (dirname(inside) === '.' ? '' : dirname(inside));
 
 /** SHA-256 of a file's first bytes, of as many as it is said to have and one more; null if it cannot be read. */
 async function contentHash(path: string, size: number, signal: AbortSignal): Promise<string | null> {
   const flags = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
-  const handle = await open(path, flags).catch(() => null);
+  const handle = await open(systemPath(path), flags).catch(() => null);
   if (handle === null) return null;
   try {
     if (!(await handle.stat()).isFile()) return null;

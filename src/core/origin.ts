@@ -4,6 +4,7 @@ import type { ArchiveMetadata } from '../archive/metadata.js';
 import { shown } from '../archive/names.js';
 import { AppError } from '../errors.js';
 import type { BackupConfigRow, BackupRow, Models, Origin } from '../models/index.js';
+import { firstOf } from './names.js';
 import type { Engine, Engines } from './ports.js';
 
 /** Whose data a backup of this config will hold, as it is written into its archive. */
@@ -171,5 +172,13 @@ export function strangeEntries(entries: readonly { path: string }[], engine: Eng
   const named = strange.slice(0, 3).map(({ path }) => shown(path));
   return [
     `${strange.length} entries of the archive are neither database nor media and are never restored: ${named.join(', ')}${strange.length > 3 ? ', …' : ''}.`,
+  ];
+}
+
+/** The warning about what another tool added when it packed the archive again; none if it added nothing. */
+export function ignoredEntries(names: readonly string[]): string[] {
+  if (names.length === 0) return [];
+  return [
+    `The archive was packed again by another tool, which added ${names.length} entries; they are ignored: ${firstOf(names.map(shown))}.`,
   ];
 }

@@ -47,6 +47,10 @@ export interface LoadOptions extends StepContext {
   stamp: string;
   /** Only these tables, with rows, indexes and triggers; null for the whole database. One that the dump lacks is dropped. */
   tables: string[] | null;
+  /** The `source` of the dump's metadata: a database that is not there yet gets the permissions that stand there. */
+  source: Record<string, string | number>;
+  /** True if the dump was made on this machine, so that the users whom `source` means are this machine's. */
+  madeHere: boolean;
 }
 
 /** A dump in an archive: bytes of its files, its `source` of the metadata, number of tables. */
@@ -90,8 +94,11 @@ export interface Engine {
   describeDump(folder: string, step: StepContext): Promise<DatabaseInfo>;
   /** As `describeDump`, and checks its integrity. */
   inspect(folder: string, step: StepContext): Promise<DatabaseInfo>;
-  /** Replaces the content of the database by the dump in `folder`, in one atomic switch: all of the old or all of the new. */
-  load(folder: string, url: string, options: LoadOptions): Promise<void>;
+  /**
+   * Replaces the content of the database by the dump in `folder`, in one atomic switch: all of the old or all of the new.
+   * @returns what the admin should know; empty if nothing
+   */
+  load(folder: string, url: string, options: LoadOptions): Promise<string[]>;
   /** What `load` would take. `live` is what `describe` says now, `tables` as in `LoadOptions`. */
   loadSpace(dump: DumpSize, url: string, live: DatabaseInfo | null, tables: string[] | null): Promise<LoadSpace>;
   /** The stamp that `load` left, or null: also null where there is no database. */

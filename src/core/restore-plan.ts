@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
+import { shown } from '../archive/names.js';
 import type { Archive, ArchiveEntry } from '../archive/read.js';
 import { AppError, type ErrorCode } from '../errors.js';
 import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../models/index.js';
@@ -8,7 +9,7 @@ import { firstOf } from './names.js';
 import { type MediaTarget } from './media.js';
 import { type MediaPlan, planMedia } from './media-plan.js';
 import { type Survey, surveyMedia } from './media-survey.js';
-import { foreignRefusal, isForeign, tablesRefusal } from './origin.js';
+import { foreignRefusal, ignoredEntries, isForeign, tablesRefusal } from './origin.js';
 import { protectedPaths, type Protection } from './protect.js';
 import type { DatabaseInfo, Holder, Storages } from './ports.js';
 import {
@@ -98,10 +99,14 @@ export async function planRestore(
   if (scope.restoreDatabase && refusals.length === 0) await scope.engine.checkWritable(scope.targetUrl).catch(refuse);
   if (!scope.own && live !== null && !request.overwrite && scope.restoreDatabase) {
     refuse(
-      new AppError('BAD_USER_INPUT', `targetDatabaseUrl: ${shown(scope)} already holds ${live.tables.length} tables.`, {
-        field: 'targetDatabaseUrl',
-        hint: 'Choose an empty target, or set overwrite: true.',
-      }),
+      new AppError(
+        'BAD_USER_INPUT',
+        `targetDatabaseUrl: ${targetOf(scope)} already holds ${live.tables.length} tables.`,
+        {
+          field: 'targetDatabaseUrl',
+          hint: 'Choose an empty target, or set overwrite: true.',
+        },
+      ),
     );
   }
   await assertFree(env, scope).catch(refuse);
@@ -129,7 +134,7 @@ export async function planRestore(
       ...leftOut(parts),
       ...parts.flatMap(({ survey }) => survey.warnings),
     ],
-    target: shown(scope),
+    target: targetOf(scope),
     targetExists: scope.restoreDatabase ? live !== null : await exists(scope),
     backupSource: archive.metadata.source,
     targetSource: live?.source ?? {},
@@ -157,9 +162,9 @@ async function strangerRefusals(
   const database = scope.own && replaced.live !== null;
   const media = replaced.media && (await someOwnMedia(config, scope));
   const refusals: AppError[] = [];
-  if ((database || media) && isForeign(backup, config)) refusals.push(foreignRefusal(backup, config, shown(scope)));
+  if ((database || media) && isForeign(backup, config)) refusals.push(foreignRefusal(backup, config, targetOf(scope)));
   const names = (tables: { name: string }[] = []) => tables.map(({ name }) => name);
-  const differ = tablesRefusal(names(archive.metadata.tables), names(replaced.live?.tables), shown(scope));
+  const differ = tablesRefusal(names(archive.metadata.tables), names(replaced.live?.tables), targetOf(scope));
   if (database && differ !== null) refusals.push(differ);
   return refusals;
 }
@@ -171,7 +176,7 @@ function refusedPlan(backup: BackupRow, archive: Archive, scope: Scope, refusal:
     allowed: false,
     refusals: [refusal],
     warnings: [],
-    target: shown(scope),
+    target: targetOf(scope),
     targetExists: false,
     backupSource: archive.metadata.source,
     targetSource: {},
@@ -221,7 +226,7 @@ export async function mediaPart(
   const forbidden = protection.forbidden(root);
   const isChosen = (path: string) =>
     path.startsWith(target.prefix) && (media === null || media.some((chosen) => isOrIsBelow(path, chosen)));
-  const mayGo = (path: string) => !forbidden(join(root, path.slice(target.prefix.length)));
+  const mayGo = (path: string) => !forbidden(join(root, archive.original(path).slice(target.prefix.length)));
   const chosen = archive.entries.filter(({ path }) => isChosen(path));
   const going = chosen.filter(({ path }) => mayGo(path));
   return {
@@ -248,7 +253,7 @@ const exists = ({ engine, targetUrl }: Scope) =>
     () => false,
   );
 
-const shown = (scope: Scope) => scope.engine.resolve(scope.targetUrl).display;
+const targetOf = (scope: Scope) => scope.engine.resolve(scope.targetUrl).display;
 
 /** One restore of a database at a time, also of those that wait: the later one would take away what came in between. */
 async function assertFree({ models }: PlanEnvironment, { targetKey }: Scope): Promise<void> {
@@ -298,8 +303,13 @@ function warnings(
       'The archive is of the older format 1.0, which carries no hashes: only its checksums (CRC-32) can be compared.',
     );
   }
-  if (metadata.symlinks.length > 0)
-    list.push(`${metadata.symlinks.length} symbolic links were noted in the backup and are not made again.`);
+  if (metadata.symlinks.length > 0) {
+    const links = metadata.symlinks.map(({ path, target }) => `${shown(path)} (leads to ${shown(target)})`);
+    list.push(
+      `${links.length} symbolic links were noted in the backup and are not made again; what they led to is not in it: ${firstOf(links)}.`,
+    );
+  }
+  list.push(...ignoredEntries(archive.ignored));
   if (related.length > 0 && !request.includeRelated) {
     const names = related.map((item) => `${item.table} (${item.rowCount} rows)`).join(', ');
     list.push(

@@ -214,14 +214,18 @@ async function switchOver(
     }
     const step = await run.phase('switch', 'steps');
     for (const [index, swap] of swaps.entries()) await swap.apply(within(step, index, index + 1, swaps.length));
+    row.warnings = [...row.warnings, ...swaps.flatMap(({ warnings }) => warnings)];
     await run.assertOwn();
     if (!row.restoreDatabase) return;
-    await engine.load(folder, row.targetUrl, {
+    const loaded = await engine.load(folder, row.targetUrl, {
       ...(await run.phase('load')),
       lockTimeoutMs: row.lockTimeout * 1000,
       stamp: row.id,
       tables: row.tables,
+      source: archive.metadata.source,
+      madeHere: archive.metadata.origin?.host === hostname(),
     });
+    row.warnings = [...row.warnings, ...loaded];
   } catch (error) {
     if (row.restoreDatabase && (await engine.stampOf(row.targetUrl).catch(() => null)) === row.id) return;
     if (!run.isLost) await putBack(env, row, run.explain(error), swaps);

@@ -11,7 +11,15 @@ import type { NewBackup } from './backups.js';
 import { type BackupsEnvironment, endBadly, mediaWarnings } from './backup-run.js';
 import { Hold, runLease } from './hold.js';
 import { archiveName, humanSize, newId } from './names.js';
-import { backupDate, databaseName, ownerOf, prefixFrom, statedOrigin, strangeEntries } from './origin.js';
+import {
+  backupDate,
+  databaseName,
+  ignoredEntries,
+  ownerOf,
+  prefixFrom,
+  statedOrigin,
+  strangeEntries,
+} from './origin.js';
 import type { DatabaseEngine, Engine, Storage, StorageAddress } from './ports.js';
 import { contentOf } from './restore-scope.js';
 import { Run } from './run.js';
@@ -115,7 +123,7 @@ async function examine(
   );
   const { metadata } = archive;
   const engine = env.engines.of(metadata.database_engine as DatabaseEngine);
-  const strange = strangeEntries(archive.entries, engine);
+  const strange = [...strangeEntries(archive.entries, engine), ...ignoredEntries(archive.ignored)];
   const config = incoming.config ?? (await ownerOf(env, metadata));
   if (config !== null && config.engine !== engine.kind) {
     throw badInput(

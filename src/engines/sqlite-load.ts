@@ -7,6 +7,7 @@ import { SqliteConnection, withConnection } from './sqlite-connection.js';
 import { whileGrowing } from './sqlite-growth.js';
 import { checkWritable, hasContent } from './sqlite-file.js';
 import { whatIsMissing } from './sqlite-missing.js';
+import { makeDatabaseFile } from './sqlite-rights.js';
 import { writeStamp } from './sqlite-stamp.js';
 import { loadTables } from './sqlite-tables.js';
 
@@ -15,13 +16,31 @@ import { loadTables } from './sqlite-tables.js';
  * connections see all of the old or all of the new, and a crash leaves one of them after SQLite's own recovery.
  * `dump` is a private copy and is changed: it gets the stamp, and the target's page size and journal mode.
  */
-export async function loadDump(dump: string, target: string, options: LoadOptions): Promise<void> {
+export async function loadDump(dump: string, target: string, options: LoadOptions): Promise<string[]> {
   await checkWritable(target);
   await makeFolder(dirname(target)).catch((error: unknown) => {
     throw fromErrno(error, `make the folder of ${target}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
   });
+  if (await hasContent(target)) {
+    await load(dump, target, options, true);
+    return [];
+  }
+  const { warnings, undo } = await makeDatabaseFile(target, options.source, options.madeHere).catch(
+    (error: unknown) => {
+      throw fromErrno(error, `make ${target}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
+    },
+  );
+  try {
+    await load(dump, target, options, false);
+    return warnings;
+  } catch (error) {
+    await undo();
+    throw error;
+  }
+}
+
+async function load(dump: string, target: string, options: LoadOptions, exists: boolean): Promise<void> {
   if (options.tables !== null) return loadTables(dump, target, { ...options, tables: options.tables });
-  const exists = await hasContent(target);
   const connection = await SqliteConnection.open(target, 'create', options.lockTimeoutMs);
   try {
     const wal = exists && (await connection.value<string>('PRAGMA journal_mode')) === 'wal';

@@ -10,6 +10,7 @@ import { assertSqliteFile, checkWritable, holders } from './sqlite-file.js';
 import { describeConnection, foreignKeyWarnings } from './sqlite-info.js';
 import { loadDump } from './sqlite-load.js';
 import { assertPlainSchema, schemaProblem } from './sqlite-schema.js';
+import { rightsOf } from './sqlite-rights.js';
 import { loadSpace } from './sqlite-space.js';
 import { clearStamp, stampOf } from './sqlite-stamp.js';
 
@@ -95,6 +96,7 @@ async function snapshot(url: string, folder: string, step: StepContext): Promise
   return {
     engine: 'SQLITE',
     ...info,
+    source: { ...info.source, ...rightsOf(await stat(path)) },
     name: basename(path),
     files: [
       { path: ENTRY, size, mtime, mode: 0o600, open: async () => createReadStream(copy, { highWaterMark: 1 << 20 }) },

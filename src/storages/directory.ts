@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { makeFolder, unmakeFolders } from '../archive/make-folder.js';
 import { contained } from '../archive/names.js';
+import { flushed, flushFolder } from '../disk.js';
 import type { Preparation, Storage, StoredObject } from '../core/ports.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 
@@ -51,24 +52,38 @@ export class DirectoryStorage implements Storage {
 
   async put(name: string, body: Readable, options: { owner: string; signal: AbortSignal }): Promise<StoredObject> {
     const target = this.locate(name);
-    const partial = join(this.folder, `.${name}.${options.owner}${PARTIAL}`);
+    const partial = this.partialOf(name, options.owner);
+    let published = false;
     try {
-      const file = createWriteStream(partial, { flags: 'wx', mode: 0o600, flush: true, highWaterMark: 1 << 20 });
+      const file = createWriteStream(partial, { flags: 'wx', mode: 0o600, highWaterMark: 1 << 20, ...flushed });
       await pipeline(body, file, { signal: options.signal });
       await publish(partial, target);
-      await this.syncFolder();
+      published = true;
+      await flushFolder(this.folder);
+      const stored = await this.stat(name);
+      if (stored === null) throw new AppError('STORAGE_UNAVAILABLE', `${target} vanished right after it was written.`);
+      return stored;
     } catch (error) {
       body.destroy();
-      await rm(partial, { force: true });
+      const left = published ? await this.leftOver(target) : '';
+      await rm(partial, { force: true }).catch(() => undefined);
       if (options.signal.aborted && options.signal.reason instanceof AppError) throw options.signal.reason;
       if (errnoOf(error) === 'EEXIST') {
         throw new AppError('NAME_TAKEN', `${target} is already there.`, { cause: error });
       }
-      throw this.translate(error, 'write');
+      const failed = this.translate(error, 'write');
+      throw left === ''
+        ? failed
+        : new AppError(failed.code, failed.message + left, { hint: failed.hint, cause: error });
     }
-    const stored = await this.stat(name);
-    if (stored === null) throw new AppError('STORAGE_UNAVAILABLE', `${target} vanished right after it was written.`);
-    return stored;
+  }
+
+  /** Takes a file away whose `put` failed. @returns what to add to the error if that fails too */
+  private async leftOver(target: string): Promise<string> {
+    return rm(target, { force: true }).then(
+      () => '',
+      () => ` Its file ${target} could not be removed.`,
+    );
   }
 
   async get(name: string, range?: { start: number; end?: number }): Promise<Readable> {
@@ -102,7 +117,7 @@ export class DirectoryStorage implements Storage {
     const path = this.locate(name);
     try {
       await rm(path, { force: true });
-      await this.syncFolder();
+      await flushFolder(this.folder);
     } catch (error) {
       throw this.translate(error, 'delete from');
     }
@@ -115,8 +130,15 @@ export class DirectoryStorage implements Storage {
     for await (const name of this.names()) {
       const left = name.startsWith('.') && name.endsWith(`.${owner}${PARTIAL}`);
       const probe = name.startsWith(PROBE) && name.endsWith(PARTIAL);
+      if (left) await this.discardReservation(name.slice(1, -`.${owner}${PARTIAL}`.length));
       if (left || probe) await rm(join(this.folder, name), { force: true });
     }
+  }
+
+  /** A crash between reserving a name and the rename leaves the partial file and an empty one of the final name. */
+  private async discardReservation(name: string): Promise<void> {
+    const reserved = await lstat(this.locate(name)).catch(() => null);
+    if (reserved?.isFile() && reserved.size === 0) await rm(this.locate(name), { force: true });
   }
 
   async *list(): AsyncIterable<StoredObject> {
@@ -152,13 +174,8 @@ export class DirectoryStorage implements Storage {
     });
   }
 
-  private async syncFolder(): Promise<void> {
-    const handle = await open(this.folder, constants.O_RDONLY);
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+  private partialOf(name: string, owner: string): string {
+    return join(this.folder, `.${name}.${owner}${PARTIAL}`);
   }
 
   private translate(error: unknown, verb: string): AppError {
@@ -171,15 +188,33 @@ export class DirectoryStorage implements Storage {
   }
 }
 
-/** Gives the finished file its name, never over an existing one: a hard link fails where the name is taken. */
+/**
+ * Gives the finished file its name, never over an existing one: a hard link fails where the name is taken. Where the file
+ * system has no hard links (FAT, some network disks) the name is reserved, then the file renamed over the reservation.
+ * @throws the error of the system call: EEXIST if the name is taken
+ */
 async function publish(partial: string, target: string): Promise<void> {
   try {
     await link(partial, target);
-    await rm(partial);
   } catch (error) {
-    if (!['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'].includes(errnoOf(error) ?? '')) throw error;
-    // No hard links here (FAT, some network disks): reserve the name, then rename over the reservation.
-    await (await open(target, 'wx', 0o600)).close();
-    await rename(partial, target);
+    // A share may do what was asked, lose the answer and refuse the second attempt.
+    if (errnoOf(error) === 'EEXIST' && !(await isSameFile(partial, target))) throw error;
+    if (errnoOf(error) !== 'EEXIST') return publishByRename(partial, target);
   }
+  await rm(partial);
+}
+
+async function publishByRename(partial: string, target: string): Promise<void> {
+  await (await open(target, 'wx', 0o600)).close();
+  try {
+    await rename(partial, target);
+  } catch (error) {
+    await rm(target, { force: true }).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function isSameFile(one: string, other: string): Promise<boolean> {
+  const [first, second] = await Promise.all([lstat(one, { bigint: true }), lstat(other, { bigint: true })]);
+  return first.ino === second.ino && first.dev === second.dev && first.nlink > 1n;
 }

@@ -89,9 +89,15 @@ describe('An entry whose name leads elsewhere is refused before anything is writ
     expect(existsSync(join(folder, 'inside'))).toBe(false);
   });
 
-  test('a name that is not UTF-8 is damage', async () => {
-    const bytes = rawArchive([sqlite, { name: Buffer.from([0x6d, 0xff, 0xfe]), data: 'x' }]);
+  test('a name that says it is UTF-8 and is not is damage', async () => {
+    const bytes = rawArchive([sqlite, { name: Buffer.from([0x6d, 0xff, 0xfe]), data: 'x', flags: 0x800 }]);
     await expectRefused(bytes, 'ARCHIVE_CORRUPT', /not valid UTF-8/);
+  });
+
+  test('a name in an old code page is of another tool, and the hint says how to pack again', async () => {
+    const bytes = rawArchive([sqlite, { name: Buffer.from('media/caf\u00e9', 'latin1'), data: 'x', flags: 0 }]);
+    await expectRefused(bytes, 'ARCHIVE_FOREIGN', /is not UTF-8/);
+    await expect(restore(bytes)).rejects.toMatchObject({ hint: expect.stringContaining('-mcu=on') });
   });
 });
 
@@ -275,11 +281,6 @@ describe('A damaged archive is refused, and the message says what is wrong', () 
       /ZIP64 end record is damaged/,
     ],
     [
-      'metadata that are not the last entry',
-      () => rawZip([metadataEntry([sqlite]), sqlite]),
-      /not the archive's last entry/,
-    ],
-    [
       'a file that the metadata do not list',
       () => rawZip([sqlite, { name: 'media/x', data: 'x' }, metadataEntry([sqlite])]),
       /not in the archive's own list/,
@@ -322,7 +323,21 @@ describe('A file that is not an archive of this product is refused as foreign', 
     ['a text', () => Buffer.from(text), /not a ZIP/],
     ['an empty ZIP', () => rawZip([]), /no backup_metadata.json/],
     ['a ZIP of something else', () => rawZip([{ name: 'a.txt', data: 'a' }]), /no backup_metadata.json/],
-    ['metadata in a folder', () => rawZip([{ name: 'x/backup_metadata.json', data: '{}' }]), /no backup_metadata.json/],
+    ['metadata two folders down', () => rawZip([{ name: 'x/y/backup_metadata.json' }]), /no backup_metadata.json/],
+    [
+      'metadata in a folder beside others',
+      () =>
+        rawZip([
+          { name: 'x/backup_metadata.json', data: '{}' },
+          { name: 'y/a', data: 'a' },
+        ]),
+      /no backup_metadata.json/,
+    ],
+    [
+      'metadata in two folders',
+      () => rawZip([{ name: 'x/backup_metadata.json' }, { name: 'y/backup_metadata.json' }]),
+      /no backup_metadata.json/,
+    ],
     ['metadata that are no JSON', () => rawZip([{ name: 'backup_metadata.json', data: 'x' }]), /not JSON/],
     ['an encrypted entry', () => rawArchive([{ ...sqlite, flags: 0x0801 }]), /encrypted/],
     ['an unknown method', () => rawArchive([{ ...sqlite, method: 14 }]), /method 14/],

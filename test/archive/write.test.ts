@@ -117,7 +117,11 @@ describe('What is backed up comes back byte for byte', () => {
     utimesSync(join(media, 'b.txt'), time, time);
     const archive = await openArchive(bufferSource(await archiveBytes({ mediaPaths: [media] })));
     const paths = ['database.sqlite3', 'media/a/a.txt', 'media/b.txt', 'backup_metadata.json'];
-    expect(archive.entries.map(({ path }) => path)).toEqual(paths);
+    expect(archive.entries.filter(({ directory }) => !directory).map(({ path }) => path)).toEqual(paths);
+    expect(archive.entries.filter(({ directory }) => directory).map(({ path }) => path)).toEqual([
+      'media/',
+      'media/a/',
+    ]);
     expect(archive.metadata.entries.map(({ path }) => path)).toEqual(paths.slice(0, 3));
     expect(archive.metadata.entries[2]).toEqual({
       path: 'media/b.txt',
@@ -126,7 +130,7 @@ describe('What is backed up comes back byte for byte', () => {
       mtime: time.toISOString(),
       mode: statSync(join(media, 'b.txt')).mode & 0o7777,
     });
-    expect(archive.entries[2]?.mtime).toEqual(time);
+    expect(archive.entries.find(({ path }) => path === 'media/b.txt')?.mtime).toEqual(time);
     expect(archive.metadata.media).toEqual([{ path: media, prefix: 'media/', files: 2, bytes: 6 }]);
   });
 
@@ -338,19 +342,6 @@ describe('A backup that cannot be complete fails, and says which file and why', 
     expect(await failure({ mediaPaths: [join(media, 'file')] })).toMatchObject({
       code: 'MEDIA_NOT_FOUND',
       message: expect.stringContaining('not a folder'),
-    });
-  });
-
-  test.each<[string, Buffer]>([
-    ['a backslash', Buffer.from('a\\b')],
-    ['a line break', Buffer.from('a\nb')],
-    ['bytes that are not UTF-8', Buffer.from([0x61, 0xff])],
-  ])('a name with %s', async (_what, name) => {
-    writeFileSync(Buffer.concat([Buffer.from(`${media}/`), name]), 'x');
-    expect(await failure({ mediaPaths: [media] })).toMatchObject({
-      code: 'MEDIA_UNREADABLE',
-      message: expect.stringContaining('faithfully'),
-      hint: expect.stringContaining('Rename'),
     });
   });
 

@@ -643,8 +643,9 @@ describe('An undo', () => {
         of: (kind) => ({
           ...engines.of(kind),
           load: async (...args) => {
-            await engines.of(kind).load(...args);
+            const warnings = await engines.of(kind).load(...args);
             stop.abort(new AppError('CANCELLED', 'too late'));
+            return warnings;
           },
         }),
         forUrl: (url) => engines.forUrl(url),

@@ -100,6 +100,8 @@ describe.each(['table', 'index', 'view', 'trigger'])(
           lockTimeoutMs: 1_000,
           stamp: 'x',
           tables: ['item'],
+          source: {},
+          madeHere: true,
           signal: NEVER,
           onProgress: () => undefined,
         };

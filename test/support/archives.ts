@@ -169,6 +169,7 @@ export function buildMetadata(
     source: { page_size: 4096, journal_mode: 'wal' },
     entries: [],
     media: [],
+    renamed: [],
     symlinks: [],
     skipped: [],
     ...collected,

@@ -1,0 +1,56 @@
+import { close, constants, fsync, open as openCallback, write, writev } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { errnoOf } from './errors.js';
+
+/** What a file system says of a call that it does not have: shares, FUSE and FAT differ in which word they choose. */
+const LACKING = new Set(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'ENOTTY', 'EPERM', 'EACCES']);
+
+/**
+ * True if a finishing touch (flush, owner, permissions, times) failed because the file system or the user cannot have it.
+ * A disk that is full, broken or gone says something else.
+ */
+export const isLacking = (error: unknown): boolean => LACKING.has(errnoOf(error) ?? '');
+
+/**
+ * Options of `createWriteStream` that flush the file to the disk at its end. A file system without fsync is taken as it
+ * is: the bytes were written, and there is no way to ask for more.
+ */
+export const flushed = {
+  flush: true,
+  fs: {
+    open: openCallback,
+    write,
+    writev,
+    close,
+    fsync: (file: number, done: (error: NodeJS.ErrnoException | null) => void) =>
+      fsync(file, (error) => done(error !== null && isLacking(error) ? null : error)),
+  },
+};
+
+/** Flushes an open file. @returns false where the file system has no such thing */
+export async function flush(handle: FileHandle): Promise<boolean> {
+  try {
+    await handle.sync();
+    return true;
+  } catch (error) {
+    if (isLacking(error)) return false;
+    throw error;
+  }
+}
+
+/** Flushes the names in a folder. @returns false where the file system has no such thing */
+export async function flushFolder(folder: string): Promise<boolean> {
+  let handle: FileHandle;
+  try {
+    handle = await open(folder, constants.O_RDONLY);
+  } catch (error) {
+    // Windows opens no folder.
+    if (isLacking(error) || errnoOf(error) === 'EISDIR') return false;
+    throw error;
+  }
+  try {
+    return await flush(handle);
+  } finally {
+    await handle.close();
+  }
+}

@@ -18,8 +18,14 @@ export const importRules = {
   archive: { may: ['disk', 'errors'], why: 'the format must be readable without the product around it' },
   models: { may: ['errors', 'archive'], why: 'records hold facts, not work' },
   core: { may: ['models', 'archive', 'disk', 'errors', 'log'], why: 'the domain knows no transport and no vendor' },
-  engines: { may: ['core/ports', 'archive', 'disk', 'errors'], why: 'an engine is exchangeable: it sees only its port' },
-  storages: { may: ['core/ports', 'archive', 'disk', 'errors'], why: 'a storage is exchangeable: it sees only its port' },
+  engines: {
+    may: ['core/ports', 'archive', 'disk', 'errors'],
+    why: 'an engine is exchangeable: it sees only its port',
+  },
+  storages: {
+    may: ['core/ports', 'archive', 'disk', 'errors'],
+    why: 'a storage is exchangeable: it sees only its port',
+  },
   jobs: { may: ['core', 'errors', 'log'], why: 'a job only calls the domain' },
   auth: { may: ['core', 'models', 'errors'], why: 'who may enter is decided apart from how they come' },
   cli: {

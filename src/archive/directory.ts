@@ -84,6 +84,8 @@ const RECORD_BYTES = 46;
 const LOCAL_BYTES = 30;
 const KNOWN_FLAGS = 0b1000_0000_1110; // deflate level, data descriptor, UTF-8
 const UTF8_FLAG = 0x800;
+/** The system in `version made by`: FAT, which is what tools of Windows say. */
+const MADE_ON_DOS = 0;
 const UNIX_TYPE = 0xf000;
 
 interface Placement {
@@ -239,7 +241,10 @@ function parseRecord(bytes: Buffer, at: number): DirectoryRecord {
   const extraAt = at + RECORD_BYTES + bytes.readUInt16LE(at + 28);
   const extraBytes = bytes.readUInt16LE(at + 30);
   const rawName = bytes.subarray(at + RECORD_BYTES, extraAt);
-  const path = decodeName(rawName, (bytes.readUInt16LE(at + 8) & UTF8_FLAG) !== 0);
+  const path = decodeName(rawName, {
+    utf8: (bytes.readUInt16LE(at + 8) & UTF8_FLAG) !== 0,
+    backslashes: bytes[at + 5] === MADE_ON_DOS,
+  });
   const fields = extraBytes === 0 ? NO_FIELDS : extraFields(bytes.subarray(extraAt, extraAt + extraBytes), path);
   const otherName = fields.get(0x7075);
   if (otherName !== undefined && !otherName.subarray(5).equals(rawName)) {
@@ -255,10 +260,12 @@ function parseRecord(bytes: Buffer, at: number): DirectoryRecord {
   return record;
 }
 
-function decodeName(bytes: Buffer, saysUtf8: boolean): string {
-  const name = bytes.toString('utf8');
+/** @param says what the record says: UTF-8, and made by a tool that may part folders by backslashes (.NET, PowerShell) */
+function decodeName(bytes: Buffer, says: { utf8: boolean; backslashes: boolean }): string {
+  const written = bytes.toString('utf8');
+  const name = says.backslashes ? written.replaceAll('\\', '/') : written;
   if (!isUtf8(bytes)) {
-    if (saysUtf8) throw corrupt(`The name of the entry ${shown(name)} is not valid UTF-8.`);
+    if (says.utf8) throw corrupt(`The name of the entry ${shown(name)} is not valid UTF-8.`);
     throw new AppError(
       'ARCHIVE_FOREIGN',
       `The name of the entry ${shown(name)} is not UTF-8: the program that packed this ZIP wrote its names in an old code page.`,

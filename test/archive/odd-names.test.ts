@@ -20,7 +20,7 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 const within = (parent: Buffer, name: Buffer) => Buffer.concat([parent, Buffer.from('/'), name]);
 
 /** Every file below a folder: the bytes of its path, in hex, and its text. */
-function tree(top: Buffer, inside = Buffer.alloc(0)): Record<string, string> {
+function tree(top: Buffer, inside: Buffer = Buffer.alloc(0)): Record<string, string> {
   const found: Record<string, string> = {};
   for (const entry of readdirSync(top, { withFileTypes: true, encoding: 'buffer' })) {
     const name = entry.name as unknown as Buffer;

@@ -19,7 +19,7 @@ const NAMES = [
 ];
 const odd = (name: Buffer) => Buffer.concat([Buffer.from(`${world.media}/`), Buffer.from([0x66, 0xfe, 0x2f]), name]);
 
-async function names(folder = Buffer.from(world.media), inside = Buffer.alloc(0)): Promise<string[]> {
+async function names(folder: Buffer = Buffer.from(world.media), inside: Buffer = Buffer.alloc(0)): Promise<string[]> {
   const found: string[] = [];
   for (const entry of await readdir(folder, { withFileTypes: true, encoding: 'buffer' })) {
     const name = entry.name as unknown as Buffer;

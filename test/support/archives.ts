@@ -18,6 +18,8 @@ export interface RawEntry {
   compressedSize?: number;
   /** Unix mode with type bits, for the external attributes. */
   mode?: number;
+  /** The system that says to have made it; default Unix (3). */
+  host?: number;
   extra?: Buffer;
   /** What the local header says where it differs. */
   local?: {
@@ -100,7 +102,7 @@ function rawEntry(entry: RawEntry, at: number): { local: Buffer; record: Buffer 
   header.writeUInt16LE(localExtra.length, 28);
   const record = Buffer.alloc(46);
   record.writeUInt32LE(0x02014b50, 0);
-  record.writeUInt16LE((3 << 8) | 45, 4);
+  record.writeUInt16LE(((entry.host ?? 3) << 8) | 45, 4);
   record.writeUInt16LE(20, 6);
   record.writeUInt16LE(flags, 8);
   record.writeUInt16LE(method, 10);

@@ -49,11 +49,77 @@ export function assertSchedule(schedule: string, timezone: string): void {
   if (parts.some((part) => /(^|,)H/i.test(part))) {
     throw badInput('schedule', `"${schedule}" holds H, whose time is not fixed.`, 'Write the minute or hour itself.');
   }
+  const step = impossibleStep(parts);
+  if (step !== null) {
+    throw badInput(
+      'schedule',
+      `"${schedule}" cannot mean what it says: ${step}.`,
+      'Write the times one by one, such as `0,45 * * * *`, or a step of the field to its left or right, such as `0 */2 * * *`.',
+    );
+  }
   try {
     new Clock(cron).first(0);
   } catch (error) {
     throw badInput('schedule', `"${schedule}" is not a cron expression: ${(error as Error).message}.`);
   }
+}
+
+/** The fields of a cron expression: first value, last value, and how many there are before they begin again. */
+const FIELDS = [
+  { name: 'minute', first: 0, last: 59, size: 60 },
+  { name: 'hour', first: 0, last: 23, size: 24 },
+  { name: 'day of month', first: 1, last: 31, size: 31 },
+  { name: 'month', first: 1, last: 12, size: 12 },
+  { name: 'day of week', first: 0, last: 7, size: 7 },
+] as const;
+
+/** A step that never takes place, as the end of a sentence: the field begins again before it is over. */
+function impossibleStep(parts: string[]): string | null {
+  for (const [index, { name, size }] of FIELDS.entries()) {
+    for (const part of (parts[index] ?? '').split(',')) {
+      const [range = '', step] = part.split('/');
+      const [from, to] = range.split('-').map(Number);
+      const room = from !== undefined && to !== undefined && to >= from ? to - from + 1 : size;
+      if (step !== undefined && Number(step) > room) return `in the field ${name}, ${part} has no second value`;
+    }
+  }
+  return null;
+}
+
+/**
+ * The expression as cron-parser takes it: no value twice in a list, and Sunday as 0 only. Cron itself allows both.
+ */
+function withoutRepeats(cron: string): string {
+  const fields = cron.split(' ').map((field, index) => {
+    const isWeekday = index === 4;
+    if (!field.includes(',') && !(isWeekday && /7|-sun/i.test(field))) return field;
+    const values = field.split(',').map((part) => valuesOf(part, index));
+    if (values.includes(null)) return field;
+    const all = values.flatMap((list) => list ?? []).map((value) => (isWeekday ? value % 7 : value));
+    return [...new Set(all)].sort((one, other) => one - other).join(',');
+  });
+  return fields.join(' ');
+}
+
+const MONTHS = ['JAN', 'FEB', 'MAR', 'APR', 'MAY', 'JUN', 'JUL', 'AUG', 'SEP', 'OCT', 'NOV', 'DEC'];
+
+/** The values of `3`, `MON`, `1-5` or `1-5/2`; null for anything else, which is cron-parser's to judge. */
+function valuesOf(part: string, index: number): number[] | null {
+  const [, from, to, step] = /^(\w+)(?:-(\w+))?(?:\/(\d+))?$/.exec(part) ?? [];
+  const field = FIELDS[index];
+  if (from === undefined || field === undefined || (step !== undefined && to === undefined) || step === '0')
+    return null;
+  const number = (text: string) => {
+    if (/^\d+$/.test(text)) return Number(text);
+    if (index === 3) return MONTHS.indexOf(text.toUpperCase()) + 1 || NaN;
+    const day = index === 4 ? SHORT.indexOf(text.toUpperCase()) : -1;
+    return day === -1 ? NaN : day;
+  };
+  const [first, last] = [number(from), to !== undefined && /^sun$/i.test(to) ? 7 : number(to ?? from)];
+  if (!(first >= field.first && first <= last && last <= field.last)) return null;
+  const values: number[] = [];
+  for (let value = first; value <= last; value += Number(step ?? 1)) values.push(value);
+  return values;
 }
 
 /** The first run after `after`. */
@@ -127,7 +193,7 @@ const SHORT = DAYS.map((day) => day.slice(0, 3).toUpperCase());
 /** The schedule in words, such as `every day at 02:00`; the expression itself where its shape is not a common one. */
 export function describeSchedule(schedule: string): string {
   const cron = normaliseSchedule(schedule);
-  const [minute = '', hour = '', day = '', month = '', weekday = ''] = cron.split(' ');
+  const [minute = '', hour = '', day = '', month = '', weekday = ''] = withoutRepeats(cron).split(' ');
   if (month !== '*') return cron;
   if (`${day} ${weekday}` === '* *') {
     if (`${minute} ${hour}` === '* *') return 'every minute';
@@ -143,10 +209,15 @@ export function describeSchedule(schedule: string): string {
   if (!/^\d+$/.test(minute) || !/^\d+(,\d+)*$/.test(hour)) return cron;
   const times = hour.split(',').map((each) => `${each.padStart(2, '0')}:${minute.padStart(2, '0')}`);
   const at = `at ${times.join(' and ')}`;
-  if (day === '*') return weekday === '*' ? `every day ${at}` : weekdays(weekday, at, cron);
+  if (day === '*') return ['*', ALL_WEEK].includes(weekday) ? `every day ${at}` : weekdays(weekday, at, cron);
   if (weekday !== '*' || !/^(\d+|L)$/i.test(day)) return cron;
-  return `${/^L$/i.test(day) ? 'on the last day' : `on day ${Number(day)}`} of every month ${at}`;
+  if (/^L$/i.test(day)) return `on the last day of every month ${at}`;
+  return `on day ${Number(day)} of every month${Number(day) > SHORTEST_MONTH ? ' that has one' : ''} ${at}`;
 }
+
+const ALL_WEEK = '0,1,2,3,4,5,6';
+/** Days up to this one are in every month. */
+const SHORTEST_MONTH = 28;
 
 function weekdays(field: string, at: string, cron: string): string {
   const number = (name: string) => (/^[0-7]$/.test(name) ? Number(name) % 7 : SHORT.indexOf(name.toUpperCase()));
@@ -164,7 +235,7 @@ class Clock {
   private readonly expression: CronExpression;
 
   constructor(cron: string) {
-    this.expression = CronExpressionParser.parse(cron, { tz: 'UTC' });
+    this.expression = CronExpressionParser.parse(withoutRepeats(cron), { tz: 'UTC' });
     this.everyHour = this.expression.fields.hour.values.length === 24;
   }
 

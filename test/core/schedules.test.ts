@@ -197,6 +197,12 @@ describe('In words', () => {
     ['5 3 * * MON,thu', 'every Monday and Thursday at 03:05'],
     ['0 9 * * 1-5', 'from Monday to Friday at 09:00'],
     ['0 0 * * 7', 'every Sunday at 00:00'],
+    ['0 0 * * 0,7', 'every Sunday at 00:00'],
+    ['0 0 * * mon-sun', 'every day at 00:00'],
+    ['0 0 * * 1,1,3', 'every Monday and Wednesday at 00:00'],
+    ['0 0 28 * *', 'on day 28 of every month at 00:00'],
+    ['0 0 29 * *', 'on day 29 of every month that has one at 00:00'],
+    ['0 0 31 * *', 'on day 31 of every month that has one at 00:00'],
     ['0 0 L * *', 'on the last day of every month at 00:00'],
     ['*/7 * * * *', '*/7 * * * *'],
     ['0 0 1 1 *', '0 0 1 1 *'],
@@ -205,5 +211,47 @@ describe('In words', () => {
     ['0 0 * * 5#2', '0 0 * * 5#2'],
   ])('%s is %p', (schedule, words) => {
     expect(describeSchedule(schedule)).toBe(words);
+  });
+});
+
+describe('A schedule that cron allows in more than one form', () => {
+  const runs = (schedule: string) =>
+    nextRuns(schedule, 'UTC', new Date('2026-01-01T00:00:00Z'), 6).map((run) => run.toISOString());
+
+  it.each([
+    ['0 0 * * 0,7', '0 0 * * 0'],
+    ['0 0 * * sun,7', '0 0 * * 0'],
+    ['0 0 * * 5-7', '0 0 * * 0,5,6'],
+    ['0 0 * * mon-sun', '0 0 * * *'],
+    ['0 0 1,1,15 * *', '0 0 1,15 * *'],
+    ['0,0 3 * * *', '0 3 * * *'],
+    ['0 0 1 jan,1,7 *', '0 0 1 1,7 *'],
+    ['0-10/5,5 3 * * *', '0,5,10 3 * * *'],
+    ['*/60 * * * *', '0 * * * *'],
+  ])('%s runs as %s does', (schedule, same) => {
+    expect(() => assertSchedule(schedule, 'UTC')).not.toThrow();
+    expect(runs(schedule)).toEqual(runs(same));
+  });
+
+  it.each([
+    '*/90 * * * *',
+    '5/90 * * * *',
+    '0 */25 * * *',
+    '10-20/15 * * * *',
+    '0 0 */32 * *',
+    '0 0 1 */13 *',
+    '0 0 * * */8',
+  ])('%s is refused: its step never takes place', (schedule) => {
+    expect(() => assertSchedule(schedule, 'UTC')).toThrow(
+      expect.objectContaining({
+        code: 'BAD_USER_INPUT',
+        field: 'schedule',
+        message: expect.stringContaining('no second value'),
+      }),
+    );
+  });
+
+  it.each(['0 0 31 2 *', '0 0 31 4,6,9,11 *', '0 0 30 2 *'])('%s is refused: there is no such day', (schedule) => {
+    expect(() => assertSchedule(schedule, 'UTC')).toThrow(expect.objectContaining({ field: 'schedule' }));
   });
 });

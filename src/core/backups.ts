@@ -126,7 +126,10 @@ export class Backups {
     const insert = (values: Omit<NewBackup, 'backupType' | 'actor'>) =>
       this.insert({ ...values, backupType: 'UPLOADED', actor });
     const row = await takeIn(this.env, { body, fileName, config, place, insert }, stop);
-    await this.env.audit.record(actor, 'backup.upload', row.id, { file: row.filePath, bytes: row.fileSize });
+    await this.env.audit
+      .record(actor, 'backup.upload', row.id, { file: row.filePath, bytes: row.fileSize })
+      // It is stored: an error now would make the client send it again.
+      .catch((error: unknown) => this.env.log.error({ err: error, backup: row.id }, 'the upload was not audited'));
     return row;
   }
 

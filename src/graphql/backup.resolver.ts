@@ -1,5 +1,6 @@
+import type { GraphQLResolveInfo } from 'graphql';
 import type { FileUpload } from 'graphql-upload/processRequest.mjs';
-import { Arg, Args, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
+import { Arg, Args, Ctx, FieldResolver, ID, Info, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
 import { type BackupOrder as Order, listBackups } from '../core/lists.js';
 import { humanSize } from '../core/names.js';
 import { isForeign } from '../core/origin.js';
@@ -198,8 +199,13 @@ export class BackupResolver extends runFieldsOf(Backup) {
       description: 'File it under this config. Left out: under the config of the same application, or under none.',
     })
     configId?: string,
+    @Info() info?: GraphQLResolveInfo,
   ): Promise<Backup> {
     const { email } = await admin();
+    // Where another field of the same request failed, the answer would not have this one, though it is stored.
+    if (info !== undefined && info.operation.selectionSet.selections.length > 1) {
+      throw badInput('file', 'is uploaded beside other fields.', 'Send the upload as the only field of its mutation.');
+    }
     return services.backups.upload(file.createReadStream(), file.filename, optionalConfigId(configId), email, signal);
   }
 

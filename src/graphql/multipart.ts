@@ -73,7 +73,7 @@ function receive({ maxBodyBytes }: MultipartLimits): ProcessRequestFunction {
       const parser = busboy({
         headers: request.headers,
         defParamCharset: 'utf8',
-        limits: { fieldSize: maxBodyBytes, fields: 2, files: 1 },
+        limits: { fieldSize: maxBodyBytes, fields: PARTS.length + 1, files: 1 },
       });
       const fail = (error: AppError) => {
         request.unpipe(parser);
@@ -83,6 +83,7 @@ function receive({ maxBodyBytes }: MultipartLimits): ProcessRequestFunction {
       };
       const fields = new Map<string, unknown>();
       parser.on('field', (name, text, { valueTruncated }) => {
+        if (!PARTS.includes(name)) return fail(notAFile(name));
         if (valueTruncated)
           return fail(new AppError('PAYLOAD_TOO_LARGE', `${name}: it is larger than ${maxBodyBytes} bytes.`));
         try {
@@ -101,10 +102,11 @@ function receive({ maxBodyBytes }: MultipartLimits): ProcessRequestFunction {
         stream.on('error', (error) => body.destroy(error)).on('end', () => body.end());
         const upload = new Upload();
         upload.resolve({
-          filename,
+          // Without one it is a file all the same: what it holds decides.
+          filename: filename ?? '',
           encoding,
           mimetype: mimeType,
-          createReadStream: () => body,
+          createReadStream: once(body),
         } as unknown as FileUpload);
         try {
           resolve(place(upload, name, fields.get('operations'), fields.get('map')));
@@ -119,6 +121,27 @@ function receive({ maxBodyBytes }: MultipartLimits): ProcessRequestFunction {
       });
       request.pipe(parser);
     });
+}
+
+/** The parts that are text. */
+const PARTS = ['operations', 'map'];
+
+/** Hands the file out to the first who asks: its bytes pass by once. */
+function once(body: PassThrough): () => PassThrough {
+  let given = false;
+  return () => {
+    if (given) throw badInput('file', 'is used twice in one request.', 'Send one request for each upload.');
+    given = true;
+    return body;
+  };
+}
+
+function notAFile(name: string): AppError {
+  return badInput(
+    name,
+    'is a part without a file name and type, so it is a text and no file.',
+    'Send the file as one, with curl as `-F 0=@backup.zip`.',
+  );
 }
 
 /** Lays the file where the map says: `{"0": ["variables.file"]}`. */

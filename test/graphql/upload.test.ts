@@ -205,3 +205,59 @@ test('An upload that breaks off leaves nothing', async () => {
   expect(await filesIn(`${app.folder}/data/tmp`)).toEqual([]);
   expect(await app.app.models.Backup.count()).toBe(before);
 });
+
+/** Posts a form that is written by hand. */
+async function postRaw(part: string, query = QUERY): Promise<{ errors?: object[]; data?: { uploadBackup: object } }> {
+  const text = (field: string, value: string) =>
+    `--edge\r\nContent-Disposition: form-data; name="${field}"\r\n\r\n${value}\r\n`;
+  const head =
+    text('operations', JSON.stringify({ query, variables: { file: null } })) +
+    text('map', TO_VARIABLES) +
+    `--edge\r\n${part}\r\n\r\n`;
+  const response = await fetch(`${app.url}/graphql`, {
+    method: 'POST',
+    headers: {
+      Authorization: `Bearer ${app.token}`,
+      'apollo-require-preflight': 'true',
+      'Content-Type': 'multipart/form-data; boundary=edge',
+    },
+    body: Buffer.concat([Buffer.from(head), archive, Buffer.from('\r\n--edge--\r\n')]),
+  });
+  return (await response.json()) as { errors?: object[]; data?: { uploadBackup: object } };
+}
+
+test('A file part without a file name is taken in under a name of ours', async () => {
+  const { errors, data } = await postRaw(
+    'Content-Disposition: form-data; name="0"\r\nContent-Type: application/octet-stream',
+  );
+  expect(errors).toBeUndefined();
+  expect(data?.uploadBackup).toMatchObject({
+    status: 'COMPLETED',
+    fileName: expect.stringMatching(/^[\w-]+_backup_\d{8}_\d{6}(_\d+)?\.zip$/),
+  });
+});
+
+test('A part without a file name and type is no file, and the error says how to send one', async () => {
+  const before = await app.app.models.Backup.count();
+  const { errors } = await postRaw('Content-Disposition: form-data; name="0"');
+  expect(errors).toEqual([
+    expect.objectContaining({ extensions: expect.objectContaining({ code: 'BAD_USER_INPUT', field: '0' }) }),
+  ]);
+  expect(await app.app.models.Backup.count()).toBe(before);
+});
+
+test.each([
+  [
+    'uploaded twice',
+    'mutation($file: Upload!) { a: uploadBackup(file: $file) { id } b: uploadBackup(file: $file) { id } }',
+  ],
+  [
+    'uploaded beside another field',
+    'mutation($file: Upload!) { uploadBackup(file: $file) { id } deleteBackup(id: "x") { id } }',
+  ],
+])('A file that is %s is refused, so that no answer hides what was stored', async (_how, query) => {
+  const before = await app.app.models.Backup.count();
+  const { errors } = await sendFile(app, query, blob(archive), name);
+  expect(errors[0]?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', field: 'file' });
+  expect(await app.app.models.Backup.count()).toBe(before);
+});

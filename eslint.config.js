@@ -12,9 +12,10 @@ export const importRules = {
   log: { may: ['errors'], why: 'logging knows nothing of the product' },
   config: {
     // Whatever will use a value judges it, so that all problems can be reported at once.
-    may: ['errors', 'auth/public-key', 'core/schedules'],
+    may: ['disk', 'env-file', 'errors', 'auth/public-key', 'core/schedules'],
     why: 'the only reader of the environment; it decides nothing',
   },
+  'env-file': { may: ['core/near', 'errors'], why: 'how a file of settings is written is apart from what they mean' },
   archive: { may: ['disk', 'errors'], why: 'the format must be readable without the product around it' },
   models: { may: ['errors', 'archive'], why: 'records hold facts, not work' },
   core: { may: ['models', 'archive', 'disk', 'errors', 'log'], why: 'the domain knows no transport and no vendor' },

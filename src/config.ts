@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
-import { parseEnv } from 'node:util';
 // Its newer interface takes several times as long to load, which every command would wait for.
 import { z } from 'zod/v3';
 import { readPublicKey } from './auth/public-key.js';
 import { assertSchedule } from './core/schedules.js';
+import { flushSync } from './disk.js';
+import { type EnvFile, readEnvFile } from './env-file.js';
 import { AppError, errnoOf } from './errors.js';
 
 const flag = (fallback: boolean) =>
@@ -185,6 +186,8 @@ export const ENVIRONMENT_NAMES = Object.keys(environment.shape);
 
 /** The settings of one process, checked and with every path absolute. */
 export interface Config {
+  /** What `.env` holds that is no setting of db-manager; empty if nothing. */
+  warnings: string[];
   production: boolean;
   port: number;
   host: string;
@@ -253,18 +256,26 @@ export function loadConfig(
   cwd: string = process.cwd(),
   defaults: Record<string, string> = {},
 ): Config {
-  const file = join(cwd, '.env');
-  const given = { ...defaults, ...(existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}), ...env };
+  const file = readEnvFile(join(cwd, '.env'), ENVIRONMENT_NAMES);
+  const given = { ...defaults, ...file.values, ...env };
   const filled = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== ''));
   const result = environment.safeParse(filled);
   const invalid = result.success ? [] : result.error.issues.map(({ path, message }) => `${String(path[0])} ${message}`);
-  const problems = [...invalid, ...crossChecks(filled, cwd)];
+  const problems = [...invalid, ...crossChecks(filled, cwd), ...unreadSettings(file, filled)];
   if (!result.success || problems.length > 0) {
     if (filled.JWT_SECRET === undefined) problems.push(...secretProblems(resolve(cwd, filled.DATA_DIR ?? './data')));
     const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
     throw new AppError('CONFIG_INVALID', `The environment has ${count}:\n- ${problems.join('\n- ')}`);
   }
-  return build(result.data, cwd);
+  return { ...build(result.data, cwd), warnings: file.problems };
+}
+
+/**
+ * Lines of `.env` without a meaning are warnings. Where one was probably meant for the database to protect, and none is
+ * set, the start must not go on and protect the sample instead.
+ */
+function unreadSettings({ problems, meant }: EnvFile, filled: Record<string, string | undefined>): string[] {
+  return filled.DATABASE_URL === undefined && meant.has('DATABASE_URL') ? problems : [];
 }
 
 type Environment = z.infer<typeof environment>;
@@ -298,7 +309,7 @@ function publicKeyProblem(value: string, cwd: string): string | null {
   }
 }
 
-function build(env: Environment, cwd: string): Config {
+function build(env: Environment, cwd: string): Omit<Config, 'warnings'> {
   const dataDir = resolve(cwd, env.DATA_DIR);
   const production = env.NODE_ENV === 'production';
   const local = env.DB_BACKUP_STORAGE_TYPE === 'LOCAL';
@@ -397,7 +408,8 @@ function generatedSecret(dataDir: string): string {
 function makeSecret(path: string): void {
   const partial = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`;
   try {
-    writeFileSync(partial, randomBytes(48).toString('base64url'), { mode: 0o600, flag: 'wx', flush: true });
+    writeFileSync(partial, randomBytes(48).toString('base64url'), { mode: 0o600, flag: 'wx' });
+    flushSync(partial);
     linkSync(partial, path);
   } catch (error) {
     const code = errnoOf(error) ?? '';

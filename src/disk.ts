@@ -1,4 +1,4 @@
-import { close, constants, fsync, open as openCallback, write, writev } from 'node:fs';
+import { close, closeSync, constants, fsync, fsyncSync, open as openCallback, openSync, write, writev } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { errnoOf } from './errors.js';
 
@@ -52,5 +52,17 @@ export async function flushFolder(folder: string): Promise<boolean> {
     return await flush(handle);
   } finally {
     await handle.close();
+  }
+}
+
+/** Flushes a file, as far as the file system has such a thing. */
+export function flushSync(path: string): void {
+  const file = openSync(path, 'r+');
+  try {
+    fsyncSync(file);
+  } catch (error) {
+    if (!isLacking(error)) throw error;
+  } finally {
+    closeSync(file);
   }
 }

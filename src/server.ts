@@ -20,6 +20,7 @@ export function main(): Promise<void> {
     app.log.debug({ address }, 'listening');
     say(`db-manager is ready at ${address}  (open it in a browser)`);
     login.forEach(say);
+    config.warnings.map((warning) => `Warning:      ${warning}.`).forEach(say);
     first.notes.forEach(say);
     await app.startWork();
     if (first.created && process.stderr.isTTY) process.stderr.write('Taking the first backup …\n');

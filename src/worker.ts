@@ -6,10 +6,12 @@ import { isMain, runProcess } from './process.js';
 /** A worker's process: the jobs only. It shares the work with every other process on the same control database. */
 export function main(): Promise<void> {
   return runProcess(async (opened) => {
-    const app = await createApp(loadConfig());
+    const config = loadConfig();
+    const app = await createApp(config);
     opened(() => app.close());
     await ensureFirstConfig(app, { serves: false });
     await app.startWork();
+    for (const warning of config.warnings) process.stdout.write(`Warning: ${warning}.\n`);
     process.stdout.write('db-manager worker is ready: it runs jobs until it is stopped.\n');
   });
 }

@@ -215,6 +215,68 @@ describe('The configuration', () => {
     expect(absoluteSqliteUrl('postgres://u:p@h/d', '/srv')).toBe('postgres://u:p@h/d');
   });
 
+  describe('.env as editors write it', () => {
+    const TEXT = 'PORT=5001\r\nDATABASE_URL="sqlite:/srv/ünï.sqlite3"\r\n# a comment\r\n\r\nHOST=0.0.0.0\r\n';
+    const utf16 = (text: string) => Buffer.from(text, 'utf16le');
+    const swapped = (text: string) => utf16(text).swap16();
+
+    it.each<[string, Buffer]>([
+      ['UTF-8', Buffer.from(TEXT)],
+      ['UTF-8 with a byte order mark', Buffer.from(`\ufeff${TEXT}`)],
+      ['UTF-16 little-endian with a mark', utf16(`\ufeff${TEXT}`)],
+      ['UTF-16 big-endian with a mark', swapped(`\ufeff${TEXT}`)],
+      ['UTF-16 little-endian', utf16(TEXT)],
+      ['UTF-16 big-endian', swapped(TEXT)],
+      ['line feeds only', Buffer.from(TEXT.replaceAll('\r\n', '\n'))],
+      ['carriage returns only', Buffer.from(TEXT.replaceAll('\r\n', '\r'))],
+    ])('is read: %s', async (_how, bytes) => {
+      await writeFile(join(folder, '.env'), bytes);
+      const config = loadConfig({}, folder);
+      expect(config).toMatchObject({ port: 5001, host: '0.0.0.0', warnings: [] });
+      expect(config.seed.databaseUrl).toBe('sqlite:/srv/ünï.sqlite3');
+    });
+
+    it('names lines that are no settings and variables that resemble known ones, and never a value', async () => {
+      const lines = [
+        'DATABASE_URL=sqlite:/srv/a',
+        'PORT 5001',
+        'MEDIA_PATH=/secret',
+        'MY_OWN=1',
+        '',
+        'KEY="',
+        'no setting',
+        '"',
+      ];
+      await writeFile(join(folder, '.env'), lines.join('\n'));
+      const { warnings, port } = loadConfig({}, folder);
+      expect(port).toBe(4000);
+      expect(warnings).toEqual([
+        expect.stringContaining('line 2 is no setting'),
+        expect.stringMatching(/line 3: MEDIA_PATH is not a variable .* did you mean MEDIA_PATHS\?$/),
+      ]);
+      expect(warnings.join()).not.toContain('secret');
+    });
+
+    it.each([
+      'DATABSE_URL=sqlite:/srv/a',
+      'DATABASE_URL: sqlite:/srv/a',
+      'set DATABASE_URI=sqlite:/srv/a',
+      'database_url=sqlite:/srv/a',
+      'DATABASE_URL',
+    ])('stops the start where it would protect the sample instead: %s', async (line) => {
+      await writeFile(join(folder, '.env'), `${line}\nPORT=5001\n`);
+      expect(() => loadConfig({}, folder)).toThrow(
+        expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringContaining('line 1') }),
+      );
+      expect(loadConfig({ DATABASE_URL: 'sqlite:/srv/b' }, folder)).toMatchObject({ port: 5001 });
+    });
+
+    it('stops the start where it is of another encoding', async () => {
+      await writeFile(join(folder, '.env'), Buffer.from('NAME=caf\u00e9\nDATABASE_URL=x', 'latin1'));
+      expect(() => loadConfig({}, folder)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+    });
+  });
+
   it('is explained in .env.example: the same names, and the example itself is valid', () => {
     const example = parseEnv(readFileSync(new URL('../.env.example', import.meta.url), 'utf8'));
     expect(Object.keys(example).sort()).toEqual([...ENVIRONMENT_NAMES].sort());

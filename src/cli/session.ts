@@ -52,6 +52,7 @@ export async function inSession(
   try {
     // What goes wrong is shown as the command's own error: a log of the same would only stand in its way.
     const config = adjust(loadConfig(undefined, undefined, { LOG_LEVEL: 'silent' }));
+    for (const warning of config.warnings) print.note(`Warning: ${warning}.`);
     const [{ createApp }, { ensureFirstConfig }, { createLog }] = await Promise.all([
       import('../app.js'),
       import('../first-start.js'),

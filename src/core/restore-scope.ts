@@ -2,6 +2,7 @@ import { basename, isAbsolute, join, resolve } from 'node:path';
 import type { Archive } from '../archive/read.js';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../models/index.js';
+import { nearest } from './near.js';
 import { realFile } from './real-file.js';
 import { assertNotControl, databaseKey } from './settings.js';
 import type { MediaMode, MediaTarget } from './media.js';
@@ -350,31 +351,3 @@ function mediaTargets(archive: Archive, config: BackupConfigRow | null, elsewher
 
 /** The last names of a path, which may be of another machine. */
 const endOf = (path: string, names: number) => path.split(/[\\/]/).filter(Boolean).slice(-names).join('/');
-
-/** Up to three names that differ from the wanted one by little. */
-function nearest(wanted: string, known: string[]): string[] {
-  const score = (name: string) => {
-    const [one, other] = [wanted.toLowerCase(), name.toLowerCase()];
-    return other.includes(one) || one.includes(other) ? 1 : distance(one, other);
-  };
-  return known
-    .map((name) => ({ name, score: score(name) }))
-    .filter((candidate) => candidate.score <= Math.max(2, wanted.length / 3))
-    .sort((a, b) => a.score - b.score)
-    .slice(0, 3)
-    .map((candidate) => candidate.name);
-}
-
-/** Levenshtein's. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(change, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}

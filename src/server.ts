@@ -23,6 +23,7 @@ export function main(): Promise<void> {
     config.warnings.map((warning) => `Warning:      ${warning}.`).forEach(say);
     first.notes.forEach(say);
     await app.startWork();
+    if (first.created) (await withoutRecord(app)).forEach(say);
     if (first.created && process.stderr.isTTY) process.stderr.write('Taking the first backup …\n');
     if (first.created) say(await firstSteps(app, first, await takeFirstBackup(app, first)));
     else say((await missingDatabase(app)) ?? '');
@@ -45,6 +46,15 @@ async function ensureLogin({ auth, audit, config }: App): Promise<string[]> {
     `Login:        ${email}`,
     `Password:     ${from ?? `${generated}  (shown only now; change it: npx db-manager password ${email})`}`,
     ...(done === null ? [] : [`              ${done}`]),
+  ];
+}
+
+/** After the loss of DATA_DIR the archives of before are still there: the reader should hear of them before anything else. */
+async function withoutRecord({ cleanup }: App): Promise<string[]> {
+  const found = (await cleanup.reconcile()).flatMap(({ files }) => files);
+  if (found.length === 0) return [];
+  return [
+    `Archives:     ${found.length} without a record, such as ${found.at(-1)}. Take them in: npx db-manager reconcile --take-in`,
   ];
 }
 

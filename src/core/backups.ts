@@ -7,7 +7,7 @@ import type { BackupConfigRow, BackupRow, BackupType, Origin, VerificationLevel 
 import { type BackupsEnvironment, runBackup, type RunOptions } from './backup-run.js';
 import { Hold, isHeld, runLease } from './hold.js';
 import { planRetry } from './scheduler.js';
-import { takeIn } from './upload.js';
+import { adoptStored, takeIn } from './upload.js';
 import { archiveName, newId } from './names.js';
 import { originOf } from './origin.js';
 import type { DatabaseEngine, Storage, StorageAddress, StorageType } from './ports.js';
@@ -130,6 +130,24 @@ export class Backups {
       .record(actor, 'backup.upload', row.id, { file: row.filePath, bytes: row.fileSize })
       // It is stored: an error now would make the client send it again.
       .catch((error: unknown) => this.env.log.error({ err: error, backup: row.id }, 'the upload was not audited'));
+    return row;
+  }
+
+  /**
+   * Makes a record for an archive that lies in a storage without one, such as after the loss of DATA_DIR. It is read through
+   * first, and stays where it is.
+   * @param options.sameApplication the caller's word that it is of the application of the config that is named
+   * @throws AppError as `upload`; NAME_TAKEN if it has a record
+   */
+  async adopt(
+    stored: { address: StorageAddress; fileName: string },
+    options: { configId?: number | undefined; sameApplication: boolean },
+    actor: string,
+    stop: AbortSignal,
+  ): Promise<BackupRow> {
+    const config = options.configId === undefined ? null : await this.env.configs.get(options.configId);
+    const row = await adoptStored(this.env, stored, { ...options, config, actor }, stop);
+    await this.env.audit.record(actor, 'backup.adopt', row.id, { file: row.filePath });
     return row;
   }
 

@@ -145,30 +145,52 @@ export class Cleanup {
     }
   }
 
-  /** Compares the storages with the rows. Reports only: nothing is deleted or changed. */
-  async reconcile(): Promise<Orphans[]> {
-    const rows = await this.env.models.Backup.findAll({ attributes: [...FACTS], where: { status: 'COMPLETED' } });
-    const running = await this.env.models.Backup.findAll({ attributes: ['filePath'], where: { status: 'RUNNING' } });
-    const busy = new Set(running.map((row) => row.filePath));
+  /**
+   * Compares the storages with the rows: those that rows name, those of the configs, the one that archives lie in by
+   * default, and other folders. Reports only: nothing is deleted or changed.
+   * @param folders absolute paths of other folders to look into
+   */
+  async reconcile(folders: string[] = []): Promise<Orphans[]> {
+    const { models, storages } = this.env;
+    const rows = await models.Backup.findAll({ attributes: [...FACTS], where: { status: 'COMPLETED' } });
+    const running = await models.Backup.findAll({ attributes: ['filePath'], where: { status: 'RUNNING' } });
+    const known = new Set([...rows, ...running].map((row) => row.filePath));
+    const groups = new Map<string, { storage: StorageAddress; rows: BackupRow[] }>();
+    const groupOf = (storage: StorageAddress) => {
+      const place = storages.open(storage).locate('x');
+      const group = groups.get(place) ?? { storage, rows: [] };
+      groups.set(place, group);
+      return group;
+    };
+    for (const row of rows) groupOf(row.address).rows.push(row);
+    for (const { storageType, storagePath } of await this.env.configs.list()) groupOf({ storageType, storagePath });
+    groupOf(storages.resolve({ storageType: 'LOCAL', storagePath: '.' }, 'storagePath'));
+    const named = folders.map((storagePath) => groupOf({ storageType: 'SYSTEM', storagePath }));
     const found: Orphans[] = [];
-    for (const group of groupBy(rows, ({ storageType, storagePath }) => `${storageType} ${storagePath}`)) {
-      const storage = group[0]?.address;
-      if (storage !== undefined) found.push(await this.compare(storage, group, busy));
+    for (const group of groups.values()) {
+      const wanted = group.rows.length > 0 || named.includes(group);
+      found.push(await this.compare(group.storage, group.rows, known, wanted));
     }
     return found;
   }
 
-  private async compare(storage: StorageAddress, rows: BackupRow[], busy: Set<string>): Promise<Orphans> {
+  /** @param wanted false if the place need not be there: nothing is said to lie in it yet */
+  private async compare(
+    storage: StorageAddress,
+    rows: BackupRow[],
+    known: Set<string>,
+    wanted: boolean,
+  ): Promise<Orphans> {
     const missing = new Map(rows.map((row) => [row.fileName, row]));
     const files: string[] = [];
     try {
       for await (const { name, location } of this.env.storages.open(storage).list()) {
-        if (!missing.delete(name) && !busy.has(location)) files.push(location);
+        if (!missing.delete(name) && !known.has(location)) files.push(location);
       }
       return { storage, files: files.sort(), rows: [...missing.values()], error: null };
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      return { storage, files: [], rows: [], error };
+      return { storage, files: [], rows: [], error: wanted ? error : null };
     }
   }
 

@@ -4,6 +4,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { UniqueConstraintError } from 'sequelize';
 import { type Archive, fileSource, openArchive } from '../archive/read.js';
 import { AppError, badInput, fromErrno } from '../errors.js';
 import type { BackupConfigRow, BackupRow, TableCount, VerificationLevel } from '../models/index.js';
@@ -23,7 +24,7 @@ import {
 import type { DatabaseEngine, Engine, Storage, StorageAddress } from './ports.js';
 import { contentOf } from './restore-scope.js';
 import { Run } from './run.js';
-import { assertSameCounts, extractDatabase, prove } from './verification.js';
+import { assertSameCounts, extractDatabase, openStored, prove, storedSize } from './verification.js';
 
 /** How many tables of an archive are listed on its row. */
 const MAX_TABLES = 10_000;
@@ -46,9 +47,6 @@ export interface Incoming {
  * with very many entries it takes much memory, and the stored file is opened once more.
  */
 interface Examined {
-  file: string;
-  size: number;
-  checksum: string;
   engine: Engine;
   config: BackupConfigRow | null;
   /** How thoroughly it was verified: once the stored bytes are known to be these, they are too. */
@@ -71,8 +69,10 @@ export async function takeIn(env: BackupsEnvironment, incoming: Incoming, stop: 
         await mkdir(folder, { recursive: true, mode: 0o700 });
         const file = join(folder, 'upload.zip');
         const { size, checksum } = await receive(incoming.body, file, env.maxUploadBytes, signal);
-        const examined = await examine(env, incoming, { file, size, checksum, folder }, signal);
-        return await keep(env, incoming, examined, stop);
+        const source = await fileSource(file);
+        const archive = await damageIsOfTheFile(openArchive(source, { signal, maxEntries: env.maxUploadEntries }));
+        const examined = await examine(env, archive, incoming.config, folder, signal);
+        return await keep(env, incoming, { ...examined, file, size, checksum }, stop);
       } finally {
         incoming.body.destroy();
         await rm(folder, { recursive: true, force: true });
@@ -111,20 +111,21 @@ async function receive(body: Readable, file: string, limit: number, signal: Abor
   return { size, checksum: hash.digest('hex') };
 }
 
-/** Opens the file as a hostile one, reads all of it, and says what is missing if it is not ours. */
+/**
+ * Reads all of an archive that was opened as a hostile one, and says what is missing if it is not ours.
+ * @param folder where the database is laid while it is looked at
+ */
 async function examine(
   env: BackupsEnvironment,
-  incoming: Incoming,
-  upload: { file: string; size: number; checksum: string; folder: string },
+  archive: Archive,
+  named: BackupConfigRow | null,
+  folder: string,
   signal: AbortSignal,
 ): Promise<Examined> {
-  const archive = await damageIsOfTheFile(
-    openArchive(await fileSource(upload.file), { signal, maxEntries: env.maxUploadEntries }),
-  );
   const { metadata } = archive;
   const engine = env.engines.of(metadata.database_engine as DatabaseEngine);
   const strange = [...strangeEntries(archive.entries, engine), ...ignoredEntries(archive.ignored)];
-  const config = incoming.config ?? (await ownerOf(env, metadata));
+  const config = named ?? (await ownerOf(env, metadata));
   if (config !== null && config.engine !== engine.kind) {
     throw badInput(
       'configId',
@@ -139,13 +140,12 @@ async function examine(
   await damageIsOfTheFile(archive.verify({ signal }));
   const level = metadata.backup_version.startsWith('1.') && holds.database ? 'DRILL' : 'ARCHIVE';
   const inside = holds.database
-    ? await lookInside(archive, engine, { folder: upload.folder, level }, signal)
+    ? await lookInside(archive, engine, { folder, level }, signal)
     : { tables: [], warnings: [] };
   const { applicationId, ...origin } = statedOrigin(metadata);
   const { at: createdAt, warning } = backupDate(metadata, env.now());
   const dated = warning === null ? [] : [warning];
   return {
-    ...upload,
     engine,
     config,
     level,
@@ -153,7 +153,7 @@ async function examine(
       databaseName: databaseName(metadata),
       applicationId,
       origin,
-      note: `Uploaded. Made ${metadata.backup_date}, format ${metadata.backup_version}.`,
+      note: `Made ${metadata.backup_date}, format ${metadata.backup_version}.`,
     },
     found: {
       // Its data is as old as it says, whenever it came here: lists, retention and warnings go by that.
@@ -215,7 +215,7 @@ async function damageIsOfTheFile<T>(work: Promise<T>): Promise<T> {
 async function keep(
   env: BackupsEnvironment,
   incoming: Incoming,
-  upload: Examined,
+  upload: Examined & { file: string; size: number; checksum: string },
   stop: AbortSignal,
 ): Promise<BackupRow> {
   const { engine, config, level, size: fileSize, checksum } = upload;
@@ -224,6 +224,7 @@ async function keep(
   await storage.prepare();
   const row = await incoming.insert({
     ...upload.begun,
+    note: `Uploaded. ${upload.begun.note}`,
     configId: config?.id ?? null,
     address,
     engine: engine.kind,
@@ -242,9 +243,7 @@ async function keep(
     await prove({ storage, fileName, fileSize, checksum, level: 'CHECKSUM', engine, scratch: '' }, step);
     const completed = await run.complete({ ...upload.found, verifiedAt: env.now(), verificationLevel: level });
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
-    // A config whose lost database this archive is: see `ownerOf`. Never before the archive is known to be good.
-    const { applicationId } = upload.begun;
-    if (incoming.config === null && config !== null && applicationId !== null) await config.update({ applicationId });
+    if (incoming.config === null) await continueApplication(upload);
   } catch (thrown) {
     const error = await endBadly(env, run, { storage, stored, thrown });
     if (error !== null) throw error;
@@ -252,6 +251,76 @@ async function keep(
     await run.close();
   }
   return row.reload();
+}
+
+/** A config whose lost database this archive is: see `ownerOf`. Never before the archive is known to be good. */
+async function continueApplication({ config, begun: { applicationId } }: Examined): Promise<void> {
+  if (config !== null && applicationId !== null) await config.update({ applicationId });
+}
+
+/**
+ * Makes a record for an archive that lies in a storage without one: it stays where it is.
+ * @param config the one that it is filed under; null for the one that the archive belongs to, or none
+ * @param sameApplication the caller's word that it is of the application of `config`
+ * @throws AppError as `takeIn`; NAME_TAKEN if it has a record
+ */
+export async function adoptStored(
+  env: BackupsEnvironment,
+  { address, fileName }: { address: StorageAddress; fileName: string },
+  {
+    config: named,
+    sameApplication,
+    actor,
+  }: { config: BackupConfigRow | null; sameApplication: boolean; actor: string },
+  signal: AbortSignal,
+): Promise<BackupRow> {
+  const id = newId('backup', env.now());
+  const folder = join(env.workFolder, id);
+  const storage = env.storages.open(address);
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const fileSize = await storedSize(storage, fileName);
+    const archive = await openStored(storage, fileName, fileSize, signal);
+    const examined = await examine(env, archive, named, folder, signal);
+    const { config, engine, level, begun, found } = examined;
+    const own = sameApplication && named !== null ? { applicationId: named.applicationId } : {};
+    const row = await env.models.Backup.create({
+      ...begun,
+      ...own,
+      ...found,
+      ...address,
+      id,
+      configId: config?.id ?? null,
+      backupType: 'UPLOADED',
+      mode: 'FULL',
+      status: 'COMPLETED',
+      progress: 1,
+      engine: engine.kind,
+      fileName,
+      filePath: storage.locate(fileName),
+      fileSize,
+      checksum: await storedHash(storage, fileName, signal),
+      verifiedAt: env.now(),
+      verificationLevel: level,
+      createdBy: actor,
+      startedAt: env.now(),
+      completedAt: env.now(),
+      note: `Taken in where it lay. ${begun.note}`,
+    });
+    if (named === null) await continueApplication(examined);
+    return row;
+  } catch (error) {
+    if (!(error instanceof UniqueConstraintError)) throw error;
+    throw new AppError('NAME_TAKEN', `${storage.locate(fileName)} has a record already.`, { cause: error });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function storedHash(storage: Storage, fileName: string, signal: AbortSignal): Promise<string> {
+  const hash = createHash('sha256');
+  await pipeline(await storage.get(fileName), hash, { signal });
+  return hash.digest('hex');
 }
 
 /** How the name begins where the client's is none of an archive: as its config's archives do, or by whose it says it is. */

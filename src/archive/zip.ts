@@ -1,13 +1,24 @@
 import { ZipArchive } from 'archiver';
+import { ParallelDeflate } from './deflate.js';
 
-/** The part of archiver's engine (compress-commons) that writes the directory. */
+/** The parts of archiver's engine (compress-commons) that compress an entry and write the directory. */
 interface Engine {
+  _smartStream(entry: Entry, callback: (error: Error | null, entry: Entry) => void): unknown;
+  _afterAppend(entry: Entry): void;
   offset: number;
   write(chunk: Buffer | string): boolean;
   end(): unknown;
   _finish(): void;
 }
 
+interface Entry {
+  getMethod(): number;
+  setCrc(crc: number): void;
+  setSize(bytes: number): void;
+  setCompressedSize(bytes: number): void;
+}
+
+const DEFLATED = 8;
 const BATCH_BYTES = 64 * 1024;
 
 /**
@@ -18,14 +29,40 @@ const BATCH_BYTES = 64 * 1024;
 export function createZip(level: number): ZipArchive {
   const zip = new ZipArchive({ zlib: { level } });
   const engine = (zip as unknown as { _module?: { engine?: Partial<Engine> } })._module?.engine;
-  if (isEngine(engine)) joinDirectoryWrites(engine);
+  if (isEngine(engine)) {
+    joinDirectoryWrites(engine);
+    deflateInParallel(engine, level);
+  }
   return zip;
 }
 
 function isEngine(engine: Partial<Engine> | undefined): engine is Engine {
   return (
-    typeof engine?._finish === 'function' && typeof engine.write === 'function' && typeof engine.offset === 'number'
+    typeof engine?._finish === 'function' &&
+    typeof engine._smartStream === 'function' &&
+    typeof engine._afterAppend === 'function' &&
+    typeof engine.write === 'function' &&
+    typeof engine.offset === 'number'
   );
+}
+
+/** Puts our compressor in place of the engine's own, which deflates on one thread. What is stored goes its way. */
+function deflateInParallel(engine: Engine, level: number): void {
+  const own = engine._smartStream.bind(engine);
+  engine._smartStream = (entry, callback) => {
+    if (entry.getMethod() !== DEFLATED) return own(entry, callback);
+    const deflate = new ParallelDeflate(level);
+    deflate.once('end', () => {
+      entry.setCrc(deflate.digest().readUInt32BE());
+      entry.setSize(deflate.size());
+      entry.setCompressedSize(deflate.size(true));
+      engine._afterAppend(entry);
+      callback(null, entry);
+    });
+    deflate.once('error', (error) => (engine as unknown as NodeJS.EventEmitter).emit('error', error));
+    deflate.pipe(engine as unknown as NodeJS.WritableStream, { end: false });
+    return deflate;
+  };
 }
 
 function joinDirectoryWrites(engine: Engine): void {

@@ -1,0 +1,131 @@
+import { Duplex } from 'node:stream';
+import { availableParallelism } from 'node:os';
+import { promisify } from 'node:util';
+import { constants, crc32, deflateRaw, inflateRaw } from 'node:zlib';
+import { AppError } from '../errors.js';
+
+/** Bytes before compression that are deflated as one piece. */
+export const BLOCK_BYTES = 1024 * 1024;
+
+const deflate = promisify(deflateRaw);
+const inflate = promisify(inflateRaw);
+
+/**
+ * Deflates in independent blocks on all cores and joins them to one raw deflate stream that every inflater reads: each
+ * block but the last ends with a sync flush, so that it ends at a byte and nothing after it refers back to it. Every block
+ * is inflated again and compared where it was made.
+ *
+ * It stands in for compress-commons' own compressor of one entry, which asks for `digest` and `size`: see `zip.ts`. Input
+ * and output keep their order; at most twice as many blocks as cores are in memory.
+ */
+export class ParallelDeflate extends Duplex {
+  private crc = 0;
+  private rawSize = 0;
+  private compressedSize = 0;
+  private pieces: Buffer[] = [];
+  private pieceBytes = 0;
+  /** The blocks under way, oldest first, each as the promise of its output. */
+  private readonly blocks: Promise<Buffer>[] = [];
+  private readonly most = 2 * availableParallelism();
+  private emitting = false;
+  private isLast = false;
+  /** Called when a block has left, for the writer who waits for room. */
+  private onRoom: (() => void) | undefined;
+  /** Called by the reader who has room again. */
+  private onDemand: (() => void) | undefined;
+
+  /** @param level deflate level, 1 to 9 */
+  constructor(private readonly level: number) {
+    super({ writableHighWaterMark: BLOCK_BYTES, readableHighWaterMark: 4 * BLOCK_BYTES });
+  }
+
+  /** CRC-32 of the input so far, big-endian. */
+  digest(): Buffer {
+    const digest = Buffer.alloc(4);
+    digest.writeUInt32BE(this.crc);
+    return digest;
+  }
+
+  /** Bytes so far, of the input or of the output. */
+  size(compressed = false): number {
+    return compressed ? this.compressedSize : this.rawSize;
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.crc = crc32(chunk, this.crc);
+    this.rawSize += chunk.length;
+    this.pieces.push(chunk);
+    this.pieceBytes += chunk.length;
+    // The last block is only known at the end, so a full one waits for what comes after it.
+    while (this.pieceBytes > BLOCK_BYTES) this.start(this.cut(BLOCK_BYTES), false);
+    if (this.blocks.length < this.most) done();
+    else this.onRoom = done;
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.start(this.cut(this.pieceBytes), true);
+    done();
+  }
+
+  override _read(): void {
+    const demand = this.onDemand;
+    this.onDemand = undefined;
+    demand?.();
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this._read();
+    done(error);
+  }
+
+  private cut(bytes: number): Buffer {
+    const all = this.pieces.length === 1 && this.pieces[0] ? this.pieces[0] : Buffer.concat(this.pieces);
+    this.pieces = bytes < all.length ? [all.subarray(bytes)] : [];
+    this.pieceBytes = all.length - bytes;
+    return all.subarray(0, bytes);
+  }
+
+  private start(block: Buffer, last: boolean): void {
+    const work = deflated(block, this.level, last);
+    work.catch(() => undefined);
+    this.blocks.push(work);
+    this.isLast = last;
+    if (!this.emitting) void this.emitBlocks();
+  }
+
+  private async emitBlocks(): Promise<void> {
+    this.emitting = true;
+    try {
+      for (let block = this.blocks[0]; block !== undefined; block = this.blocks[0]) {
+        const bytes = await block;
+        this.blocks.shift();
+        if (this.destroyed) return;
+        this.compressedSize += bytes.length;
+        const hasRoom = this.push(bytes);
+        const room = this.onRoom;
+        this.onRoom = undefined;
+        room?.();
+        if (!hasRoom) await new Promise<void>((resolve) => (this.onDemand = resolve));
+      }
+      if (this.isLast) this.push(null);
+    } catch (error) {
+      this.destroy(error as Error);
+    } finally {
+      this.emitting = false;
+    }
+  }
+}
+
+async function deflated(block: Buffer, level: number, last: boolean): Promise<Buffer> {
+  const finishFlush = last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH;
+  const bytes = await deflate(block, { level, finishFlush });
+  const again = await inflate(bytes, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: block.length + 1 });
+  if (again.equals(block)) return bytes;
+  throw new AppError(
+    'INTERNAL_ERROR',
+    'A block does not inflate to what was deflated: memory or processor is faulty.',
+    {
+      hint: 'Test the memory of this machine, then back up again.',
+    },
+  );
+}

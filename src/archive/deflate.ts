@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
 import { constants, crc32, deflateRaw, inflateRaw } from 'node:zlib';
 import { AppError } from '../errors.js';
+import type { RangeReader } from './source.js';
 
 /** Bytes before compression that are deflated as one piece. */
 export const BLOCK_BYTES = 1024 * 1024;
@@ -19,6 +20,8 @@ const inflate = promisify(inflateRaw);
  * and output keep their order; at most twice as many blocks as cores are in memory.
  */
 export class ParallelDeflate extends Duplex {
+  /** Bytes of each block so far, after compression. */
+  readonly lengths: number[] = [];
   private crc = 0;
   private rawSize = 0;
   private compressedSize = 0;
@@ -101,6 +104,7 @@ export class ParallelDeflate extends Duplex {
         this.blocks.shift();
         if (this.destroyed) return;
         this.compressedSize += bytes.length;
+        this.lengths.push(bytes.length);
         const hasRoom = this.push(bytes);
         const room = this.onRoom;
         this.onRoom = undefined;
@@ -129,3 +133,36 @@ async function deflated(block: Buffer, level: number, last: boolean): Promise<Bu
     },
   );
 }
+
+/**
+ * The bytes of blocks that `ParallelDeflate` made, inflated on all cores, in their order. Where they lie is what the archive
+ * says: the caller compares size and checksum of what comes out.
+ * @param reader stands at the first of them
+ * @param lengths as `ParallelDeflate.lengths`
+ * @throws what the reader throws; an error of zlib
+ */
+export async function* inflateBlocks(reader: RangeReader, lengths: readonly number[]): AsyncGenerator<Buffer> {
+  const most = 2 * availableParallelism();
+  const blocks: Promise<Buffer>[] = [];
+  for (const length of lengths) {
+    if (blocks.length >= most) yield (await blocks.shift()) as Buffer;
+    const block = inflate(await reader.take(length), INFLATE);
+    block.catch(() => undefined);
+    blocks.push(block);
+  }
+  for (const block of blocks) yield await block;
+}
+
+const INFLATE = { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: BLOCK_BYTES };
+
+/** True if these can be the blocks of an entry, by their number and their sum. */
+export function areBlocksOf(lengths: readonly number[], entry: { size: number; compressedSize: number }): boolean {
+  return (
+    lengths.length === Math.ceil(entry.size / BLOCK_BYTES) &&
+    lengths.every((length) => length > 0 && length <= MAX_BLOCK) &&
+    lengths.reduce((sum, length) => sum + length, 0) === entry.compressedSize
+  );
+}
+
+/** What does not compress becomes a little longer. */
+const MAX_BLOCK = BLOCK_BYTES + BLOCK_BYTES / 16;

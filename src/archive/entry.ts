@@ -4,12 +4,21 @@ import { crc32 } from 'node:zlib';
 import unzipper from 'unzipper';
 import { AppError } from '../errors.js';
 import type { DirectoryRecord } from './directory.js';
+import { inflateBlocks } from './deflate.js';
 import { extraFields, zip64Field, zip64Values } from './extra.js';
 import { shown } from './names.js';
 import { corrupt, hostile } from './refuse.js';
 import type { RangeReader } from './source.js';
 
 const HAS_DESCRIPTOR = 0x0008;
+
+/** What the archive's own list says of an entry, as far as it does. */
+export interface Facts {
+  /** Hex. */
+  sha256: string | undefined;
+  /** Lengths of independent blocks, checked by `areBlocksOf`. */
+  blocks: readonly number[] | undefined;
+}
 
 /**
  * The bytes of one entry, checked against the directory while they pass: local header, size, CRC-32, SHA-256 if given,
@@ -20,14 +29,14 @@ const HAS_DESCRIPTOR = 0x0008;
 export async function* entryBytes(
   reader: RangeReader,
   record: DirectoryRecord,
-  sha256: string | undefined,
+  { sha256, blocks }: Facts,
 ): AsyncGenerator<Buffer> {
   const header = await localHeader(reader, record);
   const entry = `The entry ${shown(record.path)}`;
   const hash = sha256 === undefined ? undefined : createHash('sha256');
   let size = 0;
   let crc = 0;
-  for await (const chunk of expanded(reader, record, header)) {
+  for await (const chunk of expanded(reader, record, header, blocks)) {
     size += chunk.length;
     if (size > record.size) throw corrupt(`${entry} holds more than the ${record.size} bytes that it declares.`);
     crc = crc32(chunk, crc);
@@ -89,10 +98,16 @@ function checkLocalFields(fixed: Buffer, extra: Buffer, record: DirectoryRecord)
  * Stored bytes as they are; deflated ones decompressed by unzipper. It sees an archive of this one record, already checked, and exactly the entry's own bytes: so
  * it can neither read too far (it asks for 1000 bytes too many) nor wait for a source that failed.
  */
-async function* expanded(reader: RangeReader, record: DirectoryRecord, header: Buffer): AsyncGenerator<Buffer> {
+async function* expanded(
+  reader: RangeReader,
+  record: DirectoryRecord,
+  header: Buffer,
+  blocks: readonly number[] | undefined,
+): AsyncGenerator<Buffer> {
   if (record.method === 0) return yield* reader.pass(record.compressedSize);
   // unzipper takes a compressed size of 0 for an unknown one and searches for a descriptor.
   if (record.compressedSize === 0) return;
+  if (blocks !== undefined) return yield* fromBlocks(reader, record, blocks);
   let taken = 0;
   const stored = async function* (): AsyncGenerator<Buffer> {
     yield header;
@@ -116,6 +131,19 @@ async function* expanded(reader: RangeReader, record: DirectoryRecord, header: B
   }
   if (taken !== record.compressedSize) {
     throw corrupt(`The entry ${shown(record.path)} ends before the ${record.compressedSize} bytes that it declares.`);
+  }
+}
+
+async function* fromBlocks(
+  reader: RangeReader,
+  record: DirectoryRecord,
+  blocks: readonly number[],
+): AsyncGenerator<Buffer> {
+  try {
+    yield* inflateBlocks(reader, blocks);
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    throw corrupt(`The entry ${shown(record.path)} is damaged: it cannot be decompressed.`, error);
   }
 }
 

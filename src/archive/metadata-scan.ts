@@ -5,7 +5,7 @@ export type LongList = 'entries' | 'symlinks' | 'skipped' | 'renamed' | 'tables'
 
 const LONG_LISTS: ReadonlySet<string> = new Set(['entries', 'symlinks', 'skipped', 'renamed', 'tables']);
 /** Largest single element of a long list, and largest rest of the document, in bytes. */
-const MAX_ELEMENT = 256 * 1024;
+const MAX_ELEMENT = 4 * 1024 * 1024;
 const MAX_REST = 4 * 1024 * 1024;
 
 const QUOTE = 0x22;

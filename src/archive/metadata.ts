@@ -60,6 +60,11 @@ const entrySchema = z.object({
   mtime: z.string().optional(),
   /** Permission bits, such as 420 for rw-r--r--. */
   mode: count.optional(),
+  /**
+   * Where a deflated entry of more than 1 MiB can be inflated from: the bytes after compression of each MiB before it, in
+   * order. Each of these blocks ends at a byte and refers to none before it.
+   */
+  blocks: z.array(count).optional(),
 });
 const mediaSchema = z.object({ path: z.string(), prefix: z.string().endsWith('/'), files: count, bytes: count });
 /** No text from an archive reaches a terminal or a log with control characters in it. */
@@ -209,7 +214,7 @@ const SHA256 = /^[0-9a-f]{64}$/;
 /** What `entrySchema` accepts, as nearly all entries are: there may be very many, and the schema makes work for each. */
 function isEntry(value: unknown): value is EntryMetadata {
   if (typeof value !== 'object' || value === null) return false;
-  const { path, size, sha256, mtime, mode } = value as Partial<Record<keyof EntryMetadata, unknown>>;
+  const { path, size, sha256, mtime, mode, blocks } = value as Partial<Record<keyof EntryMetadata, unknown>>;
   const isCount = (number: unknown) => Number.isSafeInteger(number) && (number as number) >= 0;
   return (
     typeof path === 'string' &&
@@ -218,7 +223,8 @@ function isEntry(value: unknown): value is EntryMetadata {
     typeof sha256 === 'string' &&
     SHA256.test(sha256) &&
     (mtime === undefined || typeof mtime === 'string') &&
-    (mode === undefined || isCount(mode))
+    (mode === undefined || isCount(mode)) &&
+    (blocks === undefined || (Array.isArray(blocks) && blocks.every(isCount)))
   );
 }
 

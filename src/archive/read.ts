@@ -1,7 +1,8 @@
 import { Readable } from 'node:stream';
 import { AppError } from '../errors.js';
 import { breathe, dosTime, readDirectory, type DirectoryRecord } from './directory.js';
-import { entryBytes } from './entry.js';
+import { areBlocksOf } from './deflate.js';
+import { entryBytes, type Facts } from './entry.js';
 import { FolderWriter } from './folder.js';
 import { METADATA_ENTRY, readMetadata, type ArchiveMetadata, type EntryMetadata } from './metadata.js';
 import { shown } from './names.js';
@@ -89,7 +90,7 @@ export async function openArchive(
   }
   const listed = new ListedFiles(unwrapped.records);
   const text = (async function* () {
-    for await (const { chunk } of contents(source, [record], () => undefined, signal)) yield chunk;
+    for await (const { chunk } of contents(source, [record], () => NO_FACTS, signal)) yield chunk;
   })();
   const metadata = await readMetadata(text, (entry) => listed.add(entry));
   const isIgnored = ({ path, index }: DirectoryRecord) =>
@@ -141,6 +142,8 @@ const MAX_METADATA_RATIO = 100;
 /** What the metadata says of each record, in as little memory as it takes. */
 class ListedFiles {
   count = 0;
+  /** By index, of those entries that can be inflated in blocks. */
+  readonly blocks = new Map<number, readonly number[]>();
   private readonly indexes: Map<string, number>;
   private normalised: Map<string, number> | undefined;
   private readonly digests: Buffer;
@@ -158,7 +161,7 @@ class ListedFiles {
     this.modes = new Int16Array(records.length).fill(NOT_LISTED);
   }
 
-  add({ path, size, sha256, mtime, mode }: EntryMetadata): void {
+  add({ path, size, sha256, mtime, mode, blocks }: EntryMetadata): void {
     const index = this.indexOf(path);
     const record = index === undefined ? undefined : this.records[index];
     if (index === undefined || record === undefined || record.directory || path === METADATA_ENTRY) {
@@ -174,6 +177,9 @@ class ListedFiles {
     this.digests.write(sha256, index * 32, 'hex');
     this.times[index] = mtime === undefined ? NaN : Date.parse(mtime);
     this.modes[index] = mode ?? NO_MODE;
+    // Of an archive that was packed again they are not this one's.
+    if (blocks !== undefined && record.method === DEFLATED && areBlocksOf(blocks, record))
+      this.blocks.set(index, blocks);
   }
 
   /** A tool that packs an archive again may change the form of accents in its names. */
@@ -222,6 +228,8 @@ class ListedFiles {
   }
 }
 
+const DEFLATED = 8;
+const NO_FACTS: Facts = { sha256: undefined, blocks: undefined };
 const NOT_LISTED = -2;
 const NO_MODE = -1;
 
@@ -261,7 +269,7 @@ interface Piece {
 async function* contents(
   source: ArchiveSource,
   records: readonly DirectoryRecord[],
-  sha256Of: (record: DirectoryRecord) => string | undefined,
+  factsOf: (record: DirectoryRecord) => Facts,
   signal: AbortSignal,
 ): AsyncGenerator<Piece> {
   for (let first = 0; first < records.length;) {
@@ -272,7 +280,7 @@ async function* contents(
     const reader = new RangeReader(source, start, (run.at(-1)?.end ?? start) - start, signal);
     try {
       for (const record of run) {
-        for await (const chunk of entryBytes(reader, record, sha256Of(record))) yield { record, chunk };
+        for await (const chunk of entryBytes(reader, record, factsOf(record))) yield { record, chunk };
         yield { record, chunk: END };
       }
     } finally {
@@ -291,7 +299,7 @@ class OpenArchive implements Archive {
   readonly metadata: ArchiveMetadata;
   readonly original: (path: string) => string;
   readonly ignored: readonly string[];
-  private readonly sha256Of: (record: DirectoryRecord) => string | undefined;
+  private readonly factsOf: (record: DirectoryRecord) => Facts;
 
   constructor(
     private readonly source: ArchiveSource,
@@ -304,7 +312,7 @@ class OpenArchive implements Archive {
     listed.forgetPaths();
     this.totalBytes = records.reduce((sum, { size }) => sum + size, 0);
     this.entries = records.map((record) => new OpenEntry(record, listed, original));
-    this.sha256Of = ({ index }) => listed.sha256(index);
+    this.factsOf = ({ index }) => ({ sha256: listed.sha256(index), blocks: listed.blocks.get(index) });
     this.metadata = Object.defineProperty({ ...metadata }, 'entries', {
       enumerable: true,
       get: () => [...listed.all()],
@@ -313,7 +321,7 @@ class OpenArchive implements Archive {
 
   async verify({ signal = NEVER, onProgress }: ReadOptions = {}): Promise<void> {
     let done = 0;
-    for await (const { chunk } of contents(this.source, this.records, this.sha256Of, signal)) {
+    for await (const { chunk } of contents(this.source, this.records, this.factsOf, signal)) {
       onProgress?.((done += chunk.length));
     }
   }
@@ -324,7 +332,7 @@ class OpenArchive implements Archive {
     const files = new FolderWriter(folder);
     let done = 0;
     try {
-      for await (const { record, chunk } of contents(this.source, wanted, this.sha256Of, signal)) {
+      for await (const { record, chunk } of contents(this.source, wanted, this.factsOf, signal)) {
         await files.write(record, chunk, chunk === END);
         onProgress?.((done += chunk.length));
       }
@@ -336,9 +344,9 @@ class OpenArchive implements Archive {
   async read(path: string, { signal = NEVER }: { signal?: AbortSignal } = {}): Promise<Readable> {
     const record = this.records.find((candidate) => candidate.path === path && !candidate.directory);
     if (record === undefined) throw new AppError('NOT_FOUND', `The archive has no file ${shown(path)}.`);
-    const { source, sha256Of } = this;
+    const { source, factsOf } = this;
     const bytes = async function* (): AsyncGenerator<Buffer> {
-      for await (const { chunk } of contents(source, [record], sha256Of, signal)) if (chunk !== END) yield chunk;
+      for await (const { chunk } of contents(source, [record], factsOf, signal)) if (chunk !== END) yield chunk;
     };
     return Readable.from(bytes(), { objectMode: false });
   }

@@ -3,6 +3,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ZipArchive, ZipEntryData } from 'archiver';
 import { AppError, toAppError } from '../errors.js';
+import { BLOCK_BYTES } from './deflate.js';
 import { isCompressed, isIncompressible } from './compressed.js';
 import { type Excluded, mediaRoots, openMedia, unreadable, walkMedia, type OpenedFile } from './media.js';
 import {
@@ -74,6 +75,8 @@ export function writeArchive(options: WriteOptions): WrittenArchive {
 
 class ArchiveWriter {
   private readonly zip: ZipArchive;
+  /** Of the entry that was deflated last. */
+  private readonly blocks: () => readonly number[];
   private readonly collected: Collected = { entries: [], media: [], symlinks: [], skipped: [], renamed: [] };
   private readonly names = new Set<string>();
   private failure: AppError | undefined;
@@ -86,7 +89,9 @@ class ArchiveWriter {
     private readonly options: WriteOptions,
     private readonly out: PassThrough,
   ) {
-    this.zip = createZip(options.level ?? 1);
+    const { zip, blocks } = createZip(options.level ?? 1);
+    this.zip = zip;
+    this.blocks = blocks;
     this.zip.on('error', (error) => this.fail(error));
     this.zip.on('warning', (error) => this.fail(error));
     // The consumer need not listen: `done` tells. Without this a failure before the first listener would end the process.
@@ -224,6 +229,7 @@ class ArchiveWriter {
     await this.append(source, { name: path, mode, store: store || isTiny, ...(about.mtime && { date: about.mtime }) });
     const entry: EntryMetadata = { path, size, sha256: hash.digest('hex'), mode };
     if (about.mtime !== undefined) entry.mtime = about.mtime.toISOString();
+    if (!store && size > BLOCK_BYTES) entry.blocks = [...this.blocks()];
     this.collected.entries.push(entry);
     return entry;
   }

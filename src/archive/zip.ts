@@ -25,15 +25,17 @@ const BATCH_BYTES = 64 * 1024;
  * A ZIP to append to. archiver's engine writes the directory of all entries at once and in some twenty pieces each, which
  * took 3.6 KB of memory per entry; joined to larger pieces it takes what the directory itself has, about 0.1 KB.
  * @param level deflate level, 0 to 9
+ * @returns `blocks` gives the lengths of the blocks of the entry that was deflated last
  */
-export function createZip(level: number): ZipArchive {
+export function createZip(level: number): { zip: ZipArchive; blocks(): readonly number[] } {
+  let last: ParallelDeflate | undefined;
   const zip = new ZipArchive({ zlib: { level } });
   const engine = (zip as unknown as { _module?: { engine?: Partial<Engine> } })._module?.engine;
   if (isEngine(engine)) {
     joinDirectoryWrites(engine);
-    deflateInParallel(engine, level);
+    deflateInParallel(engine, level, (deflate) => (last = deflate));
   }
-  return zip;
+  return { zip, blocks: () => last?.lengths ?? [] };
 }
 
 function isEngine(engine: Partial<Engine> | undefined): engine is Engine {
@@ -47,11 +49,12 @@ function isEngine(engine: Partial<Engine> | undefined): engine is Engine {
 }
 
 /** Puts our compressor in place of the engine's own, which deflates on one thread. What is stored goes its way. */
-function deflateInParallel(engine: Engine, level: number): void {
+function deflateInParallel(engine: Engine, level: number, onEntry: (deflate: ParallelDeflate) => void): void {
   const own = engine._smartStream.bind(engine);
   engine._smartStream = (entry, callback) => {
     if (entry.getMethod() !== DEFLATED) return own(entry, callback);
     const deflate = new ParallelDeflate(level);
+    onEntry(deflate);
     deflate.once('end', () => {
       entry.setCrc(deflate.digest().readUInt32BE());
       entry.setSize(deflate.size());

@@ -8,6 +8,8 @@ import { ZipArchive } from 'archiver';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { BLOCK_BYTES, ParallelDeflate } from '../../src/archive/deflate.js';
+import { openArchive } from '../../src/archive/read.js';
+import { archiveBytes, bufferSource, buildMetadata, sourceFile } from '../support/archives.js';
 
 /** Bytes of which about half deflate well. */
 function mixed(length: number): Buffer {
@@ -92,6 +94,58 @@ describe('The parallel deflate', () => {
       end: 'function',
       offset: 'number',
     });
+  });
+});
+
+describe('An entry of several blocks', () => {
+  const large = Buffer.concat([Buffer.alloc(2 * BLOCK_BYTES, 'text '), randomBytes(100), Buffer.alloc(5000, 'end')]);
+  const written = () => archiveBytes({ files: [sourceFile('database.sqlite3', large.toString('latin1'))] });
+  const read = async (bytes: Buffer) => buffer(await (await openArchive(bufferSource(bytes))).read('database.sqlite3'));
+
+  it('is listed with its blocks, and inflated from them', async () => {
+    const bytes = await written();
+    const archive = await openArchive(bufferSource(bytes));
+    const text = JSON.parse((await buffer(await archive.read('backup_metadata.json'))).toString()) as {
+      entries: { size: number; blocks: number[] }[];
+    };
+    const [entry] = text.entries;
+    expect(entry?.blocks).toHaveLength(Math.ceil((entry?.size ?? 0) / BLOCK_BYTES));
+    expect(entry?.blocks.reduce((sum, length) => sum + length)).toBe(archive.entries[0]?.compressedSize);
+    expect((await read(bytes)).length).toBe(entry?.size);
+    await archive.verify();
+  });
+
+  it.each<[string, (blocks: number[]) => unknown[]]>([
+    ['another sum', (blocks) => blocks.map((length) => length + 1)],
+    ['too few', (blocks) => blocks.slice(1)],
+    ['none', () => []],
+    ['one of nothing', ([first = 0, ...others]) => [0, first, ...others]],
+    ['as large as the whole', (blocks) => [...blocks.slice(1).map(() => 0), blocks.reduce((sum, n) => sum + n)]],
+  ])('is read as one stream where the list cannot be of it: %s', async (_how, change) => {
+    const lied = archiveBytes({
+      files: [sourceFile('database.sqlite3', large.toString('latin1'))],
+      describe: (collected) =>
+        buildMetadata({
+          ...collected,
+          entries: collected.entries.map((entry) => ({ ...entry, blocks: change(entry.blocks ?? []) as number[] })),
+        }),
+    });
+    expect((await read(await lied)).equals(await read(await written()))).toBe(true);
+  });
+
+  it('is refused as damaged where the list lies about where its blocks end', async () => {
+    const lied = await archiveBytes({
+      files: [sourceFile('database.sqlite3', large.toString('latin1'))],
+      describe: (collected) =>
+        buildMetadata({
+          ...collected,
+          entries: collected.entries.map(({ blocks: [first = 0, second = 0, ...others] = [], ...entry }) => ({
+            ...entry,
+            blocks: [first + 1, second - 1, ...others],
+          })),
+        }),
+    });
+    await expect(read(lied)).rejects.toMatchObject({ code: 'ARCHIVE_CORRUPT' });
   });
 });
 

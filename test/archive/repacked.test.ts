@@ -15,6 +15,7 @@ beforeEach(async () => {
   mkdirSync(join(media, 'a folder'), { recursive: true });
   mkdirSync(join(media, 'empty'));
   writeFileSync(join(media, 'a folder/text.txt'), 'text '.repeat(500));
+  writeFileSync(join(media, 'large.txt'), 'several blocks '.repeat(200_000));
   writeFileSync(join(media, 'ünïcode दीपक.txt'), 'letters');
   writeFileSync(join(media, '.DS_Store'), 'was backed up');
   const bytes = await archiveBytes({ mediaPaths: [media] });

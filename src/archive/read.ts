@@ -5,7 +5,7 @@ import { areBlocksOf } from './deflate.js';
 import { entryBytes, type Facts } from './entry.js';
 import { FolderWriter } from './folder.js';
 import { METADATA_ENTRY, readMetadata, type ArchiveMetadata, type EntryMetadata } from './metadata.js';
-import { shown } from './names.js';
+import { nameProblem, shown } from './names.js';
 import { isLitter, unwrap } from './repacked.js';
 import { corrupt, foreign, hostile } from './refuse.js';
 import { RangeReader, type ArchiveSource } from './source.js';
@@ -111,7 +111,10 @@ function originalPaths(records: DirectoryRecord[], { renamed, media }: ArchiveMe
   const names = new Map<string, string>();
   for (const { path, name } of renamed) {
     // Only within the media folders; these themselves go where the config says.
-    if (!media.some(({ prefix }) => path.startsWith(prefix) && path.length > prefix.length)) {
+    if (
+      nameProblem(path) !== undefined ||
+      !media.some(({ prefix }) => path.startsWith(prefix) && path.length > prefix.length)
+    ) {
       throw hostile(`${METADATA_ENTRY} gives ${shown(path)} another name, which is no media file.`);
     }
     names.set(path, name);

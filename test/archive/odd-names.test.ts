@@ -94,6 +94,7 @@ describe('A name that a ZIP cannot hold', () => {
     await expect(open([{ path: 'media/a', name: 'b' }])).rejects.toMatchObject({ code: 'ARCHIVE_HOSTILE' });
     await expect(open([{ path: 'media/', name: 'b' }])).rejects.toMatchObject({ code: 'ARCHIVE_HOSTILE' });
     await expect(open([{ path: 'database.sqlite3', name: 'b' }])).rejects.toMatchObject({ code: 'ARCHIVE_HOSTILE' });
+    await expect(open([{ path: 'media/../../x', name: 'y' }])).rejects.toMatchObject({ code: 'ARCHIVE_HOSTILE' });
     for (const name of ['..', '.', '', 'x/y', '\0', '.db-manager-restore_1']) {
       await expect(open([{ path: 'media/a', name }])).rejects.toMatchObject({ code: 'ARCHIVE_FOREIGN' });
     }

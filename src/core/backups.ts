@@ -515,7 +515,7 @@ export class Backups {
   private async sweepWorkFolder(): Promise<void> {
     await mkdir(this.env.workFolder, { recursive: true, mode: 0o700 });
     for (const name of await readdir(this.env.workFolder)) {
-      if (!/^(backup|restore|verify|upload)_\d{8}_\d{6}_[0-9a-f]{8}$/.test(name)) continue;
+      if (!/^(backup|restore|verify|upload|plan)_\d{8}_\d{6}_[0-9a-f]{8}$/.test(name)) continue;
       if (await isHeld(this.env.models, runLease(name))) continue;
       await rm(join(this.env.workFolder, name), { recursive: true, force: true });
     }

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { DatabaseEngine, StorageType } from '../models/kinds.js';
 import type { AppVersion, SourceFile, TableInfo } from '../archive/metadata.js';
+import type { AppError } from '../errors.js';
 
 export type { AppVersion, SourceFile, TableInfo };
 
@@ -53,6 +54,26 @@ export interface LoadOptions extends StepContext {
   madeHere: boolean;
 }
 
+/** A table bound to restored ones by triggers. */
+export interface RelatedByTrigger {
+  table: string;
+  /** DERIVED: triggers of restored tables write it. SOURCE: its triggers write restored tables. */
+  relation: 'DERIVED' | 'SOURCE';
+  /** Those restored tables. */
+  of: string[];
+}
+
+/** What a restore of single tables came to on a copy of the target. */
+export interface TablesRehearsal {
+  /** What to load: the chosen tables and all that exists only together with them. */
+  tables: string[];
+  /** Tables that stay as they are although they are bound to those by triggers. */
+  related: RelatedByTrigger[];
+  warnings: string[];
+  /** Why `load` would fail; empty if it would succeed. */
+  refusals: AppError[];
+}
+
 /** A dump in an archive: bytes of its files, its `source` of the metadata, number of tables. */
 export interface DumpSize {
   bytes: number;
@@ -79,6 +100,8 @@ export interface Engine {
   resolve(url: string): { url: string; key: string; display: string; name: string };
   /** Fails with the reason if the database cannot be read now; otherwise tells its size in bytes. Changes nothing. */
   check(url: string): Promise<{ bytes: number }>;
+  /** The name of a table as the engine compares it: two names that give the same are of one table. */
+  foldName(name: string): string;
   /** The file behind the URL, or null where the database is a server: to keep the control database apart from it. */
   fileOf(url: string): string | null;
   /** The URL of a database file at this absolute path; null where the database is a server. */
@@ -99,6 +122,16 @@ export interface Engine {
    * @returns what the admin should know; empty if nothing
    */
   load(folder: string, url: string, options: LoadOptions): Promise<string[]>;
+  /**
+   * Loads single tables from the dump in `folder` into a private copy of the database there, and removes the copy: what
+   * succeeds here succeeds in `load`, as long as the database stays as it is.
+   * @param options `includeRelated`: also the tables that belong to the chosen ones by triggers
+   */
+  rehearse(
+    folder: string,
+    url: string,
+    options: StepContext & { tables: string[]; includeRelated: boolean },
+  ): Promise<TablesRehearsal>;
   /** What `load` would take. `live` is what `describe` says now, `tables` as in `LoadOptions`. */
   loadSpace(dump: DumpSize, url: string, live: DatabaseInfo | null, tables: string[] | null): Promise<LoadSpace>;
   /** The stamp that `load` left, or null: also null where there is no database. */

@@ -4,31 +4,31 @@ import { shown } from '../archive/names.js';
 import type { Archive, ArchiveEntry } from '../archive/read.js';
 import { AppError, type ErrorCode } from '../errors.js';
 import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../models/index.js';
-import { databaseLease } from './hold.js';
+import { databaseLease, type HoldEnvironment } from './hold.js';
 import { firstOf } from './names.js';
 import { type MediaTarget } from './media.js';
 import { type MediaPlan, planMedia } from './media-plan.js';
 import { type Survey, surveyMedia } from './media-survey.js';
 import { foreignRefusal, ignoredEntries, isForeign, tablesRefusal } from './origin.js';
 import { protectedPaths, type Protection } from './protect.js';
-import type { DatabaseInfo, Holder, Storages } from './ports.js';
+import type { DatabaseInfo, Holder, RelatedByTrigger, Storages } from './ports.js';
 import {
   isOrIsBelow,
   isOwnMedia,
-  relatedTables,
-  type RelatedTable,
   type RestoreRequest,
   resolveScope,
   type Scope,
   type ScopeEnvironment,
   undoScope,
 } from './restore-scope.js';
+import { allRelated, rehearse, type RelatedTable, relatedWarning } from './restore-tables.js';
 import { planSpace, type SpacePlan, tooFull } from './restore-space.js';
 import { openStored, storedSize } from './verification.js';
 
 /** What a plan needs of the process around it. */
-export interface PlanEnvironment extends ScopeEnvironment {
+export interface PlanEnvironment extends ScopeEnvironment, HoldEnvironment {
   models: Models;
+  now: () => Date;
   storages: Storages;
   workFolder: string;
   /** Absolute paths that a restore never touches. */
@@ -59,7 +59,7 @@ export interface RestorePlan {
   backupSource: Record<string, string | number>;
   targetSource: Record<string, string | number>;
   tables: TablePlan[];
-  /** Tables that belong to the chosen ones by foreign keys and are not chosen. */
+  /** Tables that belong to the chosen ones by foreign keys or triggers and are not chosen. */
   related: RelatedTable[];
   media: MediaPlan;
   space: SpacePlan[];
@@ -123,7 +123,8 @@ export async function planRestore(
   }
   const space = await planSpace(env.workFolder, scope, archive, live, work);
   for (const place of space) if (place.free < place.needed) refuse(tooFull(place));
-  const related = scope.tables === null ? [] : relatedTables(archive, scope.tables);
+  const byTrigger = refusals.length > 0 ? [] : await rehearsed(env, archive, scope, request, refusals);
+  const related = scope.tables === null ? [] : allRelated(archive, scope.engine, scope.tables, byTrigger);
   const tables = scope.restoreDatabase ? planTables(scope, archive, live) : [];
   const plan: RestorePlan = {
     backup,
@@ -145,6 +146,32 @@ export async function planRestore(
     holders: await scope.engine.holders(scope.targetUrl),
   };
   return { plan, scope };
+}
+
+/**
+ * Rehearses the load of chosen tables. Adds to the scope what has to be loaded with them and what to know of it, and to the
+ * refusals why it would fail.
+ */
+async function rehearsed(
+  env: PlanEnvironment,
+  archive: Archive,
+  scope: Scope,
+  request: RestoreRequest,
+  refusals: AppError[],
+): Promise<RelatedByTrigger[]> {
+  const { tables, restoreDatabase } = scope;
+  if (tables === null || !restoreDatabase) return [];
+  try {
+    const found = await rehearse(env, archive, { ...scope, tables }, request.includeRelated ?? false);
+    scope.tables = found.tables;
+    scope.leaves = [...scope.leaves, ...found.warnings];
+    refusals.push(...found.refusals);
+    return found.related;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    refusals.push(error);
+    return [];
+  }
 }
 
 /**
@@ -269,21 +296,23 @@ async function assertFree({ models }: PlanEnvironment, { targetKey }: Scope): Pr
 }
 
 function planTables(scope: Scope, archive: Archive, live: DatabaseInfo | null): TablePlan[] {
-  const backup = new Map(archive.metadata.tables.map((table) => [table.name, table]));
-  const target = new Map((live?.tables ?? []).map((table) => [table.name, table]));
-  const names = [...new Set([...backup.keys(), ...target.keys()])].sort();
-  return names.map((name) => {
-    const [from, to] = [backup.get(name), target.get(name)];
-    const chosen = scope.tables === null || scope.tables.includes(name);
-    const change = !chosen ? 'KEEP' : from === undefined ? 'REMOVE' : to === undefined ? 'ADD' : 'REPLACE';
+  const { foldName } = scope.engine;
+  const backup = new Map(archive.metadata.tables.map((table) => [foldName(table.name), table]));
+  const target = new Map((live?.tables ?? []).map((table) => [foldName(table.name), table]));
+  const chosen = scope.tables === null ? null : new Set(scope.tables.map(foldName));
+  const plans = [...new Set([...backup.keys(), ...target.keys()])].map((key): TablePlan => {
+    const [from, to] = [backup.get(key), target.get(key)];
+    const replaced = from === undefined ? 'REMOVE' : to === undefined ? 'ADD' : 'REPLACE';
+    const change = chosen === null || chosen.has(key) ? replaced : 'KEEP';
     return {
-      name,
+      name: from?.name ?? to?.name ?? key,
       backupRows: from?.row_count ?? null,
       targetRows: to?.rows ?? null,
       change: archive.metadata.tables.length === 0 ? 'REPLACE' : change,
       schemaDiffers: from?.schema !== undefined && to !== undefined && from.schema !== to.schema,
     };
   });
+  return plans.sort((one, other) => (one.name < other.name ? -1 : 1));
 }
 
 function warnings(
@@ -310,12 +339,7 @@ function warnings(
     );
   }
   list.push(...ignoredEntries(archive.ignored));
-  if (related.length > 0 && !request.includeRelated) {
-    const names = related.map((item) => `${item.table} (${item.rowCount} rows)`).join(', ');
-    list.push(
-      `Tables that belong to the chosen ones by foreign keys stay as they are: ${names}. Set includeRelated: true to restore them too.`,
-    );
-  }
+  if (!request.includeRelated) list.push(...relatedWarning(related));
   const differing = tables
     .filter((table) => table.schemaDiffers && table.change === 'REPLACE')
     .map((table) => table.name);

@@ -4,6 +4,7 @@ import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../models/index.js';
 import { nearest } from './near.js';
 import { realFile } from './real-file.js';
+import { chosenTables } from './restore-tables.js';
 import { assertNotControl, databaseKey } from './settings.js';
 import type { MediaMode, MediaTarget } from './media.js';
 import type { Places } from './places.js';
@@ -17,7 +18,7 @@ export interface RestoreRequest {
   restoreMedia?: boolean | undefined;
   /** Only these tables. */
   tables?: string[] | undefined;
-  /** Also the tables that the chosen ones refer to, and those that refer to them. */
+  /** Also the tables that belong to the chosen ones by foreign keys or by triggers. */
   includeRelated?: boolean | undefined;
   /** Only these media files or folders, as paths in the archive. */
   media?: string[] | undefined;
@@ -101,7 +102,9 @@ export async function resolveScope(
     restoreDatabase,
     restoreMedia,
     tables:
-      request.tables === undefined ? null : chosenTables(archive, request.tables, request.includeRelated ?? false),
+      request.tables === undefined
+        ? null
+        : chosenTables(archive, target.engine, request.tables, request.includeRelated ?? false),
     media: request.media === undefined ? null : chosenMedia(archive, request.media),
     mediaMode: request.mediaMode ?? 'MERGE',
     mediaTargets: restoreMedia ? await located(mediaTargets(archive, target.own ? config : null, place?.path)) : [],
@@ -241,56 +244,6 @@ async function resolveTarget(
 
 const keyOf = ({ engines }: ScopeEnvironment, { engine, databaseUrl }: BackupConfigRow) =>
   databaseKey(engines.of(engine), databaseUrl);
-
-/** @throws AppError for unknown names (with near ones) and for relatives that were left out */
-function chosenTables(archive: Archive, wanted: string[], includeRelated: boolean): string[] {
-  const known = archive.metadata.tables.map((table) => table.name);
-  if (wanted.length === 0) throw badInput('tables', 'is empty.', 'Name tables, or leave the field out for all.');
-  if (known.length === 0) {
-    throw badInput('tables', 'this archive does not list its tables (format 1.0).', 'Restore the whole database.');
-  }
-  for (const table of wanted) {
-    if (known.includes(table)) continue;
-    const near = nearest(table, known);
-    throw badInput('tables', `there is no table "${table}".${near.length > 0 ? ` Near: ${near.join(', ')}.` : ''}`);
-  }
-  const chosen = new Set(wanted);
-  if (includeRelated) for (const { table } of relatedTables(archive, wanted)) chosen.add(table);
-  return known.filter((table) => chosen.has(table));
-}
-
-/** A table that belongs together with the chosen ones by foreign keys. */
-export interface RelatedTable {
-  table: string;
-  /** NEEDED: a chosen table refers to it. DEPENDENT: it refers to a chosen table. */
-  relation: 'NEEDED' | 'DEPENDENT';
-  rowCount: number;
-}
-
-/** All tables, over any number of steps, that the chosen ones need or that depend on them, without the chosen ones. */
-export function relatedTables(archive: Archive, chosen: string[]): RelatedTable[] {
-  const { tables } = archive.metadata;
-  const follow = (next: (name: string) => string[]) => {
-    const reached = new Set<string>();
-    const queue = [...chosen];
-    for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
-      for (const other of next(name)) {
-        if (reached.has(other) || chosen.includes(other)) continue;
-        reached.add(other);
-        queue.push(other);
-      }
-    }
-    return reached;
-  };
-  const needed = follow((name) => tables.find((table) => table.name === name)?.references ?? []);
-  const dependent = follow((name) =>
-    tables.filter((table) => table.references?.includes(name)).map((table) => table.name),
-  );
-  return tables.flatMap(({ name, row_count: rowCount }): RelatedTable[] => {
-    if (needed.has(name)) return [{ table: name, relation: 'NEEDED', rowCount }];
-    return dependent.has(name) ? [{ table: name, relation: 'DEPENDENT', rowCount }] : [];
-  });
-}
 
 function chosenMedia(archive: Archive, wanted: string[]): string[] {
   if (wanted.length === 0)

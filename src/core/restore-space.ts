@@ -34,6 +34,7 @@ const SMALL_CHANGE = 1024 * 1024;
 /**
  * What a restore takes at the worst moment, for each disk: while the safety backup is made, its snapshot and its archive
  * come to the extracted dump; when the switch is made, the snapshot is gone, and the media and the database's journal come.
+ * The rehearsal of single tables loads them into a copy of the database in the work folder.
  * How well the archive compresses is not known before, so it counts in full.
  */
 export async function planSpace(
@@ -58,14 +59,16 @@ export async function planSpace(
   }
   const during = [dump, { path: workFolder, bytes: present * SNAPSHOT_MARGIN }, ...safety];
   const after = [dump, ...safety, ...staged];
+  const rehearsal: Need[] = [];
   if (restoreDatabase) {
     const size = { bytes, source: archive.metadata.source, tables: archive.metadata.tables.length };
     const load = await engine.loadSpace(size, targetUrl, live, tables);
     const file = engine.fileOf(targetUrl);
     after.push({ path: workFolder, bytes: load.beside });
+    if (tables !== null) rehearsal.push(dump, { path: workFolder, bytes: load.beside + load.target + present });
     if (file !== null) after.push({ path: dirname(await realFile(file)), bytes: load.target });
   }
-  return perDisk([during, after]);
+  return perDisk([during, after, rehearsal]);
 }
 
 const isFolderStorage = ({ storageType }: BackupRow) => storageType === 'LOCAL' || storageType === 'SYSTEM';

@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises';
 import type { AppVersion, DatabaseInfo, TableInfo } from '../core/ports.js';
 import type { SqliteConnection } from './sqlite-connection.js';
 import { missingPart, whatIsMissing } from './sqlite-missing.js';
-import { STAMP_TABLE } from './sqlite-stamp.js';
+import { STAMP_CONDITION } from './sqlite-stamp.js';
 
 /** `name` as SQL writes an identifier. */
 export const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
@@ -47,8 +47,7 @@ async function readTables(
   signal?: AbortSignal,
 ): Promise<TableInfo[]> {
   const names = await connection.all<{ name: string }>(
-    `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> ? ORDER BY name`,
-    STAMP_TABLE,
+    `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND NOT (${STAMP_CONDITION}) ORDER BY name`,
   );
   const tables: TableInfo[] = [];
   for (const { name } of names) {
@@ -95,7 +94,7 @@ export async function foreignKeyWarnings(connection: SqliteConnection): Promise<
 
 async function shape(connection: SqliteConnection, table: string): Promise<Pick<TableInfo, 'schema' | 'references'>> {
   const parts = await connection.all<{ sql: string }>(
-    'SELECT sql FROM sqlite_schema WHERE tbl_name = ? AND sql IS NOT NULL ORDER BY type, name',
+    'SELECT sql FROM sqlite_schema WHERE tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL ORDER BY type, name',
     table,
   );
   const foreign = await connection.all<{ table: string }>(

@@ -11,7 +11,7 @@ export interface SchemaItem {
 }
 
 /** A word of SQL: a name with its quotes taken away, or a bare keyword, number or sign. */
-interface Token {
+export interface Token {
   text: string;
   quoted: boolean;
 }
@@ -71,9 +71,11 @@ export function sameName(one: string | undefined, other: string): boolean {
   return one !== undefined && folded(one) === folded(other);
 }
 
-const folded = (name: string) => name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
+/** A name as SQLite compares it: only ASCII letters have no case. */
+export const folded = (name: string) => name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());
 
-function tokenize(sql: string): Token[] {
+/** The words of a statement, without comments. */
+export function tokenize(sql: string): Token[] {
   const tokens: Token[] = [];
   for (let at = 0; at < sql.length;) {
     const blank = matchAt(BLANK, sql, at);
@@ -143,6 +145,9 @@ function tableNamed(tokens: Token[]): string | undefined {
   return isSign(tokens[on + 2], '.') ? tokens[on + 3]?.text : tokens[on + 1]?.text;
 }
 
-const isWord = (token: Token | undefined, word: string) =>
+/** True for this keyword. */
+export const isWord = (token: Token | undefined, word: string) =>
   token !== undefined && !token.quoted && token.text.toUpperCase() === word;
-const isSign = (token: Token | undefined, sign: string) => token !== undefined && !token.quoted && token.text === sign;
+/** True for this sign. */
+export const isSign = (token: Token | undefined, sign: string) =>
+  token !== undefined && !token.quoted && token.text === sign;

@@ -9,7 +9,8 @@ import { whileGrowing } from './sqlite-growth.js';
 import { assertSqliteFile, checkWritable, holders } from './sqlite-file.js';
 import { describeConnection, foreignKeyWarnings } from './sqlite-info.js';
 import { loadDump } from './sqlite-load.js';
-import { assertPlainSchema, schemaProblem } from './sqlite-schema.js';
+import { rehearseTables } from './sqlite-rehearsal.js';
+import { assertPlainSchema, folded, schemaProblem } from './sqlite-schema.js';
 import { rightsOf } from './sqlite-rights.js';
 import { loadSpace } from './sqlite-space.js';
 import { clearStamp, stampOf } from './sqlite-stamp.js';
@@ -24,6 +25,7 @@ export function createSqliteEngine(): Engine {
   return {
     kind: 'SQLITE',
     resolve: resolveUrl,
+    foldName: folded,
     fileOf: pathOf,
     urlOfFile: (path) => `sqlite:${path}`,
     check,
@@ -32,6 +34,7 @@ export function createSqliteEngine(): Engine {
     describeDump,
     inspect,
     load: (folder, url, options) => loadDump(join(folder, ENTRY), pathOf(url), options),
+    rehearse: (folder, url, options) => rehearseTables(join(folder, ENTRY), pathOf(url), options),
     loadSpace: (dump, url, live, tables) => loadSpace(dump, pathOf(url), live, tables),
     stampOf: (url) => stampOf(pathOf(url)),
     clearStamp: (url, lockTimeoutMs) => clearStamp(pathOf(url), lockTimeoutMs),

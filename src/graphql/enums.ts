@@ -4,7 +4,7 @@ import type { BackupOrder as Order } from '../core/lists.js';
 import type { Health as Word } from '../core/health.js';
 import type { DatabaseEngine as Engine, StorageType as Storage } from '../core/ports.js';
 import type { TablePlan } from '../core/restore-plan.js';
-import type { RelatedTable } from '../core/restore-scope.js';
+import type { RelatedTable } from '../core/restore-tables.js';
 import type {
   BackupRow,
   BackupStatus as BackupState,
@@ -101,8 +101,13 @@ export const TableChange = enumOf<TablePlan['change']>('TableChange', 'What a re
 
 export const TableRelation = enumOf<RelatedTable['relation']>(
   'TableRelation',
-  'How a table is linked to the selected ones by foreign keys.',
-  { NEEDED: 'A selected table references it.', DEPENDENT: 'It references a selected table.' },
+  'How a table is linked to the selected ones by foreign keys or triggers.',
+  {
+    NEEDED: 'A selected table references it.',
+    DEPENDENT: 'It references a selected table.',
+    DERIVED: 'Triggers of a selected table write to it.',
+    SOURCE: 'Its triggers write to a selected table.',
+  },
 );
 
 export const FolderEntryKind = enumOf<EntryKind>('FolderEntryKind', 'What an entry of a folder is.', {

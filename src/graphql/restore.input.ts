@@ -33,7 +33,7 @@ export class RestoreBackupInput {
   @Field(() => Boolean, {
     nullable: true,
     defaultValue: false,
-    description: 'Include tables linked to the selected ones by foreign keys.',
+    description: 'Include tables linked to the selected ones by foreign keys or triggers.',
   })
   includeRelated?: boolean | null;
 

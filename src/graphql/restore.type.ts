@@ -1,7 +1,7 @@
 import { Field, Float, ID, Int, ObjectType } from 'type-graphql';
 import type { MediaPlan } from '../core/media-plan.js';
 import type { TablePlan } from '../core/restore-plan.js';
-import type { RelatedTable as Related } from '../core/restore-scope.js';
+import type { RelatedTable as Related } from '../core/restore-tables.js';
 import type { SpacePlan } from '../core/restore-space.js';
 import type { RestoreRow, RunStatus } from '../models/index.js';
 import { MediaMode, RestoreStatus, TableChange, TableRelation } from './enums.js';
@@ -85,7 +85,7 @@ export class PlannedTable {
   schemaDiffers!: boolean;
 }
 
-@ObjectType({ description: 'A table linked to the selected ones by foreign keys that is not selected.' })
+@ObjectType({ description: 'A table linked to the selected ones by foreign keys or triggers that is not selected.' })
 export class RelatedTable {
   @Field(() => String, { description: 'Name of the table.' })
   table!: string;

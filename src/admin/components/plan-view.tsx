@@ -1,6 +1,6 @@
 import { Alert, Badge, Code, Stack, Table, Text } from '@mantine/core';
 import { IconCircleCheck } from '@tabler/icons-react';
-import type { RestorePlanQuery, TableChange } from '../../client/generated/graphql.js';
+import type { RestorePlanQuery, TableChange, TableRelation } from '../../client/generated/graphql.js';
 import { count, plural, size } from '../format.js';
 import { ProblemAlert, Warnings } from './state.js';
 
@@ -11,6 +11,13 @@ const CHANGE: Record<TableChange, { label: string; color: string }> = {
   REPLACE: { label: 'Replace', color: 'blue' },
   REMOVE: { label: 'Remove', color: 'red' },
   KEEP: { label: 'Keep', color: 'gray' },
+};
+
+const RELATION: Record<TableRelation, string> = {
+  NEEDED: 'referenced by a selected table',
+  DEPENDENT: 'references a selected table',
+  DERIVED: 'written by triggers of a selected table',
+  SOURCE: 'its triggers write to a selected table',
 };
 
 /** How many tables are listed. */
@@ -44,13 +51,7 @@ export function PlanView({ plan }: { plan: Plan }) {
       )}
       {related.length > 0 && (
         <Alert color="blue" variant="light" title="Tables linked to the selected ones">
-          {related
-            .map(({ table, relation }) =>
-              relation === 'NEEDED'
-                ? `${table} (referenced by a selected table)`
-                : `${table} (references a selected table)`,
-            )
-            .join(', ')}
+          {related.map(({ table, relation }) => `${table} (${RELATION[relation]})`).join(', ')}
         </Alert>
       )}
       {media && (

@@ -204,7 +204,7 @@ export type RestoreBackupInput = {
   backupId: string | number;
   /** Must be true for `restoreBackup`: a restore replaces data. */
   confirm: boolean;
-  /** Include tables linked to the selected ones by foreign keys. */
+  /** Include tables linked to the selected ones by foreign keys or triggers. */
   includeRelated?: boolean | null | undefined;
   /** Only these media files or folders, as paths in the archive, such as `["media/uploads/2025"]`. */
   media?: Array<string> | null | undefined;
@@ -273,12 +273,16 @@ export type TableChange =
   /** Its content becomes that of the backup. */
   | 'REPLACE';
 
-/** How a table is linked to the selected ones by foreign keys. */
+/** How a table is linked to the selected ones by foreign keys or triggers. */
 export type TableRelation =
   /** It references a selected table. */
   | 'DEPENDENT'
+  /** Triggers of a selected table write to it. */
+  | 'DERIVED'
   /** A selected table references it. */
-  | 'NEEDED';
+  | 'NEEDED'
+  /** Its triggers write to a selected table. */
+  | 'SOURCE';
 
 /** How thoroughly an archive is verified. */
 export type VerificationLevel =

@@ -73,7 +73,8 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
   const log = options.log ?? createLog(config.logLevel);
   const now = options.now ?? (() => new Date());
   const controlFile = controlPath(config.controlDatabaseUrl);
-  const engines = options.engines ?? createEngines();
+  const workFolder = join(config.dataDir, 'tmp');
+  const engines = options.engines ?? createEngines({ scratch: workFolder });
   const seedFile = config.seed.databaseUrl.startsWith('sqlite:') ? config.seed.databaseUrl.slice(7) : null;
   if (seedFile !== null) await assertNotControl(seedFile, controlFile);
   const models = await openModels(config.controlDatabaseUrl);
@@ -89,7 +90,6 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     localRoot: config.localRoot,
   });
   const configs = new Configs({ places, models, engines, storages, audit, now, controlFile });
-  const workFolder = join(config.dataDir, 'tmp');
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
 
   let jobs: Jobs | null = null;

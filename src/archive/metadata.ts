@@ -17,7 +17,8 @@ export const MAX_METADATA_BYTES = 512 * 1024 * 1024 - 1024;
 /** A table: the number of its rows, what makes it, and the tables that its foreign keys point to. */
 export interface TableInfo {
   name: string;
-  rows: number;
+  /** Null where they could not be counted. */
+  rows: number | null;
   /** Hash of its definition with that of its indexes and triggers: differs when the schema differs. */
   schema: string;
   references: string[];
@@ -46,7 +47,8 @@ const isoDate = z
 
 const tableSchema = z.object({
   name: z.string(),
-  row_count: count,
+  /** Null where the rows could not be counted. */
+  row_count: count.nullable(),
   schema: z.string().optional(),
   references: z.array(z.string()).optional(),
 });
@@ -83,6 +85,13 @@ const originSchema = z.object({
   /** Address of the database, never with a password. */
   database: clean(4096),
 });
+const findingSchema = z.object({
+  kind: z
+    .enum(['pages', 'index', 'virtual', 'rows', 'foreign-keys', 'uncounted', 'unchecked', 'schema'])
+    .catch('unchecked'),
+  table: clean(1000).nullable(),
+  message: clean(4000),
+});
 const symlinkSchema = z.object({ path: z.string(), target: z.string() });
 const skippedSchema = z.object({ path: z.string(), reason: z.string() });
 const renamedSchema = z.object({
@@ -116,6 +125,10 @@ const metadataSchema = z.looseObject({
   entries: z.array(entrySchema),
   /** Page size, journal mode, versions, …. */
   source: z.record(clean(100), z.union([clean(1000), z.number()])),
+  /** True if the database is kept as it was found, with damaged pages. */
+  damaged: z.boolean().default(false),
+  /** What was found wrong with the database when it was backed up. */
+  findings: z.array(findingSchema).max(1000).default([]),
   /** The media roots, in the configured order. */
   media: z.array(mediaSchema).default([]),
   /** Symbolic links of the media folders. They are noted, never followed and never made again. */
@@ -131,6 +144,8 @@ const metadataSchema = z.looseObject({
 
 /** What `backup_metadata.json` says, in one shape for all versions. Fields that this version does not know are kept. */
 export type ArchiveMetadata = z.infer<typeof metadataSchema>;
+/** Something that was found wrong with the database: what kind of thing, in which table if in one, and in words. */
+export type FindingMetadata = z.infer<typeof findingSchema>;
 /** A stored file: path in the archive, bytes, SHA-256 in hex, and where known the time of change and permission bits. */
 export type EntryMetadata = z.infer<typeof entrySchema>;
 /** A media root: its path on the machine, its prefix in the archive (ends in '/'), how many files and bytes were stored. */
@@ -299,6 +314,8 @@ function fromDjango(version: string, old: z.infer<typeof djangoSchema>): Archive
     tables: [],
     entries: [],
     source: { django_version: old.django_version },
+    damaged: false,
+    findings: [],
     media: [],
     symlinks: [],
     skipped: [],

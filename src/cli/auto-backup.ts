@@ -95,7 +95,7 @@ async function whatIsDue({ app }: Session, config: BackupConfigRow, now: Date): 
       where: { configId: config.id, backupType: ['AUTO', 'MANUAL'], ...where },
       order: [['createdAt', 'DESC']],
     });
-  const fresh = await latest({ status: 'COMPLETED', createdAt: { [Op.gte]: due } });
+  const fresh = await latest({ status: 'COMPLETED', damaged: false, createdAt: { [Op.gte]: due } });
   if (fresh !== null)
     return { reason: `${fresh.id} was made since the last scheduled time (${moment(due)})`, fresh: true };
   const running = await latest({ status: 'RUNNING', backupType: 'AUTO' });

@@ -13,6 +13,7 @@ interface Options {
   path?: string;
   storage?: 'LOCAL' | 'SYSTEM';
   note?: string;
+  allowDamaged?: boolean;
 }
 
 export function addBackup(program: Command): void {
@@ -23,6 +24,7 @@ export function addBackup(program: Command): void {
     .option('--path <dir>', "another folder than the config's; relative to the backups folder with storage LOCAL")
     .addOption(new Option('--storage <type>', "another storage than the config's").choices(['LOCAL', 'SYSTEM']))
     .option('--note <text>', 'a remark to keep with the backup')
+    .option('--allow-damaged', 'keep a database with damaged pages as it is; never counts as a good backup')
     .action((options: Options, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
         const row = await makeBackup(session, {
@@ -31,6 +33,7 @@ export function addBackup(program: Command): void {
           storageType: options.storage,
           customPath: options.storage === 'SYSTEM' && options.path !== undefined ? resolve(options.path) : options.path,
           note: options.note,
+          allowDamaged: options.allowDamaged,
         });
         session.print.result({ backup: backupDocument(row) }, () => backupSummary(row));
       }),

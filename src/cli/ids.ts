@@ -10,7 +10,7 @@ export const ID_HELP = 'its id, a unique beginning of it, or `latest`';
 
 /**
  * The id of the backup that is meant: an id, a beginning that only one has (with or without `backup_`), or `latest`, the
- * newest COMPLETED one that was not made as a safety backup.
+ * newest COMPLETED one that was not made as a safety backup and is not damaged.
  * @param filter `configId`: only of this config
  * @throws AppError NOT_FOUND, and BAD_USER_INPUT for a beginning that several have
  */
@@ -19,7 +19,7 @@ export function backupId(
   given: string,
   filter: { configId?: number | undefined } = {},
 ): Promise<string> {
-  const newest = { status: 'COMPLETED', backupType: { [Op.ne]: 'SAFETY' } };
+  const newest = { status: 'COMPLETED', backupType: { [Op.ne]: 'SAFETY' }, damaged: false };
   const ofConfig = filter.configId === undefined ? {} : { configId: filter.configId };
   return find(models.Backup as never, 'backup', given, newest, ofConfig);
 }

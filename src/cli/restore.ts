@@ -27,6 +27,8 @@ interface Options {
   toMedia?: string;
   overwrite?: boolean;
   allowForeign?: boolean;
+  allowDamaged?: boolean;
+  rebuildIndexes?: boolean;
 }
 
 export function addRestore(program: Command): void {
@@ -52,6 +54,8 @@ export function addRestore(program: Command): void {
     .option('--to <target>', 'another database: a file, or a URL such as sqlite:./copy.sqlite3')
     .option('--to-media <dir>', 'the folder for the media, with --to')
     .option('--allow-foreign', 'restore a backup of another application, after a look at whose data replaces whose')
+    .option('--allow-damaged', 'restore a backup of a damaged database: its files are put in place as they are')
+    .option('--rebuild-indexes', 'rebuild indexes that are out of step with their tables in the backup')
     .option('--overwrite', 'allow --to to name a database that already holds something')
     .action((given: string, options: Options, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
@@ -113,6 +117,8 @@ function requestOf(backup: string, options: Options): RestoreRequest {
     targetMediaPath: options.toMedia === undefined ? undefined : resolve(options.toMedia),
     overwrite: options.overwrite,
     allowForeign: options.allowForeign,
+    allowDamaged: options.allowDamaged,
+    rebuildIndexes: options.rebuildIndexes,
   };
 }
 

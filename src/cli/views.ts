@@ -24,6 +24,7 @@ export function backupDocument(row: BackupRow): Document {
     verifiedAt: row.verifiedAt,
     verificationLevel: row.verificationLevel,
     tables: row.tables,
+    damaged: row.damaged,
     mediaFileCount: row.mediaFileCount,
     ...runDocument(row),
     deletedAt: row.deletedAt,
@@ -45,6 +46,7 @@ export function restoreDocument(row: RestoreRow, target: string): Document {
     tables: row.tables,
     media: row.media,
     mediaMode: row.mediaMode,
+    rebuildIndexes: row.rebuildIndexes,
     safetyBackupId: row.safetyBackupId,
     undoOf: row.undoOf,
     ...runDocument(row),
@@ -77,7 +79,7 @@ const backupColumns = (names: ConfigNames): Column<BackupRow>[] => [
   { title: 'type', cell: (row) => row.backupType },
   { title: 'status', cell: (row) => row.status },
   { title: 'size', cell: (row) => (row.fileSize === null ? null : humanSize(row.fileSize)), right: true },
-  { title: 'verified', cell: (row) => row.verificationLevel },
+  { title: 'verified', cell: (row) => (row.damaged ? 'DAMAGED' : row.verificationLevel) },
   { title: 'pinned', cell: (row) => (row.pinned ? 'yes' : null) },
   { title: 'database', cell: (row) => row.databaseName },
   { title: 'error', cell: (row) => row.errorCode },
@@ -114,6 +116,7 @@ export function backupText(row: BackupRow): string {
     ['Size', row.fileSize === null ? null : `${humanSize(row.fileSize)} (${row.fileSize} bytes)`],
     ['SHA-256', row.checksum],
     ['Verified', row.verifiedAt === null ? null : `${moment(row.verifiedAt)} (${row.verificationLevel})`],
+    ['Damaged', row.damaged ? 'yes: it does not count as a good backup' : null],
     ['Pinned', row.pinned ? 'yes' : null],
     ['Note', row.note],
     ['Created', `${moment(row.createdAt)} by ${row.createdBy ?? 'system'}`],
@@ -135,12 +138,17 @@ export function backupText(row: BackupRow): string {
 export function backupSummary(row: BackupRow): string {
   return fields([
     ['Backup', row.id],
-    ['Status', `${row.status}, ${row.verifiedAt === null ? 'not verified' : `verified (${row.verificationLevel})`}`],
+    ['Status', `${row.status}, ${state(row)}`],
     ['File', row.filePath],
     ['Size', row.fileSize === null ? null : humanSize(row.fileSize)],
     ['Contents', contents(row)],
     ...problems(row),
   ]);
+}
+
+function state({ damaged, verifiedAt, verificationLevel }: BackupRow): string {
+  if (damaged) return 'damaged';
+  return verifiedAt === null ? 'not verified' : `verified (${verificationLevel})`;
 }
 
 /** @param target the database that it writes, without a password */
@@ -164,7 +172,7 @@ export function restoreText(row: RestoreRow, target: string): string {
 }
 
 function contents(row: BackupRow): string {
-  const rows = row.tables.reduce((sum, entry) => sum + entry.rows, 0);
+  const rows = row.tables.reduce((sum, entry) => sum + (entry.rows ?? 0), 0);
   return `${count(row.tables.length, 'table')} with ${count(rows, 'row')}, ${count(row.mediaFileCount, 'media file')}`;
 }
 

@@ -13,7 +13,7 @@ import type { Audit } from './audit.js';
 import type { Configs } from './configs.js';
 import { databaseLease } from './hold.js';
 import { archiveName, firstOf, humanSize } from './names.js';
-import type { Engines, JobQueue, OnProgress, Snapshot, StepContext, Storage, Storages } from './ports.js';
+import type { DamagePolicy, Engines, JobQueue, OnProgress, Snapshot, StepContext, Storage, Storages } from './ports.js';
 import type { Places } from './places.js';
 import { type Protection, protectedPaths } from './protect.js';
 import { SNAPSHOT_MARGIN } from './restore-space.js';
@@ -57,6 +57,8 @@ export interface BackupSource {
 export interface RunOptions {
   /** In place of the config's own; the caller holds the database: a restore that makes its safety backup. */
   source?: BackupSource;
+  /** What becomes of damaged pages; by default as the request says. */
+  damage?: DamagePolicy;
   /** Told how many bytes of all that the run has to do are done. */
   onProgress?: OnProgress;
 }
@@ -92,8 +94,9 @@ export async function runBackup(
   let stored: string | null = null;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const ground = await checkGround(env, run, row, source, storage, options.onProgress);
-    const snapshot = await takeSnapshot(env, run, row, source, folder);
+    const damage = options.damage ?? (row.allowDamaged ? 'keep' : 'refuse');
+    const ground = await checkGround(env, run, row, source, storage, { damage, onProgress: options.onProgress });
+    const snapshot = await takeSnapshot(env, run, row, source, { folder, damage });
     const archive = await store(
       env,
       run,
@@ -118,6 +121,9 @@ export async function runBackup(
   return 'done';
 }
 
+/** How long a run waits for a lock of another program, as long as its snapshot does, in milliseconds. */
+const LOCK_PATIENCE = 60_000;
+
 /** What a backup stands on, known before anything is taken. */
 interface Ground {
   media: { files: number; bytes: number };
@@ -131,12 +137,13 @@ async function checkGround(
   row: BackupRow,
   { databaseUrl: url, mediaPaths }: BackupSource,
   storage: Storage,
-  onProgress?: OnProgress,
+  { damage, onProgress }: { damage: DamagePolicy; onProgress: OnProgress | undefined },
 ): Promise<Ground> {
   await run.phase('check', 'steps');
   await storage.prepare();
   const engine = env.engines.of(row.engine);
-  const database = url === null ? 0 : (await engine.check(url)).bytes;
+  const options = { wait: LOCK_PATIENCE, signal: run.signal, damage };
+  const database = url === null ? 0 : (await engine.check(url, options)).bytes;
   const protection = await protectedPaths(env, url === null ? null : { engine, url });
   await protection.assertMedia(mediaPaths);
   const media = await measureMedia(mediaPaths, protection.covers, run.signal);
@@ -156,17 +163,18 @@ async function takeSnapshot(
   run: Run,
   row: BackupRow,
   { databaseUrl }: BackupSource,
-  folder: string,
+  { folder, damage }: { folder: string; damage: DamagePolicy },
 ): Promise<Snapshot> {
   const step = await run.phase('snapshot');
   if (databaseUrl === null) {
-    return { engine: row.engine, name: row.databaseName, files: [], tables: [], apps: [], source: {}, warnings: [] };
+    const nothing = { files: [], tables: [], apps: [], source: {}, findings: [], damaged: false };
+    return { engine: row.engine, name: row.databaseName, ...nothing };
   }
   const engine = env.engines.of(row.engine);
-  const { bytes } = await engine.check(databaseUrl);
+  const { bytes } = await engine.check(databaseUrl, { wait: LOCK_PATIENCE, signal: run.signal, damage });
   const { bavail, bsize } = await statfs(folder);
   assertSpace(bavail * bsize, bytes * SNAPSHOT_MARGIN, `for the snapshot in ${env.workFolder}`);
-  return engine.snapshot(databaseUrl, folder, step);
+  return engine.snapshot(databaseUrl, folder, step, damage);
 }
 
 /** Streams snapshot and media into one archive and stores it. `onStored` hears the name under which it lies. */
@@ -228,12 +236,12 @@ async function proveAndComplete(
     tables: snapshot.tables.map(({ name, rows }) => ({ name, rows })),
     mediaFileCount: archive.metadata.media.reduce((sum, root) => sum + root.files, 0),
     warnings: [
-      ...snapshot.warnings,
+      ...databaseWarnings(archive.metadata),
       ...mediaWarnings(archive.metadata),
       ...(await emptyRoots(env, row, archive.metadata)),
     ],
-    verifiedAt: env.now(),
-    verificationLevel: 'ARCHIVE',
+    damaged: snapshot.damaged,
+    ...(snapshot.damaged ? {} : { verifiedAt: env.now(), verificationLevel: 'ARCHIVE' }),
   });
 }
 
@@ -251,6 +259,8 @@ function describe(env: BackupsEnvironment, row: BackupRow, snapshot: Snapshot, c
     apps: snapshot.apps.map(({ app, latestMigration }) => ({ app, latest_migration: latestMigration })),
     tables: snapshot.tables.map(({ rows, ...table }) => ({ ...table, row_count: rows })),
     source: snapshot.source,
+    damaged: snapshot.damaged,
+    findings: snapshot.findings,
     ...collected,
   };
 }
@@ -388,6 +398,12 @@ const SKIPPED: Record<string, string> = {
   special: 'is not a regular file',
   name: 'holds something whose path is too long for an archive',
 };
+/** What the admin should know of an archive's database. */
+export function databaseWarnings({ damaged, findings }: Pick<ArchiveMetadata, 'damaged' | 'findings'>): string[] {
+  const words = findings.map(({ kind, message }) => (kind === 'pages' ? `Damaged pages: ${message}` : message));
+  if (!damaged) return words;
+  return ['The database is damaged and was kept as it is, byte by byte. This is no good backup of it.', ...words];
+}
 
 /** What the admin should know of an archive's media. */
 export function mediaWarnings({ skipped, symlinks, renamed }: ArchiveMetadata): string[] {

@@ -1,5 +1,5 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Op, type Transaction, UniqueConstraintError } from 'sequelize';
 import { AppError, badInput } from '../errors.js';
@@ -25,6 +25,8 @@ export interface BackupRequest {
   /** Another folder than the config's. */
   customPath?: string | undefined;
   note?: string | undefined;
+  /** Keeps a database with damaged pages as it is; without it such a backup fails. */
+  allowDamaged?: boolean | undefined;
 }
 
 /** The row of a backup that is about to be made. */
@@ -44,6 +46,7 @@ export interface NewBackup {
   nameFor?: (attempt: number) => string;
   applicationId: string | null;
   origin: Origin | null;
+  allowDamaged?: boolean;
 }
 
 /**
@@ -72,9 +75,12 @@ export class Backups {
       address: await this.addressFor(config, request),
       ...this.sourceOf(config),
       note: request.note ?? null,
+      allowDamaged: request.allowDamaged ?? false,
       actor,
     });
-    await this.env.audit.record(actor, 'backup.create', row.id, { type: row.backupType, config: config.name });
+    const { backupType: type, allowDamaged } = row;
+    const details = { type, config: config.name, ...(allowDamaged ? { allowDamaged } : {}) };
+    await this.env.audit.record(actor, 'backup.create', row.id, details);
     return row;
   }
 
@@ -247,14 +253,15 @@ export class Backups {
               level,
               engine: this.env.engines.of(row.engine),
               scratch: join(this.env.workFolder, scratchRun),
+              damaged: row.damaged,
             },
             { signal: AbortSignal.any([stop, hold.lost]), onProgress: () => undefined },
           ),
         () => null,
       );
       await row.update({
-        verifiedAt: this.env.now(),
-        verificationLevel: level,
+        // The bytes of a damaged database are as they were stored, which makes it no good backup.
+        ...(row.damaged ? {} : { verifiedAt: this.env.now(), verificationLevel: level }),
         errorCode: null,
         errorMessage: null,
         errorHint: null,
@@ -515,11 +522,25 @@ export class Backups {
   private async sweepWorkFolder(): Promise<void> {
     await mkdir(this.env.workFolder, { recursive: true, mode: 0o700 });
     for (const name of await readdir(this.env.workFolder)) {
+      if (await isOldCopy(join(this.env.workFolder, name))) {
+        await rm(join(this.env.workFolder, name), { recursive: true, force: true });
+        continue;
+      }
       if (!/^(backup|restore|verify|upload|plan)_\d{8}_\d{6}_[0-9a-f]{8}$/.test(name)) continue;
       if (await isHeld(this.env.models, runLease(name))) continue;
       await rm(join(this.env.workFolder, name), { recursive: true, force: true });
     }
   }
+}
+
+/** How long a private copy of a database may be read before its process is taken for dead, in milliseconds. */
+const COPY_LIFE = 86_400_000;
+
+/** True for a private copy that an engine made to look at a database, and left. */
+async function isOldCopy(path: string): Promise<boolean> {
+  if (!/^read_[0-9a-f-]{36}$/.test(basename(path))) return false;
+  const found = await stat(path).catch(() => null);
+  return found !== null && Date.now() - found.mtimeMs > COPY_LIFE;
 }
 
 /** The stored file cannot be what was proven: it was cut off, or another lies in its place. */

@@ -232,7 +232,9 @@ async function lookAt(
   if (info === null && !deadline.aborted) {
     throw new AppError('DATABASE_NOT_FOUND', `${engine.resolve(url).display} is not there any more.`);
   }
-  warnings.push(...(info?.warnings ?? [late('The database', 'tables', patienceMs)]));
+  const damage = info?.findings.find(({ kind }) => kind === 'pages');
+  if (damage !== undefined) throw new AppError('DATABASE_CORRUPT', damage.message);
+  warnings.push(...(info?.findings.map(({ message }) => message) ?? [late('The database', 'tables', patienceMs)]));
   return { size, info };
 }
 

@@ -36,7 +36,7 @@ export type HealthCode = (typeof HEALTH_CODES)[number];
 /** One config's state. */
 export interface ConfigHealth {
   config: BackupConfigRow;
-  /** When the newest completed backup was made, proven or not. */
+  /** When the newest completed backup was made, proven or not, but not of a damaged database. */
   lastSuccessAt: Date | null;
   /** The id of that backup. */
   lastBackupId: string | null;
@@ -118,14 +118,15 @@ function configReasons(health: ConfigHealth): HealthReason[] {
     add('CRITICAL', 'NEVER_BACKED_UP', 'there is no backup yet.', 'Back up now: createBackup, or `db-manager backup`.');
   }
   if (unproven !== null) {
-    const { id, errorCode, errorMessage } = unproven;
+    const { id, damaged, errorCode, errorMessage } = unproven;
     const found = errorCode === null ? '' : ` Verification found ${errorCode}: ${errorMessage ?? ''}`;
     const since =
       lastProvenAt === null
         ? 'No older one is verified.'
         : `The newest verified one was made at ${lastProvenAt.toISOString()}.`;
-    const message = `the newest backup, ${id}, is not verified.${found} ${since}`;
-    const hint = `Verify it again (verifyBackup, or \`db-manager verify ${id}\`), or back up now.`;
+    const state = damaged ? 'is of a damaged database' : 'is not verified';
+    const message = `the newest backup, ${id}, ${state}.${found} ${since}`;
+    const hint = damaged ? REPAIR : `Verify it again (verifyBackup, or \`db-manager verify ${id}\`), or back up now.`;
     add('CRITICAL', 'LAST_BACKUP_UNPROVEN', message, hint);
   }
   if (lost !== null) {
@@ -156,6 +157,8 @@ function configReasons(health: ConfigHealth): HealthReason[] {
   }
   return reasons;
 }
+
+const REPAIR = 'Repair the database, or restore the newest verified backup, then back up now.';
 
 function storageReasons({ storageType, storagePath, used, count, free, error }: StorageHealth): HealthReason[] {
   const place = `${storageType} ${storagePath}`;

@@ -59,7 +59,7 @@ export class Overview {
       this.latest('FAILED'),
     ]);
     const ids = rows.map(({ id }) => id);
-    const isFailing = (id: number) => timeOf(failed.get(id)?.at) > timeOf(completed.get(id)?.at);
+    const isFailing = (id: number) => timeOf(failed.get(id)?.at) > timeOf(completed.get(id)?.goodAt);
     const isUnproven = (id: number) => timeOf(completed.get(id)?.at) > timeOf(completed.get(id)?.provenAt);
     const [failures, unproven, proven] = await Promise.all([
       this.backupsAt('FAILED', ids.filter(isFailing), failed),
@@ -69,7 +69,7 @@ export class Overview {
     const now = this.env.now().getTime();
     return rows.map((config) => ({
       config,
-      lastSuccessAt: completed.get(config.id)?.at ?? null,
+      lastSuccessAt: completed.get(config.id)?.goodAt ?? null,
       lastBackupId: completed.get(config.id)?.newestId ?? null,
       lastProvenAt: completed.get(config.id)?.provenAt ?? null,
       unproven: unproven.get(config.id) ?? null,
@@ -89,22 +89,24 @@ export class Overview {
     const rows = await this.env.models.sequelize.query<{
       configId: number;
       at: string | Date;
+      goodAt: string | Date | null;
       provenAt: string | Date | null;
       provenId: string | null;
       newestId: string;
       mostMedia: number | null;
     }>(
       `SELECT "configId", max("createdAt") AS at, max(id) AS "newestId",
+         max(CASE WHEN damaged THEN NULL ELSE "createdAt" END) AS "goodAt",
          max(CASE WHEN "verifiedAt" IS NOT NULL THEN "createdAt" END) AS "provenAt",
          max(CASE WHEN "verifiedAt" IS NOT NULL THEN id END) AS "provenId", max("mediaFileCount") AS "mostMedia" FROM backups
        WHERE "configId" IS NOT NULL AND status = :status AND "backupType" IN ('MANUAL', 'AUTO') GROUP BY "configId"`,
       { type: QueryTypes.SELECT, replacements: { status } },
     );
     return new Map(
-      rows.map(({ configId, at, provenAt, ...rest }) => [
-        configId,
-        { at: new Date(at), provenAt: provenAt === null ? null : new Date(provenAt), ...rest },
-      ]),
+      rows.map(({ configId, at, goodAt, provenAt, ...rest }) => {
+        const moment = (time: string | Date | null) => (time === null ? null : new Date(time));
+        return [configId, { at: new Date(at), goodAt: moment(goodAt), provenAt: moment(provenAt), ...rest }];
+      }),
     );
   }
 
@@ -116,7 +118,7 @@ export class Overview {
   ): Promise<Map<number, BackupRow>> {
     if (ids.length === 0) return new Map();
     const rows = await this.env.models.Backup.findAll({
-      attributes: ['id', 'configId', 'createdAt', 'errorCode', 'errorMessage'],
+      attributes: ['id', 'configId', 'createdAt', 'damaged', 'errorCode', 'errorMessage'],
       where: {
         configId: ids,
         status,
@@ -217,6 +219,8 @@ export class Overview {
 /** Of the backups of one config that are in one state. */
 interface Latest {
   at: Date;
+  /** The newest that is not of a damaged database. */
+  goodAt: Date | null;
   provenAt: Date | null;
   provenId: string | null;
   /** An id begins with the time of its backup. */

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { DatabaseEngine, StorageType } from '../models/kinds.js';
-import type { AppVersion, SourceFile, TableInfo } from '../archive/metadata.js';
+import type { AppVersion, FindingMetadata, SourceFile, TableInfo } from '../archive/metadata.js';
 import type { AppError } from '../errors.js';
 
 export type { AppVersion, SourceFile, TableInfo };
@@ -19,6 +19,14 @@ export interface StepContext {
   onProgress: OnProgress;
 }
 
+/**
+ * Something wrong with a database. `pages`: bytes are damaged. All else is derived or logical, so nothing is lost and the
+ * database can be backed up and restored: `index` and `virtual` (a search index) are out of step with their rows, `rows`
+ * break the table's own rules, `foreign-keys` are broken or do not fit, `uncounted` and `unchecked` could not be looked at.
+ * `schema`: the definitions are not safe to run, so a restore refuses them.
+ */
+export type Finding = FindingMetadata;
+
 /** What an engine knows of a database, live or extracted. Never a password. */
 export interface DatabaseInfo {
   engine: DatabaseEngine;
@@ -28,13 +36,30 @@ export interface DatabaseInfo {
   apps: AppVersion[];
   /** Page size, journal mode, versions, …: written to the metadata's `source`. */
   source: Record<string, string | number>;
-  /** What the admin should know, such as broken foreign keys; empty if nothing. */
-  warnings: string[];
+  /** What is wrong with it; empty if nothing was found. */
+  findings: Finding[];
 }
 
 /** One consistent state of a database, laid ready to be archived. */
 export interface Snapshot extends DatabaseInfo {
   files: SourceFile[];
+  /** True if its pages are damaged: it is kept as it is, and counts for nothing. */
+  damaged: boolean;
+}
+
+/**
+ * What becomes of a database with damaged pages. `refuse`: an error. `keep`: a copy as far as the engine can make one, else
+ * its raw files. `keep-raw`: its files, byte by byte, with what lies beside them.
+ */
+export type DamagePolicy = 'refuse' | 'keep' | 'keep-raw';
+
+/** How `Engine.check` should look. */
+export interface CheckOptions {
+  /** How long to wait for a lock that another program holds, in milliseconds; a few seconds by default. */
+  wait?: number;
+  signal?: AbortSignal;
+  /** Default: `refuse`. */
+  damage?: DamagePolicy;
 }
 
 /** How `Engine.load` should load. */
@@ -52,6 +77,8 @@ export interface LoadOptions extends StepContext {
   source: Record<string, string | number>;
   /** True if the dump was made on this machine, so that the users whom `source` means are this machine's. */
   madeHere: boolean;
+  /** True for the files of a damaged database: they take the target's place byte by byte. */
+  damaged: boolean;
 }
 
 /** A table bound to restored ones by triggers. */
@@ -99,7 +126,9 @@ export interface Engine {
   /** Checks the URL's form and gives it normalised (absolute path), with the key that names the database in locks and the text to show (no password). */
   resolve(url: string): { url: string; key: string; display: string; name: string };
   /** Fails with the reason if the database cannot be read now; otherwise tells its size in bytes. Changes nothing. */
-  check(url: string): Promise<{ bytes: number }>;
+  check(url: string, options?: CheckOptions): Promise<{ bytes: number }>;
+  /** True if there is anything at all in the place of the database, damaged or not. */
+  exists(url: string): Promise<boolean>;
   /** The name of a table as the engine compares it: two names that give the same are of one table. */
   foldName(name: string): string;
   /** The file behind the URL, or null where the database is a server: to keep the control database apart from it. */
@@ -107,7 +136,7 @@ export interface Engine {
   /** The URL of a database file at this absolute path; null where the database is a server. */
   urlOfFile(path: string): string | null;
   /** One committed state of the database, in files below `folder` (which exists and is empty). Never blocks the application longer than its own format demands. */
-  snapshot(url: string, folder: string, step: StepContext): Promise<Snapshot>;
+  snapshot(url: string, folder: string, step: StepContext, damage?: DamagePolicy): Promise<Snapshot>;
   /** Describes a live database without changing it; null if there is none yet. */
   describe(url: string, signal?: AbortSignal): Promise<DatabaseInfo | null>;
   /**
@@ -115,8 +144,10 @@ export interface Engine {
    * entries under their own names.
    */
   describeDump(folder: string, step: StepContext): Promise<DatabaseInfo>;
-  /** As `describeDump`, and checks its integrity. */
+  /** As `describeDump`, and checks its integrity. @throws AppError DATABASE_CORRUPT for damaged pages */
   inspect(folder: string, step: StepContext): Promise<DatabaseInfo>;
+  /** Rebuilds in the dump what `inspect` found out of step. @returns what is left to say */
+  rebuild(folder: string, findings: Finding[], step: StepContext): Promise<Finding[]>;
   /**
    * Replaces the content of the database by the dump in `folder`, in one atomic switch: all of the old or all of the new.
    * @returns what the admin should know; empty if nothing

@@ -2,7 +2,7 @@ import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { shown } from '../archive/names.js';
 import type { Archive, ArchiveEntry } from '../archive/read.js';
-import { AppError, type ErrorCode } from '../errors.js';
+import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../models/index.js';
 import { databaseLease, type HoldEnvironment } from './hold.js';
 import { firstOf } from './names.js';
@@ -23,7 +23,7 @@ import {
 } from './restore-scope.js';
 import { allRelated, rehearse, type RelatedTable, relatedWarning } from './restore-tables.js';
 import { planSpace, type SpacePlan, tooFull } from './restore-space.js';
-import { openStored, storedSize } from './verification.js';
+import { isDamage, openStored, storedSize } from './verification.js';
 
 /** What a plan needs of the process around it. */
 export interface PlanEnvironment extends ScopeEnvironment, HoldEnvironment {
@@ -66,10 +66,8 @@ export interface RestorePlan {
   holders: Holder[];
 }
 
-const DAMAGED = new Set<ErrorCode>(['DATABASE_CORRUPT', 'DATABASE_NOT_SQLITE']);
-/** No safety backup can be made of what cannot be read, so it is not replaced either. */
-export const MOVE_AWAY =
-  'Stop the application, move the database file and its -wal, -shm and -journal files to another folder and keep them, then restore again: it makes a new file.';
+/** A file that is no database is not replaced at another place: it may be anything. */
+const OTHER_FILE = 'Choose another target, or move the file away.';
 
 /**
  * Plans a restore without changing anything. Wishes that make no sense throw; what stands in the way is in `refusals`.
@@ -90,25 +88,29 @@ export async function planRestore(
   const refusals: AppError[] = [];
   const refuse = (error: unknown) => {
     if (!(error instanceof AppError)) throw error;
-    refusals.push(
-      DAMAGED.has(error.code) ? new AppError(error.code, error.message, { hint: MOVE_AWAY, cause: error }) : error,
-    );
+    refusals.push(error);
     return null;
   };
-  const live = scope.restoreDatabase ? await scope.engine.describe(scope.targetUrl).catch(refuse) : null;
-  if (scope.restoreDatabase && refusals.length === 0) await scope.engine.checkWritable(scope.targetUrl).catch(refuse);
-  if (!scope.own && live !== null && !request.overwrite && scope.restoreDatabase) {
+  const { live, there, damage } = await lookAtTarget(scope).catch((error: unknown) => {
+    refuse(error);
+    return { live: null, there: false, damage: null };
+  });
+  for (const refusal of contentRefusals(backup, archive, scope, undone === null ? request : null)) refuse(refusal);
+  if (scope.restoreDatabase && refusals.length === 0) {
+    const writable = scope.engine.checkWritable(scope.targetUrl);
+    await writable.catch((error: unknown) => (isDamage(error) && damage !== null ? null : refuse(error)));
+  }
+  if (!scope.own && there && !request.overwrite && scope.restoreDatabase) {
+    const held = live === null ? 'a damaged database' : `${live.tables.length} tables`;
     refuse(
-      new AppError(
-        'BAD_USER_INPUT',
-        `targetDatabaseUrl: ${targetOf(scope)} already holds ${live.tables.length} tables.`,
-        {
-          field: 'targetDatabaseUrl',
-          hint: 'Choose an empty target, or set overwrite: true.',
-        },
-      ),
+      new AppError('BAD_USER_INPUT', `targetDatabaseUrl: ${targetOf(scope)} already holds ${held}.`, {
+        field: 'targetDatabaseUrl',
+        hint: 'Choose an empty target, or set overwrite: true.',
+      }),
     );
   }
+  const holders = await scope.engine.holders(scope.targetUrl);
+  for (const refusal of replacementRefusals(backup, scope, live === null && there, holders)) refuse(refusal);
   await assertFree(env, scope).catch(refuse);
   const protection = await protectedPaths(env, { engine: scope.engine, url: scope.targetUrl });
   const parts: MediaPart[] = [];
@@ -118,7 +120,7 @@ export async function planRestore(
   }
   const { media, ...work } = await planMedia(scope, parts, protection.covers);
   if (undone === null && request.allowForeign !== true) {
-    const replaced = { live, media: media.replace + media.remove > 0 };
+    const replaced = { there, live, media: media.replace + media.remove > 0 };
     for (const refusal of await strangerRefusals(backup, archive, scope, replaced)) refuse(refusal);
   }
   const space = await planSpace(env.workFolder, scope, archive, live, work);
@@ -131,22 +133,105 @@ export async function planRestore(
     allowed: refusals.length === 0,
     refusals,
     warnings: [
+      ...damageWarnings(scope, archive, damage),
       ...warnings(scope, archive, backup, related, request, tables),
       ...leftOut(parts),
       ...parts.flatMap(({ survey }) => survey.warnings),
     ],
     target: targetOf(scope),
-    targetExists: scope.restoreDatabase ? live !== null : await exists(scope),
+    targetExists: scope.restoreDatabase ? there : await exists(scope),
     backupSource: archive.metadata.source,
     targetSource: live?.source ?? {},
     tables,
     related,
     media,
     space,
-    holders: await scope.engine.holders(scope.targetUrl),
+    holders,
   };
   return { plan, scope };
 }
+
+/** What is in the place of the target. */
+interface TargetLook {
+  /** Null if there is none, or if it is too damaged to be described. */
+  live: DatabaseInfo | null;
+  /** True if there is anything at all. */
+  there: boolean;
+  /** What is damaged about it. */
+  damage: string | null;
+}
+
+/** @throws AppError if it cannot be read, or is another file than a database at a place that is not the config's own */
+async function lookAtTarget({ engine, targetUrl, own, restoreDatabase }: Scope): Promise<TargetLook> {
+  if (!restoreDatabase) return { live: null, there: false, damage: null };
+  try {
+    const live = await engine.describe(targetUrl);
+    const damage = live?.findings.find(({ kind }) => kind === 'pages')?.message ?? null;
+    return { live, there: live !== null, damage };
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    const { code, message } = error;
+    if (code === 'DATABASE_NOT_SQLITE' && !own) throw new AppError(code, message, { hint: OTHER_FILE, cause: error });
+    return { live: null, there: true, damage: message };
+  }
+}
+
+/** What of the backup itself stands in the way. @param request null for an undo, which puts back what was there */
+function contentRefusals(
+  backup: BackupRow,
+  archive: Archive,
+  scope: Scope,
+  request: RestoreRequest | null,
+): AppError[] {
+  if (!scope.restoreDatabase || request === null) return [];
+  const refusals = archive.metadata.findings
+    .filter(({ kind }) => kind === 'schema')
+    .map(({ message }) => new AppError('ARCHIVE_HOSTILE', message));
+  if (!backup.damaged) return refusals;
+  if (scope.tables !== null) {
+    refusals.push(
+      badInput('tables', 'a backup of a damaged database is restored only as a whole.', 'Leave tables out.'),
+    );
+  }
+  if (request.allowDamaged !== true) {
+    const text = `${backup.id} is of a damaged database. A restore puts its files in place as they are.`;
+    refusals.push(new AppError('DATABASE_CORRUPT', text, { field: 'allowDamaged', hint: ALLOW_DAMAGED }));
+  }
+  return refusals;
+}
+
+/** What stands in the way where the database can only be replaced as a file. @param unreadable the target is too damaged */
+function replacementRefusals(backup: BackupRow, scope: Scope, unreadable: boolean, open: Holder[]): AppError[] {
+  if (!scope.restoreDatabase || !(unreadable || backup.damaged)) return [];
+  const refusals: AppError[] = [];
+  if (scope.tables !== null && unreadable) {
+    const text = `${targetOf(scope)} is too damaged for single tables.`;
+    refusals.push(new AppError('DATABASE_CORRUPT', text, { field: 'tables', hint: 'Restore the whole database.' }));
+  }
+  if (open.length > 0) {
+    const names = open.map(({ pid, command }) => `${command} (${pid})`).join(', ');
+    const text = `${targetOf(scope)} must be replaced as a file, and is open in ${names}.`;
+    refusals.push(new AppError('DATABASE_IN_USE', text, { hint: 'Stop the application and restore again.' }));
+  }
+  return refusals;
+}
+
+const ALLOW_DAMAGED =
+  'Choose a verified backup. If this is what you want, repeat it with allowDamaged: true (command line: --allow-damaged).';
+
+/** What was found wrong with the database of the backup, and with the target. */
+function damageWarnings({ restoreDatabase, rebuildIndexes }: Scope, archive: Archive, damage: string | null): string[] {
+  if (!restoreDatabase) return [];
+  const { findings } = archive.metadata;
+  const derived = findings.some(({ kind }) => kind === 'index' || kind === 'virtual');
+  return [
+    ...findings.filter(({ kind }) => kind !== 'schema').map(({ message }) => `In the backup: ${message}`),
+    ...(derived && rebuildIndexes ? ['The indexes that are out of step will be rebuilt.'] : []),
+    ...(damage === null ? [] : [`The target is damaged: ${damage} ${RAW_FIRST}`]),
+  ];
+}
+
+const RAW_FIRST = 'The safety backup keeps its files byte by byte, so that an undo can put them back.';
 
 /**
  * Rehearses the load of chosen tables. Adds to the scope what has to be loaded with them and what to know of it, and to the
@@ -182,11 +267,11 @@ async function strangerRefusals(
   backup: BackupRow,
   archive: Archive,
   scope: Scope,
-  replaced: { live: DatabaseInfo | null; media: boolean },
+  replaced: { there: boolean; live: DatabaseInfo | null; media: boolean },
 ): Promise<AppError[]> {
   const { config } = scope;
   if (config === null) return [];
-  const database = scope.own && replaced.live !== null;
+  const database = scope.own && replaced.there;
   const media = replaced.media && (await someOwnMedia(config, scope));
   const refusals: AppError[] = [];
   if ((database || media) && isForeign(backup, config)) refusals.push(foreignRefusal(backup, config, targetOf(scope)));

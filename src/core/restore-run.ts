@@ -12,12 +12,12 @@ import { isFolder } from './move-file.js';
 import { MediaSwap } from './media.js';
 import { originOf } from './origin.js';
 import type { Engines, JobQueue } from './ports.js';
-import { leftOut, type MediaPart, mediaPart, MOVE_AWAY, type PlanEnvironment } from './restore-plan.js';
+import { leftOut, type MediaPart, mediaPart, type PlanEnvironment } from './restore-plan.js';
 import { within } from './progress.js';
 import { protectedPaths } from './protect.js';
 import { databaseKey } from './settings.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from './run.js';
-import { assertSameCounts, extractDatabase, openStored, prove, storedSize } from './verification.js';
+import { assertSameCounts, extractDatabase, isDamage, openStored, prove, storedSize } from './verification.js';
 import type { Audit } from './audit.js';
 
 /** What the restores need of the process around them. */
@@ -47,9 +47,9 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const archive = await verified(env, run, row, backup);
-    await extractedAndChecked(env, run, row, archive, folder);
+    await extractedAndChecked(env, run, row, { backup, archive, folder });
     await makeSafetyBackup(env, run, row, backup);
-    await switchOver(env, run, row, archive, folder);
+    await switchOver(env, run, row, { backup, archive, folder });
     inForce = true;
     // Written before the evidence (the stamp, the old files) goes, so that a crash in between is not taken for a failure.
     row.changes = { ...row.changes, settled: true };
@@ -117,23 +117,43 @@ async function extractedAndChecked(
   env: RestoresEnvironment,
   run: Run,
   row: RestoreRow,
-  archive: Archive,
-  folder: string,
+  { backup, archive, folder }: Extracted,
 ): Promise<void> {
   if (!row.restoreDatabase) return;
   const engine = env.engines.of(row.engine);
   await extractDatabase(archive, engine, folder, await run.phase('extract'));
-  const info = await engine.inspect(folder, await run.phase('check', 'steps'));
-  assertSameCounts(archive, info);
-  row.warnings = [...row.warnings, ...info.warnings];
-  await engine.checkWritable(row.targetUrl);
+  const step = await run.phase('check', 'steps');
+  if (backup.damaged) {
+    // Only what could do harm is looked for: the rest is known to be damaged.
+    await engine.describeDump(folder, step).catch(unlessDamaged);
+    row.warnings = [...row.warnings, 'The backup is of a damaged database: its files are put back as they were.'];
+  } else {
+    const info = await engine.inspect(folder, step);
+    assertSameCounts(archive, info);
+    const { findings } = info;
+    const left = row.rebuildIndexes ? await engine.rebuild(folder, findings, step) : findings;
+    row.warnings = [...row.warnings, ...left.map(({ message }) => message)];
+  }
+  await engine.checkWritable(row.targetUrl).catch(unlessDamaged);
+}
+
+/** What a run reads from. */
+interface Extracted {
+  backup: BackupRow;
+  archive: Archive;
+  folder: string;
+}
+
+function unlessDamaged(error: unknown): null {
+  if (isDamage(error)) return null;
+  throw error;
 }
 
 /** A verified, pinned backup of all that is about to change. A target that holds nothing yet needs none. */
 async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: RestoreRow, backup: BackupRow): Promise<void> {
   const { onProgress } = await run.phase('safety');
-  const live = await env.engines.of(row.engine).describe(row.targetUrl);
-  const source = { databaseUrl: live === null ? null : row.targetUrl, mediaPaths: await presentRoots(row) };
+  const exists = await env.engines.of(row.engine).exists(row.targetUrl);
+  const source = { databaseUrl: exists ? row.targetUrl : null, mediaPaths: await presentRoots(row) };
   if (source.databaseUrl === null && source.mediaPaths.length === 0) {
     row.warnings = [
       ...row.warnings,
@@ -162,15 +182,21 @@ async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: Restore
   });
   row.safetyBackupId = safety.id;
   await run.update({ safetyBackupId: safety.id });
-  await env.backups.run(safety.id, run.signal, { source, onProgress });
+  await env.backups.run(safety.id, run.signal, { source, onProgress, damage: 'keep-raw' });
   await safety.reload();
-  if (safety.status === 'COMPLETED') return;
+  if (safety.status === 'COMPLETED') {
+    if (safety.damaged) row.warnings = [...row.warnings, keptRaw(safety)];
+    return;
+  }
   run.signal.throwIfAborted();
   const code = (safety.errorCode ?? 'INTERNAL_ERROR') as ErrorCode;
   throw new AppError(code, `The safety backup failed: ${safety.errorMessage ?? ''} Nothing was changed.`, {
-    hint: code === 'DATABASE_CORRUPT' ? MOVE_AWAY : (safety.errorHint ?? 'Correct the cause and restore again.'),
+    hint: safety.errorHint ?? 'Correct the cause and restore again.',
   });
 }
+
+const keptRaw = ({ id }: BackupRow) =>
+  `The database was damaged before: the safety backup ${id} holds its files byte by byte, compared by SHA-256. Undoing this restore puts them back.`;
 
 async function presentRoots(row: RestoreRow): Promise<string[]> {
   const present: string[] = [];
@@ -188,8 +214,7 @@ async function switchOver(
   env: RestoresEnvironment,
   run: Run,
   row: RestoreRow,
-  archive: Archive,
-  folder: string,
+  { backup, archive, folder }: Extracted,
 ): Promise<void> {
   const engine = env.engines.of(row.engine);
   const roots = row.mediaTargets.map((target) => target.root);
@@ -224,6 +249,7 @@ async function switchOver(
       tables: row.tables,
       source: archive.metadata.source,
       madeHere: archive.metadata.origin?.host === hostname(),
+      damaged: backup.damaged,
     });
     row.warnings = [...row.warnings, ...loaded];
   } catch (error) {

@@ -31,6 +31,10 @@ export interface RestoreRequest {
   overwrite?: boolean | undefined;
   /** Allows data of another application, or of an unknown one, in place of the config's own. */
   allowForeign?: boolean | undefined;
+  /** Allows a backup of a damaged database: its files are put in place as they are. */
+  allowDamaged?: boolean | undefined;
+  /** Rebuilds indexes that are out of step with their tables in the backup, before anything is changed. */
+  rebuildIndexes?: boolean | undefined;
 }
 
 /** What a restore would read and where it would write. */
@@ -50,6 +54,7 @@ export interface Scope {
   mediaTargets: MediaTarget[];
   /** Seconds. */
   lockTimeout: number;
+  rebuildIndexes: boolean;
   /** What this restore leaves out although nobody asked for that, in words. */
   leaves: string[];
   /** Why the named places cannot be written to: then nothing further is looked at. */
@@ -109,6 +114,7 @@ export async function resolveScope(
     mediaMode: request.mediaMode ?? 'MERGE',
     mediaTargets: restoreMedia ? await located(mediaTargets(archive, target.own ? config : null, place?.path)) : [],
     lockTimeout: config?.restoreLockTimeout ?? 30,
+    rebuildIndexes: request.rebuildIndexes ?? false,
     leaves: holds.media && !restoreMedia && request.restoreMedia !== false ? [withoutMedia(target, request)] : [],
   };
 }
@@ -191,11 +197,13 @@ export async function undoScope(
     own: config !== null && undone.targetKey === (await keyOf(env, config)),
     restoreDatabase: undone.restoreDatabase && holds.database,
     restoreMedia: undone.restoreMedia,
-    tables: undone.tables,
+    // The raw files of a damaged database are put back as a whole.
+    tables: safety.damaged ? null : undone.tables,
     media: undone.media === null ? null : undone.media.flatMap(moved),
     mediaMode: 'MIRROR',
     mediaTargets: undone.restoreMedia ? await located(targets) : [],
     lockTimeout: undone.lockTimeout,
+    rebuildIndexes: false,
     leaves:
       undone.restoreDatabase && !holds.database
         ? [`Before ${undone.id} there was no database: the one that it made stays. Remove it to go back to nothing.`]

@@ -17,7 +17,8 @@ export interface RelatedTable {
    * SOURCE: its triggers write a chosen table.
    */
   relation: 'NEEDED' | 'DEPENDENT' | RelatedByTrigger['relation'];
-  rowCount: number;
+  /** Null where they could not be counted. */
+  rowCount: number | null;
 }
 
 /**
@@ -95,7 +96,7 @@ export function allRelated(
 export function relatedWarning(related: RelatedTable[]): string[] {
   const linked = related.filter(({ relation }) => relation === 'NEEDED' || relation === 'DEPENDENT');
   if (linked.length === 0) return [];
-  const names = linked.map((item) => `${item.table} (${item.rowCount} rows)`).join(', ');
+  const names = linked.map((item) => `${item.table} (${item.rowCount ?? 'uncounted'} rows)`).join(', ');
   return [
     `Tables that belong to the chosen ones by foreign keys stay as they are: ${names}. Set includeRelated: true to restore them too.`,
   ];

@@ -154,6 +154,7 @@ export class Restores {
       mediaMode: scope.mediaMode,
       mediaTargets: scope.mediaTargets,
       lockTimeout: scope.lockTimeout,
+      rebuildIndexes: scope.rebuildIndexes,
       warnings: scope.leaves,
       undoOf,
       createdBy: actor,

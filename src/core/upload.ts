@@ -9,7 +9,7 @@ import { type Archive, fileSource, openArchive } from '../archive/read.js';
 import { AppError, badInput, fromErrno } from '../errors.js';
 import type { BackupConfigRow, BackupRow, TableCount, VerificationLevel } from '../models/index.js';
 import type { NewBackup } from './backups.js';
-import { type BackupsEnvironment, endBadly, mediaWarnings } from './backup-run.js';
+import { type BackupsEnvironment, databaseWarnings, endBadly, mediaWarnings } from './backup-run.js';
 import { Hold, runLease } from './hold.js';
 import { archiveName, humanSize, newId } from './names.js';
 import {
@@ -24,7 +24,7 @@ import {
 import type { DatabaseEngine, Engine, Storage, StorageAddress } from './ports.js';
 import { contentOf } from './restore-scope.js';
 import { Run } from './run.js';
-import { assertSameCounts, extractDatabase, openStored, prove, storedSize } from './verification.js';
+import { assertSameCounts, extractDatabase, isDamage, openStored, prove, storedSize } from './verification.js';
 
 /** How many tables of an archive are listed on its row. */
 const MAX_TABLES = 10_000;
@@ -53,7 +53,7 @@ interface Examined {
   level: VerificationLevel;
   /** Columns of the row, from its beginning and from its end. */
   begun: Pick<NewBackup, 'databaseName' | 'applicationId' | 'origin' | 'note'>;
-  found: { createdAt: Date; tables: TableCount[]; mediaFileCount: number; warnings: string[] };
+  found: { createdAt: Date; tables: TableCount[]; mediaFileCount: number; damaged: boolean; warnings: string[] };
 }
 
 /** Receives, checks and stores an uploaded archive: see `Backups.upload`. */
@@ -141,7 +141,7 @@ async function examine(
   const level = metadata.backup_version.startsWith('1.') && holds.database ? 'DRILL' : 'ARCHIVE';
   const inside = holds.database
     ? await lookInside(archive, engine, { folder, level }, signal)
-    : { tables: [], warnings: [] };
+    : { tables: [], damaged: false, warnings: [] };
   const { applicationId, ...origin } = statedOrigin(metadata);
   const { at: createdAt, warning } = backupDate(metadata, env.now());
   const dated = warning === null ? [] : [warning];
@@ -159,6 +159,7 @@ async function examine(
       // Its data is as old as it says, whenever it came here: lists, retention and warnings go by that.
       createdAt,
       tables: inside.tables,
+      damaged: inside.damaged,
       mediaFileCount: archive.entries.filter(({ path, directory }) => path.startsWith('media/') && !directory).length,
       warnings: [...dated, ...strange, ...inside.warnings, ...mediaWarnings(metadata)],
     },
@@ -174,7 +175,8 @@ async function lookInside(
   engine: Engine,
   { folder, level }: { folder: string; level: 'ARCHIVE' | 'DRILL' },
   signal: AbortSignal,
-): Promise<Pick<Examined['found'], 'tables' | 'warnings'>> {
+): Promise<Pick<Examined['found'], 'tables' | 'damaged' | 'warnings'>> {
+  const { metadata } = archive;
   const step = { signal, onProgress: () => undefined };
   const dump = join(folder, 'database');
   try {
@@ -182,18 +184,21 @@ async function lookInside(
     await extractDatabase(archive, engine, dump, step);
     // An archive without hashes is only as good as its database.
     const info = await (level === 'DRILL' ? engine.inspect(dump, step) : engine.describeDump(dump, step));
-    await damageIsOfTheFile(Promise.resolve().then(() => assertSameCounts(archive, info)));
+    if (!metadata.damaged) await damageIsOfTheFile(Promise.resolve().then(() => assertSameCounts(archive, info)));
     const tables = info.tables.slice(0, MAX_TABLES).map(({ name, rows }) => ({ name, rows }));
     const more = info.tables.length - tables.length;
-    return {
-      tables,
-      warnings: [...info.warnings, ...(more > 0 ? [`${more} more tables are in the archive than are listed.`] : [])],
-    };
+    const findings = metadata.findings.length > 0 ? metadata.findings : info.findings;
+    const damaged = metadata.damaged || info.findings.some(({ kind }) => kind === 'pages');
+    const unlisted = more > 0 ? [`${more} more tables are in the archive than are listed.`] : [];
+    return { tables, damaged, warnings: [...databaseWarnings({ damaged, findings }), ...unlisted] };
   } catch (error) {
-    if (level === 'DRILL' || !(error instanceof AppError) || error.code !== 'DATABASE_CORRUPT') throw error;
+    if (level === 'DRILL' || !isDamage(error)) throw error;
+    if (metadata.damaged) return { tables: [], damaged: true, warnings: databaseWarnings(metadata) };
+    if (error.code !== 'DATABASE_CORRUPT') throw error;
     return {
       tables: [],
-      warnings: [`The database in the archive is damaged, so a restore will refuse it: ${error.message}`],
+      damaged: true,
+      warnings: [`The database in the archive is damaged, so a restore needs allowDamaged: ${error.message}`],
     };
   } finally {
     await rm(dump, { recursive: true, force: true });
@@ -241,7 +246,8 @@ async function keep(
     stored = row.fileName;
     const { fileName } = row;
     await prove({ storage, fileName, fileSize, checksum, level: 'CHECKSUM', engine, scratch: '' }, step);
-    const completed = await run.complete({ ...upload.found, verifiedAt: env.now(), verificationLevel: level });
+    const verified = upload.found.damaged ? {} : { verifiedAt: env.now(), verificationLevel: level };
+    const completed = await run.complete({ ...upload.found, ...verified });
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     if (incoming.config === null) await continueApplication(upload);
   } catch (thrown) {

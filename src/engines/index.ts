@@ -12,9 +12,9 @@ const SCHEMES: Record<string, DatabaseEngine> = {
   'mongodb+srv': 'MONGODB',
 };
 
-/** The engines of this installation. */
-export function createEngines(): Engines {
-  const engines = new Map<DatabaseEngine, Engine>([['SQLITE', createSqliteEngine()]]);
+/** The engines of this installation. @param options `scratch`: a folder for private copies */
+export function createEngines(options: { scratch?: string } = {}): Engines {
+  const engines = new Map<DatabaseEngine, Engine>([['SQLITE', createSqliteEngine(options)]]);
   const of = (kind: DatabaseEngine) => {
     const engine = engines.get(kind);
     if (engine === undefined) {

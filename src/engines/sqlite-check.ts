@@ -1,119 +1,145 @@
+import type { Finding } from '../core/ports.js';
 import { AppError } from '../errors.js';
-import type { SqliteConnection } from './sqlite-connection.js';
+import { isSqlError, type SqliteConnection } from './sqlite-connection.js';
+import { findingsOf, type SchemaName } from './sqlite-findings.js';
 import { quoted } from './sqlite-info.js';
-import { missingPart, whatIsMissing } from './sqlite-missing.js';
+import { missingPart } from './sqlite-missing.js';
 
 /** SQLite's own checks: the full one also compares every index with the rows of its table. */
-export type Level = 'quick_check' | 'integrity_check';
+type Level = 'quick_check' | 'integrity_check';
 
-/**
- * Checks the whole file. What cannot be checked here, because the application's own functions, collations or tokenizers
- * are part of the schema, is no damage: such tables are checked as far as it goes, and all others fully.
- * @param what names the database in the error
- * @returns a warning for each table that could not be checked fully
- * @throws AppError DATABASE_CORRUPT; the signal's reason, between tables
- */
-export async function assertSound(
-  connection: SqliteConnection,
-  level: Level,
-  what: string,
-  signal?: AbortSignal,
-): Promise<string[]> {
-  // CHECK conditions are the application's rules, not the file's structure, and may call its functions.
-  await connection.run('PRAGMA ignore_check_constraints = ON');
-  const passed = (await lack(connection, () => check(connection, level, null, what))) === null;
-  // The short check does not look into expression indexes. Compiling the full one tells what it would lack.
-  if (passed && (level === 'integrity_check' || (await fullCheckLacks(connection)) === null)) return [];
-  const warnings: string[] = [];
-  for (const table of await tableNames(connection)) {
-    signal?.throwIfAborted();
-    const warning = passed ? await foretell(connection, table) : await checkTable(connection, level, table, what);
-    if (warning !== null) warnings.push(warning);
-  }
-  if (!passed) await assertPages(connection, what);
-  return warnings;
+/** How many messages are read of one check; where there are more, each table is checked by itself. */
+const MAX_MESSAGES = 10_000;
+
+interface CheckedTable extends SchemaName {
+  rootpage: number;
 }
 
-/** All tables, and the schema with the list of free pages, which the check of a single table leaves out. */
-async function tableNames(connection: SqliteConnection): Promise<string[]> {
-  const tables = await connection.all<{ name: string }>(
-    `SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name`,
-  );
-  return ['sqlite_schema', ...tables.map(({ name }) => name)];
+/**
+ * Checks the whole file, each index against its table, and every row against its table's own rules. The same list of checks
+ * serves backups, verifications and restores. What cannot be checked here, because the application's own functions,
+ * collations or tokenizers are part of the schema, is checked as far as it goes.
+ * @returns what was found; `pages` is damage, all else is derived or logical
+ * @throws AppError if the file cannot be read; the signal's reason, between tables
+ */
+export async function checkDatabase(connection: SqliteConnection, signal?: AbortSignal): Promise<Finding[]> {
+  const schema = await connection.all<CheckedTable>('SELECT type, name, tbl_name, rootpage FROM sqlite_schema');
+  const whole = await wholeCheck(connection);
+  const found = findingsOf(whole.messages, schema);
+  if (whole.complete) return found;
+  // The check of a single table leaves out what is wrong between tables: that comes first in the whole check.
+  const findings = found.filter(isDamage);
+  for (const table of tablesOf(schema)) {
+    signal?.throwIfAborted();
+    findings.push(...(await checkTable(connection, table, schema)));
+  }
+  return findings.some(isDamage) ? findings : [...findings, ...(await damagedPages(connection))];
+}
+
+const isDamage = ({ kind }: Finding) => kind === 'pages';
+
+/** @throws AppError DATABASE_CORRUPT if the pages of the database are damaged @param what names it in the error */
+export function assertUndamaged(findings: Finding[], what: string): void {
+  const damage = findings.filter(isDamage);
+  if (damage.length === 0) return;
+  const words = damage.slice(0, 5).map(({ message }) => message);
+  throw new AppError('DATABASE_CORRUPT', `${what} is damaged: ${words.join('; ')}`, {
+    hint: 'Restore the newest verified backup. To keep the database as it is all the same, back up with allowDamaged: true (command line: --allow-damaged).',
+  });
+}
+
+/** The messages of the check of the whole file; not complete if a table keeps it from running, or if there are too many. */
+async function wholeCheck(connection: SqliteConnection): Promise<{ messages: string[]; complete: boolean }> {
+  let messages: string[] = [];
+  for (const ignoreConditions of ['OFF', 'ON']) {
+    // Conditions may call the application's own functions: then the rest is checked without them.
+    await connection.run(`PRAGMA ignore_check_constraints = ${ignoreConditions}`);
+    messages = [];
+    try {
+      const rows = connection.each<{ integrity_check: string }>(`PRAGMA integrity_check(${MAX_MESSAGES})`);
+      for await (const row of rows) messages.push(row.integrity_check);
+      return { messages, complete: messages.length < MAX_MESSAGES };
+    } catch (error) {
+      if (!isCheckError(error)) throw error;
+    }
+  }
+  return { messages, complete: false };
+}
+
+/** Errors that say something about a table, not about the disk, the lock or the signal. */
+const isCheckError = (error: unknown) =>
+  isSqlError(error) || (error instanceof AppError && error.code === 'DATABASE_CORRUPT');
+
+const tablesOf = (schema: CheckedTable[]): CheckedTable[] => [
+  { type: 'table', name: 'sqlite_schema', tbl_name: 'sqlite_schema', rootpage: 1 },
+  ...schema.filter(({ type }) => type === 'table').sort((one, other) => (one.name < other.name ? -1 : 1)),
+];
+
+async function checkTable(connection: SqliteConnection, table: CheckedTable, schema: SchemaName[]): Promise<Finding[]> {
+  try {
+    return findingsOf(await messagesOf(connection, 'integrity_check', table.name), schema);
+  } catch (error) {
+    if (!isCheckError(error)) throw error;
+    return table.rootpage === 0
+      ? [await uncheckedVirtual(connection, table.name, error as AppError)]
+      : quickCheck(connection, table.name, error as AppError, schema);
+  }
+}
+
+/** A virtual table's pages are those of its companions, which are checked as the tables that they are. */
+async function uncheckedVirtual(connection: SqliteConnection, table: string, error: AppError): Promise<Finding> {
+  const missing = missingPart(error) ?? (await missingTokenizer(connection, table));
+  const message = missing === null ? unusable(table, error) : unchecked(table, missing);
+  return { kind: 'unchecked', table, message };
+}
+
+/** Checks a table without its indexes, after its full check has failed. */
+async function quickCheck(
+  connection: SqliteConnection,
+  table: string,
+  cause: AppError,
+  schema: SchemaName[],
+): Promise<Finding[]> {
+  const missing = missingPart(cause);
+  try {
+    const found = findingsOf(await messagesOf(connection, 'quick_check', table), schema);
+    if (missing !== null) return [...found, { kind: 'unchecked', table, message: uncompared(table, missing) }];
+    return cause.code === 'DATABASE_CORRUPT' && !found.some(isDamage)
+      ? [...found, { kind: 'pages', table, message: cause.message }]
+      : [...found, { kind: 'unchecked', table, message: unusable(table, cause) }];
+  } catch (error) {
+    if (!isCheckError(error)) throw error;
+    const { code, message } = error as AppError;
+    if (code === 'DATABASE_CORRUPT') return [{ kind: 'pages', table, message }];
+    const lacking = missingPart(error);
+    return [
+      { kind: 'unchecked', table, message: lacking === null ? unusable(table, cause) : unchecked(table, lacking) },
+    ];
+  }
 }
 
 const unchecked = (table: string, missing: string) =>
   `Table ${table} could not be checked for damage beyond its pages: it needs the application's own ${missing}.`;
 const uncompared = (table: string, missing: string) =>
   `The indexes of table ${table} cannot be compared with its rows: they need the application's own ${missing}.`;
+const unusable = (table: string, { message }: AppError) =>
+  `Table ${table} could not be checked for damage beyond its pages: ${message}`;
 
-/** The warning about a table that a passed short check leaves. */
-async function foretell(connection: SqliteConnection, table: string): Promise<string | null> {
-  const missing = await fullCheckLacks(connection, table);
-  return missing === null ? null : uncompared(table, missing);
+async function messagesOf(connection: SqliteConnection, level: Level, table: string): Promise<string[]> {
+  const rows = await connection.all<Record<string, string>>(`PRAGMA ${level}(${quoted(table)})`);
+  return rows.map((row) => row[level] ?? '');
 }
 
-async function checkTable(
-  connection: SqliteConnection,
-  level: Level,
-  table: string,
-  what: string,
-): Promise<string | null> {
-  const pass = (wanted: Level) => lack(connection, () => check(connection, wanted, table, what), table);
-  const missing = level === 'integrity_check' ? await pass(level) : await fullCheckLacks(connection, table);
-  if (missing === null && level === 'integrity_check') return null;
-  const structure = await pass('quick_check');
-  if (structure !== null) return unchecked(table, structure);
-  return missing === null ? null : uncompared(table, missing);
-}
-
-const fullCheckLacks = (connection: SqliteConnection, table: string | null = null) =>
-  lack(connection, () => connection.all(`EXPLAIN PRAGMA ${call('integrity_check', table)}`), table);
-
-const call = (level: Level, table: string | null) => `${level}(${table === null ? 5 : quoted(table)})`;
-
-async function check(connection: SqliteConnection, level: Level, table: string | null, what: string): Promise<void> {
-  const rows = await connection.all<Record<string, string>>(`PRAGMA ${call(level, table)}`);
-  const words = rows.slice(0, 5).map((row) => row[level]);
-  if (words[0] === 'ok') return;
-  throw new AppError('DATABASE_CORRUPT', `${what} fails SQLite's ${level}: ${words.join('; ')}`);
-}
-
-/** As `whatIsMissing`; an FTS5 table of an own tokenizer fails the check without saying so, and is asked why. */
-async function lack(
-  connection: SqliteConnection,
-  work: () => Promise<unknown>,
-  table: string | null = null,
-): Promise<string | null> {
-  try {
-    return await whatIsMissing(work);
-  } catch (error) {
-    if (!(error instanceof AppError) || !/SQL logic error\.$/.test(error.message)) throw error;
-    const tokenizer = await missingTokenizer(connection, table);
-    if (tokenizer === null) throw error;
-    return tokenizer;
-  }
-}
-
-async function missingTokenizer(connection: SqliteConnection, table: string | null): Promise<string | null> {
-  const virtual = await connection.all<{ name: string }>(
-    `SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage = 0 AND sql LIKE '%fts5%' AND name = coalesce(?, name)`,
-    table,
-  );
-  for (const { name } of virtual) {
-    const search = `SELECT 1 FROM ${quoted(name)} WHERE ${quoted(name)} MATCH 'a' LIMIT 1`;
-    const reason = await connection.all(search).then(() => null, missingPart);
-    if (reason !== null) return reason;
-  }
-  return null;
+/** An FTS5 table of an own tokenizer fails the check without saying so, and is asked why. */
+async function missingTokenizer(connection: SqliteConnection, table: string): Promise<string | null> {
+  const search = `SELECT 1 FROM ${quoted(table)} WHERE ${quoted(table)} MATCH 'a' LIMIT 1`;
+  return connection.all(search).then(() => null, missingPart);
 }
 
 /** Reads the form of every page of every table and index, for which nothing of the application is needed. */
-async function assertPages(connection: SqliteConnection, what: string): Promise<void> {
+async function damagedPages(connection: SqliteConnection): Promise<Finding[]> {
   const damaged = await connection.all<{ name: string }>(
     `SELECT DISTINCT name FROM dbstat WHERE pagetype = 'corrupted' LIMIT 5`,
   );
-  if (damaged.length === 0) return;
-  const names = damaged.map(({ name }) => name).join(', ');
-  throw new AppError('DATABASE_CORRUPT', `${what} has damaged pages in: ${names}.`);
+  return damaged.map(({ name }) => ({ kind: 'pages', table: name, message: `damaged pages in ${name}` }));
 }

@@ -28,15 +28,35 @@ const MAX_VALUE_LIMIT = 1_000_000_000;
 /** How a file is opened. `immutable`: nobody else has it open; no lock is taken and nothing is written beside it. */
 export type OpenMode = 'readonly' | 'readwrite' | 'create' | 'immutable';
 
+/** How long to wait for locks that other programs hold, in milliseconds, and what ends the wait early. */
+export interface Patience {
+  lockTimeoutMs: number;
+  signal: AbortSignal;
+}
+
+/** SQLite's own wait cannot be interrupted, so a wait with a signal is made of short ones, in milliseconds. */
+const SHORT_WAIT = 200;
+const PAUSE = 50;
+
 /** One connection to a SQLite file, with promises and with the product's errors. */
 export class SqliteConnection {
   private constructor(
     private readonly db: sqlite3.Database,
     readonly path: string,
+    private readonly patience: Patience | null,
+    private readonly shown: string,
   ) {}
 
-  /** @param busyTimeoutMs how long a statement waits for a lock that another program holds */
-  static open(path: string, mode: OpenMode, busyTimeoutMs = 0): Promise<SqliteConnection> {
+  /**
+   * @param wait how long a statement waits for a lock that another program holds: milliseconds, or a wait with a signal
+   * @param shown the path that errors name, where the file is a private copy
+   */
+  static open(
+    path: string,
+    mode: OpenMode,
+    wait: number | Patience = 0,
+    shown: string = path,
+  ): Promise<SqliteConnection> {
     const flags = {
       readonly: sqlite3.OPEN_READONLY,
       readwrite: sqlite3.OPEN_READWRITE,
@@ -46,10 +66,14 @@ export class SqliteConnection {
     const name = mode === 'immutable' ? `${pathToFileURL(path).href}?immutable=1` : path;
     return new Promise((resolve, reject) => {
       const db = new sqlite3.Database(name, flags | sqlite3.OPEN_FULLMUTEX, (error) => {
-        if (error) return reject(translate(error, path));
-        db.configure('busyTimeout', busyTimeoutMs);
-        const connection = new SqliteConnection(db, path);
-        connection.distrust(mode).then(() => resolve(connection), reject);
+        if (error) return reject(translate(error, shown));
+        const patience = typeof wait === 'number' ? null : wait;
+        db.configure('busyTimeout', typeof wait === 'number' ? wait : Math.min(wait.lockTimeoutMs, SHORT_WAIT));
+        const connection = new SqliteConnection(db, path, patience, shown);
+        connection.distrust(mode).then(
+          () => resolve(connection),
+          (failure: Error) => db.close(() => reject(failure)),
+        );
       });
     });
   }
@@ -72,9 +96,33 @@ export class SqliteConnection {
   }
 
   all<Row>(sql: string, ...params: unknown[]): Promise<Row[]> {
-    return new Promise((resolve, reject) => {
-      this.db.all<Row>(sql, params, (error, rows) => (error ? reject(translate(error, this.path)) : resolve(rows)));
+    const once = () =>
+      new Promise<Row[]>((resolve, reject) => {
+        this.db.all<Row>(sql, params, (error, rows) => (error ? reject(translate(error, this.shown)) : resolve(rows)));
+      });
+    return this.patience === null ? once() : patiently(this.patience, once);
+  }
+
+  /** Reads row by row: those before an error are not lost. */
+  async *each<Row>(sql: string): AsyncGenerator<Row> {
+    const statement = await new Promise<sqlite3.Statement>((resolve, reject) => {
+      const prepared = this.db.prepare(sql, (error: Error | null) =>
+        error ? reject(translate(error, this.shown)) : resolve(prepared),
+      );
     });
+    try {
+      for (;;) {
+        const row = await new Promise<Row | undefined>((resolve, reject) => {
+          statement.get<Row>((error: Error | null, found?: Row) =>
+            error ? reject(translate(error, this.shown)) : resolve(found),
+          );
+        });
+        if (row === undefined) return;
+        yield row;
+      }
+    } finally {
+      await new Promise<void>((resolve) => statement.finalize(() => resolve()));
+    }
   }
 
   /** The first column of the first row. */
@@ -86,13 +134,13 @@ export class SqliteConnection {
   /** Runs the first statement of the text and nothing else: there is no way here to run a script. */
   run(sql: string, ...params: unknown[]): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.db.run(sql, params, (error: Error | null) => (error ? reject(translate(error, this.path)) : resolve()));
+      this.db.run(sql, params, (error: Error | null) => (error ? reject(translate(error, this.shown)) : resolve()));
     });
   }
 
   close(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.db.close((error) => (error ? reject(translate(error, this.path)) : resolve()));
+      this.db.close((error) => (error ? reject(translate(error, this.shown)) : resolve()));
     });
   }
 
@@ -117,7 +165,7 @@ export class SqliteConnection {
         'main',
         'main',
         direction === 'to-file',
-        (error) => (error ? reject(translate(error, this.path)) : resolve(started)),
+        (error) => (error ? reject(translate(error, this.shown)) : resolve(started)),
       );
     });
     const deadline = Date.now() + options.lockTimeoutMs;
@@ -125,14 +173,14 @@ export class SqliteConnection {
       for (;;) {
         options.signal.throwIfAborted();
         await new Promise<void>((resolve, reject) => {
-          backup.step(-1, (error) => (error ? reject(translate(error, this.path)) : resolve()));
+          backup.step(-1, (error) => (error ? reject(translate(error, this.shown)) : resolve()));
         });
         if (backup.completed) return;
-        if (backup.failed) throw new AppError('DATABASE_FAILED', `Copying ${this.path} failed.`);
+        if (backup.failed) throw new AppError('DATABASE_FAILED', `Copying ${this.shown} failed.`);
         if (Date.now() >= deadline) {
           throw new AppError(
             'DATABASE_IN_USE',
-            `${this.path} was locked by another program for ${options.lockTimeoutMs} ms.`,
+            `${this.shown} was locked by another program for ${options.lockTimeoutMs} ms.`,
           );
         }
         await sleep(50);
@@ -149,8 +197,10 @@ export async function withConnection<T>(
   mode: 'readonly' | 'readwrite' | 'immutable',
   signal: AbortSignal | undefined,
   work: (connection: SqliteConnection) => Promise<T>,
+  wait: number | Patience = 5_000,
+  shown: string = path,
 ): Promise<T> {
-  const connection = await SqliteConnection.open(path, mode, 5_000);
+  const connection = await SqliteConnection.open(path, mode, wait, shown);
   const stop = () => connection.interrupt();
   signal?.addEventListener('abort', stop);
   try {
@@ -162,6 +212,27 @@ export async function withConnection<T>(
     await connection.close();
   }
 }
+
+/** Repeats work that fails for a lock, until the time is over or the signal ends the wait. */
+async function patiently<T>({ lockTimeoutMs, signal }: Patience, work: () => Promise<T>): Promise<T> {
+  const deadline = Date.now() + lockTimeoutMs;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      const locked = error instanceof AppError && error.code === 'DATABASE_IN_USE';
+      if (!locked || Date.now() >= deadline) throw error;
+    }
+    await sleep(PAUSE, undefined, { signal }).catch(() => signal.throwIfAborted());
+  }
+}
+
+/** SQLite's name of the reason, such as SQLITE_BUSY; empty where it is not SQLite's error. */
+export const sqliteCode = (error: unknown): string =>
+  error instanceof AppError ? ((error.cause as { code?: string } | undefined)?.code ?? '') : '';
+
+/** True if a statement cannot be run as it is: the disk, the locks and the pages are not the reason. */
+export const isSqlError = (error: unknown): boolean => sqliteCode(error) === 'SQLITE_ERROR';
 
 /** SQLite's words in the product's: `path` is named, the cause is kept for the log. */
 export function translate(error: Error, path: string): AppError {

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
-import type { AppVersion, DatabaseInfo, TableInfo } from '../core/ports.js';
-import type { SqliteConnection } from './sqlite-connection.js';
-import { missingPart, whatIsMissing } from './sqlite-missing.js';
+import type { AppVersion, DatabaseInfo, Finding, TableInfo } from '../core/ports.js';
+import { AppError } from '../errors.js';
+import { isSqlError, type SqliteConnection } from './sqlite-connection.js';
+import { missingPart } from './sqlite-missing.js';
 import { STAMP_CONDITION } from './sqlite-stamp.js';
 
 /** `name` as SQL writes an identifier. */
@@ -12,9 +13,9 @@ export const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
 export async function describeConnection(
   connection: SqliteConnection,
   signal?: AbortSignal,
-): Promise<Pick<DatabaseInfo, 'tables' | 'apps' | 'source' | 'warnings'>> {
-  const warnings: string[] = [];
-  const tables = await readTables(connection, warnings, signal);
+): Promise<Pick<DatabaseInfo, 'tables' | 'apps' | 'source' | 'findings'>> {
+  const findings: Finding[] = [];
+  const tables = await readTables(connection, findings, signal);
   return {
     tables,
     apps: tables.some((table) => table.name === 'django_migrations') ? await djangoApps(connection) : [],
@@ -26,7 +27,7 @@ export async function describeConnection(
       user_version: await connection.value<number>('PRAGMA user_version'),
       sqlite_version: await connection.value<string>('SELECT sqlite_version()'),
     },
-    warnings,
+    findings,
   };
 }
 
@@ -43,53 +44,91 @@ async function journalMode(connection: SqliteConnection): Promise<string> {
 
 async function readTables(
   connection: SqliteConnection,
-  warnings: string[],
+  findings: Finding[],
   signal?: AbortSignal,
 ): Promise<TableInfo[]> {
-  const names = await connection.all<{ name: string }>(
-    `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND NOT (${STAMP_CONDITION}) ORDER BY name`,
+  const names = await connection.all<{ name: string; rootpage: number }>(
+    `SELECT name, rootpage FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND NOT (${STAMP_CONDITION}) ORDER BY name`,
   );
   const tables: TableInfo[] = [];
-  for (const { name } of names) {
+  for (const { name, rootpage } of names) {
     signal?.throwIfAborted();
+    let rows: number | null = null;
     try {
-      tables.push({
-        name,
-        rows: await connection.value<number>(`SELECT count(*) FROM ${quoted(name)}`),
-        ...(await shape(connection, name)),
-      });
+      rows = await connection.value<number>(`SELECT count(*) FROM ${quoted(name)}`);
     } catch (error) {
-      const missing = missingPart(error);
-      if (missing === null) throw error;
-      warnings.push(uncounted(name, missing));
+      findings.push(uncounted(name, rootpage === 0, error));
     }
+    tables.push({ name, rows, ...(await shape(connection, name)) });
   }
   return tables;
 }
 
-const uncounted = (table: string, missing: string) =>
-  // A virtual table's content lies in its shadow tables, which are counted.
-  missing.startsWith('module ')
-    ? `Table ${table} belongs to a SQLite extension that is not loaded here; its rows were not counted.`
-    : `The rows of table ${table} were not counted: it needs the application's own ${missing}.`;
+/** Why a table could not be counted. @throws the error if it says nothing of the table */
+function uncounted(table: string, virtual: boolean, error: unknown): Finding {
+  const missing = missingPart(error);
+  if (missing?.startsWith('module ')) {
+    // A virtual table's content lies in its shadow tables, which are counted.
+    const message = `Table ${table} belongs to a SQLite extension that is not loaded here; its rows were not counted.`;
+    return { kind: 'uncounted', table, message };
+  }
+  if (missing !== null) {
+    const message = `The rows of table ${table} were not counted: it needs the application's own ${missing}.`;
+    return { kind: 'uncounted', table, message };
+  }
+  const damaged = error instanceof AppError && error.code === 'DATABASE_CORRUPT';
+  if (!damaged && !isSqlError(error)) throw error;
+  const message = `The rows of table ${table} could not be counted: ${(error as AppError).message}`;
+  // The pages of a virtual table are those of its shadow tables.
+  return { kind: damaged && !virtual ? 'pages' : 'uncounted', table, message };
+}
 
-/** A warning for each table whose foreign keys are broken, or cannot be followed without the application's own parts. */
-export async function foreignKeyWarnings(connection: SqliteConnection): Promise<string[]> {
+/**
+ * What is wrong with the foreign keys: rows that refer to nothing, definitions that do not fit the table that they refer to,
+ * and what cannot be followed without the application's own parts.
+ */
+export async function foreignKeyFindings(connection: SqliteConnection): Promise<Finding[]> {
   const tables = await connection.all<{ name: string }>(
     `SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name`,
   );
-  const warnings: string[] = [];
-  for (const { name } of tables) {
-    let broken = false;
-    const missing = await whatIsMissing(async () => {
-      broken = (await connection.all('SELECT 1 FROM pragma_foreign_key_check(?) LIMIT 1', name)).length > 0;
-    });
-    if (missing !== null) {
-      warnings.push(`The foreign keys of table ${name} were not checked: they need the application's own ${missing}.`);
-    }
-    if (broken) warnings.push(`Rows of table ${name} refer to rows that are not there (foreign keys).`);
+  const findings: Finding[] = [];
+  for (const { name: table } of tables) {
+    const problem = await foreignKeyProblem(connection, table);
+    const messages = [...(await parentless(connection, table)), ...(problem === null ? [] : [problem])];
+    findings.push(...messages.map((message): Finding => ({ kind: 'foreign-keys', table, message })));
   }
-  return warnings;
+  return findings;
+}
+
+async function foreignKeyProblem(connection: SqliteConnection, table: string): Promise<string | null> {
+  try {
+    const broken = await connection.all('SELECT 1 FROM pragma_foreign_key_check(?) LIMIT 1', table);
+    return broken.length > 0 ? `Rows of table ${table} refer to rows that are not there (foreign keys).` : null;
+  } catch (error) {
+    const missing = missingPart(error);
+    if (missing !== null) {
+      return `The foreign keys of table ${table} were not checked: they need the application's own ${missing}.`;
+    }
+    const damaged = error instanceof AppError && error.code === 'DATABASE_CORRUPT';
+    if (!damaged && !isSqlError(error)) throw error;
+    const { message } = error as AppError;
+    const mismatch = /foreign key mismatch - .* referencing "(.*)"\.$/s.exec(message);
+    if (mismatch === null) return `The foreign keys of table ${table} could not be checked: ${message}`;
+    return (
+      `A foreign key of table ${table} does not fit table ${mismatch[1]}: its columns there need a primary key or a ` +
+      'unique index without a condition. SQLite refuses changes of both tables while it enforces foreign keys.'
+    );
+  }
+}
+
+/** Foreign keys to tables that do not exist, of which SQLite's own check says nothing while the column holds no value. */
+async function parentless(connection: SqliteConnection, table: string): Promise<string[]> {
+  const absent = await connection.all<{ parent: string }>(
+    `SELECT DISTINCT "table" AS parent FROM pragma_foreign_key_list(?)
+     WHERE lower("table") NOT IN (SELECT lower(name) FROM sqlite_schema WHERE type IN ('table', 'view'))`,
+    table,
+  );
+  return absent.map(({ parent }) => `A foreign key of table ${table} refers to table ${parent}, which does not exist.`);
 }
 
 async function shape(connection: SqliteConnection, table: string): Promise<Pick<TableInfo, 'schema' | 'references'>> {

@@ -61,4 +61,12 @@ export class CreateBackupInput {
   @MaxLength(2_000)
   @Field(() => String, { nullable: true, description: 'A note, such as `before the 4.2 update`.' })
   note?: string | null;
+
+  @Field(() => Boolean, {
+    nullable: true,
+    defaultValue: false,
+    description:
+      'Keeps a database with damaged pages as it is, instead of failing with DATABASE_CORRUPT: see `Backup.damaged`.',
+  })
+  allowDamaged?: boolean | null;
 }

@@ -81,6 +81,7 @@ export class BackupResolver extends runFieldsOf(Backup) {
         storageType: input.storageType ?? undefined,
         customPath: input.customPath ?? undefined,
         note: input.note ?? undefined,
+        allowDamaged: input.allowDamaged ?? undefined,
       },
       email,
     );

@@ -15,8 +15,11 @@ export class BackupTable {
   @Field(() => String, { description: 'Name of the table, such as `auth_user`.' })
   name!: string;
 
-  @Field(() => Int, { description: 'How many rows it has in the backup.' })
-  rowCount!: number;
+  @Field(() => Int, {
+    nullable: true,
+    description: 'How many rows it has in the backup; null if they could not be counted.',
+  })
+  rowCount!: number | null;
 }
 
 @ObjectType({
@@ -94,6 +97,13 @@ export class Backup {
 
   @Field(() => [String], { description: 'Warnings although the backup succeeded.' })
   warnings!: string[];
+
+  @Field(() => Boolean, {
+    description:
+      'Whether its database has damaged pages and was kept as it is. Such a backup is never verified and never counts as a ' +
+      'good one.',
+  })
+  damaged!: boolean;
 
   @Field(() => String, { nullable: true, description: 'Note given with the request.' })
   note!: string | null;

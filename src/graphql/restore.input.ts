@@ -78,6 +78,22 @@ export class RestoreBackupInput {
       'TABLES_DIFFER).',
   })
   allowForeign?: boolean | null;
+
+  @Field(() => Boolean, {
+    nullable: true,
+    defaultValue: false,
+    description: 'Allows a backup that is `damaged`: the files of its database are put in place as they are.',
+  })
+  allowDamaged?: boolean | null;
+
+  @Field(() => Boolean, {
+    nullable: true,
+    defaultValue: false,
+    description:
+      'Rebuild indexes and full-text indexes that are out of step with their tables in the backup (REINDEX), before the ' +
+      'database is switched. Those that cannot be rebuilt are named in `warnings`.',
+  })
+  rebuildIndexes?: boolean | null;
 }
 
 @InputType({

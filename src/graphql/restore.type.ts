@@ -49,6 +49,9 @@ export class Restore {
   @Field(() => MediaMode, { description: 'What happens to media files that are not in the backup.' })
   mediaMode!: RestoreRow['mediaMode'];
 
+  @Field(() => Boolean, { description: 'Whether indexes that are out of step are rebuilt.' })
+  rebuildIndexes!: boolean;
+
   @Field(() => ID, { nullable: true, description: 'The restore that this one undoes.' })
   undoOf!: string | null;
 
@@ -72,10 +75,16 @@ export class PlannedTable {
   @Field(() => String, { description: 'Name of the table.' })
   name!: string;
 
-  @Field(() => Int, { nullable: true, description: 'Rows in the backup; null if it does not have the table.' })
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Rows in the backup; null if it does not have the table, or if they could not be counted.',
+  })
   backupRows!: number | null;
 
-  @Field(() => Int, { nullable: true, description: 'Rows in the target; null if it does not have the table.' })
+  @Field(() => Int, {
+    nullable: true,
+    description: 'Rows in the target; null if it does not have the table, or if they could not be counted.',
+  })
   targetRows!: number | null;
 
   @Field(() => TableChange, { description: 'What happens to it.' })
@@ -93,8 +102,8 @@ export class RelatedTable {
   @Field(() => TableRelation, { description: 'How it is linked to them.' })
   relation!: Related['relation'];
 
-  @Field(() => Int, { description: 'Rows in the backup.' })
-  rowCount!: number;
+  @Field(() => Int, { nullable: true, description: 'Rows in the backup; null if they could not be counted.' })
+  rowCount!: number | null;
 }
 
 @ObjectType({ description: 'What happens to media files.' })

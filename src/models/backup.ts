@@ -18,7 +18,8 @@ export type VerificationLevel = 'CHECKSUM' | 'ARCHIVE' | 'DRILL';
 /** A table and the number of its rows. */
 export interface TableCount {
   name: string;
-  rows: number;
+  /** Null where they could not be counted. */
+  rows: number | null;
 }
 
 /** Whose data an archive holds, as it says itself. */
@@ -75,6 +76,10 @@ export class BackupRow extends Model<InferAttributes<BackupRow>, InferCreationAt
   declare pinnedBy: CreationOptional<string | null>;
   declare verifiedAt: CreationOptional<Date | null>;
   declare verificationLevel: CreationOptional<VerificationLevel | null>;
+  /** True if its database has damaged pages, kept on request: it never counts as a good backup. */
+  declare damaged: CreationOptional<boolean>;
+  /** The request: keep a damaged database as it is instead of failing. */
+  declare allowDamaged: CreationOptional<boolean>;
   declare tables: CreationOptional<TableCount[]>;
   declare mediaFileCount: CreationOptional<number>;
   /** 1 for the first, more for those that try a failed automatic backup again. */
@@ -116,6 +121,8 @@ export function defineBackup(sequelize: Sequelize): typeof BackupRow {
       pinnedBy: DataTypes.STRING(320),
       verifiedAt: DataTypes.DATE,
       verificationLevel: DataTypes.STRING(16),
+      damaged: { type: DataTypes.BOOLEAN, defaultValue: false },
+      allowDamaged: { type: DataTypes.BOOLEAN, defaultValue: false },
       tables: { type: DataTypes.JSON, defaultValue: [] },
       mediaFileCount: { type: DataTypes.INTEGER, defaultValue: 0 },
       attempt: { type: DataTypes.INTEGER, defaultValue: 1 },

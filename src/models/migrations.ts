@@ -9,6 +9,7 @@ import { origins } from './migrations/0006-origins.js';
 import { environment } from './migrations/0007-environment.js';
 import { leaseLifetime } from './migrations/0008-lease-lifetime.js';
 import { configTests } from './migrations/0009-config-tests.js';
+import { damage } from './migrations/0010-damage.js';
 
 /** What a migration works with: everything it does goes through the one transaction. */
 export interface MigrationContext {
@@ -33,6 +34,7 @@ const MIGRATIONS: Migration[] = [
   environment,
   leaseLifetime,
   configTests,
+  damage,
 ];
 
 const TABLE = 'db_manager_migrations';

@@ -48,6 +48,8 @@ export class RestoreRow extends Model<InferAttributes<RestoreRow>, InferCreation
   declare mediaTargets: { prefix: string; root: string }[];
   /** How long to wait for another program's lock, in seconds. */
   declare lockTimeout: number;
+  /** Rebuild indexes that are out of step in the backup. */
+  declare rebuildIndexes: CreationOptional<boolean>;
   /** The restore that this one undoes. */
   declare undoOf: CreationOptional<string | null>;
   /** What the switch has begun to change, so that a crash can be put back. */
@@ -74,6 +76,7 @@ export function defineRestore(sequelize: Sequelize): typeof RestoreRow {
       mediaMode: DataTypes.STRING(32),
       mediaTargets: { type: DataTypes.JSON, defaultValue: [] },
       lockTimeout: DataTypes.INTEGER,
+      rebuildIndexes: { type: DataTypes.BOOLEAN, defaultValue: false },
       undoOf: DataTypes.STRING(64),
       changes: { type: DataTypes.JSON, defaultValue: {} },
     },

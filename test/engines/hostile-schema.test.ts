@@ -101,6 +101,7 @@ describe.each(['table', 'index', 'view', 'trigger'])(
           tables: ['item'],
           source: {},
           madeHere: true,
+          damaged: false,
           signal: NEVER,
           onProgress: () => undefined,
         };

@@ -186,6 +186,7 @@ describe("Keys that use the application's own collation", () => {
     expect(row.warnings).toEqual([
       expect.stringMatching(/Table place could not be checked/),
       expect.stringMatching(/rows of table place were not counted: .* own collation sequence german\./),
+      expect.stringMatching(/foreign keys of table visit were not checked: .* own collation sequence german\./),
     ]);
     await exec(world.database, 'DELETE FROM visit');
     await expect(world.restore({ backupId: row.id, tables: ['visit'] })).rejects.toMatchObject({
@@ -230,15 +231,13 @@ describe('Real damage beside such a schema', () => {
     await addOwn(file, name);
     const inspect = () => createSqliteEngine().inspect(dirname(file), { signal: NEVER, onProgress: () => undefined });
     const { warns } = schemaOf(name);
-    expect((await inspect()).warnings).toEqual(warns === null ? [] : [expect.stringMatching(warns)]);
+    const messages = async () => (await inspect()).findings.map(({ message }) => message);
+    expect(await messages()).toEqual(warns === null ? [] : [expect.stringMatching(warns)]);
     // The index holds the values of the other column.
     await exec(
       file,
       `PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE INDEX pair_i ON pair (b)' WHERE name = 'pair_i'`,
     );
-    await expect(inspect()).rejects.toMatchObject({
-      code: 'DATABASE_CORRUPT',
-      message: expect.stringContaining('pair_i'),
-    });
+    expect(await messages()).toContainEqual(expect.stringContaining('The index pair_i of table pair is out of step'));
   });
 });

@@ -47,6 +47,7 @@ export async function restoreSomeTables(found: Case): Promise<void> {
         tables: names,
         source: {},
         madeHere: true,
+        damaged: false,
       });
     if (plan.refusals.length > 0) {
       ends.refused += 1;

@@ -169,6 +169,8 @@ export function buildMetadata(
     apps: [{ app: 'auth', latest_migration: '0012_alter_user_first_name_max_length' }],
     tables: [{ name: 'auth_user', row_count: 3 }],
     source: { page_size: 4096, journal_mode: 'wal' },
+    damaged: false,
+    findings: [],
     entries: [],
     media: [],
     renamed: [],

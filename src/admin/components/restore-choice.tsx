@@ -99,7 +99,10 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
             <MultiSelect
               label="Tables"
               placeholder={choice.tables.length === 0 ? 'Choose tables' : undefined}
-              data={backup.tables.map(({ name, rowCount }) => ({ value: name, label: `${name} (${count(rowCount)})` }))}
+              data={backup.tables.map(({ name, rowCount }) => ({
+                value: name,
+                label: rowCount === null ? name : `${name} (${count(rowCount)})`,
+              }))}
               value={choice.tables}
               onChange={(tables) => change({ tables })}
               searchable

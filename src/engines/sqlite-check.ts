@@ -16,8 +16,9 @@ interface CheckedTable extends SchemaName {
 }
 
 /**
- * Checks the whole file, each index against its table, and every row against its table's own rules. The same list of checks
- * serves backups, verifications and restores. What cannot be checked here, because the application's own functions,
+ * Checks the whole file, each index against its table, and the types of every row. SQLite leaves CHECK conditions out of a
+ * schema that it may not write; they are the application's rules, and may call its functions. The same list of checks serves
+ * backups, verifications and restores. What cannot be checked here, because the application's own functions,
  * collations or tokenizers are part of the schema, is checked as far as it goes.
  * @returns what was found; `pages` is damage, all else is derived or logical
  * @throws AppError if the file cannot be read; the signal's reason, between tables
@@ -50,20 +51,15 @@ export function assertUndamaged(findings: Finding[], what: string): void {
 
 /** The messages of the check of the whole file; not complete if a table keeps it from running, or if there are too many. */
 async function wholeCheck(connection: SqliteConnection): Promise<{ messages: string[]; complete: boolean }> {
-  let messages: string[] = [];
-  for (const ignoreConditions of ['OFF', 'ON']) {
-    // Conditions may call the application's own functions: then the rest is checked without them.
-    await connection.run(`PRAGMA ignore_check_constraints = ${ignoreConditions}`);
-    messages = [];
-    try {
-      const rows = connection.each<{ integrity_check: string }>(`PRAGMA integrity_check(${MAX_MESSAGES})`);
-      for await (const row of rows) messages.push(row.integrity_check);
-      return { messages, complete: messages.length < MAX_MESSAGES };
-    } catch (error) {
-      if (!isCheckError(error)) throw error;
-    }
+  const messages: string[] = [];
+  try {
+    const rows = connection.each<{ integrity_check: string }>(`PRAGMA integrity_check(${MAX_MESSAGES})`);
+    for await (const row of rows) messages.push(row.integrity_check);
+    return { messages, complete: messages.length < MAX_MESSAGES };
+  } catch (error) {
+    if (!isCheckError(error)) throw error;
+    return { messages, complete: false };
   }
-  return { messages, complete: false };
 }
 
 /** Errors that say something about a table, not about the disk, the lock or the signal. */

@@ -1,6 +1,7 @@
 import { AppError } from '../errors.js';
-import { SqliteConnection, withConnection } from './sqlite-connection.js';
+import { SqliteConnection } from './sqlite-connection.js';
 import { assertSqliteFile, hasContent } from './sqlite-file.js';
+import { readSource } from './sqlite-source.js';
 
 /** The table that holds a load's stamp, unless the application has one of this name: see `Engine.load`. */
 const STAMP_TABLE = '_db_manager_restore';
@@ -18,11 +19,11 @@ export async function writeStamp(connection: SqliteConnection, stamp: string): P
   await connection.run(`INSERT INTO main.${table} (id) VALUES (?)`, stamp);
 }
 
-/** The stamp that a load left in the database, or null. */
-export async function stampOf(target: string): Promise<string | null> {
+/** The stamp that a load left in the database, or null. Leaves the database as it is, also after a crash. */
+export async function stampOf(target: string, scratch?: string): Promise<string | null> {
   if (!(await hasContent(target))) return null;
   await assertSqliteFile(target);
-  return withConnection(target, 'readwrite', undefined, async (connection) => {
+  return readSource(target, { wait: 5_000, scratch }, async (connection) => {
     const table = await stampTable(connection);
     return table === null ? null : ((await connection.value<string>(`SELECT id FROM main.${table}`)) ?? null);
   });

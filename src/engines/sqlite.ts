@@ -55,7 +55,7 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
     load: (folder, url, options) => load(folder, pathOf(url), options),
     rehearse: (folder, url, options) => rehearseTables(join(folder, ENTRY), pathOf(url), options),
     loadSpace: (dump, url, live, tables) => loadSpace(dump, pathOf(url), live, tables),
-    stampOf: async (url) => (await rawStampOf(pathOf(url))) ?? stampOf(pathOf(url)).catch(noneIfDamaged),
+    stampOf: async (url) => (await rawStampOf(pathOf(url))) ?? stampOf(pathOf(url), scratch).catch(noneIfDamaged),
     clearStamp: async (url, lockTimeoutMs) => {
       if (!(await clearRawStamp(pathOf(url)))) await clearStamp(pathOf(url), lockTimeoutMs);
     },

@@ -87,7 +87,7 @@ const originSchema = z.object({
 });
 const findingSchema = z.object({
   kind: z
-    .enum(['pages', 'index', 'virtual', 'rows', 'foreign-keys', 'uncounted', 'unchecked', 'schema'])
+    .enum(['pages', 'index', 'virtual', 'rows', 'foreign-keys', 'uncounted', 'unchecked', 'access', 'schema'])
     .catch('unchecked'),
   table: clean(1000).nullable(),
   message: clean(4000),

@@ -22,7 +22,8 @@ export interface StepContext {
 /**
  * Something wrong with a database. `pages`: bytes are damaged. All else is derived or logical, so nothing is lost and the
  * database can be backed up and restored: `index` and `virtual` (a search index) are out of step with their rows, `rows`
- * break the table's own rules, `foreign-keys` are broken or do not fit, `uncounted` and `unchecked` could not be looked at.
+ * break the table's own rules, `foreign-keys` are broken or do not fit, `access` is a caution about the rights on a live one,
+ * `uncounted` and `unchecked` could not be looked at.
  * `schema`: the definitions are not safe to run, so a restore refuses them.
  */
 export type Finding = FindingMetadata;

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, chmod, copyFile, mkdir, open, rm, stat } from 'node:fs/promises';
+import { access, chmod, chown, copyFile, mkdir, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Finding } from '../core/ports.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 import { type Patience, type SqliteConnection, sqliteCode, withConnection } from './sqlite-connection.js';
 
@@ -71,6 +72,30 @@ export async function assertReadable(path: string, options: SourceOptions): Prom
     for (const part of PARTS) if (state.parts.has(part)) await access(path + part, constants.R_OK);
   } catch (error) {
     throw fromErrno(error, `read the database ${path}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
+  }
+}
+
+/** What a user should know of the rights on a live database; empty if there is nothing to say. */
+export async function accessFindings(path: string): Promise<Finding[]> {
+  const { wal, foreign } = await stateOf(path);
+  if (!wal || !foreign || process.geteuid?.() === 0) return [];
+  const message =
+    `${path} is in WAL mode and belongs to another user. It is read without creating its -wal and -shm files, which the ` +
+    'application could not write. Restore into it as its own user.';
+  return [{ kind: 'access', table: null, message }];
+}
+
+/** Lets the owner of a database write what a connection of this user has left beside it, for others that have it open. */
+export async function shareCompanions(path: string): Promise<void> {
+  const euid = process.geteuid?.();
+  const owner = await stat(path).catch(() => null);
+  if (owner === null || euid === undefined || owner.uid === euid) return;
+  for (const companion of [`${path}-wal`, `${path}-shm`, `${path}-journal`]) {
+    const found = await stat(companion).catch(() => null);
+    if (found?.uid !== euid) continue;
+    // Root gives the file away; others can only hand it to the database's group, if they are in it.
+    await chown(companion, euid === 0 ? owner.uid : euid, owner.gid).catch(() => undefined);
+    await chmod(companion, (owner.mode & 0o777) | 0o060).catch(() => undefined);
   }
 }
 

@@ -24,7 +24,7 @@ import { clearRawStamp, copyRaw, ENTRY, loadRaw, ownsEntry, rawStampOf, replaceF
 import { rebuildIndexes } from './sqlite-rebuild.js';
 import { assertPlainSchema, folded, schemaProblem } from './sqlite-schema.js';
 import { rightsOf } from './sqlite-rights.js';
-import { assertReadable, PARTS, readSource } from './sqlite-source.js';
+import { accessFindings, assertReadable, PARTS, readSource, shareCompanions } from './sqlite-source.js';
 import { loadSpace } from './sqlite-space.js';
 import { clearStamp, stampOf } from './sqlite-stamp.js';
 
@@ -202,7 +202,8 @@ async function describe(url: string, signal: AbortSignal | undefined, scratch?: 
   await assertSqliteFile(path);
   const options = { wait: patience(LOOK_PATIENCE, signal), signal, scratch };
   const info = await readSource(path, options, (connection) => describeConnection(connection, signal));
-  return { engine: 'SQLITE', ...info, name: basename(path) };
+  const findings = [...info.findings, ...(await accessFindings(path))];
+  return { engine: 'SQLITE', ...info, findings, name: basename(path) };
 }
 
 async function describeDump(folder: string, step: StepContext): Promise<DatabaseInfo> {
@@ -230,7 +231,9 @@ async function load(folder: string, target: string, options: LoadOptions): Promi
   const dump = join(folder, ENTRY);
   if (options.damaged) return loadRaw(folder, target, options);
   try {
-    return await loadDump(dump, target, options);
+    const warnings = await loadDump(dump, target, options);
+    await shareCompanions(target);
+    return warnings;
   } catch (error) {
     if (options.tables !== null || !isDamaged(error)) throw error;
     const fresh = join(folder, 'fresh.sqlite3');

@@ -204,8 +204,9 @@ export function useVerify({ id, fileName }: { id: string; fileName: string }) {
   const run = async (level: VerificationLevel) => {
     const answer = await verify.run({ id, level });
     if (answer === null) return;
-    const { verifiedAt, errorMessage, errorHint, errorCode } = answer.verifyBackup;
+    const { verifiedAt, damaged, errorMessage, errorHint, errorCode } = answer.verifyBackup;
     if (verifiedAt !== null && verifiedAt !== undefined) tellDone(`${fileName} is verified.`);
+    else if (damaged && !errorCode) tellDone(`${fileName} is stored as it was. Its database is damaged.`);
     else
       tellProblem({
         code: errorCode ?? 'INTERNAL_ERROR',

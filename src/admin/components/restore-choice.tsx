@@ -13,6 +13,7 @@ export interface Choice {
   media: string[];
   includeRelated: boolean;
   mirrorMedia: boolean;
+  rebuildIndexes: boolean;
   elsewhere: boolean;
   targetDatabaseUrl: string;
   targetMediaPath: string;
@@ -25,6 +26,7 @@ export const ALL: Choice = {
   media: [],
   includeRelated: false,
   mirrorMedia: false,
+  rebuildIndexes: false,
   elsewhere: false,
   targetDatabaseUrl: '',
   targetMediaPath: '',
@@ -41,6 +43,7 @@ export function inputOf(choice: Choice): Omit<RestoreBackupInput, 'backupId' | '
     restoreMedia: allMedia || what === 'files',
     ...(what === 'tables' ? { tables, includeRelated } : {}),
     ...(what === 'files' ? { media } : {}),
+    ...(choice.rebuildIndexes && (what === 'everything' || what === 'database') ? { rebuildIndexes: true } : {}),
     ...(allMedia && mirrorMedia ? { mediaMode: 'MIRROR' } : {}),
     ...(elsewhere ? { targetDatabaseUrl: targetDatabaseUrl.trim(), overwrite } : {}),
     ...(elsewhere && targetMediaPath.trim() !== '' ? { targetMediaPath: targetMediaPath.trim() } : {}),
@@ -132,6 +135,15 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
             description="They are kept in the safety backup."
             checked={choice.mirrorMedia}
             onChange={(event) => change({ mirrorMedia: event.currentTarget.checked })}
+          />
+        )}
+        {(what === 'everything' || what === 'database') && (
+          <Checkbox
+            mt="md"
+            label="Rebuild indexes that are out of step"
+            description="The backup's warnings name them."
+            checked={choice.rebuildIndexes}
+            onChange={(event) => change({ rebuildIndexes: event.currentTarget.checked })}
           />
         )}
       </Card>

@@ -103,7 +103,9 @@ function Outcome({ backup, refresh }: { backup: BackupPartsFragment; refresh: ()
         <ProblemAlert
           problem={{ code: errorCode, message: errorMessage ?? 'The backup failed.', hint: errorHint ?? '' }}
         >
-          {status === 'FAILED' && backup.config && <After type={backup.backupType} config={backup.config} />}
+          {status === 'FAILED' && backup.config && (
+            <After type={backup.backupType} config={backup.config} damaged={errorCode === 'DATABASE_CORRUPT'} />
+          )}
         </ProblemAlert>
       )}
       {status === 'DELETED' && deletedAt && (
@@ -117,10 +119,19 @@ function Outcome({ backup, refresh }: { backup: BackupPartsFragment; refresh: ()
 }
 
 /** The next steps after a failure: mend the config, then try again what was tried. */
-function After({ type, config }: { type: BackupType; config: { id: string; name: string } }) {
+function After({
+  type,
+  config,
+  damaged,
+}: {
+  type: BackupType;
+  config: { id: string; name: string };
+  damaged: boolean;
+}) {
   return (
     <Group gap="xs">
       {(type === 'MANUAL' || type === 'AUTO') && <BackUpAgain configId={config.id} />}
+      {(type === 'MANUAL' || type === 'AUTO') && damaged && <BackUpAgain configId={config.id} allowDamaged />}
       {type === 'UPLOADED' && (
         <Button size="xs" variant="light" color="red" component={Link} href="/upload">
           Upload again
@@ -133,16 +144,16 @@ function After({ type, config }: { type: BackupType; config: { id: string; name:
   );
 }
 
-function BackUpAgain({ configId }: { configId: string }) {
+function BackUpAgain({ configId, allowDamaged = false }: { configId: string; allowDamaged?: boolean }) {
   const [, go] = useLocation();
   const create = useAction(CreateBackupDocument);
   const again = async () => {
-    const answer = await create.run({ input: { configId } });
+    const answer = await create.run({ input: { configId, allowDamaged } });
     if (answer !== null) go(`/backups/${answer.createBackup.id}`);
   };
   return (
     <Button size="xs" variant="light" color="red" loading={create.busy} onClick={() => void again()}>
-      Back up again
+      {allowDamaged ? 'Back up as it is, marked damaged' : 'Back up again'}
     </Button>
   );
 }
@@ -183,7 +194,9 @@ function Verification({ backup }: { backup: BackupPartsFragment }) {
           </Text>
         ) : (
           <Text size="sm" c="red">
-            Not verified. Use More → Verify archive to verify it again.
+            {backup.damaged
+              ? 'Its database is damaged and was kept as it is. It never counts as a good backup.'
+              : 'Not verified. Use More → Verify archive to verify it again.'}
           </Text>
         )}
         {checksum && (

@@ -255,7 +255,7 @@ function State({ row }: { row: Row }) {
   return (
     <Group gap={6} wrap="nowrap">
       <StatusBadge status={row.status} />
-      {row.status === 'COMPLETED' && row.errorCode && (
+      {row.status === 'COMPLETED' && (row.errorCode || row.damaged) && (
         <Badge color="red" variant="light" miw="max-content">
           Damaged
         </Badge>

@@ -74,6 +74,11 @@ export interface LoadOptions extends StepContext {
   stamp: string;
   /** Only these tables, with rows, indexes and triggers; null for the whole database. One that the dump lacks is dropped. */
   tables: string[] | null;
+  /**
+   * True for an undo: what hangs on the tables is laid as the dump has it, even where it did not agree with them; not so
+   * where tables that stay have changed since.
+   */
+  exact: boolean;
   /** The `source` of the dump's metadata: a database that is not there yet gets the permissions that stand there. */
   source: Record<string, string | number>;
   /** True if the dump was made on this machine, so that the users whom `source` means are this machine's. */
@@ -157,12 +162,12 @@ export interface Engine {
   /**
    * Loads single tables from the dump in `folder` into a private copy of the database there, and removes the copy: what
    * succeeds here succeeds in `load`, as long as the database stays as it is.
-   * @param options `includeRelated`: also the tables that belong to the chosen ones by triggers
+   * @param options `includeRelated`: also the tables that belong to the chosen ones by triggers; `exact` as in `LoadOptions`
    */
   rehearse(
     folder: string,
     url: string,
-    options: StepContext & { tables: string[]; includeRelated: boolean },
+    options: StepContext & { tables: string[]; includeRelated: boolean; exact: boolean },
   ): Promise<TablesRehearsal>;
   /** What `load` would take. `live` is what `describe` says now, `tables` as in `LoadOptions`. */
   loadSpace(dump: DumpSize, url: string, live: DatabaseInfo | null, tables: string[] | null): Promise<LoadSpace>;

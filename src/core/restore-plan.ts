@@ -125,7 +125,8 @@ export async function planRestore(
   }
   const space = await planSpace(env.workFolder, scope, archive, live, work);
   for (const place of space) if (place.free < place.needed) refuse(tooFull(place));
-  const byTrigger = refusals.length > 0 ? [] : await rehearsed(env, archive, scope, request, refusals);
+  const options = { includeRelated: request.includeRelated ?? false, exact: undone !== null };
+  const byTrigger = refusals.length > 0 ? [] : await rehearsed(env, archive, scope, options, refusals);
   const related = scope.tables === null ? [] : allRelated(archive, scope.engine, scope.tables, byTrigger);
   const tables = scope.restoreDatabase ? planTables(scope, archive, live) : [];
   const plan: RestorePlan = {
@@ -241,13 +242,13 @@ async function rehearsed(
   env: PlanEnvironment,
   archive: Archive,
   scope: Scope,
-  request: RestoreRequest,
+  options: { includeRelated: boolean; exact: boolean },
   refusals: AppError[],
 ): Promise<RelatedByTrigger[]> {
   const { tables, restoreDatabase } = scope;
   if (tables === null || !restoreDatabase) return [];
   try {
-    const found = await rehearse(env, archive, { ...scope, tables }, request.includeRelated ?? false);
+    const found = await rehearse(env, archive, { ...scope, tables }, options);
     scope.tables = found.tables;
     scope.leaves = [...scope.leaves, ...found.warnings];
     refusals.push(...found.refusals);

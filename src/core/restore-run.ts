@@ -247,6 +247,7 @@ async function switchOver(
       lockTimeoutMs: row.lockTimeout * 1000,
       stamp: row.id,
       tables: row.tables,
+      exact: row.undoOf !== null,
       source: archive.metadata.source,
       madeHere: archive.metadata.origin?.host === hostname(),
       damaged: backup.damaged,

@@ -110,7 +110,7 @@ export function rehearse(
   env: HoldEnvironment & { workFolder: string; now: () => Date },
   archive: Archive,
   scope: Scope & { tables: string[] },
-  includeRelated: boolean,
+  options: { includeRelated: boolean; exact: boolean },
 ): Promise<TablesRehearsal> {
   const { engine, targetUrl, tables } = scope;
   const id = newId('plan', env.now());
@@ -121,7 +121,7 @@ export function rehearse(
       await mkdir(folder, { recursive: true, mode: 0o700 });
       await extractDatabase(archive, engine, folder, step);
       assertSameCounts(archive, await engine.inspect(folder, step));
-      return await engine.rehearse(folder, targetUrl, { ...step, tables, includeRelated });
+      return await engine.rehearse(folder, targetUrl, { ...step, ...options, tables });
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

@@ -25,7 +25,9 @@ export function derivationsOf(objects: Objects): Derivations {
     const content = object.kind === 'virtual' ? contentOf(object) : null;
     if (content === null) continue;
     found.rebuildable.add(name);
-    for (const source of tablesOf(content, objects, new Set())) add(name, source);
+    // The table may be missing here and be there where the index goes.
+    const sources = objects.has(content) ? tablesOf(content, objects, new Set()) : [content];
+    for (const source of sources) add(name, source);
   }
   return found;
 }

@@ -7,7 +7,7 @@ import { AppError, errnoOf, fromErrno } from '../errors.js';
 import { SqliteConnection } from './sqlite-connection.js';
 import { holders } from './sqlite-file.js';
 import { makeDatabaseFile } from './sqlite-rights.js';
-import { copyParts, isSame, PARTS, stateOf, wouldLeaveFiles } from './sqlite-source.js';
+import { copyParts, isSame, PARTS, settledState, wouldLeaveFiles } from './sqlite-source.js';
 
 /** The archive's entry that holds the database. */
 export const ENTRY = 'database.sqlite3';
@@ -47,7 +47,7 @@ async function steady<T>(path: string, signal: AbortSignal, work: () => Promise<
   try {
     for (let attempt = 1; ; attempt++) {
       signal.throwIfAborted();
-      const before = await stateOf(path);
+      const before = await settledState(path);
       const done = await work();
       if (await isSame(path, before)) return done;
       if (attempt < 5) continue;

@@ -1,10 +1,10 @@
 import { rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { StepContext, TablesRehearsal } from '../core/ports.js';
 import { AppError } from '../errors.js';
-import { SqliteConnection } from './sqlite-connection.js';
 import { hasContent } from './sqlite-file.js';
-import { selectObjects } from './sqlite-selection.js';
-import { inTransaction, replaceSelected, schemasOf } from './sqlite-tables.js';
+import { readSource } from './sqlite-source.js';
+import { inTransaction, replaceSelected, schemasOf, select } from './sqlite-tables.js';
 
 /** How long to wait for a writer of the target, in milliseconds: as long as a snapshot does. */
 const PATIENCE = 60_000;
@@ -16,7 +16,7 @@ const PATIENCE = 60_000;
 export async function rehearseTables(
   dump: string,
   target: string,
-  options: StepContext & { tables: string[]; includeRelated: boolean },
+  options: StepContext & { tables: string[]; includeRelated: boolean; exact: boolean },
 ): Promise<TablesRehearsal> {
   const copy = `${dump}.rehearsal`;
   const found: TablesRehearsal = { tables: options.tables, related: [], warnings: [], refusals: [] };
@@ -24,7 +24,7 @@ export async function rehearseTables(
     if (await hasContent(target)) await copyDatabase(target, copy, options.signal);
     await inTransaction(dump, copy, { lockTimeoutMs: PATIENCE, signal: options.signal }, async (connection) => {
       const schemas = await schemasOf(connection);
-      const selection = selectObjects(options.tables, schemas.dump, schemas.target, options.includeRelated);
+      const selection = await select(connection, schemas, options);
       const nameOf = (key: string) => (schemas.dump.get(key) ?? schemas.target.get(key))?.name ?? key;
       found.tables = [...selection.keys].map(nameOf);
       found.related = selection.related;
@@ -42,13 +42,13 @@ export async function rehearseTables(
   return found;
 }
 
+/** The live database is only read, and nothing is left beside it. */
 async function copyDatabase(from: string, to: string, signal: AbortSignal): Promise<void> {
-  const connection = await SqliteConnection.open(from, 'readonly', PATIENCE);
-  try {
-    await connection.copy(to, 'to-file', { lockTimeoutMs: PATIENCE, signal });
-  } finally {
-    await connection.close();
-  }
+  const options = { lockTimeoutMs: PATIENCE, signal };
+  await readSource(from, { wait: options, signal, scratch: dirname(to) }, async (connection) => {
+    await rm(to, { force: true });
+    await connection.copy(to, 'to-file', options);
+  });
 }
 
 /** The error as the load would give it: no one knows the copy. */

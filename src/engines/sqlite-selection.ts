@@ -10,6 +10,8 @@ export interface Selection {
   keys: Set<string>;
   /** Full-text indexes to rebuild from their content in the target, by their names there. */
   rebuild: string[];
+  /** Indexes in virtual tables that would not agree with their tables after the replacement alone, by folded names. */
+  stale: { name: string; sources: string[]; rebuildable: boolean }[];
   /** Tables that stay although triggers bind them to replaced ones. */
   related: RelatedByTrigger[];
   warnings: string[];
@@ -31,8 +33,15 @@ export const WHOLE = 'Restore the whole database, or into another file with targ
  * Works out what belongs to the chosen tables. Indexes in virtual tables come along where the dump holds them in the state
  * of the chosen tables, are rebuilt where they can be, and are refused where they would no longer agree with their tables.
  * @param includeRelated also the plain tables that triggers keep, and those whose triggers write the chosen ones
+ * @param exact folded names of indexes that are to be as the dump has them, whatever their tables hold
  */
-export function selectObjects(chosen: string[], dump: Objects, target: Objects, includeRelated: boolean): Selection {
+export function selectObjects(
+  chosen: string[],
+  dump: Objects,
+  target: Objects,
+  includeRelated: boolean,
+  exact: ReadonlySet<string> = new Set(),
+): Selection {
   const both: Both = { dump, target, dumped: derivationsOf(dump), targeted: derivationsOf(target) };
   const keys = new Set<string>();
   const add = (name: string) => {
@@ -49,13 +58,16 @@ export function selectObjects(chosen: string[], dump: Objects, target: Objects, 
     for (const name of dump.keys())
       if (!keys.has(name)) for (const more of drawnIn(name, keys, both, includeRelated)) add(more);
   }
-  const indexes = [...new Set([...dump.keys(), ...target.keys()])].filter((name) => isStale(name, keys, both));
+  const indexes = [...new Set([...dump.keys(), ...target.keys()])].filter(
+    (name) => !exact.has(name) && isStale(name, keys, both),
+  );
   const rebuild = indexes.filter((name) => isRebuildable(name, keys, both));
   const refusals = indexes.filter((name) => !rebuild.includes(name)).map((name) => staleRefusal(name, keys, both));
   const related = [...dependents(keys, both), ...feeders(keys, both)];
   return {
     keys,
     rebuild: rebuild.map((name) => after(name, keys, both)?.name ?? name),
+    stale: indexes.map((name) => ({ name, sources: [...sourcesOf(name, both)], rebuildable: rebuild.includes(name) })),
     related,
     warnings: [...related.map(relatedWarning), ...rebuild.flatMap((name) => unfedWarning(name, keys, both))],
     refusals,
@@ -76,7 +88,7 @@ function drawnIn(name: string, keys: Set<string>, both: Both, includeRelated: bo
 /** True for an index in a virtual table that would not agree with its tables after the replacement alone. */
 function isStale(name: string, keys: Set<string>, both: Both): boolean {
   if (after(name, keys, both)?.kind !== 'virtual') return false;
-  const sources = [...sourcesOf(name, both)];
+  const sources = [...sourcesOf(name, both)].filter((source) => both.dump.has(source) || both.target.has(source));
   if (sources.length === 0) return false;
   const selected = sources.filter((source) => keys.has(source)).length;
   return keys.has(name) ? selected < sources.length : selected > 0;

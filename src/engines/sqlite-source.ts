@@ -44,8 +44,9 @@ export async function readSource<T>(
   let refused = false;
   for (let attempt = 1; ; attempt++) {
     options.signal?.throwIfAborted();
-    const before = await stateOf(path);
+    let before = await stateOf(path);
     const way = wayToRead(before, refused, attempt > ATTEMPTS);
+    if (way !== 'direct') before = await settledState(path);
     try {
       const result = await readBy(way, path, options, work);
       if (way === 'direct' || (await isSame(path, before))) return result;
@@ -165,10 +166,7 @@ function wayToRead({ wal, foreign, complete, parts }: SourceState, refused: bool
 /** Looks at the files of a database. @throws AppError if there is none */
 export async function stateOf(path: string): Promise<SourceState> {
   try {
-    const { uid, mtimeMs } = await stat(path);
-    // Whatever is written from now on gets another time than the state that is looked at.
-    const age = Date.now() - mtimeMs;
-    if (age >= 0 && age < CLOCK_TICK) await sleep(CLOCK_TICK - age);
+    const { uid } = await stat(path);
     const parts = new Map<string, string>();
     for (const part of PARTS) {
       const found = await present(path + part);
@@ -187,6 +185,13 @@ export async function stateOf(path: string): Promise<SourceState> {
   } catch (error) {
     throw fromErrno(error, `read the database ${path}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
   }
+}
+
+/** As `stateOf`, at a moment from which on whatever is written gets another time than the state that is looked at. */
+export async function settledState(path: string): Promise<SourceState> {
+  const age = Date.now() - (await stat(path).catch(() => ({ mtimeMs: 0 }))).mtimeMs;
+  if (age >= 0 && age < CLOCK_TICK) await sleep(CLOCK_TICK - age);
+  return stateOf(path);
 }
 
 /** True if nothing has changed since: what was read without locks is one state. */

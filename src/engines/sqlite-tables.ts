@@ -30,7 +30,7 @@ export async function loadTables(
 ): Promise<void> {
   await inTransaction(dump, target, options, async (connection) => {
     const schemas = await schemasOf(connection);
-    const selection = selectObjects(options.tables, schemas.dump, schemas.target, false);
+    const selection = await select(connection, schemas, { ...options, includeRelated: false });
     const [refusal] = selection.refusals;
     if (refusal !== undefined) throw refusal;
     const { size } = await stat(dump);
@@ -40,6 +40,42 @@ export async function loadTables(
     });
     await writeStamp(connection, options.stamp);
   });
+}
+
+/**
+ * Works out what is replaced. Where it is to be exact, an index that would be rebuilt, or refused, is laid as the dump has it
+ * if the tables that it is of and that stay are the dump's.
+ */
+export async function select(
+  connection: SqliteConnection,
+  { dump, target }: Schemas,
+  { tables, includeRelated, exact }: { tables: string[]; includeRelated: boolean; exact: boolean },
+): Promise<Selection> {
+  const selection = selectObjects(tables, dump, target, includeRelated);
+  if (!exact) return selection;
+  const exactly = new Set<string>();
+  for (const { name, sources, rebuildable } of selection.stale) {
+    if (!dump.has(name)) continue;
+    let same = true;
+    for (const source of sources) same &&= selection.keys.has(source) || (await isUnchanged(connection, source));
+    if (same || !rebuildable) exactly.add(name);
+  }
+  return exactly.size === 0 ? selection : selectObjects([...tables, ...exactly], dump, target, includeRelated, exactly);
+}
+
+/** True if the table holds the same rows in both databases. */
+async function isUnchanged(connection: SqliteConnection, key: string): Promise<boolean> {
+  const name = quoted(key);
+  const differs = (one: string, other: string) =>
+    `SELECT 1 FROM (SELECT * FROM ${one}.${name} EXCEPT SELECT * FROM ${other}.${name})`;
+  try {
+    const found = await connection.all(`${differs('main', 'dump')} UNION ALL ${differs('dump', 'main')} LIMIT 1`);
+    return found.length === 0;
+  } catch (error) {
+    // Another shape, or not there at all.
+    if (error instanceof AppError && error.code === 'DATABASE_FAILED') return false;
+    throw error;
+  }
 }
 
 /** Both schemas of a connection that `inTransaction` has opened. */

@@ -100,6 +100,7 @@ describe.each(['table', 'index', 'view', 'trigger'])(
           stamp: 'x',
           tables: ['item'],
           source: {},
+          exact: false,
           madeHere: true,
           damaged: false,
           signal: NEVER,

@@ -138,7 +138,7 @@ const [APP, MANAGER, GROUP] = [61_001, 61_002, 61_003];
     spawn(
       'setpriv',
       [`--reuid=${user}`, `--regid=${GROUP}`, '--clear-groups', process.execPath, '--input-type=module', '-e', code],
-      { stdio: ['pipe', 'pipe', stdio], cwd: process.cwd() },
+      { stdio: ['pipe', 'pipe', stdio], cwd: new URL('..', import.meta.url).pathname },
     );
 
   async function output(child: ChildProcess): Promise<{ code: number | null; text: string }> {
@@ -165,7 +165,7 @@ const [APP, MANAGER, GROUP] = [61_001, 61_002, 61_003];
     output(
       as(
         MANAGER,
-        `await import('@swc-node/register/esm-register');
+        `await import(${JSON.stringify(import.meta.resolve('@swc-node/register/esm-register'))});
          const { createSqliteEngine } = await import(${JSON.stringify(new URL('../../src/engines/sqlite.ts', import.meta.url).href)});
          const { mkdtemp, rm } = await import('node:fs/promises');
          const step = { signal: new AbortController().signal, onProgress: () => undefined };

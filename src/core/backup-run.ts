@@ -402,7 +402,7 @@ const SKIPPED: Record<string, string> = {
 export function databaseWarnings({ damaged, findings }: Pick<ArchiveMetadata, 'damaged' | 'findings'>): string[] {
   const words = findings.map(({ kind, message }) => (kind === 'pages' ? `Damaged pages: ${message}` : message));
   if (!damaged) return words;
-  return ['The database is damaged and was kept as it is, byte by byte. This is no good backup of it.', ...words];
+  return ['The database is damaged and was kept as it is. This does not count as a good backup.', ...words];
 }
 
 /** What the admin should know of an archive's media. */

@@ -292,8 +292,10 @@ export class BackupResolver extends runFieldsOf(Backup) {
     return status === 'COMPLETED' ? downloadPath(id) : null;
   }
 
-  @FieldResolver(() => [BackupTable], { description: 'The tables in the backup, with their rows.' })
+  @FieldResolver(() => [BackupTable], {
+    description: 'The tables in the backup, with their rows. Those that could not be counted are named in `warnings`.',
+  })
   tables(@Root() { tables }: BackupRow): BackupTable[] {
-    return (tables ?? []).map(({ name, rows }) => ({ name, rowCount: rows }));
+    return (tables ?? []).flatMap(({ name, rows }) => (rows === null ? [] : [{ name, rowCount: rows }]));
   }
 }

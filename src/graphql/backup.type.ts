@@ -15,11 +15,8 @@ export class BackupTable {
   @Field(() => String, { description: 'Name of the table, such as `auth_user`.' })
   name!: string;
 
-  @Field(() => Int, {
-    nullable: true,
-    description: 'How many rows it has in the backup; null if they could not be counted.',
-  })
-  rowCount!: number | null;
+  @Field(() => Int, { description: 'How many rows it has in the backup.' })
+  rowCount!: number;
 }
 
 @ObjectType({

@@ -104,7 +104,7 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
               placeholder={choice.tables.length === 0 ? 'Choose tables' : undefined}
               data={backup.tables.map(({ name, rowCount }) => ({
                 value: name,
-                label: rowCount === null ? name : `${name} (${count(rowCount)})`,
+                label: `${name} (${count(rowCount)})`,
               }))}
               value={choice.tables}
               onChange={(tables) => change({ tables })}

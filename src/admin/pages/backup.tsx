@@ -225,7 +225,7 @@ const SHOWN = 100;
 function Tables({ tables }: { tables: BackupPartsFragment['tables'] }) {
   const [search, setSearch] = useState('');
   const found = tables.filter(({ name }) => name.toLowerCase().includes(search.trim().toLowerCase()));
-  const rows = tables.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0);
+  const rows = tables.reduce((sum, { rowCount }) => sum + rowCount, 0);
   return (
     <Section title={`Tables: ${count(tables.length)} with ${plural(rows, 'row')}`}>
       {tables.length > 10 && (
@@ -249,7 +249,7 @@ function Tables({ tables }: { tables: BackupPartsFragment['tables'] }) {
           {found.slice(0, SHOWN).map(({ name, rowCount }) => (
             <Table.Tr key={name}>
               <Table.Td>{name}</Table.Td>
-              <Table.Td ta="right">{rowCount === null ? '–' : count(rowCount)}</Table.Td>
+              <Table.Td ta="right">{count(rowCount)}</Table.Td>
             </Table.Tr>
           ))}
         </Table.Tbody>

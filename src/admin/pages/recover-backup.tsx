@@ -74,7 +74,7 @@ export default function RecoverBackup({ id }: { id: string }) {
 /** Whose archive it is, and what is in it. */
 function Archive({ backup }: { backup: BackupPartsFragment }) {
   const { tables, mediaFileCount, fileSize, createdAt, verifiedAt, warnings } = backup;
-  const rows = tables.reduce((sum, { rowCount }) => sum + (rowCount ?? 0), 0);
+  const rows = tables.reduce((sum, { rowCount }) => sum + rowCount, 0);
   const facts: [string, ReactNode][] = [
     ...originFacts(backup),
     ['Date of its data', moment(createdAt)],

@@ -9,6 +9,7 @@ import tseslint from 'typescript-eslint';
 export const importRules = {
   errors: { may: [], why: 'the catalogue stands below everything' },
   disk: { may: ['errors'], why: 'what file systems differ in is one small thing of its own' },
+  'file-locks': { may: [], why: 'the locks of a process are one, whoever opens files in it' },
   log: { may: ['errors'], why: 'logging knows nothing of the product' },
   config: {
     // Whatever will use a value judges it, so that all problems can be reported at once.
@@ -18,9 +19,12 @@ export const importRules = {
   'env-file': { may: ['core/near', 'errors'], why: 'how a file of settings is written is apart from what they mean' },
   archive: { may: ['disk', 'errors'], why: 'the format must be readable without the product around it' },
   models: { may: ['errors', 'archive'], why: 'records hold facts, not work' },
-  core: { may: ['models', 'archive', 'disk', 'errors', 'log'], why: 'the domain knows no transport and no vendor' },
+  core: {
+    may: ['models', 'archive', 'disk', 'errors', 'file-locks', 'log'],
+    why: 'the domain knows no transport and no vendor',
+  },
   engines: {
-    may: ['core/ports', 'archive', 'disk', 'errors'],
+    may: ['core/ports', 'archive', 'disk', 'errors', 'file-locks'],
     why: 'an engine is exchangeable: it sees only its port',
   },
   storages: {

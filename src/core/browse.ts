@@ -1,9 +1,10 @@
-import { constants, type Dirent } from 'node:fs';
-import { open, opendir, realpath, stat } from 'node:fs/promises';
+import type { Dirent } from 'node:fs';
+import { opendir, realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, isAbsolute, join, parse, resolve } from 'node:path';
 import { contained } from '../archive/names.js';
 import { AppError, badInput, errnoOf } from '../errors.js';
+import { readStart } from '../file-locks.js';
 import { type DjangoProject, findDjangoProject } from './django.js';
 import type { PageRequest } from './lists.js';
 import { assertPageSize } from './pages.js';
@@ -248,17 +249,7 @@ async function home(): Promise<string> {
 
 /** The first bytes of a regular file; null where they cannot be read. */
 async function headerOf(path: string): Promise<Buffer | null> {
-  // A pipe that nobody writes to would be waited for without end.
-  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch(() => null);
-  if (file === null) return null;
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(SQLITE_HEADER.length), 0, SQLITE_HEADER.length, 0);
-    return buffer.subarray(0, bytesRead);
-  } catch {
-    return null;
-  } finally {
-    await file.close();
-  }
+  return readStart(path, SQLITE_HEADER.length).catch(() => null);
 }
 
 /** As `Promise.all` over all of them, but only so many at a time. */

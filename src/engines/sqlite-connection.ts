@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import sqlite3 from 'sqlite3';
 import { AppError } from '../errors.js';
+import { keepLocks } from '../file-locks.js';
 
 /** The part of sqlite3's online backup that its type definitions leave out. */
 interface OnlineBackup {
@@ -45,6 +46,7 @@ export class SqliteConnection {
     readonly path: string,
     private readonly patience: Patience | null,
     private readonly shown: string,
+    private readonly release: () => void,
   ) {}
 
   /**
@@ -64,15 +66,24 @@ export class SqliteConnection {
       immutable: sqlite3.OPEN_READONLY | sqlite3.OPEN_URI,
     }[mode];
     const name = mode === 'immutable' ? `${pathToFileURL(path).href}?immutable=1` : path;
+    // A file that is read as immutable is not locked.
+    const release = mode === 'immutable' ? () => undefined : keepLocks(path);
     return new Promise((resolve, reject) => {
       const db = new sqlite3.Database(name, flags | sqlite3.OPEN_FULLMUTEX, (error) => {
-        if (error) return reject(translate(error, shown));
+        if (error) {
+          release();
+          return reject(translate(error, shown));
+        }
         const patience = typeof wait === 'number' ? null : wait;
         db.configure('busyTimeout', typeof wait === 'number' ? wait : Math.min(wait.lockTimeoutMs, SHORT_WAIT));
-        const connection = new SqliteConnection(db, path, patience, shown);
+        const connection = new SqliteConnection(db, path, patience, shown, release);
         connection.distrust(mode).then(
           () => resolve(connection),
-          (failure: Error) => db.close(() => reject(failure)),
+          (failure: Error) =>
+            db.close(() => {
+              release();
+              reject(failure);
+            }),
         );
       });
     });
@@ -140,7 +151,11 @@ export class SqliteConnection {
 
   close(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.db.close((error) => (error ? reject(translate(error, this.shown)) : resolve()));
+      this.db.close((error) => {
+        if (error) return reject(translate(error, this.shown));
+        this.release();
+        resolve();
+      });
     });
   }
 

@@ -1,8 +1,9 @@
 import { constants } from 'node:fs';
-import { access, open, readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
+import { access, readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Holder } from '../core/ports.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
+import { readStart } from '../file-locks.js';
 
 const HEADER = 'SQLite format 3\0';
 
@@ -15,14 +16,8 @@ export async function assertSqliteFile(path: string): Promise<number> {
     const found = await stat(path);
     if (!found.isFile()) throw new AppError('DATABASE_NOT_SQLITE', `${path} is not a file.`);
     if (found.size === 0) throw new AppError('DATABASE_NOT_SQLITE', `${path} is empty (0 bytes).`);
-    const handle = await open(path, 'r');
-    try {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(16), 0, 16, 0);
-      if (bytesRead < 16 || buffer.toString('latin1') !== HEADER) {
-        throw new AppError('DATABASE_NOT_SQLITE', `${path} does not begin like a SQLite database.`);
-      }
-    } finally {
-      await handle.close();
+    if ((await readStart(path, HEADER.length)).toString('latin1') !== HEADER) {
+      throw new AppError('DATABASE_NOT_SQLITE', `${path} does not begin like a SQLite database.`);
     }
     return found.size;
   } catch (error) {

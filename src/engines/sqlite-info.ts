@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { open } from 'node:fs/promises';
 import type { AppVersion, DatabaseInfo, Finding, TableInfo } from '../core/ports.js';
 import { AppError } from '../errors.js';
+import { readStart } from '../file-locks.js';
 import { isSqlError, type SqliteConnection } from './sqlite-connection.js';
 import { missingPart } from './sqlite-missing.js';
 import { STAMP_CONDITION } from './sqlite-stamp.js';
@@ -33,13 +33,8 @@ export async function describeConnection(
 
 /** A connection that may not write beside the file reports no WAL, so the file's own header is asked first. */
 async function journalMode(connection: SqliteConnection): Promise<string> {
-  const handle = await open(connection.path, 'r');
-  try {
-    const { buffer } = await handle.read(Buffer.alloc(1), 0, 1, 18);
-    return buffer[0] === 2 ? 'wal' : await connection.value<string>('PRAGMA journal_mode');
-  } finally {
-    await handle.close();
-  }
+  const [version] = (await readStart(connection.path, 19)).subarray(18);
+  return version === 2 ? 'wal' : connection.value<string>('PRAGMA journal_mode');
 }
 
 async function readTables(

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, chmod, chown, copyFile, mkdir, open, rm, stat } from 'node:fs/promises';
+import { access, chmod, chown, copyFile, mkdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Finding } from '../core/ports.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
+import { readStart } from '../file-locks.js';
 import { type Patience, type SqliteConnection, sqliteCode, withConnection } from './sqlite-connection.js';
 
 /** The files that together are the state of a database: what SQLite replays lies beside it. */
@@ -207,13 +208,7 @@ const present = (path: string) =>
   });
 
 async function saysWal(path: string): Promise<boolean> {
-  const handle = await open(path, 'r');
-  try {
-    const { buffer } = await handle.read(Buffer.alloc(2), 0, 2, 18);
-    return buffer.includes(2);
-  } finally {
-    await handle.close();
-  }
+  return (await readStart(path, 20)).subarray(18).includes(2);
 }
 
 function restless(path: string): AppError {

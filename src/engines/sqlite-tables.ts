@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import type { LoadOptions, StepContext } from '../core/ports.js';
 import { AppError } from '../errors.js';
 import { brokenObjects, judgeBroken } from './sqlite-compiles.js';
-import { SqliteConnection } from './sqlite-connection.js';
+import { SqliteConnection, withConnection } from './sqlite-connection.js';
 import { assertNoWorse, foreignKeysOf } from './sqlite-foreign-keys.js';
 import { quoted } from './sqlite-info.js';
 import { type Objects, readObjects } from './sqlite-objects.js';
@@ -116,19 +116,25 @@ export async function inTransaction(
   }
 }
 
-/** @throws AppError BAD_USER_INPUT where the texts of both are encoded differently: SQLite joins no such databases */
+/**
+ * Attaches the dump. A target that holds nothing yet takes on the dump's text encoding.
+ * @throws AppError BAD_USER_INPUT where the encodings differ: SQLite attaches no such database
+ */
 async function attachDump(connection: SqliteConnection, dump: string): Promise<void> {
-  try {
-    await connection.run('ATTACH DATABASE ? AS dump', dump);
-  } catch (error) {
-    if (!(error instanceof AppError) || !/same text encoding/.test(error.message)) throw error;
-    const encoding = await connection.value<string>('PRAGMA encoding');
+  const encoding = await withConnection(dump, 'readonly', undefined, (opened) =>
+    opened.value<string>('PRAGMA encoding'),
+  );
+  // Without effect on a database that has content.
+  await connection.run(`PRAGMA encoding = ${quoted(encoding)}`);
+  const own = await connection.value<string>('PRAGMA encoding');
+  if (own !== encoding) {
     throw new AppError(
       'BAD_USER_INPUT',
-      `tables: the texts of the database are ${encoding} and those of the backup are not, so no single table can go from one to the other. Nothing was changed.`,
-      { field: 'tables', hint: WHOLE, cause: error },
+      `tables: the backup stores text as ${encoding} and ${connection.path} as ${own}, so no single table can go from one to the other. Nothing was changed.`,
+      { field: 'tables', hint: WHOLE },
     );
   }
+  await connection.run('ATTACH DATABASE ? AS dump', dump);
 }
 
 /**

@@ -53,7 +53,7 @@ function tableSql({ name, kind, rows, refers, fits }: Table): string[] {
 /** Something that hangs on a table. */
 const extra = fc.record({
   on: fc.nat(NAMES.length - 1),
-  kind: fc.nat(14),
+  kind: fc.nat(15),
   how: fc.nat(4),
   other: fc.nat(NAMES.length - 1),
 });
@@ -111,6 +111,11 @@ function extraSql({ on, kind, how, other }: Extra, number: number): string[] {
     ],
     ['ANALYZE'],
     [`CREATE TABLE _db_manager_restore (id TEXT NOT NULL)`, `INSERT INTO _db_manager_restore VALUES ('mine')`],
+    // A second table that feeds the index of another, which may well exist for some of the numbers.
+    [
+      `CREATE TRIGGER feeds${id} AFTER INSERT ON ${t} BEGIN INSERT INTO ${['fts', 'own', 'less'][how % 3]}${how} (a) VALUES (new.a); END`,
+      `INSERT INTO ${t} (id, a) VALUES (${50 + number}, 'fed')`,
+    ],
     [`CREATE VIEW both${id} AS SELECT x.a FROM ${t} x JOIN ${o} y ON x.n = y.n`],
   ];
   return lists[kind] ?? [];

@@ -398,6 +398,7 @@ const SKIPPED: Record<string, string> = {
   special: 'is not a regular file',
   name: 'holds something whose path is too long for an archive',
 };
+
 /** What the admin should know of an archive's database. */
 export function databaseWarnings({ damaged, findings }: Pick<ArchiveMetadata, 'damaged' | 'findings'>): string[] {
   const words = findings.map(({ kind, message }) => (kind === 'pages' ? `Damaged pages: ${message}` : message));

@@ -248,11 +248,12 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
       await jobs.add(backup('b'));
       await until(() => begun.length === 1);
       await jobs.stop(20_000);
-      expect(ran).toEqual(['a']);
+      // Which of two that are due comes first is the queue's to choose.
+      expect(ran).toEqual(begun);
       const { jobs: next, ran: rest } = queue();
       await next.start();
       await until(() => rest.length === 1);
-      expect(rest).toEqual(['b']);
+      expect([...ran, ...rest].sort()).toEqual(['a', 'b']);
     });
 
     it('stop aborts what is still running at its deadline', async () => {

@@ -47,7 +47,8 @@ export async function startBrowser(): Promise<TestBrowser> {
   return {
     async visit(url, options = {}) {
       const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
-      context.setDefaultTimeout(30_000);
+      // Ends a test that hangs; a slow machine takes as long as it takes.
+      context.setDefaultTimeout(90_000);
       contexts.push(context);
       const page = await context.newPage();
       const troubles = watch(page, new URL(url).host);

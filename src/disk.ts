@@ -1,5 +1,5 @@
 import { close, closeSync, constants, fsync, fsyncSync, open as openCallback, openSync, write, writev } from 'node:fs';
-import { open, type FileHandle } from 'node:fs/promises';
+import { chown, open, stat, type FileHandle } from 'node:fs/promises';
 import { errnoOf } from './errors.js';
 
 /** What a file system says of a call that it does not have: shares, FUSE and FAT differ in which word they choose. */
@@ -53,6 +53,19 @@ export async function flushFolder(folder: string): Promise<boolean> {
   } finally {
     await handle.close();
   }
+}
+
+/**
+ * Gives a file or folder to an owner. Only root can give it to another user; others can give it to a group that they belong
+ * to, which is done where the user cannot be changed.
+ * @throws the error of the system call, EPERM where only the group could be given: `isLacking` is true for both
+ */
+export async function giveOwner(path: string | Buffer, { uid, gid }: { uid: number; gid: number }): Promise<void> {
+  const own = await stat(path);
+  if (own.uid === uid && own.gid === gid) return;
+  if (process.geteuid?.() === 0 || own.uid === uid) return chown(path, uid, gid);
+  await chown(path, own.uid, gid);
+  throw Object.assign(new Error('only root gives files to another user'), { code: 'EPERM' });
 }
 
 /** Flushes a file, as far as the file system has such a thing. */

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { chmod, chown, lstat, mkdir, open, readFile, rename, rm, rmdir, stat, utimes } from 'node:fs/promises';
+import { chmod, lstat, mkdir, open, readFile, rename, rm, rmdir, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { makeFolder } from '../archive/make-folder.js';
 import { type Excluded, mediaRoots, walkMedia } from '../archive/media.js';
@@ -9,7 +9,7 @@ import { belowAny } from '../archive/names.js';
 import { giveOriginalNames } from '../archive/original-names.js';
 import { systemPath } from '../archive/raw-names.js';
 import type { Archive, ArchiveEntry } from '../archive/read.js';
-import { flush } from '../disk.js';
+import { flush, giveOwner } from '../disk.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 import { Finishing } from './finishing.js';
 import { HeldFolder } from './held-folder.js';
@@ -317,7 +317,8 @@ export class MediaSwap {
   /** Permissions and time of the file when it was backed up; the owner of the file that it replaces, else of its folder. */
   private async dress(file: string, { mode, mtime }: Pick<ArchiveEntry, 'mode' | 'mtime'>): Promise<void> {
     const path = systemPath(await this.staging.path(`new/${file}`));
-    await this.giveOwner(path, await this.ownerAt(file));
+    const owner = await this.ownerAt(file);
+    await this.finishing.give('owner', () => giveOwner(path, owner));
     await this.finishing.give('permissions', () => chmod(path, (mode ?? 0o644) & 0o777));
     if (mtime) await this.finishing.give('times', () => utimes(path, mtime, mtime));
   }
@@ -329,17 +330,6 @@ export class MediaSwap {
       if (found !== null && (at === inside ? found.isFile() : found.isDirectory())) return found;
     }
     return stat(await this.root.path(''));
-  }
-
-  /** Only root can give a file to another user; others can give it to a group that they belong to. */
-  private async giveOwner(path: string | Buffer, { uid, gid }: Stats): Promise<void> {
-    const own = await stat(path);
-    if (own.uid === uid && own.gid === gid) return;
-    await this.finishing.give('owner', async () => {
-      if (process.geteuid?.() === 0 || own.uid === uid) return chown(path, uid, gid);
-      await chown(path, own.uid, gid);
-      throw Object.assign(new Error('only root gives files to another user'), { code: 'EPERM' });
-    });
   }
 
   private async present(files: string[]): Promise<string[]> {
@@ -357,7 +347,8 @@ export class MediaSwap {
       await mkdir(systemPath(await this.root.path(folder)));
       const above = await stat(systemPath(await this.root.folder(folderOf(folder))));
       // By the opened folder: another one may lie at its path by now.
-      await this.giveOwner(systemPath(await this.root.folder(folder)), above);
+      const path = systemPath(await this.root.folder(folder));
+      await this.finishing.give('owner', () => giveOwner(path, above));
     } catch (error) {
       throw notWritten(error, join(this.root.real, folder));
     }

@@ -24,7 +24,15 @@ import {
 import type { DatabaseEngine, Engine, Storage, StorageAddress } from './ports.js';
 import { contentOf } from './restore-scope.js';
 import { Run } from './run.js';
-import { assertSameCounts, extractDatabase, isDamage, openStored, prove, storedSize } from './verification.js';
+import {
+  assertSameCounts,
+  extractDatabase,
+  hashStored,
+  isDamage,
+  openStored,
+  prove,
+  storedSize,
+} from './verification.js';
 
 /** How many tables of an archive are listed on its row. */
 const MAX_TABLES = 10_000;
@@ -305,7 +313,7 @@ export async function adoptStored(
       fileName,
       filePath: storage.locate(fileName),
       fileSize,
-      checksum: await storedHash(storage, fileName, signal),
+      checksum: await hashStored(storage, fileName, signal),
       verifiedAt: env.now(),
       verificationLevel: level,
       createdBy: actor,
@@ -321,12 +329,6 @@ export async function adoptStored(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-async function storedHash(storage: Storage, fileName: string, signal: AbortSignal): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(await storage.get(fileName), hash, { signal });
-  return hash.digest('hex');
 }
 
 /** How the name begins where the client's is none of an archive: as its config's archives do, or by whose it says it is. */

@@ -88,7 +88,7 @@ export async function proveBytes(
 }
 
 /** SHA-256 of the stored object, hex. `onBytes` hears how many were read. */
-async function hashStored(
+export async function hashStored(
   storage: Storage,
   fileName: string,
   signal: AbortSignal,

@@ -1,8 +1,9 @@
 import { createReadStream } from 'node:fs';
-import { chmod, chown, copyFile, mkdir, open, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, open, readFile, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { makeFolder } from '../archive/make-folder.js';
 import type { LoadOptions, SourceFile } from '../core/ports.js';
+import { flush, flushFolder, giveOwner, isLacking } from '../disk.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 import { SqliteConnection } from './sqlite-connection.js';
 import { holders } from './sqlite-file.js';
@@ -135,7 +136,7 @@ export async function replaceFiles(target: string, { file, beside, stamp }: Repl
     for (const suffix of ['-shm', '-wal', '-journal']) await rm(target + suffix, { force: true });
     await rename(fresh, target);
     for (const [suffix, source] of beside) await placeCopy(source, target + suffix, target);
-    await syncFolder(dirname(target));
+    await flushFolder(dirname(target));
   } catch (error) {
     throw fromErrno(error, `write the database ${target}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
   } finally {
@@ -148,21 +149,14 @@ async function placeCopy(source: string, to: string, like: string): Promise<void
   const old = await stat(like).catch(() => null);
   await rm(to, { force: true });
   await copyFile(source, to);
-  if (old !== null) await chown(to, old.uid, old.gid).catch(() => undefined);
-  await chmod(to, old === null ? 0o600 : old.mode & 0o777);
+  const kept = (error: unknown) => {
+    // A disk or a user that cannot have it: the bytes count.
+    if (!isLacking(error)) throw error;
+  };
+  if (old !== null) await giveOwner(to, old).catch(kept);
+  await chmod(to, old === null ? 0o600 : old.mode & 0o777).catch(kept);
   const handle = await open(to, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Not every file system can make a folder durable. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r').catch(() => null);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
+  await flush(handle).finally(() => handle.close());
 }
 
 /** Beside a database that was replaced as a file: which run has done it. */

@@ -1,7 +1,7 @@
 import type { Stats } from 'node:fs';
-import { chown, open, rm, stat } from 'node:fs/promises';
+import { open, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { isLacking } from '../disk.js';
+import { giveOwner, isLacking } from '../disk.js';
 import { errnoOf } from '../errors.js';
 
 /** Read and write for the owner at least; nothing but reading and writing for anyone. */
@@ -38,9 +38,10 @@ export async function makeDatabaseFile(
   };
   try {
     const warnings: string[] = [];
-    if (!(await isGiven(path, await handle.stat(), { uid, gid }))) {
+    await giveOwner(path, { uid, gid }).catch((error: unknown) => {
+      if (!isLacking(error)) throw error;
       warnings.push(`${path} belongs to the user of db-manager: it could not be given to the user ${uid}:${gid}.`);
-    }
+    });
     await handle.chmod(modeIn(source)).catch((error: unknown) => {
       if (!isLacking(error)) throw error;
     });
@@ -50,19 +51,6 @@ export async function makeDatabaseFile(
     throw error;
   } finally {
     await handle.close();
-  }
-}
-
-async function isGiven(path: string, own: Stats, { uid, gid }: { uid: number; gid: number }): Promise<boolean> {
-  if (own.uid === uid && own.gid === gid) return true;
-  try {
-    // Only root can give a file to another user; others can give it to a group that they belong to.
-    const isRoot = process.geteuid?.() === 0;
-    await chown(path, isRoot ? uid : own.uid, gid);
-    return isRoot || own.uid === uid;
-  } catch (error) {
-    if (isLacking(error)) return false;
-    throw error;
   }
 }
 

@@ -30,17 +30,18 @@ async function backUp(): Promise<string> {
 const plan = (dump: string, tables: string[], includeRelated = false) =>
   engine.rehearse(dump, url, { ...step, tables, includeRelated, exact: false });
 
+const LOAD = {
+  ...step,
+  lockTimeoutMs: 1_000,
+  stamp: 'run',
+  source: {},
+  madeHere: true,
+  damaged: false,
+  exact: false,
+};
+
 async function load(dump: string, tables: string[], exact = false): Promise<void> {
-  const options = {
-    ...step,
-    lockTimeoutMs: 1_000,
-    stamp: 'run',
-    source: {},
-    madeHere: true,
-    damaged: false,
-    exact: false,
-  };
-  await engine.load(dump, url, { ...options, tables, exact });
+  await engine.load(dump, url, { ...LOAD, tables, exact });
   await engine.clearStamp(url, 1_000);
 }
 
@@ -340,16 +341,7 @@ describe("A table of the application's own that is named like the stamp", () => 
       );
       expect(await engine.stampOf(url)).toBeNull();
       for (const tables of [['t'], null]) {
-        await engine.load(dump, url, {
-          ...step,
-          lockTimeoutMs: 1_000,
-          stamp: 'run',
-          source: {},
-          madeHere: true,
-          damaged: false,
-          exact: false,
-          tables,
-        });
+        await engine.load(dump, url, { ...LOAD, tables });
         expect(await engine.stampOf(url)).toBe('run');
         expect((await engine.describe(url))?.tables).toHaveLength(2);
         await engine.clearStamp(url, 1_000);

@@ -13,10 +13,10 @@ export const importRules = {
   log: { may: ['errors'], why: 'logging knows nothing of the product' },
   config: {
     // Whatever will use a value judges it, so that all problems can be reported at once.
-    may: ['disk', 'env-file', 'errors', 'auth/public-key', 'core/schedules'],
+    may: ['disk', 'env-file', 'errors', 'auth/public-key', 'core/schedules/cron'],
     why: 'the only reader of the environment; it decides nothing',
   },
-  'env-file': { may: ['core/near', 'errors'], why: 'how a file of settings is written is apart from what they mean' },
+  'env-file': { may: ['core/text/near', 'errors'], why: 'how a file of settings is written is apart from what they mean' },
   archive: { may: ['disk', 'errors'], why: 'the format must be readable without the product around it' },
   models: { may: ['errors', 'archive'], why: 'records hold facts, not work' },
   core: {

@@ -4,7 +4,7 @@ import { isAbsolute, join, resolve } from 'node:path';
 // Its newer interface takes several times as long to load, which every command would wait for.
 import { z } from 'zod/v3';
 import { readPublicKey } from './auth/public-key.js';
-import { assertSchedule } from './core/schedules.js';
+import { assertSchedule } from './core/schedules/cron.js';
 import { flushSync } from './disk.js';
 import { type EnvFile, readEnvFile } from './env-file.js';
 import { AppError, errnoOf } from './errors.js';

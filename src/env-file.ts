@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
-import { nearest } from './core/near.js';
+import { nearest } from './core/text/near.js';
 import { errnoOf } from './errors.js';
 
 /** What a `.env` file says, and what in it says nothing: sentences that name line or variable and never a value. */

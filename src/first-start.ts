@@ -9,9 +9,9 @@ import {
   environmentSettings,
   followEnvironment,
   seedSettings,
-} from './core/environment.js';
-import { Hold } from './core/hold.js';
-import { humanSize } from './core/names.js';
+} from './core/configs/from-environment.js';
+import { Hold } from './core/runs/hold.js';
+import { humanSize } from './core/text/names.js';
 import type { BackupConfigRow, BackupRow } from './models/index.js';
 import { createSample } from './sample/index.js';
 

@@ -4,7 +4,12 @@ import { dirname, join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { type App, createApp } from '../src/app.js';
 import { loadConfig } from '../src/config.js';
-import { adoptEnvironment, adoptProduct, applicationName, environmentSettings } from '../src/core/environment.js';
+import {
+  adoptEnvironment,
+  adoptProduct,
+  applicationName,
+  environmentSettings,
+} from '../src/core/configs/from-environment.js';
 import { ensureFirstConfig, firstSteps, missingDatabase, takeFirstBackup } from '../src/first-start.js';
 import { exec } from './support/sqlite.js';
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { Op } from 'sequelize';
-import { lastDue } from '../core/schedules.js';
+import { lastDue } from '../core/schedules/cron.js';
 import { AppError } from '../errors.js';
 import type { BackupConfigRow, BackupRow } from '../models/index.js';
 import { carryOutBackup, makeBackup } from './backup.js';

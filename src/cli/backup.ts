@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import { resolve } from 'node:path';
-import type { BackupRequest } from '../core/backups.js';
+import type { BackupRequest } from '../core/backups/backups.js';
 import type { BackupRow } from '../models/index.js';
 import { whole } from './options.js';
 import { CommandError } from './print.js';

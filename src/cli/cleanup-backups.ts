@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { App } from '../app.js';
-import { type CleanedUp, failureOf, type RetentionPlan } from '../core/cleanup.js';
-import { humanSize } from '../core/names.js';
+import { type CleanedUp, failureOf, type RetentionPlan } from '../core/retention/cleanup.js';
+import { humanSize } from '../core/text/names.js';
 import { badInput } from '../errors.js';
 import { whole } from './options.js';
 import { CommandError, type Document, fields, moment, table } from './print.js';

@@ -1,14 +1,14 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { resolve } from 'node:path';
 import type { App } from '../app.js';
-import type { ConfigInput } from '../core/configs.js';
+import type { ConfigInput } from '../core/configs/configs.js';
 import {
   adoptEnvironment,
   adoptProduct,
   applicationName,
   createFromEnvironment,
   environmentSettings,
-} from '../core/environment.js';
+} from '../core/configs/from-environment.js';
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow } from '../models/index.js';
 import { configDocument, configText } from './configs.js';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { InferAttributes } from 'sequelize';
-import { humanSize } from '../core/names.js';
+import { humanSize } from '../core/text/names.js';
 import type { BackupConfigRow, ConfigOrigin } from '../models/index.js';
 import { fields, moment, table } from './print.js';
 import { type GlobalOptions, inSession } from './session.js';

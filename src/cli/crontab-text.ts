@@ -1,4 +1,4 @@
-import { normaliseSchedule } from '../core/schedules.js';
+import { normaliseSchedule } from '../core/schedules/cron.js';
 import { AppError, badInput } from '../errors.js';
 import { type TimerTarget, withoutNames } from './schedule-shape.js';
 

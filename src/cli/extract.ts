@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { extractBackup } from '../core/extract.js';
-import { humanSize } from '../core/names.js';
-import { shareOf } from '../core/progress.js';
+import { extractBackup } from '../core/archives/extract.js';
+import { humanSize } from '../core/text/names.js';
+import { shareOf } from '../core/runs/progress.js';
 import { backupId, ID_HELP } from './ids.js';
 import { Progress } from './progress.js';
 import { type GlobalOptions, inSession } from './session.js';

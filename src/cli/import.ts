@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { configFromBackup, importArchive } from '../core/recover.js';
-import { isForeign } from '../core/origin.js';
+import { configFromBackup, importArchive } from '../core/backups/recover.js';
+import { isForeign } from '../core/archives/origin.js';
 import { AppError } from '../errors.js';
 import type { BackupConfigRow, BackupRow } from '../models/index.js';
 import { databaseUrl, whole } from './options.js';

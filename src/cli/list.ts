@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { listBackups } from '../core/lists.js';
+import { listBackups } from '../core/lists/lists.js';
 import type { StorageType } from '../core/ports.js';
 import type { BackupStatus, BackupType } from '../models/index.js';
 import { configNames, moreText, readUpTo } from './paging.js';

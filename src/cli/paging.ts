@@ -1,4 +1,4 @@
-import { MAX_PAGE, type Page } from '../core/pages.js';
+import { MAX_PAGE, type Page } from '../core/lists/page.js';
 import type { Models } from '../models/index.js';
 import type { ConfigNames } from './views.js';
 

@@ -1,5 +1,5 @@
-import { humanSize } from '../core/names.js';
-import type { RestorePlan } from '../core/restore-plan.js';
+import { humanSize } from '../core/text/names.js';
+import type { RestorePlan } from '../core/restores/plan.js';
 import { backupDocument } from './views.js';
 import { type Document, fields, moment, table } from './print.js';
 

@@ -1,5 +1,5 @@
-import { humanSize } from '../core/names.js';
-import { type PacedRun, paceOf } from '../core/progress.js';
+import { humanSize } from '../core/text/names.js';
+import { type PacedRun, paceOf } from '../core/runs/progress.js';
 import type { Printer } from './print.js';
 
 /** How often the row is looked at, in milliseconds: the bar is drawn again at most as often. */

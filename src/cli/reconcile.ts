@@ -1,6 +1,6 @@
 import { basename, resolve } from 'node:path';
 import type { Command } from 'commander';
-import type { Orphans } from '../core/cleanup.js';
+import type { Orphans } from '../core/retention/cleanup.js';
 import { AppError, toAppError } from '../errors.js';
 import type { BackupRow } from '../models/index.js';
 import { whole } from './options.js';

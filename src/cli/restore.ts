@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import { type Command, Option } from 'commander';
 import { resolve } from 'node:path';
-import type { RestoreRequest } from '../core/restores.js';
+import type { RestoreRequest } from '../core/restores/restores.js';
 import { AppError } from '../errors.js';
 import type { RestoreRow } from '../models/index.js';
 import { backupId, ID_HELP, restoreId } from './ids.js';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { listRestores } from '../core/lists.js';
+import { listRestores } from '../core/lists/lists.js';
 import type { RunStatus } from '../models/index.js';
 import { configNames, moreText, readUpTo } from './paging.js';
 import { oneOf, RUN_STATUSES, whole } from './options.js';

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { databaseLease, Hold, waitLease } from '../core/hold.js';
+import { databaseLease, Hold, waitLease } from '../core/runs/hold.js';
 import { AppError, type ErrorCode } from '../errors.js';
 import type { BackupRow, RestoreRow } from '../models/index.js';
 import { Progress } from './progress.js';

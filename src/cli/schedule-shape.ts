@@ -1,4 +1,4 @@
-import { normaliseSchedule } from '../core/schedules.js';
+import { normaliseSchedule } from '../core/schedules/cron.js';
 import { badInput } from '../errors.js';
 
 /** A schedule of a common shape, as timers other than cron can say it. */

@@ -2,7 +2,7 @@ import { userInfo } from 'node:os';
 import { isatty } from 'node:tty';
 import type { App } from '../app.js';
 import { type Config, loadConfig } from '../config.js';
-import { COMMAND_ACTOR } from '../core/names.js';
+import { COMMAND_ACTOR } from '../core/text/names.js';
 import { AppError, errnoOf, toAppError } from '../errors.js';
 import { CommandError, Printer } from './print.js';
 import { reportFailure } from './records.js';

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { assertSchedule, describeSchedule, normaliseSchedule } from '../core/schedules.js';
+import { assertSchedule, describeSchedule, normaliseSchedule } from '../core/schedules/cron.js';
 import { badInput } from '../errors.js';
 import type { BackupConfigRow } from '../models/index.js';
 import { crontabBlock } from './crontab-text.js';

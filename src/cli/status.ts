@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import type { ConfigHealth, HealthReason, StorageHealth } from '../core/health.js';
-import type { SystemHealth } from '../core/overview.js';
-import { humanSize } from '../core/names.js';
+import type { ConfigHealth, HealthReason, StorageHealth } from '../core/status/health.js';
+import type { SystemHealth } from '../core/status/overview.js';
+import { humanSize } from '../core/text/names.js';
 import { type Column, type Document, fields, moment, table } from './print.js';
 import { type GlobalOptions, inSession } from './session.js';
 

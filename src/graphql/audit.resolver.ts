@@ -1,5 +1,5 @@
 import { Arg, Args, Ctx, FieldResolver, Query, Resolver, Root } from 'type-graphql';
-import { listAuditEvents } from '../core/lists.js';
+import { listAuditEvents } from '../core/lists/lists.js';
 import type { AuditEventRow } from '../models/index.js';
 import { Admin } from './admin.directive.js';
 import { AuditFilter } from './audit.input.js';

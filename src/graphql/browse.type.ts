@@ -1,5 +1,5 @@
 import { Field, Int, ObjectType } from 'type-graphql';
-import type { EntryKind } from '../core/browse.js';
+import type { EntryKind } from '../core/discovery/browse.js';
 import { FolderEntryKind } from './enums.js';
 import { PageInfo } from './page.type.js';
 import { ByteSize, DateTime } from './scalars.js';

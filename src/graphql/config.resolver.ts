@@ -1,6 +1,6 @@
 import { Arg, Ctx, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
-import { configFromBackup } from '../core/recover.js';
-import { assertRunCount, describeSchedule, jitter, nextRuns } from '../core/schedules.js';
+import { configFromBackup } from '../core/backups/recover.js';
+import { assertRunCount, describeSchedule, jitter, nextRuns } from '../core/schedules/cron.js';
 import type { BackupConfigRow } from '../models/index.js';
 import { Admin } from './admin.directive.js';
 import { BackupConfigInput } from './config.input.js';

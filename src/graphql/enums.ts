@@ -1,10 +1,10 @@
 import { registerEnumType } from 'type-graphql';
-import type { EntryKind } from '../core/browse.js';
-import type { BackupOrder as Order } from '../core/lists.js';
-import type { Health as Word } from '../core/health.js';
+import type { EntryKind } from '../core/discovery/browse.js';
+import type { BackupOrder as Order } from '../core/lists/lists.js';
+import type { Health as Word } from '../core/status/health.js';
 import type { DatabaseEngine as Engine, StorageType as Storage } from '../core/ports.js';
-import type { TablePlan } from '../core/restore-plan.js';
-import type { RelatedTable } from '../core/restore-tables.js';
+import type { TablePlan } from '../core/restores/plan.js';
+import type { RelatedTable } from '../core/restores/tables.js';
 import type {
   BackupRow,
   BackupStatus as BackupState,

@@ -1,5 +1,5 @@
 import { Arg, Args, Ctx, ID, Query, Resolver } from 'type-graphql';
-import { listMedia } from '../core/media-list.js';
+import { listMedia } from '../core/archives/contents.js';
 import { Admin } from './admin.directive.js';
 import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';

@@ -1,6 +1,6 @@
 import { ArgsType, Field, Int, ObjectType } from 'type-graphql';
 import type { ClassType } from 'type-graphql';
-import type { Page } from '../core/pages.js';
+import type { Page } from '../core/lists/page.js';
 
 @ObjectType({ description: 'Where a page lies in its list.' })
 export class PageInfo {

@@ -1,7 +1,7 @@
 import { Arg, Args, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
-import { listRestores } from '../core/lists.js';
-import type { RestorePlan as Plan } from '../core/restore-plan.js';
-import type { RestoreRequest } from '../core/restores.js';
+import { listRestores } from '../core/lists/lists.js';
+import type { RestorePlan as Plan } from '../core/restores/plan.js';
+import type { RestoreRequest } from '../core/restores/restores.js';
 import type { RestoreRow } from '../models/index.js';
 import { Admin } from './admin.directive.js';
 import { Backup } from './backup.type.js';

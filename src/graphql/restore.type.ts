@@ -1,8 +1,8 @@
 import { Field, Float, ID, Int, ObjectType } from 'type-graphql';
-import type { MediaPlan } from '../core/media-plan.js';
-import type { TablePlan } from '../core/restore-plan.js';
-import type { RelatedTable as Related } from '../core/restore-tables.js';
-import type { SpacePlan } from '../core/restore-space.js';
+import type { MediaPlan } from '../core/restores/media/plan.js';
+import type { TablePlan } from '../core/restores/plan.js';
+import type { RelatedTable as Related } from '../core/restores/tables.js';
+import type { SpacePlan } from '../core/restores/space.js';
 import type { RestoreRow, RunStatus } from '../models/index.js';
 import { MediaMode, RestoreStatus, TableChange, TableRelation } from './enums.js';
 import { connectionOf } from './page.type.js';

@@ -1,5 +1,5 @@
 import { Arg, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root } from 'type-graphql';
-import type { RetentionItem as Item } from '../core/cleanup.js';
+import type { RetentionItem as Item } from '../core/retention/cleanup.js';
 import { badInput } from '../errors.js';
 import { Admin } from './admin.directive.js';
 import { Backup } from './backup.type.js';

@@ -1,5 +1,5 @@
 import { type ClassType, Ctx, FieldResolver, Float, Int, Resolver, Root } from 'type-graphql';
-import { paceOf, type PacedRun } from '../core/progress.js';
+import { paceOf, type PacedRun } from '../core/runs/progress.js';
 import type { GraphqlContext } from './context.js';
 import { RunPhase } from './run.type.js';
 import { ByteSize } from './scalars.js';

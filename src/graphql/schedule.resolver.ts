@@ -1,5 +1,5 @@
 import { Arg, Ctx, Field, Int, ObjectType, Query, Resolver } from 'type-graphql';
-import { assertRunCount, assertSchedule, describeSchedule, nextRuns } from '../core/schedules.js';
+import { assertRunCount, assertSchedule, describeSchedule, nextRuns } from '../core/schedules/cron.js';
 import { Admin } from './admin.directive.js';
 import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';

@@ -2,7 +2,7 @@ import { pipeline } from 'node:stream/promises';
 import { type Request, type Response, Router } from 'express';
 import { type Actor, type Auth, requireAdmin } from '../auth/index.js';
 import type { Audit } from '../core/audit.js';
-import type { Backups } from '../core/backups.js';
+import type { Backups } from '../core/backups/backups.js';
 import { AppError } from '../errors.js';
 import type { Log } from '../log.js';
 

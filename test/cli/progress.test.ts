@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from '@jest/globals';
 import { Printer } from '../../src/cli/print.js';
 import { Progress } from '../../src/cli/progress.js';
-import type { PacedRun } from '../../src/core/progress.js';
+import type { PacedRun } from '../../src/core/runs/progress.js';
 
 /** A terminal of so many columns, and what was written to it. */
 function terminal(columns: number) {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as api from '../../src/client/index.js';
-import { ConfigTests } from '../../src/core/config-tests.js';
+import { ConfigTests } from '../../src/core/configs/trials.js';
 import type { Engine, Engines, Storage, Storages } from '../../src/core/ports.js';
 import { createEngines } from '../../src/engines/index.js';
 import { AppError } from '../../src/errors.js';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { listBackups } from '../../src/core/lists.js';
+import { listBackups } from '../../src/core/lists/lists.js';
 import {
   type BackupFilter,
   BackupsDocument,

@@ -1,0 +1,64 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { makeFolder } from '../../archive/make-folder.js';
+import { giveOriginalNames } from '../../archive/original-names.js';
+import { AppError, errnoOf, fromErrno } from '../../errors.js';
+import type { BackupRow } from '../../models/index.js';
+import type { Audit } from '../audit.js';
+import type { Backups } from '../backups/backups.js';
+import type { StepContext } from '../ports.js';
+import { within } from '../runs/progress.js';
+import { openStored, proveBytes } from './verify.js';
+
+/**
+ * Lays the files of a backup's archive below `folder`, which must be empty or not there yet. The stored bytes are proven
+ * first and every file is compared with its hash; after an error nothing is left.
+ * @param folder absolute
+ * @throws AppError as `Backups.open`, ARCHIVE_…, BAD_USER_INPUT if the folder holds something, STORAGE_…
+ */
+export async function extractBackup(
+  { backups, audit }: { backups: Backups; audit: Audit },
+  id: string,
+  folder: string,
+  actor: string,
+  step: StepContext,
+): Promise<{ row: BackupRow; files: number; bytes: number }> {
+  const { row, storage, size } = await backups.open(id);
+  const made = await makeEmptyFolder(folder);
+  try {
+    await proveBytes({ ...row.get({ plain: true }), storage }, size, within(step, 0, size, 2 * size));
+    const archive = await openStored(storage, row.fileName, size, step.signal);
+    const { onProgress } = within(step, size, 2 * size, 2 * size);
+    await archive.extract(folder, { signal: step.signal, onProgress: (done) => onProgress(done, archive.totalBytes) });
+    await giveOriginalNames(folder, '', archive.metadata.renamed);
+    await audit.record(actor, 'backup.extract', id, { folder });
+    const files = archive.entries.filter((entry) => !entry.directory);
+    return { row, files: files.length, bytes: archive.totalBytes };
+  } catch (error) {
+    if (made) await rm(folder, { recursive: true, force: true });
+    else for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** @returns true if the folder was made, false if it was there and empty */
+async function makeEmptyFolder(folder: string): Promise<boolean> {
+  try {
+    const names = await readdir(folder);
+    if (names.length === 0) return false;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') {
+      await makeFolder(folder, 0o700).catch((cause: unknown) => refuse(folder, cause));
+      return true;
+    }
+    if (errnoOf(error) !== 'ENOTDIR') refuse(folder, error);
+  }
+  throw new AppError('BAD_USER_INPUT', `to: ${folder} is a file or already holds files.`, {
+    field: 'to',
+    hint: 'Name an empty folder, or one that does not exist yet.',
+  });
+}
+
+function refuse(folder: string, cause: unknown): never {
+  throw fromErrno(cause, `write ${folder}`, 'STORAGE_NOT_WRITABLE', 'STORAGE_NOT_WRITABLE') ?? cause;
+}

@@ -1,0 +1,555 @@
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { Op, type Transaction, UniqueConstraintError } from 'sequelize';
+import { AppError, badInput } from '../../errors.js';
+import type { BackupConfigRow, BackupRow, BackupType, Origin, VerificationLevel } from '../../models/index.js';
+import { type BackupsEnvironment, runBackup, type RunOptions } from './run-backup.js';
+import { Hold, isHeld, runLease } from '../runs/hold.js';
+import { planRetry } from '../schedules/scheduler.js';
+import { adoptStored, takeIn } from './upload.js';
+import { archiveName, newId } from '../text/names.js';
+import { originOf } from '../archives/origin.js';
+import type { DatabaseEngine, Storage, StorageAddress, StorageType } from '../ports.js';
+import { deadRuns, endPending, endRun, failure, pendingRuns } from '../runs/run.js';
+import { judgeStorage } from '../configs/settings.js';
+import { isOwnFile, prove, storedSize } from '../archives/verify.js';
+
+export type { BackupsEnvironment, RunOptions };
+
+/** A wish for a backup. */
+export interface BackupRequest {
+  configId?: number | undefined;
+  backupType: BackupType;
+  storageType?: StorageType | undefined;
+  /** Another folder than the config's. */
+  customPath?: string | undefined;
+  note?: string | undefined;
+  /** Keeps a database with damaged pages as it is; without it such a backup fails. */
+  allowDamaged?: boolean | undefined;
+}
+
+/** The row of a backup that is about to be made. */
+export interface NewBackup {
+  configId: number | null;
+  backupType: BackupType;
+  address: StorageAddress;
+  engine: DatabaseEngine;
+  databaseName: string;
+  note: string | null;
+  actor: string;
+  dueAt?: Date | null;
+  attempt?: number;
+  /** How the name begins; null: as the installation's do. */
+  archivePrefix?: string | null;
+  /** The file name to try at each attempt; by default the prefix and the present time. */
+  nameFor?: (attempt: number) => string;
+  applicationId: string | null;
+  origin: Origin | null;
+  allowDamaged?: boolean;
+}
+
+/**
+ * Backups: a row with a state machine, and an archive once it is COMPLETED.
+ *
+ * A run: claim the row and hold the database → snapshot → archive → store → read back and prove → COMPLETED. When any
+ * step fails, what was stored is removed and the row is FAILED with code, message and hint. The archive becomes visible
+ * in its storage only whole, and the row becomes COMPLETED only after the stored bytes were proven.
+ */
+export class Backups {
+  constructor(private readonly env: BackupsEnvironment) {}
+
+  /** Makes a PENDING row and hands it to the queue. @throws AppError for a wish that cannot be met; then nothing is made */
+  async request(request: BackupRequest, actor: string): Promise<BackupRow> {
+    const row = await this.create(request, actor);
+    await this.env.queue.add({ name: 'run-backup', backupId: row.id });
+    return row;
+  }
+
+  /** Makes a PENDING row only: for a caller that runs it itself, as the command line and a restore do. */
+  async create(request: BackupRequest, actor: string): Promise<BackupRow> {
+    const config = await this.env.configs.get(request.configId);
+    const row = await this.insert({
+      configId: config.id,
+      backupType: request.backupType,
+      address: await this.addressFor(config, request),
+      ...this.sourceOf(config),
+      note: request.note ?? null,
+      allowDamaged: request.allowDamaged ?? false,
+      actor,
+    });
+    const { backupType: type, allowDamaged } = row;
+    const details = { type, config: config.name, ...(allowDamaged ? { allowDamaged } : {}) };
+    await this.env.audit.record(actor, 'backup.create', row.id, details);
+    return row;
+  }
+
+  /** Makes the PENDING row of an automatic backup in the transaction that takes its due time. */
+  createDue(
+    config: BackupConfigRow,
+    due: { dueAt: Date | null; attempt: number },
+    transaction: Transaction,
+  ): Promise<BackupRow> {
+    const { id: configId, storageType, storagePath } = config;
+    const request = { configId, backupType: 'AUTO' as const, address: { storageType, storagePath }, note: null };
+    return this.insert({ ...request, ...this.sourceOf(config), ...due, actor: 'system' }, transaction);
+  }
+
+  /** Makes the PENDING, pinned row of a restore's safety backup; the restore runs it with its own source. */
+  async createSafety(wish: Omit<NewBackup, 'backupType'>): Promise<BackupRow> {
+    const row = await this.insert({ ...wish, backupType: 'SAFETY' });
+    await this.env.audit.record(wish.actor, 'backup.create', row.id, { type: 'SAFETY' });
+    return row;
+  }
+
+  /**
+   * Does a PENDING backup. All failures end on the row; only a broken control database throws.
+   * @returns 'busy' if another run holds the database: try again later
+   */
+  run(id: string, stop: AbortSignal, options: RunOptions = {}): Promise<'done' | 'busy'> {
+    return runBackup(this.env, id, stop, options);
+  }
+
+  /**
+   * Takes in an archive that was made elsewhere or downloaded before: streamed to disk, verified like any other, stored
+   * and listed as UPLOADED. Anything else than a sound archive of ours is refused, and nothing of it is kept.
+   * @param fileName as the client says it; only its form is used
+   * @throws AppError PAYLOAD_TOO_LARGE, ARCHIVE_…, BAD_USER_INPUT, STORAGE_…
+   */
+  async upload(
+    body: Readable,
+    fileName: string,
+    configId: number | undefined,
+    actor: string,
+    stop: AbortSignal,
+  ): Promise<BackupRow> {
+    const config = configId === undefined ? null : await this.env.configs.get(configId);
+    const place = async (owner: BackupConfigRow | null) => {
+      const first = owner ?? (await this.env.models.BackupConfig.findOne({ order: [['id', 'ASC']] }));
+      if (first !== null) return this.addressFor(first, {});
+      return this.env.storages.resolve({ storageType: 'LOCAL', storagePath: '.' }, 'storagePath');
+    };
+    const insert = (values: Omit<NewBackup, 'backupType' | 'actor'>) =>
+      this.insert({ ...values, backupType: 'UPLOADED', actor });
+    const row = await takeIn(this.env, { body, fileName, config, place, insert }, stop);
+    await this.env.audit
+      .record(actor, 'backup.upload', row.id, { file: row.filePath, bytes: row.fileSize })
+      // It is stored: an error now would make the client send it again.
+      .catch((error: unknown) => this.env.log.error({ err: error, backup: row.id }, 'the upload was not audited'));
+    return row;
+  }
+
+  /**
+   * Makes a record for an archive that lies in a storage without one, such as after the loss of DATA_DIR. It is read through
+   * first, and stays where it is.
+   * @param options.sameApplication the caller's word that it is of the application of the config that is named
+   * @throws AppError as `upload`; NAME_TAKEN if it has a record
+   */
+  async adopt(
+    stored: { address: StorageAddress; fileName: string },
+    options: { configId?: number | undefined; sameApplication: boolean },
+    actor: string,
+    stop: AbortSignal,
+  ): Promise<BackupRow> {
+    const config = options.configId === undefined ? null : await this.env.configs.get(options.configId);
+    const row = await adoptStored(this.env, stored, { ...options, config, actor }, stop);
+    await this.env.audit.record(actor, 'backup.adopt', row.id, { file: row.filePath });
+    return row;
+  }
+
+  /**
+   * Files a backup under another config, or under none. What it was made of stays as it is: under the config of another
+   * application it is foreign.
+   * @param sameApplication the caller's word that both are one application: the backup is the config's own from
+   * now on
+   * @throws AppError NOT_FOUND, BACKUP_DELETED, BAD_USER_INPUT for another kind of database or a safety backup, BUSY
+   */
+  async assign(id: string, configId: number | null, actor: string, sameApplication = false): Promise<BackupRow> {
+    const config = configId === null ? null : await this.env.configs.get(configId);
+    const work = async () => {
+      const row = await this.get(id);
+      if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
+      if (row.status === 'PENDING' || row.status === 'RUNNING') {
+        throw new AppError('BUSY', `Backup ${id} is ${row.status}.`);
+      }
+      if (row.backupType === 'SAFETY') {
+        throw badInput('id', `${id} is the safety backup of a restore and stays with its config.`);
+      }
+      if (config !== null && config.engine !== row.engine) {
+        throw badInput(
+          'configId',
+          `"${config.name}" is a ${config.engine} database, but the backup is of ${row.engine}.`,
+        );
+      }
+      await this.assertNotRestoring(row);
+      await row.update({
+        configId,
+        ...(config !== null && sameApplication && { applicationId: config.applicationId }),
+      });
+      await this.env.audit.record(actor, 'backup.assign', id, { config: config?.name ?? null, sameApplication });
+      return row;
+    };
+    return Hold.during(this.env, [runLease(id)], work, () => {
+      throw new AppError('BUSY', `Backup ${id} is in use.`);
+    });
+  }
+
+  /** What a backup of this config is of, and how its archive is named. */
+  private sourceOf(config: BackupConfigRow) {
+    const { engine, databaseUrl, applicationId, archivePrefix } = config;
+    return {
+      engine,
+      databaseName: this.env.engines.of(engine).resolve(databaseUrl).name,
+      applicationId,
+      archivePrefix,
+      origin: originOf(this.env.engines, config),
+    };
+  }
+
+  /** The row, or null. */
+  find(id: string): Promise<BackupRow | null> {
+    return this.env.models.Backup.findByPk(id);
+  }
+
+  /** @throws AppError NOT_FOUND */
+  async get(id: string): Promise<BackupRow> {
+    const row = await this.find(id);
+    if (row === null) throw new AppError('NOT_FOUND', `There is no backup "${id}".`);
+    return row;
+  }
+
+  /**
+   * The stored archive of a COMPLETED backup, ready to be read.
+   * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, BACKUP_DELETED, ARCHIVE_MISSING; ARCHIVE_CORRUPT if it has another size
+   */
+  async open(id: string): Promise<{ row: BackupRow; storage: Storage; size: number }> {
+    const row = await this.get(id);
+    if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
+    if (row.status !== 'COMPLETED') throw new AppError('BACKUP_NOT_COMPLETED', `Backup ${id} is ${row.status}.`);
+    const storage = this.env.storages.open(row.address);
+    const size = await storedSize(storage, row.fileName);
+    if (row.fileSize !== null && row.fileSize !== size) throw notTheOne(row, size);
+    return { row, storage, size };
+  }
+
+  /** Proves a stored backup again. What is found ends on the row: proof, or the error that took it away. */
+  async verify(id: string, level: VerificationLevel, actor: string, stop: AbortSignal): Promise<BackupRow> {
+    const row = await this.get(id);
+    if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
+    if (row.status !== 'COMPLETED') throw new AppError('BACKUP_NOT_COMPLETED', `Backup ${id} is ${row.status}.`);
+    const storage = this.env.storages.open(row.address);
+    const scratchRun = newId('verify', this.env.now());
+    try {
+      await Hold.during(
+        this.env,
+        [runLease(scratchRun)],
+        (hold) =>
+          prove(
+            {
+              storage,
+              fileName: row.fileName,
+              fileSize: row.fileSize,
+              checksum: row.checksum,
+              level,
+              engine: this.env.engines.of(row.engine),
+              scratch: join(this.env.workFolder, scratchRun),
+              damaged: row.damaged,
+            },
+            { signal: AbortSignal.any([stop, hold.lost]), onProgress: () => undefined },
+          ),
+        () => null,
+      );
+      await row.update({
+        // The bytes of a damaged database are as they were stored, which makes it no good backup.
+        ...(row.damaged ? {} : { verifiedAt: this.env.now(), verificationLevel: level }),
+        errorCode: null,
+        errorMessage: null,
+        errorHint: null,
+      });
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      if (!/^(ARCHIVE|DATABASE)_/.test(error.code)) {
+        await this.env.audit.record(actor, 'backup.verify', id, { level, result: error.code });
+        throw error;
+      }
+      const { errorCode, errorMessage, errorHint } = failure(error);
+      await row.update({ verifiedAt: null, verificationLevel: null, errorCode, errorMessage, errorHint });
+      this.env.log.error({ backup: id, err: error }, 'verification failed');
+    }
+    await this.env.audit.record(actor, 'backup.verify', id, { level, result: row.errorCode ?? 'ok' });
+    return row;
+  }
+
+  /**
+   * A pinned backup is never deleted by a policy, nor by hand before it is unpinned.
+   * @throws AppError NOT_FOUND, BACKUP_DELETED, BUSY while it is being deleted
+   */
+  async pin(id: string, pinned: boolean, actor: string): Promise<BackupRow> {
+    const work = async () => {
+      const row = await this.get(id);
+      if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
+      await row.update({ pinned, pinnedBy: pinned ? actor : null });
+      await this.env.audit.record(actor, pinned ? 'backup.pin' : 'backup.unpin', id);
+      return row;
+    };
+    // Whoever runs or deletes a backup holds it. A run does not mind a pin; a deletion must see it, or be over.
+    if ((await this.get(id)).status !== 'COMPLETED') return work();
+    return Hold.during(this.env, [runLease(id)], work, () => {
+      throw new AppError('BUSY', `Backup ${id} is in use.`);
+    });
+  }
+
+  /** Ends the pin that a safety backup was made with. One that a person has set stays. */
+  async endSafetyPin(id: string, actor: string): Promise<void> {
+    const where = { id, backupType: 'SAFETY', pinned: true, pinnedBy: null };
+    const [ended] = await this.env.models.Backup.update({ pinned: false }, { where });
+    if (ended > 0) await this.env.audit.record(actor, 'backup.unpin', id);
+  }
+
+  /** Ends a run that waits or is under way; it becomes FAILED with code CANCELLED. A run that has ended stays as it is. */
+  async cancel(id: string, actor: string): Promise<BackupRow> {
+    const row = await this.get(id);
+    if (row.status !== 'PENDING' && row.status !== 'RUNNING') {
+      throw new AppError('BUSY', `Backup ${id} is ${row.status}: there is no run to cancel.`, {
+        hint: 'Only PENDING and RUNNING backups can be cancelled.',
+      });
+    }
+    await row.update({ cancelRequested: true });
+    await endPending(this.env, 'Backup', id, new AppError('CANCELLED', `The run was cancelled by ${actor}.`));
+    await this.env.audit.record(actor, 'backup.cancel', id);
+    return row.reload();
+  }
+
+  /**
+   * Deletes archives and marks their rows DELETED. All are checked before the first is touched; where a storage then
+   * refuses one, those before it are gone, and the error says which.
+   * @throws AppError NOT_FOUND, BACKUP_PINNED, BUSY, STORAGE_…
+   */
+  async remove(ids: string[], actor: string, reason = 'deleted by hand'): Promise<BackupRow[]> {
+    if (ids.length === 0) throw badInput('ids', 'is empty.', 'Name at least one backup.');
+    const unique = [...new Set(ids)];
+    for (const id of unique) await this.assertRemovable(await this.get(id));
+    const removed: BackupRow[] = [];
+    for (const id of unique) {
+      try {
+        const row = await this.removeOne(id, actor, reason, async () => true);
+        if (row !== null) removed.push(row);
+      } catch (error) {
+        if (!(error instanceof AppError) || removed.length === 0) throw error;
+        const gone = removed.map((row) => row.id).join(', ');
+        throw new AppError(error.code, `${error.message} Deleted before it: ${gone}.`, {
+          hint: error.hint,
+          cause: error,
+        });
+      }
+    }
+    return removed;
+  }
+
+  /**
+   * Deletes one backup for a policy, if under its lock it still may go.
+   * @param stillDue asked under the lock: the plan of this very moment
+   * @returns null if it is not to go any more
+   * @throws AppError as `remove`
+   */
+  removeByPolicy(
+    id: string,
+    actor: string,
+    reason: string,
+    stillDue: () => Promise<boolean>,
+  ): Promise<BackupRow | null> {
+    return this.removeOne(id, actor, reason, stillDue);
+  }
+
+  /**
+   * Puts right what processes that died have left: their runs become FAILED, their files go, and what still waits is
+   * handed to the queue again. Runs at start and from time to time; several processes may do it at once.
+   */
+  async recover(): Promise<void> {
+    for (const id of await deadRuns(this.env.models, 'Backup')) await this.recoverOne(id);
+    await this.endForsaken();
+    await this.sweepWorkFolder();
+  }
+
+  /** Hands every waiting backup to the queue: the queue itself may have lost it. */
+  async requeue(): Promise<void> {
+    for (const id of await pendingRuns(this.env.models, 'Backup', { backupType: ['MANUAL', 'AUTO'] })) {
+      await this.env.queue.add({ name: 'run-backup', backupId: id });
+    }
+  }
+
+  private async addressFor(
+    config: BackupConfigRow,
+    { storageType, customPath }: Pick<BackupRequest, 'storageType' | 'customPath'>,
+  ): Promise<StorageAddress> {
+    const own = { storageType: config.storageType, storagePath: config.storagePath };
+    if (storageType === undefined && customPath === undefined) return this.env.storages.resolve(own, 'storagePath');
+    const type = storageType ?? own.storageType;
+    if (customPath !== undefined) {
+      const address = this.env.storages.resolve({ storageType: type, storagePath: customPath }, 'customPath');
+      await judgeStorage(this.env, address, 'customPath', config.id);
+      return address;
+    }
+    if (type === own.storageType) return this.env.storages.resolve(own, 'storagePath');
+    if (type === 'LOCAL') return this.env.storages.resolve({ storageType: type, storagePath: '.' }, 'storageType');
+    throw badInput('customPath', `is needed with storageType ${type}, which is not the config's own.`);
+  }
+
+  /** Inserts a row under the first archive name that no other row has. */
+  private async insert(
+    { address, archivePrefix, actor, nameFor, ...wish }: NewBackup,
+    transaction?: Transaction,
+  ): Promise<BackupRow> {
+    const createdAt = this.env.now();
+    const storage = this.env.storages.open(address);
+    const prefix = archivePrefix ?? this.env.prefix;
+    const nameAt = nameFor ?? ((attempt: number) => archiveName(prefix, createdAt, attempt));
+    for (let attempt = await this.firstFree(storage, nameAt, transaction); ; attempt++) {
+      const fileName = nameAt(attempt);
+      const values = {
+        ...wish,
+        ...address,
+        id: newId('backup', createdAt),
+        mode: 'FULL' as const,
+        status: 'PENDING' as const,
+        pinned: wish.backupType === 'SAFETY',
+        fileName,
+        filePath: storage.locate(fileName),
+        createdBy: actor,
+        createdAt,
+      };
+      try {
+        // In a transaction of its own (a savepoint inside another), so that a taken name ends nothing else.
+        if (transaction === undefined) return await this.env.models.Backup.create(values);
+        return await this.env.models.sequelize.transaction({ transaction }, (savepoint) =>
+          this.env.models.Backup.create(values, { transaction: savepoint }),
+        );
+      } catch (error) {
+        if (!(error instanceof UniqueConstraintError) || attempt >= 10_000) throw error;
+      }
+    }
+  }
+
+  /** The number of the first name that no row has, as far as can be seen now. */
+  private async firstFree(
+    storage: Storage,
+    nameAt: (attempt: number) => string,
+    transaction?: Transaction,
+  ): Promise<number> {
+    const first = storage.locate(nameAt(1));
+    const rows = await this.env.models.Backup.findAll({
+      attributes: ['filePath'],
+      where: {
+        filePath: { [Op.startsWith]: first.slice(0, -'.zip'.length) },
+        status: ['PENDING', 'RUNNING', 'COMPLETED'],
+      },
+      ...(transaction ? { transaction } : {}),
+    });
+    const taken = new Set(rows.map((row) => row.filePath));
+    for (let attempt = 1; ; attempt++) if (!taken.has(storage.locate(nameAt(attempt)))) return attempt;
+  }
+
+  private async assertRemovable(row: BackupRow): Promise<void> {
+    if (row.pinned) throw new AppError('BACKUP_PINNED', `Backup ${row.id} is pinned.`);
+    if (row.status === 'PENDING' || row.status === 'RUNNING') {
+      throw new AppError('BUSY', `Backup ${row.id} is ${row.status}.`, { hint: 'Cancel it first: cancelBackup(id).' });
+    }
+    await this.assertNotRestoring(row);
+  }
+
+  private async assertNotRestoring({ id: backupId }: BackupRow): Promise<void> {
+    const restoring = await this.env.models.Restore.count({ where: { backupId, status: ['PENDING', 'RUNNING'] } });
+    if (restoring > 0) throw new AppError('BUSY', `Backup ${backupId} is being restored.`);
+  }
+
+  /** Holds the row while it works, so that a pin or a restore that came in between is seen. */
+  private removeOne(
+    id: string,
+    actor: string,
+    reason: string,
+    stillDue: () => Promise<boolean>,
+  ): Promise<BackupRow | null> {
+    const work = async () => {
+      const row = await this.get(id);
+      if (row.status === 'DELETED') return row;
+      await this.assertRemovable(row);
+      if (!(await stillDue())) return null;
+      if (row.status === 'COMPLETED') await this.env.storages.open(row.address).remove(row.fileName);
+      await row.update({ status: 'DELETED', deletedAt: this.env.now(), deletedBy: actor, deleteReason: reason });
+      await this.env.audit.record(actor, 'backup.delete', id, { file: row.filePath, reason });
+      return row;
+    };
+    return Hold.during(this.env, [runLease(id)], work, () => {
+      throw new AppError('BUSY', `Backup ${id} is in use.`);
+    });
+  }
+
+  private recoverOne(id: string): Promise<void> {
+    const work = async () => {
+      const row = await this.get(id);
+      if (row.status !== 'RUNNING') return;
+      const phase = row.phase ?? 'start';
+      let message = `The process that did this backup stopped in the phase "${phase}". Nothing of it was kept.`;
+      const storage = this.env.storages.open(row.address);
+      try {
+        await storage.discard(id);
+        if (await isOwnFile(storage, row, AbortSignal.timeout(60_000))) await storage.remove(row.fileName);
+      } catch (error) {
+        this.env.log.error({ backup: id, err: error }, 'the remains of a dead run could not be removed');
+        message = `The process that did this backup stopped in the phase "${phase}". Remains may lie at ${row.filePath}.`;
+      }
+      const error = new AppError('INTERRUPTED', message);
+      const values = { ...failure(error), completedAt: this.env.now(), leaseHolder: null };
+      await endRun(this.env.models, 'Backup', values, { id, status: 'RUNNING' }, (transaction) =>
+        planRetry(this.env, row, error, transaction),
+      );
+      this.env.log.warn({ backup: id, phase }, 'a dead run was cleaned up');
+    };
+    return Hold.during(this.env, [runLease(id)], work, () => undefined);
+  }
+
+  /** Safety backups and uploads are run right after they are made: one that still waits has lost whoever made it. */
+  private async endForsaken(): Promise<void> {
+    const before = new Date(this.env.now().getTime() - this.env.leaseMs);
+    const where = { backupType: ['SAFETY', 'UPLOADED'], createdAt: { [Op.lt]: before } };
+    for (const id of await pendingRuns(this.env.models, 'Backup', where)) {
+      const error = new AppError('INTERRUPTED', 'The process that wanted this backup stopped before it began.');
+      await endPending(this.env, 'Backup', id, error);
+    }
+  }
+
+  /** Work folders whose run nobody does any more go; each is named after its run. */
+  private async sweepWorkFolder(): Promise<void> {
+    await mkdir(this.env.workFolder, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(this.env.workFolder)) {
+      if (await isOldCopy(join(this.env.workFolder, name))) {
+        await rm(join(this.env.workFolder, name), { recursive: true, force: true });
+        continue;
+      }
+      if (!/^(backup|restore|verify|upload|plan)_\d{8}_\d{6}_[0-9a-f]{8}$/.test(name)) continue;
+      if (await isHeld(this.env.models, runLease(name))) continue;
+      await rm(join(this.env.workFolder, name), { recursive: true, force: true });
+    }
+  }
+}
+
+/** How long a private copy of a database may be read before its process is taken for dead, in milliseconds. */
+const COPY_LIFE = 86_400_000;
+
+/** True for a private copy that an engine made to look at a database, and left. */
+async function isOldCopy(path: string): Promise<boolean> {
+  if (!/^read_[0-9a-f-]{36}$/.test(basename(path))) return false;
+  const found = await stat(path).catch(() => null);
+  return found !== null && Date.now() - found.mtimeMs > COPY_LIFE;
+}
+
+/** The stored file cannot be what was proven: it was cut off, or another lies in its place. */
+function notTheOne({ id, filePath, fileSize }: BackupRow, size: number): AppError {
+  return new AppError(
+    'ARCHIVE_CORRUPT',
+    `The archive of backup ${id} has ${size} bytes, but ${fileSize} were stored.`,
+    {
+      hint: `Put the whole file back at ${filePath}, or choose another backup and make a new one.`,
+    },
+  );
+}

@@ -1,0 +1,432 @@
+import { createHash } from 'node:crypto';
+import { mkdir, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Transform } from 'node:stream';
+import { Op, type Transaction, UniqueConstraintError } from 'sequelize';
+import { measureMedia } from '../../archive/measure.js';
+import { type ArchiveMetadata, BACKUP_VERSION } from '../../archive/metadata.js';
+import { shown } from '../../archive/names.js';
+import { type Collected, writeArchive } from '../../archive/write.js';
+import { AppError } from '../../errors.js';
+import type { BackupRow, BackupType } from '../../models/index.js';
+import type { Audit } from '../audit.js';
+import type { Configs } from '../configs/configs.js';
+import { databaseLease } from '../runs/hold.js';
+import { archiveName, firstOf, humanSize } from '../text/names.js';
+import type { DamagePolicy, Engines, JobQueue, OnProgress, Snapshot, StepContext, Storage, Storages } from '../ports.js';
+import type { Places } from '../configs/places.js';
+import { type Protection, protectedPaths } from '../configs/protection.js';
+import { SNAPSHOT_MARGIN } from '../restores/space.js';
+import { planRetry } from '../schedules/scheduler.js';
+import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
+import { databaseKey } from '../configs/settings.js';
+import { prove } from '../archives/verify.js';
+
+/** What the backups need of the process around them. */
+export interface BackupsEnvironment extends RunEnvironment {
+  engines: Engines;
+  storages: Storages;
+  audit: Audit;
+  configs: Configs;
+  places: Places;
+  queue: JobQueue;
+  /** Prefix of archive names. */
+  prefix: string;
+  /** This product's version, for the metadata. */
+  version: string;
+  /** Absolute; each run has a folder of its own below it. */
+  workFolder: string;
+  /** Absolute paths that never go into an archive, even if they lie inside a media path. */
+  exclude: string[];
+  /** Largest file that may be uploaded, in bytes, and the most entries in it. */
+  maxUploadBytes: number;
+  maxUploadEntries: number;
+}
+
+/** The kinds of backup that wait for a worker. */
+export const isQueued = (type: BackupType) => type === 'MANUAL' || type === 'AUTO';
+
+/** What a backup reads. */
+export interface BackupSource {
+  /** Null: there is no database, only media are kept. */
+  databaseUrl: string | null;
+  mediaPaths: string[];
+}
+
+/** How a run may be started. */
+export interface RunOptions {
+  /** In place of the config's own; the caller holds the database: a restore that makes its safety backup. */
+  source?: BackupSource;
+  /** What becomes of damaged pages; by default as the request says. */
+  damage?: DamagePolicy;
+  /** Told how many bytes of all that the run has to do are done. */
+  onProgress?: OnProgress;
+}
+
+/** Does a PENDING backup: see `Backups.run`. */
+export async function runBackup(
+  env: BackupsEnvironment,
+  id: string,
+  stop: AbortSignal,
+  options: RunOptions,
+): Promise<'done' | 'busy'> {
+  const row = await env.models.Backup.findByPk(id);
+  if (row === null || row.status !== 'PENDING') return 'done';
+  // Safety backups and uploads are run by whoever made them, never from the queue.
+  if (options.source === undefined && !isQueued(row.backupType)) return 'done';
+  const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId);
+  const source = options.source ?? config;
+  if (source === null) {
+    const error = new AppError('NOT_FOUND', 'The config of this backup was deleted before the run began.');
+    await endPending(env, 'Backup', id, error);
+    return 'done';
+  }
+  // Asked for anew: the file may lie behind a link that leads elsewhere by now.
+  const key =
+    options.source || config === null ? null : await databaseKey(env.engines.of(config.engine), config.databaseUrl);
+  const holds = key === null ? [] : [databaseLease(key)];
+  const storage = env.storages.open(row.address);
+  const ready = () => noDeadRestore(env.models, key);
+  const run = await Run.claim(env, 'Backup', id, holds, stop, ready);
+  if (run === 'busy') return 'busy';
+  if (run === 'taken') return 'done';
+  const folder = join(env.workFolder, id);
+  let stored: string | null = null;
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const damage = options.damage ?? (row.allowDamaged ? 'keep' : 'refuse');
+    const ground = await checkGround(env, run, row, source, storage, { damage, onProgress: options.onProgress });
+    const snapshot = await takeSnapshot(env, run, row, source, { folder, damage });
+    const archive = await store(
+      env,
+      run,
+      row,
+      { ...ground, mediaPaths: source.mediaPaths },
+      storage,
+      snapshot,
+      (name) => (stored = name),
+    );
+    const completed = await proveAndComplete(env, run, row, storage, archive, snapshot);
+    if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
+    if (config?.testError) await config.update({ testError: null });
+    env.log.info({ backup: id, size: archive.size }, 'backup completed');
+  } catch (thrown) {
+    await endBadly(env, run, { storage, stored, thrown }, (error, transaction) =>
+      planRetry(env, row, error, transaction),
+    );
+  } finally {
+    await removeWork(env, folder);
+    await run.close();
+  }
+  return 'done';
+}
+
+/** How long a run waits for a lock of another program, as long as its snapshot does, in milliseconds. */
+const LOCK_PATIENCE = 60_000;
+
+/** What a backup stands on, known before anything is taken. */
+interface Ground {
+  media: { files: number; bytes: number };
+  protection: Protection;
+}
+
+/** Looks at the storage, the media and the space first: what cannot end well should not take a snapshot. */
+async function checkGround(
+  env: BackupsEnvironment,
+  run: Run,
+  row: BackupRow,
+  { databaseUrl: url, mediaPaths }: BackupSource,
+  storage: Storage,
+  { damage, onProgress }: { damage: DamagePolicy; onProgress: OnProgress | undefined },
+): Promise<Ground> {
+  await run.phase('check', 'steps');
+  await storage.prepare();
+  const engine = env.engines.of(row.engine);
+  const options = { wait: LOCK_PATIENCE, signal: run.signal, damage };
+  const database = url === null ? 0 : (await engine.check(url, options)).bytes;
+  const protection = await protectedPaths(env, url === null ? null : { engine, url });
+  await protection.assertMedia(mediaPaths);
+  const media = await measureMedia(mediaPaths, protection.covers, run.signal);
+  await assertStorageSpace(env, storage, row.configId, database + media.bytes);
+  run.expect(backupWork(database, media.bytes), onProgress);
+  return { media, protection };
+}
+
+/** Bytes of each phase of a backup. How well the archive compresses is not known before. */
+export function backupWork(database: number, media: number): Record<string, number> {
+  const all = database + media;
+  return { snapshot: database, archive: all, checksum: all, verify: all };
+}
+
+async function takeSnapshot(
+  env: BackupsEnvironment,
+  run: Run,
+  row: BackupRow,
+  { databaseUrl }: BackupSource,
+  { folder, damage }: { folder: string; damage: DamagePolicy },
+): Promise<Snapshot> {
+  const step = await run.phase('snapshot');
+  if (databaseUrl === null) {
+    const nothing = { files: [], tables: [], apps: [], source: {}, findings: [], damaged: false };
+    return { engine: row.engine, name: row.databaseName, ...nothing };
+  }
+  const engine = env.engines.of(row.engine);
+  const { bytes } = await engine.check(databaseUrl, { wait: LOCK_PATIENCE, signal: run.signal, damage });
+  const { bavail, bsize } = await statfs(folder);
+  assertSpace(bavail * bsize, bytes * SNAPSHOT_MARGIN, `for the snapshot in ${env.workFolder}`);
+  return engine.snapshot(databaseUrl, folder, step, damage);
+}
+
+/** Streams snapshot and media into one archive and stores it. `onStored` hears the name under which it lies. */
+async function store(
+  env: BackupsEnvironment,
+  run: Run,
+  row: BackupRow,
+  { mediaPaths, media, protection }: Pick<BackupSource, 'mediaPaths'> & Ground,
+  storage: Storage,
+  snapshot: Snapshot,
+  onStored: (name: string) => void,
+): Promise<StoredArchive> {
+  const step = await run.phase('archive');
+  const total = media.bytes + snapshot.files.reduce((sum, file) => sum + (file.size ?? 0), 0);
+  await assertStorageSpace(env, storage, row.configId, total);
+  for (;;) {
+    const hash = createHash('sha256');
+    const archive = writeArchive({
+      files: snapshot.files,
+      mediaPaths,
+      excluded: protection.covers,
+      describe: (collected) => describe(env, row, snapshot, collected),
+      signal: run.signal,
+      onProgress: (done) => step.onProgress(done, total),
+    });
+    try {
+      const body = archive.stream.pipe(hashing(hash));
+      archive.stream.on('error', (error) => body.destroy(error));
+      const object = await storage.put(row.fileName, body, { owner: row.id, signal: run.signal });
+      onStored(row.fileName);
+      return { size: object.size, checksum: hash.digest('hex'), metadata: await archive.done };
+    } catch (error) {
+      archive.stream.destroy();
+      if (!(error instanceof AppError) || error.code !== 'NAME_TAKEN') throw error;
+      await takeNextName(run, row, storage);
+    }
+  }
+}
+
+async function proveAndComplete(
+  env: BackupsEnvironment,
+  run: Run,
+  row: BackupRow,
+  storage: Storage,
+  archive: StoredArchive,
+  snapshot: Snapshot,
+): Promise<boolean> {
+  const step: StepContext = await run.phase('checksum');
+  const engine = env.engines.of(row.engine);
+  const { fileName } = row;
+  const { size: fileSize, checksum } = archive;
+  await prove({ storage, fileName, fileSize, checksum, level: 'ARCHIVE', engine, scratch: '' }, step, () =>
+    run.phase('verify'),
+  );
+  run.signal.throwIfAborted();
+  return run.complete({
+    fileSize,
+    checksum,
+    tables: snapshot.tables.map(({ name, rows }) => ({ name, rows })),
+    mediaFileCount: archive.metadata.media.reduce((sum, root) => sum + root.files, 0),
+    warnings: [
+      ...databaseWarnings(archive.metadata),
+      ...mediaWarnings(archive.metadata),
+      ...(await emptyRoots(env, row, archive.metadata)),
+    ],
+    damaged: snapshot.damaged,
+    ...(snapshot.damaged ? {} : { verifiedAt: env.now(), verificationLevel: 'ARCHIVE' }),
+  });
+}
+
+function describe(env: BackupsEnvironment, row: BackupRow, snapshot: Snapshot, collected: Collected): ArchiveMetadata {
+  return {
+    backup_version: BACKUP_VERSION,
+    backup_id: row.id,
+    backup_type: row.backupType,
+    backup_date: env.now().toISOString().replace('Z', '000Z'),
+    database_engine: snapshot.engine,
+    database_name: snapshot.name,
+    ...stated(row),
+    app_version: env.version,
+    node_version: process.version,
+    apps: snapshot.apps.map(({ app, latestMigration }) => ({ app, latest_migration: latestMigration })),
+    tables: snapshot.tables.map(({ rows, ...table }) => ({ ...table, row_count: rows })),
+    source: snapshot.source,
+    damaged: snapshot.damaged,
+    findings: snapshot.findings,
+    ...collected,
+  };
+}
+
+/** Whose data this is, for whoever finds the archive without these records. */
+function stated({ applicationId, origin }: BackupRow): Pick<ArchiveMetadata, 'origin'> {
+  if (applicationId === null || applicationId === undefined || !origin) return {};
+  const { config, host, database } = origin;
+  return {
+    origin: { application_id: applicationId, config: config ?? '', host: host ?? '', database: database ?? '' },
+  };
+}
+
+/** Archive names are reserved among the rows; a foreign file may still have one. */
+async function takeNextName(run: Run, row: BackupRow, storage: Storage): Promise<void> {
+  const prefix = row.fileName.slice(0, row.fileName.indexOf('_backup_'));
+  for (let attempt = 2; attempt < 1000; attempt++) {
+    const fileName = archiveName(prefix, row.createdAt, attempt);
+    if ((await storage.stat(fileName)) !== null) continue;
+    try {
+      const filePath = storage.locate(fileName);
+      if (!(await run.update({ fileName, filePath }))) throw new AppError('INTERRUPTED', 'The run was lost.');
+      row.set({ fileName, filePath });
+      return;
+    } catch (error) {
+      if (!(error instanceof UniqueConstraintError)) throw error;
+    }
+  }
+  throw new AppError('NAME_TAKEN', `No free name like ${row.fileName} in ${storage.locate(row.fileName)}.`);
+}
+
+/** Needs as much as the last archive of this config took, and a tenth more; before the first, all bytes uncompressed. */
+async function assertStorageSpace(
+  env: BackupsEnvironment,
+  storage: Storage,
+  configId: number | null,
+  uncompressed: number,
+): Promise<void> {
+  const space = await storage.space();
+  if (space === null) return;
+  const last = await env.models.Backup.findOne({
+    attributes: ['fileSize'],
+    where: { configId: { [Op.eq]: configId }, status: 'COMPLETED' },
+    order: [['createdAt', 'DESC']],
+  });
+  const needed = Math.min(last?.fileSize ? last.fileSize * 1.1 : uncompressed, uncompressed);
+  assertSpace(space.free, needed, `for the archive in ${storage.locate('x').slice(0, -2)}`);
+}
+
+/**
+ * Ends a run in which something was thrown: what it had stored goes, so that no file is left without its COMPLETED row, and
+ * the row is FAILED. A row that is COMPLETED stays: then only the answer of the control database was lost. While that does
+ * not say how the row stands, nothing is touched: recovery decides once it does.
+ * @param also done in the transaction that ends the row
+ * @returns the error, as the row has it; null if the run is completed
+ * @throws what was thrown, if the control database does not answer
+ */
+export async function endBadly(
+  env: BackupsEnvironment,
+  run: Run,
+  { storage, stored, thrown }: { storage: Storage; stored: string | null; thrown: unknown },
+  also: (error: AppError, transaction: Transaction) => Promise<void> = async () => {},
+): Promise<AppError | null> {
+  const error = run.explain(thrown);
+  const row = await env.models.Backup.findByPk(run.id, { attributes: ['status'] }).catch(() => null);
+  if (row === null) throw thrown;
+  if (row.status === 'COMPLETED') {
+    env.log.warn({ backup: run.id, err: error }, 'backup completed, though the last answer was lost');
+    return null;
+  }
+  env.log.error({ backup: run.id, err: error }, 'backup failed');
+  const shown = stored === null ? error : await withdraw(env, storage, stored, error);
+  await run.fail(shown, (transaction) => also(error, transaction));
+  return shown;
+}
+
+async function withdraw(env: BackupsEnvironment, storage: Storage, stored: string, error: AppError): Promise<AppError> {
+  try {
+    await storage.remove(stored);
+    return error;
+  } catch (cause) {
+    env.log.error({ err: cause, file: stored }, 'the archive of a failed run could not be removed');
+    const left = `${error.message} Its file ${storage.locate(stored)} could not be removed.`;
+    return new AppError(error.code, left, { hint: error.hint, cause: error });
+  }
+}
+
+/** An archive that lies in its storage. */
+interface StoredArchive {
+  /** Bytes. */
+  size: number;
+  /** SHA-256 of the stored bytes, hex. */
+  checksum: string;
+  metadata: ArchiveMetadata;
+}
+
+function hashing(hash: ReturnType<typeof createHash>): Transform {
+  return new Transform({
+    transform(chunk: Buffer, _encoding, callback) {
+      hash.update(chunk);
+      callback(null, chunk);
+    },
+  });
+}
+
+/** @throws AppError STORAGE_FULL */
+export function assertSpace(free: number, needed: number, what: string): void {
+  if (free >= needed) return;
+  throw new AppError('STORAGE_FULL', `${humanSize(needed)} are needed ${what}, ${humanSize(free)} are free.`, {
+    hint: `Free at least ${humanSize(needed - free)} there, or choose another storage.`,
+  });
+}
+
+/** Media folders that hold nothing, where the config's backup before had more files: an unmounted disk looks like that. */
+async function emptyRoots(env: BackupsEnvironment, row: BackupRow, { media }: ArchiveMetadata): Promise<string[]> {
+  const empty = media.filter(({ files }) => files === 0);
+  if (empty.length === 0 || row.configId === null || !isQueued(row.backupType)) return [];
+  const before = await env.models.Backup.findOne({
+    attributes: ['id', 'mediaFileCount'],
+    where: { configId: row.configId, status: 'COMPLETED', backupType: ['MANUAL', 'AUTO'] },
+    order: [['createdAt', 'DESC']],
+  });
+  const now = media.reduce((sum, { files }) => sum + files, 0);
+  if (before === null || (before.mediaFileCount ?? 0) <= now) return [];
+  return empty.map(
+    ({ path }) => `${path} holds no file, and ${before.id} had ${before.mediaFileCount}: is a disk not mounted?`,
+  );
+}
+
+/** Why something is not stored, or not as one state, in words. */
+const SKIPPED: Record<string, string> = {
+  vanished: 'vanished while the media were read',
+  changed: 'changed while the media were read',
+  replaced: 'was replaced while the media were read',
+  special: 'is not a regular file',
+  name: 'holds something whose path is too long for an archive',
+};
+
+/** What the admin should know of an archive's database. */
+export function databaseWarnings({ damaged, findings }: Pick<ArchiveMetadata, 'damaged' | 'findings'>): string[] {
+  const words = findings.map(({ kind, message }) => (kind === 'pages' ? `Damaged pages: ${message}` : message));
+  if (!damaged) return words;
+  return ['The database is damaged and was kept as it is. This does not count as a good backup.', ...words];
+}
+
+/** What the admin should know of an archive's media. */
+export function mediaWarnings({ skipped, symlinks, renamed }: ArchiveMetadata): string[] {
+  const links = symlinks.map(({ path, target }) => `${bare(path)} (leads to ${bare(target)})`);
+  const names = renamed.map(({ path }) => bare(path));
+  return [
+    ...skipped.slice(0, 20).map(({ path, reason }) => `${bare(path)} ${SKIPPED[reason] ?? bare(reason)}`),
+    ...(skipped.length > 20
+      ? [`${skipped.length - 20} more media files changed, vanished or were not regular files`]
+      : []),
+    ...(links.length > 0
+      ? [
+          `${links.length} symbolic links in the media were noted, not followed; what they lead to is not in the backup: ${firstOf(links)}`,
+        ]
+      : []),
+    ...(names.length > 0
+      ? [
+          `${names.length} media files or folders have names that a ZIP cannot hold; they are stored under escaped names, and a restore gives them their own names back: ${firstOf(names)}`,
+        ]
+      : []),
+  ];
+}
+
+/** A text of an archive within a sentence: as `shown`, without the quotes where it needs none. */
+const bare = (text: string) => (shown(text) === `"${text}"` ? text : shown(text));

@@ -1,0 +1,354 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { type Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { UniqueConstraintError } from 'sequelize';
+import { type Archive, fileSource, openArchive } from '../../archive/read.js';
+import { AppError, badInput, fromErrno } from '../../errors.js';
+import type { BackupConfigRow, BackupRow, TableCount, VerificationLevel } from '../../models/index.js';
+import type { NewBackup } from './backups.js';
+import { type BackupsEnvironment, databaseWarnings, endBadly, mediaWarnings } from './run-backup.js';
+import { Hold, runLease } from '../runs/hold.js';
+import { archiveName, humanSize, newId } from '../text/names.js';
+import {
+  backupDate,
+  databaseName,
+  ignoredEntries,
+  ownerOf,
+  prefixFrom,
+  statedOrigin,
+  strangeEntries,
+} from '../archives/origin.js';
+import type { DatabaseEngine, Engine, Storage, StorageAddress } from '../ports.js';
+import { contentOf } from '../restores/scope.js';
+import { Run } from '../runs/run.js';
+import {
+  assertSameCounts,
+  extractDatabase,
+  hashStored,
+  isDamage,
+  openStored,
+  prove,
+  storedSize,
+} from '../archives/verify.js';
+
+/** How many tables of an archive are listed on its row. */
+const MAX_TABLES = 10_000;
+
+/** An archive on its way in. */
+export interface Incoming {
+  body: Readable;
+  /** As the client says it. */
+  fileName: string;
+  /** The config that the caller names; null: the one that the archive belongs to, or none. */
+  config: BackupConfigRow | null;
+  /** Where archives of this config, or of none, are taken in. */
+  place(config: BackupConfigRow | null): Promise<StorageAddress>;
+  /** Makes the PENDING row under the first free name. */
+  insert(values: Omit<NewBackup, 'backupType' | 'actor'>): Promise<BackupRow>;
+}
+
+/**
+ * A received file that was opened as a hostile one and read through. What was found is kept, but not the opened archive:
+ * with very many entries it takes much memory, and the stored file is opened once more.
+ */
+interface Examined {
+  engine: Engine;
+  config: BackupConfigRow | null;
+  /** How thoroughly it was verified: once the stored bytes are known to be these, they are too. */
+  level: VerificationLevel;
+  /** Columns of the row, from its beginning and from its end. */
+  begun: Pick<NewBackup, 'databaseName' | 'applicationId' | 'origin' | 'note'>;
+  found: { createdAt: Date; tables: TableCount[]; mediaFileCount: number; damaged: boolean; warnings: string[] };
+}
+
+/** Receives, checks and stores an uploaded archive: see `Backups.upload`. */
+export async function takeIn(env: BackupsEnvironment, incoming: Incoming, stop: AbortSignal): Promise<BackupRow> {
+  const id = newId('upload', env.now());
+  const folder = join(env.workFolder, id);
+  return Hold.during(
+    env,
+    [runLease(id)],
+    async (hold) => {
+      const signal = AbortSignal.any([stop, hold.lost]);
+      try {
+        await mkdir(folder, { recursive: true, mode: 0o700 });
+        const file = join(folder, 'upload.zip');
+        const { size, checksum } = await receive(incoming.body, file, env.maxUploadBytes, signal);
+        const source = await fileSource(file);
+        const archive = await damageIsOfTheFile(openArchive(source, { signal, maxEntries: env.maxUploadEntries }));
+        const examined = await examine(env, archive, incoming.config, folder, signal);
+        return await keep(env, incoming, { ...examined, file, size, checksum }, stop);
+      } finally {
+        incoming.body.destroy();
+        await rm(folder, { recursive: true, force: true });
+      }
+    },
+    () => {
+      throw new AppError('BUSY', 'Another upload has the same number.');
+    },
+  );
+}
+
+async function receive(body: Readable, file: string, limit: number, signal: AbortSignal) {
+  const hash = createHash('sha256');
+  let size = 0;
+  const counting = new Transform({
+    transform(chunk: Buffer, _encoding, callback) {
+      size += chunk.length;
+      if (size > limit) {
+        callback(new AppError('PAYLOAD_TOO_LARGE', `file: it is larger than ${humanSize(limit)}.`, { field: 'file' }));
+        return;
+      }
+      hash.update(chunk);
+      callback(null, chunk);
+    },
+  });
+  try {
+    await pipeline(body, counting, createWriteStream(file, { flags: 'wx', mode: 0o600 }), { signal });
+  } catch (error) {
+    if (signal.aborted && signal.reason instanceof AppError) throw signal.reason;
+    if (error instanceof AppError) throw error;
+    const full = fromErrno(error, `keep the upload in ${dirname(file)}`, 'STORAGE_NOT_WRITABLE', 'STORAGE_UNAVAILABLE');
+    if (full !== undefined) throw full;
+    const text = `file: the upload broke off after ${humanSize(size)}. Nothing of it was kept.`;
+    throw new AppError('INTERRUPTED', text, { field: 'file', hint: 'Send the file again.', cause: error });
+  }
+  return { size, checksum: hash.digest('hex') };
+}
+
+/**
+ * Reads all of an archive that was opened as a hostile one, and says what is missing if it is not ours.
+ * @param folder where the database is laid while it is looked at
+ */
+async function examine(
+  env: BackupsEnvironment,
+  archive: Archive,
+  named: BackupConfigRow | null,
+  folder: string,
+  signal: AbortSignal,
+): Promise<Examined> {
+  const { metadata } = archive;
+  const engine = env.engines.of(metadata.database_engine as DatabaseEngine);
+  const strange = [...strangeEntries(archive.entries, engine), ...ignoredEntries(archive.ignored)];
+  const config = named ?? (await ownerOf(env, metadata));
+  if (config !== null && config.engine !== engine.kind) {
+    throw badInput(
+      'configId',
+      `the archive is of a ${engine.kind} database, but config "${config.name}" is ${config.engine}.`,
+      'Name a config of the same kind.',
+    );
+  }
+  const holds = contentOf(archive, engine);
+  if (!holds.database && !holds.media) {
+    throw new AppError('ARCHIVE_FOREIGN', 'file: the archive holds neither a database nor media.', { field: 'file' });
+  }
+  await damageIsOfTheFile(archive.verify({ signal }));
+  const level = metadata.backup_version.startsWith('1.') && holds.database ? 'DRILL' : 'ARCHIVE';
+  const inside = holds.database
+    ? await lookInside(archive, engine, { folder, level }, signal)
+    : { tables: [], damaged: false, warnings: [] };
+  const { applicationId, ...origin } = statedOrigin(metadata);
+  const { at: createdAt, warning } = backupDate(metadata, env.now());
+  const dated = warning === null ? [] : [warning];
+  return {
+    engine,
+    config,
+    level,
+    begun: {
+      databaseName: databaseName(metadata),
+      applicationId,
+      origin,
+      note: `Made ${metadata.backup_date}, format ${metadata.backup_version}.`,
+    },
+    found: {
+      // Its data is as old as it says, whenever it came here: lists, retention and warnings go by that.
+      createdAt,
+      tables: inside.tables,
+      damaged: inside.damaged,
+      mediaFileCount: archive.entries.filter(({ path, directory }) => path.startsWith('media/') && !directory).length,
+      warnings: [...dated, ...strange, ...inside.warnings, ...mediaWarnings(metadata)],
+    },
+  };
+}
+
+/**
+ * Extracts the database and looks what is in it: what the metadata says is not believed. A database that is damaged is
+ * kept all the same, with a warning, since it may be all that is left; one that could do harm is refused.
+ */
+async function lookInside(
+  archive: Archive,
+  engine: Engine,
+  { folder, level }: { folder: string; level: 'ARCHIVE' | 'DRILL' },
+  signal: AbortSignal,
+): Promise<Pick<Examined['found'], 'tables' | 'damaged' | 'warnings'>> {
+  const { metadata } = archive;
+  const step = { signal, onProgress: () => undefined };
+  const dump = join(folder, 'database');
+  try {
+    await mkdir(dump, { mode: 0o700 });
+    await extractDatabase(archive, engine, dump, step);
+    // An archive without hashes is only as good as its database.
+    const info = await (level === 'DRILL' ? engine.inspect(dump, step) : engine.describeDump(dump, step));
+    if (!metadata.damaged) await damageIsOfTheFile(Promise.resolve().then(() => assertSameCounts(archive, info)));
+    const tables = info.tables.slice(0, MAX_TABLES).map(({ name, rows }) => ({ name, rows }));
+    const more = info.tables.length - tables.length;
+    const findings = metadata.findings.length > 0 ? metadata.findings : info.findings;
+    const damaged = metadata.damaged || info.findings.some(({ kind }) => kind === 'pages');
+    const unlisted = more > 0 ? [`${more} more tables are in the archive than are listed.`] : [];
+    return { tables, damaged, warnings: [...databaseWarnings({ damaged, findings }), ...unlisted] };
+  } catch (error) {
+    if (level === 'DRILL' || !isDamage(error)) throw error;
+    if (metadata.damaged) return { tables: [], damaged: true, warnings: databaseWarnings(metadata) };
+    if (error.code !== 'DATABASE_CORRUPT') throw error;
+    return {
+      tables: [],
+      damaged: true,
+      warnings: [`The database in the archive is damaged, so a restore needs allowDamaged: ${error.message}`],
+    };
+  } finally {
+    await rm(dump, { recursive: true, force: true });
+  }
+}
+
+/** What cannot be read was damaged on its way here: the remedy is another copy, not another disk. */
+async function damageIsOfTheFile<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    const damaged = error.code === 'ARCHIVE_CORRUPT';
+    const hint = damaged ? 'Download or copy the file again, and upload that copy.' : error.hint;
+    throw new AppError(error.code, error.message, { hint, field: 'file', cause: error });
+  }
+}
+
+async function keep(
+  env: BackupsEnvironment,
+  incoming: Incoming,
+  upload: Examined & { file: string; size: number; checksum: string },
+  stop: AbortSignal,
+): Promise<BackupRow> {
+  const { engine, config, level, size: fileSize, checksum } = upload;
+  const address = await incoming.place(config);
+  const storage = env.storages.open(address);
+  await storage.prepare();
+  const row = await incoming.insert({
+    ...upload.begun,
+    note: `Uploaded. ${upload.begun.note}`,
+    configId: config?.id ?? null,
+    address,
+    engine: engine.kind,
+    nameFor: await freeName(env, storage, incoming.fileName, prefixOf(env, upload)),
+  });
+  const run = await Run.claim(env, 'Backup', row.id, [], stop);
+  if (!(run instanceof Run)) throw new AppError('BUSY', `Backup ${row.id} was taken by another process.`);
+  let stored: string | null = null;
+  try {
+    const step = await run.phase('verify');
+    // Noted before the file has its name, so that after a crash the file is known as this row's.
+    await run.update({ checksum, fileSize });
+    await storage.put(row.fileName, createReadStream(upload.file), { owner: row.id, signal: run.signal });
+    stored = row.fileName;
+    const { fileName } = row;
+    await prove({ storage, fileName, fileSize, checksum, level: 'CHECKSUM', engine, scratch: '' }, step);
+    const verified = upload.found.damaged ? {} : { verifiedAt: env.now(), verificationLevel: level };
+    const completed = await run.complete({ ...upload.found, ...verified });
+    if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
+    if (incoming.config === null) await continueApplication(upload);
+  } catch (thrown) {
+    const error = await endBadly(env, run, { storage, stored, thrown });
+    if (error !== null) throw error;
+  } finally {
+    await run.close();
+  }
+  return row.reload();
+}
+
+/** A config whose lost database this archive is: see `ownerOf`. Never before the archive is known to be good. */
+async function continueApplication({ config, begun: { applicationId } }: Examined): Promise<void> {
+  if (config !== null && applicationId !== null) await config.update({ applicationId });
+}
+
+/**
+ * Makes a record for an archive that lies in a storage without one: it stays where it is.
+ * @param config the one that it is filed under; null for the one that the archive belongs to, or none
+ * @param sameApplication the caller's word that it is of the application of `config`
+ * @throws AppError as `takeIn`; NAME_TAKEN if it has a record
+ */
+export async function adoptStored(
+  env: BackupsEnvironment,
+  { address, fileName }: { address: StorageAddress; fileName: string },
+  {
+    config: named,
+    sameApplication,
+    actor,
+  }: { config: BackupConfigRow | null; sameApplication: boolean; actor: string },
+  signal: AbortSignal,
+): Promise<BackupRow> {
+  const id = newId('backup', env.now());
+  const folder = join(env.workFolder, id);
+  const storage = env.storages.open(address);
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const fileSize = await storedSize(storage, fileName);
+    const archive = await openStored(storage, fileName, fileSize, signal);
+    const examined = await examine(env, archive, named, folder, signal);
+    const { config, engine, level, begun, found } = examined;
+    const own = sameApplication && named !== null ? { applicationId: named.applicationId } : {};
+    const row = await env.models.Backup.create({
+      ...begun,
+      ...own,
+      ...found,
+      ...address,
+      id,
+      configId: config?.id ?? null,
+      backupType: 'UPLOADED',
+      mode: 'FULL',
+      status: 'COMPLETED',
+      progress: 1,
+      engine: engine.kind,
+      fileName,
+      filePath: storage.locate(fileName),
+      fileSize,
+      checksum: await hashStored(storage, fileName, signal),
+      verifiedAt: env.now(),
+      verificationLevel: level,
+      createdBy: actor,
+      startedAt: env.now(),
+      completedAt: env.now(),
+      note: `Taken in where it lay. ${begun.note}`,
+    });
+    if (named === null) await continueApplication(examined);
+    return row;
+  } catch (error) {
+    if (!(error instanceof UniqueConstraintError)) throw error;
+    throw new AppError('NAME_TAKEN', `${storage.locate(fileName)} has a record already.`, { cause: error });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** How the name begins where the client's is none of an archive: as its config's archives do, or by whose it says it is. */
+function prefixOf(env: BackupsEnvironment, { config, begun }: Examined): string {
+  if (config !== null) return config.archivePrefix ?? env.prefix;
+  return prefixFrom(begun.origin?.config ?? '') ?? env.prefix;
+}
+
+/** The client's name if it has an archive's form, otherwise one of ours; with _2, _3, … until it is free. */
+async function freeName(
+  env: BackupsEnvironment,
+  storage: Storage,
+  fileName: string,
+  prefix: string,
+): Promise<(attempt: number) => string> {
+  const given = /^([A-Za-z0-9][A-Za-z0-9-]{0,39}_backup_\d{8}_\d{6})(?:_\d+)?\.zip$/.exec(basename(fileName))?.[1];
+  const at = env.now();
+  const nameAt = (number: number) =>
+    given === undefined ? archiveName(prefix, at, number) : `${given}${number > 1 ? `_${number}` : ''}.zip`;
+  let first = 1;
+  while ((await storage.stat(nameAt(first))) !== null) first += 1;
+  return (attempt) => nameAt(first + attempt - 1);
+}

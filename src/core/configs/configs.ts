@@ -1,0 +1,199 @@
+import { UniqueConstraintError } from 'sequelize';
+import { AppError, badInput, toAppError } from '../../errors.js';
+import type { BackupConfigRow, Models } from '../../models/index.js';
+import type { Audit } from '../audit.js';
+import { jitter, nextRun } from '../schedules/cron.js';
+import {
+  changedSettings,
+  checkSettings,
+  type ConfigInput,
+  givenSettings,
+  newSettings,
+  type Settings,
+  type SettingsEnvironment,
+} from './settings.js';
+
+export type { ConfigInput };
+
+/** What the configs need of the process around them. */
+export interface ConfigsEnvironment extends SettingsEnvironment {
+  models: Models;
+  audit: Audit;
+  now: () => Date;
+}
+
+/**
+ * What a config carries beside its settings: where it comes from if nobody made it in the product, and the application whose
+ * archives it continues (a new one by default).
+ */
+export type ConfigMark = Partial<Pick<BackupConfigRow, 'origin' | 'environment' | 'applicationId' | 'mediaMoved'>>;
+
+/** Configs: what to protect and how. Nothing is saved that could not work or could hurt. */
+export class Configs {
+  constructor(private readonly env: ConfigsEnvironment) {}
+
+  list(): Promise<BackupConfigRow[]> {
+    return this.env.models.BackupConfig.findAll({ order: [['id', 'ASC']] });
+  }
+
+  find(id: number): Promise<BackupConfigRow | null> {
+    return this.env.models.BackupConfig.findByPk(id);
+  }
+
+  /** The config of this id, or the first one where no id is given. @throws AppError NOT_FOUND */
+  async get(id?: number): Promise<BackupConfigRow> {
+    const row =
+      id === undefined ? await this.env.models.BackupConfig.findOne({ order: [['id', 'ASC']] }) : await this.find(id);
+    if (row !== null) return row;
+    throw id === undefined
+      ? new AppError('NOT_FOUND', 'There is no config yet.', {
+          hint: 'Set DATABASE_URL, or make one: createConfig(input: {…}).',
+        })
+      : new AppError('NOT_FOUND', `configId: there is no config ${id}.`, { field: 'configId' });
+  }
+
+  /**
+   * Makes a config. The sample's gives way to it, and it takes that one's id.
+   * @param mark where it comes from, if it is not made in the product
+   * @throws AppError BAD_USER_INPUT and others, naming the field
+   */
+  async create(input: ConfigInput, actor: string, mark: ConfigMark = {}): Promise<BackupConfigRow> {
+    const given = givenSettings(input);
+    if (given.name === undefined) throw badInput('name', 'is missing.');
+    const now = this.env.now();
+    const { BackupConfig, sequelize } = this.env.models;
+    const sample = mark.origin === 'SAMPLE' ? null : await this.idleSample(mark);
+    // The installation's own prefix is that of its first config; others are told from it by name.
+    const others = (await BackupConfig.count()) - (sample === null ? 0 : 1);
+    const first = others === 0 ? { archivePrefix: null } : {};
+    const values = await checkSettings(this.env, newSettings({ ...first, ...given }));
+    const identity = { ...mark, ...(sample !== null && { id: sample.id }), createdAt: now, updatedAt: now };
+    // The due time depends on the id. Without it a config would never run, and never be called overdue.
+    const row = await this.unlessNameTaken(() =>
+      sequelize.transaction(async (transaction) => {
+        await sample?.destroy({ transaction });
+        const made = await BackupConfig.create({ ...values, ...identity }, { transaction });
+        return made.update({ nextRunAt: nextDue(made, now) }, { transaction });
+      }),
+    );
+    if (sample !== null) await this.env.audit.record(actor, 'config.delete', sample.id, { name: sample.name });
+    await this.env.audit.record(actor, 'config.create', row.id, { name: row.name });
+    return row;
+  }
+
+  /** The sample's config, if it can go now. @throws AppError CONFIG_IN_USE for the environment's, which needs its place */
+  private async idleSample({ origin }: ConfigMark): Promise<BackupConfigRow | null> {
+    const sample = await this.env.models.BackupConfig.findOne({ where: { origin: 'SAMPLE' } });
+    if (sample === null) return null;
+    try {
+      await this.assertIdle(sample);
+      return sample;
+    } catch (error) {
+      if (origin === 'ENVIRONMENT') throw error;
+      return null;
+    }
+  }
+
+  /** @throws AppError as `create`, and CONFIG_IN_USE when the database of a config with runs under way would change */
+  async update(id: number, input: ConfigInput, actor: string): Promise<BackupConfigRow> {
+    const row = await this.get(id);
+    const given = this.changes(row, input);
+    const values = await checkSettings(this.env, changedSettings(row, given), row);
+    if (values.databaseKey !== row.databaseKey) await this.assertIdle(row);
+    const now = this.env.now();
+    const schedule = { ...row.get({ plain: true }), ...values };
+    const same = (['autoBackupEnabled', 'schedule', 'timezone', 'jitterSeconds'] as const).every(
+      (field) => row[field] === schedule[field],
+    );
+    const due = same ? {} : { nextRunAt: nextDue(schedule, now), retryAt: null };
+    await this.unlessNameTaken(() => row.update({ ...values, ...due, updatedAt: now }));
+    await this.env.audit.record(actor, 'config.update', id, { fields: Object.keys(given) });
+    return row;
+  }
+
+  /** Checks what `create` would save. @throws AppError as `create` */
+  async validate(input: ConfigInput): Promise<void> {
+    const given = givenSettings(input);
+    if (given.name === undefined) throw badInput('name', 'is missing.');
+    const { name } = await checkSettings(this.env, newSettings(given));
+    if ((await this.env.models.BackupConfig.count({ where: { name } })) > 0) throw nameTaken();
+  }
+
+  /** The config as `update` would make it. Nothing is saved. @throws AppError as `update`, but for a name that is taken */
+  async preview(id: number, input: ConfigInput): Promise<BackupConfigRow> {
+    const row = await this.get(id);
+    return row.set(await checkSettings(this.env, changedSettings(row, this.changes(row, input)), row));
+  }
+
+  /**
+   * All settings as `update` would make them of this input, or `create` where no id is given. Not checked yet.
+   * @throws AppError NOT_FOUND
+   */
+  async settings(input: ConfigInput, id?: number): Promise<Settings> {
+    if (id === undefined) return newSettings(input);
+    const row = await this.get(id);
+    return changedSettings(row, this.changes(row, input));
+  }
+
+  /** Deletes the config; its backups stay, with their archives. @throws AppError CONFIG_IN_USE */
+  async remove(id: number, actor: string): Promise<BackupConfigRow> {
+    const row = await this.get(id);
+    await this.assertIdle(row);
+    await row.destroy();
+    await this.env.audit.record(actor, 'config.delete', id, { name: row.name });
+    return row;
+  }
+
+  /** The database URL as it may be shown: without a password. @param url in place of the config's own */
+  maskedUrl(row: BackupConfigRow, url: string = row.databaseUrl): string {
+    return this.env.engines.of(row.engine).resolve(url).display;
+  }
+
+  /** Why the config's database cannot be backed up now, or null. */
+  async databaseProblem(row: BackupConfigRow): Promise<AppError | null> {
+    try {
+      await this.env.engines.of(row.engine).check(row.databaseUrl);
+      return null;
+    } catch (error) {
+      return toAppError(error);
+    }
+  }
+
+  /** What was given, but for a URL that is the saved one as it is shown. */
+  private changes(row: BackupConfigRow, input: ConfigInput): ConfigInput {
+    const given = givenSettings(input);
+    if (given.databaseUrl === this.maskedUrl(row)) delete given.databaseUrl;
+    return given;
+  }
+
+  private async unlessNameTaken<T>(save: () => Promise<T>): Promise<T> {
+    try {
+      return await save();
+    } catch (error) {
+      if (!(error instanceof UniqueConstraintError)) throw error;
+      throw nameTaken();
+    }
+  }
+
+  private async assertIdle(row: BackupConfigRow): Promise<void> {
+    const where = { configId: row.id, status: ['PENDING', 'RUNNING'] };
+    const backups = await this.env.models.Backup.count({ where });
+    const restores = await this.env.models.Restore.count({ where });
+    if (backups + restores > 0) {
+      throw new AppError('CONFIG_IN_USE', `Config "${row.name}" has ${backups + restores} run(s) under way.`);
+    }
+  }
+}
+
+const nameTaken = () => badInput('name', 'is the name of another config.', 'Choose another name.');
+
+/** When the config's next automatic backup is due after a moment; null if it makes none. */
+export function nextDue(
+  config: Pick<BackupConfigRow, 'id' | 'autoBackupEnabled' | 'schedule' | 'timezone' | 'jitterSeconds'>,
+  after: Date,
+): Date | null {
+  if (!config.autoBackupEnabled) return null;
+  const delay = jitter(config.id, config.jitterSeconds);
+  const due = nextRun(config.schedule, config.timezone, new Date(after.getTime() - delay));
+  return new Date(due.getTime() + delay);
+}

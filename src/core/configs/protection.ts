@@ -1,0 +1,88 @@
+import { basename, dirname } from 'node:path';
+import { contained } from '../../archive/names.js';
+import { mediaRoots, realPaths } from '../../archive/media.js';
+import { AppError } from '../../errors.js';
+import type { Models } from '../../models/index.js';
+import { databaseFiles, isArchiveName } from '../text/names.js';
+import type { Engine, Engines } from '../ports.js';
+import { realFile } from './real-file.js';
+
+/** What protecting needs. */
+export interface ProtectEnvironment {
+  models: Models;
+  engines: Engines;
+  /** db-manager's own folders and files; absolute. */
+  exclude: string[];
+}
+
+/**
+ * What is never media, wherever it lies: db-manager's own folders and files, the database and those of all configs with
+ * their companions, and the archives in every folder that archives lie in. Whatever else lies in such a folder is media
+ * like any other.
+ * @param database what is backed up or restored to, which may be none of a config's
+ */
+export async function protectedPaths(
+  { models, engines, exclude }: ProtectEnvironment,
+  database: { engine: Engine; url: string } | null,
+): Promise<Protection> {
+  const where = { storageType: ['LOCAL', 'SYSTEM'] };
+  const [backups, configs] = await Promise.all([
+    models.Backup.findAll({ attributes: ['storagePath'], where, group: ['storagePath'] }),
+    models.BackupConfig.findAll({ attributes: ['storageType', 'storagePath', 'engine', 'databaseUrl'] }),
+  ]);
+  const files = [
+    ...(database === null ? [] : [database.engine.fileOf(database.url)]),
+    ...configs.map(({ engine, databaseUrl }) => engines.of(engine).fileOf(databaseUrl)),
+  ];
+  const storages = [...backups, ...configs.filter((config) => where.storageType.includes(config.storageType))];
+  const databases = await Promise.all(files.map(filesOf));
+  return new Protection(
+    new Set([...(await realPaths(exclude)), ...databases.flat()]),
+    await realPaths(storages.map(({ storagePath }) => storagePath)),
+  );
+}
+
+/** A database's file and its companions, which SQLite names after the real file, not after a link to it. */
+async function filesOf(file: string | null): Promise<string[]> {
+  if (file === null) return [];
+  return [file, await realFile(file)].flatMap(databaseFiles);
+}
+
+/** Tells what is never media. All paths are absolute and without symbolic links. */
+export class Protection {
+  /**
+   * @param paths files, and folders with all that lies below
+   * @param storages folders in which only the archives are protected
+   */
+  constructor(
+    private readonly paths: ReadonlySet<string>,
+    private readonly storages: ReadonlySet<string>,
+  ) {}
+
+  /** True for what a walk through media passes over, with all that lies below. */
+  readonly covers = (path: string): boolean =>
+    this.paths.has(path) || (this.storages.has(dirname(path)) && isArchiveName(basename(path)));
+
+  /**
+   * Tells which files a restore into the media folder `root` must not write: those that are protected, lie in a protected
+   * folder, or would take the place of a folder that holds something protected. A folder that was named as media is media,
+   * also where it lies in one of db-manager's own, as the sample's does.
+   */
+  forbidden(root: string): (path: string) => boolean {
+    const near = [...this.paths].filter((one) => one !== root && contained(root, one));
+    const storages = [...this.storages].filter((one) => contained(root, one));
+    return (path) =>
+      this.covers(path) ||
+      near.some((one) => contained(one, path) || contained(path, one)) ||
+      storages.some((one) => contained(path, one));
+  }
+
+  /** @throws AppError PATH_NOT_ALLOWED for a media folder that is wholly db-manager's own; as `mediaRoots` */
+  async assertMedia(paths: string[]): Promise<void> {
+    const own = (await mediaRoots(paths)).find(({ real }) => this.covers(real));
+    if (own === undefined) return;
+    throw new AppError('PATH_NOT_ALLOWED', `The media path ${own.path} is db-manager's own folder.`, {
+      hint: "Name the folder that holds the application's media.",
+    });
+  }
+}

@@ -1,0 +1,272 @@
+import { realpath, stat } from 'node:fs/promises';
+import { isAbsolute, resolve } from 'node:path';
+import { AppError, badInput } from '../../errors.js';
+import type { BackupConfigRow } from '../../models/index.js';
+import { prefixFrom } from '../archives/origin.js';
+import type { Places } from './places.js';
+import type { Engine, Engines, StorageAddress, Storages, StorageType } from '../ports.js';
+import { realFile } from './real-file.js';
+import { assertPolicy, type RetentionPolicy } from '../retention/plan.js';
+import { assertSchedule, normaliseSchedule } from '../schedules/cron.js';
+
+/** What checking settings needs of the process around it. */
+export interface SettingsEnvironment {
+  engines: Engines;
+  storages: Storages;
+  places: Places;
+  /** The control database's file, or null where it is a server. */
+  controlFile: string | null;
+}
+
+/** The fields of a config that can be set; what is left out stays as it is, or gets its default. */
+export interface ConfigInput {
+  name?: string | undefined;
+  databaseUrl?: string | undefined;
+  mediaPaths?: string[] | undefined;
+  storageType?: StorageType | undefined;
+  storagePath?: string | undefined;
+  autoBackupEnabled?: boolean | undefined;
+  schedule?: string | undefined;
+  timezone?: string | undefined;
+  backupRetentionDays?: number | undefined;
+  maxBackupFiles?: number | undefined;
+  /** Seconds. */
+  restoreLockTimeout?: number | undefined;
+  safetyRetentionDays?: number | undefined;
+  /** Seconds. */
+  jitterSeconds?: number | undefined;
+  /** Keep-rules: null takes a rule away. */
+  keepLast?: number | null | undefined;
+  keepHourly?: number | null | undefined;
+  keepDaily?: number | null | undefined;
+  keepWeekly?: number | null | undefined;
+  keepMonthly?: number | null | undefined;
+  keepYearly?: number | null | undefined;
+  keepWithin?: string | null | undefined;
+  /** Bytes. */
+  maxTotalSize?: number | null | undefined;
+  /** How names of its archives begin; null: as the installation's. */
+  archivePrefix?: string | null | undefined;
+}
+
+/** All settings of a config. */
+export type Settings = Required<ConfigInput>;
+
+const KEEP_RULES = [
+  'keepLast',
+  'keepHourly',
+  'keepDaily',
+  'keepWeekly',
+  'keepMonthly',
+  'keepYearly',
+  'keepWithin',
+  'maxTotalSize',
+] as const;
+
+const DEFAULTS = {
+  mediaPaths: [] as string[],
+  storageType: 'LOCAL' as StorageType,
+  storagePath: '',
+  autoBackupEnabled: true,
+  schedule: '0 2 * * *',
+  timezone: 'UTC',
+  backupRetentionDays: 30,
+  maxBackupFiles: 30,
+  restoreLockTimeout: 30,
+  safetyRetentionDays: 7,
+  jitterSeconds: 0,
+  ...(Object.fromEntries(KEEP_RULES.map((rule) => [rule, null])) as Record<(typeof KEEP_RULES)[number], null>),
+};
+
+/** What was given: null takes a keep-rule or the prefix away, and means "left out" for every other field. */
+export function givenSettings(input: ConfigInput): ConfigInput {
+  const nullable: readonly string[] = [...KEEP_RULES, 'archivePrefix'];
+  const given = ([name, value]: [string, unknown]) =>
+    value !== undefined && (value !== null || nullable.includes(name));
+  return Object.fromEntries(Object.entries(input).filter(given));
+}
+
+/** The settings of a new config. `name` and `databaseUrl` have no default: they are empty where they were not given. */
+export function newSettings(input: ConfigInput): Settings {
+  const given = givenSettings(input);
+  return { name: '', databaseUrl: '', archivePrefix: prefixFrom(given.name ?? ''), ...DEFAULTS, ...given };
+}
+
+/** The settings of a config with what was given in place of what is saved. Another storage type has a path of its own. */
+export function changedSettings(saved: BackupConfigRow, given: ConfigInput): Settings {
+  const other = given.storageType !== undefined && given.storageType !== saved.storageType;
+  return { ...saved.get({ plain: true }), ...(other ? { storagePath: '' } : {}), ...given };
+}
+
+/**
+ * The columns of a config with these settings.
+ * @param saved the config that is changed: a path that it has already is not judged again
+ * @throws AppError BAD_USER_INPUT and others, naming the field
+ */
+export async function checkSettings(env: SettingsEnvironment, input: Settings, saved?: BackupConfigRow) {
+  const name = input.name.trim();
+  if (name === '' || name.length > 200) throw badInput('name', 'must have 1 to 200 characters.');
+  const { engine, url, mediaPaths } = await checkSource(env, input, saved);
+  assertWhole('backupRetentionDays', input.backupRetentionDays, 36_500);
+  assertWhole('maxBackupFiles', input.maxBackupFiles, 100_000);
+  assertWhole('restoreLockTimeout', input.restoreLockTimeout, 86_400);
+  assertWhole('safetyRetentionDays', input.safetyRetentionDays, 36_500);
+  if (!Number.isInteger(input.jitterSeconds) || input.jitterSeconds < 0 || input.jitterSeconds > 3_600) {
+    throw badInput('jitterSeconds', `${input.jitterSeconds} is not a whole number from 0 to 3600.`);
+  }
+  assertPolicy(policyOf(input as never));
+  assertSchedule(input.schedule, input.timezone);
+  assertPrefix(input.archivePrefix);
+  return {
+    name,
+    archivePrefix: input.archivePrefix,
+    engine: engine.kind,
+    databaseUrl: url,
+    databaseKey: await databaseKey(engine, url),
+    mediaPaths,
+    ...(await checkStorage(env, input, saved)),
+    autoBackupEnabled: input.autoBackupEnabled,
+    schedule: normaliseSchedule(input.schedule),
+    timezone: input.timezone,
+    backupRetentionDays: input.backupRetentionDays,
+    maxBackupFiles: input.maxBackupFiles,
+    restoreLockTimeout: input.restoreLockTimeout,
+    safetyRetentionDays: input.safetyRetentionDays,
+    jitterSeconds: input.jitterSeconds,
+    keepLast: input.keepLast,
+    keepHourly: input.keepHourly,
+    keepDaily: input.keepDaily,
+    keepWeekly: input.keepWeekly,
+    keepMonthly: input.keepMonthly,
+    keepYearly: input.keepYearly,
+    keepWithin: input.keepWithin,
+    maxTotalSize: input.maxTotalSize,
+  };
+}
+
+/**
+ * What these settings protect: the engine, its URL for the database, and absolute media folders. Opens nothing.
+ * @throws AppError BAD_USER_INPUT, ENGINE_UNSUPPORTED, DATABASE_IS_CONTROL
+ */
+export async function checkSource(
+  env: SettingsEnvironment,
+  { databaseUrl, mediaPaths }: Pick<Settings, 'databaseUrl' | 'mediaPaths'>,
+  saved?: BackupConfigRow,
+): Promise<{ engine: Engine; url: string; mediaPaths: string[] }> {
+  if (databaseUrl === '') throw badInput('databaseUrl', 'is missing.');
+  const engine = env.engines.forUrl(databaseUrl);
+  if (/:\*\*\*@/.test(databaseUrl)) {
+    throw badInput(
+      'databaseUrl',
+      'holds *** in place of the password.',
+      'Write the whole URL, or leave the field out.',
+    );
+  }
+  const { url } = engine.resolve(databaseUrl);
+  const file = engine.fileOf(url);
+  if (file !== null) {
+    await assertNotControl(file, env.controlFile);
+    if (url !== saved?.databaseUrl) await env.places.judge('databaseUrl', file, 'source');
+  }
+  const folders = await mediaFolders(mediaPaths);
+  for (const folder of folders) {
+    if (!saved?.mediaPaths.includes(folder)) await env.places.judge('mediaPaths', folder, 'source');
+  }
+  return { engine, url, mediaPaths: folders };
+}
+
+/**
+ * Where these settings store archives. Makes nothing.
+ * @throws AppError BAD_USER_INPUT, PATH_NOT_ALLOWED, STORAGE_UNSUPPORTED
+ */
+export async function checkStorage(
+  env: Pick<SettingsEnvironment, 'storages' | 'places'>,
+  { storageType, storagePath }: Pick<Settings, 'storageType' | 'storagePath'>,
+  saved?: BackupConfigRow,
+): Promise<StorageAddress> {
+  const path = storagePath || (storageType === 'LOCAL' ? '.' : '');
+  const address = env.storages.resolve({ storageType, storagePath: path }, 'storagePath');
+  const same = saved?.storageType === storageType && saved.storagePath === address.storagePath;
+  if (!same) await judgeStorage(env, address, 'storagePath', saved?.id);
+  return address;
+}
+
+/** Judges a folder that archives shall lie in. LOCAL ones lie in a folder that the machine's owner chose. */
+export async function judgeStorage(
+  { places }: Pick<SettingsEnvironment, 'places'>,
+  { storageType, storagePath }: StorageAddress,
+  field: string,
+  config: number | undefined,
+): Promise<void> {
+  if (storageType === 'SYSTEM') await places.judge(field, storagePath, 'storage', config);
+}
+
+/** Names a database in locks: the same for every way of writing its URL, also through links, and while its file is not there. */
+export async function databaseKey(engine: Engine, url: string): Promise<string> {
+  const file = engine.fileOf(url);
+  return file === null ? engine.resolve(url).key : `${engine.kind}:${await realFile(file)}`;
+}
+
+type PolicyField = (typeof KEEP_RULES)[number] | 'backupRetentionDays' | 'maxBackupFiles' | 'safetyRetentionDays';
+
+/** The retention policy of a config. */
+export function policyOf(config: Pick<BackupConfigRow, PolicyField>): RetentionPolicy {
+  const rules = Object.fromEntries(KEEP_RULES.map((rule) => [rule, config[rule]]));
+  return {
+    ...rules,
+    retentionDays: config.backupRetentionDays,
+    maxFiles: config.maxBackupFiles,
+    safetyRetentionDays: config.safetyRetentionDays,
+  };
+}
+
+function assertWhole(field: string, value: number, max: number): void {
+  if (Number.isInteger(value) && value >= 1 && value <= max) return;
+  throw badInput(field, `${value} is not a whole number from 1 to ${max}.`, 'A value of 0 would keep nothing.');
+}
+
+function assertPrefix(prefix: string | null): void {
+  if (prefix === null || /^[A-Za-z0-9][A-Za-z0-9-]{0,39}$/.test(prefix)) return;
+  throw badInput(
+    'archivePrefix',
+    'may hold only letters, digits and hyphens, at most 40, and begins with none of the last.',
+  );
+}
+
+/** Each folder once: the files of one that is listed twice would be in the archive twice, and could not be brought back. */
+async function mediaFolders(paths: string[]): Promise<string[]> {
+  const known = new Map<string, string>();
+  for (const path of paths.map(mediaPath)) {
+    const real = await realpath(path).catch(() => path);
+    const same = known.get(real);
+    if (same !== undefined && same !== path) {
+      throw badInput('mediaPaths', `"${same}" and "${path}" are the same folder.`, 'Name it once.');
+    }
+    known.set(real, path);
+  }
+  return [...known.values()];
+}
+
+function mediaPath(path: string): string {
+  if (!isAbsolute(path) || path.includes('\0')) {
+    throw badInput('mediaPaths', `"${path}" is not an absolute path.`, 'Write paths such as /srv/okpuja/media.');
+  }
+  return resolve(path);
+}
+
+/**
+ * Refuses a protected database that is the control database itself, also through links.
+ * @throws AppError DATABASE_IS_CONTROL
+ */
+export async function assertNotControl(file: string, controlFile: string | null): Promise<void> {
+  if (controlFile === null) return;
+  const same = async () => {
+    const [one, other] = await Promise.all([stat(file), stat(controlFile)]);
+    return one.dev === other.dev && one.ino === other.ino;
+  };
+  if (resolve(file) === resolve(controlFile) || (await same().catch(() => false))) {
+    throw new AppError('DATABASE_IS_CONTROL', `databaseUrl: ${file} is db-manager's own control database.`, {
+      field: 'databaseUrl',
+    });
+  }
+}

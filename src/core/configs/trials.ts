@@ -1,0 +1,251 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { measureMedia } from '../../archive/measure.js';
+import { AppError, type ErrorCode } from '../../errors.js';
+import type { Log } from '../../log.js';
+import type { BackupConfigRow, FailedTest, Models } from '../../models/index.js';
+import type { ConfigInput, Configs } from './configs.js';
+import type { DatabaseInfo, Engine, Storage } from '../ports.js';
+import { protectedPaths } from './protection.js';
+import { checkSource, checkStorage, type SettingsEnvironment } from './settings.js';
+
+/** What testing settings needs of the process around it. */
+export interface ConfigTestsEnvironment extends SettingsEnvironment {
+  models: Models;
+  log: Log;
+  configs: Configs;
+  /** Absolute paths that are never media. */
+  exclude: string[];
+}
+
+/** What was found at one media path. */
+export interface MediaPathTest {
+  path: string;
+  ok: boolean;
+  /** As far as they were counted; null where nothing could be. */
+  files: number | null;
+  bytes: number | null;
+  error: AppError | null;
+}
+
+/** What was found at the database and the media of some settings. */
+export interface ConnectionTest {
+  /** Whether a backup would find everything that it reads. */
+  ok: boolean;
+  /** What is wrong with the database. */
+  error: AppError | null;
+  databaseName: string | null;
+  /** Bytes. */
+  size: number | null;
+  /** How many; null if they could not be looked at (in time). */
+  tables: number | null;
+  facts: Record<string, string | number>;
+  media: MediaPathTest[];
+  warnings: string[];
+}
+
+/** What came of writing, reading and deleting a few bytes at the storage of some settings. */
+export interface StorageTest {
+  ok: boolean;
+  error: AppError | null;
+  /** Where archives would lie. */
+  location: string;
+  /** Bytes; null where the storage cannot tell. */
+  free: number | null;
+  total: number | null;
+  warnings: string[];
+}
+
+/** How long is counted, in milliseconds: somebody waits in front of a form. */
+const PATIENCE = { tables: 10_000, media: 5_000 };
+
+/**
+ * Tries settings before they are saved. What does not work is an answer; what makes no sense is thrown, as when a config is
+ * saved. The settings are those that `Configs.create` would make of the input, or `Configs.update` where an id is given.
+ */
+export class ConfigTests {
+  constructor(
+    private readonly env: ConfigTestsEnvironment,
+    private readonly patience = PATIENCE,
+  ) {}
+
+  /**
+   * Looks at database and media. Changes nothing.
+   * @throws AppError NOT_FOUND, BAD_USER_INPUT, ENGINE_UNSUPPORTED, DATABASE_IS_CONTROL; the signal's reason
+   */
+  async connection(input: ConfigInput, configId: number | undefined, signal: AbortSignal): Promise<ConnectionTest> {
+    const settings = await this.env.configs.settings(input, configId);
+    const { engine, url, mediaPaths } = await checkSource(this.env, settings);
+    const warnings: string[] = [];
+    const database = await answered(() => lookAt(engine, url, this.patience.tables, warnings, signal), signal);
+    const protection = await protectedPaths(this.env, { engine, url });
+    const media: MediaPathTest[] = [];
+    const deadline = AbortSignal.timeout(this.patience.media);
+    for (const path of mediaPaths) {
+      const found = { files: 0, bytes: 0 };
+      const counting = async () => {
+        await protection.assertMedia([path]);
+        return measureMedia([path], protection.covers, AbortSignal.any([signal, deadline]), found);
+      };
+      const { value, error } = await answered(counting, signal, deadline);
+      if (value === null && error === null) warnings.push(late(path, 'files', this.patience.media));
+      media.push({ path, ok: error === null, ...(error === null ? found : { files: null, bytes: null }), error });
+    }
+    const { info, size } = database.value ?? { info: null, size: null };
+    return {
+      ok: database.error === null && media.every(({ ok }) => ok),
+      error: database.error,
+      databaseName: database.value === null ? null : engine.resolve(url).name,
+      size,
+      tables: info?.tables.length ?? null,
+      facts: info?.source ?? {},
+      media,
+      warnings,
+    };
+  }
+
+  /**
+   * Writes a few bytes, reads them back, lists, deletes them, and makes sure that they are gone. A folder that is not there
+   * is made, as the first backup would, and taken away again, so that a mistake in its name leaves nothing.
+   * @throws AppError NOT_FOUND, BAD_USER_INPUT, PATH_NOT_ALLOWED, STORAGE_UNSUPPORTED; the signal's reason
+   */
+  async storage(input: ConfigInput, configId: number | undefined, signal: AbortSignal): Promise<StorageTest> {
+    const address = await checkStorage(this.env, await this.env.configs.settings(input, configId));
+    const storage = this.env.storages.open(address);
+    const warnings: string[] = [];
+    const { value: space, error } = await answered(async () => {
+      const { made, undo } = await storage.prepare();
+      warnings.push(...made.slice(0, 1).map(missing));
+      try {
+        await this.probe(storage, signal);
+        return await storage.space();
+      } finally {
+        await undo();
+      }
+    }, signal);
+    const location = address.storagePath;
+    return { ok: error === null, error, location, free: space?.free ?? null, total: space?.total ?? null, warnings };
+  }
+
+  /**
+   * Creates a config of settings that work, or, with `untested`, of any that make sense: then what failed is noted on it.
+   * @throws AppError as `Configs.create`; what failed, with the field that it is about and how to save all the same
+   */
+  async create(input: ConfigInput, untested: boolean, actor: string, signal: AbortSignal): Promise<BackupConfigRow> {
+    await this.env.configs.validate(input);
+    const failed = await this.failed(input, undefined, signal);
+    if (failed !== null && !untested) throw refused(failed);
+    const row = await this.env.configs.create(input, actor);
+    return row.update({ testError: failed });
+  }
+
+  /** As `create`, for a change: only what is changed of database, media and storage is tested. @throws AppError */
+  async update(
+    id: number,
+    input: ConfigInput,
+    untested: boolean,
+    actor: string,
+    signal: AbortSignal,
+  ): Promise<BackupConfigRow> {
+    const saved = await this.env.configs.get(id);
+    const changed = (await this.env.configs.preview(id, input)).changed();
+    const tested = Array.isArray(changed) && changed.some((name) => TESTED.has(name));
+    const failed = tested ? await this.failed(input, id, signal) : null;
+    if (failed !== null && !untested) throw refused(failed);
+    const row = await this.env.configs.update(id, input, actor);
+    return row.update({ testError: tested ? failed : saved.testError });
+  }
+
+  /** What of these settings does not work first; null if all does. */
+  private async failed(input: ConfigInput, id: number | undefined, signal: AbortSignal): Promise<FailedTest | null> {
+    const { error, media } = await this.connection(input, id, signal);
+    if (error !== null) return failedTest(error, 'databaseUrl');
+    const folder = media.find((path) => path.error !== null)?.error ?? null;
+    if (folder !== null) return failedTest(folder, 'mediaPaths');
+    const storage = await this.storage(input, id, signal);
+    return storage.error === null ? null : failedTest(storage.error, 'storagePath');
+  }
+
+  /** The name has no ending, so that nothing ever takes the probe for an archive. */
+  private async probe(storage: Storage, signal: AbortSignal): Promise<void> {
+    const name = `db-manager-probe-${randomUUID()}`;
+    const bytes = randomBytes(64);
+    try {
+      const { location } = await storage.put(name, Readable.from([bytes]), { owner: name, signal });
+      if (!bytes.equals(await buffer(await storage.get(name)))) throw unreliable(`${location} came back changed.`);
+      for await (const _ of storage.list()) break;
+      await storage.remove(name);
+      if ((await storage.stat(name)) !== null) throw unreliable(`${location} is still there after it was deleted.`);
+    } catch (error) {
+      const left = (cause: unknown) => this.env.log.warn({ err: cause, name }, 'a probe could not be removed');
+      await storage.discard(name).catch(left);
+      await storage.remove(name).catch(left);
+      throw error;
+    }
+  }
+}
+
+/** The settings that can be tried out. */
+const TESTED: ReadonlySet<string> = new Set(['databaseUrl', 'mediaPaths', 'storageType', 'storagePath']);
+
+const failedTest = ({ code, message, hint }: AppError, field: string): FailedTest => ({ code, message, hint, field });
+
+function refused({ code, message, hint, field }: FailedTest): AppError {
+  return new AppError(code as ErrorCode, `${field}: ${message}`, {
+    field,
+    hint: `${hint} To save the config all the same, set saveUntested: true (command line: --untested).`,
+  });
+}
+
+/**
+ * What does not work, as a value; a deadline that has passed is nothing that does not work. Anything else than an AppError,
+ * and everything once nobody waits any more, is thrown.
+ */
+async function answered<T>(
+  work: () => Promise<T>,
+  signal: AbortSignal,
+  deadline?: AbortSignal,
+): Promise<{ value: T | null; error: AppError | null }> {
+  try {
+    return { value: await work(), error: null };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof AppError) return { value: null, error };
+    if (deadline?.aborted) return { value: null, error: null };
+    throw error;
+  }
+}
+
+async function lookAt(
+  engine: Engine,
+  url: string,
+  patienceMs: number,
+  warnings: string[],
+  signal: AbortSignal,
+): Promise<{ size: number; info: DatabaseInfo | null }> {
+  const { bytes: size } = await engine.check(url);
+  const deadline = AbortSignal.timeout(patienceMs);
+  const describing = () => engine.describe(url, AbortSignal.any([signal, deadline]));
+  const { value: info, error } = await answered(describing, signal, deadline);
+  if (error !== null) throw error;
+  if (info === null && !deadline.aborted) {
+    throw new AppError('DATABASE_NOT_FOUND', `${engine.resolve(url).display} is not there any more.`);
+  }
+  const damage = info?.findings.find(({ kind }) => kind === 'pages');
+  if (damage !== undefined) throw new AppError('DATABASE_CORRUPT', damage.message);
+  warnings.push(...(info?.findings.map(({ message }) => message) ?? [late('The database', 'tables', patienceMs)]));
+  return { size, info };
+}
+
+const late = (where: string, what: string, patienceMs: number) =>
+  `${where}: its ${what} were not counted to the end, which takes more than ${patienceMs / 1_000} seconds.`;
+
+const missing = (folder: string) =>
+  `${folder} did not exist and was made for this test. If a disk should be mounted there, it is not.`;
+
+function unreliable(what: string): AppError {
+  return new AppError('STORAGE_UNAVAILABLE', what, {
+    hint: 'Do not keep backups there: check the disk or the service.',
+  });
+}

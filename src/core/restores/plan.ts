@@ -1,0 +1,437 @@
+import { realpath } from 'node:fs/promises';
+import { join } from 'node:path';
+import { shown } from '../../archive/names.js';
+import type { Archive, ArchiveEntry } from '../../archive/read.js';
+import { AppError, badInput } from '../../errors.js';
+import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../../models/index.js';
+import { databaseLease, type HoldEnvironment } from '../runs/hold.js';
+import { firstOf } from '../text/names.js';
+import { type MediaTarget } from './media/swap.js';
+import { type MediaPlan, planMedia } from './media/plan.js';
+import { type Survey, surveyMedia } from './media/survey.js';
+import { foreignRefusal, ignoredEntries, isForeign, tablesRefusal } from '../archives/origin.js';
+import { protectedPaths, type Protection } from '../configs/protection.js';
+import type { DatabaseInfo, Holder, RelatedByTrigger, Storages } from '../ports.js';
+import {
+  isOrIsBelow,
+  isOwnMedia,
+  type RestoreRequest,
+  resolveScope,
+  type Scope,
+  type ScopeEnvironment,
+  undoScope,
+} from './scope.js';
+import { allRelated, rehearse, type RelatedTable, relatedWarning } from './tables.js';
+import { planSpace, type SpacePlan, tooFull } from './space.js';
+import { isDamage, openStored, storedSize } from '../archives/verify.js';
+
+/** What a plan needs of the process around it. */
+export interface PlanEnvironment extends ScopeEnvironment, HoldEnvironment {
+  models: Models;
+  now: () => Date;
+  storages: Storages;
+  workFolder: string;
+  /** Absolute paths that a restore never touches. */
+  exclude: string[];
+}
+
+/** One table before and after the restore. */
+export interface TablePlan {
+  name: string;
+  /** Null: the backup does not have it. */
+  backupRows: number | null;
+  /** Null: the target does not have it. */
+  targetRows: number | null;
+  change: 'ADD' | 'REPLACE' | 'REMOVE' | 'KEEP';
+  schemaDiffers: boolean;
+}
+
+/** A dry run: what would change, and every reason why it would be refused. */
+export interface RestorePlan {
+  backup: BackupRow;
+  allowed: boolean;
+  refusals: AppError[];
+  warnings: string[];
+  /** Without a password. */
+  target: string;
+  targetExists: boolean;
+  /** Page size, journal mode, versions, … of the backup and of the target. */
+  backupSource: Record<string, string | number>;
+  targetSource: Record<string, string | number>;
+  tables: TablePlan[];
+  /** Tables that belong to the chosen ones by foreign keys or triggers and are not chosen. */
+  related: RelatedTable[];
+  media: MediaPlan;
+  space: SpacePlan[];
+  holders: Holder[];
+}
+
+/** A file that is no database is not replaced at another place: it may be anything. */
+const OTHER_FILE = 'Choose another target, or move the file away.';
+
+/**
+ * Plans a restore without changing anything. Wishes that make no sense throw; what stands in the way is in `refusals`.
+ * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, BACKUP_DELETED, BAD_USER_INPUT, ARCHIVE_…
+ */
+export async function planRestore(
+  env: PlanEnvironment,
+  backup: BackupRow,
+  request: RestoreRequest,
+  undone: RestoreRow | null = null,
+): Promise<{ plan: RestorePlan; scope: Scope }> {
+  const storage = env.storages.open(backup.address);
+  const size = await storedSize(storage, backup.fileName);
+  const archive = await openStored(storage, backup.fileName, size, AbortSignal.timeout(60_000));
+  const scope =
+    undone === null ? await resolveScope(env, backup, archive, request) : await undoScope(env, backup, archive, undone);
+  if (scope.refused !== null) return { plan: refusedPlan(backup, archive, scope, scope.refused), scope };
+  const refusals: AppError[] = [];
+  const refuse = (error: unknown) => {
+    if (!(error instanceof AppError)) throw error;
+    refusals.push(error);
+    return null;
+  };
+  const { live, there, damage } = await lookAtTarget(scope).catch((error: unknown) => {
+    refuse(error);
+    return { live: null, there: false, damage: null };
+  });
+  for (const refusal of contentRefusals(backup, archive, scope, undone === null ? request : null)) refuse(refusal);
+  if (scope.restoreDatabase && refusals.length === 0) {
+    const writable = scope.engine.checkWritable(scope.targetUrl);
+    await writable.catch((error: unknown) => (isDamage(error) && damage !== null ? null : refuse(error)));
+  }
+  if (!scope.own && there && !request.overwrite && scope.restoreDatabase) {
+    const held = live === null ? 'a damaged database' : `${live.tables.length} tables`;
+    refuse(
+      new AppError('BAD_USER_INPUT', `targetDatabaseUrl: ${targetOf(scope)} already holds ${held}.`, {
+        field: 'targetDatabaseUrl',
+        hint: 'Choose an empty target, or set overwrite: true.',
+      }),
+    );
+  }
+  const holders = await scope.engine.holders(scope.targetUrl);
+  for (const refusal of replacementRefusals(backup, scope, live === null && there, holders)) refuse(refusal);
+  await assertFree(env, scope).catch(refuse);
+  const protection = await protectedPaths(env, { engine: scope.engine, url: scope.targetUrl });
+  const parts: MediaPart[] = [];
+  for (const target of scope.mediaTargets) {
+    const part = await mediaPart(scope, archive, target, protection).catch(refuse);
+    if (part !== null) parts.push(part);
+  }
+  const { media, ...work } = await planMedia(scope, parts, protection.covers);
+  if (undone === null && request.allowForeign !== true) {
+    const replaced = { there, live, media: media.replace + media.remove > 0 };
+    for (const refusal of await strangerRefusals(backup, archive, scope, replaced)) refuse(refusal);
+  }
+  const space = await planSpace(env.workFolder, scope, archive, live, work);
+  for (const place of space) if (place.free < place.needed) refuse(tooFull(place));
+  const options = { includeRelated: request.includeRelated ?? false, exact: undone !== null };
+  const byTrigger = refusals.length > 0 ? [] : await rehearsed(env, archive, scope, options, refusals);
+  const related = scope.tables === null ? [] : allRelated(archive, scope.engine, scope.tables, byTrigger);
+  const tables = scope.restoreDatabase ? planTables(scope, archive, live) : [];
+  const plan: RestorePlan = {
+    backup,
+    allowed: refusals.length === 0,
+    refusals,
+    warnings: [
+      ...damageWarnings(scope, archive, damage),
+      ...warnings(scope, archive, backup, related, request, tables),
+      ...leftOut(parts),
+      ...parts.flatMap(({ survey }) => survey.warnings),
+    ],
+    target: targetOf(scope),
+    targetExists: scope.restoreDatabase ? there : await exists(scope),
+    backupSource: archive.metadata.source,
+    targetSource: live?.source ?? {},
+    tables,
+    related,
+    media,
+    space,
+    holders,
+  };
+  return { plan, scope };
+}
+
+/** What is in the place of the target. */
+interface TargetLook {
+  /** Null if there is none, or if it is too damaged to be described. */
+  live: DatabaseInfo | null;
+  /** True if there is anything at all. */
+  there: boolean;
+  /** What is damaged about it. */
+  damage: string | null;
+}
+
+/** @throws AppError if it cannot be read, or is another file than a database at a place that is not the config's own */
+async function lookAtTarget({ engine, targetUrl, own, restoreDatabase }: Scope): Promise<TargetLook> {
+  if (!restoreDatabase) return { live: null, there: false, damage: null };
+  try {
+    const live = await engine.describe(targetUrl);
+    const damage = live?.findings.find(({ kind }) => kind === 'pages')?.message ?? null;
+    return { live, there: live !== null, damage };
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    const { code, message } = error;
+    if (code === 'DATABASE_NOT_SQLITE' && !own) throw new AppError(code, message, { hint: OTHER_FILE, cause: error });
+    return { live: null, there: true, damage: message };
+  }
+}
+
+/** What of the backup itself stands in the way. @param request null for an undo, which puts back what was there */
+function contentRefusals(
+  backup: BackupRow,
+  archive: Archive,
+  scope: Scope,
+  request: RestoreRequest | null,
+): AppError[] {
+  if (!scope.restoreDatabase || request === null) return [];
+  const refusals = archive.metadata.findings
+    .filter(({ kind }) => kind === 'schema')
+    .map(({ message }) => new AppError('ARCHIVE_HOSTILE', message));
+  if (!backup.damaged) return refusals;
+  if (scope.tables !== null) {
+    refusals.push(
+      badInput('tables', 'a backup of a damaged database is restored only as a whole.', 'Leave tables out.'),
+    );
+  }
+  if (request.allowDamaged !== true) {
+    const text = `${backup.id} is of a damaged database. A restore puts its files in place as they are.`;
+    refusals.push(new AppError('DATABASE_CORRUPT', text, { field: 'allowDamaged', hint: ALLOW_DAMAGED }));
+  }
+  return refusals;
+}
+
+/** What stands in the way where the database can only be replaced as a file. @param unreadable the target is too damaged */
+function replacementRefusals(backup: BackupRow, scope: Scope, unreadable: boolean, open: Holder[]): AppError[] {
+  if (!scope.restoreDatabase || !(unreadable || backup.damaged)) return [];
+  const refusals: AppError[] = [];
+  if (scope.tables !== null && unreadable) {
+    const text = `${targetOf(scope)} is too damaged for single tables.`;
+    refusals.push(new AppError('DATABASE_CORRUPT', text, { field: 'tables', hint: 'Restore the whole database.' }));
+  }
+  if (open.length > 0) {
+    const names = open.map(({ pid, command }) => `${command} (${pid})`).join(', ');
+    const text = `${targetOf(scope)} must be replaced as a file, and is open in ${names}.`;
+    refusals.push(new AppError('DATABASE_IN_USE', text, { hint: 'Stop the application and restore again.' }));
+  }
+  return refusals;
+}
+
+const ALLOW_DAMAGED =
+  'Choose a verified backup. If this is what you want, repeat it with allowDamaged: true (command line: --allow-damaged).';
+
+/** What was found wrong with the database of the backup, and with the target. */
+function damageWarnings({ restoreDatabase, rebuildIndexes }: Scope, archive: Archive, damage: string | null): string[] {
+  if (!restoreDatabase) return [];
+  const { findings } = archive.metadata;
+  const derived = findings.some(({ kind }) => kind === 'index' || kind === 'virtual');
+  return [
+    ...findings.filter(({ kind }) => kind !== 'schema').map(({ message }) => `In the backup: ${message}`),
+    ...(derived && rebuildIndexes ? ['The indexes that are out of step will be rebuilt.'] : []),
+    ...(damage === null ? [] : [`The target is damaged: ${damage} ${RAW_FIRST}`]),
+  ];
+}
+
+const RAW_FIRST = 'The safety backup keeps its files byte by byte, so that an undo can put them back.';
+
+/**
+ * Rehearses the load of chosen tables. Adds to the scope what has to be loaded with them and what to know of it, and to the
+ * refusals why it would fail.
+ */
+async function rehearsed(
+  env: PlanEnvironment,
+  archive: Archive,
+  scope: Scope,
+  options: { includeRelated: boolean; exact: boolean },
+  refusals: AppError[],
+): Promise<RelatedByTrigger[]> {
+  const { tables, restoreDatabase } = scope;
+  if (tables === null || !restoreDatabase) return [];
+  try {
+    const found = await rehearse(env, archive, { ...scope, tables }, options);
+    scope.tables = found.tables;
+    scope.leaves = [...scope.leaves, ...found.warnings];
+    refusals.push(...found.refusals);
+    return found.related;
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    refusals.push(error);
+    return [];
+  }
+}
+
+/**
+ * Why a stranger's backup must not replace the config's own data. Where nothing is there yet, nothing is replaced; another
+ * place has a word of its own for that: overwrite.
+ */
+async function strangerRefusals(
+  backup: BackupRow,
+  archive: Archive,
+  scope: Scope,
+  replaced: { there: boolean; live: DatabaseInfo | null; media: boolean },
+): Promise<AppError[]> {
+  const { config } = scope;
+  if (config === null) return [];
+  const database = scope.own && replaced.there;
+  const media = replaced.media && (await someOwnMedia(config, scope));
+  const refusals: AppError[] = [];
+  if ((database || media) && isForeign(backup, config)) refusals.push(foreignRefusal(backup, config, targetOf(scope)));
+  const names = (tables: { name: string }[] = []) => tables.map(({ name }) => name);
+  const differ = tablesRefusal(names(archive.metadata.tables), names(replaced.live?.tables), targetOf(scope));
+  if (database && differ !== null) refusals.push(differ);
+  return refusals;
+}
+
+/** The plan of a restore whose places are refused: nothing is looked at there. */
+function refusedPlan(backup: BackupRow, archive: Archive, scope: Scope, refusal: AppError): RestorePlan {
+  return {
+    backup,
+    allowed: false,
+    refusals: [refusal],
+    warnings: [],
+    target: targetOf(scope),
+    targetExists: false,
+    backupSource: archive.metadata.source,
+    targetSource: {},
+    tables: [],
+    related: [],
+    media: { add: 0, replace: 0, unchanged: 0, keep: 0, remove: 0, bytes: 0 },
+    space: [],
+    holders: [],
+  };
+}
+
+async function someOwnMedia(config: BackupConfigRow, { mediaTargets }: Scope): Promise<boolean> {
+  for (const { root } of mediaTargets) if (await isOwnMedia(config, root)) return true;
+  return false;
+}
+
+/** What of an archive's media a restore writes to one folder. */
+export interface MediaPart {
+  target: MediaTarget;
+  /** True for the archive's paths of this folder that are chosen and may be written. */
+  wanted(path: string): boolean;
+  /** The files among the entries that are wanted. */
+  files: ArchiveEntry[];
+  /** What they meet in the folder. */
+  survey: Survey;
+  /** Chosen files that are left out, because something protected lies in their place. */
+  leftOut: string[];
+}
+
+/**
+ * Works out what is written to a media folder: the same for a plan and for the run.
+ * @param scope `media`: only these paths of the archive and what lies below; null for all
+ * @throws AppError PATH_NOT_ALLOWED for a folder that is wholly db-manager's own; as `surveyMedia`
+ */
+export async function mediaPart(
+  { media }: Pick<Scope, 'media'>,
+  archive: Archive,
+  target: MediaTarget,
+  protection: Protection,
+): Promise<MediaPart> {
+  const root = await realpath(target.root).catch(() => target.root);
+  if (protection.covers(root)) {
+    throw new AppError('PATH_NOT_ALLOWED', `The media cannot go to ${target.root}: it is db-manager's own folder.`, {
+      hint: "Choose another targetMediaPath, or correct the config's mediaPaths.",
+    });
+  }
+  const forbidden = protection.forbidden(root);
+  const isChosen = (path: string) =>
+    path.startsWith(target.prefix) && (media === null || media.some((chosen) => isOrIsBelow(path, chosen)));
+  const mayGo = (path: string) => !forbidden(join(root, archive.original(path).slice(target.prefix.length)));
+  const chosen = archive.entries.filter(({ path }) => isChosen(path));
+  const going = chosen.filter(({ path }) => mayGo(path));
+  return {
+    target,
+    wanted: (path) => isChosen(path) && mayGo(path),
+    files: going.filter(({ directory }) => !directory),
+    survey: await surveyMedia(target, going),
+    leftOut: chosen.filter(({ path, directory }) => !directory && !mayGo(path)).map(({ path }) => path),
+  };
+}
+
+/** The warning about files that are left out; none if all go. */
+export function leftOut(parts: MediaPart[]): string[] {
+  const paths = parts.flatMap((part) => part.leftOut);
+  if (paths.length === 0) return [];
+  return [
+    `${paths.length} of the backup's files are not restored, because the database, an archive or db-manager's own folder lies in their place: ${firstOf(paths)}.`,
+  ];
+}
+
+const exists = ({ engine, targetUrl }: Scope) =>
+  engine.check(targetUrl).then(
+    () => true,
+    () => false,
+  );
+
+const targetOf = (scope: Scope) => scope.engine.resolve(scope.targetUrl).display;
+
+/** One restore of a database at a time, also of those that wait: the later one would take away what came in between. */
+async function assertFree({ models }: PlanEnvironment, { targetKey }: Scope): Promise<void> {
+  const where = { targetKey, status: ['PENDING', 'RUNNING'] };
+  const other = await models.Restore.findOne({ attributes: ['id', 'status'], where });
+  if (other !== null) {
+    throw new AppError('BUSY', `The restore ${other.id} of this database is ${other.status}.`, {
+      hint: 'Wait until it has ended, or cancel it: cancelRestore(id).',
+    });
+  }
+  if ((await models.leases.holderOf(databaseLease(targetKey))) === null) return;
+  throw new AppError('BUSY', 'A backup of this database is under way.');
+}
+
+function planTables(scope: Scope, archive: Archive, live: DatabaseInfo | null): TablePlan[] {
+  const { foldName } = scope.engine;
+  const backup = new Map(archive.metadata.tables.map((table) => [foldName(table.name), table]));
+  const target = new Map((live?.tables ?? []).map((table) => [foldName(table.name), table]));
+  const chosen = scope.tables === null ? null : new Set(scope.tables.map(foldName));
+  const plans = [...new Set([...backup.keys(), ...target.keys()])].map((key): TablePlan => {
+    const [from, to] = [backup.get(key), target.get(key)];
+    const replaced = from === undefined ? 'REMOVE' : to === undefined ? 'ADD' : 'REPLACE';
+    const change = chosen === null || chosen.has(key) ? replaced : 'KEEP';
+    return {
+      name: from?.name ?? to?.name ?? key,
+      backupRows: from?.row_count ?? null,
+      targetRows: to?.rows ?? null,
+      change: archive.metadata.tables.length === 0 ? 'REPLACE' : change,
+      schemaDiffers: from?.schema !== undefined && to !== undefined && from.schema !== to.schema,
+    };
+  });
+  return plans.sort((one, other) => (one.name < other.name ? -1 : 1));
+}
+
+function warnings(
+  scope: Scope,
+  archive: Archive,
+  backup: BackupRow,
+  related: RelatedTable[],
+  request: RestoreRequest,
+  tables: TablePlan[],
+): string[] {
+  const list: string[] = [];
+  const { metadata } = archive;
+  if (backup.verifiedAt === null)
+    list.push(`The backup is not verified${backup.errorMessage ? `: ${backup.errorMessage}` : '.'}`);
+  if (metadata.backup_version.startsWith('1.')) {
+    list.push(
+      'The archive is of the older format 1.0, which carries no hashes: only its checksums (CRC-32) can be compared.',
+    );
+  }
+  if (metadata.symlinks.length > 0) {
+    const links = metadata.symlinks.map(({ path, target }) => `${shown(path)} (leads to ${shown(target)})`);
+    list.push(
+      `${links.length} symbolic links were noted in the backup and are not made again; what they led to is not in it: ${firstOf(links)}.`,
+    );
+  }
+  list.push(...ignoredEntries(archive.ignored));
+  if (!request.includeRelated) list.push(...relatedWarning(related));
+  const differing = tables
+    .filter((table) => table.schemaDiffers && table.change === 'REPLACE')
+    .map((table) => table.name);
+  if (differing.length > 0)
+    list.push(`The schema differs for: ${differing.join(', ')}. The application's code must fit the older schema.`);
+  const lost = tables.filter((table) => table.change === 'REMOVE').map((table) => table.name);
+  if (lost.length > 0) list.push(`Tables that the backup does not have will go: ${lost.join(', ')}.`);
+  return [...list, ...scope.leaves];
+}

@@ -1,0 +1,312 @@
+import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { measureMedia } from '../../archive/measure.js';
+import type { Archive } from '../../archive/read.js';
+import { AppError, type ErrorCode } from '../../errors.js';
+import type { BackupRow, RestoreRow } from '../../models/index.js';
+import type { Backups } from '../backups/backups.js';
+import { backupWork } from '../backups/run-backup.js';
+import { databaseLease } from '../runs/hold.js';
+import { isFolder } from './media/move-file.js';
+import { MediaSwap } from './media/swap.js';
+import { originOf } from '../archives/origin.js';
+import type { Engines, JobQueue } from '../ports.js';
+import { leftOut, type MediaPart, mediaPart, type PlanEnvironment } from './plan.js';
+import { within } from '../runs/progress.js';
+import { protectedPaths } from '../configs/protection.js';
+import { databaseKey } from '../configs/settings.js';
+import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
+import { assertSameCounts, extractDatabase, isDamage, openStored, prove, storedSize } from '../archives/verify.js';
+import type { Audit } from '../audit.js';
+
+/** What the restores need of the process around them. */
+export interface RestoresEnvironment extends RunEnvironment, PlanEnvironment {
+  engines: Engines;
+  audit: Audit;
+  backups: Backups;
+  queue: JobQueue;
+}
+
+/** Does a PENDING restore: see `Restores` for the steps. */
+export async function runRestore(env: RestoresEnvironment, id: string, stop: AbortSignal): Promise<'done' | 'busy'> {
+  const row = await env.models.Restore.findByPk(id);
+  if (row === null || row.status !== 'PENDING') return 'done';
+  const backup = await env.models.Backup.findByPk(row.backupId);
+  if (backup?.status !== 'COMPLETED') {
+    await endPending(env, 'Restore', id, new AppError('BACKUP_NOT_COMPLETED', `Backup ${row.backupId} is gone.`));
+    return 'done';
+  }
+  const holds = [databaseLease(row.targetKey), ...row.mediaTargets.map(({ root }) => `media:${root}`)];
+  const ready = () => noDeadRestore(env.models, row.targetKey);
+  const run = await Run.claim(env, 'Restore', id, holds, stop, ready);
+  if (run === 'busy') return 'busy';
+  if (run === 'taken') return 'done';
+  const folder = join(env.workFolder, id);
+  let inForce = false;
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const archive = await verified(env, run, row, backup);
+    await extractedAndChecked(env, run, row, { backup, archive, folder });
+    await makeSafetyBackup(env, run, row, backup);
+    await switchOver(env, run, row, { backup, archive, folder });
+    inForce = true;
+    // Written before the evidence (the stamp, the old files) goes, so that a crash in between is not taken for a failure.
+    row.changes = { ...row.changes, settled: true };
+    if (!(await run.update({ changes: row.changes }))) throw new AppError('INTERRUPTED', 'The run was lost.');
+    await settle(env, row);
+    await run.complete({ warnings: row.warnings });
+    env.log.info({ restore: id, backup: backup.id }, 'restore completed');
+  } catch (thrown) {
+    const error = run.explain(thrown);
+    env.log.error({ restore: id, err: error, inForce }, 'restore failed');
+    // Once the new state is in force, or another process has taken over, `recover` ends the row as what it is.
+    if (!inForce && !run.isLost) await run.fail(error);
+  } finally {
+    await removeWork(env, folder);
+    await run.close();
+  }
+  return 'done';
+}
+
+/** Reads every byte of the archive and compares every hash. Nothing of the target has been looked at for writing yet. */
+async function verified(env: RestoresEnvironment, run: Run, row: RestoreRow, backup: BackupRow): Promise<Archive> {
+  const storage = env.storages.open(backup.address);
+  const size = await storedSize(storage, backup.fileName);
+  run.expect(await workOf(env, row, await openStored(storage, backup.fileName, size, run.signal), size));
+  const archive = await prove(
+    {
+      storage,
+      fileName: backup.fileName,
+      fileSize: backup.fileSize,
+      checksum: backup.checksum,
+      level: 'ARCHIVE',
+      engine: env.engines.of(backup.engine),
+      scratch: '',
+    },
+    await run.phase('checksum'),
+    () => run.phase('verify'),
+  );
+  if (archive === null) throw new AppError('INTERNAL_ERROR', 'The archive was not opened.');
+  return archive;
+}
+
+/** Bytes of each phase of the restore, from the archive's list and from what is at the target now. */
+async function workOf(
+  env: RestoresEnvironment,
+  row: RestoreRow,
+  archive: Archive,
+  checksum: number,
+): Promise<Record<string, number>> {
+  const engine = env.engines.of(row.engine);
+  const sum = (isWanted: (path: string) => boolean) =>
+    archive.entries.filter(({ path }) => isWanted(path)).reduce((bytes, { size }) => bytes + size, 0);
+  const dump = row.restoreDatabase ? sum(engine.ownsEntry) : 0;
+  const media = sum((path) => row.mediaTargets.some(({ prefix }) => path.startsWith(prefix)));
+  const unknown = () => ({ bytes: 0 });
+  const live = await engine.check(row.targetUrl).catch(unknown);
+  const { covers } = await protectedPaths(env, { engine, url: row.targetUrl });
+  const present = await measureMedia(await presentRoots(row), covers, NEVER).catch(unknown);
+  const safety = Object.values(backupWork(live.bytes, present.bytes)).reduce((bytes, part) => bytes + part, 0);
+  return { checksum, verify: archive.totalBytes, extract: dump, check: dump, safety, media, switch: 0, load: dump };
+}
+
+const NEVER = new AbortController().signal;
+
+async function extractedAndChecked(
+  env: RestoresEnvironment,
+  run: Run,
+  row: RestoreRow,
+  { backup, archive, folder }: Extracted,
+): Promise<void> {
+  if (!row.restoreDatabase) return;
+  const engine = env.engines.of(row.engine);
+  await extractDatabase(archive, engine, folder, await run.phase('extract'));
+  const step = await run.phase('check', 'steps');
+  if (backup.damaged) {
+    // Only what could do harm is looked for: the rest is known to be damaged.
+    await engine.describeDump(folder, step).catch(unlessDamaged);
+    row.warnings = [...row.warnings, 'The backup is of a damaged database: its files are put back as they were.'];
+  } else {
+    const info = await engine.inspect(folder, step);
+    assertSameCounts(archive, info);
+    const { findings } = info;
+    const left = row.rebuildIndexes ? await engine.rebuild(folder, findings, step) : findings;
+    row.warnings = [...row.warnings, ...left.map(({ message }) => message)];
+  }
+  await engine.checkWritable(row.targetUrl).catch(unlessDamaged);
+}
+
+/** What a run reads from. */
+interface Extracted {
+  backup: BackupRow;
+  archive: Archive;
+  folder: string;
+}
+
+function unlessDamaged(error: unknown): null {
+  if (isDamage(error)) return null;
+  throw error;
+}
+
+/** A verified, pinned backup of all that is about to change. A target that holds nothing yet needs none. */
+async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: RestoreRow, backup: BackupRow): Promise<void> {
+  const { onProgress } = await run.phase('safety');
+  const exists = await env.engines.of(row.engine).exists(row.targetUrl);
+  const source = { databaseUrl: exists ? row.targetUrl : null, mediaPaths: await presentRoots(row) };
+  if (source.databaseUrl === null && source.mediaPaths.length === 0) {
+    row.warnings = [
+      ...row.warnings,
+      'The target held nothing before, so there was nothing to keep as a safety backup.',
+    ];
+    return;
+  }
+  const engine = env.engines.of(row.engine);
+  const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId);
+  // The state of another place is not the application's, even if the archive came from it.
+  const own = config !== null && (await databaseKey(engine, config.databaseUrl)) === row.targetKey ? config : null;
+  const { name, display } = engine.resolve(row.targetUrl);
+  const safety = await env.backups.createSafety({
+    configId: row.configId,
+    address: backup.address,
+    engine: row.engine,
+    databaseName: name,
+    applicationId: own?.applicationId ?? null,
+    archivePrefix: config?.archivePrefix ?? null,
+    origin:
+      own === null
+        ? { config: null, host: hostname(), database: display, mediaPaths: source.mediaPaths }
+        : originOf(env.engines, own),
+    note: `State before ${row.id}`,
+    actor: row.createdBy ?? 'system',
+  });
+  row.safetyBackupId = safety.id;
+  await run.update({ safetyBackupId: safety.id });
+  await env.backups.run(safety.id, run.signal, { source, onProgress, damage: 'keep-raw' });
+  await safety.reload();
+  if (safety.status === 'COMPLETED') {
+    if (safety.damaged) row.warnings = [...row.warnings, keptRaw(safety)];
+    return;
+  }
+  run.signal.throwIfAborted();
+  const code = (safety.errorCode ?? 'INTERNAL_ERROR') as ErrorCode;
+  throw new AppError(code, `The safety backup failed: ${safety.errorMessage ?? ''} Nothing was changed.`, {
+    hint: safety.errorHint ?? 'Correct the cause and restore again.',
+  });
+}
+
+const keptRaw = ({ id }: BackupRow) =>
+  `The database was damaged before: the safety backup ${id} holds its files byte by byte, compared by SHA-256. Undoing this restore puts them back.`;
+
+async function presentRoots(row: RestoreRow): Promise<string[]> {
+  const present: string[] = [];
+  for (const { root } of row.mediaTargets) {
+    if (await isFolder(root)) present.push(root);
+  }
+  return present;
+}
+
+/**
+ * Media first, each file by a rename that can be undone; the database last, by its own atomic switch, which is the point
+ * of no return. A failure before it puts the media back; a crash is decided by the stamp in the database: see `repair`.
+ */
+async function switchOver(
+  env: RestoresEnvironment,
+  run: Run,
+  row: RestoreRow,
+  { backup, archive, folder }: Extracted,
+): Promise<void> {
+  const engine = env.engines.of(row.engine);
+  const roots = row.mediaTargets.map((target) => target.root);
+  const protection = await protectedPaths(env, { engine, url: row.targetUrl });
+  row.changes = { roots, database: row.restoreDatabase };
+  await run.assertOwn({ changes: row.changes });
+  const swaps: MediaSwap[] = [];
+  try {
+    const laying = await run.phase('media');
+    const parts: MediaPart[] = [];
+    for (const target of row.mediaTargets) parts.push(await mediaPart(row, archive, target, protection));
+    row.warnings = [...row.warnings, ...leftOut(parts), ...parts.flatMap(({ survey }) => survey.warnings)];
+    const bytesOf = ({ files }: MediaPart) => files.reduce((sum, { size }) => sum + size, 0);
+    const total = parts.reduce((sum, part) => sum + bytesOf(part), 0);
+    let laid = 0;
+    for (const part of parts) {
+      const { target, wanted } = part;
+      const bytes = bytesOf(part);
+      const options = { runId: row.id, mode: row.mediaMode, wanted, excluded: protection.covers };
+      swaps.push(await MediaSwap.prepare(archive, target, options, within(laying, laid, laid + bytes, total)));
+      laid += bytes;
+    }
+    const step = await run.phase('switch', 'steps');
+    for (const [index, swap] of swaps.entries()) await swap.apply(within(step, index, index + 1, swaps.length));
+    row.warnings = [...row.warnings, ...swaps.flatMap(({ warnings }) => warnings)];
+    await run.assertOwn();
+    if (!row.restoreDatabase) return;
+    const loaded = await engine.load(folder, row.targetUrl, {
+      ...(await run.phase('load')),
+      lockTimeoutMs: row.lockTimeout * 1000,
+      stamp: row.id,
+      tables: row.tables,
+      exact: row.undoOf !== null,
+      source: archive.metadata.source,
+      madeHere: archive.metadata.origin?.host === hostname(),
+      damaged: backup.damaged,
+    });
+    row.warnings = [...row.warnings, ...loaded];
+  } catch (error) {
+    if (row.restoreDatabase && (await engine.stampOf(row.targetUrl).catch(() => null)) === row.id) return;
+    if (!run.isLost) await putBack(env, row, run.explain(error), swaps);
+    throw error;
+  } finally {
+    for (const swap of swaps) await swap.close();
+  }
+}
+
+/** @param swaps those that this process still has open: they reach their folders whatever became of the paths */
+async function putBack(
+  env: RestoresEnvironment,
+  row: RestoreRow,
+  cause: AppError,
+  swaps: MediaSwap[] = [],
+): Promise<void> {
+  const failures: Error[] = [];
+  // Backwards: where one media folder lies in another, the later swap keeps what the earlier one had put there.
+  for (const root of (row.changes.roots ?? []).toReversed()) {
+    const open = swaps.find((swap) => swap.isOf(root));
+    const undo = open === undefined ? MediaSwap.finish(root, row.id, 'undo') : open.undo();
+    await undo.catch((error: unknown) => failures.push(error as Error));
+  }
+  if (failures.length === 0) return;
+  env.log.error({ restore: row.id, err: failures[0] }, 'the media could not be put back');
+  throw new AppError(
+    'RESTORE_ROLLBACK_FAILED',
+    `${cause.message} The database was not changed, but the media could not be put back: ${failures.map(({ message }) => message).join(' ')}`,
+    { hint: `Restore the media of the safety backup ${row.safetyBackupId ?? ''}.`, cause },
+  );
+}
+
+/** Removes what putting back would need. From here on the new state stays; a trouble is only a warning. */
+async function settle(env: RestoresEnvironment, row: RestoreRow): Promise<void> {
+  try {
+    for (const root of row.changes.roots ?? []) await MediaSwap.finish(root, row.id, 'settle');
+    if (row.restoreDatabase) await env.engines.of(row.engine).clearStamp(row.targetUrl, row.lockTimeout * 1000);
+  } catch (error) {
+    env.log.warn({ restore: row.id, err: error }, 'the restore could not be tidied up');
+    row.warnings = [...row.warnings, (error as Error).message];
+  }
+}
+
+/**
+ * Decides what a restore whose process died has done, and ends it: if the row or the stamp in the database says so, the
+ * switch happened and the rest is tidied up; if not, the media go back to what they were. Never a mixture.
+ * @returns true if the restore is in force
+ */
+export async function repair(env: RestoresEnvironment, row: RestoreRow): Promise<boolean> {
+  const { roots, settled } = row.changes;
+  if (roots === undefined) return false;
+  const stamped = row.restoreDatabase && (await env.engines.of(row.engine).stampOf(row.targetUrl)) === row.id;
+  const happened = settled === true || stamped;
+  if (happened) await settle(env, row);
+  else await putBack(env, row, new AppError('INTERRUPTED', 'The process that did this restore stopped.'));
+  return happened;
+}

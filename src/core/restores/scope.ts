@@ -1,0 +1,314 @@
+import { basename, isAbsolute, join, resolve } from 'node:path';
+import type { Archive } from '../../archive/read.js';
+import { AppError, badInput } from '../../errors.js';
+import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../../models/index.js';
+import { nearest } from '../text/near.js';
+import { realFile } from '../configs/real-file.js';
+import { chosenTables } from './tables.js';
+import { assertNotControl, databaseKey } from '../configs/settings.js';
+import type { MediaMode, MediaTarget } from './media/swap.js';
+import type { Places } from '../configs/places.js';
+import type { Engine, Engines } from '../ports.js';
+
+/** A wish for a restore, as the API and the command line take it. */
+export interface RestoreRequest {
+  backupId: string;
+  confirm: boolean;
+  restoreDatabase?: boolean | undefined;
+  restoreMedia?: boolean | undefined;
+  /** Only these tables. */
+  tables?: string[] | undefined;
+  /** Also the tables that belong to the chosen ones by foreign keys or by triggers. */
+  includeRelated?: boolean | undefined;
+  /** Only these media files or folders, as paths in the archive. */
+  media?: string[] | undefined;
+  mediaMode?: MediaMode | undefined;
+  /** Another place than the config's own database. */
+  targetDatabaseUrl?: string | undefined;
+  /** The folder for the media when the target is another place. */
+  targetMediaPath?: string | undefined;
+  /** Allows another place that already holds something. */
+  overwrite?: boolean | undefined;
+  /** Allows data of another application, or of an unknown one, in place of the config's own. */
+  allowForeign?: boolean | undefined;
+  /** Allows a backup of a damaged database: its files are put in place as they are. */
+  allowDamaged?: boolean | undefined;
+  /** Rebuilds indexes that are out of step with their tables in the backup, before anything is changed. */
+  rebuildIndexes?: boolean | undefined;
+}
+
+/** What a restore would read and where it would write. */
+export interface Scope {
+  backup: BackupRow;
+  config: BackupConfigRow | null;
+  engine: Engine;
+  targetUrl: string;
+  targetKey: string;
+  /** True if the target is the config's own database. */
+  own: boolean;
+  restoreDatabase: boolean;
+  restoreMedia: boolean;
+  tables: string[] | null;
+  media: string[] | null;
+  mediaMode: MediaMode;
+  mediaTargets: MediaTarget[];
+  /** Seconds. */
+  lockTimeout: number;
+  rebuildIndexes: boolean;
+  /** What this restore leaves out although nobody asked for that, in words. */
+  leaves: string[];
+  /** Why the named places cannot be written to: then nothing further is looked at. */
+  refused: AppError | null;
+}
+
+/** What resolving a scope needs. */
+export interface ScopeEnvironment {
+  models: Models;
+  engines: Engines;
+  places: Places;
+  /** The control database's file, or null where it is a server. */
+  controlFile: string | null;
+}
+
+/**
+ * Works out where a restore reads and writes, and judges what was named. Looks at no database.
+ * Whoever chooses tables but no media, or media but no tables, leaves the other alone.
+ * @throws AppError naming the field
+ */
+export async function resolveScope(
+  env: ScopeEnvironment,
+  backup: BackupRow,
+  archive: Archive,
+  request: RestoreRequest,
+): Promise<Scope> {
+  const config = await configOf(env, backup);
+  const target = await resolveTarget(env, backup, config, request.targetDatabaseUrl);
+  const holds = contentOf(archive, target.engine);
+  const wantsDatabase =
+    (request.restoreDatabase ?? true) && (request.media === undefined || request.tables !== undefined);
+  const wantsMedia = (request.restoreMedia ?? true) && (request.tables === undefined || request.media !== undefined);
+  const placed = target.own || request.targetMediaPath !== undefined;
+  if (request.media !== undefined && !placed) throw badInput('media', 'needs targetMediaPath with another target.');
+  const restoreDatabase = wantsDatabase && holds.database;
+  const place = await judgedMediaPath(env, request, config);
+  const restoreMedia = wantsMedia && holds.media && placed;
+  if (!restoreDatabase && !restoreMedia) {
+    throw badInput(
+      'backupId',
+      `nothing is left to restore: the backup holds ${holds.database ? 'a' : 'no'} database and ${holds.media ? '' : 'no '}media.`,
+      'Set restoreDatabase or restoreMedia to true, for what the backup holds.',
+    );
+  }
+  return {
+    backup,
+    config,
+    ...target,
+    refused: target.refused ?? place?.refused ?? null,
+    restoreDatabase,
+    restoreMedia,
+    tables:
+      request.tables === undefined
+        ? null
+        : chosenTables(archive, target.engine, request.tables, request.includeRelated ?? false),
+    media: request.media === undefined ? null : chosenMedia(archive, request.media),
+    mediaMode: request.mediaMode ?? 'MERGE',
+    mediaTargets: restoreMedia ? await located(mediaTargets(archive, target.own ? config : null, place?.path)) : [],
+    lockTimeout: config?.restoreLockTimeout ?? 30,
+    rebuildIndexes: request.rebuildIndexes ?? false,
+    leaves: holds.media && !restoreMedia && request.restoreMedia !== false ? [withoutMedia(target, request)] : [],
+  };
+}
+
+/** Notes where the folders are now, so that the run finds out if another program has put others in their place. */
+const located = (targets: MediaTarget[]): Promise<MediaTarget[]> =>
+  Promise.all(targets.map(async (target) => ({ ...target, real: await realFile(target.root) })));
+
+/** The folder that the media go to where one was named. The config's own folders are judged with the config. */
+async function judgedMediaPath(
+  { places }: ScopeEnvironment,
+  { targetMediaPath, overwrite }: RestoreRequest,
+  config: BackupConfigRow | null,
+): Promise<{ path: string; refused: AppError | null } | undefined> {
+  if (targetMediaPath === undefined) return undefined;
+  if (config !== null && isAbsolute(targetMediaPath) && (await isOwnMedia(config, targetMediaPath))) {
+    return { path: resolve(targetMediaPath), refused: null };
+  }
+  const judged = await refusedOnly(places.judge('targetMediaPath', targetMediaPath, 'target media', config?.id));
+  if (overwrite === true || judged.refused !== null) return { path: targetMediaPath, refused: judged.refused };
+  return { path: targetMediaPath, refused: await places.emptinessProblem('targetMediaPath', targetMediaPath) };
+}
+
+/** True if the folder is one of the config's media folders, however it is written. */
+export async function isOwnMedia({ mediaPaths }: BackupConfigRow, folder: string): Promise<boolean> {
+  const real = await realFile(resolve(folder));
+  for (const path of mediaPaths) if ((await realFile(path)) === real) return true;
+  return false;
+}
+
+/** What stands in the way is part of a plan; what makes no sense is thrown. */
+async function refusedOnly(judging: Promise<unknown>): Promise<{ refused: AppError | null }> {
+  try {
+    await judging;
+    return { refused: null };
+  } catch (error) {
+    if (error instanceof AppError && error.code !== 'BAD_USER_INPUT') return { refused: error };
+    throw error;
+  }
+}
+
+function withoutMedia({ targetUrl }: Pick<Scope, 'targetUrl'>, { tables }: RestoreRequest): string {
+  if (tables !== undefined) return 'The media are not restored, because only tables were chosen.';
+  return `The media are not restored: give targetMediaPath for ${basename(targetUrl)}, or choose the config's own database.`;
+}
+
+/**
+ * The scope that undoes a restore: the same tables and files, from its safety backup, in the places where it put them.
+ * What the restore added and the safety backup does not have goes again.
+ */
+export async function undoScope(
+  env: ScopeEnvironment,
+  safety: BackupRow,
+  archive: Archive,
+  undone: RestoreRow,
+): Promise<Scope> {
+  const config = await configOf(env, safety);
+  const engine = env.engines.of(undone.engine);
+  const holds = contentOf(archive, engine);
+  const prefixOf = (root: string) => archive.metadata.media.find((media) => media.path === root)?.prefix;
+  // A root that was not there before has no part in the safety backup: all that is in it now came after.
+  const targets = undone.mediaTargets.map(({ root }, index) => ({
+    prefix: prefixOf(root) ?? `absent/${index}/`,
+    root,
+  }));
+  // A chosen folder may lie in one root, be one, or hold several.
+  const moved = (path: string) =>
+    undone.mediaTargets.flatMap(({ prefix: from }, index) => {
+      const to = targets[index]?.prefix ?? '';
+      if (isOrIsBelow(from, path)) return [to];
+      return path.startsWith(from) ? [to + path.slice(from.length)] : [];
+    });
+  return {
+    backup: safety,
+    config,
+    refused: null,
+    engine,
+    targetUrl: undone.targetUrl,
+    targetKey: undone.targetKey,
+    own: config !== null && undone.targetKey === (await keyOf(env, config)),
+    restoreDatabase: undone.restoreDatabase && holds.database,
+    restoreMedia: undone.restoreMedia,
+    // The raw files of a damaged database are put back as a whole.
+    tables: safety.damaged ? null : undone.tables,
+    media: undone.media === null ? null : undone.media.flatMap(moved),
+    mediaMode: 'MIRROR',
+    mediaTargets: undone.restoreMedia ? await located(targets) : [],
+    lockTimeout: undone.lockTimeout,
+    rebuildIndexes: false,
+    leaves:
+      undone.restoreDatabase && !holds.database
+        ? [`Before ${undone.id} there was no database: the one that it made stays. Remove it to go back to nothing.`]
+        : [],
+  };
+}
+
+async function configOf(env: ScopeEnvironment, backup: BackupRow): Promise<BackupConfigRow | null> {
+  return backup.configId === null ? null : env.models.BackupConfig.findByPk(backup.configId);
+}
+
+/** What there is to restore in an archive. Its metadata says nothing of media in version 1.0. */
+export function contentOf(archive: Archive, engine: Engine): { database: boolean; media: boolean } {
+  return {
+    database: archive.entries.some((entry) => engine.ownsEntry(entry.path)),
+    media: archive.metadata.media.length > 0 || archive.entries.some((entry) => entry.path.startsWith('media/')),
+  };
+}
+
+async function resolveTarget(
+  env: ScopeEnvironment,
+  backup: BackupRow,
+  config: BackupConfigRow | null,
+  wanted: string | undefined,
+): Promise<Pick<Scope, 'engine' | 'targetUrl' | 'targetKey' | 'own' | 'refused'>> {
+  if (wanted === undefined && config === null) {
+    throw badInput('targetDatabaseUrl', 'is needed: the config of this backup was deleted.');
+  }
+  const engine = env.engines.forUrl(wanted ?? config?.databaseUrl ?? '');
+  if (engine.kind !== backup.engine) {
+    throw badInput('targetDatabaseUrl', `is a ${engine.kind} database, but the backup is of ${backup.engine}.`);
+  }
+  const { url } = engine.resolve(wanted ?? config?.databaseUrl ?? '');
+  const file = engine.fileOf(url);
+  if (file !== null) await assertNotControl(file, env.controlFile);
+  const targetKey = await databaseKey(engine, url);
+  const own = config !== null && (wanted === undefined || targetKey === (await keyOf(env, config)));
+  // As it was written: a relative path would lead from wherever the server happens to run.
+  const written = engine.fileOf(wanted ?? '') ?? file;
+  const { refused } =
+    own || file === null || written === null
+      ? { refused: null }
+      : await refusedOnly(env.places.judge('targetDatabaseUrl', written, 'target database'));
+  return { engine, targetUrl: url, targetKey, own, refused };
+}
+
+const keyOf = ({ engines }: ScopeEnvironment, { engine, databaseUrl }: BackupConfigRow) =>
+  databaseKey(engines.of(engine), databaseUrl);
+
+function chosenMedia(archive: Archive, wanted: string[]): string[] {
+  if (wanted.length === 0)
+    throw badInput('media', 'is empty.', 'Name files or folders, or leave the field out for all.');
+  const known = archive.entries.map((entry) => entry.path).filter((path) => path.startsWith('media/'));
+  for (const path of wanted) {
+    if (known.some((entry) => isOrIsBelow(entry, path))) continue;
+    const near = nearest(path, known);
+    throw badInput('media', `the archive has no "${path}".${near.length > 0 ? ` Near: ${near.join(', ')}.` : ''}`);
+  }
+  return wanted;
+}
+
+/** True if the archive path is the chosen file or lies in the chosen folder. */
+export function isOrIsBelow(path: string, chosen: string): boolean {
+  const bare = chosen.replace(/\/+$/, '');
+  return path === bare || path.startsWith(`${bare}/`);
+}
+
+function mediaTargets(archive: Archive, config: BackupConfigRow | null, elsewhere: string | undefined): MediaTarget[] {
+  const roots = archive.metadata.media.length > 0 ? archive.metadata.media : [{ path: '', prefix: 'media/' }];
+  if (elsewhere !== undefined) {
+    return roots.map(({ prefix }) => ({
+      prefix,
+      root: roots.length === 1 ? elsewhere : join(elsewhere, basename(prefix)),
+    }));
+  }
+  const left = new Set(config?.mediaPaths ?? []);
+  const found = new Map<string, string>();
+  const match = (fits: (path: string, candidate: string) => boolean) => {
+    const pairs = roots
+      .filter(({ prefix }) => !found.has(prefix))
+      .flatMap(({ path, prefix }) =>
+        [...left].flatMap((root) => (fits(path || prefix, root) ? [{ prefix, root }] : [])),
+      );
+    for (const { prefix, root } of pairs) {
+      // One that could be another just as well is not guessed: its files would land in the wrong folder.
+      if (pairs.filter((other) => other.prefix === prefix || other.root === root).length > 1) continue;
+      found.set(prefix, root);
+      left.delete(root);
+    }
+  };
+  match((path, candidate) => path === candidate);
+  match((path, candidate) => config?.mediaMoved?.[path] === candidate);
+  // The more of the path is the same, counted from its end, the surer it is the same folder.
+  for (let names = 8; names > 0; names--) match((path, candidate) => endOf(path, names) === endOf(candidate, names));
+  // A folder that was moved and renamed: only where no other one could be meant.
+  if (roots.length - found.size === 1 && left.size === 1) match(() => true);
+  return roots.map(({ path, prefix }) => {
+    const root = found.get(prefix);
+    if (root !== undefined) return { prefix, root };
+    throw new AppError('BAD_USER_INPUT', `restoreMedia: the config has no media path for "${path || prefix}".`, {
+      field: 'restoreMedia',
+      hint: 'Add the folder to the config, or set restoreMedia: false.',
+    });
+  });
+}
+
+/** The last names of a path, which may be of another machine. */
+const endOf = (path: string, names: number) => path.split(/[\\/]/).filter(Boolean).slice(-names).join('/');

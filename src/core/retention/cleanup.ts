@@ -1,0 +1,255 @@
+import { AppError, toAppError } from '../../errors.js';
+import type { BackupConfigRow, BackupRow } from '../../models/index.js';
+import type { Audit } from '../audit.js';
+import type { Backups } from '../backups/backups.js';
+import type { ConfigInput, Configs } from '../configs/configs.js';
+import type { StorageAddress, Storages } from '../ports.js';
+import { planHash, planRetention, type RetentionDecision } from './plan.js';
+import type { RunEnvironment } from '../runs/run.js';
+import { policyOf } from '../configs/settings.js';
+
+/** What cleaning up needs of the process around it. */
+export interface CleanupEnvironment extends RunEnvironment {
+  backups: Backups;
+  configs: Configs;
+  storages: Storages;
+  audit: Audit;
+}
+
+/** What becomes of one backup, and why. */
+export interface RetentionItem extends RetentionDecision {
+  backup: BackupRow;
+  /** Why it could not be deleted, when the plan was run. */
+  error: AppError | null;
+}
+
+/** What a config's policy does to its backups at a moment. The plan that is shown is the plan that is run. */
+export interface RetentionPlan {
+  config: BackupConfigRow;
+  at: Date;
+  items: RetentionItem[];
+  deleteCount: number;
+  /** Bytes. */
+  deleteSize: number;
+  keepCount: number;
+  /** Bytes. */
+  keepSize: number;
+  /** Names what would be deleted: `run` with this hash does just that or nothing. */
+  hash: string;
+}
+
+/** What came of the plans of all configs. */
+export interface CleanedUp {
+  plans: RetentionPlan[];
+  /** The configs whose plan could not be made or run, and what was thrown there. */
+  failures: { config: BackupConfigRow; error: unknown }[];
+}
+
+/** A stored file without a row, or a row without its file. */
+export interface Orphans {
+  storage: StorageAddress;
+  /** Archives that no backup of this installation knows. They are never touched. */
+  files: string[];
+  /** Backups whose archive is not there. */
+  rows: BackupRow[];
+  /** Why the storage could not be looked at. */
+  error: AppError | null;
+}
+
+const FACTS = [
+  'id',
+  'createdAt',
+  'status',
+  'backupType',
+  'pinned',
+  'pinnedBy',
+  'verifiedAt',
+  'fileSize',
+  'fileName',
+  'filePath',
+  'storageType',
+  'storagePath',
+] as const;
+
+/** Deletes by policy. Every deletion is checked against a plan of the moment, under the lock of the backup. */
+export class Cleanup {
+  constructor(private readonly env: CleanupEnvironment) {}
+
+  /**
+   * What the policy would do, now or at another moment.
+   * @param input settings to try in place of the saved ones
+   * @throws AppError NOT_FOUND; for the settings as `Configs.update`
+   */
+  async plan(configId: number, at: Date = this.env.now(), input?: ConfigInput): Promise<RetentionPlan> {
+    const { configs } = this.env;
+    const config = await (input === undefined ? configs.get(configId) : configs.preview(configId, input));
+    const rows = await this.env.models.Backup.findAll({
+      attributes: [...FACTS],
+      where: { configId, status: 'COMPLETED' },
+    });
+    const items: RetentionItem[] = [];
+    for (const group of groupBy(rows, ({ storageType, storagePath }) => `${storageType} ${storagePath}`)) {
+      const known = new Map(group.map((row) => [row.id, row]));
+      const input = { backups: group, policy: policyOf(config), timezone: config.timezone, now: at };
+      for (const decision of planRetention(input)) {
+        const backup = known.get(decision.id);
+        if (backup !== undefined) items.push({ ...decision, backup, error: null });
+      }
+    }
+    return summed(config, at, items);
+  }
+
+  /**
+   * Runs the plan of this moment. What cannot be deleted keeps its row, with the reason in the result, and is tried the
+   * next time.
+   * @param hash if given, the plan must still be the one with this hash
+   * @throws AppError PLAN_CHANGED
+   */
+  async run(configId: number, actor: string, hash?: string): Promise<RetentionPlan> {
+    const plan = await this.plan(configId);
+    if (hash !== undefined && hash !== plan.hash) {
+      throw new AppError('PLAN_CHANGED', 'Backups were added, verified, pinned or deleted since the plan was made.');
+    }
+    for (const item of plan.items) {
+      if (item.unpin) await this.env.backups.endSafetyPin(item.id, actor);
+      if (!item.keep) await this.delete(item, configId, actor);
+    }
+    return plan;
+  }
+
+  /** Tries the plans of all configs: what stops one does not keep the others from theirs. */
+  async tryAll(actor: string): Promise<CleanedUp> {
+    const done: CleanedUp = { plans: [], failures: [] };
+    for (const config of await this.env.configs.list()) {
+      try {
+        done.plans.push(await this.run(config.id, actor));
+      } catch (error) {
+        done.failures.push({ config, error });
+      }
+    }
+    return done;
+  }
+
+  /** As `tryAll`, for a person. @throws AppError what stopped a config, once all have been tried */
+  async runAll(actor: string): Promise<RetentionPlan[]> {
+    const done = await this.tryAll(actor);
+    const error = failureOf(done);
+    if (error !== null) throw error;
+    return done.plans;
+  }
+
+  /** As `tryAll`, for the clock: nobody waits to be told, and each config is tried again the next time. */
+  async runScheduled(): Promise<void> {
+    for (const { config, error } of (await this.tryAll('system')).failures) {
+      this.env.log.error({ err: error, config: config.id }, 'the retention of a config failed');
+    }
+  }
+
+  /**
+   * Compares the storages with the rows: those that rows name, those of the configs, the one that archives lie in by
+   * default, and other folders. Reports only: nothing is deleted or changed.
+   * @param folders absolute paths of other folders to look into
+   */
+  async reconcile(folders: string[] = []): Promise<Orphans[]> {
+    const { models, storages } = this.env;
+    const rows = await models.Backup.findAll({ attributes: [...FACTS], where: { status: 'COMPLETED' } });
+    const running = await models.Backup.findAll({ attributes: ['filePath'], where: { status: 'RUNNING' } });
+    const known = new Set([...rows, ...running].map((row) => row.filePath));
+    const groups = new Map<string, { storage: StorageAddress; rows: BackupRow[] }>();
+    const groupOf = (storage: StorageAddress) => {
+      const place = storages.open(storage).locate('x');
+      const group = groups.get(place) ?? { storage, rows: [] };
+      groups.set(place, group);
+      return group;
+    };
+    for (const row of rows) groupOf(row.address).rows.push(row);
+    for (const { storageType, storagePath } of await this.env.configs.list()) groupOf({ storageType, storagePath });
+    groupOf(storages.resolve({ storageType: 'LOCAL', storagePath: '.' }, 'storagePath'));
+    const named = folders.map((storagePath) => groupOf({ storageType: 'SYSTEM', storagePath }));
+    const found: Orphans[] = [];
+    for (const group of groups.values()) {
+      const wanted = group.rows.length > 0 || named.includes(group);
+      found.push(await this.compare(group.storage, group.rows, known, wanted));
+    }
+    return found;
+  }
+
+  /** @param wanted false if the place need not be there: nothing is said to lie in it yet */
+  private async compare(
+    storage: StorageAddress,
+    rows: BackupRow[],
+    known: Set<string>,
+    wanted: boolean,
+  ): Promise<Orphans> {
+    const missing = new Map(rows.map((row) => [row.fileName, row]));
+    const files: string[] = [];
+    try {
+      for await (const { name, location } of this.env.storages.open(storage).list()) {
+        if (!missing.delete(name) && !known.has(location)) files.push(location);
+      }
+      return { storage, files: files.sort(), rows: [...missing.values()], error: null };
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      return { storage, files: [], rows: [], error: wanted ? error : null };
+    }
+  }
+
+  private async delete(item: RetentionItem, configId: number, actor: string): Promise<void> {
+    const stillDue = async () => {
+      const now = await this.plan(configId);
+      return now.items.some(({ id, keep }) => id === item.id && !keep);
+    };
+    const reason = item.reasons.map(({ text }) => text).join(' ');
+    try {
+      const removed = await this.env.backups.removeByPolicy(item.id, actor, reason, stillDue);
+      if (removed === null) throw new AppError('PLAN_CHANGED', 'By now a rule keeps it.');
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      item.error = error;
+      this.env.log.warn({ err: error, backup: item.id }, 'a backup could not be deleted');
+      await this.env.audit.record(actor, 'cleanup.failed', item.id, { code: error.code });
+    }
+  }
+}
+
+/** The first failure as one to show: it names each config that failed, and those that did not; null if none did. */
+export function failureOf({ plans, failures }: CleanedUp): AppError | null {
+  const errors = failures.map(({ error }) => toAppError(error));
+  const [first] = errors;
+  if (first === undefined) return null;
+  const named = ({ id, name }: BackupConfigRow) => `config ${id} "${name}"`;
+  const told = failures.map(({ config }, i) => `The clean-up of ${named(config)} failed: ${errors[i]?.message}`);
+  if (plans.length > 0) told.push(`It was done for ${plans.map(({ config }) => named(config)).join(', ')}.`);
+  const [cause, ...more] = failures.map(({ error }) => error);
+  return new AppError(first.code, told.join(' '), {
+    hint: first.hint,
+    cause: more.length > 0 ? new AggregateError([cause, ...more]) : cause,
+  });
+}
+
+function summed(config: BackupConfigRow, at: Date, items: RetentionItem[]): RetentionPlan {
+  const size = (keep: boolean) =>
+    items.filter((item) => item.keep === keep).reduce((sum, { backup }) => sum + (backup.fileSize ?? 0), 0);
+  const deleteCount = items.filter(({ keep }) => !keep).length;
+  return {
+    config,
+    at,
+    items: items.sort((a, b) => b.backup.createdAt.getTime() - a.backup.createdAt.getTime()),
+    deleteCount,
+    deleteSize: size(false),
+    keepCount: items.length - deleteCount,
+    keepSize: size(true),
+    hash: planHash(items),
+  };
+}
+
+function groupBy<T>(rows: T[], keyOf: (row: T) => string): T[][] {
+  const groups = new Map<string, T[]>();
+  for (const row of rows) {
+    const key = keyOf(row);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [row]);
+    else group.push(row);
+  }
+  return [...groups.values()];
+}

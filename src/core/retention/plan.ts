@@ -1,0 +1,386 @@
+import { createHash } from 'node:crypto';
+import { badInput } from '../../errors.js';
+import type { BackupStatus, BackupType } from '../../models/index.js';
+import { momentOf, wallAt } from '../schedules/zones.js';
+
+/*
+ * Which backups of one config in one storage a policy keeps, and why. Pure: no clock, no database.
+ *
+ * Limits say what may go: backups older than `retentionDays`, those beyond the newest `maxFiles`, and those that do not
+ * fit into `maxTotalSize`, counted from the newest on. Keep-rules protect: what one of them keeps stays whatever the limits
+ * say. So a backup is deleted only if it is beyond a limit and no keep-rule keeps it. A policy of keep-rules alone deletes
+ * what none of them keeps.
+ *
+ * Only sound backups (COMPLETED, verified, not empty, MANUAL or AUTO, not pinned) take part in counts, sizes and periods.
+ * Beside the rules stand, and use up no place in them:
+ * - the newest verified backup, pinned ones, ones of the future and ones without a readable date: kept
+ * - unverified and empty ones: kept while nothing newer is verified, then subject to the limits, never to a keep-rule
+ * - UPLOADED ones: somebody has put them there, so no policy deletes them
+ * - SAFETY ones: unpinned after `safetyRetentionDays`, deleted by the next plan, never by a count
+ * - what a kept or unfinished incremental builds on: kept
+ */
+
+/** A backup as far as retention goes. */
+export interface RetentionBackup {
+  id: string;
+  createdAt: Date;
+  status: BackupStatus;
+  backupType: BackupType;
+  pinned: boolean;
+  /** Who pinned it: a person's pin never ends by itself. */
+  pinnedBy?: string | null;
+  verifiedAt: Date | null;
+  /** Bytes. */
+  fileSize: number | null;
+  /** The backup that this one builds on. */
+  parentId?: string | null;
+}
+
+/** What to keep. A rule that is absent or null does not apply. */
+export interface RetentionPolicy {
+  retentionDays?: number | null;
+  maxFiles?: number | null;
+  /** Bytes. */
+  maxTotalSize?: number | null;
+  keepLast?: number | null;
+  keepHourly?: number | null;
+  keepDaily?: number | null;
+  keepWeekly?: number | null;
+  keepMonthly?: number | null;
+  keepYearly?: number | null;
+  /** A time before the newest backup: `12h`, `30d`, `2w`, `6m`, `1y`, or several, the largest first: `1y6m`. */
+  keepWithin?: string | null;
+  safetyRetentionDays?: number | null;
+}
+
+export type RetentionCode =
+  | 'PINNED'
+  | 'NEWEST_VERIFIED'
+  | 'FUTURE_DATE'
+  | 'UNREADABLE_DATE'
+  | 'NEWER_THAN_VERIFIED'
+  | 'UPLOADED'
+  | 'SAFETY_RECENT'
+  | 'SAFETY_UNPIN'
+  | 'PARENT'
+  | 'WITHIN_LIMITS'
+  | KeepCode
+  | 'SAFETY_EXPIRED'
+  | 'NOT_KEPT'
+  | 'TOO_OLD'
+  | 'TOO_MANY'
+  | 'TOO_LARGE';
+
+type KeepCode =
+  'KEEP_LAST' | 'KEEP_WITHIN' | 'KEEP_HOURLY' | 'KEEP_DAILY' | 'KEEP_WEEKLY' | 'KEEP_MONTHLY' | 'KEEP_YEARLY';
+
+/** Why a backup is kept or deleted: a code for programs, a sentence for people. */
+export interface RetentionReason {
+  code: RetentionCode;
+  text: string;
+}
+
+/** What becomes of one backup. */
+export interface RetentionDecision {
+  id: string;
+  keep: boolean;
+  /** True if its pin has done its time: a safety backup that the next plan may delete. */
+  unpin: boolean;
+  /** Never empty. */
+  reasons: RetentionReason[];
+}
+
+export interface RetentionInput {
+  /** Of one config and one storage, in any order. Only those with an archive (COMPLETED) get a decision. */
+  backups: RetentionBackup[];
+  policy: RetentionPolicy;
+  timezone: string;
+  now: Date;
+}
+
+const DAY = 86_400_000;
+const HOUR = 3_600_000;
+
+/** Counts of a policy, under the names that they have in a config. */
+const COUNTS = {
+  retentionDays: 'backupRetentionDays',
+  maxFiles: 'maxBackupFiles',
+  keepLast: 'keepLast',
+  keepHourly: 'keepHourly',
+  keepDaily: 'keepDaily',
+  keepWeekly: 'keepWeekly',
+  keepMonthly: 'keepMonthly',
+  keepYearly: 'keepYearly',
+  safetyRetentionDays: 'safetyRetentionDays',
+} as const satisfies Partial<Record<keyof RetentionPolicy, string>>;
+
+const MAX_COUNT = 100_000;
+const DURATION = /^(?:(\d{1,4})y)?(?:(\d{1,5})m)?(?:(\d{1,5})w)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?$/;
+
+/**
+ * Refuses a policy that could not work or would keep nothing.
+ * @throws AppError BAD_USER_INPUT naming the config's field
+ */
+export function assertPolicy(policy: RetentionPolicy): void {
+  for (const [key, field] of Object.entries(COUNTS) as [keyof typeof COUNTS, string][]) {
+    const value = policy[key] ?? null;
+    if (value !== null && !(Number.isInteger(value) && value >= 1 && value <= MAX_COUNT)) {
+      throw badInput(field, `${value} is not a whole number from 1 to ${MAX_COUNT}.`, 'Leave it out to do without it.');
+    }
+  }
+  const { maxTotalSize, keepWithin } = policy;
+  if ((maxTotalSize ?? null) !== null && !(Number.isSafeInteger(maxTotalSize) && Number(maxTotalSize) >= 1)) {
+    throw badInput(
+      'maxTotalSize',
+      `${maxTotalSize} is not a number of bytes above 0.`,
+      'A size of 0 would keep nothing.',
+    );
+  }
+  if ((keepWithin ?? null) !== null && durationOf(keepWithin ?? '').every((part) => part === 0)) {
+    throw badInput('keepWithin', `"${keepWithin}" is not a time such as 12h, 30d, 2w, 6m or 1y.`);
+  }
+  const { safetyRetentionDays: _aside, ...rules } = policy;
+  if (Object.values(rules).every((value) => (value ?? null) === null)) {
+    throw badInput(
+      'backupRetentionDays',
+      'the policy has no rule at all.',
+      'Set a number of days, of files, or another rule.',
+    );
+  }
+}
+
+/**
+ * Decides on each backup. The result depends on the backups' content alone, not on their order.
+ * @returns decisions newest first
+ * @throws AppError as `assertPolicy`
+ */
+export function planRetention(input: RetentionInput): RetentionDecision[] {
+  assertPolicy(input.policy);
+  const now = input.now.getTime();
+  const stored = input.backups.filter((backup) => backup.status === 'COMPLETED').sort(newestFirst);
+  const past = stored.filter((backup) => backup.createdAt.getTime() <= now);
+  const verified = past.filter((backup) => backup.verifiedAt !== null && (backup.fileSize ?? 0) > 0);
+  const regular = verified.filter(isRegular);
+  const sound = regular.filter((backup) => !backup.pinned);
+  const newest = { verified: verified[0], regular: regular[0] };
+  const kept = keptByRule(sound, input, regular[0]);
+  const limits = new Limits(input, sound);
+  const decisions = new Map(
+    stored.map((backup) => {
+      const reasons = aside(backup, input, newest) ?? kept.get(backup.id) ?? limits.reasons(backup);
+      const keep = !reasons.some(({ code }) => DELETING.has(code));
+      return [backup.id, { id: backup.id, keep, unpin: reasons[0]?.code === 'SAFETY_UNPIN', reasons }];
+    }),
+  );
+  keepParents(input.backups, decisions);
+  return [...decisions.values()];
+}
+
+/** A fingerprint of what the decisions would change: the same for the same deletions, whatever else there is. */
+export function planHash(decisions: RetentionDecision[]): string {
+  const changes = decisions.flatMap(({ id, keep, unpin }) =>
+    keep ? (unpin ? [`unpin ${id}`] : []) : [`delete ${id}`],
+  );
+  return createHash('sha256').update(changes.sort().join('\n')).digest('hex');
+}
+
+const DELETING = new Set<RetentionCode>(['SAFETY_EXPIRED', 'NOT_KEPT', 'TOO_OLD', 'TOO_MANY', 'TOO_LARGE']);
+
+function newestFirst(one: RetentionBackup, other: RetentionBackup): number {
+  const [first, second] = [one.createdAt.getTime(), other.createdAt.getTime()];
+  if (Number.isNaN(first) !== Number.isNaN(second)) return Number.isNaN(first) ? -1 : 1;
+  return second - first || (one.id < other.id ? 1 : -1);
+}
+
+const isRegular = ({ backupType }: RetentionBackup) => backupType === 'MANUAL' || backupType === 'AUTO';
+
+const because = (code: RetentionCode, text: string): RetentionReason => ({ code, text });
+
+/** The reasons of a backup that stands beside the rules; null if the rules decide. */
+function aside(
+  backup: RetentionBackup,
+  { policy, timezone, now }: RetentionInput,
+  newest: { verified: RetentionBackup | undefined; regular: RetentionBackup | undefined },
+): RetentionReason[] | null {
+  const { backupType, createdAt, id, pinned } = backup;
+  if (Number.isNaN(createdAt.getTime())) return [because('UNREADABLE_DATE', 'Its date cannot be read.')];
+  if (createdAt > now) return [because('FUTURE_DATE', 'Its date lies in the future: a clock was wrong.')];
+  const isSafety = backupType === 'SAFETY';
+  const days = policy.safetyRetentionDays ?? null;
+  const expired = isSafety && days !== null && createdAt.getTime() < daysBefore(timezone, now, days);
+  if (pinned && expired && (backup.pinnedBy ?? null) === null) {
+    return [because('SAFETY_UNPIN', `It is a safety backup, unpinned after ${days} days.`)];
+  }
+  const reasons: RetentionReason[] = [];
+  if (pinned) reasons.push(because('PINNED', 'It is pinned.'));
+  if (id === newest.verified?.id || id === newest.regular?.id)
+    reasons.push(because('NEWEST_VERIFIED', 'It is the newest verified backup.'));
+  if (backupType === 'UPLOADED') reasons.push(because('UPLOADED', 'It was uploaded: no policy deletes it.'));
+  if (isSafety && !expired) reasons.push(because('SAFETY_RECENT', 'It is a safety backup that may still be needed.'));
+  if (reasons.length > 0) return reasons;
+  const proven = isSafety ? newest.verified : newest.regular;
+  if (proven === undefined || newestFirst(backup, proven) < 0) {
+    return [because('NEWER_THAN_VERIFIED', 'It is not verified, but no verified backup is newer.')];
+  }
+  return isSafety ? [because('SAFETY_EXPIRED', `It is a safety backup older than ${days} days.`)] : null;
+}
+
+/** The reasons of all sound backups that a keep-rule keeps. Of each period the newest backup counts. */
+function keptByRule(
+  sound: RetentionBackup[],
+  { policy, timezone }: RetentionInput,
+  newest: RetentionBackup | undefined,
+): Map<string, RetentionReason[]> {
+  const kept = new Map<string, RetentionReason[]>();
+  const keep = ({ id }: RetentionBackup, code: KeepCode, text: string) =>
+    kept.set(id, [...(kept.get(id) ?? []), because(code, text)]);
+  const { keepLast, keepWithin } = policy;
+  for (const backup of sound.slice(0, keepLast ?? 0)) keep(backup, 'KEEP_LAST', `It is one of the last ${keepLast}.`);
+  if (newest !== undefined && (keepWithin ?? null) !== null) {
+    const from = before(timezone, newest.createdAt.getTime(), durationOf(keepWithin ?? ''));
+    for (const backup of sound.filter(({ createdAt }) => createdAt.getTime() >= from)) {
+      keep(backup, 'KEEP_WITHIN', `It was made within ${keepWithin} before the newest backup.`);
+    }
+  }
+  for (const { code, count, word, periodOf } of periods(policy, timezone)) {
+    const seen = new Set<string | number>();
+    for (const backup of sound) {
+      if (seen.size === count) break;
+      const period = periodOf(backup.createdAt.getTime());
+      if (seen.has(period)) continue;
+      seen.add(period);
+      keep(backup, code, `It is the newest of its ${word}; the last ${count} with a backup are kept.`);
+    }
+  }
+  return kept;
+}
+
+interface Period {
+  code: KeepCode;
+  /** How many periods with a backup are kept. */
+  count: number;
+  word: string;
+  periodOf(at: number): string | number;
+}
+
+/** The rules by hour, day, ISO week, month and year, on the clock of the zone. */
+function periods(policy: RetentionPolicy, timezone: string): Period[] {
+  const walls = new Map<number, number>();
+  const wall = (at: number) => {
+    const known = walls.get(at) ?? wallAt(timezone, at);
+    walls.set(at, known);
+    return known;
+  };
+  const day = (at: number) => Math.floor(wall(at) / DAY);
+  const iso = (at: number, length: number) => new Date(wall(at)).toISOString().slice(0, length);
+  const all: Period[] = [
+    // An hour that the clock shows twice is two hours.
+    {
+      code: 'KEEP_HOURLY',
+      count: policy.keepHourly ?? 0,
+      word: 'hour',
+      periodOf: (at) => `${iso(at, 13)} ${wall(at) - at}`,
+    },
+    { code: 'KEEP_DAILY', count: policy.keepDaily ?? 0, word: 'day', periodOf: day },
+    // 1970 began on a Thursday: three days on, whole weeks from Monday to Sunday.
+    {
+      code: 'KEEP_WEEKLY',
+      count: policy.keepWeekly ?? 0,
+      word: 'week',
+      periodOf: (at) => Math.floor((day(at) + 3) / 7),
+    },
+    { code: 'KEEP_MONTHLY', count: policy.keepMonthly ?? 0, word: 'month', periodOf: (at) => iso(at, 7) },
+    { code: 'KEEP_YEARLY', count: policy.keepYearly ?? 0, word: 'year', periodOf: (at) => iso(at, 4) },
+  ];
+  return all.filter(({ count }) => count > 0);
+}
+
+/** What may go: worked out once for all backups. */
+class Limits {
+  private readonly policy: RetentionPolicy;
+  private readonly oldest: number;
+  /** How many sound backups are newer, and how many bytes they have together; for each position among the sound ones. */
+  private readonly bytes: number[] = [0];
+
+  constructor(
+    { policy, timezone, now }: RetentionInput,
+    private readonly sound: RetentionBackup[],
+  ) {
+    this.policy = policy;
+    this.oldest =
+      (policy.retentionDays ?? null) === null ? -Infinity : daysBefore(timezone, now, policy.retentionDays ?? 0);
+    for (const { fileSize } of sound) this.bytes.push((this.bytes.at(-1) ?? 0) + (fileSize ?? 0));
+  }
+
+  /** Why the limits keep the backup or let it go. */
+  reasons(backup: RetentionBackup): RetentionReason[] {
+    const { retentionDays, maxFiles, maxTotalSize } = this.policy;
+    if ([retentionDays, maxFiles, maxTotalSize].every((limit) => (limit ?? null) === null)) {
+      return [because('NOT_KEPT', 'No rule keeps it.')];
+    }
+    const reasons: RetentionReason[] = [];
+    const newer = this.newerThan(backup);
+    const isSound = this.sound[newer]?.id === backup.id;
+    if (backup.createdAt.getTime() < this.oldest) {
+      reasons.push(because('TOO_OLD', `It is older than ${retentionDays} days.`));
+    }
+    if (newer >= (maxFiles ?? Infinity)) {
+      reasons.push(because('TOO_MANY', `There are ${maxFiles} newer verified backups.`));
+    }
+    // One that is not sound takes no room of those that are: it goes once they alone fill it.
+    if ((this.bytes[isSound ? newer + 1 : newer] ?? 0) > (maxTotalSize ?? Infinity)) {
+      reasons.push(because('TOO_LARGE', `The backups up to this one have more than ${maxTotalSize} bytes.`));
+    }
+    return reasons.length > 0 ? reasons : [because('WITHIN_LIMITS', 'It is within the limits.')];
+  }
+
+  /** How many sound backups are newer: its own position, if it is one. By bisection. */
+  private newerThan(backup: RetentionBackup): number {
+    let [low, high] = [0, this.sound.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const other = this.sound[middle];
+      if (other !== undefined && other.id !== backup.id && newestFirst(other, backup) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+/** Whatever a kept or an unfinished backup builds on is kept as well, over any number of steps. */
+function keepParents(backups: RetentionBackup[], decisions: Map<string, RetentionDecision>): void {
+  const parentOf = new Map(backups.map(({ id, parentId }) => [id, parentId ?? null]));
+  for (const { id, status } of backups) {
+    const needed = status === 'PENDING' || status === 'RUNNING' || decisions.get(id)?.keep === true;
+    let parent = needed ? parentOf.get(id) : null;
+    for (let decision; parent && (decision = decisions.get(parent)) && !decision.keep; parent = parentOf.get(parent)) {
+      decision.keep = true;
+      decision.reasons = [because('PARENT', 'A backup that is kept builds on it.')];
+    }
+  }
+}
+
+/** Years, months, weeks, days and hours; all 0 if the text is no duration. */
+function durationOf(text: string): number[] {
+  const match = DURATION.exec(text);
+  return [1, 2, 3, 4, 5].map((group) => Number(match?.[group] ?? 0));
+}
+
+const daysBefore = (timezone: string, now: Date, days: number) => before(timezone, now.getTime(), [0, 0, 0, days, 0]);
+
+/** The moment a duration earlier, on the clock of the zone: a month before the 31st is the last day of the month before. */
+function before(
+  timezone: string,
+  at: number,
+  [years = 0, months = 0, weeks = 0, days = 0, hours = 0]: number[],
+): number {
+  const wall = new Date(wallAt(timezone, at));
+  const day = wall.getUTCDate();
+  wall.setUTCDate(1);
+  wall.setUTCMonth(wall.getUTCMonth() - months - 12 * years);
+  const lastDay = new Date(Date.UTC(wall.getUTCFullYear(), wall.getUTCMonth() + 1, 0)).getUTCDate();
+  wall.setUTCDate(Math.min(day, lastDay));
+  wall.setUTCDate(wall.getUTCDate() - 7 * weeks - days);
+  const from = wall.getTime();
+  return (Number.isNaN(from) ? -Infinity : momentOf(timezone, from)) - hours * HOUR;
+}

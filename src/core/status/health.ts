@@ -1,0 +1,182 @@
+import type { AppError } from '../../errors.js';
+import type { BackupConfigRow, BackupRow } from '../../models/index.js';
+import { humanSize } from '../text/names.js';
+import type { StorageAddress } from '../ports.js';
+
+/** How an installation is doing, in one word. */
+export type Health = 'OK' | 'WARNING' | 'CRITICAL';
+
+/** A reason for a word other than OK. */
+export interface HealthReason {
+  level: 'WARNING' | 'CRITICAL';
+  /** One of the codes of the README's troubleshooting table. */
+  code: HealthCode;
+  message: string;
+  hint: string;
+  configId: number | null;
+}
+
+/** Every reason that `status` may give; the README's troubleshooting table has a row for each. */
+export const HEALTH_CODES = [
+  'NO_CONFIG',
+  'NO_WORKER',
+  'NEVER_BACKED_UP',
+  'OVERDUE',
+  'LAST_BACKUP_FAILED',
+  'LAST_BACKUP_UNPROVEN',
+  'ARCHIVE_MISSING',
+  'MEDIA_GONE',
+  'AUTO_BACKUP_OFF',
+  'STORAGE_LOW',
+  'STORAGE_UNAVAILABLE',
+  'RUN_STUCK',
+] as const;
+export type HealthCode = (typeof HEALTH_CODES)[number];
+
+/** One config's state. */
+export interface ConfigHealth {
+  config: BackupConfigRow;
+  /** When the newest completed backup was made, proven or not, but not of a damaged database. */
+  lastSuccessAt: Date | null;
+  /** The id of that backup. */
+  lastBackupId: string | null;
+  /** When the newest backup was made that is proven now. */
+  lastProvenAt: Date | null;
+  /** The newest completed backup, if it is not proven now. */
+  unproven: BackupRow | null;
+  /** The newest proven backup, if its archive is not there as it was stored; with what was found. */
+  lost: { backup: BackupRow; error: AppError } | null;
+  /** The newest proven backup has no media although older ones have some. */
+  mediaGone: boolean;
+  lastFailureAt: Date | null;
+  lastErrorCode: string | null;
+  overdue: boolean;
+}
+
+/** One place that archives lie in. */
+export interface StorageHealth extends StorageAddress {
+  /** Bytes of the archives that lie there. */
+  used: number;
+  count: number;
+  /** Bytes; null where it cannot be told. */
+  free: number | null;
+  total: number | null;
+  error: AppError | null;
+}
+
+/** In milliseconds; 0 for a moment that never was. */
+export const timeOf = (at: Date | null | undefined) => at?.getTime() ?? 0;
+
+/** Every reason why an installation is not OK; none if it is. @param unkept configs whose schedule nobody keeps @param stuck how many runs wait too long */
+export function reasonsOf(
+  configs: ConfigHealth[],
+  storages: StorageHealth[],
+  unkept: ConfigHealth[],
+  stuck: number,
+): HealthReason[] {
+  return [
+    ...installationReasons(configs, unkept, stuck),
+    ...configs.flatMap((config) => configReasons(config)),
+    ...storages.flatMap((storage) => storageReasons(storage)),
+  ];
+}
+
+function installationReasons(configs: ConfigHealth[], unkept: ConfigHealth[], stuck: number): HealthReason[] {
+  const reasons: HealthReason[] = [];
+  const add = (level: 'WARNING' | 'CRITICAL', code: HealthCode, message: string, hint: string) =>
+    reasons.push({ level, code, message, hint, configId: null });
+  if (configs.length === 0) {
+    add('WARNING', 'NO_CONFIG', 'Nothing is protected yet.', 'Add a config, or set DATABASE_URL and start again.');
+  }
+  if (unkept.length > 0) {
+    const hint = 'Start the server or a worker, or let a system timer run auto-backup (db-manager setup-schedule).';
+    add('WARNING', 'NO_WORKER', 'No server or worker is running, so no scheduled backup will start.', hint);
+  }
+  if (stuck > 0) {
+    add(
+      'WARNING',
+      'RUN_STUCK',
+      `${stuck} run(s) have waited for more than half an hour.`,
+      'Check the log of the workers.',
+    );
+  }
+  return reasons;
+}
+
+function configReasons(health: ConfigHealth): HealthReason[] {
+  const { config, lastSuccessAt, lastProvenAt, unproven, lost, mediaGone, lastFailureAt, lastErrorCode, overdue } =
+    health;
+  const reasons: HealthReason[] = [];
+  const add = (level: 'WARNING' | 'CRITICAL', code: HealthCode, message: string, hint: string) =>
+    reasons.push({ level, code, message: `"${config.name}": ${message}`, hint, configId: config.id });
+  if (timeOf(lastFailureAt) > timeOf(lastSuccessAt)) {
+    const never = lastSuccessAt === null ? 'there is no good one yet' : 'no earlier one is verified';
+    const since = lastProvenAt === null ? never : `the last good one was made at ${lastProvenAt.toISOString()}`;
+    const hint = 'Open the failed backup to see the reason and the fix.';
+    add('CRITICAL', 'LAST_BACKUP_FAILED', `the last backup failed (${lastErrorCode ?? 'unknown'}); ${since}.`, hint);
+  } else if (lastSuccessAt === null) {
+    add('CRITICAL', 'NEVER_BACKED_UP', 'there is no backup yet.', 'Back up now: createBackup, or `db-manager backup`.');
+  }
+  if (unproven !== null) {
+    const { id, damaged, errorCode, errorMessage } = unproven;
+    const found = errorCode === null ? '' : ` Verification found ${errorCode}: ${errorMessage ?? ''}`;
+    const since =
+      lastProvenAt === null
+        ? 'No older one is verified.'
+        : `The newest verified one was made at ${lastProvenAt.toISOString()}.`;
+    const state = damaged ? 'is of a damaged database' : 'is not verified';
+    const message = `the newest backup, ${id}, ${state}.${found} ${since}`;
+    const hint = damaged ? REPAIR : `Verify it again (verifyBackup, or \`db-manager verify ${id}\`), or back up now.`;
+    add('CRITICAL', 'LAST_BACKUP_UNPROVEN', message, hint);
+  }
+  if (lost !== null) {
+    const hint = 'Put the archive back, or back up now. `db-manager reconcile` lists every missing archive.';
+    const message = `the archive of the newest verified backup, ${lost.backup.id}, is lost: ${lost.error.message}`;
+    add('CRITICAL', 'ARCHIVE_MISSING', message, hint);
+  }
+  if (mediaGone) {
+    const hint = 'Mount the disk of the media folders and back up again, or remove the media folders from the config.';
+    add('WARNING', 'MEDIA_GONE', 'the newest backup contains no media files, but older ones do.', hint);
+  }
+  if (overdue) {
+    const hint = 'Check that a server or worker is running, and check its log.';
+    add(
+      'CRITICAL',
+      'OVERDUE',
+      `the backup scheduled for ${config.nextRunAt?.toISOString() ?? ''} has not started.`,
+      hint,
+    );
+  }
+  if (!config.autoBackupEnabled) {
+    add(
+      'WARNING',
+      'AUTO_BACKUP_OFF',
+      'automatic backup is off.',
+      'Turn it on in the config: updateConfig(autoBackupEnabled: true).',
+    );
+  }
+  return reasons;
+}
+
+const REPAIR = 'Repair the database, or restore the newest verified backup, then back up now.';
+
+function storageReasons({ storageType, storagePath, used, count, free, error }: StorageHealth): HealthReason[] {
+  const place = `${storageType} ${storagePath}`;
+  if (error !== null) {
+    return [
+      {
+        level: 'CRITICAL',
+        code: 'STORAGE_UNAVAILABLE',
+        message: `${place}: ${error.message}`,
+        hint: error.hint,
+        configId: null,
+      },
+    ];
+  }
+  const typical = count === 0 ? 0 : used / count;
+  if (free === null || free > typical * 3) return [];
+  const message = `${place} has ${humanSize(free)} left, less than three backups of ${humanSize(Math.round(typical))}.`;
+  return [
+    { level: 'WARNING', code: 'STORAGE_LOW', message, hint: 'Free space, or keep fewer backups.', configId: null },
+  ];
+}

@@ -1,6 +1,6 @@
 import type { DatabaseEngine, Engine, Engines } from '../core/ports.js';
 import { AppError } from '../errors.js';
-import { createSqliteEngine } from './sqlite.js';
+import { createSqliteEngine } from './sqlite/index.js';
 
 const SCHEMES: Record<string, DatabaseEngine> = {
   sqlite: 'SQLITE',

@@ -1,0 +1,244 @@
+import { createReadStream } from 'node:fs';
+import { rm, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import type {
+  CheckOptions,
+  DamagePolicy,
+  DatabaseInfo,
+  Engine,
+  Finding,
+  LoadOptions,
+  Snapshot,
+  StepContext,
+} from '../../core/ports.js';
+import { AppError, badInput } from '../../errors.js';
+import { assertUndamaged, checkDatabase } from './check.js';
+import { type SqliteConnection, withConnection } from './connection.js';
+import { whileGrowing } from './growth.js';
+import { assertSqliteFile, checkWritable, hasContent, holders } from './file.js';
+import { shortened } from './findings.js';
+import { describeConnection, foreignKeyFindings } from './info.js';
+import { loadDump } from './load.js';
+import { rehearseTables } from './rehearsal.js';
+import { clearRawStamp, copyRaw, ENTRY, loadRaw, ownsEntry, rawStampOf, replaceFiles } from './raw.js';
+import { rebuildIndexes } from './rebuild.js';
+import { assertPlainSchema, folded, schemaProblem } from './schema.js';
+import { rightsOf } from './rights.js';
+import { accessFindings, assertReadable, PARTS, readSource, shareCompanions } from './source.js';
+import { loadSpace } from './space.js';
+import { clearStamp, stampOf } from './stamp.js';
+
+/** How long a snapshot waits for a writer in rollback mode, in milliseconds. */
+const SNAPSHOT_PATIENCE = 60_000;
+/** The same for a look that somebody waits for. */
+const LOOK_PATIENCE = 5_000;
+
+/**
+ * SQLite files: snapshots and loads go through SQLite's online backup, and through copies of the files only where SQLite
+ * cannot read or write them: after a crash, and where they are damaged.
+ * @param scratch where a private copy of a database may be made to look at it; by default the system's temporary folder
+ */
+export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engine {
+  return {
+    kind: 'SQLITE',
+    resolve: resolveUrl,
+    foldName: folded,
+    fileOf: pathOf,
+    urlOfFile: (path) => `sqlite:${path}`,
+    check,
+    exists: (url) => hasContent(pathOf(url)),
+    snapshot,
+    describe: (url, signal) => describe(url, signal, scratch),
+    describeDump,
+    inspect,
+    rebuild: (folder, findings, { signal }) => rebuildIndexes(join(folder, ENTRY), findings, signal),
+    load: (folder, url, options) => load(folder, pathOf(url), options),
+    rehearse: (folder, url, options) => rehearseTables(join(folder, ENTRY), pathOf(url), options),
+    loadSpace: (dump, url, live, tables) => loadSpace(dump, pathOf(url), live, tables),
+    stampOf: async (url) => (await rawStampOf(pathOf(url))) ?? stampOf(pathOf(url), scratch).catch(noneIfDamaged),
+    clearStamp: async (url, lockTimeoutMs) => {
+      if (!(await clearRawStamp(pathOf(url)))) await clearStamp(pathOf(url), lockTimeoutMs);
+    },
+    checkWritable: (url) => checkWritable(pathOf(url)),
+    holders: (url) => holders(pathOf(url)),
+    ownsEntry,
+    isCompanion: (path) => COMPANION.test(path),
+  };
+}
+
+/** On a disk that does not tell upper from lower case, other spellings would be found as well. */
+const COMPANION = /^database\.sqlite3[-_./]/i;
+
+/** `sqlite:./path`, `sqlite:path`, `sqlite:/path` and `sqlite:///path`. */
+function resolveUrl(url: string) {
+  const match = /^sqlite:(?:\/\/\/*(?=\/))?(.+)$/.exec(url);
+  const written = match?.[1];
+  if (written === undefined || written.startsWith('//') || written.includes('\0') || written.includes('?')) {
+    throw badInput('databaseUrl', `"${url}" is not of the form sqlite:./path or sqlite:///absolute/path.`);
+  }
+  const path = resolve(written);
+  return { url: `sqlite:${path}`, key: `sqlite:${path}`, display: `sqlite:${path}`, name: basename(path) };
+}
+
+const pathOf = (url: string) => url.slice('sqlite:'.length);
+
+async function check(url: string, options: CheckOptions = {}): Promise<{ bytes: number }> {
+  const path = pathOf(url);
+  const { wait, signal, damage = 'refuse' } = options;
+  try {
+    await assertSqliteFile(path);
+    await assertReadable(path, { wait: patience(wait ?? LOOK_PATIENCE, signal), signal });
+  } catch (error) {
+    if (damage === 'refuse' || !isDamaged(error)) throw error;
+  }
+  let bytes = 0;
+  for (const part of PARTS) {
+    bytes += await stat(path + part).then(
+      (found) => found.size,
+      () => 0,
+    );
+  }
+  return { bytes };
+}
+
+/** With a signal the wait ends early. */
+const patience = (lockTimeoutMs: number, signal: AbortSignal | undefined) =>
+  signal === undefined ? lockTimeoutMs : { lockTimeoutMs, signal };
+
+/** A database that a load has reached is none that SQLite cannot read. */
+function noneIfDamaged(error: unknown): null {
+  if (isDamaged(error)) return null;
+  throw error;
+}
+
+const isDamaged = (error: unknown): error is AppError =>
+  error instanceof AppError && (error.code === 'DATABASE_CORRUPT' || error.code === 'DATABASE_NOT_SQLITE');
+
+/** What a snapshot says of a database that is kept although it is damaged. */
+type Contents = Omit<DatabaseInfo, 'engine' | 'name'>;
+
+async function snapshot(
+  url: string,
+  folder: string,
+  step: StepContext,
+  damage: DamagePolicy = 'refuse',
+): Promise<Snapshot> {
+  const path = pathOf(url);
+  const copy = join(folder, ENTRY);
+  const contents = await snapshotContents(path, copy, folder, step).catch((error: unknown) => {
+    if (damage === 'refuse' || !isDamaged(error)) throw error;
+    return unknownContents(error);
+  });
+  const { copied, ...info } = contents;
+  const damaged = info.findings.some(({ kind }) => kind === 'pages');
+  if (damage === 'refuse') assertUndamaged(info.findings, path);
+  const source = { ...info.source, ...rightsOf(await stat(path)) };
+  const base = { engine: 'SQLITE' as const, name: basename(path), ...info, source, damaged };
+  if (damaged && (damage === 'keep-raw' || !copied)) {
+    await rm(copy, { force: true });
+    return { ...base, files: await copyRaw(path, folder, step.signal) };
+  }
+  const { size, mtime } = await stat(copy);
+  const open = async () => createReadStream(copy, { highWaterMark: 1 << 20 });
+  return { ...base, files: [{ path: ENTRY, size, mtime, mode: 0o600, open }] };
+}
+
+/** Copies one committed state to `copy`, and describes it. @returns `copied`: false if SQLite could not copy it whole */
+async function snapshotContents(
+  path: string,
+  copy: string,
+  folder: string,
+  step: StepContext,
+): Promise<Contents & { copied: boolean }> {
+  await assertSqliteFile(path);
+  const options = { lockTimeoutMs: SNAPSHOT_PATIENCE, signal: step.signal };
+  await readSource(path, { wait: options, signal: step.signal, scratch: folder }, async (source) => {
+    await rm(copy, { force: true });
+    const bytes = (await source.value<number>('PRAGMA page_count')) * (await source.value<number>('PRAGMA page_size'));
+    await whileGrowing([copy], bytes, step, () => source.copy(copy, 'to-file', options));
+  });
+  try {
+    return { ...(await examine(copy, step.signal)), copied: true };
+  } catch (error) {
+    if (!isDamaged(error)) throw error;
+    return { ...unknownContents(error), copied: true };
+  }
+}
+
+/** Whether anything is wrong with a private copy: the same list for a backup and a restore. */
+function examine(copy: string, signal: AbortSignal): Promise<Contents> {
+  return withConnection(copy, 'immutable', signal, async (connection) => {
+    const found = await checkDatabase(connection, signal);
+    const info = await describeConnection(connection, signal);
+    const findings = [
+      ...found,
+      ...info.findings,
+      ...(await foreignKeyFindings(connection)),
+      ...(await unsafe(connection)),
+    ];
+    return { ...info, findings: shortened(findings) };
+  });
+}
+
+const unknownContents = ({ message }: AppError): Contents & { copied: boolean } => ({
+  tables: [],
+  apps: [],
+  source: {},
+  findings: [{ kind: 'pages', table: null, message }],
+  copied: false,
+});
+
+/** What a restore would refuse, the backup says. Its bytes are kept all the same: they are all that there is. */
+async function unsafe(connection: SqliteConnection): Promise<Finding[]> {
+  const problem = await schemaProblem(connection);
+  if (problem === null) return [];
+  const message = `A restore will refuse this database: ${problem} Find out who changed the schema, and make the object anew.`;
+  return [{ kind: 'schema', table: null, message }];
+}
+
+async function describe(url: string, signal: AbortSignal | undefined, scratch?: string): Promise<DatabaseInfo | null> {
+  const path = pathOf(url);
+  if (!(await hasContent(path))) return null;
+  await assertSqliteFile(path);
+  const options = { wait: patience(LOOK_PATIENCE, signal), signal, scratch };
+  const info = await readSource(path, options, (connection) => describeConnection(connection, signal));
+  const findings = [...info.findings, ...(await accessFindings(path))];
+  return { engine: 'SQLITE', ...info, findings, name: basename(path) };
+}
+
+async function describeDump(folder: string, step: StepContext): Promise<DatabaseInfo> {
+  const path = join(folder, ENTRY);
+  await assertSqliteFile(path);
+  return withConnection(path, 'immutable', step.signal, async (connection) => {
+    await assertPlainSchema(connection, IN_ARCHIVE);
+    return { engine: 'SQLITE', ...(await describeConnection(connection, step.signal)), name: ENTRY };
+  });
+}
+
+async function inspect(folder: string, step: StepContext): Promise<DatabaseInfo> {
+  const path = join(folder, ENTRY);
+  await assertSqliteFile(path);
+  await withConnection(path, 'immutable', step.signal, (connection) => assertPlainSchema(connection, IN_ARCHIVE));
+  const info = await examine(path, step.signal);
+  assertUndamaged(info.findings, IN_ARCHIVE);
+  return { engine: 'SQLITE', ...info, name: ENTRY };
+}
+
+const IN_ARCHIVE = 'The database in the archive';
+
+/** Loads a dump. A target that is too damaged for SQLite to write through it is replaced as a file. */
+async function load(folder: string, target: string, options: LoadOptions): Promise<string[]> {
+  const dump = join(folder, ENTRY);
+  if (options.damaged) return loadRaw(folder, target, options);
+  try {
+    const warnings = await loadDump(dump, target, options);
+    await shareCompanions(target);
+    return warnings;
+  } catch (error) {
+    if (options.tables !== null || !isDamaged(error)) throw error;
+    const fresh = join(folder, 'fresh.sqlite3');
+    await loadDump(dump, fresh, options);
+    await replaceFiles(target, { file: fresh, beside: new Map(), stamp: null });
+    return [];
+  }
+}

@@ -11,12 +11,15 @@ export const importRules = {
   disk: { may: ['errors'], why: 'what file systems differ in is one small thing of its own' },
   'file-locks': { may: [], why: 'the locks of a process are one, whoever opens files in it' },
   log: { may: ['errors'], why: 'logging knows nothing of the product' },
-  config: {
+  environment: {
     // Whatever will use a value judges it, so that all problems can be reported at once.
     may: ['disk', 'env-file', 'errors', 'auth/public-key', 'core/schedules/cron'],
     why: 'the only reader of the environment; it decides nothing',
   },
-  'env-file': { may: ['core/text/near', 'errors'], why: 'how a file of settings is written is apart from what they mean' },
+  'env-file': {
+    may: ['core/text/near', 'errors'],
+    why: 'how a file of settings is written is apart from what they mean',
+  },
   archive: { may: ['disk', 'errors'], why: 'the format must be readable without the product around it' },
   models: { may: ['errors', 'archive'], why: 'records hold facts, not work' },
   core: {
@@ -38,7 +41,8 @@ export const importRules = {
     may: [
       'app',
       'archive/make-folder',
-      'config',
+      'environment',
+      'exit-codes',
       'core',
       'models',
       'first-start',
@@ -57,11 +61,12 @@ export const importRules = {
   http: { may: ['core', 'auth', 'errors', 'log'], why: 'routes translate, they do not work' },
   app: { may: ['*'], why: 'the composition root is the only file that knows every folder' },
   'first-start': { may: ['app', 'core', 'models', 'sample'], why: 'it uses the composed product as a user would' },
-  process: { may: ['cli/exit-codes', 'errors', 'log'], why: 'how a process starts and ends, whatever it does' },
+  process: { may: ['exit-codes', 'errors', 'log'], why: 'how a process starts and ends, whatever it does' },
+  'exit-codes': { may: ['errors'], why: 'what a process says by its end' },
   version: { may: [], why: 'one fact' },
   start: { may: [], why: 'it runs before anything is built' },
-  server: { may: ['app', 'config', 'first-start', 'process'], why: 'a process composes nothing itself' },
-  worker: { may: ['app', 'config', 'first-start', 'process'], why: 'a process composes nothing itself' },
+  server: { may: ['app', 'environment', 'first-start', 'process'], why: 'a process composes nothing itself' },
+  worker: { may: ['app', 'environment', 'first-start', 'process'], why: 'a process composes nothing itself' },
 };
 
 const folders = Object.keys(importRules);
@@ -87,7 +92,7 @@ const boundaries = {
   },
 };
 
-const environmentReaders = ['src/config.ts', 'src/start.mjs', 'test/**'];
+const environmentReaders = ['src/environment.ts', 'src/start.mjs', 'test/**'];
 
 export default tseslint.config(
   { ignores: ['dist/', 'node_modules/', 'src/client/generated/', 'artefacts/', 'data/', 'backups/', 'coverage/'] },
@@ -109,7 +114,7 @@ export default tseslint.config(
     rules: {
       'no-restricted-properties': [
         'error',
-        { object: 'process', property: 'env', message: 'Only config.ts reads the environment.' },
+        { object: 'process', property: 'env', message: 'Only environment.ts reads the environment.' },
       ],
     },
   },

@@ -18,7 +18,7 @@ import { Places } from './core/configs/places.js';
 import { Restores } from './core/restores/restores.js';
 import { createEngines } from './engines/index.js';
 import type { Jobs } from './jobs/index.js';
-import type { Config } from './config.js';
+import type { Environment } from './environment.js';
 import { AppError } from './errors.js';
 import type { HttpServer } from './http/index.js';
 import type { Engines, Job, JobQueue, Storages } from './core/ports.js';
@@ -42,7 +42,7 @@ const CLEANUP_EVERY = 3_600_000;
 
 /** All parts of the product in one process, not yet doing anything on their own. */
 export interface App {
-  config: Config;
+  environment: Environment;
   log: Log;
   now: () => Date;
   models: Models;
@@ -69,25 +69,25 @@ export interface App {
 }
 
 /** @throws AppError CONTROL_DATABASE_FAILED, DATABASE_IS_CONTROL, CONFIG_INVALID */
-export async function createApp(config: Config, options: AppOptions = {}): Promise<App> {
-  const log = options.log ?? createLog(config.logLevel);
+export async function createApp(environment: Environment, options: AppOptions = {}): Promise<App> {
+  const log = options.log ?? createLog(environment.logLevel);
   const now = options.now ?? (() => new Date());
-  const controlFile = controlPath(config.controlDatabaseUrl);
-  const workFolder = join(config.dataDir, 'tmp');
+  const controlFile = controlPath(environment.controlDatabaseUrl);
+  const workFolder = join(environment.dataDir, 'tmp');
   const engines = options.engines ?? createEngines({ scratch: workFolder });
-  const seedFile = config.seed.databaseUrl.startsWith('sqlite:') ? config.seed.databaseUrl.slice(7) : null;
+  const seedFile = environment.seed.databaseUrl.startsWith('sqlite:') ? environment.seed.databaseUrl.slice(7) : null;
   if (seedFile !== null) await assertNotControl(seedFile, controlFile);
-  const models = await openModels(config.controlDatabaseUrl);
-  const storages = options.storages ?? createStorages(config.localRoot);
+  const models = await openModels(environment.controlDatabaseUrl);
+  const storages = options.storages ?? createStorages(environment.localRoot);
   const audit = new Audit(models, now, log);
-  const auth = new Auth(models, config.auth, audit, now);
+  const auth = new Auth(models, environment.auth, audit, now);
   const places = new Places({
     models,
     engines,
-    allowedPaths: config.allowedPaths,
+    allowedPaths: environment.allowedPaths,
     productFolder: fileURLToPath(new URL('..', import.meta.url)),
-    dataDir: config.dataDir,
-    localRoot: config.localRoot,
+    dataDir: environment.dataDir,
+    localRoot: environment.localRoot,
   });
   const configs = new Configs({ places, models, engines, storages, audit, now, controlFile });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
@@ -106,9 +106,9 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     // Most commands need no queue, and its libraries take a while to load.
     const parts = await import('./jobs/index.js');
     const { cleanupJob, createBackend, createJobs, dailyBackupJob, runBackupJob, runRestoreJob } = parts;
-    const store = await createBackend(config.jobsUrl, models.sequelize, {
+    const store = await createBackend(environment.jobsUrl, models.sequelize, {
       log,
-      downloadFolder: join(config.dataDir, 'mongodb'),
+      downloadFolder: join(environment.dataDir, 'mongodb'),
     });
     closeStore = store.close;
     const handlers = {
@@ -118,26 +118,41 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
       'daily-backup': dailyBackupJob(scheduler),
       cleanup: cleanupJob(cleanup),
     };
-    jobs = createJobs({ backend: store.backend, handlers, concurrency: config.jobConcurrency, log });
+    jobs = createJobs({ backend: store.backend, handlers, concurrency: environment.jobConcurrency, log });
     return jobs;
   };
   const queue: JobQueue = {
     add: async (job: Job, addOptions) => (await connectQueue()).add(job, addOptions),
   };
-  const shared = { places, models, log, leaseMs: config.leaseMs, now, engines, storages, audit, queue, workFolder };
-  const exclude = [config.dataDir, config.localRoot, ...(controlFile === null ? [] : databaseFiles(controlFile))];
+  const shared = {
+    places,
+    models,
+    log,
+    leaseMs: environment.leaseMs,
+    now,
+    engines,
+    storages,
+    audit,
+    queue,
+    workFolder,
+  };
+  const exclude = [
+    environment.dataDir,
+    environment.localRoot,
+    ...(controlFile === null ? [] : databaseFiles(controlFile)),
+  ];
   const backups = new Backups({
     ...shared,
     configs,
-    prefix: config.prefix,
+    prefix: environment.prefix,
     version: VERSION,
     exclude,
-    maxUploadBytes: config.maxUploadBytes,
-    maxUploadEntries: config.maxUploadEntries,
+    maxUploadBytes: environment.maxUploadBytes,
+    maxUploadEntries: environment.maxUploadEntries,
   });
   const restores = new Restores({ ...shared, backups, controlFile, exclude });
   const configTests = new ConfigTests({ ...shared, configs, controlFile, exclude });
-  const browser = new Browser({ allowedPaths: config.allowedPaths, controlFile });
+  const browser = new Browser({ allowedPaths: environment.allowedPaths, controlFile });
 
   const scheduler = new Scheduler({ ...shared, backups });
   const cleanup = new Cleanup({ ...shared, backups, configs });
@@ -158,12 +173,12 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
     await queue.add({ name: 'cleanup' });
   };
   let stopped: Promise<void> | null = null;
-  const stopWork = (deadlineMs = config.shutdownMs) => {
+  const stopWork = (deadlineMs = environment.shutdownMs) => {
     if (sweeper !== null) clearInterval(sweeper);
     return (stopped ??= jobs?.stop(deadlineMs) ?? Promise.resolve());
   };
   return {
-    config,
+    environment,
     log,
     now,
     models,
@@ -188,7 +203,7 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
       await sweep();
       sweeper = setInterval(
         () => void sweep().catch((error: unknown) => log.error({ err: error }, 'the sweep of dead runs failed')),
-        Math.min(SWEEP_EVERY, config.leaseMs / 2),
+        Math.min(SWEEP_EVERY, environment.leaseMs / 2),
       );
       await work.start();
     },
@@ -204,9 +219,9 @@ export async function createApp(config: Config, options: AppOptions = {}): Promi
 }
 
 /** What every run needs: a record that can be written, and a work folder. @throws AppError */
-async function tryWriting({ config, models }: App): Promise<void> {
+async function tryWriting({ environment, models }: App): Promise<void> {
   await models.leases.acquire('probe', `${hostname()}:${process.pid}`, 1_000);
-  const folder = join(config.dataDir, 'tmp');
+  const folder = join(environment.dataDir, 'tmp');
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await rmdir(await mkdtemp(join(folder, 'probe-')));
 }
@@ -217,22 +232,22 @@ export async function createServer(app: App): Promise<HttpServer> {
     import('./graphql/server.js'),
     import('./http/index.js'),
   ]);
-  const { config } = app;
+  const { environment } = app;
   const stopping = new AbortController();
   const about = {
     version: VERSION,
     startedAt: app.now(),
-    sampleUrl: `sqlite:${join(config.dataDir, 'sample', 'db.sqlite3')}`,
-    controlDatabase: controlPath(config.controlDatabaseUrl) === null ? ('POSTGRES' as const) : ('SQLITE' as const),
-    jobStore: jobStoreOf(config.jobsUrl),
+    sampleUrl: `sqlite:${join(environment.dataDir, 'sample', 'db.sqlite3')}`,
+    controlDatabase: controlPath(environment.controlDatabaseUrl) === null ? ('POSTGRES' as const) : ('SQLITE' as const),
+    jobStore: jobStoreOf(environment.jobsUrl),
   };
   const services = { ...app, about, stopping: stopping.signal };
-  const { maxUploadBytes, corsOrigins } = config;
-  const graphql = await createGraphql(services, { ...config.graphql, maxUploadBytes, corsOrigins });
+  const { maxUploadBytes, corsOrigins } = environment;
+  const graphql = await createGraphql(services, { ...environment.graphql, maxUploadBytes, corsOrigins });
   const http = createHttp({
     ...services,
     graphql,
-    explorer: config.graphql.explorer,
+    explorer: environment.graphql.explorer,
     corsOrigins,
     version: VERSION,
     ping: () => tryWriting(app),

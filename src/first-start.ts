@@ -43,10 +43,10 @@ const nothing = (notes: string[] = []): FirstStart => ({ created: false, sample:
  */
 export async function ensureFirstConfig(app: App, { serves = true } = {}): Promise<FirstStart> {
   if (!serves && !(await isWanted(app, serves))) return nothing();
-  const { config, log, models } = app;
+  const { environment, log, models } = app;
   for (;;) {
     const made = await Hold.during<FirstStart | 'busy'>(
-      { models, log, leaseMs: config.leaseMs },
+      { models, log, leaseMs: environment.leaseMs },
       ['first-start'],
       () => ensure(app, serves),
       () => 'busy',
@@ -59,7 +59,7 @@ export async function ensureFirstConfig(app: App, { serves = true } = {}): Promi
 async function ensure(app: App, serves: boolean): Promise<FirstStart> {
   if (await isWanted(app, serves)) return makeConfig(app);
   if (!serves) return nothing();
-  const settings = environmentSettings(app.config.seed);
+  const settings = environmentSettings(app.environment.seed);
   const started = settings === null ? nothing() : await follow(app, settings);
   await removeSample(app);
   return started;
@@ -177,11 +177,11 @@ async function firstConfig(app: App): Promise<BackupConfigRow> {
   return made ?? app.configs.get();
 }
 
-const sampleFolder = (app: App) => join(app.config.dataDir, 'sample');
+const sampleFolder = (app: App) => join(app.environment.dataDir, 'sample');
 
 async function isWanted(app: App, sample: boolean): Promise<boolean> {
   const present = await app.models.BackupConfig.findAll({ attributes: ['origin'] });
-  const seeded = app.config.seed.databaseUrl !== '';
+  const seeded = app.environment.seed.databaseUrl !== '';
   if (present.length > 0) return seeded && present.every(({ origin }) => origin === 'SAMPLE');
   if (!seeded && !sample) return false;
   // Whoever has deleted every config does not want one to come back.
@@ -189,15 +189,15 @@ async function isWanted(app: App, sample: boolean): Promise<boolean> {
 }
 
 async function makeConfig(app: App): Promise<FirstStart> {
-  const settings = environmentSettings(app.config.seed);
+  const settings = environmentSettings(app.environment.seed);
   if (settings === null) {
     const made = await createSample(sampleFolder(app));
-    const input = { ...seedSettings(app.config.seed), ...made, name: SAMPLE_NAME };
+    const input = { ...seedSettings(app.environment.seed), ...made, name: SAMPLE_NAME };
     await app.configs.create(input, ACTOR, { origin: 'SAMPLE' });
     return { created: true, sample: true, notes: [] };
   }
   const before = await sampleBackups(app);
-  const { name } = await createFromEnvironment(app.configs, settings, ACTOR, app.config.seed.usesPrefix);
+  const { name } = await createFromEnvironment(app.configs, settings, ACTOR, app.environment.seed.usesPrefix);
   await removeSample(app, before, name);
   return { created: true, sample: false, notes: [] };
 }

@@ -1,6 +1,6 @@
 import { realpathSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
-import { EXIT_CODES } from './cli/exit-codes.js';
+import { EXIT_CODES } from './exit-codes.js';
 import { toAppError } from './errors.js';
 import { createLog } from './log.js';
 

@@ -1,26 +1,26 @@
 import { createApp, createServer, type App } from './app.js';
-import { loadConfig } from './config.js';
+import { loadEnvironment } from './environment.js';
 import { ensureFirstConfig, firstSteps, missingDatabase, takeFirstBackup } from './first-start.js';
 import { isMain, runProcess } from './process.js';
 
 /** The server's process: the API, the downloads, and the jobs. */
 export function main(): Promise<void> {
   return runProcess(async (opened) => {
-    const config = loadConfig();
-    const app = await createApp(config);
+    const environment = loadEnvironment();
+    const app = await createApp(environment);
     opened(() => app.close());
     const login = await ensureLogin(app);
     const first = await ensureFirstConfig(app);
     const http = await createServer(app);
-    const address = await http.listen(config.port, config.host);
+    const address = await http.listen(environment.port, environment.host);
     opened(async () => {
-      await Promise.all([http.close(config.shutdownMs), app.stopWork(config.shutdownMs)]);
+      await Promise.all([http.close(environment.shutdownMs), app.stopWork(environment.shutdownMs)]);
       await app.close();
     });
     app.log.debug({ address }, 'listening');
     say(`db-manager is ready at ${address}  (open it in a browser)`);
     login.forEach(say);
-    config.warnings.map((warning) => `Warning:      ${warning}.`).forEach(say);
+    environment.warnings.map((warning) => `Warning:      ${warning}.`).forEach(say);
     first.notes.forEach(say);
     await app.startWork();
     if (first.created) (await withoutRecord(app)).forEach(say);
@@ -31,8 +31,8 @@ export function main(): Promise<void> {
 }
 
 /** Makes sure that somebody can sign in. @returns what the reader of the terminal must know for it */
-async function ensureLogin({ auth, audit, config }: App): Promise<string[]> {
-  const { adminEmail, adminPassword } = config.auth;
+async function ensureLogin({ auth, audit, environment }: App): Promise<string[]> {
+  const { adminEmail, adminPassword } = environment.auth;
   const { email, generated, change } = await auth.users.ensureAdmin(adminEmail, adminPassword);
   if (change === null) return [`Login:        ${email}`];
   await audit.record('system', 'user.provide', email, { change });

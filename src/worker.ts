@@ -1,17 +1,17 @@
 import { createApp } from './app.js';
-import { loadConfig } from './config.js';
+import { loadEnvironment } from './environment.js';
 import { ensureFirstConfig } from './first-start.js';
 import { isMain, runProcess } from './process.js';
 
 /** A worker's process: the jobs only. It shares the work with every other process on the same control database. */
 export function main(): Promise<void> {
   return runProcess(async (opened) => {
-    const config = loadConfig();
-    const app = await createApp(config);
+    const environment = loadEnvironment();
+    const app = await createApp(environment);
     opened(() => app.close());
     await ensureFirstConfig(app, { serves: false });
     await app.startWork();
-    for (const warning of config.warnings) process.stdout.write(`Warning: ${warning}.\n`);
+    for (const warning of environment.warnings) process.stdout.write(`Warning: ${warning}.\n`);
     process.stdout.write('db-manager worker is ready: it runs jobs until it is stopped.\n');
   });
 }

@@ -49,7 +49,7 @@ describe('The architecture', () => {
 
   it('reads the environment in one file only', () => {
     const readers = files.filter(({ text }) => /process\.env/.test(text)).map(({ name }) => name);
-    expect(readers).toEqual(['config.ts']);
+    expect(readers).toEqual(['environment.ts']);
   });
 });
 
@@ -62,7 +62,7 @@ describe('The tests', () => {
       // Run only by tests, which give it a folder.
       .filter((name) => name !== 'support/run-once.mjs')
       .filter((name) =>
-        /cwd: (ROOT|process\.cwd)|loadConfig\((\)|\w+\))|loadConfig\(process\.env/.test(
+        /cwd: (ROOT|process\.cwd)|loadEnvironment\((\)|\w+\))|loadEnvironment\(process\.env/.test(
           readFileSync(join(tests, name), 'utf8'),
         ),
       );

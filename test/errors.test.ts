@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { readdirSync, readFileSync } from 'node:fs';
 import { Writable } from 'node:stream';
-import { EXIT_CODES } from '../src/cli/exit-codes.js';
+import { EXIT_CODES } from '../src/exit-codes.js';
 import { HEALTH_CODES } from '../src/core/status/health.js';
 import { AppError, type ErrorCode, ERRORS, maskSecrets, toAppError } from '../src/errors.js';
 import { createLog } from '../src/log.js';

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, realpath, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { type App, createApp } from '../src/app.js';
-import { loadConfig } from '../src/config.js';
+import { loadEnvironment } from '../src/environment.js';
 import {
   adoptEnvironment,
   adoptProduct,
@@ -30,7 +30,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 /** A start with these settings; what the process leaves behind is kept. */
 async function start<T>(env: NodeJS.ProcessEnv, work: (app: App) => Promise<T>): Promise<T> {
   const common = { DATA_DIR: join(folder, 'data'), DB_BACKUP_PATH: join(folder, 'backups'), LOG_LEVEL: 'silent' };
-  const app = await createApp(loadConfig({ ...common, ...env }, folder));
+  const app = await createApp(loadEnvironment({ ...common, ...env }, folder));
   try {
     return await work(app);
   } finally {
@@ -171,7 +171,7 @@ describe("The environment's config", () => {
     await start(of(own), ensureFirstConfig);
     await start(of(own), edit({ backupRetentionDays: 90 }));
     await start(of(other), async (app) => {
-      const settings = environmentSettings(app.config.seed);
+      const settings = environmentSettings(app.environment.seed);
       if (settings === null) throw new Error('no settings');
       await adoptEnvironment(app.configs, await app.configs.get(1), settings, 'you');
       expect(await config(app)).toMatchObject({ backupRetentionDays: 30, databaseUrl: `sqlite:${other}` });

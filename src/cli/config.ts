@@ -97,7 +97,7 @@ async function create(session: Session, { fromEnvironment, ...options }: Options
   const input = inputOf(options);
   if (fromEnvironment === true) {
     if (Object.keys(input).length > 0) throw badInput('from-environment', 'cannot be combined with settings.');
-    const row = await createFromEnvironment(app.configs, settingsOf(app), actor, app.config.seed.usesPrefix);
+    const row = await createFromEnvironment(app.configs, settingsOf(app), actor, app.environment.seed.usesPrefix);
     return showConfig(session, row);
   }
   if (input.databaseUrl === undefined) throw badInput('database', '--database is missing.', 'Name a file or a URL.');
@@ -125,8 +125,8 @@ async function adopt(session: Session, chosen: 'environment' | 'product', given:
   await showConfig(session, adopted);
 }
 
-function settingsOf({ config }: App) {
-  const settings = environmentSettings(config.seed);
+function settingsOf({ environment }: App) {
+  const settings = environmentSettings(environment.seed);
   if (settings !== null) return settings;
   throw new AppError('BAD_USER_INPUT', 'DATABASE_URL is not set, so the environment names nothing to protect.', {
     hint: 'Set DATABASE_URL in the environment or in .env of this folder.',

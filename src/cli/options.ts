@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { resolve } from 'node:path';
-import { absoluteSqliteUrl } from '../config.js';
+import { absoluteSqliteUrl } from '../environment.js';
 import type { RunStatus } from '../models/index.js';
 
 /** Parses a positive whole number. */

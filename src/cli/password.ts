@@ -18,7 +18,7 @@ export function addPassword(program: Command): void {
         await app.auth.users.changePassword(user.id, await readPassword(session));
         await app.audit.record(actor, 'user.password', user.id, { email: user.email });
         print.result({ email: user.email, changed: true }, () => `The password of ${user.email} is changed.`);
-        const { adminEmail, adminPassword } = app.config.auth;
+        const { adminEmail, adminPassword } = app.environment.auth;
         if (adminPassword !== undefined && adminEmail?.toLowerCase() === user.email) {
           print.note(
             'ADMIN_PASSWORD is set: the next start of the server sets that password again. Change it there too.',

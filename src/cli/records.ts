@@ -1,7 +1,7 @@
-import { loadConfig } from '../config.js';
+import { loadEnvironment } from '../environment.js';
 import { toAppError } from '../errors.js';
 import { type Models, openModels } from '../models/index.js';
-import { EXIT_CODES } from './exit-codes.js';
+import { EXIT_CODES } from '../exit-codes.js';
 import { CommandError, Printer } from './print.js';
 import type { GlobalOptions } from './session.js';
 
@@ -23,7 +23,7 @@ export async function inRecords(
   const print = new Printer(options.json === true);
   let models: Models | null = null;
   try {
-    models = await openModels(loadConfig().controlDatabaseUrl);
+    models = await openModels(loadEnvironment().controlDatabaseUrl);
     return await work({ models, print });
   } catch (thrown) {
     reportFailure(print, thrown);

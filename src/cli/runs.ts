@@ -56,9 +56,9 @@ async function waitForTurn<Row extends RunRow>(
   progress: Progress,
 ): Promise<void> {
   if ((await runs.run(id, session.stop)) === 'done') return;
-  const { models, log, config } = session.app;
+  const { models, log, environment } = session.app;
   // Says to all others that somebody still waits for this run.
-  const waiting = await Hold.take({ models, log, leaseMs: config.leaseMs }, [waitLease(id)]);
+  const waiting = await Hold.take({ models, log, leaseMs: environment.leaseMs }, [waitLease(id)]);
   let told = '';
   try {
     do {
@@ -86,7 +86,7 @@ async function follow<Row extends RunRow>(session: Session, runs: Runs<Row>, id:
       });
       continue;
     }
-    if (performance.now() - recovered > app.config.leaseMs / 2) {
+    if (performance.now() - recovered > app.environment.leaseMs / 2) {
       recovered = performance.now();
       await runs.recover();
     }

@@ -1,7 +1,7 @@
 import { userInfo } from 'node:os';
 import { isatty } from 'node:tty';
 import type { App } from '../app.js';
-import { type Config, loadConfig } from '../config.js';
+import { type Environment, loadEnvironment } from '../environment.js';
 import { COMMAND_ACTOR } from '../core/text/names.js';
 import { AppError, errnoOf, toAppError } from '../errors.js';
 import { CommandError, Printer } from './print.js';
@@ -33,7 +33,7 @@ const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 export async function inSession(
   options: GlobalOptions,
   work: (session: Session) => Promise<void>,
-  adjust: (config: Config) => Config = (config) => config,
+  adjust: (environment: Environment) => Environment = (environment) => environment,
 ): Promise<void> {
   const print = new Printer(options.json === true);
   const stop = new AbortController();
@@ -51,15 +51,15 @@ export async function inSession(
   let app: App | null = null;
   try {
     // What goes wrong is shown as the command's own error: a log of the same would only stand in its way.
-    const config = adjust(loadConfig(undefined, undefined, { LOG_LEVEL: 'silent' }));
-    for (const warning of config.warnings) print.note(`Warning: ${warning}.`);
+    const environment = adjust(loadEnvironment(undefined, undefined, { LOG_LEVEL: 'silent' }));
+    for (const warning of environment.warnings) print.note(`Warning: ${warning}.`);
     const [{ createApp }, { ensureFirstConfig }, { createLog }] = await Promise.all([
       import('../app.js'),
       import('../first-start.js'),
       import('../log.js'),
     ]);
-    const log = createLog(config.logLevel);
-    app = await createApp(config, { log });
+    const log = createLog(environment.logLevel);
+    app = await createApp(environment, { log });
     await app.restores.recover();
     await app.backups.recover();
     await ensureFirstConfig(app, { serves: false });

@@ -90,7 +90,7 @@ function kindOf(options: Options): Kind {
 }
 
 function scheduleOf({ app }: Session, options: Options, configs: BackupConfigRow[]) {
-  const { schedule, timezone } = configs[0] ?? app.config.seed;
+  const { schedule, timezone } = configs[0] ?? app.environment.seed;
   if (options.time !== undefined && options.schedule !== undefined) {
     throw badInput('time', 'and --schedule cannot both be given.');
   }
@@ -128,7 +128,7 @@ function timerOf(
     const xml = taskXml(target, schedule, userInfo().username);
     return {
       texts: { [`${name}.xml`]: xml },
-      install: () => installTask(name, xml, join(app.config.dataDir, 'tmp')).then(() => true),
+      install: () => installTask(name, xml, join(app.environment.dataDir, 'tmp')).then(() => true),
       remove: () => removeTask(name),
     };
   }

@@ -15,7 +15,7 @@ export function addToken(program: Command): void {
         command.optsWithGlobals<GlobalOptions>(),
         async ({ app, actor, print }) => {
           const { users } = app.auth;
-          const wanted = email ?? app.config.auth.adminEmail;
+          const wanted = email ?? app.environment.auth.adminEmail;
           const user = wanted === undefined ? await users.firstAdmin() : await users.findByEmail(wanted);
           if (user === null) throw noUser(wanted, 'Name another one with --email.');
           if (user.role !== 'ADMIN') throw new AppError('FORBIDDEN', `${user.email} is not an admin.`);

@@ -9,8 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { createApp } from '../../dist/app.js';
-import { loadConfig } from '../../dist/config.js';
-import { listBackups } from '../../dist/core/lists.js';
+import { loadEnvironment } from '../../dist/environment.js';
+import { listBackups } from '../../dist/core/lists/lists.js';
 
 const CONFIGS = Number(process.env.CONFIGS ?? 10_000);
 const BACKUPS = Number(process.env.BACKUPS ?? 100_000);
@@ -35,11 +35,11 @@ async function show(name, work) {
 
 async function scale(folder) {
   const control = process.env.CONTROL_DATABASE_URL;
-  const config = loadConfig(
+  const environment = loadEnvironment(
     { DATA_DIR: 'data', LOG_LEVEL: 'silent', ...(control ? { CONTROL_DATABASE_URL: control } : {}) },
     folder,
   );
-  const app = await createApp(config);
+  const app = await createApp(environment);
   const { sequelize } = app.models;
   try {
     const database = join(folder, 'first.sqlite3');
@@ -127,7 +127,9 @@ async function compare(folder) {
          printf('%.*c', 460, 'x'), randomblob(500) FROM n;`,
   ]);
   const { size } = await stat(database);
-  const app = await createApp(loadConfig({ DATA_DIR: 'data2', DB_BACKUP_PATH: 'out', LOG_LEVEL: 'silent' }, folder));
+  const app = await createApp(
+    loadEnvironment({ DATA_DIR: 'data2', DB_BACKUP_PATH: 'out', LOG_LEVEL: 'silent' }, folder),
+  );
   try {
     await app.configs.create({ name: 'Large', databaseUrl: `sqlite:${database}` }, 'bench');
     const backup = async () => {

@@ -112,7 +112,7 @@ walk(title('A fresh installation after the loss of a machine'), () => {
     await field('Database file').fill('relative.sqlite3');
     await button('Continue').click();
     await text(/^This is not an absolute path/);
-    await field('Database file').fill(app.app.config.controlDatabaseUrl.slice('sqlite:'.length));
+    await field('Database file').fill(app.app.environment.controlDatabaseUrl.slice('sqlite:'.length));
     await visit.page.getByText(/^This is not an absolute path/).waitFor({ state: 'detached' });
     await button('Continue').click();
     await visit.page.locator('.mantine-InputWrapper-error').waitFor();

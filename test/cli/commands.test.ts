@@ -5,7 +5,7 @@ import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { databaseLease, Hold, runLease, waitLease } from '../../src/core/runs/hold.js';
-import { EXIT_CODES } from '../../src/cli/exit-codes.js';
+import { EXIT_CODES } from '../../src/exit-codes.js';
 import { ERRORS } from '../../src/errors.js';
 import {
   assertOneCommittedState,

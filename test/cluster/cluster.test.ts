@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { type App, createApp } from '../../src/app.js';
-import { loadConfig } from '../../src/config.js';
+import { loadEnvironment } from '../../src/environment.js';
 import type { BackupRow } from '../../src/models/index.js';
 import { translate } from '../cli/command.js';
 import { startPostgres } from '../support/servers.js';
@@ -50,7 +50,7 @@ class Cluster {
       LOG_LEVEL: process.env.CLUSTER_LOG ?? 'silent',
     };
     const program = join(await translate(join(folder, 'program')), 'worker.js');
-    const app = await createApp(loadConfig(env, folder));
+    const app = await createApp(loadEnvironment(env, folder));
     const first = join(folder, 'first.sqlite3');
     await exec(
       first,

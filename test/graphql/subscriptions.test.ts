@@ -262,7 +262,7 @@ describe('A socket', () => {
     const { client } = socketOf(idle, { token: idle.token });
     for await (const answer of client.iterate({ query: '{ me { id } }' })) expect(answer.errors).toBeUndefined();
     await client.dispose();
-    const lifetime = idle.app.config.auth.ttlMinutes * 60_000;
+    const lifetime = idle.app.environment.auth.ttlMinutes * 60_000;
     const untilExpiry = timers.mock.calls.filter(([, wait]) => (wait ?? 0) > lifetime / 2);
     timers.mockRestore();
     expect(untilExpiry).toHaveLength(1);

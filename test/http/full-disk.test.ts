@@ -113,7 +113,7 @@ describe('When the disk of DATA_DIR', () => {
 describe('When DATA_DIR is deleted while the server runs', () => {
   it('everything says so, the server is not ready, and no second control database appears', async () => {
     await begin();
-    const { dataDir } = test.app.config;
+    const { dataDir } = test.app.environment;
     const inside = disk === null ? dataDir : join(disk.folder, 'data');
     await rm(inside, { recursive: true });
     for (const answer of [await createBackup(), await login(), await graphql('{ me { email } }')]) {
@@ -126,7 +126,7 @@ describe('When DATA_DIR is deleted while the server runs', () => {
 
   it('an empty file in its place is not taken for the control database', async () => {
     await begin();
-    const file = join(test.app.config.dataDir, 'db-manager.sqlite3');
+    const file = join(test.app.environment.dataDir, 'db-manager.sqlite3');
     for (const end of ['', '-wal', '-shm']) await rm(`${file}${end}`, { force: true });
     const other = await test.again();
     expect(await createBackup()).toMatchObject({ code: 'CONTROL_DATABASE_FAILED' });

@@ -68,7 +68,7 @@ async function routesOfServer(): Promise<string[]> {
     return use.apply(this, args);
   };
   try {
-    const other = await createApp({ ...app.app.config, corsOrigins: ['https://other.example.org'] });
+    const other = await createApp({ ...app.app.environment, corsOrigins: ['https://other.example.org'] });
     await createServer(other);
     await other.close(0);
   } finally {

@@ -1,10 +1,10 @@
 // Does one backup or restore in a process of its own, from the compiled product, to be killed in the middle:
 //   node run-once.mjs backup            or   node run-once.mjs restore BACKUP_ID
 import { createApp } from '../../dist/app.js';
-import { loadConfig } from '../../dist/config.js';
+import { loadEnvironment } from '../../dist/environment.js';
 
 const [kind, backupId] = process.argv.slice(2);
-const app = await createApp(loadConfig());
+const app = await createApp(loadEnvironment());
 const never = new AbortController().signal;
 process.stdout.write('started\n');
 if (kind === 'backup') {

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, readdir, realpath, rm, stat, writeFile } from
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type App, type AppOptions, createApp } from '../../src/app.js';
-import { loadConfig } from '../../src/config.js';
+import { loadEnvironment } from '../../src/environment.js';
 import type { BackupRow, RestoreRow } from '../../src/models/index.js';
 import { expectedRows, SCHEMA } from './ledger.mjs';
 import { all, exec } from './sqlite.js';
@@ -34,7 +34,7 @@ export async function createWorld(
   await mkdir(media, { recursive: true });
   await exec(database, `${options.pragmas ?? 'PRAGMA journal_mode = WAL;'} ${SCHEMA}`);
   await writeTree(media, { 'uploads/a photo.txt': 'first', 'images/ünï.txt': 'second', 'empty.txt': '' });
-  const config = loadConfig(
+  const environment = loadEnvironment(
     {
       DATA_DIR: join(folder, 'data'),
       DB_BACKUP_PATH: backups,
@@ -44,7 +44,7 @@ export async function createWorld(
     },
     folder,
   );
-  const app = await createApp(config, options);
+  const app = await createApp(environment, options);
   await app.configs.create({ name: 'App', databaseUrl: `sqlite:${database}`, mediaPaths: [media] }, 'test');
   const apps = [app];
   return {
@@ -54,7 +54,7 @@ export async function createWorld(
     backups,
     app,
     async again(others = {}) {
-      const other = await createApp(config, others);
+      const other = await createApp(environment, others);
       apps.push(other);
       return other;
     },

@@ -614,7 +614,7 @@ describe('Uploading', () => {
     );
     await expect(upload(broken)).rejects.toMatchObject({ code: 'INTERRUPTED' });
     const small = await world.again();
-    expect(small.config.maxUploadBytes).toBe(20 * 1024 ** 3);
+    expect(small.environment.maxUploadBytes).toBe(20 * 1024 ** 3);
     expect(await filesIn(world.backups)).toEqual(before);
     expect(await filesIn(join(world.folder, 'data', 'tmp'))).toEqual([]);
     expect(await world.app.models.Backup.count()).toBe(1);

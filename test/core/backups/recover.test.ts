@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { type App, createApp } from '../../../src/app.js';
-import { loadConfig } from '../../../src/config.js';
+import { loadEnvironment } from '../../../src/environment.js';
 import { ensureFirstConfig } from '../../../src/first-start.js';
 import { configFromBackup, importArchive } from '../../../src/core/backups/recover.js';
 import { contentHash, exec } from '../../support/sqlite.js';
@@ -35,11 +35,11 @@ afterEach(async () => {
 });
 
 async function open(env: NodeJS.ProcessEnv): Promise<App> {
-  const config = loadConfig(
+  const environment = loadEnvironment(
     { DATA_DIR: join(machine, 'data'), DB_BACKUP_PATH: join(machine, 'backups'), LOG_LEVEL: 'silent', ...env },
     machine,
   );
-  const app = await createApp(config);
+  const app = await createApp(environment);
   await ensureFirstConfig(app);
   return app;
 }

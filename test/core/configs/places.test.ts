@@ -140,7 +140,7 @@ describe('With ALLOWED_PATHS', () => {
     await exec(join(outer, 'in', 'db.sqlite3'), 'CREATE TABLE x (y)');
     await exec(join(outer, 'inEVIL', 'db.sqlite3'), 'CREATE TABLE x (y)');
     world = await createWorld();
-    limited = await createApp({ ...world.app.config, allowedPaths: [join(outer, 'in'), join(outer, 'never')] });
+    limited = await createApp({ ...world.app.environment, allowedPaths: [join(outer, 'in'), join(outer, 'never')] });
   });
   afterAll(async () => {
     await limited.close(0);

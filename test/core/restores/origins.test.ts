@@ -166,7 +166,7 @@ describe('A backup', () => {
   it('whose row holds what no output type can show is shown as near as can be, and fails no list', async () => {
     const row = await world.backup();
     await row.update({ tables: [{ name: 'big', rows: 3_000_000_000 }], mediaFileCount: 4_000_000_000 });
-    await all(world.app.config.controlDatabaseUrl.slice('sqlite:'.length), `UPDATE backups SET "fileSize" = -1`);
+    await all(world.app.environment.controlDatabaseUrl.slice('sqlite:'.length), `UPDATE backups SET "fileSize" = -1`);
     const ask = '{ backups { totalCount nodes { id fileSize mediaFileCount tables { name rowCount } } } }';
     const { errors, data } = await send(world, ask, {});
     expect(errors).toEqual([]);

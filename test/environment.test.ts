@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
-import { absoluteSqliteUrl, ENVIRONMENT_NAMES, loadConfig } from '../src/config.js';
+import { absoluteSqliteUrl, ENVIRONMENT_NAMES, loadEnvironment } from '../src/environment.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -32,7 +32,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 /** What a start with this environment says; empty if it starts. */
 function problemsOf(env: NodeJS.ProcessEnv): string {
   try {
-    loadConfig(env, folder);
+    loadEnvironment(env, folder);
     return '';
   } catch (error) {
     expect(error).toMatchObject({ code: 'CONFIG_INVALID' });
@@ -42,11 +42,11 @@ function problemsOf(env: NodeJS.ProcessEnv): string {
 
 describe('The configuration', () => {
   it('needs nothing: every value has a default, and secrets are made once with mode 0600', async () => {
-    const first = loadConfig({}, folder);
+    const first = loadEnvironment({}, folder);
     expect(first).toMatchObject({ port: 4000, host: '127.0.0.1', jobsUrl: '', localRoot: join(folder, 'backups') });
     expect(first.controlDatabaseUrl).toBe(`sqlite:${join(folder, 'data', 'db-manager.sqlite3')}`);
     expect(first.auth.secret.length).toBeGreaterThanOrEqual(48);
-    expect(loadConfig({}, folder).auth.secret).toBe(first.auth.secret);
+    expect(loadEnvironment({}, folder).auth.secret).toBe(first.auth.secret);
     expect((await stat(join(folder, 'data', 'jwt-secret'))).mode & 0o777).toBe(0o600);
   });
 
@@ -60,7 +60,7 @@ describe('The configuration', () => {
     await writeFile(file, text);
     let error: unknown;
     try {
-      loadConfig({}, folder);
+      loadEnvironment({}, folder);
     } catch (thrown) {
       error = thrown;
     }
@@ -70,16 +70,16 @@ describe('The configuration', () => {
       hint: expect.stringMatching(/Delete it.*JWT_SECRET/),
     });
     await rm(file);
-    expect(loadConfig({}, folder).auth.secret).toHaveLength(64);
+    expect(loadEnvironment({}, folder).auth.secret).toHaveLength(64);
   });
 
   it('has one whole secret, also where several processes start for the first time at once', async () => {
     const folders = Array.from({ length: 150 }, (_, i) => join(folder, String(i)));
     const script = `
-      const { loadConfig } = await import('./src/config.ts');
+      const { loadEnvironment } = await import('./src/environment.ts');
       process.stdout.write('ready');
       const folders = JSON.parse(await new Response(process.stdin).text());
-      const secrets = folders.map((folder) => loadConfig({}, folder).auth.secret);
+      const secrets = folders.map((folder) => loadEnvironment({}, folder).auth.secret);
       process.stdout.write(JSON.stringify(secrets));`;
     const args = ['--import', '@swc-node/register/esm-register', '--input-type=module', '--eval', script];
     const children = [1, 2, 3].map(() => start(args, ROOT));
@@ -151,7 +151,7 @@ describe('The configuration', () => {
     ['DB_BACKUP_SCHEDULE', '@daily'],
     ['ADMIN_EMAIL', 'admin@localhost'],
   ])('takes %s=%s', (name, value) => {
-    expect(() => loadConfig({ [name]: value }, folder)).not.toThrow();
+    expect(() => loadEnvironment({ [name]: value }, folder)).not.toThrow();
   });
 
   it('never repeats what was written: it may be a password', () => {
@@ -171,13 +171,13 @@ describe('The configuration', () => {
     [{ ADMIN_PASSWORD: 'long enough password' }, 'ADMIN_EMAIL'],
     [{ DB_BACKUP_PREFIX: '../x' }, 'DB_BACKUP_PREFIX'],
   ])('refuses combinations that cannot work: %j', (env, name) => {
-    expect(() => loadConfig(env, folder)).toThrow(name);
+    expect(() => loadEnvironment(env, folder)).toThrow(name);
   });
 
   it('takes the origins of other pages as browsers name them', () => {
-    expect(loadConfig({}, folder).corsOrigins).toEqual([]);
+    expect(loadEnvironment({}, folder).corsOrigins).toEqual([]);
     const CORS_ORIGINS = ' https://admin.example.org, http://localhost:5173,';
-    expect(loadConfig({ CORS_ORIGINS }, folder).corsOrigins).toEqual([
+    expect(loadEnvironment({ CORS_ORIGINS }, folder).corsOrigins).toEqual([
       'https://admin.example.org',
       'http://localhost:5173',
     ]);
@@ -193,13 +193,13 @@ describe('The configuration', () => {
     ['null', 'is not an origin'],
     ['https://good.example.org,file:///etc', 'entry 2 is not an origin'],
   ])('refuses what is no origin, with the remedy: %s', (CORS_ORIGINS, words) => {
-    expect(() => loadConfig({ CORS_ORIGINS }, folder)).toThrow(words);
-    expect(() => loadConfig({ CORS_ORIGINS }, folder)).toThrow('- CORS_ORIGINS ');
+    expect(() => loadEnvironment({ CORS_ORIGINS }, folder)).toThrow(words);
+    expect(() => loadEnvironment({ CORS_ORIGINS }, folder)).toThrow('- CORS_ORIGINS ');
   });
 
   it('reads .env of the working folder, which never overrides the environment', async () => {
     await writeFile(join(folder, '.env'), 'PORT=5001\nHOST=0.0.0.0\n');
-    expect(loadConfig({ HOST: '127.0.0.2' }, folder)).toMatchObject({ port: 5001, host: '127.0.0.2' });
+    expect(loadEnvironment({ HOST: '127.0.0.2' }, folder)).toMatchObject({ port: 5001, host: '127.0.0.2' });
   });
 
   it('knows every way of writing a SQLite URL', () => {
@@ -231,9 +231,9 @@ describe('The configuration', () => {
       ['carriage returns only', Buffer.from(TEXT.replaceAll('\r\n', '\r'))],
     ])('is read: %s', async (_how, bytes) => {
       await writeFile(join(folder, '.env'), bytes);
-      const config = loadConfig({}, folder);
-      expect(config).toMatchObject({ port: 5001, host: '0.0.0.0', warnings: [] });
-      expect(config.seed.databaseUrl).toBe('sqlite:/srv/ünï.sqlite3');
+      const environment = loadEnvironment({}, folder);
+      expect(environment).toMatchObject({ port: 5001, host: '0.0.0.0', warnings: [] });
+      expect(environment.seed.databaseUrl).toBe('sqlite:/srv/ünï.sqlite3');
     });
 
     it('names lines that are no settings and variables that resemble known ones, and never a value', async () => {
@@ -248,7 +248,7 @@ describe('The configuration', () => {
         '"',
       ];
       await writeFile(join(folder, '.env'), lines.join('\n'));
-      const { warnings, port } = loadConfig({}, folder);
+      const { warnings, port } = loadEnvironment({}, folder);
       expect(port).toBe(4000);
       expect(warnings).toEqual([
         expect.stringContaining('line 2 is no setting'),
@@ -265,21 +265,23 @@ describe('The configuration', () => {
       'DATABASE_URL',
     ])('stops the start where it would protect the sample instead: %s', async (line) => {
       await writeFile(join(folder, '.env'), `${line}\nPORT=5001\n`);
-      expect(() => loadConfig({}, folder)).toThrow(
+      expect(() => loadEnvironment({}, folder)).toThrow(
         expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringContaining('line 1') }),
       );
-      expect(loadConfig({ DATABASE_URL: 'sqlite:/srv/b' }, folder)).toMatchObject({ port: 5001 });
+      expect(loadEnvironment({ DATABASE_URL: 'sqlite:/srv/b' }, folder)).toMatchObject({ port: 5001 });
     });
 
     it('stops the start where it is of another encoding', async () => {
       await writeFile(join(folder, '.env'), Buffer.from('NAME=caf\u00e9\nDATABASE_URL=x', 'latin1'));
-      expect(() => loadConfig({}, folder)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+      expect(() => loadEnvironment({}, folder)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
     });
   });
 
   it('is explained in .env.example: the same names, and the example itself is valid', () => {
     const example = parseEnv(readFileSync(new URL('../.env.example', import.meta.url), 'utf8'));
     expect(Object.keys(example).sort()).toEqual([...ENVIRONMENT_NAMES].sort());
-    expect(loadConfig(example as NodeJS.ProcessEnv, folder)).toEqual(loadConfig({ JWT_SECRET: undefined }, folder));
+    expect(loadEnvironment(example as NodeJS.ProcessEnv, folder)).toEqual(
+      loadEnvironment({ JWT_SECRET: undefined }, folder),
+    );
   });
 });

@@ -1,4 +1,4 @@
-import type { ErrorCode } from '../errors.js';
+import type { ErrorCode } from './errors.js';
 
 /**
  * The exit code of a process for each error code. Numbers are part of the interface: one is never given to another code.

@@ -122,7 +122,7 @@ function jobsUrlProblem(url: string): string | null {
 const EMAIL = /^[^\s@]+@[^\s@]+$/;
 
 /** Every variable of the environment that the product reads: nothing else does. `.env.example` explains each one. */
-const environment = z.object({
+const variables = z.object({
   NODE_ENV: text('development'),
   PORT: whole(4000, 0, 65535),
   HOST: text('127.0.0.1'),
@@ -182,10 +182,10 @@ const environment = z.object({
 });
 
 /** The names of all variables that are read, for the test that keeps `.env.example` in step. */
-export const ENVIRONMENT_NAMES = Object.keys(environment.shape);
+export const ENVIRONMENT_NAMES = Object.keys(variables.shape);
 
 /** The settings of one process, checked and with every path absolute. */
-export interface Config {
+export interface Environment {
   /** What `.env` holds that is no setting of db-manager; empty if nothing. */
   warnings: string[];
   production: boolean;
@@ -251,15 +251,15 @@ export interface Config {
  * @param defaults what counts where neither of the two has a variable: for a process that wants another default
  * @throws AppError CONFIG_INVALID
  */
-export function loadConfig(
+export function loadEnvironment(
   env: NodeJS.ProcessEnv = process.env,
   cwd: string = process.cwd(),
   defaults: Record<string, string> = {},
-): Config {
+): Environment {
   const file = readEnvFile(join(cwd, '.env'), ENVIRONMENT_NAMES);
   const given = { ...defaults, ...file.values, ...env };
   const filled = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== ''));
-  const result = environment.safeParse(filled);
+  const result = variables.safeParse(filled);
   const invalid = result.success ? [] : result.error.issues.map(({ path, message }) => `${String(path[0])} ${message}`);
   const problems = [...invalid, ...crossChecks(filled, cwd), ...unreadSettings(file, filled)];
   if (!result.success || problems.length > 0) {
@@ -278,7 +278,7 @@ function unreadSettings({ problems, meant }: EnvFile, filled: Record<string, str
   return filled.DATABASE_URL === undefined && meant.has('DATABASE_URL') ? problems : [];
 }
 
-type Environment = z.infer<typeof environment>;
+type Variables = z.infer<typeof variables>;
 
 /** What no variable shows alone. Looks at them as they were written, so that one wrong value does not hide another. */
 function crossChecks(env: Record<string, string | undefined>, cwd: string): string[] {
@@ -309,7 +309,7 @@ function publicKeyProblem(value: string, cwd: string): string | null {
   }
 }
 
-function build(env: Environment, cwd: string): Omit<Config, 'warnings'> {
+function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
   const dataDir = resolve(cwd, env.DATA_DIR);
   const production = env.NODE_ENV === 'production';
   const local = env.DB_BACKUP_STORAGE_TYPE === 'LOCAL';

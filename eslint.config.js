@@ -2,9 +2,12 @@ import js from '@eslint/js';
 import reactHooks from 'eslint-plugin-react-hooks';
 import tseslint from 'typescript-eslint';
 
+/** What every folder of the domain may import. */
+const CORE = ['models', 'archive', 'disk', 'errors', 'file-locks', 'log', 'core/audit', 'core/ports', 'core/text'];
+
 /**
- * Who may import whom inside src/. One row per folder or file: what it may import of ours, and why nothing else.
- * `architecture.test.ts` checks the same table on the real files, so that a rule cannot be switched off by a comment.
+ * Who may import whom inside src/, types included. One row per folder or file: what it may import of ours, and why nothing
+ * else. The most specific row counts. `architecture.test.ts` checks the same table on the real files, so that a rule cannot be switched off by a comment.
  */
 export const importRules = {
   errors: { may: [], why: 'the catalogue stands below everything' },
@@ -23,9 +26,37 @@ export const importRules = {
   archive: { may: ['disk', 'errors'], why: 'the format must be readable without the product around it' },
   models: { may: ['errors', 'archive'], why: 'records hold facts, not work' },
   core: {
-    may: ['models', 'archive', 'disk', 'errors', 'file-locks', 'log'],
+    may: [...CORE],
     why: 'the domain knows no transport and no vendor',
   },
+  // One row per folder of the domain, lowest first: a folder sees only those above it in this table.
+  'core/text': { may: [], why: 'formatting is pure' },
+  'core/lists': { may: [...CORE], why: 'a list is a query' },
+  'core/runs': { may: [...CORE], why: 'a run does not know what it does' },
+  'core/schedules': { may: [...CORE, 'core/runs'], why: 'when something is due is apart from what is done then' },
+  'core/archives': { may: [...CORE, 'core/lists', 'core/runs'], why: 'stored bytes are read alike, whatever for' },
+  'core/retention': {
+    may: [...CORE, 'core/runs', 'core/schedules'],
+    why: 'a policy decides on facts; what deletes is handed in',
+  },
+  'core/configs': {
+    may: [...CORE, 'core/archives', 'core/retention', 'core/runs', 'core/schedules'],
+    why: 'what is protected is settled before anything is backed up',
+  },
+  'core/discovery': { may: [...CORE, 'core/lists'], why: 'looking around changes nothing and needs no config' },
+  'core/backups': {
+    may: [...CORE, 'core/archives', 'core/configs', 'core/runs', 'core/schedules'],
+    why: 'a backup does not depend on restores',
+  },
+  'core/restores/media': {
+    may: [...CORE, 'core/configs'],
+    why: 'how files are swapped is apart from the run that swaps them',
+  },
+  'core/restores': {
+    may: [...CORE, 'core/archives', 'core/backups', 'core/configs', 'core/restores/media', 'core/runs'],
+    why: 'a restore makes its safety backup, not the other way round',
+  },
+  'core/status': { may: [...CORE, 'core/schedules'], why: 'it reads records and changes nothing' },
   engines: {
     may: ['core/ports', 'archive', 'disk', 'errors', 'file-locks'],
     why: 'an engine is exchangeable: it sees only its port',
@@ -58,7 +89,7 @@ export const importRules = {
   graphql: { may: ['core', 'models', 'auth', 'errors', 'log'], why: 'resolvers translate, they do not work' },
   admin: { may: ['client/generated/graphql'], why: 'the page uses the public API like any other client' },
   client: { may: [], why: 'a client knows nothing of the server but its schema' },
-  http: { may: ['core', 'auth', 'errors', 'log'], why: 'routes translate, they do not work' },
+  http: { may: ['archive/format', 'core', 'auth', 'errors', 'log'], why: 'routes translate, they do not work' },
   app: { may: ['*'], why: 'the composition root is the only file that knows every folder' },
   'first-start': { may: ['app', 'core', 'models', 'sample'], why: 'it uses the composed product as a user would' },
   process: { may: ['exit-codes', 'errors', 'log'], why: 'how a process starts and ends, whatever it does' },
@@ -70,23 +101,31 @@ export const importRules = {
 };
 
 const folders = Object.keys(importRules);
+const isIn = (path, folder) => path === folder || path.startsWith(`${folder}/`);
+
+/** The most specific row for a path below src (without its ending), or undefined. */
+export const ruleOf = (path) => folders.filter((folder) => isIn(path, folder)).sort((a, b) => b.length - a.length)[0];
+
+/** True if a file of the row `own` may import `path`. */
+export function mayImport(own, path) {
+  const target = ruleOf(path);
+  if (target === undefined || target === own) return true;
+  return importRules[own].may.some((allowed) => allowed === '*' || isIn(path, allowed));
+}
 
 const boundaries = {
   meta: { type: 'problem', schema: [] },
   create(context) {
-    const match = /\/src\/([^/]+?)(?:\.tsx?|\/.*)$/.exec(context.filename.replaceAll('\\', '/'));
-    const own = match?.[1];
-    const rule = own === undefined ? undefined : importRules[own];
-    if (rule === undefined || rule.may.includes('*')) return {};
+    const file = /\/src\/(.+?)\.tsx?$/.exec(context.filename.replaceAll('\\', '/'))?.[1];
+    const own = file === undefined ? undefined : ruleOf(file);
+    if (own === undefined) return {};
     const check = (node) => {
       const target = node.source?.value;
       if (typeof target !== 'string' || !target.startsWith('.')) return;
       const path = new URL(target, `file://${context.filename}`).pathname.replace(/\.(js|tsx?)$/, '');
       const inside = path.slice(path.lastIndexOf('/src/') + 5);
-      const folder = inside.split('/')[0];
-      if (folder === own || !folders.includes(folder)) return;
-      if (rule.may.includes(folder) || rule.may.includes(inside)) return;
-      context.report({ node, message: `${own} may not import ${inside}: ${rule.why}.` });
+      if (mayImport(own, inside)) return;
+      context.report({ node, message: `${own} may not import ${inside}: ${importRules[own].why}.` });
     };
     return { ImportDeclaration: check, ExportNamedDeclaration: check, ExportAllDeclaration: check };
   },

@@ -7,7 +7,7 @@ import { Audit } from './core/audit.js';
 import { Cleanup } from './core/retention/cleanup.js';
 import { Scheduler } from './core/schedules/scheduler.js';
 import { Hold } from './core/runs/hold.js';
-import { databaseFiles } from './core/text/names.js';
+import { databaseFiles } from './core/configs/protection.js';
 import { nodeLease, Overview } from './core/status/overview.js';
 import { Backups } from './core/backups/backups.js';
 import { Browser } from './core/discovery/browse.js';
@@ -17,11 +17,11 @@ import { assertNotControl } from './core/configs/settings.js';
 import { Places } from './core/configs/places.js';
 import { Restores } from './core/restores/restores.js';
 import { createEngines } from './engines/index.js';
-import type { Jobs } from './jobs/index.js';
+import type { Jobs, JobStore, Workers } from './jobs/index.js';
 import type { Environment } from './environment.js';
 import { AppError } from './errors.js';
 import type { HttpServer } from './http/index.js';
-import type { Engines, Job, JobQueue, Storages } from './core/ports.js';
+import type { Engines, Job, Storages } from './core/ports.js';
 import { createLog, type Log } from './log.js';
 import { controlPath, type Models, openModels } from './models/index.js';
 import { createStorages } from './storages/index.js';
@@ -72,115 +72,56 @@ export interface App {
 export async function createApp(environment: Environment, options: AppOptions = {}): Promise<App> {
   const log = options.log ?? createLog(environment.logLevel);
   const now = options.now ?? (() => new Date());
+  const services = await createServices(environment, options, log, now);
+  const { models, backups, restores, cleanup, scheduler, audit, queue } = services;
+  const work = createWork({ environment, log, models, now, scheduler, audit, backups, restores, cleanup, queue });
+  return {
+    ...services,
+    environment,
+    log,
+    now,
+    connectQueue: queue.connect,
+    startWork: work.start,
+    stopWork: work.stop,
+    async close(deadlineMs) {
+      await work.stop(deadlineMs);
+      await work.release();
+      await queue.close();
+      await audit.makeUp();
+      await models.sequelize.close();
+    },
+  };
+}
+
+/** The domain, put together: each part gets what it needs of the others. */
+async function createServices(environment: Environment, options: AppOptions, log: Log, now: () => Date) {
+  const { dataDir, localRoot, allowedPaths } = environment;
   const controlFile = controlPath(environment.controlDatabaseUrl);
-  const workFolder = join(environment.dataDir, 'tmp');
+  const workFolder = join(dataDir, 'tmp');
   const engines = options.engines ?? createEngines({ scratch: workFolder });
   const seedFile = environment.seed.databaseUrl.startsWith('sqlite:') ? environment.seed.databaseUrl.slice(7) : null;
   if (seedFile !== null) await assertNotControl(seedFile, controlFile);
   const models = await openModels(environment.controlDatabaseUrl);
-  const storages = options.storages ?? createStorages(environment.localRoot);
+  const storages = options.storages ?? createStorages(localRoot);
   const audit = new Audit(models, now, log);
   const auth = new Auth(models, environment.auth, audit, now);
-  const places = new Places({
-    models,
-    engines,
-    allowedPaths: environment.allowedPaths,
-    productFolder: fileURLToPath(new URL('..', import.meta.url)),
-    dataDir: environment.dataDir,
-    localRoot: environment.localRoot,
-  });
+  const productFolder = fileURLToPath(new URL('..', import.meta.url));
+  const places = new Places({ models, engines, allowedPaths, productFolder, dataDir, localRoot });
   const configs = new Configs({ places, models, engines, storages, audit, now, controlFile });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
-
-  let jobs: Jobs | null = null;
-  let closeStore: (() => Promise<void>) | null = null;
-  let sweeper: NodeJS.Timeout | null = null;
-  let opening: Promise<Jobs> | null = null;
-  const connectQueue = () =>
-    (opening ??= openQueue().catch((error: unknown) => {
-      // Asked again, it tries again.
-      opening = null;
-      throw error;
-    }));
-  const openQueue = async (): Promise<Jobs> => {
-    // Most commands need no queue, and its libraries take a while to load.
-    const parts = await import('./jobs/index.js');
-    const { cleanupJob, createBackend, createJobs, dailyBackupJob, runBackupJob, runRestoreJob } = parts;
-    const store = await createBackend(environment.jobsUrl, models.sequelize, {
-      log,
-      downloadFolder: join(environment.dataDir, 'mongodb'),
-    });
-    closeStore = store.close;
-    const handlers = {
-      // In the order in which a free slot looks for work: restores first.
-      'run-restore': runRestoreJob(restores, () => queue),
-      'run-backup': runBackupJob(backups, () => queue),
-      'daily-backup': dailyBackupJob(scheduler),
-      cleanup: cleanupJob(cleanup),
-    };
-    jobs = createJobs({ backend: store.backend, handlers, concurrency: environment.jobConcurrency, log });
-    return jobs;
-  };
-  const queue: JobQueue = {
-    add: async (job: Job, addOptions) => (await connectQueue()).add(job, addOptions),
-  };
-  const shared = {
-    places,
-    models,
-    log,
-    leaseMs: environment.leaseMs,
-    now,
-    engines,
-    storages,
-    audit,
-    queue,
-    workFolder,
-  };
-  const exclude = [
-    environment.dataDir,
-    environment.localRoot,
-    ...(controlFile === null ? [] : databaseFiles(controlFile)),
-  ];
-  const backups = new Backups({
-    ...shared,
-    configs,
-    prefix: environment.prefix,
-    version: VERSION,
-    exclude,
-    maxUploadBytes: environment.maxUploadBytes,
-    maxUploadEntries: environment.maxUploadEntries,
-  });
-  const restores = new Restores({ ...shared, backups, controlFile, exclude });
-  const configTests = new ConfigTests({ ...shared, configs, controlFile, exclude });
-  const browser = new Browser({ allowedPaths: environment.allowedPaths, controlFile });
-
+  const queue = lazyQueue(environment, models, log, () => ({ backups, restores, cleanup }));
+  const { leaseMs, prefix, maxUploadBytes, maxUploadEntries } = environment;
+  const exclude = [dataDir, localRoot, ...(controlFile === null ? [] : databaseFiles(controlFile))];
+  const shared = { places, models, log, leaseMs, now, engines, storages, audit, queue, workFolder, exclude };
+  const limits = { maxUploadBytes, maxUploadEntries };
+  const backups = new Backups({ ...shared, ...limits, configs, prefix, version: VERSION });
+  const restores = new Restores({ ...shared, backups, controlFile });
+  const configTests = new ConfigTests({ ...shared, configs, controlFile });
+  const browser = new Browser({ allowedPaths, controlFile });
   const scheduler = new Scheduler({ ...shared, backups });
   const cleanup = new Cleanup({ ...shared, backups, configs });
   const overview = new Overview(shared);
-
-  let hold: Hold | null = null;
-  const sweep = async () => {
-    await audit.makeUp();
-    await restores.recover();
-    await backups.recover();
-    await backups.requeue();
-    await restores.requeue();
-    await queue.add({ name: 'daily-backup' });
-    // One node in the hour wins this lease, and asks for the clean-up.
-    const mine = await models.leases.acquire('due:cleanup', `${Date.now()}-${Math.random()}`, CLEANUP_EVERY);
-    if (!mine) return;
-    await scheduler.realign();
-    await queue.add({ name: 'cleanup' });
-  };
-  let stopped: Promise<void> | null = null;
-  const stopWork = (deadlineMs = environment.shutdownMs) => {
-    if (sweeper !== null) clearInterval(sweeper);
-    return (stopped ??= jobs?.stop(deadlineMs) ?? Promise.resolve());
-  };
   return {
-    environment,
-    log,
-    now,
     models,
     engines,
     auth,
@@ -194,28 +135,89 @@ export async function createApp(environment: Environment, options: AppOptions = 
     scheduler,
     cleanup,
     overview,
-    connectQueue,
-    async startWork() {
-      const work = await connectQueue();
-      const node = await Hold.take(shared, [nodeLease()]);
-      if (node instanceof Hold) hold = node;
+    queue,
+  };
+}
+
+/** A queue that opens its job store at the first use: most commands need none, and its libraries take a while to load. */
+function lazyQueue(environment: Environment, models: Models, log: Log, workers: () => Workers) {
+  let opening: Promise<Jobs> | null = null;
+  let store: JobStore | null = null;
+  const open = async (): Promise<Jobs> => {
+    const { createBackend, createHandlers, createJobs } = await import('./jobs/index.js');
+    const downloadFolder = join(environment.dataDir, 'mongodb');
+    store = await createBackend(environment.jobsUrl, models.sequelize, { log, downloadFolder });
+    const handlers = createHandlers(workers(), queue);
+    return createJobs({ backend: store.backend, handlers, concurrency: environment.jobConcurrency, log });
+  };
+  const queue = {
+    /** Opens the job store; called again after a failure, it tries again. */
+    connect: (): Promise<Jobs> =>
+      (opening ??= open().catch((error: unknown) => {
+        opening = null;
+        throw error;
+      })),
+    add: async (job: Job, options?: { delayMs?: number }) => (await queue.connect()).add(job, options),
+    /** Ends the work of this process's queue, if it was ever opened. */
+    stop: async (deadlineMs: number) => (await opening?.catch(() => null))?.stop(deadlineMs),
+    close: async () => store?.close(),
+  };
+  return queue;
+}
+
+interface WorkParts {
+  environment: Environment;
+  log: Log;
+  models: Models;
+  now: () => Date;
+  queue: ReturnType<typeof lazyQueue>;
+  audit: Audit;
+  scheduler: Scheduler;
+  backups: Backups;
+  restores: Restores;
+  cleanup: Cleanup;
+}
+
+/** What a process does that runs jobs: it sweeps every few seconds, and its queue works. */
+function createWork(parts: WorkParts) {
+  const { environment, log, queue, scheduler } = parts;
+  let node: Hold | null = null;
+  let sweeper: NodeJS.Timeout | null = null;
+  let stopped: Promise<void> | null = null;
+  return {
+    async start() {
+      const jobs = await queue.connect();
+      const held = await Hold.take({ ...parts, leaseMs: environment.leaseMs }, [nodeLease()]);
+      if (held instanceof Hold) node = held;
       await scheduler.realign();
-      await sweep();
+      await sweep(parts);
       sweeper = setInterval(
-        () => void sweep().catch((error: unknown) => log.error({ err: error }, 'the sweep of dead runs failed')),
+        () => void sweep(parts).catch((error: unknown) => log.error({ err: error }, 'the sweep failed')),
         Math.min(SWEEP_EVERY, environment.leaseMs / 2),
       );
-      await work.start();
+      await jobs.start();
     },
-    stopWork,
-    async close(deadlineMs) {
-      await stopWork(deadlineMs);
-      await hold?.release();
-      await closeStore?.();
-      await audit.makeUp();
-      await models.sequelize.close();
+    stop(deadlineMs = environment.shutdownMs) {
+      if (sweeper !== null) clearInterval(sweeper);
+      return (stopped ??= queue.stop(deadlineMs).then(() => undefined));
     },
+    release: async () => node?.release(),
   };
+}
+
+/** Ends what died, hands what waits to the queue, makes what is due, and asks for the clean-up once an hour. */
+async function sweep({ audit, restores, backups, scheduler, models, queue }: WorkParts): Promise<void> {
+  await audit.makeUp();
+  await restores.recover();
+  await backups.recover();
+  await backups.requeue();
+  await restores.requeue();
+  await scheduler.tick();
+  // Only the node that takes this lease asks for the clean-up of the hour.
+  const mine = await models.leases.acquire('due:cleanup', `${Date.now()}-${Math.random()}`, CLEANUP_EVERY);
+  if (!mine) return;
+  await scheduler.realign();
+  await queue.add({ name: 'cleanup' });
 }
 
 /** What every run needs: a record that can be written, and a work folder. @throws AppError */

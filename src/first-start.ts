@@ -11,7 +11,7 @@ import {
   seedSettings,
 } from './core/configs/from-environment.js';
 import { Hold } from './core/runs/hold.js';
-import { humanSize } from './core/text/names.js';
+import { humanSize } from './core/text/format.js';
 import type { BackupConfigRow, BackupRow } from './models/index.js';
 import { createSample } from './sample/index.js';
 

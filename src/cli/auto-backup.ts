@@ -5,8 +5,8 @@ import { AppError } from '../errors.js';
 import type { BackupConfigRow, BackupRow } from '../models/index.js';
 import { carryOutBackup, makeBackup } from './backup.js';
 import { whole } from './options.js';
-import { CommandError, moment } from './print.js';
-import { type GlobalOptions, inSession, type Session } from './session.js';
+import { CommandError, moment, type GlobalOptions } from './print.js';
+import { inSession, type Session } from './session.js';
 import { backupDocument, backupSummary } from './views.js';
 
 /** What came of one config. `reason` says why nothing was done. */

@@ -3,9 +3,9 @@ import { resolve } from 'node:path';
 import type { BackupRequest } from '../core/backups/backups.js';
 import type { BackupRow } from '../models/index.js';
 import { whole } from './options.js';
-import { CommandError } from './print.js';
+import { CommandError, type GlobalOptions } from './print.js';
 import { carryOut, errorOf } from './runs.js';
-import { type GlobalOptions, inSession, type Session } from './session.js';
+import { inSession, type Session } from './session.js';
 import { backupDocument, backupSummary } from './views.js';
 
 interface Options {

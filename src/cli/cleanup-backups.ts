@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import type { App } from '../app.js';
 import { type CleanedUp, failureOf, type RetentionPlan } from '../core/retention/cleanup.js';
-import { humanSize } from '../core/text/names.js';
+import { humanSize } from '../core/text/format.js';
 import { badInput } from '../errors.js';
 import { whole } from './options.js';
-import { CommandError, type Document, fields, moment, table } from './print.js';
-import { type GlobalOptions, inSession } from './session.js';
+import { CommandError, type Document, fields, moment, table, type GlobalOptions } from './print.js';
+import { inSession } from './session.js';
 
 export function addCleanupBackups(program: Command): void {
   program
@@ -40,7 +40,7 @@ export function addCleanupBackups(program: Command): void {
 async function plansOf({ cleanup, configs }: App, config: number | undefined): Promise<CleanedUp> {
   const ids = config === undefined ? (await configs.list()).map(({ id }) => id) : [config];
   const plans: RetentionPlan[] = [];
-  for (const id of ids) plans.push(await cleanup.plan(id));
+  for (const id of ids) plans.push(await cleanup.plan(await configs.get(id)));
   return { plans, failures: [] };
 }
 

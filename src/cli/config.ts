@@ -13,7 +13,8 @@ import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow } from '../models/index.js';
 import { configDocument, configText } from './configs.js';
 import { databaseUrl, whole } from './options.js';
-import { type GlobalOptions, inSession, type Session } from './session.js';
+import { type GlobalOptions } from './print.js';
+import { inSession, type Session } from './session.js';
 
 /** The options of `create` and `edit`, as commander names them. */
 interface Options {

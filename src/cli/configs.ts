@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import type { InferAttributes } from 'sequelize';
-import { humanSize } from '../core/text/names.js';
+import { humanSize } from '../core/text/format.js';
 import type { BackupConfigRow, ConfigOrigin } from '../models/index.js';
-import { fields, moment, table } from './print.js';
-import { type GlobalOptions, inSession } from './session.js';
+import { fields, moment, table, type GlobalOptions } from './print.js';
+import { inSession } from './session.js';
 
 export function addConfigs(program: Command): void {
   program

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { AppError } from '../errors.js';
 import { backupId, ID_HELP } from './ids.js';
-import { type GlobalOptions, inSession } from './session.js';
+import { type GlobalOptions } from './print.js';
+import { inSession } from './session.js';
 import { backupDocument } from './views.js';
 
 export function addDelete(program: Command): void {

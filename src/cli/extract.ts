@@ -1,11 +1,12 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { extractBackup } from '../core/archives/extract.js';
-import { humanSize } from '../core/text/names.js';
+import { humanSize } from '../core/text/format.js';
 import { shareOf } from '../core/runs/progress.js';
 import { backupId, ID_HELP } from './ids.js';
 import { Progress } from './progress.js';
-import { type GlobalOptions, inSession } from './session.js';
+import { type GlobalOptions } from './print.js';
+import { inSession } from './session.js';
 
 export function addExtract(program: Command): void {
   program
@@ -27,7 +28,8 @@ export function addExtract(program: Command): void {
           (shown = { ...begun, progress: shareOf(done, total), bytesDone: Math.round(done), bytesTotal: total });
         const step = { signal: stop, onProgress };
         try {
-          const { files, bytes } = await progress.during(extractBackup(app, id, folder, actor, step));
+          const opened = await app.backups.open(id);
+          const { files, bytes } = await progress.during(extractBackup(app.audit, opened, folder, actor, step));
           print.result(
             { backupId: id, folder, files, bytes },
             () => `${files} files (${humanSize(bytes)}) of ${id} are in ${folder}, each with its right hash.`,

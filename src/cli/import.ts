@@ -5,9 +5,9 @@ import { isForeign } from '../core/archives/origin.js';
 import { AppError } from '../errors.js';
 import type { BackupConfigRow, BackupRow } from '../models/index.js';
 import { databaseUrl, whole } from './options.js';
-import { fields, moment } from './print.js';
+import { fields, moment, type GlobalOptions } from './print.js';
 import { askFor, carryOutRestore } from './restore.js';
-import { type GlobalOptions, inSession } from './session.js';
+import { inSession } from './session.js';
 import { backupDocument, backupSummary } from './views.js';
 
 interface Options {

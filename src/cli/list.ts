@@ -5,7 +5,8 @@ import type { BackupStatus, BackupType } from '../models/index.js';
 import { configNames, moreText, readUpTo } from './paging.js';
 import { date, oneOf, RUN_STATUSES, whole } from './options.js';
 import { inRecords, type Records } from './records.js';
-import { type GlobalOptions, inSession } from './session.js';
+import { type GlobalOptions } from './print.js';
+import { inSession } from './session.js';
 import { backupDocument, backupTable } from './views.js';
 
 interface Options {

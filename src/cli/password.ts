@@ -1,7 +1,8 @@
 import { text } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { noUser } from './token.js';
-import { type GlobalOptions, inSession, type Session } from './session.js';
+import { type GlobalOptions } from './print.js';
+import { inSession, type Session } from './session.js';
 
 export function addPassword(program: Command): void {
   program

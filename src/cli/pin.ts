@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { backupId, ID_HELP } from './ids.js';
-import { type GlobalOptions, inSession } from './session.js';
+import { type GlobalOptions } from './print.js';
+import { inSession } from './session.js';
 import { backupDocument } from './views.js';
 
 export function addPin(program: Command): void {

@@ -1,4 +1,4 @@
-import { humanSize } from '../core/text/names.js';
+import { humanSize } from '../core/text/format.js';
 import type { RestorePlan } from '../core/restores/plan.js';
 import { backupDocument } from './views.js';
 import { type Document, fields, moment, table } from './print.js';

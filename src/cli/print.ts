@@ -1,4 +1,10 @@
-import type { AppError } from '../errors.js';
+import { toAppError, type AppError } from '../errors.js';
+import { EXIT_CODES } from '../exit-codes.js';
+
+/** The options that every command takes. */
+export interface GlobalOptions {
+  json?: boolean;
+}
 
 /** What --json prints: made of what JSON can hold, and dates. */
 export type Document = Record<string, unknown>;
@@ -103,4 +109,11 @@ function width(text: string): number {
   let columns = 0;
   for (const { segment } of letters.segment(text)) columns += WIDE.test(segment) ? 2 : 1;
   return columns;
+}
+
+/** Shows why a command failed and sets the process's exit code. */
+export function reportFailure(print: Printer, thrown: unknown): void {
+  const error = toAppError(thrown instanceof CommandError ? thrown.error : thrown);
+  print.error(error, thrown instanceof CommandError ? thrown.details : {});
+  process.exitCode = EXIT_CODES[error.code];
 }

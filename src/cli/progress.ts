@@ -1,4 +1,4 @@
-import { humanSize } from '../core/text/names.js';
+import { humanSize } from '../core/text/format.js';
 import { type PacedRun, paceOf } from '../core/runs/progress.js';
 import type { Printer } from './print.js';
 

@@ -4,8 +4,8 @@ import type { Orphans } from '../core/retention/cleanup.js';
 import { AppError, toAppError } from '../errors.js';
 import type { BackupRow } from '../models/index.js';
 import { whole } from './options.js';
-import { CommandError, type Document, fields } from './print.js';
-import { type GlobalOptions, inSession, type Session } from './session.js';
+import { CommandError, type Document, fields, type GlobalOptions } from './print.js';
+import { inSession, type Session } from './session.js';
 import { backupDocument } from './views.js';
 
 interface Options {

@@ -1,9 +1,6 @@
 import { loadEnvironment } from '../environment.js';
-import { toAppError } from '../errors.js';
 import { type Models, openModels } from '../models/index.js';
-import { EXIT_CODES } from '../exit-codes.js';
-import { CommandError, Printer } from './print.js';
-import type { GlobalOptions } from './session.js';
+import { type GlobalOptions, Printer, reportFailure } from './print.js';
 
 /** What a command that only reads records works with. */
 export interface Records {
@@ -23,7 +20,9 @@ export async function inRecords(
   const print = new Printer(options.json === true);
   let models: Models | null = null;
   try {
-    models = await openModels(loadEnvironment().controlDatabaseUrl);
+    const environment = loadEnvironment();
+    for (const warning of environment.warnings) print.note(`Warning: ${warning}.`);
+    models = await openModels(environment.controlDatabaseUrl);
     return await work({ models, print });
   } catch (thrown) {
     reportFailure(print, thrown);
@@ -31,11 +30,4 @@ export async function inRecords(
   } finally {
     await models?.sequelize.close();
   }
-}
-
-/** Shows why a command failed and sets the process's exit code. */
-export function reportFailure(print: Printer, thrown: unknown): void {
-  const error = toAppError(thrown instanceof CommandError ? thrown.error : thrown);
-  print.error(error, thrown instanceof CommandError ? thrown.details : {});
-  process.exitCode = EXIT_CODES[error.code];
 }

@@ -7,9 +7,9 @@ import type { RestoreRow } from '../models/index.js';
 import { backupId, ID_HELP, restoreId } from './ids.js';
 import { databaseUrl, whole } from './options.js';
 import { planDocument, planText } from './plan-view.js';
-import { CommandError, type Printer } from './print.js';
+import { CommandError, type Printer, type GlobalOptions } from './print.js';
 import { carryOut, errorOf } from './runs.js';
-import { type GlobalOptions, inSession, type Session } from './session.js';
+import { inSession, type Session } from './session.js';
 import { restoreDocument, restoreText } from './views.js';
 
 interface Options {

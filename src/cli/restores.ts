@@ -3,7 +3,8 @@ import { listRestores } from '../core/lists/lists.js';
 import type { RunStatus } from '../models/index.js';
 import { configNames, moreText, readUpTo } from './paging.js';
 import { oneOf, RUN_STATUSES, whole } from './options.js';
-import { type GlobalOptions, inSession } from './session.js';
+import { type GlobalOptions } from './print.js';
+import { inSession } from './session.js';
 import { restoreDocument, restoreTable } from './views.js';
 
 export function addRestores(program: Command): void {

@@ -2,15 +2,9 @@ import { userInfo } from 'node:os';
 import { isatty } from 'node:tty';
 import type { App } from '../app.js';
 import { type Environment, loadEnvironment } from '../environment.js';
-import { COMMAND_ACTOR } from '../core/text/names.js';
+import { COMMAND_ACTOR } from '../core/text/ids.js';
 import { AppError, errnoOf, toAppError } from '../errors.js';
-import { CommandError, Printer } from './print.js';
-import { reportFailure } from './records.js';
-
-/** The options that every command takes. */
-export interface GlobalOptions {
-  json?: boolean;
-}
+import { CommandError, type GlobalOptions, Printer, reportFailure } from './print.js';
 
 /** What a command works with. */
 export interface Session {

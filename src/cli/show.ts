@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { ID_HELP, runId } from './ids.js';
-import { type GlobalOptions, inSession } from './session.js';
+import { type GlobalOptions } from './print.js';
+import { inSession } from './session.js';
 import { backupDocument, backupText, restoreDocument, restoreText } from './views.js';
 
 export function addShow(program: Command): void {

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import type { ConfigHealth, HealthReason, StorageHealth } from '../core/status/health.js';
 import type { SystemHealth } from '../core/status/overview.js';
-import { humanSize } from '../core/text/names.js';
-import { type Column, type Document, fields, moment, table } from './print.js';
-import { type GlobalOptions, inSession } from './session.js';
+import { humanSize } from '../core/text/format.js';
+import { type Column, type Document, fields, moment, table, type GlobalOptions } from './print.js';
+import { inSession } from './session.js';
 
 /** What `status --check` ends with, as monitoring programs expect it. */
 const CHECK_CODES = { OK: 0, WARNING: 1, CRITICAL: 2 } as const;

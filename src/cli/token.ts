@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { AppError } from '../errors.js';
 import { whole } from './options.js';
-import { fields, moment } from './print.js';
-import { type GlobalOptions, inSession } from './session.js';
+import { fields, moment, type GlobalOptions } from './print.js';
+import { inSession } from './session.js';
 
 export function addToken(program: Command): void {
   program

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { UserRow } from '../models/index.js';
-import { moment, table } from './print.js';
-import { type GlobalOptions, inSession } from './session.js';
+import { moment, table, type GlobalOptions } from './print.js';
+import { inSession } from './session.js';
 import { noUser } from './token.js';
 
 export function addUsers(program: Command): void {

@@ -1,9 +1,9 @@
 import { type Command, Option } from 'commander';
 import type { VerificationLevel } from '../models/index.js';
 import { backupId, ID_HELP } from './ids.js';
-import { CommandError } from './print.js';
+import { CommandError, type GlobalOptions } from './print.js';
 import { errorOf } from './runs.js';
-import { type GlobalOptions, inSession } from './session.js';
+import { inSession } from './session.js';
 import { backupDocument } from './views.js';
 
 const LEVELS = ['CHECKSUM', 'ARCHIVE', 'DRILL'] satisfies VerificationLevel[];

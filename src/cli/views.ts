@@ -1,4 +1,4 @@
-import { humanSize } from '../core/text/names.js';
+import { humanSize } from '../core/text/format.js';
 import type { BackupRow, RestoreRow } from '../models/index.js';
 import { type Column, type Document, fields, moment, table } from './print.js';
 

@@ -252,10 +252,7 @@ export interface Storages {
 
 /** A piece of work for the queue. */
 export type Job =
-  | { name: 'run-backup'; backupId: string }
-  | { name: 'run-restore'; restoreId: string }
-  | { name: 'daily-backup' }
-  | { name: 'cleanup' };
+  { name: 'run-backup'; backupId: string } | { name: 'run-restore'; restoreId: string } | { name: 'cleanup' };
 
 /** Hands work to a worker, in this process or another. Delivers at least once: whoever runs a job claims its row first. */
 export interface JobQueue {

@@ -2,7 +2,7 @@ import type { GraphQLResolveInfo } from 'graphql';
 import type { FileUpload } from 'graphql-upload/processRequest.mjs';
 import { Arg, Args, Ctx, FieldResolver, ID, Info, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
 import { type BackupOrder as Order, listBackups } from '../core/lists/lists.js';
-import { humanSize } from '../core/text/names.js';
+import { humanSize } from '../core/text/format.js';
 import { isForeign } from '../core/archives/origin.js';
 import { importArchive } from '../core/backups/recover.js';
 import { badInput } from '../errors.js';

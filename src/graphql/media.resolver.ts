@@ -21,6 +21,7 @@ export class MediaResolver {
     @Arg('id', () => ID, { description: 'A COMPLETED backup.' }) id: string,
     @Args(() => MediaArgs) { search, ...page }: MediaArgs,
   ): Promise<Connection<MediaFile>> {
-    return toConnection(await listMedia(services.backups, runId(id), { search, ...pageRequest(page) }, signal));
+    const { stored } = await services.backups.open(runId(id));
+    return toConnection(await listMedia(stored, { search, ...pageRequest(page) }, signal));
   }
 }

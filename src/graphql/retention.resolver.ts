@@ -30,7 +30,9 @@ export class RetentionResolver {
     })
     input?: BackupConfigInput | null,
   ): Promise<RetentionPlan> {
-    return services.cleanup.plan(toConfigId(configId, 'configId'), at ?? services.now(), input ?? undefined);
+    const { configs, cleanup, now } = services;
+    const id = toConfigId(configId, 'configId');
+    return cleanup.plan(await (input ? configs.preview(id, input) : configs.get(id)), at ?? now());
   }
 
   @Admin()

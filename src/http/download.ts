@@ -3,6 +3,7 @@ import { type Request, type Response, Router } from 'express';
 import { type Actor, type Auth, requireAdmin } from '../auth/index.js';
 import type { Audit } from '../core/audit.js';
 import type { Backups } from '../core/backups/backups.js';
+import { ARCHIVE_TYPE } from '../archive/format.js';
 import { AppError } from '../errors.js';
 import type { Log } from '../log.js';
 
@@ -12,9 +13,6 @@ export interface DownloadParts {
   audit: Audit;
   log: Log;
 }
-
-/** A part of the archive, both ends included; null for all of it. */
-type Part = { start: number; end: number } | null;
 
 /** GET and HEAD /backups/:id/download/ — the archive, as it is stored. */
 export function downloads(parts: DownloadParts): Router {
@@ -31,30 +29,32 @@ async function download(
   const { id } = request.params;
   const { email } = requireAdmin(await callerOf(auth, request));
   if (!/^\w{1,64}$/.test(id)) throw new AppError('NOT_FOUND', 'There is no such backup.');
-  const { row, storage, size } = await backups.open(id);
-  const etag = `"${row.checksum ?? `${id}-${size}`}"`;
-  if (matches(request.get('if-none-match'), etag)) {
-    response.status(304).set({ ETag: etag, 'Cache-Control': 'no-store' }).end();
+  const { row, stored } = await backups.open(id);
+  const { size } = stored;
+  response.set({
+    'Cache-Control': 'no-store',
+    'Accept-Ranges': 'bytes',
+    ETag: `"${row.checksum ?? `${id}-${size}`}"`,
+    ...(row.completedAt ? { 'Last-Modified': row.completedAt.toUTCString() } : {}),
+  });
+  if (request.fresh) {
+    response.status(304).end();
     return;
   }
-  const part = request.method === 'HEAD' ? null : wantedPart(request, etag, size);
-  if (part === 'unsatisfiable') {
+  const range = request.method === 'HEAD' ? null : wantedRange(request, response, size);
+  if (range === 'unsatisfiable') {
     const message = `Range: the archive has ${size} bytes, and the range lies outside.`;
-    response.status(416).set({ 'Content-Range': `bytes */${size}`, 'Cache-Control': 'no-store' });
-    response.json({ code: 'BAD_USER_INPUT', message, hint: 'Ask for a range inside it.', field: 'Range' });
+    response.status(416).set('Content-Range', `bytes */${size}`);
+    response.json({ code: 'BAD_USER_INPUT', message, hint: 'Request a range inside it.', field: 'Range' });
     return;
   }
-  const body = request.method === 'HEAD' ? null : await storage.get(row.fileName, part ?? undefined);
+  const body = request.method === 'HEAD' ? null : await stored.bytes(range ?? undefined);
   try {
-    if (body !== null) await audit.record(email, 'backup.download', id, { file: row.fileName, ...(part ?? {}) });
-    if (part !== null) response.status(206).set('Content-Range', `bytes ${part.start}-${part.end}/${size}`);
+    if (body !== null) await audit.record(email, 'backup.download', id, { file: row.fileName, ...(range ?? {}) });
+    if (range !== null) response.status(206).set('Content-Range', `bytes ${range.start}-${range.end}/${size}`);
     response.attachment(row.fileName).set({
-      'Content-Type': 'application/zip',
-      'Content-Length': String(part === null ? size : part.end - part.start + 1),
-      'Cache-Control': 'no-store',
-      'Accept-Ranges': 'bytes',
-      ETag: etag,
-      ...(row.completedAt ? { 'Last-Modified': row.completedAt.toUTCString() } : {}),
+      'Content-Type': ARCHIVE_TYPE,
+      'Content-Length': String(range === null ? size : range.end - range.start + 1),
     });
     if (body === null) response.end();
     else await pipeline(body, response);
@@ -74,10 +74,18 @@ function callerOf(auth: Auth, request: Request<{ id: string }>): Promise<Actor> 
   return auth.authenticateTicket(ticket, request.params.id);
 }
 
-/** The one range that is asked for; several, another unit, or a condition that does not hold, mean the whole. */
-function wantedPart(request: Request<{ id: string }>, etag: string, size: number): Part | 'unsatisfiable' {
+/**
+ * The one range that is requested; null, meaning the whole, for several ranges, another unit, a reversed range or an If-Range
+ * that does not hold. Express's own parser answers 416 to a reversed range and to a suffix longer than the file, against
+ * RFC 9110 (14.1.1 and 14.1.2).
+ */
+function wantedRange(
+  request: Request<{ id: string }>,
+  response: Response,
+  size: number,
+): { start: number; end: number } | null | 'unsatisfiable' {
   const condition = request.get('if-range');
-  if (condition !== undefined && condition !== etag) return null;
+  if (condition !== undefined && condition !== response.get('ETag')) return null;
   const match = /^bytes=\s*(\d*)-(\d*)\s*$/.exec(request.get('range') ?? '');
   const [first, last] = [match?.[1] ?? '', match?.[2] ?? ''];
   if (first === '' && last === '') return null;
@@ -85,9 +93,4 @@ function wantedPart(request: Request<{ id: string }>, etag: string, size: number
   const end = first === '' || last === '' ? size - 1 : Math.min(Number(last), size - 1);
   if (start >= size) return 'unsatisfiable';
   return end < start ? null : { start, end };
-}
-
-function matches(header: string | undefined, etag: string): boolean {
-  if (header === undefined) return false;
-  return header.split(',').some((tag) => ['*', etag, `W/${etag}`].includes(tag.trim()));
 }

@@ -1,3 +1,4 @@
+import { ARCHIVE_TYPE } from '../archive/format.js';
 import { Router } from 'express';
 import { ERRORS } from '../errors.js';
 import {
@@ -135,11 +136,11 @@ const DOWNLOAD: Operation = {
     header('If-None-Match', 'The `ETag` of a copy: if it still is the same, nothing is sent.'),
   ],
   responses: {
-    200: { description: 'The whole archive.', headers: ARCHIVE_HEADERS, content: { 'application/zip': {} } },
+    200: { description: 'The whole archive.', headers: ARCHIVE_HEADERS, content: { [ARCHIVE_TYPE]: {} } },
     206: {
       description: 'The part that was asked for.',
       headers: { ...ARCHIVE_HEADERS, 'Content-Range': text('Which part, of how many bytes.', 'bytes 0-99/162400') },
-      content: { 'application/zip': {} },
+      content: { [ARCHIVE_TYPE]: {} },
     },
     304: { description: 'The copy is still right.', headers: { ETag: ETAG, 'Cache-Control': NOT_KEPT } },
     ...refusals([

@@ -1,26 +1,15 @@
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agenda, type AgendaBackend, InMemoryNotificationChannel, type Job as HeldJob, toJobId } from 'agenda';
+import type { JobContext, JobHandlers } from './handlers.js';
 import type { Job, JobQueue } from '../core/ports.js';
 import { AppError } from '../errors.js';
 import type { Log } from '../log.js';
 import { lastingLocks, type LockedRepository } from './locks.js';
 
 export { createBackend, type JobStore } from './backends.js';
-export { cleanupJob } from './cleanup.job.js';
-export { dailyBackupJob } from './daily-backup.job.js';
-export { runBackupJob } from './run-backup.job.js';
-export { runRestoreJob } from './run-restore.job.js';
-
-/** What a handler gets with its job. `signal` aborts when the process must stop or the job has been lost to another worker. */
-export interface JobContext {
-  signal: AbortSignal;
-}
-
-/** One handler per kind of job. The order of the names is the order in which a free slot looks for work. */
-export type JobHandlers = {
-  [Name in Job['name']]: (job: Extract<Job, { name: Name }>, context: JobContext) => Promise<void>;
-};
+export { createHandlers } from './handlers.js';
+export type { JobContext, JobHandlers, Workers } from './handlers.js';
 
 /** The queue together with the worker in this process. */
 export interface Jobs extends JobQueue {

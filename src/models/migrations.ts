@@ -1,5 +1,6 @@
-import { type QueryInterface, QueryTypes, type Sequelize, Transaction } from 'sequelize';
+import { QueryTypes, type Sequelize, Transaction } from 'sequelize';
 import { AppError } from '../errors.js';
+import type { Migration, MigrationContext } from './migrations/migration.js';
 import { initial } from './migrations/0001-initial.js';
 import { jobs } from './migrations/0002-jobs.js';
 import { lists } from './migrations/0003-lists.js';
@@ -10,19 +11,6 @@ import { environment } from './migrations/0007-environment.js';
 import { leaseLifetime } from './migrations/0008-lease-lifetime.js';
 import { configTests } from './migrations/0009-config-tests.js';
 import { damage } from './migrations/0010-damage.js';
-
-/** What a migration works with: everything it does goes through the one transaction. */
-export interface MigrationContext {
-  sequelize: Sequelize;
-  queryInterface: QueryInterface;
-  transaction: Transaction;
-}
-
-/** One step of the control database's schema. Steps are never changed once released; there is no way down but a backup. */
-export interface Migration {
-  name: string;
-  up(context: MigrationContext): Promise<void>;
-}
 
 const MIGRATIONS: Migration[] = [
   initial,

@@ -4,6 +4,7 @@ import { access, link, lstat, open, opendir, realpath, rename, rm, statfs } from
 import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { ARCHIVE_SUFFIX } from '../archive/format.js';
 import { makeFolder, unmakeFolders } from '../archive/make-folder.js';
 import { contained } from '../archive/names.js';
 import { flushed, flushFolder } from '../disk.js';
@@ -144,7 +145,7 @@ export class DirectoryStorage implements Storage {
   async *list(): AsyncIterable<StoredObject> {
     await this.assertFolder();
     for await (const name of this.names()) {
-      if (name.startsWith('.') || !name.endsWith('.zip')) continue;
+      if (name.startsWith('.') || !name.endsWith(ARCHIVE_SUFFIX)) continue;
       const found = await lstat(join(this.folder, name)).catch(() => null);
       if (found?.isFile()) yield { name, location: join(this.folder, name), size: found.size, modifiedAt: found.mtime };
     }

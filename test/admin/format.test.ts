@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { age, count, duration, exactSize, plural, size } from '../../src/admin/format.js';
-import { humanSize } from '../../src/core/text/names.js';
+import { humanSize } from '../../src/core/text/format.js';
 
 describe('What people read', () => {
   test('is a size in the same words as everywhere else', () => {

@@ -633,7 +633,7 @@ journey(title('The configs'), () => {
     await page.getByText('Saved', { exact: true }).first().waitFor();
     expect((await saved(1)).maxBackupFiles).toBe(1);
     await button('Clean up now …').click();
-    const { deleteCount } = await app.app.cleanup.plan(1);
+    const { deleteCount } = await app.app.cleanup.plan(await app.app.configs.get(1));
     expect(deleteCount).toBeGreaterThan(0);
     await dialog().getByLabel(`Type ${deleteCount} to confirm`).fill(String(deleteCount));
     const held = await hold(page, 'CleanupBackups');
@@ -652,7 +652,7 @@ journey(title('The configs'), () => {
     await dialog().waitFor({ state: 'detached' });
     await page.waitForFunction(() => document.activeElement?.textContent === 'Clean up now …');
     expect([(await old.reload()).status, (await kept.reload()).status]).toEqual(['DELETED', 'COMPLETED']);
-    expect((await app.app.cleanup.plan(1)).deleteCount).toBe(0);
+    expect((await app.app.cleanup.plan(await app.app.configs.get(1))).deleteCount).toBe(0);
     quiet();
   });
 

@@ -49,7 +49,6 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
       const handlers: JobHandlers = {
         'run-restore': async (job) => void ran.push(job.restoreId),
         'run-backup': async (job) => void ran.push(job.backupId),
-        'daily-backup': async () => void ran.push('daily-backup'),
         cleanup: async () => void ran.push('cleanup'),
         ...options.handlers,
       };

@@ -2,9 +2,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { Sequelize } from 'sequelize';
+import { createHandlers, type Workers } from '../../src/jobs/handlers.js';
 import { createBackend } from '../../src/jobs/backends.js';
-import { runBackupJob } from '../../src/jobs/run-backup.job.js';
-import { runRestoreJob } from '../../src/jobs/run-restore.job.js';
 import { createLog } from '../../src/log.js';
 
 const sequelize = new Sequelize({ dialect: 'sqlite', storage: ':memory:', logging: false });
@@ -54,23 +53,27 @@ describe('the choice of the job store', () => {
 
 describe('the jobs of a run', () => {
   const added: unknown[] = [];
-  const queue = () => ({ add: async (...job: unknown[]) => void added.push(job) });
+  const queue = { add: async (...job: unknown[]) => void added.push(job) };
+  const cleanup = { runScheduled: async () => undefined };
+  const both = async (runs: Workers['backups']) => {
+    const handlers = createHandlers({ backups: runs, restores: runs, cleanup }, queue);
+    await handlers['run-backup']({ name: 'run-backup', backupId: 'b' }, { signal });
+    await handlers['run-restore']({ name: 'run-restore', restoreId: 'r' }, { signal });
+  };
   const signal = new AbortController().signal;
   afterEach(() => void added.splice(0));
 
   it('a backup or restore that is done is not asked for again', async () => {
     const ids: string[] = [];
     const runs = { run: async (id: string) => (ids.push(id), 'done' as const) };
-    await runBackupJob(runs, queue)({ name: 'run-backup', backupId: 'b' }, { signal });
-    await runRestoreJob(runs, queue)({ name: 'run-restore', restoreId: 'r' }, { signal });
+    await both(runs);
     expect(ids).toEqual(['b', 'r']);
     expect(added).toEqual([]);
   });
 
   it('one whose database is held by another run comes again in two seconds', async () => {
     const runs = { run: async () => 'busy' as const };
-    await runBackupJob(runs, queue)({ name: 'run-backup', backupId: 'b' }, { signal });
-    await runRestoreJob(runs, queue)({ name: 'run-restore', restoreId: 'r' }, { signal });
+    await both(runs);
     expect(added).toEqual([
       [{ name: 'run-backup', backupId: 'b' }, { delayMs: 2_000 }],
       [{ name: 'run-restore', restoreId: 'r' }, { delayMs: 2_000 }],

@@ -37,7 +37,6 @@ const jobs = createJobs({
   handlers: {
     'run-restore': (job) => hold(job.restoreId),
     'run-backup': (job) => hold(job.backupId),
-    'daily-backup': () => hold('daily-backup'),
     cleanup: () => hold('cleanup'),
   },
   concurrency: options.concurrency,

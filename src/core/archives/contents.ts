@@ -1,6 +1,8 @@
-import { dosTime, readDirectory } from '../../archive/directory.js';
+import type { Archive } from '../../archive/read.js';
+import type { Engine } from '../ports.js';
+import { dosTime } from '../../archive/directory.js';
 import { badInput } from '../../errors.js';
-import type { Backups } from '../backups/backups.js';
+import type { StoredArchive } from './stored-archive.js';
 import { assertPageSize, type Page } from '../lists/page.js';
 import type { PageRequest } from '../lists/lists.js';
 
@@ -20,22 +22,19 @@ export interface MediaFile {
 }
 
 /**
- * A page of the media files of a COMPLETED backup, in the order of the archive. Only the stored archive's directory is
- * read: no content, and none of it is kept.
+ * A page of the media files of a stored archive, in the order of the archive. Reads only the archive's directory, and keeps
+ * none of it.
  * @param search part of the path, in any case
- * @throws AppError as `Backups.open`; ARCHIVE_…; BAD_USER_INPUT naming `first` or `after`
+ * @throws AppError ARCHIVE_…, STORAGE_…; BAD_USER_INPUT naming `first` or `after`
  */
 export async function listMedia(
-  backups: Backups,
-  id: string,
+  stored: StoredArchive,
   { search, first, after }: PageRequest & { search?: string | null | undefined },
   signal: AbortSignal,
 ): Promise<Page<MediaFile>> {
   assertPageSize(first);
   const start = after ? decodePosition(after) + 1 : 0;
-  const { row, storage, size } = await backups.open(id);
-  const source = { size, read: (from: number, to: number) => storage.get(row.fileName, { start: from, end: to }) };
-  const records = await readDirectory(source, AbortSignal.any([signal, AbortSignal.timeout(DEADLINE)]));
+  const records = await stored.directory(AbortSignal.any([signal, AbortSignal.timeout(DEADLINE)]));
   const wanted = folded(search?.trim() ?? '');
   let total = 0;
   let more = false;
@@ -66,4 +65,12 @@ function decodePosition(cursor: string): number {
   const position = /^media (\d{1,9})$/.exec(Buffer.from(cursor, 'base64url').toString())?.[1];
   if (position !== undefined) return Number(position);
   throw badInput('after', 'is not a cursor of this list.', 'Use pageInfo.endCursor of the page before.');
+}
+
+/** What there is to restore in an archive. Its metadata says nothing of media in version 1.0. */
+export function contentOf(archive: Archive, engine: Engine): { database: boolean; media: boolean } {
+  return {
+    database: archive.entries.some((entry) => engine.ownsEntry(entry.path)),
+    media: archive.metadata.media.length > 0 || archive.entries.some((entry) => entry.path.startsWith('media/')),
+  };
 }

@@ -5,35 +5,35 @@ import { giveOriginalNames } from '../../archive/original-names.js';
 import { AppError, errnoOf, fromErrno } from '../../errors.js';
 import type { BackupRow } from '../../models/index.js';
 import type { Audit } from '../audit.js';
-import type { Backups } from '../backups/backups.js';
 import type { StepContext } from '../ports.js';
 import { within } from '../runs/progress.js';
-import { openStored, proveBytes } from './verify.js';
+import type { StoredArchive } from './stored-archive.js';
+import { verifyBytes } from './verify.js';
 
 /**
- * Lays the files of a backup's archive below `folder`, which must be empty or not there yet. The stored bytes are proven
- * first and every file is compared with its hash; after an error nothing is left.
+ * Lays the files of a backup's archive below `folder`, which must be empty or not there yet. The stored bytes are verified
+ * first, and every file is compared with its hash. After an error nothing is left.
  * @param folder absolute
- * @throws AppError as `Backups.open`, ARCHIVE_…, BAD_USER_INPUT if the folder holds something, STORAGE_…
+ * @throws AppError ARCHIVE_…, BAD_USER_INPUT if the folder holds something, STORAGE_…
  */
 export async function extractBackup(
-  { backups, audit }: { backups: Backups; audit: Audit },
-  id: string,
+  audit: Audit,
+  { row, stored }: { row: BackupRow; stored: StoredArchive },
   folder: string,
   actor: string,
   step: StepContext,
-): Promise<{ row: BackupRow; files: number; bytes: number }> {
-  const { row, storage, size } = await backups.open(id);
+): Promise<{ files: number; bytes: number }> {
+  const { size } = stored;
   const made = await makeEmptyFolder(folder);
   try {
-    await proveBytes({ ...row.get({ plain: true }), storage }, size, within(step, 0, size, 2 * size));
-    const archive = await openStored(storage, row.fileName, size, step.signal);
+    await verifyBytes(stored, row.checksum, within(step, 0, size, 2 * size));
+    const archive = await stored.archive(step.signal);
     const { onProgress } = within(step, size, 2 * size, 2 * size);
     await archive.extract(folder, { signal: step.signal, onProgress: (done) => onProgress(done, archive.totalBytes) });
     await giveOriginalNames(folder, '', archive.metadata.renamed);
-    await audit.record(actor, 'backup.extract', id, { folder });
+    await audit.record(actor, 'backup.extract', row.id, { folder });
     const files = archive.entries.filter((entry) => !entry.directory);
-    return { row, files: files.length, bytes: archive.totalBytes };
+    return { files: files.length, bytes: archive.totalBytes };
   } catch (error) {
     if (made) await rm(folder, { recursive: true, force: true });
     else for (const name of await readdir(folder)) await rm(join(folder, name), { recursive: true, force: true });

@@ -4,7 +4,7 @@ import type { ArchiveMetadata } from '../../archive/metadata.js';
 import { shown } from '../../archive/names.js';
 import { AppError } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, Models, Origin } from '../../models/index.js';
-import { firstOf } from '../text/names.js';
+import { firstOf } from '../text/format.js';
 import type { Engine, Engines } from '../ports.js';
 
 /** Whose data a backup of this config will hold, as it is written into its archive. */
@@ -138,17 +138,6 @@ export function backupDate(metadata: ArchiveMetadata, now: Date): { at: Date; wa
 /** The name of the archive's database, for lists. */
 export function databaseName(metadata: ArchiveMetadata): string {
   return basename(metadata.database_name.replaceAll('\\', '/')).slice(0, 200) || 'database';
-}
-
-/** How archives of a config are named where nothing else was chosen: by its name, as far as a file name can hold it. */
-export function prefixFrom(name: string): string | null {
-  const plain = name.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase();
-  const prefix = plain
-    .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-+|-+$/g, '')
-    .slice(0, 40)
-    .replace(/-+$/, '');
-  return prefix === '' ? null : prefix;
 }
 
 /**

@@ -1,19 +1,21 @@
+import { insertBackup, type NewBackup } from './new-backup.js';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { Op, type Transaction, UniqueConstraintError } from 'sequelize';
+import { Op, type Transaction } from 'sequelize';
 import { AppError, badInput } from '../../errors.js';
-import type { BackupConfigRow, BackupRow, BackupType, Origin, VerificationLevel } from '../../models/index.js';
+import type { BackupConfigRow, BackupRow, BackupType, VerificationLevel } from '../../models/index.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './run-backup.js';
 import { Hold, isHeld, runLease } from '../runs/hold.js';
-import { planRetry } from '../schedules/scheduler.js';
+import { planRetry } from '../schedules/retry.js';
 import { adoptStored, takeIn } from './upload.js';
-import { archiveName, newId } from '../text/names.js';
+import { newId } from '../text/ids.js';
 import { originOf } from '../archives/origin.js';
-import type { DatabaseEngine, Storage, StorageAddress, StorageType } from '../ports.js';
+import type { StorageAddress, StorageType } from '../ports.js';
 import { deadRuns, endPending, endRun, failure, pendingRuns } from '../runs/run.js';
 import { judgeStorage } from '../configs/settings.js';
-import { isOwnFile, prove, storedSize } from '../archives/verify.js';
+import { assertCompleted, openStored, type StoredArchive } from '../archives/stored-archive.js';
+import { isOwnObject, verifyStored } from '../archives/verify.js';
 
 export type { BackupsEnvironment, RunOptions };
 
@@ -27,26 +29,6 @@ export interface BackupRequest {
   note?: string | undefined;
   /** Keeps a database with damaged pages as it is; without it such a backup fails. */
   allowDamaged?: boolean | undefined;
-}
-
-/** The row of a backup that is about to be made. */
-export interface NewBackup {
-  configId: number | null;
-  backupType: BackupType;
-  address: StorageAddress;
-  engine: DatabaseEngine;
-  databaseName: string;
-  note: string | null;
-  actor: string;
-  dueAt?: Date | null;
-  attempt?: number;
-  /** How the name begins; null: as the installation's do. */
-  archivePrefix?: string | null;
-  /** The file name to try at each attempt; by default the prefix and the present time. */
-  nameFor?: (attempt: number) => string;
-  applicationId: string | null;
-  origin: Origin | null;
-  allowDamaged?: boolean;
 }
 
 /**
@@ -69,7 +51,7 @@ export class Backups {
   /** Makes a PENDING row only: for a caller that runs it itself, as the command line and a restore do. */
   async create(request: BackupRequest, actor: string): Promise<BackupRow> {
     const config = await this.env.configs.get(request.configId);
-    const row = await this.insert({
+    const row = await insertBackup(this.env, {
       configId: config.id,
       backupType: request.backupType,
       address: await this.addressFor(config, request),
@@ -92,12 +74,12 @@ export class Backups {
   ): Promise<BackupRow> {
     const { id: configId, storageType, storagePath } = config;
     const request = { configId, backupType: 'AUTO' as const, address: { storageType, storagePath }, note: null };
-    return this.insert({ ...request, ...this.sourceOf(config), ...due, actor: 'system' }, transaction);
+    return insertBackup(this.env, { ...request, ...this.sourceOf(config), ...due, actor: 'system' }, transaction);
   }
 
   /** Makes the PENDING, pinned row of a restore's safety backup; the restore runs it with its own source. */
   async createSafety(wish: Omit<NewBackup, 'backupType'>): Promise<BackupRow> {
-    const row = await this.insert({ ...wish, backupType: 'SAFETY' });
+    const row = await insertBackup(this.env, { ...wish, backupType: 'SAFETY' });
     await this.env.audit.record(wish.actor, 'backup.create', row.id, { type: 'SAFETY' });
     return row;
   }
@@ -130,7 +112,7 @@ export class Backups {
       return this.env.storages.resolve({ storageType: 'LOCAL', storagePath: '.' }, 'storagePath');
     };
     const insert = (values: Omit<NewBackup, 'backupType' | 'actor'>) =>
-      this.insert({ ...values, backupType: 'UPLOADED', actor });
+      insertBackup(this.env, { ...values, backupType: 'UPLOADED', actor });
     const row = await takeIn(this.env, { body, fileName, config, place, insert }, stop);
     await this.env.audit
       .record(actor, 'backup.upload', row.id, { file: row.filePath, bytes: row.fileSize })
@@ -218,47 +200,18 @@ export class Backups {
     return row;
   }
 
-  /**
-   * The stored archive of a COMPLETED backup, ready to be read.
-   * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, BACKUP_DELETED, ARCHIVE_MISSING; ARCHIVE_CORRUPT if it has another size
-   */
-  async open(id: string): Promise<{ row: BackupRow; storage: Storage; size: number }> {
+  /** A COMPLETED backup and its stored bytes. @throws AppError NOT_FOUND; as `openStored` */
+  async open(id: string): Promise<{ row: BackupRow; stored: StoredArchive }> {
     const row = await this.get(id);
-    if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
-    if (row.status !== 'COMPLETED') throw new AppError('BACKUP_NOT_COMPLETED', `Backup ${id} is ${row.status}.`);
-    const storage = this.env.storages.open(row.address);
-    const size = await storedSize(storage, row.fileName);
-    if (row.fileSize !== null && row.fileSize !== size) throw notTheOne(row, size);
-    return { row, storage, size };
+    return { row, stored: await openStored(this.env.storages, row) };
   }
 
-  /** Proves a stored backup again. What is found ends on the row: proof, or the error that took it away. */
+  /** Verifies a stored backup again. The outcome is noted on the row: verified, or the error that took that away. */
   async verify(id: string, level: VerificationLevel, actor: string, stop: AbortSignal): Promise<BackupRow> {
     const row = await this.get(id);
-    if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
-    if (row.status !== 'COMPLETED') throw new AppError('BACKUP_NOT_COMPLETED', `Backup ${id} is ${row.status}.`);
-    const storage = this.env.storages.open(row.address);
-    const scratchRun = newId('verify', this.env.now());
+    assertCompleted(row);
     try {
-      await Hold.during(
-        this.env,
-        [runLease(scratchRun)],
-        (hold) =>
-          prove(
-            {
-              storage,
-              fileName: row.fileName,
-              fileSize: row.fileSize,
-              checksum: row.checksum,
-              level,
-              engine: this.env.engines.of(row.engine),
-              scratch: join(this.env.workFolder, scratchRun),
-              damaged: row.damaged,
-            },
-            { signal: AbortSignal.any([stop, hold.lost]), onProgress: () => undefined },
-          ),
-        () => null,
-      );
+      await this.verifyNow(row, level, stop);
       await row.update({
         // The bytes of a damaged database are as they were stored, which makes it no good backup.
         ...(row.damaged ? {} : { verifiedAt: this.env.now(), verificationLevel: level }),
@@ -278,6 +231,21 @@ export class Backups {
     }
     await this.env.audit.record(actor, 'backup.verify', id, { level, result: row.errorCode ?? 'ok' });
     return row;
+  }
+
+  /** @throws AppError as `verifyStored` */
+  private async verifyNow(row: BackupRow, level: VerificationLevel, stop: AbortSignal): Promise<void> {
+    const stored = await openStored(this.env.storages, row);
+    const id = newId('verify', this.env.now());
+    const scratch = join(this.env.workFolder, id);
+    const { checksum, damaged } = row;
+    const options = { level, engine: this.env.engines.of(row.engine), checksum, scratch, damaged };
+    const work = (hold: Hold) =>
+      verifyStored(stored, options, {
+        signal: AbortSignal.any([stop, hold.lost]),
+        onProgress: () => undefined,
+      });
+    await Hold.during(this.env, [runLease(id)], work, () => undefined);
   }
 
   /**
@@ -395,60 +363,6 @@ export class Backups {
     throw badInput('customPath', `is needed with storageType ${type}, which is not the config's own.`);
   }
 
-  /** Inserts a row under the first archive name that no other row has. */
-  private async insert(
-    { address, archivePrefix, actor, nameFor, ...wish }: NewBackup,
-    transaction?: Transaction,
-  ): Promise<BackupRow> {
-    const createdAt = this.env.now();
-    const storage = this.env.storages.open(address);
-    const prefix = archivePrefix ?? this.env.prefix;
-    const nameAt = nameFor ?? ((attempt: number) => archiveName(prefix, createdAt, attempt));
-    for (let attempt = await this.firstFree(storage, nameAt, transaction); ; attempt++) {
-      const fileName = nameAt(attempt);
-      const values = {
-        ...wish,
-        ...address,
-        id: newId('backup', createdAt),
-        mode: 'FULL' as const,
-        status: 'PENDING' as const,
-        pinned: wish.backupType === 'SAFETY',
-        fileName,
-        filePath: storage.locate(fileName),
-        createdBy: actor,
-        createdAt,
-      };
-      try {
-        // In a transaction of its own (a savepoint inside another), so that a taken name ends nothing else.
-        if (transaction === undefined) return await this.env.models.Backup.create(values);
-        return await this.env.models.sequelize.transaction({ transaction }, (savepoint) =>
-          this.env.models.Backup.create(values, { transaction: savepoint }),
-        );
-      } catch (error) {
-        if (!(error instanceof UniqueConstraintError) || attempt >= 10_000) throw error;
-      }
-    }
-  }
-
-  /** The number of the first name that no row has, as far as can be seen now. */
-  private async firstFree(
-    storage: Storage,
-    nameAt: (attempt: number) => string,
-    transaction?: Transaction,
-  ): Promise<number> {
-    const first = storage.locate(nameAt(1));
-    const rows = await this.env.models.Backup.findAll({
-      attributes: ['filePath'],
-      where: {
-        filePath: { [Op.startsWith]: first.slice(0, -'.zip'.length) },
-        status: ['PENDING', 'RUNNING', 'COMPLETED'],
-      },
-      ...(transaction ? { transaction } : {}),
-    });
-    const taken = new Set(rows.map((row) => row.filePath));
-    for (let attempt = 1; ; attempt++) if (!taken.has(storage.locate(nameAt(attempt)))) return attempt;
-  }
-
   private async assertRemovable(row: BackupRow): Promise<void> {
     if (row.pinned) throw new AppError('BACKUP_PINNED', `Backup ${row.id} is pinned.`);
     if (row.status === 'PENDING' || row.status === 'RUNNING') {
@@ -493,7 +407,7 @@ export class Backups {
       const storage = this.env.storages.open(row.address);
       try {
         await storage.discard(id);
-        if (await isOwnFile(storage, row, AbortSignal.timeout(60_000))) await storage.remove(row.fileName);
+        if (await isOwnObject(storage, row, AbortSignal.timeout(60_000))) await storage.remove(row.fileName);
       } catch (error) {
         this.env.log.error({ backup: id, err: error }, 'the remains of a dead run could not be removed');
         message = `The process that did this backup stopped in the phase "${phase}". Remains may lie at ${row.filePath}.`;
@@ -541,15 +455,4 @@ async function isOldCopy(path: string): Promise<boolean> {
   if (!/^read_[0-9a-f-]{36}$/.test(basename(path))) return false;
   const found = await stat(path).catch(() => null);
   return found !== null && Date.now() - found.mtimeMs > COPY_LIFE;
-}
-
-/** The stored file cannot be what was proven: it was cut off, or another lies in its place. */
-function notTheOne({ id, filePath, fileSize }: BackupRow, size: number): AppError {
-  return new AppError(
-    'ARCHIVE_CORRUPT',
-    `The archive of backup ${id} has ${size} bytes, but ${fileSize} were stored.`,
-    {
-      hint: `Put the whole file back at ${filePath}, or choose another backup and make a new one.`,
-    },
-  );
 }

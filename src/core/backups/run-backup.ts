@@ -1,3 +1,4 @@
+import { firstFree, seriesOf } from '../archives/names.js';
 import { createHash } from 'node:crypto';
 import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,15 +13,15 @@ import type { BackupRow, BackupType } from '../../models/index.js';
 import type { Audit } from '../audit.js';
 import type { Configs } from '../configs/configs.js';
 import { databaseLease } from '../runs/hold.js';
-import { archiveName, firstOf, humanSize } from '../text/names.js';
+import { firstOf, humanSize } from '../text/format.js';
 import type { DamagePolicy, Engines, JobQueue, OnProgress, Snapshot, StepContext, Storage, Storages } from '../ports.js';
 import type { Places } from '../configs/places.js';
 import { type Protection, protectedPaths } from '../configs/protection.js';
-import { SNAPSHOT_MARGIN } from '../restores/space.js';
-import { planRetry } from '../schedules/scheduler.js';
+import { planRetry } from '../schedules/retry.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
 import { databaseKey } from '../configs/settings.js';
-import { prove } from '../archives/verify.js';
+import { assertSize, findStored } from '../archives/stored-archive.js';
+import { verifyStored } from '../archives/verify.js';
 
 /** What the backups need of the process around them. */
 export interface BackupsEnvironment extends RunEnvironment {
@@ -62,6 +63,9 @@ export interface RunOptions {
   /** Told how many bytes of all that the run has to do are done. */
   onProgress?: OnProgress;
 }
+
+/** What a snapshot may grow by while it is taken. */
+export const SNAPSHOT_MARGIN = 1.05;
 
 /** Does a PENDING backup: see `Backups.run`. */
 export async function runBackup(
@@ -106,7 +110,7 @@ export async function runBackup(
       snapshot,
       (name) => (stored = name),
     );
-    const completed = await proveAndComplete(env, run, row, storage, archive, snapshot);
+    const completed = await verifyAndComplete(env, run, row, storage, archive, snapshot);
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     if (config?.testError) await config.update({ testError: null });
     env.log.info({ backup: id, size: archive.size }, 'backup completed');
@@ -209,12 +213,12 @@ async function store(
     } catch (error) {
       archive.stream.destroy();
       if (!(error instanceof AppError) || error.code !== 'NAME_TAKEN') throw error;
-      await takeNextName(run, row, storage);
+      await takeNextName(env, run, row, storage);
     }
   }
 }
 
-async function proveAndComplete(
+async function verifyAndComplete(
   env: BackupsEnvironment,
   run: Run,
   row: BackupRow,
@@ -224,11 +228,11 @@ async function proveAndComplete(
 ): Promise<boolean> {
   const step: StepContext = await run.phase('checksum');
   const engine = env.engines.of(row.engine);
-  const { fileName } = row;
   const { size: fileSize, checksum } = archive;
-  await prove({ storage, fileName, fileSize, checksum, level: 'ARCHIVE', engine, scratch: '' }, step, () =>
-    run.phase('verify'),
-  );
+  const stored = await findStored(storage, row.fileName);
+  assertSize(stored, fileSize);
+  const options = { level: 'ARCHIVE', engine, checksum, scratch: '', damaged: snapshot.damaged } as const;
+  await verifyStored(stored, options, step, () => run.phase('verify'));
   run.signal.throwIfAborted();
   return run.complete({
     fileSize,
@@ -275,13 +279,13 @@ function stated({ applicationId, origin }: BackupRow): Pick<ArchiveMetadata, 'or
 }
 
 /** Archive names are reserved among the rows; a foreign file may still have one. */
-async function takeNextName(run: Run, row: BackupRow, storage: Storage): Promise<void> {
-  const prefix = row.fileName.slice(0, row.fileName.indexOf('_backup_'));
-  for (let attempt = 2; attempt < 1000; attempt++) {
-    const fileName = archiveName(prefix, row.createdAt, attempt);
-    if ((await storage.stat(fileName)) !== null) continue;
+async function takeNextName(env: BackupsEnvironment, run: Run, row: BackupRow, storage: Storage): Promise<void> {
+  const nameAt = seriesOf(row.fileName);
+  for (let number = 2; number < 1000; number++) {
+    number = await firstFree(env.models, storage, nameAt, { from: number, stored: true });
+    const fileName = nameAt(number);
+    const filePath = storage.locate(fileName);
     try {
-      const filePath = storage.locate(fileName);
       if (!(await run.update({ fileName, filePath }))) throw new AppError('INTERRUPTED', 'The run was lost.');
       row.set({ fileName, filePath });
       return;

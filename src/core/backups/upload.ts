@@ -1,38 +1,30 @@
+import { firstFree, uploadNames, prefixFrom } from '../archives/names.js';
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UniqueConstraintError } from 'sequelize';
 import { type Archive, fileSource, openArchive } from '../../archive/read.js';
 import { AppError, badInput, fromErrno } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, TableCount, VerificationLevel } from '../../models/index.js';
-import type { NewBackup } from './backups.js';
+import type { NewBackup } from './new-backup.js';
 import { type BackupsEnvironment, databaseWarnings, endBadly, mediaWarnings } from './run-backup.js';
 import { Hold, runLease } from '../runs/hold.js';
-import { archiveName, humanSize, newId } from '../text/names.js';
-import {
-  backupDate,
-  databaseName,
-  ignoredEntries,
-  ownerOf,
-  prefixFrom,
-  statedOrigin,
-  strangeEntries,
-} from '../archives/origin.js';
+import { humanSize } from '../text/format.js';
+import { newId } from '../text/ids.js';
+import { backupDate, databaseName, ignoredEntries, ownerOf, statedOrigin, strangeEntries } from '../archives/origin.js';
 import type { DatabaseEngine, Engine, Storage, StorageAddress } from '../ports.js';
-import { contentOf } from '../restores/scope.js';
+import { contentOf } from '../archives/contents.js';
 import { Run } from '../runs/run.js';
 import {
   assertSameCounts,
   extractDatabase,
-  hashStored,
   isDamage,
-  openStored,
-  prove,
-  storedSize,
+  verifyBytes,
 } from '../archives/verify.js';
+import { assertSize, findStored } from '../archives/stored-archive.js';
 
 /** How many tables of an archive are listed on its row. */
 const MAX_TABLES = 10_000;
@@ -75,7 +67,7 @@ export async function takeIn(env: BackupsEnvironment, incoming: Incoming, stop: 
       const signal = AbortSignal.any([stop, hold.lost]);
       try {
         await mkdir(folder, { recursive: true, mode: 0o700 });
-        const file = join(folder, 'upload.zip');
+        const file = join(folder, 'upload');
         const { size, checksum } = await receive(incoming.body, file, env.maxUploadBytes, signal);
         const source = await fileSource(file);
         const archive = await damageIsOfTheFile(openArchive(source, { signal, maxEntries: env.maxUploadEntries }));
@@ -241,7 +233,7 @@ async function keep(
     configId: config?.id ?? null,
     address,
     engine: engine.kind,
-    nameFor: await freeName(env, storage, incoming.fileName, prefixOf(env, upload)),
+    names: await freeNames(env, storage, incoming.fileName, prefixOf(env, upload)),
   });
   const run = await Run.claim(env, 'Backup', row.id, [], stop);
   if (!(run instanceof Run)) throw new AppError('BUSY', `Backup ${row.id} was taken by another process.`);
@@ -252,8 +244,9 @@ async function keep(
     await run.update({ checksum, fileSize });
     await storage.put(row.fileName, createReadStream(upload.file), { owner: row.id, signal: run.signal });
     stored = row.fileName;
-    const { fileName } = row;
-    await prove({ storage, fileName, fileSize, checksum, level: 'CHECKSUM', engine, scratch: '' }, step);
+    const kept = await findStored(storage, row.fileName);
+    assertSize(kept, fileSize);
+    await verifyBytes(kept, checksum, step);
     const verified = upload.found.damaged ? {} : { verifiedAt: env.now(), verificationLevel: level };
     const completed = await run.complete({ ...upload.found, ...verified });
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
@@ -293,9 +286,8 @@ export async function adoptStored(
   const storage = env.storages.open(address);
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const fileSize = await storedSize(storage, fileName);
-    const archive = await openStored(storage, fileName, fileSize, signal);
-    const examined = await examine(env, archive, named, folder, signal);
+    const stored = await findStored(storage, fileName);
+    const examined = await examine(env, await stored.archive(signal), named, folder, signal);
     const { config, engine, level, begun, found } = examined;
     const own = sameApplication && named !== null ? { applicationId: named.applicationId } : {};
     const row = await env.models.Backup.create({
@@ -312,8 +304,8 @@ export async function adoptStored(
       engine: engine.kind,
       fileName,
       filePath: storage.locate(fileName),
-      fileSize,
-      checksum: await hashStored(storage, fileName, signal),
+      fileSize: stored.size,
+      checksum: await stored.hash(signal),
       verifiedAt: env.now(),
       verificationLevel: level,
       createdBy: actor,
@@ -337,18 +329,9 @@ function prefixOf(env: BackupsEnvironment, { config, begun }: Examined): string 
   return prefixFrom(begun.origin?.config ?? '') ?? env.prefix;
 }
 
-/** The client's name if it has an archive's form, otherwise one of ours; with _2, _3, … until it is free. */
-async function freeName(
-  env: BackupsEnvironment,
-  storage: Storage,
-  fileName: string,
-  prefix: string,
-): Promise<(attempt: number) => string> {
-  const given = /^([A-Za-z0-9][A-Za-z0-9-]{0,39}_backup_\d{8}_\d{6})(?:_\d+)?\.zip$/.exec(basename(fileName))?.[1];
-  const at = env.now();
-  const nameAt = (number: number) =>
-    given === undefined ? archiveName(prefix, at, number) : `${given}${number > 1 ? `_${number}` : ''}.zip`;
-  let first = 1;
-  while ((await storage.stat(nameAt(first))) !== null) first += 1;
-  return (attempt) => nameAt(first + attempt - 1);
+/** The names for an upload, from the first one on that neither a row nor a foreign file has. */
+async function freeNames(env: BackupsEnvironment, storage: Storage, fileName: string, prefix: string) {
+  const names = uploadNames(fileName, prefix, env.now());
+  const first = await firstFree(env.models, storage, names, { stored: true });
+  return (number: number) => names(first + number - 1);
 }

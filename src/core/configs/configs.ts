@@ -2,7 +2,7 @@ import { UniqueConstraintError } from 'sequelize';
 import { AppError, badInput, toAppError } from '../../errors.js';
 import type { BackupConfigRow, Models } from '../../models/index.js';
 import type { Audit } from '../audit.js';
-import { jitter, nextRun } from '../schedules/cron.js';
+import { nextDue } from '../schedules/due.js';
 import {
   changedSettings,
   checkSettings,
@@ -186,14 +186,3 @@ export class Configs {
 }
 
 const nameTaken = () => badInput('name', 'is the name of another config.', 'Choose another name.');
-
-/** When the config's next automatic backup is due after a moment; null if it makes none. */
-export function nextDue(
-  config: Pick<BackupConfigRow, 'id' | 'autoBackupEnabled' | 'schedule' | 'timezone' | 'jitterSeconds'>,
-  after: Date,
-): Date | null {
-  if (!config.autoBackupEnabled) return null;
-  const delay = jitter(config.id, config.jitterSeconds);
-  const due = nextRun(config.schedule, config.timezone, new Date(after.getTime() - delay));
-  return new Date(due.getTime() + delay);
-}

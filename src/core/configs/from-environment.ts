@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { AppError } from '../../errors.js';
 import type { BackupConfigRow } from '../../models/index.js';
 import type { ConfigInput, Configs } from './configs.js';
-import { prefixFrom } from '../archives/origin.js';
+import { prefixFrom } from '../archives/names.js';
 
 /** The settings of a config that the environment names, each with its variable. */
 const VARIABLES = {

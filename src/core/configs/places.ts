@@ -3,7 +3,7 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { contained } from '../../archive/names.js';
 import { AppError, badInput, errnoOf, fromErrno } from '../../errors.js';
 import type { Models } from '../../models/index.js';
-import { databaseFiles } from '../text/names.js';
+import { databaseFiles } from './protection.js';
 import type { Engines } from '../ports.js';
 import { realFile } from './real-file.js';
 

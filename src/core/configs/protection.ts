@@ -3,7 +3,7 @@ import { contained } from '../../archive/names.js';
 import { mediaRoots, realPaths } from '../../archive/media.js';
 import { AppError } from '../../errors.js';
 import type { Models } from '../../models/index.js';
-import { databaseFiles, isArchiveName } from '../text/names.js';
+import { isArchiveName } from '../archives/names.js';
 import type { Engine, Engines } from '../ports.js';
 import { realFile } from './real-file.js';
 
@@ -85,4 +85,9 @@ export class Protection {
       hint: "Name the folder that holds the application's media.",
     });
   }
+}
+
+/** A database file and what may lie beside it. */
+export function databaseFiles(file: string): string[] {
+  return ['', '-wal', '-shm', '-journal'].map((suffix) => file + suffix);
 }

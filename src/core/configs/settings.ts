@@ -2,11 +2,11 @@ import { realpath, stat } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
 import { AppError, badInput } from '../../errors.js';
 import type { BackupConfigRow } from '../../models/index.js';
-import { prefixFrom } from '../archives/origin.js';
+import { prefixFrom } from '../archives/names.js';
 import type { Places } from './places.js';
 import type { Engine, Engines, StorageAddress, Storages, StorageType } from '../ports.js';
 import { realFile } from './real-file.js';
-import { assertPolicy, type RetentionPolicy } from '../retention/plan.js';
+import { assertPolicy, KEEP_RULES, policyOf } from '../retention/policy.js';
 import { assertSchedule, normaliseSchedule } from '../schedules/cron.js';
 
 /** What checking settings needs of the process around it. */
@@ -51,17 +51,6 @@ export interface ConfigInput {
 
 /** All settings of a config. */
 export type Settings = Required<ConfigInput>;
-
-const KEEP_RULES = [
-  'keepLast',
-  'keepHourly',
-  'keepDaily',
-  'keepWeekly',
-  'keepMonthly',
-  'keepYearly',
-  'keepWithin',
-  'maxTotalSize',
-] as const;
 
 const DEFAULTS = {
   mediaPaths: [] as string[],
@@ -205,19 +194,6 @@ export async function judgeStorage(
 export async function databaseKey(engine: Engine, url: string): Promise<string> {
   const file = engine.fileOf(url);
   return file === null ? engine.resolve(url).key : `${engine.kind}:${await realFile(file)}`;
-}
-
-type PolicyField = (typeof KEEP_RULES)[number] | 'backupRetentionDays' | 'maxBackupFiles' | 'safetyRetentionDays';
-
-/** The retention policy of a config. */
-export function policyOf(config: Pick<BackupConfigRow, PolicyField>): RetentionPolicy {
-  const rules = Object.fromEntries(KEEP_RULES.map((rule) => [rule, config[rule]]));
-  return {
-    ...rules,
-    retentionDays: config.backupRetentionDays,
-    maxFiles: config.maxBackupFiles,
-    safetyRetentionDays: config.safetyRetentionDays,
-  };
 }
 
 function assertWhole(field: string, value: number, max: number): void {

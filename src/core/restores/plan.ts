@@ -1,19 +1,15 @@
-import { realpath } from 'node:fs/promises';
-import { join } from 'node:path';
+import { leftOut, type MediaPart, mediaPart } from './media/part.js';
 import { shown } from '../../archive/names.js';
-import type { Archive, ArchiveEntry } from '../../archive/read.js';
+import type { Archive } from '../../archive/read.js';
 import { AppError, badInput } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../../models/index.js';
 import { databaseLease, type HoldEnvironment } from '../runs/hold.js';
-import { firstOf } from '../text/names.js';
-import { type MediaTarget } from './media/swap.js';
+import { firstOf } from '../text/format.js';
 import { type MediaPlan, planMedia } from './media/plan.js';
-import { type Survey, surveyMedia } from './media/survey.js';
 import { foreignRefusal, ignoredEntries, isForeign, tablesRefusal } from '../archives/origin.js';
-import { protectedPaths, type Protection } from '../configs/protection.js';
+import { protectedPaths } from '../configs/protection.js';
 import type { DatabaseInfo, Holder, RelatedByTrigger, Storages } from '../ports.js';
 import {
-  isOrIsBelow,
   isOwnMedia,
   type RestoreRequest,
   resolveScope,
@@ -23,7 +19,8 @@ import {
 } from './scope.js';
 import { allRelated, rehearse, type RelatedTable, relatedWarning } from './tables.js';
 import { planSpace, type SpacePlan, tooFull } from './space.js';
-import { isDamage, openStored, storedSize } from '../archives/verify.js';
+import type { StoredArchive } from '../archives/stored-archive.js';
+import { isDamage } from '../archives/verify.js';
 
 /** What a plan needs of the process around it. */
 export interface PlanEnvironment extends ScopeEnvironment, HoldEnvironment {
@@ -66,22 +63,22 @@ export interface RestorePlan {
   holders: Holder[];
 }
 
+/** How long opening the archive may take, in milliseconds: someone waits for the plan. */
+const PATIENCE = 60_000;
 /** A file that is no database is not replaced at another place: it may be anything. */
 const OTHER_FILE = 'Choose another target, or move the file away.';
 
 /**
  * Plans a restore without changing anything. Wishes that make no sense throw; what stands in the way is in `refusals`.
- * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, BACKUP_DELETED, BAD_USER_INPUT, ARCHIVE_…
+ * @throws AppError NOT_FOUND, BAD_USER_INPUT, ARCHIVE_…
  */
 export async function planRestore(
   env: PlanEnvironment,
-  backup: BackupRow,
+  { row: backup, stored }: { row: BackupRow; stored: StoredArchive },
   request: RestoreRequest,
   undone: RestoreRow | null = null,
 ): Promise<{ plan: RestorePlan; scope: Scope }> {
-  const storage = env.storages.open(backup.address);
-  const size = await storedSize(storage, backup.fileName);
-  const archive = await openStored(storage, backup.fileName, size, AbortSignal.timeout(60_000));
+  const archive = await stored.archive(AbortSignal.timeout(PATIENCE));
   const scope =
     undone === null ? await resolveScope(env, backup, archive, request) : await undoScope(env, backup, archive, undone);
   if (scope.refused !== null) return { plan: refusedPlan(backup, archive, scope, scope.refused), scope };
@@ -304,60 +301,6 @@ function refusedPlan(backup: BackupRow, archive: Archive, scope: Scope, refusal:
 async function someOwnMedia(config: BackupConfigRow, { mediaTargets }: Scope): Promise<boolean> {
   for (const { root } of mediaTargets) if (await isOwnMedia(config, root)) return true;
   return false;
-}
-
-/** What of an archive's media a restore writes to one folder. */
-export interface MediaPart {
-  target: MediaTarget;
-  /** True for the archive's paths of this folder that are chosen and may be written. */
-  wanted(path: string): boolean;
-  /** The files among the entries that are wanted. */
-  files: ArchiveEntry[];
-  /** What they meet in the folder. */
-  survey: Survey;
-  /** Chosen files that are left out, because something protected lies in their place. */
-  leftOut: string[];
-}
-
-/**
- * Works out what is written to a media folder: the same for a plan and for the run.
- * @param scope `media`: only these paths of the archive and what lies below; null for all
- * @throws AppError PATH_NOT_ALLOWED for a folder that is wholly db-manager's own; as `surveyMedia`
- */
-export async function mediaPart(
-  { media }: Pick<Scope, 'media'>,
-  archive: Archive,
-  target: MediaTarget,
-  protection: Protection,
-): Promise<MediaPart> {
-  const root = await realpath(target.root).catch(() => target.root);
-  if (protection.covers(root)) {
-    throw new AppError('PATH_NOT_ALLOWED', `The media cannot go to ${target.root}: it is db-manager's own folder.`, {
-      hint: "Choose another targetMediaPath, or correct the config's mediaPaths.",
-    });
-  }
-  const forbidden = protection.forbidden(root);
-  const isChosen = (path: string) =>
-    path.startsWith(target.prefix) && (media === null || media.some((chosen) => isOrIsBelow(path, chosen)));
-  const mayGo = (path: string) => !forbidden(join(root, archive.original(path).slice(target.prefix.length)));
-  const chosen = archive.entries.filter(({ path }) => isChosen(path));
-  const going = chosen.filter(({ path }) => mayGo(path));
-  return {
-    target,
-    wanted: (path) => isChosen(path) && mayGo(path),
-    files: going.filter(({ directory }) => !directory),
-    survey: await surveyMedia(target, going),
-    leftOut: chosen.filter(({ path, directory }) => !directory && !mayGo(path)).map(({ path }) => path),
-  };
-}
-
-/** The warning about files that are left out; none if all go. */
-export function leftOut(parts: MediaPart[]): string[] {
-  const paths = parts.flatMap((part) => part.leftOut);
-  if (paths.length === 0) return [];
-  return [
-    `${paths.length} of the backup's files are not restored, because the database, an archive or db-manager's own folder lies in their place: ${firstOf(paths)}.`,
-  ];
 }
 
 const exists = ({ engine, targetUrl }: Scope) =>

@@ -2,7 +2,7 @@ import { Op } from 'sequelize';
 import { AppError } from '../../errors.js';
 import type { RestoreRow } from '../../models/index.js';
 import { databaseLease, Hold, isHeld, runLease, waitLease } from '../runs/hold.js';
-import { COMMAND_ACTOR, newId } from '../text/names.js';
+import { COMMAND_ACTOR, newId } from '../text/ids.js';
 import { planRestore, type RestorePlan } from './plan.js';
 import { repair, type RestoresEnvironment, runRestore } from './run-restore.js';
 import type { RestoreRequest, Scope } from './scope.js';
@@ -29,8 +29,7 @@ export class Restores {
 
   /** A dry run. See `planRestore`. */
   async plan(request: RestoreRequest): Promise<RestorePlan> {
-    const { row: backup } = await this.env.backups.open(request.backupId);
-    return (await planRestore(this.env, backup, request)).plan;
+    return (await planRestore(this.env, await this.env.backups.open(request.backupId), request)).plan;
   }
 
   /** Makes a PENDING row and hands it to the queue. @throws AppError the first reason to refuse, naming all of them */
@@ -47,8 +46,8 @@ export class Restores {
         field: 'confirm',
       });
     }
-    const { row: backup } = await this.env.backups.open(request.backupId);
-    return this.insert(allowed(await planRestore(this.env, backup, request)), actor, null);
+    const opened = await this.env.backups.open(request.backupId);
+    return this.insert(allowed(await planRestore(this.env, opened, request)), actor, null);
   }
 
   /** Does a PENDING restore. @returns 'busy' if another run holds the database: try again later */
@@ -92,8 +91,8 @@ export class Restores {
         hint: 'To go back to nothing, remove the target.',
       });
     }
-    const { row: safety } = await this.env.backups.open(undone.safetyBackupId);
-    const request = { backupId: safety.id, confirm: true, overwrite: true };
+    const safety = await this.env.backups.open(undone.safetyBackupId);
+    const request = { backupId: safety.row.id, confirm: true, overwrite: true };
     const scope = allowed(await planRestore(this.env, safety, request, undone));
     if (!scope.restoreDatabase && !scope.restoreMedia) {
       throw new AppError('NOT_FOUND', `Before restore ${id} there was no database: its safety backup cannot undo it.`, {

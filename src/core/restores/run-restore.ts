@@ -12,12 +12,14 @@ import { isFolder } from './media/move-file.js';
 import { MediaSwap } from './media/swap.js';
 import { originOf } from '../archives/origin.js';
 import type { Engines, JobQueue } from '../ports.js';
-import { leftOut, type MediaPart, mediaPart, type PlanEnvironment } from './plan.js';
+import { leftOut, type MediaPart, mediaPart } from './media/part.js';
+import { type PlanEnvironment } from './plan.js';
 import { within } from '../runs/progress.js';
 import { protectedPaths } from '../configs/protection.js';
 import { databaseKey } from '../configs/settings.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
-import { assertSameCounts, extractDatabase, isDamage, openStored, prove, storedSize } from '../archives/verify.js';
+import { openStored } from '../archives/stored-archive.js';
+import { assertSameCounts, extractDatabase, isDamage, verifyStored } from '../archives/verify.js';
 import type { Audit } from '../audit.js';
 
 /** What the restores need of the process around them. */
@@ -71,23 +73,12 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
 
 /** Reads every byte of the archive and compares every hash. Nothing of the target has been looked at for writing yet. */
 async function verified(env: RestoresEnvironment, run: Run, row: RestoreRow, backup: BackupRow): Promise<Archive> {
-  const storage = env.storages.open(backup.address);
-  const size = await storedSize(storage, backup.fileName);
-  run.expect(await workOf(env, row, await openStored(storage, backup.fileName, size, run.signal), size));
-  const archive = await prove(
-    {
-      storage,
-      fileName: backup.fileName,
-      fileSize: backup.fileSize,
-      checksum: backup.checksum,
-      level: 'ARCHIVE',
-      engine: env.engines.of(backup.engine),
-      scratch: '',
-    },
-    await run.phase('checksum'),
-    () => run.phase('verify'),
-  );
-  if (archive === null) throw new AppError('INTERNAL_ERROR', 'The archive was not opened.');
+  const stored = await openStored(env.storages, backup);
+  const archive = await stored.archive(run.signal);
+  run.expect(await workOf(env, row, archive, stored.size));
+  const { checksum, damaged } = backup;
+  const options = { level: 'ARCHIVE', engine: env.engines.of(backup.engine), checksum, scratch: '', damaged } as const;
+  await verifyStored(stored, options, await run.phase('checksum'), () => run.phase('verify'));
   return archive;
 }
 

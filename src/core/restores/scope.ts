@@ -1,3 +1,5 @@
+import { isOrIsBelow } from './media/part.js';
+import { contentOf } from '../archives/contents.js';
 import { basename, isAbsolute, join, resolve } from 'node:path';
 import type { Archive } from '../../archive/read.js';
 import { AppError, badInput } from '../../errors.js';
@@ -6,7 +8,7 @@ import { nearest } from '../text/near.js';
 import { realFile } from '../configs/real-file.js';
 import { chosenTables } from './tables.js';
 import { assertNotControl, databaseKey } from '../configs/settings.js';
-import type { MediaMode, MediaTarget } from './media/swap.js';
+import type { MediaMode, MediaTarget } from './media/survey.js';
 import type { Places } from '../configs/places.js';
 import type { Engine, Engines } from '../ports.js';
 
@@ -215,14 +217,6 @@ async function configOf(env: ScopeEnvironment, backup: BackupRow): Promise<Backu
   return backup.configId === null ? null : env.models.BackupConfig.findByPk(backup.configId);
 }
 
-/** What there is to restore in an archive. Its metadata says nothing of media in version 1.0. */
-export function contentOf(archive: Archive, engine: Engine): { database: boolean; media: boolean } {
-  return {
-    database: archive.entries.some((entry) => engine.ownsEntry(entry.path)),
-    media: archive.metadata.media.length > 0 || archive.entries.some((entry) => entry.path.startsWith('media/')),
-  };
-}
-
 async function resolveTarget(
   env: ScopeEnvironment,
   backup: BackupRow,
@@ -263,12 +257,6 @@ function chosenMedia(archive: Archive, wanted: string[]): string[] {
     throw badInput('media', `the archive has no "${path}".${near.length > 0 ? ` Near: ${near.join(', ')}.` : ''}`);
   }
   return wanted;
-}
-
-/** True if the archive path is the chosen file or lies in the chosen folder. */
-export function isOrIsBelow(path: string, chosen: string): boolean {
-  const bare = chosen.replace(/\/+$/, '');
-  return path === bare || path.startsWith(`${bare}/`);
 }
 
 function mediaTargets(archive: Archive, config: BackupConfigRow | null, elsewhere: string | undefined): MediaTarget[] {

@@ -3,18 +3,13 @@ import { dirname } from 'node:path';
 import type { Archive } from '../../archive/read.js';
 import { AppError, errnoOf } from '../../errors.js';
 import type { BackupRow } from '../../models/index.js';
-import { archivedBytes, type MediaWork } from './media/plan.js';
+import { archivedBytes, type MediaWork, type Need } from './media/plan.js';
 import { isFolder } from './media/move-file.js';
-import { humanSize } from '../text/names.js';
+import { humanSize } from '../text/format.js';
 import type { DatabaseInfo } from '../ports.js';
+import { SNAPSHOT_MARGIN } from '../backups/run-backup.js';
 import { realFile } from '../configs/real-file.js';
 import type { Scope } from './scope.js';
-
-/** Bytes that a folder has to take. */
-export interface Need {
-  path: string;
-  bytes: number;
-}
 
 /** What a restore needs at most on one disk, in bytes. */
 export interface SpacePlan {
@@ -26,8 +21,6 @@ export interface SpacePlan {
   free: number;
 }
 
-/** What a snapshot may grow by while it is taken; `backup-run` asks for as much. */
-export const SNAPSHOT_MARGIN = 1.05;
 /** Names, journals and the records of the run: a little on each disk. */
 const SMALL_CHANGE = 1024 * 1024;
 

@@ -3,10 +3,9 @@ import { join } from 'node:path';
 import type { Archive } from '../../archive/read.js';
 import { badInput } from '../../errors.js';
 import { Hold, type HoldEnvironment, runLease } from '../runs/hold.js';
-import { newId } from '../text/names.js';
+import { newId } from '../text/ids.js';
 import { nearest } from '../text/near.js';
 import type { Engine, RelatedByTrigger, TablesRehearsal } from '../ports.js';
-import type { Scope } from './scope.js';
 import { assertSameCounts, extractDatabase } from '../archives/verify.js';
 
 /** A table that belongs together with the chosen ones. */
@@ -109,10 +108,9 @@ export function relatedWarning(related: RelatedTable[]): string[] {
 export function rehearse(
   env: HoldEnvironment & { workFolder: string; now: () => Date },
   archive: Archive,
-  scope: Scope & { tables: string[] },
+  { engine, targetUrl, tables }: { engine: Engine; targetUrl: string; tables: string[] },
   options: { includeRelated: boolean; exact: boolean },
 ): Promise<TablesRehearsal> {
-  const { engine, targetUrl, tables } = scope;
   const id = newId('plan', env.now());
   const folder = join(env.workFolder, id);
   const work = async (hold: Hold) => {

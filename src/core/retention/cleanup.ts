@@ -1,17 +1,28 @@
 import { AppError, toAppError } from '../../errors.js';
 import type { BackupConfigRow, BackupRow } from '../../models/index.js';
 import type { Audit } from '../audit.js';
-import type { Backups } from '../backups/backups.js';
-import type { ConfigInput, Configs } from '../configs/configs.js';
 import type { StorageAddress, Storages } from '../ports.js';
 import { planHash, planRetention, type RetentionDecision } from './plan.js';
 import type { RunEnvironment } from '../runs/run.js';
-import { policyOf } from '../configs/settings.js';
+import { policyOf } from './policy.js';
 
 /** What cleaning up needs of the process around it. */
 export interface CleanupEnvironment extends RunEnvironment {
-  backups: Backups;
-  configs: Configs;
+  configs: {
+    get(id: number): Promise<BackupConfigRow>;
+    list(): Promise<BackupConfigRow[]>;
+  };
+  backups: {
+    /** Ends the pin that a safety backup was made with. */
+    endSafetyPin(id: string, actor: string): Promise<void>;
+    /** Deletes a backup, if under its lock it still may go; null if not. */
+    removeByPolicy(
+      id: string,
+      actor: string,
+      reason: string,
+      stillDue: () => Promise<boolean>,
+    ): Promise<BackupRow | null>;
+  };
   storages: Storages;
   audit: Audit;
 }
@@ -77,15 +88,12 @@ export class Cleanup {
 
   /**
    * What the policy would do, now or at another moment.
-   * @param input settings to try in place of the saved ones
-   * @throws AppError NOT_FOUND; for the settings as `Configs.update`
+   * @param config with the policy that is planned, which need not be the saved one
    */
-  async plan(configId: number, at: Date = this.env.now(), input?: ConfigInput): Promise<RetentionPlan> {
-    const { configs } = this.env;
-    const config = await (input === undefined ? configs.get(configId) : configs.preview(configId, input));
+  async plan(config: BackupConfigRow, at: Date = this.env.now()): Promise<RetentionPlan> {
     const rows = await this.env.models.Backup.findAll({
       attributes: [...FACTS],
-      where: { configId, status: 'COMPLETED' },
+      where: { configId: config.id, status: 'COMPLETED' },
     });
     const items: RetentionItem[] = [];
     for (const group of groupBy(rows, ({ storageType, storagePath }) => `${storageType} ${storagePath}`)) {
@@ -103,10 +111,10 @@ export class Cleanup {
    * Runs the plan of this moment. What cannot be deleted keeps its row, with the reason in the result, and is tried the
    * next time.
    * @param hash if given, the plan must still be the one with this hash
-   * @throws AppError PLAN_CHANGED
+   * @throws AppError NOT_FOUND, PLAN_CHANGED
    */
   async run(configId: number, actor: string, hash?: string): Promise<RetentionPlan> {
-    const plan = await this.plan(configId);
+    const plan = await this.plan(await this.env.configs.get(configId));
     if (hash !== undefined && hash !== plan.hash) {
       throw new AppError('PLAN_CHANGED', 'Backups were added, verified, pinned or deleted since the plan was made.');
     }
@@ -196,7 +204,7 @@ export class Cleanup {
 
   private async delete(item: RetentionItem, configId: number, actor: string): Promise<void> {
     const stillDue = async () => {
-      const now = await this.plan(configId);
+      const now = await this.plan(await this.env.configs.get(configId));
       return now.items.some(({ id, keep }) => id === item.id && !keep);
     };
     const reason = item.reasons.map(({ text }) => text).join(' ');

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { badInput } from '../../errors.js';
 import type { BackupStatus, BackupType } from '../../models/index.js';
+import { assertPolicy, durationOf, type RetentionPolicy } from './policy.js';
 import { momentOf, wallAt } from '../schedules/zones.js';
 
 /*
@@ -34,23 +34,6 @@ export interface RetentionBackup {
   fileSize: number | null;
   /** The backup that this one builds on. */
   parentId?: string | null;
-}
-
-/** What to keep. A rule that is absent or null does not apply. */
-export interface RetentionPolicy {
-  retentionDays?: number | null;
-  maxFiles?: number | null;
-  /** Bytes. */
-  maxTotalSize?: number | null;
-  keepLast?: number | null;
-  keepHourly?: number | null;
-  keepDaily?: number | null;
-  keepWeekly?: number | null;
-  keepMonthly?: number | null;
-  keepYearly?: number | null;
-  /** A time before the newest backup: `12h`, `30d`, `2w`, `6m`, `1y`, or several, the largest first: `1y6m`. */
-  keepWithin?: string | null;
-  safetyRetentionDays?: number | null;
 }
 
 export type RetentionCode =
@@ -100,54 +83,6 @@ export interface RetentionInput {
 
 const DAY = 86_400_000;
 const HOUR = 3_600_000;
-
-/** Counts of a policy, under the names that they have in a config. */
-const COUNTS = {
-  retentionDays: 'backupRetentionDays',
-  maxFiles: 'maxBackupFiles',
-  keepLast: 'keepLast',
-  keepHourly: 'keepHourly',
-  keepDaily: 'keepDaily',
-  keepWeekly: 'keepWeekly',
-  keepMonthly: 'keepMonthly',
-  keepYearly: 'keepYearly',
-  safetyRetentionDays: 'safetyRetentionDays',
-} as const satisfies Partial<Record<keyof RetentionPolicy, string>>;
-
-const MAX_COUNT = 100_000;
-const DURATION = /^(?:(\d{1,4})y)?(?:(\d{1,5})m)?(?:(\d{1,5})w)?(?:(\d{1,5})d)?(?:(\d{1,6})h)?$/;
-
-/**
- * Refuses a policy that could not work or would keep nothing.
- * @throws AppError BAD_USER_INPUT naming the config's field
- */
-export function assertPolicy(policy: RetentionPolicy): void {
-  for (const [key, field] of Object.entries(COUNTS) as [keyof typeof COUNTS, string][]) {
-    const value = policy[key] ?? null;
-    if (value !== null && !(Number.isInteger(value) && value >= 1 && value <= MAX_COUNT)) {
-      throw badInput(field, `${value} is not a whole number from 1 to ${MAX_COUNT}.`, 'Leave it out to do without it.');
-    }
-  }
-  const { maxTotalSize, keepWithin } = policy;
-  if ((maxTotalSize ?? null) !== null && !(Number.isSafeInteger(maxTotalSize) && Number(maxTotalSize) >= 1)) {
-    throw badInput(
-      'maxTotalSize',
-      `${maxTotalSize} is not a number of bytes above 0.`,
-      'A size of 0 would keep nothing.',
-    );
-  }
-  if ((keepWithin ?? null) !== null && durationOf(keepWithin ?? '').every((part) => part === 0)) {
-    throw badInput('keepWithin', `"${keepWithin}" is not a time such as 12h, 30d, 2w, 6m or 1y.`);
-  }
-  const { safetyRetentionDays: _aside, ...rules } = policy;
-  if (Object.values(rules).every((value) => (value ?? null) === null)) {
-    throw badInput(
-      'backupRetentionDays',
-      'the policy has no rule at all.',
-      'Set a number of days, of files, or another rule.',
-    );
-  }
-}
 
 /**
  * Decides on each backup. The result depends on the backups' content alone, not on their order.
@@ -358,12 +293,6 @@ function keepParents(backups: RetentionBackup[], decisions: Map<string, Retentio
       decision.reasons = [because('PARENT', 'A backup that is kept builds on it.')];
     }
   }
-}
-
-/** Years, months, weeks, days and hours; all 0 if the text is no duration. */
-function durationOf(text: string): number[] {
-  const match = DURATION.exec(text);
-  return [1, 2, 3, 4, 5].map((group) => Number(match?.[group] ?? 0));
 }
 
 const daysBefore = (timezone: string, now: Date, days: number) => before(timezone, now.getTime(), [0, 0, 0, days, 0]);

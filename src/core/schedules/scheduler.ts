@@ -1,14 +1,20 @@
 import { Op, type Transaction } from 'sequelize';
-import { type AppError, type ErrorCode } from '../../errors.js';
 import type { BackupConfigRow, BackupRow } from '../../models/index.js';
-import type { Backups } from '../backups/backups.js';
-import { nextDue } from '../configs/configs.js';
 import type { JobQueue } from '../ports.js';
 import type { RunEnvironment } from '../runs/run.js';
+import { nextDue } from './due.js';
+import { PAUSES } from './retry.js';
 
 /** What the scheduler needs of the process around it. */
 export interface SchedulerEnvironment extends RunEnvironment {
-  backups: Backups;
+  backups: {
+    /** Makes the PENDING row of an automatic backup in the transaction that takes its due time. */
+    createDue(
+      config: BackupConfigRow,
+      due: { dueAt: Date | null; attempt: number },
+      transaction: Transaction,
+    ): Promise<BackupRow>;
+  };
   queue: JobQueue;
 }
 
@@ -110,34 +116,4 @@ export class Scheduler {
       return this.env.backups.createDue(config, { dueAt, attempt }, transaction);
     });
   }
-}
-
-/** Causes that may pass by themselves. */
-const TRANSIENT = new Set<ErrorCode>([
-  'INTERRUPTED',
-  'BUSY',
-  'DATABASE_IN_USE',
-  'DATABASE_FAILED',
-  'DATABASE_NOT_FOUND',
-  'STORAGE_UNAVAILABLE',
-  'STORAGE_FULL',
-]);
-/** Minutes until the second, third and fourth attempt. A run whose process died is tried again at once. */
-const PAUSES = [1, 5, 15];
-
-/** Notes on the config when its failed automatic backup is tried again, if the cause may pass and attempts are left. */
-export async function planRetry(
-  env: RunEnvironment,
-  row: BackupRow,
-  error: AppError,
-  transaction: Transaction,
-): Promise<void> {
-  const pause = PAUSES[row.attempt - 1];
-  if (row.backupType !== 'AUTO' || row.dueAt === null || row.configId === null) return;
-  if (pause === undefined || !TRANSIENT.has(error.code)) return;
-  const wait = error.code === 'INTERRUPTED' ? 0 : pause * 60_000;
-  await env.models.BackupConfig.update(
-    { retryAt: new Date(env.now().getTime() + wait), retryAttempt: row.attempt + 1, retryDueAt: row.dueAt },
-    { where: { id: row.configId, autoBackupEnabled: true, retryAt: null }, transaction },
-  );
 }

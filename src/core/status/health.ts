@@ -1,6 +1,6 @@
 import type { AppError } from '../../errors.js';
 import type { BackupConfigRow, BackupRow } from '../../models/index.js';
-import { humanSize } from '../text/names.js';
+import { humanSize } from '../text/format.js';
 import type { StorageAddress } from '../ports.js';
 
 /** How an installation is doing, in one word. */

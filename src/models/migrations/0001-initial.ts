@@ -1,5 +1,5 @@
 import { DataTypes, literal, type ModelAttributes } from 'sequelize';
-import type { Migration } from '../migrations.js';
+import type { Migration } from './migration.js';
 
 const id = { type: DataTypes.STRING(64), primaryKey: true };
 const serial = { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true };

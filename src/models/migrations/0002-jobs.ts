@@ -1,4 +1,4 @@
-import type { Migration } from '../migrations.js';
+import type { Migration } from './migration.js';
 
 /** The embedded job store: one row per job, times in milliseconds since 1970, flags 0 or 1, JSON as text. */
 export const jobs: Migration = {

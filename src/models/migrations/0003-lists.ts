@@ -1,4 +1,4 @@
-import type { Migration } from '../migrations.js';
+import type { Migration } from './migration.js';
 
 /** The list by size gives backups without a file a place of their own, before the smallest: only this index serves it. */
 export const lists: Migration = {

@@ -1,5 +1,5 @@
 import { DataTypes } from 'sequelize';
-import type { Migration } from '../migrations.js';
+import type { Migration } from './migration.js';
 
 const number = { type: DataTypes.INTEGER, allowNull: true };
 const moment = { type: DataTypes.DATE, allowNull: true };

@@ -1,5 +1,5 @@
 import { DataTypes } from 'sequelize';
-import type { Migration } from '../migrations.js';
+import type { Migration } from './migration.js';
 
 /** How many bytes of its present phase a run has done, and of how many. */
 export const bytes: Migration = {

@@ -1,5 +1,5 @@
 import { DataTypes } from 'sequelize';
-import type { Migration } from '../migrations.js';
+import type { Migration } from './migration.js';
 
 /** Where a config comes from, and which settings were last taken from the environment. */
 export const environment: Migration = {

@@ -1,5 +1,5 @@
 import { DataTypes } from 'sequelize';
-import type { Migration } from '../migrations.js';
+import type { Migration } from './migration.js';
 
 /** For how long each lease was taken: one that ends later than that from now was written by a clock that was ahead. */
 export const leaseLifetime: Migration = {

@@ -1,5 +1,5 @@
 import { DataTypes } from 'sequelize';
-import type { Migration } from '../migrations.js';
+import type { Migration } from './migration.js';
 
 /** What failed when a config was saved although it does not work, and where the media folders of an older machine are now. */
 export const configTests: Migration = {

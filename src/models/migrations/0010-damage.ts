@@ -1,5 +1,5 @@
 import { DataTypes } from 'sequelize';
-import type { Migration } from '../migrations.js';
+import type { Migration } from './migration.js';
 
 /** Backups of damaged databases, and what a request allows of them. */
 export const damage: Migration = {

@@ -113,10 +113,9 @@ describe('A backup', () => {
       `CREATE TABLE django_migrations (id INTEGER PRIMARY KEY, app TEXT, name TEXT, applied TEXT);
        INSERT INTO django_migrations VALUES (1,'auth','0001_initial','x'),(2,'puja','0001_initial','x'),(3,'auth','0012_last','x');`,
     );
-    const { storage, size, row } = await world.app.backups.open((await world.backup()).id);
-    const { openArchive } = await import('../../../src/archive/read.js');
-    const archive = await openArchive({ size, read: (start, end) => storage.get(row.fileName, { start, end }) });
-    expect(archive.metadata.apps).toEqual([
+    const { stored } = await world.app.backups.open((await world.backup()).id);
+    const { metadata } = await stored.archive(NEVER);
+    expect(metadata.apps).toEqual([
       { app: 'auth', latest_migration: '0012_last' },
       { app: 'puja', latest_migration: '0001_initial' },
     ]);

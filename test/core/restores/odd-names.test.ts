@@ -87,7 +87,10 @@ describe('Media whose names a ZIP cannot hold', () => {
   it('are extracted under their own names', async () => {
     const row = await world.backup();
     const out = join(world.folder, 'out');
-    await extractBackup(world.app, row.id, out, 'test', { signal: NEVER, onProgress: () => undefined });
+    await extractBackup(world.app.audit, await world.app.backups.open(row.id), out, 'test', {
+      signal: NEVER,
+      onProgress: () => undefined,
+    });
     const path = Buffer.concat([Buffer.from(`${out}/media/`), Buffer.from([0x66, 0xfe, 0x2f]), NAMES[2] as Buffer]);
     expect(await readFile(path, 'utf8')).toBe('text of 65ff');
   });

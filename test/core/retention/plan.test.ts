@@ -1,13 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { assertPolicy, type RetentionPolicy } from '../../../src/core/retention/policy.js';
 import {
-  assertPolicy,
   planHash,
   planRetention,
   type RetentionBackup,
   type RetentionDecision,
   type RetentionInput,
-  type RetentionPolicy,
 } from '../../../src/core/retention/plan.js';
 import { deletedByDefinition } from './oracle.js';
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { planRetention, type RetentionBackup, type RetentionPolicy } from '../../../src/core/retention/plan.js';
+import { planRetention, type RetentionBackup } from '../../../src/core/retention/plan.js';
+import { type RetentionPolicy } from '../../../src/core/retention/policy.js';
 import { nextRuns } from '../../../src/core/schedules/cron.js';
 import { calendar, deletedByDefinition, olderThan } from './oracle.js';
 

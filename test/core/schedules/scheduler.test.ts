@@ -146,7 +146,7 @@ describe('The clean-up', () => {
     const rows = [await make(1), await make(2), await make(3), await make(4)];
     await world.app.backups.pin(rows[0]?.id ?? '', true, 'test');
     at('2025-06-30T00:00:00Z');
-    const plan = await world.app.cleanup.plan(1);
+    const plan = await world.app.cleanup.plan(await world.app.configs.get(1));
     expect(plan.items.map(({ id, keep }) => [id, keep])).toEqual([
       [rows[3]?.id, true],
       [rows[2]?.id, false],
@@ -157,13 +157,13 @@ describe('The clean-up', () => {
     expect(done.items.filter(({ keep }) => !keep).map(({ error }) => error)).toEqual([null, null]);
     expect((await world.app.backups.get(rows[1]?.id ?? '')).deleteReason).toMatch(/days/);
     expect(await world.app.models.Backup.count({ where: { status: 'COMPLETED' } })).toBe(2);
-    expect((await world.app.cleanup.plan(1)).deleteCount).toBe(0);
+    expect((await world.app.cleanup.plan(await world.app.configs.get(1))).deleteCount).toBe(0);
   });
 
   it('deletes nothing when the world is no longer the one of the plan that was shown', async () => {
     await world.app.configs.update(1, { maxBackupFiles: 1 }, 'test');
     const [one] = [await make(1), await make(2)];
-    const plan = await world.app.cleanup.plan(1);
+    const plan = await world.app.cleanup.plan(await world.app.configs.get(1));
     expect(plan.deleteCount).toBe(1);
     await world.app.backups.pin(one.id, true, 'test');
     await expect(world.app.cleanup.run(1, 'boss', plan.hash)).rejects.toMatchObject({ code: 'PLAN_CHANGED' });

@@ -6,11 +6,15 @@ import { belowAny } from '../../../archive/names.js';
 import { systemPath } from '../../../archive/raw-names.js';
 import type { ArchiveEntry } from '../../../archive/read.js';
 import { errnoOf } from '../../../errors.js';
-import { look } from './survey.js';
+import { hasRightsOf, look, type MediaMode } from './survey.js';
 import { isFolder } from './move-file.js';
-import type { MediaPart } from '../plan.js';
-import type { Scope } from '../scope.js';
-import type { Need } from '../space.js';
+import type { MediaPart } from './part.js';
+
+/** Bytes that a folder has to take. */
+export interface Need {
+  path: string;
+  bytes: number;
+}
 
 /** How many media files would be new, replaced, left because they are the same, kept and moved away, and the bytes to write. */
 export interface MediaPlan {
@@ -38,7 +42,7 @@ const WITHOUT_LINKS = new Set([0x4d44, 0x2011bab0]);
 
 /** Compares the archive's media with what is there. Goes by size and time: the run compares content. */
 export async function planMedia(
-  scope: Pick<Scope, 'mediaMode'>,
+  { mediaMode }: { mediaMode: MediaMode },
   parts: MediaPart[],
   excluded: Excluded,
 ): Promise<MediaWork> {
@@ -66,7 +70,7 @@ export async function planMedia(
     for await (const { path, inside, size } of presentFiles(root, excluded)) {
       archived += archivedBytes(prefix + path, size);
       if (written.has(inside)) continue;
-      const moved = isInTheWay(inside) || (scope.mediaMode === 'MIRROR' && wanted(prefix + path));
+      const moved = isInTheWay(inside) || (mediaMode === 'MIRROR' && wanted(prefix + path));
       if (!moved) media.keep += 1;
       else {
         media.remove += 1;
@@ -86,11 +90,6 @@ function looksSame(entry: ArchiveEntry, found: Stats): boolean {
   const { sha256, mtime, size } = entry;
   if (sha256 === undefined || !found.isFile() || found.size !== size) return false;
   return found.mtime.getTime() === mtime?.getTime() && hasRightsOf(entry, found);
-}
-
-/** True if a restore would give the file the rights that it has. */
-export function hasRightsOf({ mode }: Pick<ArchiveEntry, 'mode'>, found: Stats): boolean {
-  return mode === undefined || (found.mode & 0o7777) === (mode & 0o777);
 }
 
 /** Sums up what `MediaSwap` lays beside the media of one root and, where no second name can be had, copies there. */

@@ -6,9 +6,21 @@ import { contained, shown } from '../../../archive/names.js';
 import { rawName, systemPath } from '../../../archive/raw-names.js';
 import type { ArchiveEntry } from '../../../archive/read.js';
 import { AppError } from '../../../errors.js';
-import type { MediaTarget } from './swap.js';
 import { isFolder, lstatOf } from './move-file.js';
-import { firstOf } from '../../text/names.js';
+import { firstOf } from '../../text/format.js';
+
+/** What happens to media files (of the chosen ones) that the backup does not have: kept, or moved away. */
+export type MediaMode = 'MERGE' | 'MIRROR';
+
+/** A part of the archive's media and the folder that it goes to. */
+export interface MediaTarget {
+  /** Archive prefix, ending in '/'. */
+  prefix: string;
+  /** Absolute folder. */
+  root: string;
+  /** Where it was when the restore was requested, without links; it must still be there when it runs. */
+  real?: string;
+}
 
 /** What the entries of an archive meet in the folder that they go to. All paths are relative to it. */
 export interface Survey {
@@ -168,3 +180,8 @@ async function mountsBelow(root: string): Promise<ReadonlySet<string>> {
 }
 
 const character = (_all: string, octal: string) => String.fromCharCode(parseInt(octal, 8));
+
+/** True if a restore would give the file the rights that it has. */
+export function hasRightsOf({ mode }: Pick<ArchiveEntry, 'mode'>, found: Stats): boolean {
+  return mode === undefined || (found.mode & 0o7777) === (mode & 0o777);
+}

@@ -13,24 +13,10 @@ import { flush, giveOwner } from '../../../disk.js';
 import { AppError, errnoOf, fromErrno } from '../../../errors.js';
 import { Finishing } from './finishing.js';
 import { HeldFolder } from './held-folder.js';
-import { hasRightsOf } from './plan.js';
-import { mountRefused, surveyMedia } from './survey.js';
+import { hasRightsOf, type MediaMode, type MediaTarget, mountRefused, surveyMedia } from './survey.js';
 import { keepFile, moveFile, releaseFile } from './move-file.js';
-import { firstOf } from '../../text/names.js';
+import { firstOf } from '../../text/format.js';
 import type { StepContext } from '../../ports.js';
-
-/** What happens to media files (of the chosen ones) that the backup does not have: kept, or moved away. */
-export type MediaMode = 'MERGE' | 'MIRROR';
-
-/** A part of the archive's media and the folder that it goes to. */
-export interface MediaTarget {
-  /** Archive prefix, ending in '/'. */
-  prefix: string;
-  /** Absolute folder. */
-  root: string;
-  /** Where it was when the restore was requested, without links; it must still be there when it runs. */
-  real?: string;
-}
 
 /** What a swap will do, written down before anything is touched, so that it can be undone after a crash. */
 interface SwapPlan {

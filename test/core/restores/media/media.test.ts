@@ -18,7 +18,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { type MediaMode, MediaSwap } from '../../../../src/core/restores/media/swap.js';
+import { type MediaMode } from '../../../../src/core/restores/media/survey.js';
+import { MediaSwap } from '../../../../src/core/restores/media/swap.js';
 import type { Engine } from '../../../../src/core/ports.js';
 import { createEngines } from '../../../../src/engines/index.js';
 import { AppError } from '../../../../src/errors.js';

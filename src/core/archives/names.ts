@@ -1,0 +1,70 @@
+import { basename } from 'node:path';
+import { Op, type Transaction } from 'sequelize';
+import { ARCHIVE_SUFFIX } from '../../archive/format.js';
+import type { Models } from '../../models/index.js';
+import type { Storage } from '../ports.js';
+import { stamp } from '../text/ids.js';
+
+/** The names that an archive may get, the first choice at number 1. */
+export type NameSeries = (number: number) => string;
+
+const numbered =
+  (start: string): NameSeries =>
+  (number) =>
+    `${start}${number > 1 ? `_${number}` : ''}${ARCHIVE_SUFFIX}`;
+
+/** `okpuja_backup_20250724_143022.zip`, then `…_2.zip` and so on. */
+export const archiveNames = (prefix: string, at: Date): NameSeries => numbered(`${prefix}_backup_${stamp(at)}`);
+
+/** As a client calls the file if that is an archive's name, otherwise as `archiveNames`. */
+export function uploadNames(fileName: string, prefix: string, at: Date): NameSeries {
+  const given = /^([A-Za-z0-9][A-Za-z0-9-]{0,39}_backup_\d{8}_\d{6})(?:_\d+)?\.zip$/.exec(basename(fileName))?.[1];
+  return given === undefined ? archiveNames(prefix, at) : numbered(given);
+}
+
+/** The names of the same series as this one. */
+export const seriesOf = (name: string): NameSeries =>
+  numbered(name.replace(/(_backup_\d{8}_\d{6})(?:_\d+)?\.zip$/, '$1'));
+
+/** True for a name of `archiveNames`, also while the archive is being written (`.<name>.<run>.partial`). */
+export function isArchiveName(name: string): boolean {
+  return /_backup_\d{8}_\d{6}(_\d+)?\.zip(\.[^.]+\.partial)?$/.test(name);
+}
+
+/**
+ * The first number of a series whose name no row has, as far as can be seen now.
+ * @param options.from the number to begin with
+ * @param options.stored true to ask the storage too: it may hold objects that no row knows
+ */
+export async function firstFree(
+  models: Models,
+  storage: Storage,
+  nameAt: NameSeries,
+  { from = 1, stored = false, transaction }: { from?: number; stored?: boolean; transaction?: Transaction | undefined },
+): Promise<number> {
+  const rows = await models.Backup.findAll({
+    attributes: ['filePath'],
+    where: {
+      filePath: { [Op.startsWith]: storage.locate(nameAt(1)).slice(0, -ARCHIVE_SUFFIX.length) },
+      status: ['PENDING', 'RUNNING', 'COMPLETED'],
+    },
+    ...(transaction ? { transaction } : {}),
+  });
+  const taken = new Set(rows.map((row) => row.filePath));
+  for (let number = from; ; number++) {
+    const name = nameAt(number);
+    if (taken.has(storage.locate(name))) continue;
+    if (!stored || (await storage.stat(name)) === null) return number;
+  }
+}
+
+/** How archives of a config are named where nothing else was chosen: by its name, as far as a file name can hold it. */
+export function prefixFrom(name: string): string | null {
+  const plain = name.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase();
+  const prefix = plain
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, 40)
+    .replace(/-+$/, '');
+  return prefix === '' ? null : prefix;
+}

@@ -1,0 +1,111 @@
+import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import { type DirectoryRecord, readDirectory } from '../../archive/directory.js';
+import { type Archive, openArchive } from '../../archive/read.js';
+import { AppError, fromErrno } from '../../errors.js';
+import type { BackupRow } from '../../models/index.js';
+import type { Storage, Storages } from '../ports.js';
+
+/** A part of the stored bytes; both ends are included, and without `end` it reaches to the last byte. */
+export interface ByteRange {
+  start: number;
+  end?: number;
+}
+
+/**
+ * The stored bytes of one backup. Everything that reads an archive from a storage (download, verify, restore, extract, list)
+ * goes through this class, so only this file knows how stored bytes become an archive.
+ */
+export class StoredArchive {
+  private opened: Promise<Archive> | null = null;
+
+  constructor(
+    private readonly storage: Storage,
+    /** The object's name in its storage. */
+    readonly name: string,
+    /** Size in bytes. */
+    readonly size: number,
+  ) {}
+
+  /** The stored bytes, or a range of them. @throws AppError ARCHIVE_MISSING, STORAGE_… */
+  bytes(range?: ByteRange): Promise<Readable> {
+    return this.storage.get(this.name, range);
+  }
+
+  /** Where a person finds the object. */
+  get location(): string {
+    return this.storage.locate(this.name);
+  }
+
+  /**
+   * The archive, opened at the first call; every caller gets the same one.
+   * @throws AppError ARCHIVE_…, STORAGE_…
+   */
+  archive(signal: AbortSignal): Promise<Archive> {
+    return (this.opened ??= openArchive(this.source, { signal }).catch((error: unknown) => {
+      this.opened = null;
+      throw error;
+    }));
+  }
+
+  /** The archive's list of entries alone: reads no metadata and no content. @throws AppError ARCHIVE_…, STORAGE_… */
+  directory(signal: AbortSignal): Promise<DirectoryRecord[]> {
+    return readDirectory(this.source, signal);
+  }
+
+  /**
+   * SHA-256 of the stored bytes, in hex.
+   * @param onBytes called with the number of bytes read so far
+   * @throws AppError ARCHIVE_MISSING, STORAGE_…
+   */
+  async hash(signal: AbortSignal, onBytes: (bytes: number) => void = () => undefined): Promise<string> {
+    const hash = createHash('sha256');
+    let done = 0;
+    try {
+      for await (const chunk of await this.bytes()) {
+        signal.throwIfAborted();
+        hash.update(chunk as Buffer);
+        onBytes((done += (chunk as Buffer).length));
+      }
+    } catch (error) {
+      throw fromErrno(error, `read ${this.name}`, 'STORAGE_UNAVAILABLE', 'ARCHIVE_MISSING') ?? error;
+    }
+    return hash.digest('hex');
+  }
+
+  private get source() {
+    return { size: this.size, read: (start: number, end: number) => this.bytes({ start, end }) };
+  }
+}
+
+/** The object of this name in a storage. @throws AppError ARCHIVE_MISSING, STORAGE_… */
+export async function findStored(storage: Storage, name: string): Promise<StoredArchive> {
+  const stored = await storage.stat(name);
+  if (stored === null) throw new AppError('ARCHIVE_MISSING', `${storage.locate(name)} is not there.`);
+  return new StoredArchive(storage, name, stored.size);
+}
+
+/**
+ * The stored bytes of a COMPLETED backup.
+ * @throws AppError BACKUP_NOT_COMPLETED, BACKUP_DELETED, ARCHIVE_MISSING, ARCHIVE_CORRUPT if the size is another
+ */
+export async function openStored(storages: Storages, backup: BackupRow): Promise<StoredArchive> {
+  assertCompleted(backup);
+  const stored = await findStored(storages.open(backup.address), backup.fileName);
+  if (backup.fileSize !== null) assertSize(stored, backup.fileSize);
+  return stored;
+}
+
+/** Stored bytes of another size were cut off, or another file lies in their place. @throws AppError ARCHIVE_CORRUPT */
+export function assertSize({ location, size }: StoredArchive, noted: number): void {
+  if (size === noted) return;
+  throw new AppError('ARCHIVE_CORRUPT', `${location} has ${size} bytes, but ${noted} were stored.`, {
+    hint: `Put the whole file back at ${location}, or choose another backup and make a new one.`,
+  });
+}
+
+/** @throws AppError BACKUP_NOT_COMPLETED, BACKUP_DELETED */
+export function assertCompleted({ id, status }: BackupRow): void {
+  if (status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
+  if (status !== 'COMPLETED') throw new AppError('BACKUP_NOT_COMPLETED', `Backup ${id} is ${status}.`);
+}

@@ -1,0 +1,72 @@
+import { type Transaction, UniqueConstraintError } from 'sequelize';
+import type { BackupRow, BackupType, Models, Origin } from '../../models/index.js';
+import { archiveNames, type NameSeries, firstFree } from '../archives/names.js';
+import type { DatabaseEngine, StorageAddress, Storages } from '../ports.js';
+import { newId } from '../text/ids.js';
+
+/** The row of a backup that is about to be made. */
+export interface NewBackup {
+  configId: number | null;
+  backupType: BackupType;
+  address: StorageAddress;
+  engine: DatabaseEngine;
+  databaseName: string;
+  note: string | null;
+  actor: string;
+  dueAt?: Date | null;
+  attempt?: number;
+  /** How the name begins; null: as the installation's do. */
+  archivePrefix?: string | null;
+  /** The archive's name; by default made of the prefix and the present time. */
+  names?: NameSeries;
+  applicationId: string | null;
+  origin: Origin | null;
+  allowDamaged?: boolean;
+}
+
+/** What making a row needs of the process around it. */
+interface InsertEnvironment {
+  models: Models;
+  storages: Storages;
+  now: () => Date;
+  /** Prefix of archive names. */
+  prefix: string;
+}
+
+/** After so many taken names something else is wrong. */
+const MAX_NUMBER = 10_000;
+
+/** Makes the PENDING row of a backup under the first archive name that no other row has. */
+export async function insertBackup(
+  env: InsertEnvironment,
+  { address, archivePrefix, actor, names, ...values }: NewBackup,
+  transaction?: Transaction,
+): Promise<BackupRow> {
+  const createdAt = env.now();
+  const storage = env.storages.open(address);
+  const nameAt = names ?? archiveNames(archivePrefix ?? env.prefix, createdAt);
+  for (let number = await firstFree(env.models, storage, nameAt, { transaction }); ; number++) {
+    const fileName = nameAt(number);
+    const row = {
+      ...values,
+      ...address,
+      id: newId('backup', createdAt),
+      mode: 'FULL' as const,
+      status: 'PENDING' as const,
+      pinned: values.backupType === 'SAFETY',
+      fileName,
+      filePath: storage.locate(fileName),
+      createdBy: actor,
+      createdAt,
+    };
+    try {
+      // In a transaction of its own (a savepoint inside another), so that a taken name ends nothing else.
+      if (transaction === undefined) return await env.models.Backup.create(row);
+      return await env.models.sequelize.transaction({ transaction }, (savepoint) =>
+        env.models.Backup.create(row, { transaction: savepoint }),
+      );
+    } catch (error) {
+      if (!(error instanceof UniqueConstraintError) || number >= MAX_NUMBER) throw error;
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import type { Transaction } from 'sequelize';
+import type { AppError, ErrorCode } from '../../errors.js';
+import type { BackupRow } from '../../models/index.js';
+import type { RunEnvironment } from '../runs/run.js';
+
+/** Causes that may pass by themselves. */
+const TRANSIENT = new Set<ErrorCode>([
+  'INTERRUPTED',
+  'BUSY',
+  'DATABASE_IN_USE',
+  'DATABASE_FAILED',
+  'DATABASE_NOT_FOUND',
+  'STORAGE_UNAVAILABLE',
+  'STORAGE_FULL',
+]);
+/** Minutes until the second, third and fourth attempt. A run whose process died is tried again at once. */
+export const PAUSES = [1, 5, 15];
+
+/** Notes on the config when its failed automatic backup is tried again, if the cause may pass and attempts are left. */
+export async function planRetry(
+  env: RunEnvironment,
+  row: BackupRow,
+  error: AppError,
+  transaction: Transaction,
+): Promise<void> {
+  const pause = PAUSES[row.attempt - 1];
+  if (row.backupType !== 'AUTO' || row.dueAt === null || row.configId === null) return;
+  if (pause === undefined || !TRANSIENT.has(error.code)) return;
+  const wait = error.code === 'INTERRUPTED' ? 0 : pause * 60_000;
+  await env.models.BackupConfig.update(
+    { retryAt: new Date(env.now().getTime() + wait), retryAttempt: row.attempt + 1, retryDueAt: row.dueAt },
+    { where: { id: row.configId, autoBackupEnabled: true, retryAt: null }, transaction },
+  );
+}

@@ -94,6 +94,10 @@ export const importRules = {
   'first-start': { may: ['app', 'core', 'models', 'sample'], why: 'it uses the composed product as a user would' },
   process: { may: ['exit-codes', 'errors', 'log'], why: 'how a process starts and ends, whatever it does' },
   'exit-codes': { may: ['errors'], why: 'what a process says by its end' },
+  'emit-errors': {
+    may: ['errors', 'exit-codes', 'http/error-handler'],
+    why: 'the page of errors is made of the catalogue and the numbers of its codes',
+  },
   version: { may: [], why: 'one fact' },
   start: { may: [], why: 'it runs before anything is built' },
   server: { may: ['app', 'environment', 'first-start', 'process'], why: 'a process composes nothing itself' },

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 
 /**
  * Every error that the product shows: its code, what it means and what to do when nothing more precise is known.
- * The README's table, the HTTP statuses and the exit codes are kept equal to this list by types and by a test.
+ * docs/errors.md, the HTTP statuses and the exit codes are kept equal to this list by types and by a test.
  */
 export const ERRORS = {
   BAD_USER_INPUT: {

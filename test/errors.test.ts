@@ -1,30 +1,18 @@
 import { describe, expect, it } from '@jest/globals';
 import { readdirSync, readFileSync } from 'node:fs';
 import { Writable } from 'node:stream';
+import { errorsPage } from '../src/emit-errors.js';
 import { EXIT_CODES } from '../src/exit-codes.js';
 import { HEALTH_CODES } from '../src/core/status/health.js';
 import { AppError, type ErrorCode, ERRORS, maskSecrets, toAppError } from '../src/errors.js';
 import { createLog } from '../src/log.js';
-import { HTTP_STATUS } from '../src/http/error-handler.js';
 
 const codes = Object.keys(ERRORS) as ErrorCode[];
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 
-/** The README's table, from the catalogue. */
-function table(): string {
-  const rows = codes.map(
-    (code) =>
-      `| ${code} | ${HTTP_STATUS[code]} | ${EXIT_CODES[code]} | ${ERRORS[code].meaning} | ${ERRORS[code].hint} |`,
-  );
-  return ['| code | HTTP | exit | meaning | what to do |', '| --- | --- | --- | --- | --- |', ...rows].join('\n');
-}
-
 describe('The error catalogue', () => {
-  it('is the table in the README, word for word', () => {
-    const shown = /<!-- errors -->\n+([\s\S]*?)\n+<!-- \/errors -->/.exec(read('README.md'))?.[1] ?? '';
-    const cells = (text: string) =>
-      text.split('\n').map((line) => line.split(/(?<!\\)\|/).map((cell) => cell.trim().replace(/^-+$/, '-')));
-    expect(cells(shown)).toEqual(cells(table()));
+  it('is documented in docs/errors.md, word for word', () => {
+    expect(read('docs/errors.md')).toBe(errorsPage());
   });
 
   it('gives each code an exit code of its own', () => {
@@ -49,9 +37,9 @@ describe('The error catalogue', () => {
   });
 });
 
-describe('The troubleshooting table of the README', () => {
+describe('The troubleshooting page', () => {
   it('has a row for each reason that status may give', () => {
-    const shown = [...read('README.md').matchAll(/^\| status: ([A-Z_]+) /gm)].map((match) => match[1]);
+    const shown = [...read('docs/troubleshooting.md').matchAll(/^\| status: ([A-Z_]+) /gm)].map((match) => match[1]);
     expect(shown.sort()).toEqual([...HEALTH_CODES].sort());
   });
 });

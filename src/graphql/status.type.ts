@@ -54,7 +54,9 @@ export class HealthReason {
   @Field(() => Health, { description: 'Severity.' })
   level!: Word;
 
-  @Field(() => String, { description: 'Such as `OVERDUE`, `LAST_BACKUP_FAILED`, `NO_WORKER`: see the README.' })
+  @Field(() => String, {
+    description: 'Such as `OVERDUE`, `LAST_BACKUP_FAILED`, `NO_WORKER`: see docs/troubleshooting.md.',
+  })
   code!: string;
 
   @Field(() => String, { description: 'What is wrong.' })

@@ -9,14 +9,14 @@ export type Health = 'OK' | 'WARNING' | 'CRITICAL';
 /** A reason for a word other than OK. */
 export interface HealthReason {
   level: 'WARNING' | 'CRITICAL';
-  /** One of the codes of the README's troubleshooting table. */
+  /** One of the codes of docs/troubleshooting.md. */
   code: HealthCode;
   message: string;
   hint: string;
   configId: number | null;
 }
 
-/** Every reason that `status` may give; the README's troubleshooting table has a row for each. */
+/** Every reason that `status` may give; docs/troubleshooting.md has a row for each. */
 export const HEALTH_CODES = [
   'NO_CONFIG',
   'NO_WORKER',

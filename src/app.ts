@@ -1,3 +1,5 @@
+import { backupEnded } from './core/backups/ended.js';
+import type { OnEnded } from './core/runs/run.js';
 import { mkdir, mkdtemp, rmdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -112,7 +114,10 @@ async function createServices(environment: Environment, options: AppOptions, log
   const queue = lazyQueue(environment, models, log, () => ({ backups, restores, cleanup }));
   const { leaseMs, prefix, maxUploadBytes, maxUploadEntries } = environment;
   const exclude = [dataDir, localRoot, ...(controlFile === null ? [] : databaseFiles(controlFile))];
-  const shared = { places, models, log, leaseMs, now, engines, storages, audit, queue, workFolder, exclude };
+  const onEnded: OnEnded = async (run, transaction) => {
+    if (run.table === 'Backup') await backupEnded({ models, now }, run, transaction);
+  };
+  const shared = { places, models, log, leaseMs, onEnded, now, engines, storages, audit, queue, workFolder, exclude };
   const limits = { maxUploadBytes, maxUploadEntries };
   const backups = new Backups({ ...shared, ...limits, configs, prefix, version: VERSION });
   const restores = new Restores({ ...shared, backups, controlFile });

@@ -57,7 +57,7 @@ function document({ config, at, hash, items }: RetentionPlan, dryRun: boolean): 
     dryRun,
     items: items.map(({ id, backup, keep, unpin, reasons, error }) => ({
       id,
-      storagePath: backup.storagePath,
+      storagePath: backup.address.storagePath,
       keep,
       unpin,
       reasons,

@@ -17,6 +17,13 @@ export function backupDocument(row: BackupRow): Document {
     storageType: row.storageType,
     fileName: row.fileName,
     filePath: row.filePath,
+    copies: row.copies.map(({ location, status, size, verifiedAt, destination: { storageType } }) => ({
+      storageType,
+      filePath: location,
+      status,
+      size,
+      verifiedAt,
+    })),
     fileSize: row.fileSize,
     checksum: row.checksum,
     pinned: row.pinned,

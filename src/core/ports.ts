@@ -205,6 +205,10 @@ export interface Preparation {
 /** One place where archives lie (one folder, one bucket prefix). Every method throws AppError with a STORAGE_… code. */
 export interface Storage {
   readonly type: StorageType;
+  /** The place as a person writes it: a folder's path or an address. */
+  readonly place: string;
+  /** The folder on this machine that the objects lie in; null if they lie elsewhere. */
+  folder(): string | null;
   /** Where a person finds an object of this name. */
   locate(name: string): string;
   /** Makes the place ready and proves that it can be written. Where that fails, nothing that it made is left. */

@@ -1,3 +1,4 @@
+import { BackupCopy, copiesOf } from './copy.type.js';
 import type { GraphQLResolveInfo } from 'graphql';
 import type { FileUpload } from 'graphql-upload/processRequest.mjs';
 import { Arg, Args, Ctx, FieldResolver, ID, Info, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
@@ -269,6 +270,11 @@ export class BackupResolver extends runFieldsOf(Backup) {
   })
   async config(@Root() row: BackupRow, @Ctx() { load }: GraphqlContext): Promise<BackupConfig | null> {
     return row.configId === null ? null : load.config(row.configId);
+  }
+
+  @FieldResolver(() => [BackupCopy], { description: 'Where its archive lies. The run itself wrote the first.' })
+  copies(@Root() row: BackupRow): BackupCopy[] {
+    return copiesOf(row);
   }
 
   @FieldResolver(() => Boolean, {

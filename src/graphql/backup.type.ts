@@ -50,7 +50,7 @@ export class Backup {
   @Field(() => BackupStatus, { description: 'Its state.' })
   status!: Status;
 
-  @Field(() => StorageType, { description: 'Where the archive is stored.' })
+  @Field(() => StorageType, { description: 'The kind of storage of the first copy.' })
   storageType!: Storage;
 
   @Field(() => String, { description: 'Name of the database that was backed up, such as `db.sqlite3`.' })
@@ -68,7 +68,7 @@ export class Backup {
   @Field(() => String, { description: 'Name of the archive, such as `okpuja_backup_20250724_143022.zip`.' })
   fileName!: string;
 
-  @Field(() => String, { description: 'Full path of the archive, for people.' })
+  @Field(() => String, { description: 'Full path of the first copy, for people.' })
   filePath!: string;
 
   @Field(() => ByteSize, { nullable: true, description: 'Bytes of the stored archive; null until it is stored.' })

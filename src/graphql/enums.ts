@@ -8,6 +8,7 @@ import type { RelatedTable } from '../core/restores/tables.js';
 import type {
   BackupRow,
   BackupStatus as BackupState,
+  CopyStatus as Copy,
   BackupType as Type,
   RestoreRow,
   RunStatus,
@@ -47,6 +48,14 @@ export const BackupType = enumOf<Type>('BackupType', 'Why a backup was made.', {
   AUTO: 'Made by the schedule.',
   UPLOADED: 'The archive was made elsewhere, or downloaded before, and uploaded.',
   SAFETY: 'Made by a restore before it changed anything, so that the restore can be undone.',
+});
+
+export const CopyStatus = enumOf<Copy>('CopyStatus', 'State of one copy of a backup.', {
+  PENDING: 'It is not being written yet.',
+  RUNNING: 'It is being written or verified.',
+  COMPLETED: 'It is stored and was verified by reading it back.',
+  FAILED: 'It was not stored; `errorCode` and `errorMessage` say why.',
+  DELETED: 'It was deleted.',
 });
 
 export const BackupMode = enumOf<BackupRow['mode']>('BackupMode', 'What an archive holds.', {

@@ -1,6 +1,7 @@
 import {
   type CreationOptional,
   DataTypes,
+  type IncludeOptions,
   type InferAttributes,
   type InferCreationAttributes,
   Model,
@@ -9,6 +10,7 @@ import {
 } from 'sequelize';
 import { bytes } from './columns.js';
 import type { DatabaseEngine, StorageType } from './kinds.js';
+import type { StoredObjectRow } from './stored-object.js';
 import { type PhaseEntry, runColumns, type RunStatus } from './run.js';
 
 export type BackupStatus = RunStatus | 'DELETED';
@@ -33,8 +35,14 @@ export interface Origin {
   mediaPaths: string[];
 }
 
+/** What a row has beside its columns. */
+type Computed = 'copies' | 'copy' | 'filePath' | 'storageType' | 'address';
+
 /** One run of a backup and, when COMPLETED, its archive. */
-export class BackupRow extends Model<InferAttributes<BackupRow>, InferCreationAttributes<BackupRow>> {
+export class BackupRow extends Model<
+  InferAttributes<BackupRow, { omit: Computed }>,
+  InferCreationAttributes<BackupRow, { omit: Computed }>
+> {
   declare id: string;
   declare configId: number | null;
   declare backupType: BackupType;
@@ -62,10 +70,8 @@ export class BackupRow extends Model<InferAttributes<BackupRow>, InferCreationAt
   /** The application whose data it holds; null where the archive does not say. See `BackupConfigRow.applicationId`. */
   declare applicationId: CreationOptional<string | null>;
   declare origin: CreationOptional<Origin | null>;
-  declare storageType: StorageType;
-  declare storagePath: string;
+  /** Name of the archive in every destination. */
   declare fileName: string;
-  declare filePath: string;
   /** Bytes of the stored file. */
   declare fileSize: CreationOptional<number | null>;
   /** SHA-256 of the stored file, hex. */
@@ -90,13 +96,35 @@ export class BackupRow extends Model<InferAttributes<BackupRow>, InferCreationAt
   declare deletedBy: CreationOptional<string | null>;
   declare deleteReason: CreationOptional<string | null>;
 
-  /** Where its archive lies. */
+  /** Where its archive lies: the first was written by the run itself. Loaded with every row. */
+  declare copies: NonAttribute<StoredObjectRow[]>;
+
+  /** The copy that the run itself wrote. */
+  get copy(): NonAttribute<StoredObjectRow> {
+    const [first] = this.copies;
+    if (first === undefined) throw new Error(`Backup ${this.id} was loaded without its copies.`);
+    return first;
+  }
+
+  /** Where a person finds the first copy. */
+  get filePath(): NonAttribute<string> {
+    return this.copy.location;
+  }
+
+  /** The kind of storage of the first copy. */
+  get storageType(): NonAttribute<StorageType> {
+    return this.copy.destination.storageType;
+  }
+
+  /** Where the first copy lies. */
   get address(): NonAttribute<{ storageType: StorageType; storagePath: string }> {
-    return { storageType: this.storageType, storagePath: this.storagePath };
+    const { storageType, storagePath } = this.copy.destination;
+    return { storageType, storagePath };
   }
 }
 
-export function defineBackup(sequelize: Sequelize): typeof BackupRow {
+/** @param StoredObject the model of the copies, which are loaded with every backup unless it is `unscoped()` */
+export function defineBackup(sequelize: Sequelize, StoredObject: typeof StoredObjectRow): typeof BackupRow {
   class Backup extends BackupRow {}
   Backup.init(
     {
@@ -110,10 +138,7 @@ export function defineBackup(sequelize: Sequelize): typeof BackupRow {
       databaseName: DataTypes.TEXT,
       applicationId: DataTypes.STRING(36),
       origin: DataTypes.JSON,
-      storageType: DataTypes.STRING(32),
-      storagePath: DataTypes.TEXT,
       fileName: DataTypes.TEXT,
-      filePath: DataTypes.TEXT,
       fileSize: bytes<BackupRow>('fileSize'),
       checksum: DataTypes.STRING(64),
       note: DataTypes.TEXT,
@@ -133,5 +158,8 @@ export function defineBackup(sequelize: Sequelize): typeof BackupRow {
     },
     { sequelize, tableName: 'backups', timestamps: false },
   );
+  Backup.hasMany(StoredObject, { as: 'copies', foreignKey: 'backupId' });
+  const copies = { association: 'copies', separate: true, include: ['destination'], order: [['id', 'ASC']] };
+  Backup.addScope('defaultScope', { include: [copies as IncludeOptions] }, { override: true });
   return Backup;
 }

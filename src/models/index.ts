@@ -9,9 +9,11 @@ import { type BackupConfigRow, defineBackupConfig } from './backup-config.js';
 import { Leases } from './leases.js';
 import { migrate } from './migrations.js';
 import { defineRestore, type RestoreRow } from './restore.js';
+import { type CopyStatus, defineStoredObject, type DestinationRow, type StoredObjectRow } from './stored-object.js';
 import { defineUser, type UserRow } from './user.js';
 
-export type { AuditEventRow, BackupConfigRow, BackupRow, RestoreRow, UserRow };
+export type { AuditEventRow, BackupConfigRow, BackupRow, DestinationRow, RestoreRow, StoredObjectRow, UserRow };
+export type { CopyStatus };
 export type { ConfigOrigin } from './backup-config.js';
 export type { FailedTest } from './backup-config.js';
 export type { BackupStatus, BackupType, Origin, TableCount, VerificationLevel } from './backup.js';
@@ -22,6 +24,8 @@ export interface Models {
   sequelize: Sequelize;
   BackupConfig: typeof BackupConfigRow;
   Backup: typeof BackupRow;
+  StoredObject: typeof StoredObjectRow;
+  Destination: typeof DestinationRow;
   Restore: typeof RestoreRow;
   User: typeof UserRow;
   AuditEvent: typeof AuditEventRow;
@@ -54,10 +58,12 @@ export async function openModels(url: string): Promise<Models> {
     const sequelize =
       path === null ? new Sequelize(url, { ...common, pool: { max: 10, idle: 10_000 } }) : await openFile(path, common);
     await migrate(sequelize);
+    const stored = defineStoredObject(sequelize);
     return {
       sequelize,
       BackupConfig: defineBackupConfig(sequelize),
-      Backup: defineBackup(sequelize),
+      Backup: defineBackup(sequelize, stored.StoredObject),
+      ...stored,
       Restore: defineRestore(sequelize),
       User: defineUser(sequelize),
       AuditEvent: defineAuditEvent(sequelize),

@@ -11,6 +11,7 @@ import { environment } from './migrations/0007-environment.js';
 import { leaseLifetime } from './migrations/0008-lease-lifetime.js';
 import { configTests } from './migrations/0009-config-tests.js';
 import { damage } from './migrations/0010-damage.js';
+import { storedObjects } from './migrations/0011-stored-objects.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -23,6 +24,7 @@ const MIGRATIONS: Migration[] = [
   leaseLifetime,
   configTests,
   damage,
+  storedObjects,
 ];
 
 const TABLE = 'db_manager_migrations';

@@ -16,32 +16,40 @@ const PROBE = '.probe-';
 
 /** LOCAL and SYSTEM: archives as files in one folder, private to the user that runs db-manager. */
 export class DirectoryStorage implements Storage {
-  /** @param root the folder that `folder` must stay in, also through symbolic links; null for none */
+  /** @param root the folder that `path` must stay in, also through symbolic links; null for none */
   constructor(
     readonly type: 'LOCAL' | 'SYSTEM',
-    private readonly folder: string,
+    private readonly path: string,
     private readonly root: string | null,
   ) {}
+
+  get place(): string {
+    return this.path;
+  }
+
+  folder(): string {
+    return this.path;
+  }
 
   locate(name: string): string {
     if (name !== basename(name) || name === '' || name.startsWith('.') || /[\\\0]/.test(name)) {
       throw new AppError('PATH_NOT_ALLOWED', `"${name}" is not a plain file name.`);
     }
-    return join(this.folder, name);
+    return join(this.path, name);
   }
 
   async prepare(): Promise<Preparation> {
     let made: string[] = [];
     try {
-      made = await makeFolder(this.folder, 0o700);
+      made = await makeFolder(this.path, 0o700);
       if (this.root !== null) {
-        const [root, folder] = await Promise.all([realpath(this.root), realpath(this.folder)]);
+        const [root, folder] = await Promise.all([realpath(this.root), realpath(this.path)]);
         if (!contained(root, folder)) {
-          throw new AppError('PATH_NOT_ALLOWED', `${this.folder} leads to ${folder}, outside ${this.root}.`);
+          throw new AppError('PATH_NOT_ALLOWED', `${this.path} leads to ${folder}, outside ${this.root}.`);
         }
       }
-      await access(this.folder, constants.W_OK | constants.X_OK);
-      const probe = join(this.folder, `${PROBE}${randomUUID()}${PARTIAL}`);
+      await access(this.path, constants.W_OK | constants.X_OK);
+      const probe = join(this.path, `${PROBE}${randomUUID()}${PARTIAL}`);
       await (await open(probe, 'wx', 0o600)).close();
       await rm(probe, { force: true });
       return { made, undo: () => unmakeFolders(made) };
@@ -60,7 +68,7 @@ export class DirectoryStorage implements Storage {
       await pipeline(body, file, { signal: options.signal });
       await publish(partial, target);
       published = true;
-      await flushFolder(this.folder);
+      await flushFolder(this.path);
       const stored = await this.stat(name);
       if (stored === null) throw new AppError('STORAGE_UNAVAILABLE', `${target} vanished right after it was written.`);
       return stored;
@@ -118,7 +126,7 @@ export class DirectoryStorage implements Storage {
     const path = this.locate(name);
     try {
       await rm(path, { force: true });
-      await flushFolder(this.folder);
+      await flushFolder(this.path);
     } catch (error) {
       throw this.translate(error, 'delete from');
     }
@@ -132,7 +140,7 @@ export class DirectoryStorage implements Storage {
       const left = name.startsWith('.') && name.endsWith(`.${owner}${PARTIAL}`);
       const probe = name.startsWith(PROBE) && name.endsWith(PARTIAL);
       if (left) await this.discardReservation(name.slice(1, -`.${owner}${PARTIAL}`.length));
-      if (left || probe) await rm(join(this.folder, name), { force: true });
+      if (left || probe) await rm(join(this.path, name), { force: true });
     }
   }
 
@@ -146,14 +154,14 @@ export class DirectoryStorage implements Storage {
     await this.assertFolder();
     for await (const name of this.names()) {
       if (name.startsWith('.') || !name.endsWith(ARCHIVE_SUFFIX)) continue;
-      const found = await lstat(join(this.folder, name)).catch(() => null);
-      if (found?.isFile()) yield { name, location: join(this.folder, name), size: found.size, modifiedAt: found.mtime };
+      const found = await lstat(join(this.path, name)).catch(() => null);
+      if (found?.isFile()) yield { name, location: join(this.path, name), size: found.size, modifiedAt: found.mtime };
     }
   }
 
   async space(): Promise<{ free: number; total: number }> {
     try {
-      const { bavail, blocks, bsize } = await statfs(this.folder);
+      const { bavail, blocks, bsize } = await statfs(this.path);
       return { free: bavail * bsize, total: blocks * bsize };
     } catch (error) {
       throw this.translate(error, 'read');
@@ -162,7 +170,7 @@ export class DirectoryStorage implements Storage {
 
   private async *names(): AsyncIterable<string> {
     try {
-      for await (const entry of await opendir(this.folder)) yield entry.name;
+      for await (const entry of await opendir(this.path)) yield entry.name;
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT') throw this.translate(error, 'read');
     }
@@ -170,19 +178,19 @@ export class DirectoryStorage implements Storage {
 
   /** Tells "the file is not there" from "the disk is not mounted". */
   private async assertFolder(): Promise<void> {
-    await lstat(this.folder).catch((error: unknown) => {
-      throw new AppError('STORAGE_UNAVAILABLE', `The storage folder ${this.folder} is not there.`, { cause: error });
+    await lstat(this.path).catch((error: unknown) => {
+      throw new AppError('STORAGE_UNAVAILABLE', `The storage folder ${this.path} is not there.`, { cause: error });
     });
   }
 
   private partialOf(name: string, owner: string): string {
-    return join(this.folder, `.${name}.${owner}${PARTIAL}`);
+    return join(this.path, `.${name}.${owner}${PARTIAL}`);
   }
 
   private translate(error: unknown, verb: string): AppError {
     return (
-      fromErrno(error, `${verb} ${this.folder}`, 'STORAGE_NOT_WRITABLE', 'STORAGE_UNAVAILABLE') ??
-      new AppError('STORAGE_UNAVAILABLE', `Cannot ${verb} ${this.folder}: ${(error as Error).message}`, {
+      fromErrno(error, `${verb} ${this.path}`, 'STORAGE_NOT_WRITABLE', 'STORAGE_UNAVAILABLE') ??
+      new AppError('STORAGE_UNAVAILABLE', `Cannot ${verb} ${this.path}: ${(error as Error).message}`, {
         cause: error,
       })
     );

@@ -104,12 +104,20 @@ async function fill(sequelize, folder) {
   );
   await sequelize.query(
     `INSERT INTO backups (id, "configId", "backupType", mode, status, "createdAt", "completedAt", engine, "databaseName",
-       "storageType", "storagePath", "fileName", "filePath", "fileSize", "verifiedAt", "verificationLevel", "errorCode")
+       "fileName", "fileSize", "verifiedAt", "verificationLevel", "errorCode")
      SELECT 'backup_' || i, i % ${CONFIGS} + 1, 'AUTO', 'FULL', CASE WHEN failed THEN 'FAILED' ELSE 'COMPLETED' END, at, at,
-       'SQLITE', 'db.sqlite3', 'LOCAL', :folder, 'b_' || i || '.zip', :folder || '/b_' || i || '.zip',
+       'SQLITE', 'db.sqlite3', 'b_' || i || '.zip',
        CASE WHEN failed THEN NULL ELSE 1000000 + i END, CASE WHEN failed THEN NULL ELSE at END,
        CASE WHEN failed THEN NULL ELSE 'ARCHIVE' END, CASE WHEN failed THEN 'STORAGE_FULL' END
      FROM (SELECT i, (i / ${CONFIGS}) % 10 = 9 AS failed, ${at} AS at FROM ${series(BACKUPS - 1, 0)}) AS made`,
+  );
+  await sequelize.query(`INSERT INTO destinations ("storageType", "storagePath") VALUES ('LOCAL', :folder)`, {
+    replacements: { folder },
+  });
+  await sequelize.query(
+    `INSERT INTO stored_objects ("backupId", "destinationId", name, location, status, size, "verifiedAt")
+     SELECT b.id, d.id, b."fileName", :folder || '/' || b."fileName", b.status, b."fileSize", b."verifiedAt"
+     FROM backups b, destinations d WHERE d."storagePath" = :folder`,
     { replacements: { folder } },
   );
   await sequelize.query('ANALYZE');

@@ -1,3 +1,4 @@
+import { addCopies } from '../support/records.js';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createTestApp, type TestApp } from '../support/app.js';
@@ -225,11 +226,12 @@ look(title('A list of a hundred thousand backups'), () => {
     await app.app.models.sequelize.query(
       `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${MANY})
        INSERT INTO backups (id, "configId", "backupType", mode, status, "createdAt", "completedAt", engine,
-         "databaseName", "storageType", "storagePath", "fileName", "filePath", "fileSize")
-       SELECT 'backup_many_' || i, 1, 'AUTO', 'FULL', 'COMPLETED', at, at, 'SQLITE', 'db.sqlite3', 'LOCAL', '.',
-         'many_' || i || '.zip', '/gone/many_' || i || '.zip', 1000000 + i
+         "databaseName", "fileName", "fileSize")
+       SELECT 'backup_many_' || i, 1, 'AUTO', 'FULL', 'COMPLETED', at, at, 'SQLITE', 'db.sqlite3',
+         'many_' || i || '.zip', 1000000 + i
        FROM (SELECT i, strftime('%Y-%m-%d %H:%M:%S.000 +00:00', 'now', '-' || (i * 5) || ' minutes') AS at FROM n)`,
     );
+    await addCopies(app.app.models, '/gone');
     const visit = await browser.visit(app.url, { viewport: { width: 1280, height: 860 } });
     const { page } = visit;
     await visit.signIn();

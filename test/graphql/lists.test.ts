@@ -1,3 +1,4 @@
+import { addBackups } from '../support/records.js';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { listBackups } from '../../src/core/lists/lists.js';
 import {
@@ -38,7 +39,7 @@ beforeAll(async () => {
     note: i === 42 ? 'Before the 100% update_v2!' : null,
     errorMessage: i === 49 ? 'No space left' : null,
   }));
-  await models.Backup.bulkCreate(rows);
+  await addBackups(models, rows);
   ids = rows.map((row) => row.id);
 });
 afterAll(() => app.close());

@@ -80,8 +80,10 @@ describe('The archive', () => {
     ['line\nbreak;x=y.zip', null],
   ])('keeps its name, whatever characters it has: %j', async (fileName, header) => {
     const other = await app.backup();
-    await rename(other.filePath, join(dirname(other.filePath), fileName));
-    await other.update({ fileName, filePath: join(dirname(other.filePath), fileName) });
+    const location = join(dirname(other.filePath), fileName);
+    await rename(other.filePath, location);
+    await other.update({ fileName });
+    await other.copy.update({ name: fileName, location });
     const response = await download({}, { id: other.id });
     expect(response.status).toBe(200);
     const got = response.headers.get('content-disposition') ?? '';

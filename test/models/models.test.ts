@@ -88,27 +88,48 @@ describe.each(dialects)('The control database on %s', (_title, missing, makeUrl)
     expect(won.filter(Boolean)).toHaveLength(1);
   });
 
-  test('reserves an archive name for one backup that is not over', async () => {
-    const { Backup } = await open(url);
-    const values = {
-      configId: null,
-      backupType: 'MANUAL' as const,
-      mode: 'FULL' as const,
-      engine: 'SQLITE' as const,
-      databaseName: 'x',
-      storageType: 'LOCAL' as const,
-      storagePath: '/b',
-      fileName: 'a.zip',
-      filePath: '/b/a.zip',
-      note: null,
-      createdBy: null,
-      createdAt: new Date(),
-    };
-    const first = await Backup.create({ ...values, id: 'one', status: 'PENDING', fileSize: 2 ** 40 });
-    await expect(Backup.create({ ...values, id: 'two', status: 'PENDING' })).rejects.toThrow();
+  test('moves where archives lie from backups of an older version into copies', async () => {
+    const url = (await makeUrl?.()) ?? '';
+    const { sequelize } = await open(url);
+    const run = (statement: string) => sequelize.query(statement);
+    await run('DROP TABLE stored_objects');
+    await run('DROP TABLE destinations');
+    for (const column of ['filePath', 'storageType', 'storagePath']) {
+      await run(`ALTER TABLE backups ADD COLUMN "${column}" VARCHAR(500)`);
+    }
+    await run('CREATE UNIQUE INDEX backups_file_path_reserved ON backups ("filePath")');
+    for (const [id, status, folder] of [
+      ['a', 'COMPLETED', '/b'],
+      ['b', 'FAILED', '/b'],
+      ['c', 'DELETED', '/c'],
+    ]) {
+      await run(`INSERT INTO backups (id, "backupType", mode, status, "createdAt", engine, "databaseName", "fileName",
+          "storageType", "storagePath", "filePath", "fileSize", "verifiedAt")
+        VALUES ('${id}', 'AUTO', 'FULL', '${status}', '2026-01-01 00:00:00.000 +00:00', 'SQLITE', 'db', '${id}.zip',
+          'SYSTEM', '${folder}', '${folder}/${id}.zip', 7, '2026-01-02 00:00:00.000 +00:00')`);
+    }
+    await run(`DELETE FROM db_manager_migrations WHERE name >= '0011'`);
+    const { Backup, Destination } = await open(url);
+    const rows = await Backup.findAll({ order: [['id', 'ASC']] });
+    expect(rows.map(({ id, filePath, copy }) => [id, filePath, copy.name, copy.status, copy.size])).toEqual([
+      ['a', '/b/a.zip', 'a.zip', 'COMPLETED', 7],
+      ['b', '/b/b.zip', 'b.zip', 'FAILED', 7],
+      ['c', '/c/c.zip', 'c.zip', 'DELETED', 7],
+    ]);
+    expect(rows[0]?.copy.verifiedAt).toEqual(new Date('2026-01-02T00:00:00Z'));
+    expect(rows[1]?.address).toEqual({ storageType: 'SYSTEM', storagePath: '/b' });
+    expect(await Destination.count()).toBe(2);
+  });
+
+  test('reserves a location for one copy that is not given up', async () => {
+    const { Destination, StoredObject } = await open(url);
+    const destination = await Destination.create({ storageType: 'LOCAL', storagePath: '/b' });
+    const values = { destinationId: destination.id, name: 'a.zip', location: '/b/a.zip', status: 'PENDING' as const };
+    const first = await StoredObject.create({ ...values, backupId: 'one', size: 2 ** 40 });
+    await expect(StoredObject.create({ ...values, backupId: 'two' })).rejects.toThrow();
     await first.update({ status: 'FAILED' });
-    await Backup.create({ ...values, id: 'two', status: 'PENDING' });
-    expect((await Backup.findByPk('one'))?.fileSize).toBe(2 ** 40);
+    await StoredObject.create({ ...values, backupId: 'two' });
+    expect((await StoredObject.findByPk(first.id))?.size).toBe(2 ** 40);
   });
 });
 

@@ -42,15 +42,15 @@ export async function firstFree(
   nameAt: NameSeries,
   { from = 1, stored = false, transaction }: { from?: number; stored?: boolean; transaction?: Transaction | undefined },
 ): Promise<number> {
-  const rows = await models.Backup.findAll({
-    attributes: ['filePath'],
+  const rows = await models.StoredObject.findAll({
+    attributes: ['location'],
     where: {
-      filePath: { [Op.startsWith]: storage.locate(nameAt(1)).slice(0, -ARCHIVE_SUFFIX.length) },
+      location: { [Op.startsWith]: storage.locate(nameAt(1)).slice(0, -ARCHIVE_SUFFIX.length) },
       status: ['PENDING', 'RUNNING', 'COMPLETED'],
     },
     ...(transaction ? { transaction } : {}),
   });
-  const taken = new Set(rows.map((row) => row.filePath));
+  const taken = new Set(rows.map((row) => row.location));
   for (let number = from; ; number++) {
     const name = nameAt(number);
     if (taken.has(storage.locate(name))) continue;

@@ -1,3 +1,4 @@
+import { updateCopies } from '../archives/copies.js';
 import { insertBackup, type NewBackup } from './new-backup.js';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -7,7 +8,6 @@ import { AppError, badInput } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, BackupType, VerificationLevel } from '../../models/index.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './run-backup.js';
 import { Hold, isHeld, runLease } from '../runs/hold.js';
-import { planRetry } from '../schedules/retry.js';
 import { adoptStored, takeIn } from './upload.js';
 import { newId } from '../text/ids.js';
 import { originOf } from '../archives/origin.js';
@@ -19,7 +19,10 @@ import { isOwnObject, verifyStored } from '../archives/verify.js';
 
 export type { BackupsEnvironment, RunOptions };
 
-/** A wish for a backup. */
+/** The columns that a verification writes. */
+type Verified = Pick<BackupRow, 'verifiedAt' | 'verificationLevel' | 'errorCode' | 'errorMessage' | 'errorHint'>;
+
+/** A request for a backup. */
 export interface BackupRequest {
   configId?: number | undefined;
   backupType: BackupType;
@@ -212,13 +215,9 @@ export class Backups {
     assertCompleted(row);
     try {
       await this.verifyNow(row, level, stop);
-      await row.update({
-        // The bytes of a damaged database are as they were stored, which makes it no good backup.
-        ...(row.damaged ? {} : { verifiedAt: this.env.now(), verificationLevel: level }),
-        errorCode: null,
-        errorMessage: null,
-        errorHint: null,
-      });
+      // The bytes of a damaged database are as they were stored, which makes it no good backup.
+      const verified = row.damaged ? {} : { verifiedAt: this.env.now(), verificationLevel: level };
+      await this.noteVerified(row, { ...verified, errorCode: null, errorMessage: null, errorHint: null });
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       if (!/^(ARCHIVE|DATABASE)_/.test(error.code)) {
@@ -226,11 +225,20 @@ export class Backups {
         throw error;
       }
       const { errorCode, errorMessage, errorHint } = failure(error);
-      await row.update({ verifiedAt: null, verificationLevel: null, errorCode, errorMessage, errorHint });
+      await this.noteVerified(row, { verifiedAt: null, verificationLevel: null, errorCode, errorMessage, errorHint });
       this.env.log.error({ backup: id, err: error }, 'verification failed');
     }
     await this.env.audit.record(actor, 'backup.verify', id, { level, result: row.errorCode ?? 'ok' });
     return row;
+  }
+
+  /** Writes the outcome of a verification to the backup and its copy. */
+  private async noteVerified(row: BackupRow, values: Partial<Verified>): Promise<void> {
+    const { verificationLevel: _level, ...copy } = values;
+    await this.env.models.sequelize.transaction(async (transaction) => {
+      await row.update(values, { transaction });
+      await updateCopies(this.env.models, row.id, copy, transaction);
+    });
   }
 
   /** @throws AppError as `verifyStored` */
@@ -389,7 +397,11 @@ export class Backups {
       await this.assertRemovable(row);
       if (!(await stillDue())) return null;
       if (row.status === 'COMPLETED') await this.env.storages.open(row.address).remove(row.fileName);
-      await row.update({ status: 'DELETED', deletedAt: this.env.now(), deletedBy: actor, deleteReason: reason });
+      await this.env.models.sequelize.transaction(async (transaction) => {
+        const deleted = { deletedAt: this.env.now(), deletedBy: actor, deleteReason: reason };
+        await row.update({ status: 'DELETED', ...deleted }, { transaction });
+        await updateCopies(this.env.models, id, { status: 'DELETED' }, transaction);
+      });
       await this.env.audit.record(actor, 'backup.delete', id, { file: row.filePath, reason });
       return row;
     };
@@ -413,10 +425,7 @@ export class Backups {
         message = `The process that did this backup stopped in the phase "${phase}". Remains may lie at ${row.filePath}.`;
       }
       const error = new AppError('INTERRUPTED', message);
-      const values = { ...failure(error), completedAt: this.env.now(), leaseHolder: null };
-      await endRun(this.env.models, 'Backup', values, { id, status: 'RUNNING' }, (transaction) =>
-        planRetry(this.env, row, error, transaction),
-      );
+      await endRun(this.env, 'Backup', { id, status: 'RUNNING' }, error);
       this.env.log.warn({ backup: id, phase }, 'a dead run was cleaned up');
     };
     return Hold.during(this.env, [runLease(id)], work, () => undefined);

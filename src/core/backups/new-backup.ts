@@ -1,6 +1,7 @@
 import { type Transaction, UniqueConstraintError } from 'sequelize';
 import type { BackupRow, BackupType, Models, Origin } from '../../models/index.js';
 import { archiveNames, type NameSeries, firstFree } from '../archives/names.js';
+import { addCopy } from '../archives/copies.js';
 import type { DatabaseEngine, StorageAddress, Storages } from '../ports.js';
 import { newId } from '../text/ids.js';
 
@@ -46,25 +47,23 @@ export async function insertBackup(
   const storage = env.storages.open(address);
   const nameAt = names ?? archiveNames(archivePrefix ?? env.prefix, createdAt);
   for (let number = await firstFree(env.models, storage, nameAt, { transaction }); ; number++) {
-    const fileName = nameAt(number);
     const row = {
       ...values,
-      ...address,
       id: newId('backup', createdAt),
       mode: 'FULL' as const,
       status: 'PENDING' as const,
       pinned: values.backupType === 'SAFETY',
-      fileName,
-      filePath: storage.locate(fileName),
+      fileName: nameAt(number),
       createdBy: actor,
       createdAt,
     };
     try {
       // In a transaction of its own (a savepoint inside another), so that a taken name ends nothing else.
-      if (transaction === undefined) return await env.models.Backup.create(row);
-      return await env.models.sequelize.transaction({ transaction }, (savepoint) =>
-        env.models.Backup.create(row, { transaction: savepoint }),
-      );
+      return await env.models.sequelize.transaction({ transaction: transaction ?? null }, async (inner) => {
+        const backup = await env.models.Backup.create(row, { transaction: inner });
+        await addCopy(env.models, backup, { storage, address }, { status: 'PENDING' }, inner);
+        return backup;
+      });
     } catch (error) {
       if (!(error instanceof UniqueConstraintError) || number >= MAX_NUMBER) throw error;
     }

@@ -1,9 +1,10 @@
+import { updateCopies } from '../archives/copies.js';
 import { firstFree, seriesOf } from '../archives/names.js';
 import { createHash } from 'node:crypto';
 import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
-import { Op, type Transaction, UniqueConstraintError } from 'sequelize';
+import { Op, UniqueConstraintError } from 'sequelize';
 import { measureMedia } from '../../archive/measure.js';
 import { type ArchiveMetadata, BACKUP_VERSION } from '../../archive/metadata.js';
 import { shown } from '../../archive/names.js';
@@ -17,7 +18,6 @@ import { firstOf, humanSize } from '../text/format.js';
 import type { DamagePolicy, Engines, JobQueue, OnProgress, Snapshot, StepContext, Storage, Storages } from '../ports.js';
 import type { Places } from '../configs/places.js';
 import { type Protection, protectedPaths } from '../configs/protection.js';
-import { planRetry } from '../schedules/retry.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
 import { databaseKey } from '../configs/settings.js';
 import { assertSize, findStored } from '../archives/stored-archive.js';
@@ -115,9 +115,7 @@ export async function runBackup(
     if (config?.testError) await config.update({ testError: null });
     env.log.info({ backup: id, size: archive.size }, 'backup completed');
   } catch (thrown) {
-    await endBadly(env, run, { storage, stored, thrown }, (error, transaction) =>
-      planRetry(env, row, error, transaction),
-    );
+    await endBadly(env, run, { storage, stored, thrown });
   } finally {
     await removeWork(env, folder);
     await run.close();
@@ -192,6 +190,7 @@ async function store(
   onStored: (name: string) => void,
 ): Promise<StoredArchive> {
   const step = await run.phase('archive');
+  await updateCopies(env.models, row.id, { status: 'RUNNING' });
   const total = media.bytes + snapshot.files.reduce((sum, file) => sum + (file.size ?? 0), 0);
   await assertStorageSpace(env, storage, row.configId, total);
   for (;;) {
@@ -209,7 +208,9 @@ async function store(
       archive.stream.on('error', (error) => body.destroy(error));
       const object = await storage.put(row.fileName, body, { owner: row.id, signal: run.signal });
       onStored(row.fileName);
-      return { size: object.size, checksum: hash.digest('hex'), metadata: await archive.done };
+      const metadata = await archive.done;
+      run.warn(...databaseWarnings(metadata), ...mediaWarnings(metadata), ...(await emptyRoots(env, row, metadata)));
+      return { size: object.size, checksum: hash.digest('hex'), metadata };
     } catch (error) {
       archive.stream.destroy();
       if (!(error instanceof AppError) || error.code !== 'NAME_TAKEN') throw error;
@@ -239,11 +240,6 @@ async function verifyAndComplete(
     checksum,
     tables: snapshot.tables.map(({ name, rows }) => ({ name, rows })),
     mediaFileCount: archive.metadata.media.reduce((sum, root) => sum + root.files, 0),
-    warnings: [
-      ...databaseWarnings(archive.metadata),
-      ...mediaWarnings(archive.metadata),
-      ...(await emptyRoots(env, row, archive.metadata)),
-    ],
     damaged: snapshot.damaged,
     ...(snapshot.damaged ? {} : { verifiedAt: env.now(), verificationLevel: 'ARCHIVE' }),
   });
@@ -284,16 +280,16 @@ async function takeNextName(env: BackupsEnvironment, run: Run, row: BackupRow, s
   for (let number = 2; number < 1000; number++) {
     number = await firstFree(env.models, storage, nameAt, { from: number, stored: true });
     const fileName = nameAt(number);
-    const filePath = storage.locate(fileName);
     try {
-      if (!(await run.update({ fileName, filePath }))) throw new AppError('INTERRUPTED', 'The run was lost.');
-      row.set({ fileName, filePath });
+      await updateCopies(env.models, row.id, { name: fileName, location: storage.locate(fileName) });
+      if (!(await run.update({ fileName }))) throw new AppError('INTERRUPTED', 'The run was lost.');
+      await row.reload();
       return;
     } catch (error) {
       if (!(error instanceof UniqueConstraintError)) throw error;
     }
   }
-  throw new AppError('NAME_TAKEN', `No free name like ${row.fileName} in ${storage.locate(row.fileName)}.`);
+  throw new AppError('NAME_TAKEN', `No free name like ${row.fileName} in ${storage.place}.`);
 }
 
 /** Needs as much as the last archive of this config took, and a tenth more; before the first, all bytes uncompressed. */
@@ -305,20 +301,19 @@ async function assertStorageSpace(
 ): Promise<void> {
   const space = await storage.space();
   if (space === null) return;
-  const last = await env.models.Backup.findOne({
+  const last = await env.models.Backup.unscoped().findOne({
     attributes: ['fileSize'],
     where: { configId: { [Op.eq]: configId }, status: 'COMPLETED' },
     order: [['createdAt', 'DESC']],
   });
   const needed = Math.min(last?.fileSize ? last.fileSize * 1.1 : uncompressed, uncompressed);
-  assertSpace(space.free, needed, `for the archive in ${storage.locate('x').slice(0, -2)}`);
+  assertSpace(space.free, needed, `for the archive in ${storage.place}`);
 }
 
 /**
  * Ends a run in which something was thrown: what it had stored goes, so that no file is left without its COMPLETED row, and
  * the row is FAILED. A row that is COMPLETED stays: then only the answer of the control database was lost. While that does
  * not say how the row stands, nothing is touched: recovery decides once it does.
- * @param also done in the transaction that ends the row
  * @returns the error, as the row has it; null if the run is completed
  * @throws what was thrown, if the control database does not answer
  */
@@ -326,10 +321,9 @@ export async function endBadly(
   env: BackupsEnvironment,
   run: Run,
   { storage, stored, thrown }: { storage: Storage; stored: string | null; thrown: unknown },
-  also: (error: AppError, transaction: Transaction) => Promise<void> = async () => {},
 ): Promise<AppError | null> {
   const error = run.explain(thrown);
-  const row = await env.models.Backup.findByPk(run.id, { attributes: ['status'] }).catch(() => null);
+  const row = await env.models.Backup.unscoped().findByPk(run.id, { attributes: ['status'] }).catch(() => null);
   if (row === null) throw thrown;
   if (row.status === 'COMPLETED') {
     env.log.warn({ backup: run.id, err: error }, 'backup completed, though the last answer was lost');
@@ -337,7 +331,7 @@ export async function endBadly(
   }
   env.log.error({ backup: run.id, err: error }, 'backup failed');
   const shown = stored === null ? error : await withdraw(env, storage, stored, error);
-  await run.fail(shown, (transaction) => also(error, transaction));
+  await run.fail(shown);
   return shown;
 }
 
@@ -382,7 +376,7 @@ export function assertSpace(free: number, needed: number, what: string): void {
 async function emptyRoots(env: BackupsEnvironment, row: BackupRow, { media }: ArchiveMetadata): Promise<string[]> {
   const empty = media.filter(({ files }) => files === 0);
   if (empty.length === 0 || row.configId === null || !isQueued(row.backupType)) return [];
-  const before = await env.models.Backup.findOne({
+  const before = await env.models.Backup.unscoped().findOne({
     attributes: ['id', 'mediaFileCount'],
     where: { configId: row.configId, status: 'COMPLETED', backupType: ['MANUAL', 'AUTO'] },
     order: [['createdAt', 'DESC']],

@@ -1,3 +1,4 @@
+import { addCopy } from '../archives/copies.js';
 import { firstFree, uploadNames, prefixFrom } from '../archives/names.js';
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
@@ -290,20 +291,18 @@ export async function adoptStored(
     const examined = await examine(env, await stored.archive(signal), named, folder, signal);
     const { config, engine, level, begun, found } = examined;
     const own = sameApplication && named !== null ? { applicationId: named.applicationId } : {};
-    const row = await env.models.Backup.create({
+    const values = {
       ...begun,
       ...own,
       ...found,
-      ...address,
       id,
       configId: config?.id ?? null,
-      backupType: 'UPLOADED',
-      mode: 'FULL',
-      status: 'COMPLETED',
+      backupType: 'UPLOADED' as const,
+      mode: 'FULL' as const,
+      status: 'COMPLETED' as const,
       progress: 1,
       engine: engine.kind,
       fileName,
-      filePath: storage.locate(fileName),
       fileSize: stored.size,
       checksum: await stored.hash(signal),
       verifiedAt: env.now(),
@@ -312,6 +311,13 @@ export async function adoptStored(
       startedAt: env.now(),
       completedAt: env.now(),
       note: `Taken in where it lay. ${begun.note}`,
+    };
+    const { verifiedAt, fileSize: size } = values;
+    const row = await env.models.sequelize.transaction(async (transaction) => {
+      const backup = await env.models.Backup.create(values, { transaction });
+      const copy = { status: 'COMPLETED' as const, size, verifiedAt };
+      await addCopy(env.models, backup, { storage, address }, copy, transaction);
+      return backup;
     });
     if (named === null) await continueApplication(examined);
     return row;

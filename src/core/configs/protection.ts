@@ -4,13 +4,14 @@ import { mediaRoots, realPaths } from '../../archive/media.js';
 import { AppError } from '../../errors.js';
 import type { Models } from '../../models/index.js';
 import { isArchiveName } from '../archives/names.js';
-import type { Engine, Engines } from '../ports.js';
+import type { Engine, Engines, Storages } from '../ports.js';
 import { realFile } from './real-file.js';
 
 /** What protecting needs. */
 export interface ProtectEnvironment {
   models: Models;
   engines: Engines;
+  storages: Storages;
   /** db-manager's own folders and files; absolute. */
   exclude: string[];
 }
@@ -22,24 +23,20 @@ export interface ProtectEnvironment {
  * @param database what is backed up or restored to, which may be none of a config's
  */
 export async function protectedPaths(
-  { models, engines, exclude }: ProtectEnvironment,
+  { models, engines, storages, exclude }: ProtectEnvironment,
   database: { engine: Engine; url: string } | null,
 ): Promise<Protection> {
-  const where = { storageType: ['LOCAL', 'SYSTEM'] };
-  const [backups, configs] = await Promise.all([
-    models.Backup.findAll({ attributes: ['storagePath'], where, group: ['storagePath'] }),
+  const [destinations, configs] = await Promise.all([
+    models.Destination.findAll(),
     models.BackupConfig.findAll({ attributes: ['storageType', 'storagePath', 'engine', 'databaseUrl'] }),
   ]);
   const files = [
     ...(database === null ? [] : [database.engine.fileOf(database.url)]),
     ...configs.map(({ engine, databaseUrl }) => engines.of(engine).fileOf(databaseUrl)),
   ];
-  const storages = [...backups, ...configs.filter((config) => where.storageType.includes(config.storageType))];
+  const folders = [...destinations, ...configs].flatMap((address) => storages.open(address).folder() ?? []);
   const databases = await Promise.all(files.map(filesOf));
-  return new Protection(
-    new Set([...(await realPaths(exclude)), ...databases.flat()]),
-    await realPaths(storages.map(({ storagePath }) => storagePath)),
-  );
+  return new Protection(new Set([...(await realPaths(exclude)), ...databases.flat()]), await realPaths(folders));
 }
 
 /** A database's file and its companions, which SQLite names after the real file, not after a link to it. */

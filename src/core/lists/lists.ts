@@ -81,7 +81,7 @@ export function listBackups(
     equal('configId', filter.configId),
     oneOf('status', filter.status),
     oneOf('backupType', filter.backupType),
-    oneOf('storageType', filter.storageType),
+    inStorage(models, filter.storageType),
     period('createdAt', filter),
     contains(models, ['id', 'fileName', 'note', 'databaseName', 'errorMessage'], filter.search),
   ]);
@@ -122,6 +122,14 @@ function equal(column: string, value: Optional<string | number>): WhereOptions |
 
 function oneOf(column: string, values: Optional<string[]>): WhereOptions | null {
   return values?.length ? { [column]: values } : null;
+}
+
+/** Backups with a copy in a storage of one of these kinds. */
+function inStorage({ sequelize }: Models, types: Optional<StorageType[]>): WhereOptions | null {
+  if (!types?.length) return null;
+  const kinds = types.map((type) => sequelize.escape(type)).join(', ');
+  return literal(`id IN (SELECT o."backupId" FROM stored_objects o JOIN destinations d ON d.id = o."destinationId"
+    WHERE d."storageType" IN (${kinds}))`);
 }
 
 function period(column: string, { createdAfter, createdBefore }: Period): WhereOptions | null {

@@ -120,7 +120,7 @@ export async function planRestore(
     const replaced = { there, live, media: media.replace + media.remove > 0 };
     for (const refusal of await strangerRefusals(backup, archive, scope, replaced)) refuse(refusal);
   }
-  const space = await planSpace(env.workFolder, scope, archive, live, work);
+  const space = await planSpace(env, scope, archive, live, work);
   for (const place of space) if (place.free < place.needed) refuse(tooFull(place));
   const options = { includeRelated: request.includeRelated ?? false, exact: undone !== null };
   const byTrigger = refusals.length > 0 ? [] : await rehearsed(env, archive, scope, options, refusals);

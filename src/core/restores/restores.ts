@@ -6,7 +6,7 @@ import { COMMAND_ACTOR, newId } from '../text/ids.js';
 import { planRestore, type RestorePlan } from './plan.js';
 import { repair, type RestoresEnvironment, runRestore } from './run-restore.js';
 import type { RestoreRequest, Scope } from './scope.js';
-import { deadRuns, endPending, failure, pendingRuns, updateRun } from '../runs/run.js';
+import { deadRuns, endPending, endRun, pendingRuns } from '../runs/run.js';
 
 export type { RestoreRequest, RestoresEnvironment };
 
@@ -180,27 +180,22 @@ export class Restores {
   private async recoverOne(id: string): Promise<void> {
     const row = await this.get(id);
     if (row.status !== 'RUNNING') return;
-    const now = this.env.now();
-    let values: object;
+    const where = { id, status: 'RUNNING' as const };
     try {
-      const inForce = await repair(this.env, row);
-      const text = inForce
-        ? 'The process that did this restore stopped after the switch; recovery completed it.'
-        : `The process that did this restore stopped in the phase "${row.phase ?? 'start'}". The old state is in place.`;
-      values = inForce
-        ? { status: 'COMPLETED', progress: 1, phase: null, warnings: [...row.warnings, text] }
-        : failure(new AppError('INTERRUPTED', text));
+      const { inForce, warnings } = await repair(this.env, row);
+      if (inForce) {
+        const text = 'The process that did this restore stopped after the switch; recovery completed it.';
+        await endRun(this.env, 'Restore', where, null, { warnings: [...row.warnings, ...warnings, text] });
+      } else {
+        const phase = row.phase ?? 'start';
+        const text = `The process that did this restore stopped in the phase "${phase}". The old state is in place.`;
+        await endRun(this.env, 'Restore', where, new AppError('INTERRUPTED', text));
+      }
     } catch (error) {
       this.env.log.error({ restore: id, err: error }, 'a dead restore could not be repaired');
       if (!(error instanceof AppError) || error.code !== 'RESTORE_ROLLBACK_FAILED') return;
-      values = failure(error);
+      await endRun(this.env, 'Restore', where, error);
     }
-    await updateRun(
-      this.env.models,
-      'Restore',
-      { ...values, completedAt: now, leaseHolder: null },
-      { id, status: 'RUNNING' },
-    );
     this.env.log.warn({ restore: id }, 'a dead run was cleaned up');
   }
 }

@@ -44,6 +44,7 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
   const run = await Run.claim(env, 'Restore', id, holds, stop, ready);
   if (run === 'busy') return 'busy';
   if (run === 'taken') return 'done';
+  run.warn(...row.warnings);
   const folder = join(env.workFolder, id);
   let inForce = false;
   try {
@@ -56,8 +57,8 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
     // Written before the evidence (the stamp, the old files) goes, so that a crash in between is not taken for a failure.
     row.changes = { ...row.changes, settled: true };
     if (!(await run.update({ changes: row.changes }))) throw new AppError('INTERRUPTED', 'The run was lost.');
-    await settle(env, row);
-    await run.complete({ warnings: row.warnings });
+    run.warn(...(await settle(env, row)));
+    await run.complete();
     env.log.info({ restore: id, backup: backup.id }, 'restore completed');
   } catch (thrown) {
     const error = run.explain(thrown);
@@ -117,13 +118,13 @@ async function extractedAndChecked(
   if (backup.damaged) {
     // Only what could do harm is looked for: the rest is known to be damaged.
     await engine.describeDump(folder, step).catch(unlessDamaged);
-    row.warnings = [...row.warnings, 'The backup is of a damaged database: its files are put back as they were.'];
+    run.warn('The backup is of a damaged database: its files are put back as they were.');
   } else {
     const info = await engine.inspect(folder, step);
     assertSameCounts(archive, info);
     const { findings } = info;
     const left = row.rebuildIndexes ? await engine.rebuild(folder, findings, step) : findings;
-    row.warnings = [...row.warnings, ...left.map(({ message }) => message)];
+    run.warn(...left.map(({ message }) => message));
   }
   await engine.checkWritable(row.targetUrl).catch(unlessDamaged);
 }
@@ -146,10 +147,7 @@ async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: Restore
   const exists = await env.engines.of(row.engine).exists(row.targetUrl);
   const source = { databaseUrl: exists ? row.targetUrl : null, mediaPaths: await presentRoots(row) };
   if (source.databaseUrl === null && source.mediaPaths.length === 0) {
-    row.warnings = [
-      ...row.warnings,
-      'The target held nothing before, so there was nothing to keep as a safety backup.',
-    ];
+    run.warn('The target held nothing before, so there was nothing to keep as a safety backup.');
     return;
   }
   const engine = env.engines.of(row.engine);
@@ -176,7 +174,7 @@ async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: Restore
   await env.backups.run(safety.id, run.signal, { source, onProgress, damage: 'keep-raw' });
   await safety.reload();
   if (safety.status === 'COMPLETED') {
-    if (safety.damaged) row.warnings = [...row.warnings, keptRaw(safety)];
+    if (safety.damaged) run.warn(keptRaw(safety));
     return;
   }
   run.signal.throwIfAborted();
@@ -217,7 +215,7 @@ async function switchOver(
     const laying = await run.phase('media');
     const parts: MediaPart[] = [];
     for (const target of row.mediaTargets) parts.push(await mediaPart(row, archive, target, protection));
-    row.warnings = [...row.warnings, ...leftOut(parts), ...parts.flatMap(({ survey }) => survey.warnings)];
+    run.warn(...leftOut(parts), ...parts.flatMap(({ survey }) => survey.warnings));
     const bytesOf = ({ files }: MediaPart) => files.reduce((sum, { size }) => sum + size, 0);
     const total = parts.reduce((sum, part) => sum + bytesOf(part), 0);
     let laid = 0;
@@ -230,7 +228,7 @@ async function switchOver(
     }
     const step = await run.phase('switch', 'steps');
     for (const [index, swap] of swaps.entries()) await swap.apply(within(step, index, index + 1, swaps.length));
-    row.warnings = [...row.warnings, ...swaps.flatMap(({ warnings }) => warnings)];
+    run.warn(...swaps.flatMap(({ warnings }) => warnings));
     await run.assertOwn();
     if (!row.restoreDatabase) return;
     const loaded = await engine.load(folder, row.targetUrl, {
@@ -243,7 +241,7 @@ async function switchOver(
       madeHere: archive.metadata.origin?.host === hostname(),
       damaged: backup.damaged,
     });
-    row.warnings = [...row.warnings, ...loaded];
+    run.warn(...loaded);
   } catch (error) {
     if (row.restoreDatabase && (await engine.stampOf(row.targetUrl).catch(() => null)) === row.id) return;
     if (!run.isLost) await putBack(env, row, run.explain(error), swaps);
@@ -276,28 +274,31 @@ async function putBack(
   );
 }
 
-/** Removes what putting back would need. From here on the new state stays; a trouble is only a warning. */
-async function settle(env: RestoresEnvironment, row: RestoreRow): Promise<void> {
+/** Removes what putting back would need. Past the point of no return: failures here become warnings. @returns them */
+async function settle(env: RestoresEnvironment, row: RestoreRow): Promise<string[]> {
   try {
     for (const root of row.changes.roots ?? []) await MediaSwap.finish(root, row.id, 'settle');
     if (row.restoreDatabase) await env.engines.of(row.engine).clearStamp(row.targetUrl, row.lockTimeout * 1000);
+    return [];
   } catch (error) {
     env.log.warn({ restore: row.id, err: error }, 'the restore could not be tidied up');
-    row.warnings = [...row.warnings, (error as Error).message];
+    return [(error as Error).message];
   }
 }
 
 /**
  * Decides what a restore whose process died has done, and ends it: if the row or the stamp in the database says so, the
  * switch happened and the rest is tidied up; if not, the media go back to what they were. Never a mixture.
- * @returns true if the restore is in force
+ * @returns whether the restore is in force, and what could not be tidied up
  */
-export async function repair(env: RestoresEnvironment, row: RestoreRow): Promise<boolean> {
+export async function repair(
+  env: RestoresEnvironment,
+  row: RestoreRow,
+): Promise<{ inForce: boolean; warnings: string[] }> {
   const { roots, settled } = row.changes;
-  if (roots === undefined) return false;
+  if (roots === undefined) return { inForce: false, warnings: [] };
   const stamped = row.restoreDatabase && (await env.engines.of(row.engine).stampOf(row.targetUrl)) === row.id;
-  const happened = settled === true || stamped;
-  if (happened) await settle(env, row);
-  else await putBack(env, row, new AppError('INTERRUPTED', 'The process that did this restore stopped.'));
-  return happened;
+  if (settled === true || stamped) return { inForce: true, warnings: await settle(env, row) };
+  await putBack(env, row, new AppError('INTERRUPTED', 'The process that did this restore stopped.'));
+  return { inForce: false, warnings: [] };
 }

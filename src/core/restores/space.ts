@@ -1,8 +1,8 @@
+import type { Storages } from '../ports.js';
 import { stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Archive } from '../../archive/read.js';
 import { AppError, errnoOf } from '../../errors.js';
-import type { BackupRow } from '../../models/index.js';
 import { archivedBytes, type MediaWork, type Need } from './media/plan.js';
 import { isFolder } from './media/move-file.js';
 import { humanSize } from '../text/format.js';
@@ -31,7 +31,7 @@ const SMALL_CHANGE = 1024 * 1024;
  * How well the archive compresses is not known before, so it counts in full.
  */
 export async function planSpace(
-  workFolder: string,
+  { workFolder, storages }: { workFolder: string; storages: Storages },
   scope: Scope,
   archive: Archive,
   live: DatabaseInfo | null,
@@ -44,11 +44,12 @@ export async function planSpace(
     (found) => found.bytes,
     () => 0,
   );
+  const archives = storages.open(backup.address).folder();
   const dump: Need = { path: workFolder, bytes };
   const safety: Need[] = [];
   if (present > 0 || (await somePresent(scope))) {
     const size = archived + (present > 0 ? archivedBytes('database', present) : 0);
-    if (isFolderStorage(backup)) safety.push({ path: backup.storagePath, bytes: size });
+    if (archives !== null) safety.push({ path: archives, bytes: size });
   }
   const during = [dump, { path: workFolder, bytes: present * SNAPSHOT_MARGIN }, ...safety];
   const after = [dump, ...safety, ...staged];
@@ -63,8 +64,6 @@ export async function planSpace(
   }
   return perDisk([during, after, rehearsal]);
 }
-
-const isFolderStorage = ({ storageType }: BackupRow) => storageType === 'LOCAL' || storageType === 'SYSTEM';
 
 async function somePresent({ mediaTargets }: Scope): Promise<boolean> {
   for (const { root } of mediaTargets) if (await isFolder(root)) return true;

@@ -77,9 +77,6 @@ const FACTS = [
   'verifiedAt',
   'fileSize',
   'fileName',
-  'filePath',
-  'storageType',
-  'storagePath',
 ] as const;
 
 /** Deletes by policy. Every deletion is checked against a plan of the moment, under the lock of the backup. */
@@ -96,7 +93,7 @@ export class Cleanup {
       where: { configId: config.id, status: 'COMPLETED' },
     });
     const items: RetentionItem[] = [];
-    for (const group of groupBy(rows, ({ storageType, storagePath }) => `${storageType} ${storagePath}`)) {
+    for (const group of groupBy(rows, ({ copy }) => copy.destinationId)) {
       const known = new Map(group.map((row) => [row.id, row]));
       const input = { backups: group, policy: policyOf(config), timezone: config.timezone, now: at };
       for (const decision of planRetention(input)) {
@@ -161,11 +158,12 @@ export class Cleanup {
   async reconcile(folders: string[] = []): Promise<Orphans[]> {
     const { models, storages } = this.env;
     const rows = await models.Backup.findAll({ attributes: [...FACTS], where: { status: 'COMPLETED' } });
-    const running = await models.Backup.findAll({ attributes: ['filePath'], where: { status: 'RUNNING' } });
-    const known = new Set([...rows, ...running].map((row) => row.filePath));
+    const where = { status: ['COMPLETED', 'RUNNING'] };
+    const copies = await models.StoredObject.findAll({ attributes: ['location'], where });
+    const known = new Set(copies.map(({ location }) => location));
     const groups = new Map<string, { storage: StorageAddress; rows: BackupRow[] }>();
     const groupOf = (storage: StorageAddress) => {
-      const place = storages.open(storage).locate('x');
+      const { place } = storages.open(storage);
       const group = groups.get(place) ?? { storage, rows: [] };
       groups.set(place, group);
       return group;
@@ -251,8 +249,8 @@ function summed(config: BackupConfigRow, at: Date, items: RetentionItem[]): Rete
   };
 }
 
-function groupBy<T>(rows: T[], keyOf: (row: T) => string): T[][] {
-  const groups = new Map<string, T[]>();
+function groupBy<T>(rows: T[], keyOf: (row: T) => number): T[][] {
+  const groups = new Map<number, T[]>();
   for (const row of rows) {
     const key = keyOf(row);
     const group = groups.get(key);

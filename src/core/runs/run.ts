@@ -14,7 +14,19 @@ const TICK_MS = 1_000;
 /** What a run needs of the process around it. */
 export interface RunEnvironment extends HoldEnvironment {
   now: () => Date;
+  onEnded: OnEnded;
 }
+
+/** A run that has just ended. */
+export interface EndedRun {
+  table: RunTable;
+  id: string;
+  /** Why it failed; null if it is COMPLETED. */
+  error: AppError | null;
+}
+
+/** Called for every run that ends, in the transaction that ends its row: what follows from the end is never lost. */
+export type OnEnded = (run: EndedRun, transaction: Transaction) => Promise<void>;
 
 /** The rows that are runs: their model, seen as far as a run needs it. */
 export type RunTable = 'Backup' | 'Restore';
@@ -29,6 +41,7 @@ interface RunValues {
   errorCode?: string | null;
   errorMessage?: string | null;
   errorHint?: string | null;
+  warnings?: string[];
   startedAt?: Date;
   completedAt?: Date;
   leaseHolder?: string | null;
@@ -44,6 +57,7 @@ export class Run {
   private readonly abort = new AbortController();
   private readonly ticker: NodeJS.Timeout;
   private phases: PhaseEntry[] = [];
+  private readonly warnings: string[] = [];
   private shown = { progress: 0, bytesDone: null as number | null, bytesTotal: null as number | null };
   private flushed = { at: -FLUSH_MS, values: this.shown };
   private writing: Promise<unknown> = Promise.resolve();
@@ -152,32 +166,22 @@ export class Run {
     return this.hold.lost.aborted;
   }
 
-  /** Ends the run well. @returns false if the run was no longer this process's: then nothing it made may stay */
-  async complete(values: object): Promise<boolean> {
-    const phases = [...this.phases, { phase: 'done', at: this.env.now().toISOString() }];
-    const ended = {
-      ...values,
-      status: 'COMPLETED',
-      progress: 1,
-      bytesDone: null,
-      bytesTotal: null,
-      phase: null,
-      phases,
-      completedAt: this.env.now(),
-      leaseHolder: null,
-      errorCode: null,
-    };
-    return this.persist(() => this.update(ended));
+  /** Adds what the admin should know; it is written when the run ends, also if it fails. */
+  warn(...texts: string[]): void {
+    this.warnings.push(...texts);
   }
 
-  /**
-   * Ends the run as FAILED, with the reason on the row.
-   * @param also done in the same transaction, if the row was still this run's
-   * @returns false if it was not
-   */
-  async fail(error: AppError, also: (transaction: Transaction) => Promise<void> = async () => {}): Promise<boolean> {
-    const values = { ...failure(error), completedAt: this.env.now(), leaseHolder: null };
-    return this.persist(() => this.inOrder(() => endRun(this.env.models, this.table, values, this.own, also)));
+  /** Ends the run as COMPLETED. @returns false if the run was no longer this process's: then nothing it made may stay */
+  async complete(values: object = {}): Promise<boolean> {
+    const phases = [...this.phases, { phase: 'done', at: this.env.now().toISOString() }];
+    const done = { ...values, phases, warnings: this.warnings };
+    return this.persist(() => this.inOrder(() => endRun(this.env, this.table, this.own, null, done)));
+  }
+
+  /** Ends the run as FAILED, with the reason on the row. @returns false if the row was no longer this run's */
+  async fail(error: AppError): Promise<boolean> {
+    const values = { warnings: this.warnings };
+    return this.persist(() => this.inOrder(() => endRun(this.env, this.table, this.own, error, values)));
   }
 
   /** What a thrown value means for this run: if it was aborted, the reason of that. */
@@ -216,7 +220,7 @@ export class Run {
 
   /** The row, as long as it is this run's. */
   private get own() {
-    return { id: this.id, status: 'RUNNING', leaseHolder: this.hold.holder };
+    return { id: this.id, status: 'RUNNING' as const, leaseHolder: this.hold.holder };
   }
 
   private inOrder<T>(work: () => Promise<T>): Promise<T> {
@@ -288,25 +292,41 @@ export async function updateRun(models: Models, table: RunTable, values: object,
   return changed;
 }
 
-/** As `updateRun`, for one row that ends; what follows from the end is done in the same transaction, so that no crash comes between. */
+/**
+ * Ends a run: the one way for a row to become COMPLETED or FAILED.
+ * @param where the row, and the state in which it must still be
+ * @param error why it failed; null if it is COMPLETED
+ * @param values also written to the row
+ * @returns false if the row was no longer in that state: then nothing was changed
+ */
 export function endRun(
-  models: Models,
+  env: RunEnvironment,
   table: RunTable,
-  values: object,
-  where: object,
-  also: (transaction: Transaction) => Promise<void>,
+  where: { id: string; status: RunStatus; leaseHolder?: string },
+  error: AppError | null,
+  values: RunValues = {},
 ): Promise<boolean> {
-  return models.sequelize.transaction(async (transaction) => {
-    const [changed] = await modelOf(models, table).update(values, { where, transaction });
-    if (changed === 1) await also(transaction);
+  const outcome = error === null ? COMPLETED : failure(error);
+  const ended = { ...outcome, ...values, completedAt: env.now(), leaseHolder: null };
+  return env.models.sequelize.transaction(async (transaction) => {
+    const [changed] = await modelOf(env.models, table).update(ended, { where, transaction });
+    if (changed === 1) await env.onEnded({ table, id: where.id, error }, transaction);
     return changed === 1;
   });
 }
 
-/** Ends a run that nobody has begun yet. A run under way is left alone. */
+const COMPLETED = {
+  status: 'COMPLETED' as const,
+  progress: 1,
+  phase: null,
+  bytesDone: null,
+  bytesTotal: null,
+  errorCode: null,
+};
+
+/** Ends a run that no one has begun yet. A run under way is left alone. */
 export async function endPending(env: RunEnvironment, table: RunTable, id: string, error: AppError): Promise<void> {
-  const values = { ...failure(error), completedAt: env.now() };
-  await updateRun(env.models, table, values, { id, status: 'PENDING' });
+  await endRun(env, table, { id, status: 'PENDING' }, error);
 }
 
 /** The ids of runs whose row says RUNNING although no process holds their lease any more. */

@@ -18,7 +18,7 @@ export const PAUSES = [1, 5, 15];
 
 /** Notes on the config when its failed automatic backup is tried again, if the cause may pass and attempts are left. */
 export async function planRetry(
-  env: RunEnvironment,
+  env: Pick<RunEnvironment, 'models' | 'now'>,
   row: BackupRow,
   error: AppError,
   transaction: Transaction,

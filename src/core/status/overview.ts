@@ -117,7 +117,7 @@ export class Overview {
     latest: Map<number, Latest>,
   ): Promise<Map<number, BackupRow>> {
     if (ids.length === 0) return new Map();
-    const rows = await this.env.models.Backup.findAll({
+    const rows = await this.env.models.Backup.unscoped().findAll({
       attributes: ['id', 'configId', 'createdAt', 'damaged', 'errorCode', 'errorMessage'],
       where: {
         configId: ids,
@@ -134,16 +134,7 @@ export class Overview {
 
   /** These backups by config, with what is wrong with the archive of each. An unreachable storage tells so itself. */
   private async proven(ids: string[]): Promise<Map<number, Proven>> {
-    const attributes = [
-      'id',
-      'configId',
-      'fileName',
-      'fileSize',
-      'filePath',
-      'storageType',
-      'storagePath',
-      'mediaFileCount',
-    ];
+    const attributes = ['id', 'configId', 'fileName', 'fileSize', 'mediaFileCount'];
     const rows = await this.env.models.Backup.findAll({ attributes, where: { id: ids } });
     const proven = new Map<number, Proven>();
     const next = rows.values();
@@ -188,8 +179,9 @@ export class Overview {
   private async storages(): Promise<StorageHealth[]> {
     const { sequelize } = this.env.models;
     const groups = await sequelize.query<StorageAddress & { used: number | string; count: number | string }>(
-      `SELECT "storageType", "storagePath", sum("fileSize") AS used, count(*) AS count FROM backups
-       WHERE status = 'COMPLETED' GROUP BY "storageType", "storagePath" ORDER BY 1, 2`,
+      `SELECT d."storageType", d."storagePath", sum(o.size) AS used, count(*) AS count
+       FROM stored_objects o JOIN destinations d ON d.id = o."destinationId"
+       WHERE o.status = 'COMPLETED' GROUP BY d.id, d."storageType", d."storagePath" ORDER BY 1, 2`,
       { type: QueryTypes.SELECT },
     );
     return Promise.all(groups.map(({ used, count, ...address }) => this.space(address, Number(used), Number(count))));

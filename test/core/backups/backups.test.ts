@@ -334,15 +334,18 @@ describe('A run that is stopped', () => {
 
 describe('A backup whose end is in doubt', () => {
   it('is what its record says: completed, where only the answer to its last word was lost', async () => {
-    const { Backup } = world.app.models;
-    const update = Backup.update.bind(Backup);
-    const lost = jest.spyOn(Backup, 'update').mockImplementation((async (values: object, options: never) => {
-      const answer = await update(values, options);
-      if ('status' in values && values.status === 'COMPLETED') throw new Error('connection terminated');
+    const { Backup, sequelize } = world.app.models;
+    const transaction = sequelize.transaction.bind(sequelize) as (...args: unknown[]) => Promise<unknown>;
+    let answered = true;
+    const lost = jest.spyOn(sequelize, 'transaction').mockImplementation((async (...args: unknown[]) => {
+      const answer = await transaction(...args);
+      answered = (await Backup.count({ where: { status: 'COMPLETED' } })) === 0;
+      if (!answered) throw new Error('connection terminated');
       return answer;
     }) as never);
     const row = await world.backup();
     lost.mockRestore();
+    expect(answered).toBe(false);
     expect(row).toMatchObject({ status: 'COMPLETED', errorCode: null });
     expect(await world.app.backups.verify(row.id, 'ARCHIVE', 'test', NEVER)).toMatchObject({ errorCode: null });
   });

@@ -1,3 +1,4 @@
+import { addBackups } from '../../support/records.js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { listAuditEvents, listBackups, listRestores } from '../../../src/core/lists/lists.js';
 import { type Models, openModels } from '../../../src/models/index.js';
@@ -24,21 +25,24 @@ describe.each(databases)('The lists on %s', (_title, missing, url) => {
     if (missing !== null) return;
     models = await openModels(url);
     for (const [i, note] of NOTES.entries()) {
-      await models.Backup.create({
-        id: `backup_${i}`,
-        backupType: 'MANUAL',
-        mode: 'FULL',
-        status: 'COMPLETED',
-        createdBy: 'test',
-        createdAt: new Date(Date.UTC(2025, 0, 1 + i)),
-        engine: 'SQLITE',
-        databaseName: 'db.sqlite3',
-        storageType: 'LOCAL',
-        storagePath: '/backups',
-        fileName: `okpuja_${i}.zip`,
-        filePath: `/backups/okpuja_${i}.zip`,
-        note,
-      } as never);
+      await addBackups(models, [
+        {
+          id: `backup_${i}`,
+          backupType: 'MANUAL',
+          mode: 'FULL',
+          status: 'COMPLETED',
+          createdBy: 'test',
+          createdAt: new Date(Date.UTC(2025, 0, 1 + i)),
+          engine: 'SQLITE',
+          databaseName: 'db.sqlite3',
+          storageType: 'LOCAL',
+          storagePath: '/backups',
+          fileName: `okpuja_${i}.zip`,
+          filePath: `/backups/okpuja_${i}.zip`,
+          note,
+          configId: null,
+        },
+      ]);
     }
     for (const action of ['backup.create', 'backup.delete', 'bac_up.x', 'config.create']) {
       await models.AuditEvent.create({ at: new Date(), actor: 'test', action, subject: null });

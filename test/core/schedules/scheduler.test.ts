@@ -1,3 +1,4 @@
+import { addBackups } from '../../support/records.js';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -372,8 +373,17 @@ describe('The overview', () => {
     if (config === null || backup === null) throw new Error('nothing to copy');
     const numbers = Array.from({ length: 300 }, (_, index) => index + 2);
     await BackupConfig.bulkCreate(numbers.map((id) => ({ ...config, id, name: `App ${id}` })));
-    await Backup.bulkCreate(
-      numbers.map((configId) => ({ ...backup, id: `${row.id}${configId}`, configId, filePath: `/x/${configId}` })),
+    const storageType = 'LOCAL' as const;
+    await addBackups(
+      world.app.models,
+      numbers.map((configId) => ({
+        ...backup,
+        id: `${row.id}${configId}`,
+        configId,
+        storageType,
+        storagePath: '/x',
+        filePath: `/x/${configId}`,
+      })),
     );
     const many = await count();
     expect(many.codes.filter((code) => code === 'LAST_BACKUP_UNPROVEN')).toHaveLength(301);

@@ -1,3 +1,4 @@
+import { addBackups } from '../../support/records.js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type BackupDay, backupHistory } from '../../../src/core/status/history.js';
 import type { BackupStatus, BackupType, Models } from '../../../src/models/index.js';
@@ -44,7 +45,7 @@ async function add(models: Models, given: Given[]): Promise<string[]> {
       note: null,
     };
   });
-  await models.Backup.bulkCreate(rows);
+  await addBackups(models, rows);
   return rows.map((row) => row.id);
 }
 
@@ -152,10 +153,10 @@ describe.each(databases)('The history of backups on %s', (_title, missing, url) 
       models.sequelize.getDialect() === 'postgres' ? `lpad(CAST(i AS TEXT), 8, '0')` : `substr('0000000' || i, -8)`;
     await models.sequelize.query(
       `INSERT INTO backups (id, "configId", "backupType", mode, status, "createdAt", engine, "databaseName",
-         "storageType", "storagePath", "fileName", "filePath", "fileSize")
+         "fileName", "fileSize")
        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
        SELECT 'backup_' || ${id}, 1 + i % 2, 'AUTO', 'FULL', 'COMPLETED', ${time}, 'SQLITE', 'db',
-         'LOCAL', '/b', 'f' || i, '/b/f' || i, i FROM n`,
+         'f' || i, i FROM n`,
     );
     for (const configId of [undefined, 1]) {
       const days = await backupHistory(models, { configId, days: 365, timezone: 'Europe/Berlin' }, NOW);

@@ -1,0 +1,61 @@
+import { Field, ID, ObjectType } from 'type-graphql';
+import type { StorageType as Storage } from '../core/ports.js';
+import type { BackupRow, CopyStatus as Status } from '../models/index.js';
+import { CopyStatus, StorageType } from './enums.js';
+import { DateTime } from './scalars.js';
+
+@ObjectType({ description: 'A place where archives lie.' })
+export class Destination {
+  @Field(() => ID, { description: 'Number of the destination.' })
+  id!: number;
+
+  @Field(() => StorageType, { description: 'The kind of storage.' })
+  storageType!: Storage;
+
+  @Field(() => String, { description: 'Where it is: the path of its folder.' })
+  location!: string;
+}
+
+@ObjectType({ description: "One copy of a backup's archive." })
+export class BackupCopy {
+  @Field(() => ID, { description: 'Number of the copy.' })
+  id!: number;
+
+  @Field(() => Destination, { description: 'Where it lies.' })
+  destination!: Destination;
+
+  @Field(() => CopyStatus, { description: 'Its state.' })
+  status!: Status;
+
+  @Field(() => String, { description: 'Full path of the copy, for people.' })
+  filePath!: string;
+
+  @Field(() => DateTime, { nullable: true, description: 'When it was last verified; null if it is not verified now.' })
+  verifiedAt!: Date | null;
+
+  @Field(() => String, { nullable: true, description: 'Why it failed: a code of the error catalogue.' })
+  errorCode!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'Why it failed, in words.' })
+  errorMessage!: string | null;
+
+  @Field(() => String, { nullable: true, description: 'What to do about the error.' })
+  errorHint!: string | null;
+}
+
+/** The copies of a backup as the API shows them, the first written first. */
+export const copiesOf = ({ copies }: BackupRow): BackupCopy[] =>
+  copies.map(({ id, status, location, verifiedAt, errorCode, errorMessage, errorHint, destination }) => ({
+    id,
+    destination: {
+      id: destination.id,
+      storageType: destination.storageType,
+      location: destination.storagePath,
+    },
+    status,
+    filePath: location,
+    verifiedAt,
+    errorCode,
+    errorMessage,
+    errorHint,
+  }));

@@ -1,3 +1,4 @@
+import { sampleUrl } from './sample/index.js';
 import { backupEnded } from './core/backups/ended.js';
 import type { OnEnded } from './core/runs/run.js';
 import { mkdir, mkdtemp, rmdir } from 'node:fs/promises';
@@ -9,7 +10,6 @@ import { Audit } from './core/audit.js';
 import { Cleanup } from './core/retention/cleanup.js';
 import { Scheduler } from './core/schedules/scheduler.js';
 import { Hold } from './core/runs/hold.js';
-import { databaseFiles } from './core/configs/protection.js';
 import { nodeLease, Overview } from './core/status/overview.js';
 import { Backups } from './core/backups/backups.js';
 import { Browser } from './core/discovery/browse.js';
@@ -25,7 +25,7 @@ import { AppError } from './errors.js';
 import type { HttpServer } from './http/index.js';
 import type { Engines, Job, Storages } from './core/ports.js';
 import { createLog, type Log } from './log.js';
-import { controlPath, type Models, openModels } from './models/index.js';
+import { controlFiles, controlPath, type Models, openModels } from './models/index.js';
 import { createStorages } from './storages/index.js';
 import { VERSION } from './version.js';
 
@@ -101,8 +101,9 @@ async function createServices(environment: Environment, options: AppOptions, log
   const controlFile = controlPath(environment.controlDatabaseUrl);
   const workFolder = join(dataDir, 'tmp');
   const engines = options.engines ?? createEngines({ scratch: workFolder });
-  const seedFile = environment.seed.databaseUrl.startsWith('sqlite:') ? environment.seed.databaseUrl.slice(7) : null;
-  if (seedFile !== null) await assertNotControl(seedFile, controlFile);
+  // Before the control database is opened, which would make its tables in the database that is to be protected.
+  const [seedFile] = await engines.filesOf(environment.seed.databaseUrl);
+  if (seedFile !== undefined) await assertNotControl(seedFile, controlFile);
   const models = await openModels(environment.controlDatabaseUrl);
   const storages = options.storages ?? createStorages(localRoot);
   const audit = new Audit(models, now, log);
@@ -113,7 +114,7 @@ async function createServices(environment: Environment, options: AppOptions, log
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
   const queue = lazyQueue(environment, models, log, () => ({ backups, restores, cleanup }));
   const { leaseMs, prefix, maxUploadBytes, maxUploadEntries } = environment;
-  const exclude = [dataDir, localRoot, ...(controlFile === null ? [] : databaseFiles(controlFile))];
+  const exclude = [dataDir, localRoot, ...controlFiles(environment.controlDatabaseUrl)];
   const onEnded: OnEnded = async (run, transaction) => {
     if (run.table === 'Backup') await backupEnded({ models, now }, run, transaction);
   };
@@ -122,7 +123,7 @@ async function createServices(environment: Environment, options: AppOptions, log
   const backups = new Backups({ ...shared, ...limits, configs, prefix, version: VERSION });
   const restores = new Restores({ ...shared, backups, controlFile });
   const configTests = new ConfigTests({ ...shared, configs, controlFile });
-  const browser = new Browser({ allowedPaths, controlFile });
+  const browser = new Browser({ engines, allowedPaths, controlFile });
   const scheduler = new Scheduler({ ...shared, backups });
   const cleanup = new Cleanup({ ...shared, backups, configs });
   const overview = new Overview(shared);
@@ -244,7 +245,7 @@ export async function createServer(app: App): Promise<HttpServer> {
   const about = {
     version: VERSION,
     startedAt: app.now(),
-    sampleUrl: `sqlite:${join(environment.dataDir, 'sample', 'db.sqlite3')}`,
+    sampleUrl: sampleUrl(join(environment.dataDir, 'sample')),
     controlDatabase: controlPath(environment.controlDatabaseUrl) === null ? ('POSTGRES' as const) : ('SQLITE' as const),
     jobStore: jobStoreOf(environment.jobsUrl),
   };

@@ -320,7 +320,7 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
     host: env.HOST,
     logLevel: env.LOG_LEVEL,
     dataDir,
-    controlDatabaseUrl: absoluteSqliteUrl(
+    controlDatabaseUrl: absoluteFileUrl(
       env.CONTROL_DATABASE_URL ?? `sqlite:${join(dataDir, 'db-manager.sqlite3')}`,
       cwd,
     ),
@@ -354,7 +354,7 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
     prefix: env.DB_BACKUP_PREFIX ?? 'okpuja',
     seed: {
       usesPrefix: env.DB_BACKUP_PREFIX !== undefined,
-      databaseUrl: env.DATABASE_URL === '' ? '' : absoluteSqliteUrl(env.DATABASE_URL, cwd),
+      databaseUrl: env.DATABASE_URL === '' ? '' : absoluteFileUrl(env.DATABASE_URL, cwd),
       mediaPaths: env.MEDIA_PATHS.split(',')
         .map((path) => path.trim())
         .filter((path) => path !== '')
@@ -375,10 +375,10 @@ function formerExplorer(sandbox: boolean | undefined): 'apollo' | 'off' | undefi
   return sandbox ? 'apollo' : 'off';
 }
 
-/** `sqlite:./x`, `sqlite:x`, `sqlite:/x` and `sqlite:///x` as `sqlite:/absolute/x`; any other URL as it is. */
-export function absoluteSqliteUrl(url: string, cwd: string): string {
-  const match = /^sqlite:(?:\/\/\/*(?=\/))?(.+)$/.exec(url);
-  return match?.[1] === undefined ? url : `sqlite:${resolve(cwd, match[1])}`;
+/** The URL of a file with its absolute path, such as `sqlite:/srv/x` for `sqlite:./x`; any other URL as it is. */
+export function absoluteFileUrl(url: string, cwd: string): string {
+  const [, scheme, path] = /^([a-z][a-z0-9+.-]*):(?:\/\/\/*(?=\/))?(.+)$/.exec(url) ?? [];
+  return path === undefined || path.startsWith('//') ? url : `${scheme}:${resolve(cwd, path)}`;
 }
 
 function readKey(value: string, cwd: string): string {

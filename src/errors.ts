@@ -97,7 +97,7 @@ export const ERRORS = {
     meaning: 'The database is there but cannot be read or written by this process.',
     hint: 'Give the user that runs db-manager the rights on the file and its folder.',
   },
-  DATABASE_NOT_SQLITE: {
+  DATABASE_WRONG_KIND: {
     meaning: 'The file is not a SQLite database.',
     hint: 'Check the path; encrypted (SQLCipher) files and other formats cannot be read.',
   },
@@ -136,10 +136,6 @@ export const ERRORS = {
   STORAGE_UNAVAILABLE: {
     meaning: 'The storage does not answer or answered with an error.',
     hint: 'Check that the disk is mounted or the service is reachable, then try again.',
-  },
-  STORAGE_UNSUPPORTED: {
-    meaning: 'This storage type is not available in this installation.',
-    hint: 'Use LOCAL or SYSTEM.',
   },
   NAME_TAKEN: { meaning: 'An object of this name is already stored.', hint: 'Use another name.' },
   ARCHIVE_MISSING: {

@@ -213,10 +213,13 @@ async function sampleBackups({ models }: App): Promise<string[]> {
 async function removeSample(app: App, backups: string[] = [], successor = ''): Promise<void> {
   const configs = await app.configs.list();
   const folder = sampleFolder(app);
-  const uses = ({ origin, databaseUrl, mediaPaths }: BackupConfigRow) =>
+  const uses = async ({ origin, databaseUrl, mediaPaths }: BackupConfigRow) =>
     origin === 'SAMPLE' ||
-    [databaseUrl.replace('sqlite:', ''), ...mediaPaths].some((path) => `${path}${sep}`.startsWith(`${folder}${sep}`));
-  if (configs.length === 0 || configs.some(uses)) return;
+    [...(await app.engines.filesOf(databaseUrl)), ...mediaPaths].some((path) =>
+      `${path}${sep}`.startsWith(`${folder}${sep}`),
+    );
+  if (configs.length === 0) return;
+  for (const config of configs) if (await uses(config)) return;
   try {
     if (backups.length > 0) await app.backups.remove(backups, ACTOR, `the sample gave way to "${successor}"`);
     await rm(folder, { recursive: true, force: true });

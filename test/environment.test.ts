@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
-import { absoluteSqliteUrl, ENVIRONMENT_NAMES, loadEnvironment } from '../src/environment.js';
+import { absoluteFileUrl, ENVIRONMENT_NAMES, loadEnvironment } from '../src/environment.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -210,9 +210,9 @@ describe('The configuration', () => {
       'sqlite:///srv/db.sqlite3',
       'sqlite:////srv/db.sqlite3',
     ]) {
-      expect(absoluteSqliteUrl(url, '/srv')).toBe('sqlite:/srv/db.sqlite3');
+      expect(absoluteFileUrl(url, '/srv')).toBe('sqlite:/srv/db.sqlite3');
     }
-    expect(absoluteSqliteUrl('postgres://u:p@h/d', '/srv')).toBe('postgres://u:p@h/d');
+    expect(absoluteFileUrl('postgres://u:p@h/d', '/srv')).toBe('postgres://u:p@h/d');
   });
 
   describe('.env as editors write it', () => {

@@ -29,15 +29,10 @@ export const TYPE: Record<BackupType, string> = {
 export const STORAGE: Record<StorageType, string> = {
   LOCAL: 'Backups folder',
   SYSTEM: 'Folder on this server',
-  GDRIVE: 'Google Drive',
-  S3: 'S3 bucket',
 };
 
 export const ENGINE: Record<DatabaseEngine, string> = {
   SQLITE: 'SQLite',
-  POSTGRES: 'PostgreSQL',
-  MYSQL: 'MySQL or MariaDB',
-  MONGODB: 'MongoDB',
 };
 
 export const HEALTH: Record<Health, { label: string; color: string }> = {

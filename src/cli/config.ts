@@ -67,7 +67,7 @@ export function addConfig(program: Command): void {
     .action((given: string, options: Options, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
         const { app, actor } = session;
-        const input = inputOf(options);
+        const input = inputOf(options, app);
         if (Object.keys(input).length === 0) {
           throw new AppError('BAD_USER_INPUT', 'No setting to change was given.', {
             hint: '`db-manager help config edit` lists the options.',
@@ -95,7 +95,7 @@ export function addConfig(program: Command): void {
 
 async function create(session: Session, { fromEnvironment, ...options }: Options & { fromEnvironment?: boolean }) {
   const { app, actor } = session;
-  const input = inputOf(options);
+  const input = inputOf(options, app);
   if (fromEnvironment === true) {
     if (Object.keys(input).length > 0) throw badInput('from-environment', 'cannot be combined with settings.');
     const row = await createFromEnvironment(app.configs, settingsOf(app), actor, app.environment.seed.usesPrefix);
@@ -179,10 +179,10 @@ function withSettings(command: Command): Command {
     .option('--max-size <bytes>', 'delete the oldest beyond this total size (none: no such rule)', bytesOrNone);
 }
 
-function inputOf({ media, storage: storageType, path, ...options }: Options): ConfigInput {
+function inputOf({ media, storage: storageType, path, ...options }: Options, { engines }: App): ConfigInput {
   const input: ConfigInput = {
     name: options.name,
-    databaseUrl: options.database === undefined ? undefined : databaseUrl(options.database),
+    databaseUrl: options.database === undefined ? undefined : databaseUrl(options.database, engines),
     mediaPaths: media === false ? [] : media?.map((folder) => resolve(folder)),
     storageType,
     storagePath: storageType === 'SYSTEM' && path !== undefined ? resolve(path) : path,

@@ -1,3 +1,4 @@
+import type { App } from '../app.js';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { configFromBackup, importArchive } from '../core/backups/recover.js';
@@ -49,7 +50,7 @@ export function addImport(program: Command): void {
         print.note(`${importedText(row, config)}\n`);
         if (options.confirm !== true && !print.interactive) throw notConfirmed();
         if (config === null) {
-          const made = await configFromBackup(app, row.id, settingsOf(options), actor);
+          const made = await configFromBackup(app, row.id, settingsOf(options, app), actor);
           print.note(`Config ${made.id} "${made.name}" was made: ${app.configs.maskedUrl(made)}`);
         }
         const request = { backupId: row.id, confirm: false, allowForeign: options.allowForeign };
@@ -65,10 +66,10 @@ function notConfirmed(): AppError {
   });
 }
 
-function settingsOf({ database, media, name }: Options) {
+function settingsOf({ database, media, name }: Options, { engines }: App) {
   return {
     name,
-    databaseUrl: database === undefined ? undefined : databaseUrl(database),
+    databaseUrl: database === undefined ? undefined : databaseUrl(database, engines),
     mediaPaths: media?.map((path) => resolve(path)),
   };
 }

@@ -1,6 +1,7 @@
+import type { Engines } from '../core/ports.js';
 import { InvalidArgumentError } from 'commander';
 import { resolve } from 'node:path';
-import { absoluteSqliteUrl } from '../environment.js';
+import { absoluteFileUrl } from '../environment.js';
 import type { RunStatus } from '../models/index.js';
 
 /** Parses a positive whole number. */
@@ -31,8 +32,8 @@ export function oneOf<Word extends string>(words: Word[]) {
   };
 }
 
-/** A database that a command names: a URL, or the path of a SQLite file. */
-export function databaseUrl(target: string): string {
-  const url = /^[a-z][a-z0-9+.-]+:/i.test(target) ? target : `sqlite:${resolve(target)}`;
-  return absoluteSqliteUrl(url, process.cwd());
+/** The URL of a database that a command names: by a URL, or by the path of its file. */
+export function databaseUrl(target: string, engines: Engines): string {
+  const isUrl = /^[a-z][a-z0-9+.-]+:/i.test(target);
+  return isUrl ? absoluteFileUrl(target, process.cwd()) : engines.urlOfFile(resolve(target));
 }

@@ -1,3 +1,4 @@
+import type { App } from '../app.js';
 import { createInterface } from 'node:readline/promises';
 import { type Command, Option } from 'commander';
 import { resolve } from 'node:path';
@@ -60,7 +61,7 @@ export function addRestore(program: Command): void {
     .action((given: string, options: Options, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
         const { app, actor, print } = session;
-        const request = requestOf(await backupId(app.models, given, { configId: options.config }), options);
+        const request = requestOf(await backupId(app.models, given, { configId: options.config }), options, app);
         if (options.dryRun === true) {
           const plan = await app.restores.plan(request);
           return print.result({ plan: planDocument(plan) }, () => planText(plan));
@@ -102,7 +103,7 @@ export async function carryOutRestore(session: Session, pending: RestoreRow): Pr
   session.print.result({ restore }, () => restoreText(row, target));
 }
 
-function requestOf(backup: string, options: Options): RestoreRequest {
+function requestOf(backup: string, options: Options, { engines }: App): RestoreRequest {
   const { media } = options;
   return {
     backupId: backup,
@@ -113,7 +114,7 @@ function requestOf(backup: string, options: Options): RestoreRequest {
     includeRelated: options.includeRelated,
     media: media === false ? undefined : media,
     mediaMode: options.mediaMode,
-    targetDatabaseUrl: options.to === undefined ? undefined : databaseUrl(options.to),
+    targetDatabaseUrl: options.to === undefined ? undefined : databaseUrl(options.to, engines),
     targetMediaPath: options.toMedia === undefined ? undefined : resolve(options.toMedia),
     overwrite: options.overwrite,
     allowForeign: options.allowForeign,

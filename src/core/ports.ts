@@ -126,21 +126,41 @@ export interface Holder {
   command: string;
 }
 
+/** What an engine can do. */
+export interface EngineCapabilities {
+  /** Single tables can be restored. */
+  selectiveTables: boolean;
+  /** A dump holds exactly the rows that were counted when it was made. */
+  exactCounts: boolean;
+}
+
 /** One kind of database. Every method throws AppError with a DATABASE_… code; none ever writes to the source but `load`. */
 export interface Engine {
   readonly kind: DatabaseEngine;
-  /** Checks the URL's form and gives it normalised (absolute path), with the key that names the database in locks and the text to show (no password). */
-  resolve(url: string): { url: string; key: string; display: string; name: string };
+  readonly capabilities: EngineCapabilities;
+  /** Checks the URL's form and gives it normalised (absolute path), with the text to show (no password). */
+  resolve(url: string): { url: string; display: string; name: string };
+  /**
+   * Names the database in locks: the same for every way of writing its URL, also through links, and while it is not there.
+   * @param url normalised
+   */
+  keyOf(url: string): Promise<string>;
+  /**
+   * Every file that belongs to the database, whether it is there or not: the one that the URL names first, then what may
+   * lie beside it, and the same where links lead. Empty where the database is a server.
+   * @param url normalised
+   */
+  files(url: string): Promise<string[]>;
   /** Fails with the reason if the database cannot be read now; otherwise tells its size in bytes. Changes nothing. */
   check(url: string, options?: CheckOptions): Promise<{ bytes: number }>;
   /** True if there is anything at all in the place of the database, damaged or not. */
   exists(url: string): Promise<boolean>;
   /** The name of a table as the engine compares it: two names that give the same are of one table. */
   foldName(name: string): string;
-  /** The file behind the URL, or null where the database is a server: to keep the control database apart from it. */
-  fileOf(url: string): string | null;
   /** The URL of a database file at this absolute path; null where the database is a server. */
   urlOfFile(path: string): string | null;
+  /** True if the file begins like a database of this engine. @throws if it cannot be read */
+  recognises(path: string): Promise<boolean>;
   /** One committed state of the database, in files below `folder` (which exists and is empty). Never blocks the application longer than its own format demands. */
   snapshot(url: string, folder: string, step: StepContext, damage?: DamagePolicy): Promise<Snapshot>;
   /** Describes a live database without changing it; null if there is none yet. */
@@ -150,8 +170,10 @@ export interface Engine {
    * entries under their own names.
    */
   describeDump(folder: string, step: StepContext): Promise<DatabaseInfo>;
-  /** As `describeDump`, and checks its integrity. @throws AppError DATABASE_CORRUPT for damaged pages */
+  /** As `describeDump`, and checks its integrity, without a server. @throws AppError DATABASE_CORRUPT for damaged pages */
   inspect(folder: string, step: StepContext): Promise<DatabaseInfo>;
+  /** Restores the dump into a scratch database that is removed again, and inspects that. @throws AppError as `inspect` */
+  drill(folder: string, step: StepContext): Promise<DatabaseInfo>;
   /** Rebuilds in the dump what `inspect` found out of step. @returns what is left to say */
   rebuild(folder: string, findings: Finding[], step: StepContext): Promise<Finding[]>;
   /**
@@ -232,9 +254,15 @@ export interface Storage {
 /** The engines of this installation. */
 export interface Engines {
   /** @throws AppError ENGINE_UNSUPPORTED */
-  of(kind: DatabaseEngine): Engine;
+  of(kind: string): Engine;
   /** The engine that a database URL's scheme asks for. @throws AppError ENGINE_UNSUPPORTED */
   forUrl(url: string): Engine;
+  /** As `Engine.files`; empty for a URL of no engine that is there. */
+  filesOf(url: string): Promise<string[]>;
+  /** The URL of the database in a file, for a path that is written in place of a URL. @param path absolute */
+  urlOfFile(path: string): string;
+  /** Which engine's database a file is, by its first bytes; null for any other file. @throws if it cannot be read */
+  recognise(path: string): Promise<DatabaseEngine | null>;
 }
 
 /** Which storage a config or a backup means: its type and its folder, as the user wrote it or as the row keeps it. */
@@ -247,7 +275,7 @@ export interface StorageAddress {
 export interface Storages {
   /**
    * The address with an absolute path, checked to be allowed. Creates nothing.
-   * @throws AppError BAD_USER_INPUT naming `field`, PATH_NOT_ALLOWED, STORAGE_UNSUPPORTED
+   * @throws AppError BAD_USER_INPUT naming `field`, PATH_NOT_ALLOWED
    */
   resolve(address: StorageAddress, field: string): StorageAddress;
   /** The storage at a resolved address. */

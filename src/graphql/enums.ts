@@ -31,16 +31,11 @@ function enumOf<Value extends string>(name: string, description: string, values:
 
 export const DatabaseEngine = enumOf<Engine>('DatabaseEngine', 'The kind of database that is protected.', {
   SQLITE: 'SQLite: one file.',
-  POSTGRES: 'PostgreSQL.',
-  MYSQL: 'MySQL or MariaDB.',
-  MONGODB: 'MongoDB.',
 });
 
 export const StorageType = enumOf<Storage>('StorageType', 'Where archives are stored.', {
   LOCAL: 'The backups folder of this installation, or a folder inside it.',
   SYSTEM: 'Any folder on this server, such as a mounted disk.',
-  GDRIVE: 'Google Drive.',
-  S3: 'A bucket of Amazon S3 or a compatible service.',
 });
 
 export const BackupType = enumOf<Type>('BackupType', 'Why a backup was made.', {
@@ -60,7 +55,6 @@ export const CopyStatus = enumOf<Copy>('CopyStatus', 'State of one copy of a bac
 
 export const BackupMode = enumOf<BackupRow['mode']>('BackupMode', 'What an archive holds.', {
   FULL: 'Everything: the archive restores alone.',
-  INCREMENTAL: 'Changes since another backup, which is needed to restore.',
 });
 
 export const BackupStatus = enumOf<BackupState>('BackupStatus', 'State of a backup.', {

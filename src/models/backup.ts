@@ -46,7 +46,7 @@ export class BackupRow extends Model<
   declare id: string;
   declare configId: number | null;
   declare backupType: BackupType;
-  declare mode: 'FULL' | 'INCREMENTAL';
+  declare mode: 'FULL';
   declare status: BackupStatus;
   /** 0 to 1. */
   declare progress: CreationOptional<number>;

@@ -119,6 +119,12 @@ function fileAt(path: string): Stats | null {
   }
 }
 
+/** The file of a SQLite control database and what may lie beside it; empty for a server. */
+export function controlFiles(url: string): string[] {
+  const path = controlPath(url);
+  return path === null ? [] : ['', '-wal', '-shm', '-journal'].map((suffix) => path + suffix);
+}
+
 /** The file of a SQLite control database, or null for a server. */
 export function controlPath(url: string): string | null {
   return url.startsWith('sqlite:') ? url.slice('sqlite:'.length) : null;

@@ -36,5 +36,8 @@ export async function createSample(folder: string): Promise<Sample> {
       await rm(making, { recursive: true, force: true });
     }
   }
-  return { databaseUrl: `sqlite:${join(folder, 'db.sqlite3')}`, mediaPaths: media.map((name) => join(folder, name)) };
+  return { databaseUrl: sampleUrl(folder), mediaPaths: media.map((name) => join(folder, name)) };
 }
+
+/** The URL of the sample's database. @param folder of the sample; absolute */
+export const sampleUrl = (folder: string) => `sqlite:${join(folder, 'db.sqlite3')}`;

@@ -120,8 +120,7 @@ export function ConfigForm({ config: loaded }: { config: ConfigPartsFragment | n
 }
 
 /** True for what a test of the settings found: they make sense, but would not work now. */
-const isFailedTest = ({ code }: Problem) =>
-  /^(DATABASE|MEDIA|STORAGE)_/.test(code) && code !== 'DATABASE_IS_CONTROL' && code !== 'STORAGE_UNSUPPORTED';
+const isFailedTest = ({ code }: Problem) => /^(DATABASE|MEDIA|STORAGE)_/.test(code) && code !== 'DATABASE_IS_CONTROL';
 
 /** True for a moment after it was asked for. */
 function useMoment(): [boolean, () => void] {

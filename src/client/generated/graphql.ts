@@ -87,9 +87,7 @@ export type BackupFilter = {
 /** What an archive holds. */
 export type BackupMode =
   /** Everything: the archive restores alone. */
-  | 'FULL'
-  /** Changes since another backup, which is needed to restore. */
-  | 'INCREMENTAL';
+  | 'FULL';
 
 /** In which order backups are listed. */
 export type BackupOrder =
@@ -164,12 +162,6 @@ export type CreateBackupInput = {
 
 /** The kind of database that is protected. */
 export type DatabaseEngine =
-  /** MongoDB. */
-  | 'MONGODB'
-  /** MySQL or MariaDB. */
-  | 'MYSQL'
-  /** PostgreSQL. */
-  | 'POSTGRES'
   /** SQLite: one file. */
   | 'SQLITE';
 
@@ -272,12 +264,8 @@ export type RestoreStatus =
 
 /** Where archives are stored. */
 export type StorageType =
-  /** Google Drive. */
-  | 'GDRIVE'
   /** The backups folder of this installation, or a folder inside it. */
   | 'LOCAL'
-  /** A bucket of Amazon S3 or a compatible service. */
-  | 'S3'
   /** Any folder on this server, such as a mounted disk. */
   | 'SYSTEM';
 

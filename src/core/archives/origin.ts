@@ -44,7 +44,11 @@ export async function ownerOf(
   }
   if (!metadata.backup_version.startsWith('1.') || database === null) return null;
   const configs = await models.BackupConfig.findAll({ where: { engine: metadata.database_engine } });
-  const same = configs.filter(({ engine, databaseUrl }) => engines.of(engine).fileOf(databaseUrl) === database);
+  const same: BackupConfigRow[] = [];
+  for (const config of configs) {
+    const [file] = await engines.of(config.engine).files(config.databaseUrl);
+    if (file === database) same.push(config);
+  }
   return onlyOne(same);
 }
 
@@ -97,7 +101,7 @@ function placeOf({ origin }: BackupRow): string {
 
 /** Tables that frameworks make in every application: they say nothing about which one it is. */
 const COMMON =
-  /^(django_|auth_|account_|socialaccount_|authtoken_|sqlite_|spatial_|alembic_version$|schema_migrations$|ar_internal_metadata$|active_storage_|_prisma_migrations$|knex_|sequelizemeta$|flyway_|migrations$|jobs$|failed_jobs$|sessions?$|users?$)/i;
+  /^(django_|auth_|account_|socialaccount_|authtoken_|spatial_|alembic_version$|schema_migrations$|ar_internal_metadata$|active_storage_|_prisma_migrations$|knex_|sequelizemeta$|flyway_|migrations$|jobs$|failed_jobs$|sessions?$|users?$)/i;
 
 /** With fewer tables than this, sharing none says nothing. */
 const MIN_COMPARED = 3;
@@ -141,7 +145,7 @@ export function databaseName(metadata: ArchiveMetadata): string {
 }
 
 /**
- * Names what in an archive is neither the database, nor media, nor the metadata. What SQLite (or another engine) would
+ * Names what in an archive is neither the database, nor media, nor the metadata. What the engine would
  * replay over the database if it lay beside it is refused; the rest is only named, and never restored.
  * @returns warnings
  * @throws AppError ARCHIVE_HOSTILE

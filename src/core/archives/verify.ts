@@ -22,7 +22,7 @@ export interface VerifyOptions {
 
 /** True if the error says that a database's bytes are damaged, so that it can be kept or replaced only as it is. */
 export const isDamage = (error: unknown): error is AppError =>
-  error instanceof AppError && (error.code === 'DATABASE_CORRUPT' || error.code === 'DATABASE_NOT_SQLITE');
+  error instanceof AppError && (error.code === 'DATABASE_CORRUPT' || error.code === 'DATABASE_WRONG_KIND');
 
 /** How often each level reads the stored bytes: progress is counted in those. */
 const PASSES: Record<VerificationLevel, number> = { CHECKSUM: 1, ARCHIVE: 2, DRILL: 3 };
@@ -63,7 +63,7 @@ async function drill(archive: Archive, { engine, scratch }: VerifyOptions, step:
   await mkdir(scratch, { recursive: true, mode: 0o700 });
   try {
     await extractDatabase(archive, engine, scratch, within(step, 0, 0.6));
-    const info = await engine.inspect(scratch, within(step, 0.6, 1));
+    const info = await engine.drill(scratch, within(step, 0.6, 1));
     assertSameCounts(archive, info);
   } finally {
     await rm(scratch, { recursive: true, force: true });

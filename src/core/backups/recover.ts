@@ -8,7 +8,7 @@ import type { Backups } from './backups.js';
 import type { ConfigInput, Configs } from '../configs/configs.js';
 import { isForeign } from '../archives/origin.js';
 import type { Engines } from '../ports.js';
-import { realFile } from '../configs/real-file.js';
+import { realFile } from '../../disk.js';
 import type { Places } from '../configs/places.js';
 
 /** What recovering from an archive needs of the product. */
@@ -60,7 +60,7 @@ export async function configFromBackup(
   const { row } = await env.backups.open(id);
   await assertWithoutConfig(env, row);
   const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined && value !== null));
-  const settings = { ...statedSettings(env, row), ...given };
+  const settings = { ...await statedSettings(env, row), ...given };
   if (settings.databaseUrl === undefined) {
     throw badInput('databaseUrl', 'is missing: the archive does not name an absolute path.', 'Say where it shall go.');
   }
@@ -93,14 +93,14 @@ async function assertWithoutConfig({ models }: RecoverEnvironment, row: BackupRo
 }
 
 /** The settings that the archive's own words give. */
-function statedSettings({ engines }: RecoverEnvironment, row: BackupRow): ConfigInput {
+async function statedSettings({ engines }: RecoverEnvironment, row: BackupRow): Promise<ConfigInput> {
   const { origin } = row;
   const engine = engines.of(row.engine);
   const stated = origin?.database ?? '';
   // Format 1.0 names a path, later ones an address.
   const written = isAbsolute(stated) ? engine.urlOfFile(stated) : stated;
-  const file = written === null || written === '' ? null : engine.fileOf(written);
-  const databaseUrl = written !== null && file !== null && isAbsolute(file) ? written : undefined;
+  const [file] = written === null || written === '' ? [] : await engine.files(written);
+  const databaseUrl = written !== null && file !== undefined && isAbsolute(file) ? written : undefined;
   return { databaseUrl, mediaPaths: (origin?.mediaPaths ?? []).filter((path) => isAbsolute(path)) };
 }
 

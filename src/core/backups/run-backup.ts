@@ -19,7 +19,6 @@ import type { DamagePolicy, Engines, JobQueue, OnProgress, Snapshot, StepContext
 import type { Places } from '../configs/places.js';
 import { type Protection, protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
-import { databaseKey } from '../configs/settings.js';
 import { assertSize, findStored } from '../archives/stored-archive.js';
 import { verifyStored } from '../archives/verify.js';
 
@@ -87,7 +86,7 @@ export async function runBackup(
   }
   // Asked for anew: the file may lie behind a link that leads elsewhere by now.
   const key =
-    options.source || config === null ? null : await databaseKey(env.engines.of(config.engine), config.databaseUrl);
+    options.source || config === null ? null : await env.engines.of(config.engine).keyOf(config.databaseUrl);
   const holds = key === null ? [] : [databaseLease(key)];
   const storage = env.storages.open(row.address);
   const ready = () => noDeadRestore(env.models, key);

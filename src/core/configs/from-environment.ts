@@ -178,13 +178,15 @@ function namingVariable(error: unknown): unknown {
 
 /** Names that say nothing about the application: then its folder's name does. */
 const COMMON =
-  /^(\W*|db|database|data|app|application|backend|server|src|site|web|www|html|var|lib|srv|opt|home|root|users|tmp|instance|storage|prisma|django|sqlite3?|main|default|dev|development|prod|production|staging|test|current|releases?)$/i;
+  /^(\W*|db|database|data|app|application|backend|server|src|site|web|www|html|var|lib|srv|opt|home|root|users|tmp|instance|storage|prisma|django|main|default|dev|development|prod|production|staging|test|current|releases?)$/i;
 
 /** What the application is called, as far as the path of its database says. */
 export function applicationName(databaseUrl: string): string {
   const path = databaseUrl.replace(/^[a-z+]+:/i, '').replace(/\?.*$/, '');
-  const file = basename(path).replace(/\.(sqlite3?|db3?|s3db)$/i, '');
-  if (!COMMON.test(file)) return file.slice(0, 200);
+  const file = basename(path).replace(/\.[a-z0-9]{2,8}$/i, '');
+  // A database may be called after its engine, as the URL is.
+  const engine = /^[a-z]+/i.exec(databaseUrl)?.[0].toLowerCase();
+  if (!COMMON.test(file) && file.toLowerCase().replace(/\d+$/, '') !== engine) return file.slice(0, 200);
   for (let folder = dirname(path); basename(folder) !== ''; folder = dirname(folder)) {
     if (!COMMON.test(basename(folder))) return basename(folder).slice(0, 200);
   }

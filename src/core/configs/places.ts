@@ -3,9 +3,8 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { contained } from '../../archive/names.js';
 import { AppError, badInput, errnoOf, fromErrno } from '../../errors.js';
 import type { Models } from '../../models/index.js';
-import { databaseFiles } from './protection.js';
 import type { Engines } from '../ports.js';
-import { realFile } from './real-file.js';
+import { realFile } from '../../disk.js';
 
 /** What judging paths needs of the process around it. All paths are absolute. */
 export interface PlacesEnvironment {
@@ -110,8 +109,7 @@ export class Places {
       attributes: ['id', 'name', 'engine', 'databaseUrl', 'mediaPaths'],
     });
     for (const { id, name, engine, databaseUrl, mediaPaths } of configs) {
-      const file = this.env.engines.of(engine).fileOf(databaseUrl);
-      const files = file === null ? [] : databaseFiles(await realFile(file));
+      const files = await this.env.engines.of(engine).files(databaseUrl);
       const isDatabase = files.includes(real) || (use === 'target media' && files.some((one) => contained(real, one)));
       if (isDatabase) throw notAllowed(field, place, `is or holds the database of "${name}"`, elsewhere(name));
       if (id === exceptConfig) continue;

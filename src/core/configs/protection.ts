@@ -5,7 +5,6 @@ import { AppError } from '../../errors.js';
 import type { Models } from '../../models/index.js';
 import { isArchiveName } from '../archives/names.js';
 import type { Engine, Engines, Storages } from '../ports.js';
-import { realFile } from './real-file.js';
 
 /** What protecting needs. */
 export interface ProtectEnvironment {
@@ -30,19 +29,13 @@ export async function protectedPaths(
     models.Destination.findAll(),
     models.BackupConfig.findAll({ attributes: ['storageType', 'storagePath', 'engine', 'databaseUrl'] }),
   ]);
-  const files = [
-    ...(database === null ? [] : [database.engine.fileOf(database.url)]),
-    ...configs.map(({ engine, databaseUrl }) => engines.of(engine).fileOf(databaseUrl)),
+  const databases = [
+    ...(database === null ? [] : [database]),
+    ...configs.map(({ engine, databaseUrl: url }) => ({ engine: engines.of(engine), url })),
   ];
+  const files = await Promise.all(databases.map(({ engine, url }) => engine.files(url)));
   const folders = [...destinations, ...configs].flatMap((address) => storages.open(address).folder() ?? []);
-  const databases = await Promise.all(files.map(filesOf));
-  return new Protection(new Set([...(await realPaths(exclude)), ...databases.flat()]), await realPaths(folders));
-}
-
-/** A database's file and its companions, which SQLite names after the real file, not after a link to it. */
-async function filesOf(file: string | null): Promise<string[]> {
-  if (file === null) return [];
-  return [file, await realFile(file)].flatMap(databaseFiles);
+  return new Protection(new Set([...(await realPaths(exclude)), ...files.flat()]), await realPaths(folders));
 }
 
 /** Tells what is never media. All paths are absolute and without symbolic links. */
@@ -82,9 +75,4 @@ export class Protection {
       hint: "Name the folder that holds the application's media.",
     });
   }
-}
-
-/** A database file and what may lie beside it. */
-export function databaseFiles(file: string): string[] {
-  return ['', '-wal', '-shm', '-journal'].map((suffix) => file + suffix);
 }

@@ -5,7 +5,6 @@ import type { BackupConfigRow } from '../../models/index.js';
 import { prefixFrom } from '../archives/names.js';
 import type { Places } from './places.js';
 import type { Engine, Engines, StorageAddress, Storages, StorageType } from '../ports.js';
-import { realFile } from './real-file.js';
 import { assertPolicy, KEEP_RULES, policyOf } from '../retention/policy.js';
 import { assertSchedule, normaliseSchedule } from '../schedules/cron.js';
 
@@ -111,7 +110,7 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
     archivePrefix: input.archivePrefix,
     engine: engine.kind,
     databaseUrl: url,
-    databaseKey: await databaseKey(engine, url),
+    databaseKey: await engine.keyOf(url),
     mediaPaths,
     ...(await checkStorage(env, input, saved)),
     autoBackupEnabled: input.autoBackupEnabled,
@@ -152,8 +151,8 @@ export async function checkSource(
     );
   }
   const { url } = engine.resolve(databaseUrl);
-  const file = engine.fileOf(url);
-  if (file !== null) {
+  const [file] = await engine.files(url);
+  if (file !== undefined) {
     await assertNotControl(file, env.controlFile);
     if (url !== saved?.databaseUrl) await env.places.judge('databaseUrl', file, 'source');
   }
@@ -166,7 +165,7 @@ export async function checkSource(
 
 /**
  * Where these settings store archives. Makes nothing.
- * @throws AppError BAD_USER_INPUT, PATH_NOT_ALLOWED, STORAGE_UNSUPPORTED
+ * @throws AppError BAD_USER_INPUT, PATH_NOT_ALLOWED
  */
 export async function checkStorage(
   env: Pick<SettingsEnvironment, 'storages' | 'places'>,
@@ -188,12 +187,6 @@ export async function judgeStorage(
   config: number | undefined,
 ): Promise<void> {
   if (storageType === 'SYSTEM') await places.judge(field, storagePath, 'storage', config);
-}
-
-/** Names a database in locks: the same for every way of writing its URL, also through links, and while its file is not there. */
-export async function databaseKey(engine: Engine, url: string): Promise<string> {
-  const file = engine.fileOf(url);
-  return file === null ? engine.resolve(url).key : `${engine.kind}:${await realFile(file)}`;
 }
 
 function assertWhole(field: string, value: number, max: number): void {

@@ -108,7 +108,7 @@ export class ConfigTests {
   /**
    * Writes a few bytes, reads them back, lists, deletes them, and makes sure that they are gone. A folder that is not there
    * is made, as the first backup would, and taken away again, so that a mistake in its name leaves nothing.
-   * @throws AppError NOT_FOUND, BAD_USER_INPUT, PATH_NOT_ALLOWED, STORAGE_UNSUPPORTED; the signal's reason
+   * @throws AppError NOT_FOUND, BAD_USER_INPUT, PATH_NOT_ALLOWED; the signal's reason
    */
   async storage(input: ConfigInput, configId: number | undefined, signal: AbortSignal): Promise<StorageTest> {
     const address = await checkStorage(this.env, await this.env.configs.settings(input, configId));

@@ -1,16 +1,16 @@
+import type { DatabaseEngine, Engines } from '../ports.js';
 import type { Dirent } from 'node:fs';
 import { opendir, realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, isAbsolute, join, parse, resolve } from 'node:path';
 import { contained } from '../../archive/names.js';
 import { AppError, badInput, errnoOf } from '../../errors.js';
-import { readStart } from '../../file-locks.js';
 import { type DjangoProject, findDjangoProject } from './django.js';
 import type { PageRequest } from '../lists/lists.js';
 import { assertPageSize } from '../lists/page.js';
 
 /** What an entry of a folder is: what cannot be read may be of any kind. */
-export type EntryKind = 'FOLDER' | 'SQLITE' | 'FILE' | 'UNREADABLE';
+export type EntryKind = 'FOLDER' | DatabaseEngine | 'FILE' | 'UNREADABLE';
 
 export interface FolderEntry {
   name: string;
@@ -45,6 +45,7 @@ export interface FolderListing {
 }
 
 export interface BrowseEnvironment {
+  engines: Engines;
   /** Folders that may be looked at, with all below; absolute. Empty: any. */
   allowedPaths: string[];
   /** The control database's file, which is never offered; null where it is a server. */
@@ -55,7 +56,8 @@ export interface BrowseEnvironment {
 const MOST_ENTRIES = 10_000;
 /** How many entries are looked at together. */
 const TOGETHER = 32;
-const SQLITE_HEADER = Buffer.from('SQLite format 3\0');
+/** The kinds of entry that are no database. */
+const NO_DATABASE: ReadonlySet<EntryKind> = new Set(['FOLDER', 'FILE', 'UNREADABLE']);
 
 /** Shows the folders of the server, so that a database and its media can be chosen instead of typed. Changes nothing. */
 export class Browser {
@@ -172,10 +174,12 @@ export class Browser {
 
   /** By the first bytes. The product's own records are no database to protect. */
   private async kindOf(path: string): Promise<EntryKind> {
-    const header = await headerOf(path);
-    if (header === null) return 'UNREADABLE';
-    if (!header.equals(SQLITE_HEADER)) return 'FILE';
-    return (await this.isControl(path)) ? 'FILE' : 'SQLITE';
+    try {
+      const engine = await this.env.engines.recognise(path);
+      return engine === null || (await this.isControl(path)) ? 'FILE' : engine;
+    } catch {
+      return 'UNREADABLE';
+    }
   }
 
   private async isControl(path: string): Promise<boolean> {
@@ -204,7 +208,7 @@ export class Browser {
     };
     return {
       path,
-      databases: await seen(databases, async (file) => (await this.kindOf(file)) === 'SQLITE'),
+      databases: await seen(databases, async (file) => !NO_DATABASE.has(await this.kindOf(file))),
       mediaFolders: await seen([...mediaRoots, ...usual], async (media) => {
         const found = await stat(media).catch(() => null);
         // A project without MEDIA_ROOT has Django's own default, which is the working folder: never its code.
@@ -245,11 +249,6 @@ async function nearest(path: string): Promise<string> {
 async function home(): Promise<string> {
   const path = homedir();
   return (await stat(path).catch(() => null))?.isDirectory() ? path : parse(process.cwd()).root;
-}
-
-/** The first bytes of a regular file; null where they cannot be read. */
-async function headerOf(path: string): Promise<Buffer | null> {
-  return readStart(path, SQLITE_HEADER.length).catch(() => null);
 }
 
 /** As `Promise.all` over all of them, but only so many at a time. */

@@ -169,7 +169,7 @@ async function lookAtTarget({ engine, targetUrl, own, restoreDatabase }: Scope):
   } catch (error) {
     if (!isDamage(error)) throw error;
     const { code, message } = error;
-    if (code === 'DATABASE_NOT_SQLITE' && !own) throw new AppError(code, message, { hint: OTHER_FILE, cause: error });
+    if (code === 'DATABASE_WRONG_KIND' && !own) throw new AppError(code, message, { hint: OTHER_FILE, cause: error });
     return { live: null, there: true, damage: message };
   }
 }

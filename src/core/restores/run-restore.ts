@@ -16,7 +16,6 @@ import { leftOut, type MediaPart, mediaPart } from './media/part.js';
 import { type PlanEnvironment } from './plan.js';
 import { within } from '../runs/progress.js';
 import { protectedPaths } from '../configs/protection.js';
-import { databaseKey } from '../configs/settings.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
 import { openStored } from '../archives/stored-archive.js';
 import { assertSameCounts, extractDatabase, isDamage, verifyStored } from '../archives/verify.js';
@@ -153,7 +152,7 @@ async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: Restore
   const engine = env.engines.of(row.engine);
   const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId);
   // The state of another place is not the application's, even if the archive came from it.
-  const own = config !== null && (await databaseKey(engine, config.databaseUrl)) === row.targetKey ? config : null;
+  const own = config !== null && (await engine.keyOf(config.databaseUrl)) === row.targetKey ? config : null;
   const { name, display } = engine.resolve(row.targetUrl);
   const safety = await env.backups.createSafety({
     configId: row.configId,

@@ -5,9 +5,9 @@ import type { Archive } from '../../archive/read.js';
 import { AppError, badInput } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../../models/index.js';
 import { nearest } from '../text/near.js';
-import { realFile } from '../configs/real-file.js';
+import { realFile } from '../../disk.js';
 import { chosenTables } from './tables.js';
-import { assertNotControl, databaseKey } from '../configs/settings.js';
+import { assertNotControl } from '../configs/settings.js';
 import type { MediaMode, MediaTarget } from './media/survey.js';
 import type { Places } from '../configs/places.js';
 import type { Engine, Engines } from '../ports.js';
@@ -231,21 +231,21 @@ async function resolveTarget(
     throw badInput('targetDatabaseUrl', `is a ${engine.kind} database, but the backup is of ${backup.engine}.`);
   }
   const { url } = engine.resolve(wanted ?? config?.databaseUrl ?? '');
-  const file = engine.fileOf(url);
-  if (file !== null) await assertNotControl(file, env.controlFile);
-  const targetKey = await databaseKey(engine, url);
+  const [file] = await engine.files(url);
+  if (file !== undefined) await assertNotControl(file, env.controlFile);
+  const targetKey = await engine.keyOf(url);
   const own = config !== null && (wanted === undefined || targetKey === (await keyOf(env, config)));
   // As it was written: a relative path would lead from wherever the server happens to run.
-  const written = engine.fileOf(wanted ?? '') ?? file;
+  const [written = file] = wanted === undefined ? [] : await engine.files(wanted);
   const { refused } =
-    own || file === null || written === null
+    own || written === undefined
       ? { refused: null }
       : await refusedOnly(env.places.judge('targetDatabaseUrl', written, 'target database'));
   return { engine, targetUrl: url, targetKey, own, refused };
 }
 
 const keyOf = ({ engines }: ScopeEnvironment, { engine, databaseUrl }: BackupConfigRow) =>
-  databaseKey(engines.of(engine), databaseUrl);
+  engines.of(engine).keyOf(databaseUrl);
 
 function chosenMedia(archive: Archive, wanted: string[]): string[] {
   if (wanted.length === 0)

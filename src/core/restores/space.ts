@@ -8,7 +8,7 @@ import { isFolder } from './media/move-file.js';
 import { humanSize } from '../text/format.js';
 import type { DatabaseInfo } from '../ports.js';
 import { SNAPSHOT_MARGIN } from '../backups/run-backup.js';
-import { realFile } from '../configs/real-file.js';
+import { realFile } from '../../disk.js';
 import type { Scope } from './scope.js';
 
 /** What a restore needs at most on one disk, in bytes. */
@@ -57,10 +57,10 @@ export async function planSpace(
   if (restoreDatabase) {
     const size = { bytes, source: archive.metadata.source, tables: archive.metadata.tables.length };
     const load = await engine.loadSpace(size, targetUrl, live, tables);
-    const file = engine.fileOf(targetUrl);
+    const [file] = await engine.files(targetUrl);
     after.push({ path: workFolder, bytes: load.beside });
     if (tables !== null) rehearsal.push(dump, { path: workFolder, bytes: load.beside + load.target + present });
-    if (file !== null) after.push({ path: dirname(await realFile(file)), bytes: load.target });
+    if (file !== undefined) after.push({ path: dirname(await realFile(file)), bytes: load.target });
   }
   return perDisk([during, after, rehearsal]);
 }

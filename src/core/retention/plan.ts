@@ -17,7 +17,6 @@ import { momentOf, wallAt } from '../schedules/zones.js';
  * - unverified and empty ones: kept while nothing newer is verified, then subject to the limits, never to a keep-rule
  * - UPLOADED ones: somebody has put them there, so no policy deletes them
  * - SAFETY ones: unpinned after `safetyRetentionDays`, deleted by the next plan, never by a count
- * - what a kept or unfinished incremental builds on: kept
  */
 
 /** A backup as far as retention goes. */
@@ -32,8 +31,6 @@ export interface RetentionBackup {
   verifiedAt: Date | null;
   /** Bytes. */
   fileSize: number | null;
-  /** The backup that this one builds on. */
-  parentId?: string | null;
 }
 
 export type RetentionCode =
@@ -45,7 +42,6 @@ export type RetentionCode =
   | 'UPLOADED'
   | 'SAFETY_RECENT'
   | 'SAFETY_UNPIN'
-  | 'PARENT'
   | 'WITHIN_LIMITS'
   | KeepCode
   | 'SAFETY_EXPIRED'
@@ -100,15 +96,11 @@ export function planRetention(input: RetentionInput): RetentionDecision[] {
   const newest = { verified: verified[0], regular: regular[0] };
   const kept = keptByRule(sound, input, regular[0]);
   const limits = new Limits(input, sound);
-  const decisions = new Map(
-    stored.map((backup) => {
-      const reasons = aside(backup, input, newest) ?? kept.get(backup.id) ?? limits.reasons(backup);
-      const keep = !reasons.some(({ code }) => DELETING.has(code));
-      return [backup.id, { id: backup.id, keep, unpin: reasons[0]?.code === 'SAFETY_UNPIN', reasons }];
-    }),
-  );
-  keepParents(input.backups, decisions);
-  return [...decisions.values()];
+  return stored.map((backup) => {
+    const reasons = aside(backup, input, newest) ?? kept.get(backup.id) ?? limits.reasons(backup);
+    const keep = !reasons.some(({ code }) => DELETING.has(code));
+    return { id: backup.id, keep, unpin: reasons[0]?.code === 'SAFETY_UNPIN', reasons };
+  });
 }
 
 /** A fingerprint of what the decisions would change: the same for the same deletions, whatever else there is. */
@@ -279,19 +271,6 @@ class Limits {
       else high = middle;
     }
     return low;
-  }
-}
-
-/** Whatever a kept or an unfinished backup builds on is kept as well, over any number of steps. */
-function keepParents(backups: RetentionBackup[], decisions: Map<string, RetentionDecision>): void {
-  const parentOf = new Map(backups.map(({ id, parentId }) => [id, parentId ?? null]));
-  for (const { id, status } of backups) {
-    const needed = status === 'PENDING' || status === 'RUNNING' || decisions.get(id)?.keep === true;
-    let parent = needed ? parentOf.get(id) : null;
-    for (let decision; parent && (decision = decisions.get(parent)) && !decision.keep; parent = parentOf.get(parent)) {
-      decision.keep = true;
-      decision.reasons = [because('PARENT', 'A backup that is kept builds on it.')];
-    }
   }
 }
 

@@ -256,7 +256,7 @@ export function translate(error: Error, path: string): AppError {
     new AppError(to, text, { cause: error, ...(hint ? { hint } : {}) });
   switch (code) {
     case 'SQLITE_NOTADB':
-      return fail('DATABASE_NOT_SQLITE', `${path} is not a SQLite database (or it is encrypted).`);
+      return fail('DATABASE_WRONG_KIND', `${path} is not a SQLite database (or it is encrypted).`);
     case 'SQLITE_CORRUPT':
       return fail('DATABASE_CORRUPT', `${path} is damaged: ${words(error)}.`);
     case 'SQLITE_BUSY':

@@ -14,15 +14,20 @@ const HEADER = 'SQLite format 3\0';
 export async function assertSqliteFile(path: string): Promise<number> {
   try {
     const found = await stat(path);
-    if (!found.isFile()) throw new AppError('DATABASE_NOT_SQLITE', `${path} is not a file.`);
-    if (found.size === 0) throw new AppError('DATABASE_NOT_SQLITE', `${path} is empty (0 bytes).`);
-    if ((await readStart(path, HEADER.length)).toString('latin1') !== HEADER) {
-      throw new AppError('DATABASE_NOT_SQLITE', `${path} does not begin like a SQLite database.`);
+    if (!found.isFile()) throw new AppError('DATABASE_WRONG_KIND', `${path} is not a file.`);
+    if (found.size === 0) throw new AppError('DATABASE_WRONG_KIND', `${path} is empty (0 bytes).`);
+    if (!(await hasHeader(path))) {
+      throw new AppError('DATABASE_WRONG_KIND', `${path} does not begin like a SQLite database.`);
     }
     return found.size;
   } catch (error) {
     throw fromErrno(error, `read the database ${path}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
   }
+}
+
+/** True if the file begins like a SQLite database. @throws the error of the system call if it cannot be read */
+export async function hasHeader(path: string): Promise<boolean> {
+  return (await readStart(path, HEADER.length)).toString('latin1') === HEADER;
 }
 
 /** True if there is something to replace: a file with at least one byte. @throws AppError if the path cannot be looked at */

@@ -1,3 +1,4 @@
+import { realFile } from '../../disk.js';
 import { createReadStream } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
@@ -15,7 +16,7 @@ import { AppError, badInput } from '../../errors.js';
 import { assertUndamaged, checkDatabase } from './check.js';
 import { type SqliteConnection, withConnection } from './connection.js';
 import { whileGrowing } from './growth.js';
-import { assertSqliteFile, checkWritable, hasContent, holders } from './file.js';
+import { assertSqliteFile, checkWritable, hasContent, hasHeader, holders } from './file.js';
 import { shortened } from './findings.js';
 import { describeConnection, foreignKeyFindings } from './info.js';
 import { loadDump } from './load.js';
@@ -41,9 +42,12 @@ const LOOK_PATIENCE = 5_000;
 export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engine {
   return {
     kind: 'SQLITE',
+    capabilities: { selectiveTables: true, exactCounts: true },
     resolve: resolveUrl,
     foldName: folded,
-    fileOf: pathOf,
+    keyOf: async (url) => `SQLITE:${await realFile(pathOf(url))}`,
+    files,
+    recognises: hasHeader,
     urlOfFile: (path) => `sqlite:${path}`,
     check,
     exists: (url) => hasContent(pathOf(url)),
@@ -51,6 +55,8 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
     describe: (url, signal) => describe(url, signal, scratch),
     describeDump,
     inspect,
+    // The dump is the database: whoever opens and checks it has restored it.
+    drill: inspect,
     rebuild: (folder, findings, { signal }) => rebuildIndexes(join(folder, ENTRY), findings, signal),
     load: (folder, url, options) => load(folder, pathOf(url), options),
     rehearse: (folder, url, options) => rehearseTables(join(folder, ENTRY), pathOf(url), options),
@@ -77,8 +83,17 @@ function resolveUrl(url: string) {
     throw badInput('databaseUrl', `"${url}" is not of the form sqlite:./path or sqlite:///absolute/path.`);
   }
   const path = resolve(written);
-  return { url: `sqlite:${path}`, key: `sqlite:${path}`, display: `sqlite:${path}`, name: basename(path) };
+  return { url: `sqlite:${path}`, display: `sqlite:${path}`, name: basename(path) };
 }
+
+/** SQLite names the companions after the real file, not after a link to it. */
+async function files(url: string): Promise<string[]> {
+  const path = pathOf(url);
+  return [...new Set([path, await realFile(path)])].flatMap((file) => BESIDE.map((suffix) => file + suffix));
+}
+
+/** A database and what may lie beside it. */
+const BESIDE = ['', '-wal', '-shm', '-journal'];
 
 const pathOf = (url: string) => url.slice('sqlite:'.length);
 
@@ -112,7 +127,7 @@ function noneIfDamaged(error: unknown): null {
 }
 
 const isDamaged = (error: unknown): error is AppError =>
-  error instanceof AppError && (error.code === 'DATABASE_CORRUPT' || error.code === 'DATABASE_NOT_SQLITE');
+  error instanceof AppError && (error.code === 'DATABASE_CORRUPT' || error.code === 'DATABASE_WRONG_KIND');
 
 /** What a snapshot says of a database that is kept although it is damaged. */
 type Contents = Omit<DatabaseInfo, 'engine' | 'name'>;

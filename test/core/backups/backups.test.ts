@@ -32,7 +32,7 @@ const root = process.getuid?.() === 0;
 function withEngine(change: (real: Engine) => Partial<Engine>): Engines {
   const real = createEngines();
   const wrap = (engine: Engine) => ({ ...engine, ...change(engine) });
-  return { of: (kind) => wrap(real.of(kind)), forUrl: (url) => wrap(real.forUrl(url)) };
+  return { ...real, of: (kind) => wrap(real.of(kind)), forUrl: (url) => wrap(real.forUrl(url)) };
 }
 function withStorage(localRoot: string, change: (real: Storage) => Partial<Storage>): Storages {
   const real = createStorages(localRoot);
@@ -193,8 +193,8 @@ describe('A backup that fails leaves a FAILED row with the reason, and nothing e
 
   it('when the source is missing', () => failing('DATABASE_NOT_FOUND', {}, (w) => rm(w.database)));
   it('when the source is not SQLite', () =>
-    failing('DATABASE_NOT_SQLITE', {}, (w) => writeFile(w.database, 'no database at all, but some text')));
-  it('when the source is empty', () => failing('DATABASE_NOT_SQLITE', {}, (w) => writeFile(w.database, '')));
+    failing('DATABASE_WRONG_KIND', {}, (w) => writeFile(w.database, 'no database at all, but some text')));
+  it('when the source is empty', () => failing('DATABASE_WRONG_KIND', {}, (w) => writeFile(w.database, '')));
   it('when the source is damaged', () =>
     failing('DATABASE_CORRUPT', {}, async (w) => {
       await exec(w.database, 'PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE');

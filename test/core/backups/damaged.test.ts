@@ -147,7 +147,7 @@ describe('A database with damaged pages', () => {
     await writeFile(other, 'Dear reader, this is no database, and it is longer than a header.');
     const request = { backupId: good, confirm: true, overwrite: true, targetDatabaseUrl: `sqlite:${other}` };
     const plan = await world.app.restores.plan(request);
-    expect(plan.refusals).toEqual([expect.objectContaining({ code: 'DATABASE_NOT_SQLITE' })]);
+    expect(plan.refusals).toEqual([expect.objectContaining({ code: 'DATABASE_WRONG_KIND' })]);
   });
 
   it('is uploaded as damaged again', async () => {

@@ -1,3 +1,4 @@
+import { createEngines } from '../../../src/engines/index.js';
 import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -5,6 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Browser } from '../../../src/core/discovery/browse.js';
 import { createWorld, type World, writeTree } from '../../support/world.js';
 import { exec } from '../../support/sqlite.js';
+
+const engines = createEngines();
 
 let world: World;
 let root: string;
@@ -33,7 +36,7 @@ beforeAll(async () => {
   await symlink(join(inside, 'photos'), join(inside, 'pictures'));
   await symlink(join(root, 'none'), join(inside, 'dangling'));
   execFileSync('mkfifo', [join(inside, 'pipe')]);
-  browser = new Browser({ allowedPaths: [inside], controlFile: null });
+  browser = new Browser({ engines, allowedPaths: [inside], controlFile: null });
 });
 afterAll(() => world.close());
 
@@ -97,11 +100,11 @@ describe('A folder of the server', () => {
   it('begins at the one allowed folder, at the list of several, or anywhere when none is named', async () => {
     expect((await browser.list(null, all)).path).toBe(inside);
     const allowedPaths = [inside, join(root, 'outside')];
-    const several = new Browser({ allowedPaths, controlFile: null });
+    const several = new Browser({ engines, allowedPaths, controlFile: null });
     const start = await several.list(null, all);
     expect(start).toMatchObject({ path: null, parent: null });
     expect(start.entries.map(({ path }) => path)).toEqual(allowedPaths);
-    const anywhere = new Browser({ allowedPaths: [], controlFile: null });
+    const anywhere = new Browser({ engines, allowedPaths: [], controlFile: null });
     expect((await anywhere.list(null, all)).path).toEqual(expect.stringMatching(/^\//));
     expect(await anywhere.list('/', { first: 1, after: null })).toMatchObject({ path: '/', parent: null });
     expect((await anywhere.list(inside, all)).parent).toBe(root);
@@ -109,14 +112,14 @@ describe('A folder of the server', () => {
 
   it('that is allowed by a link to it is listed where it really lies', async () => {
     await symlink(inside, join(root, 'entry'));
-    const linked = new Browser({ allowedPaths: [join(root, 'entry')], controlFile: null });
+    const linked = new Browser({ engines, allowedPaths: [join(root, 'entry')], controlFile: null });
     expect((await linked.list(join(root, 'entry', 'photos'), all)).path).toBe(join(inside, 'photos'));
     expect((await linked.list(null, all)).path).toBe(inside);
   });
 
   it('never offers the control database, also under another name', async () => {
     const controlFile = join(inside, 'odd name.data');
-    const { entries } = await new Browser({ allowedPaths: [inside], controlFile }).list(inside, all);
+    const { entries } = await new Browser({ engines, allowedPaths: [inside], controlFile }).list(inside, all);
     expect(entries.filter(({ kind }) => kind === 'SQLITE')).toEqual([]);
   });
 
@@ -126,7 +129,7 @@ describe('A folder of the server', () => {
     for (let from = 0; from < 10_100; from += 100) {
       await Promise.all(Array.from({ length: 100 }, (_, index) => writeFile(join(many, `${from + index}`), '')));
     }
-    const anywhere = new Browser({ allowedPaths: [], controlFile: null });
+    const anywhere = new Browser({ engines, allowedPaths: [], controlFile: null });
     expect(await anywhere.list(many, { first: 5, after: null })).toMatchObject({ truncated: true, totalCount: 10_000 });
   });
 });
@@ -154,7 +157,7 @@ async function project(files: Record<string, string>, folders: string[] = ['file
 }
 
 async function suggestion(path: string, allowedPaths: string[] = []) {
-  return (await new Browser({ allowedPaths, controlFile: null }).list(path, all)).project;
+  return (await new Browser({ engines, allowedPaths, controlFile: null }).list(path, all)).project;
 }
 
 describe('A Django project', () => {

@@ -229,7 +229,7 @@ describe('A refused restore changes nothing and says what to do', () => {
     await writeFile(junk, 'not a database, but some text');
     await refused(
       { backupId: row.id, targetDatabaseUrl: `sqlite:${junk}`, overwrite: true },
-      { code: 'DATABASE_NOT_SQLITE' },
+      { code: 'DATABASE_WRONG_KIND' },
     );
     expect(await readFile(junk, 'utf8')).toBe('not a database, but some text');
   });
@@ -279,7 +279,7 @@ describe('A restore that fails half-way puts the old state back', () => {
   const failingEngine = (change: (real: ReturnType<Engines['of']>) => Partial<ReturnType<Engines['of']>>): Engines => {
     const real = createEngines();
     const wrap = (engine: ReturnType<Engines['of']>) => ({ ...engine, ...change(engine) });
-    return { of: (kind) => wrap(real.of(kind)), forUrl: (url) => wrap(real.forUrl(url)) };
+    return { ...real, of: (kind) => wrap(real.of(kind)), forUrl: (url) => wrap(real.forUrl(url)) };
   };
   const failsWith = async (engines: Engines, code: string) => {
     const row = await world.backup();
@@ -644,6 +644,7 @@ describe('An undo', () => {
     const engines = createEngines();
     const other = await world.again({
       engines: {
+        ...engines,
         of: (kind) => ({
           ...engines.of(kind),
           load: async (...args) => {
@@ -744,7 +745,7 @@ describe('A restore whose process died', () => {
         hangs();
       });
     const other = await world.again({
-      engines: { of: (kind) => ({ ...engines.of(kind), load }), forUrl: (url) => engines.forUrl(url) },
+      engines: { ...engines, of: (kind) => ({ ...engines.of(kind), load }) },
     });
     const death = new AbortController();
     const restore = await other.restores.create({ backupId, confirm: true, mediaMode: 'MIRROR' }, 'test');

@@ -82,6 +82,7 @@ describe(`A database that a restore makes anew${isRoot ? '' : ' (skipped in part
     const engines = createEngines();
     const failing = await world.again({
       engines: {
+        ...engines,
         of: (kind) => ({
           ...engines.of(kind),
           load: (folder, url, options) => engines.of(kind).load(join(folder, 'nowhere'), url, options),

@@ -114,15 +114,10 @@ export function deletedByDefinition({ backups, policy, timezone, now }: Retentio
     return !keptByRule(backup) && beyondLimits(backup);
   };
 
-  const gone = new Set(there.filter(deletable).map(({ id }) => id));
-  for (let changed = true; changed;) {
-    changed = false;
-    for (const { id, status, parentId } of backups) {
-      const needs = ['PENDING', 'RUNNING'].includes(status) || (status === 'COMPLETED' && !gone.has(id));
-      if (needs && parentId && gone.delete(parentId)) changed = true;
-    }
-  }
-  return [...gone].sort();
+  return there
+    .filter(deletable)
+    .map(({ id }) => id)
+    .sort();
 }
 
 /** True if `at` is earlier than a duration before `than`, both read on the clock of the zone. */

@@ -36,7 +36,6 @@ function backupOf(index: number, time: number, traits: number, now: Date): Reten
   const unit = [DAY, 3_600_000, 1_000, 7 * DAY, 30 * DAY][time % 5] ?? DAY;
   const ago = (Math.floor(time / 5) % 60) - 3; // a few lie in the future
   const verified = take(4) !== 3;
-  const parent = take(5) === 4 ? take(12) : null;
   return {
     id: `b${String(index).padStart(2, '0')}`,
     createdAt: new Date(now.getTime() - ago * unit),
@@ -48,7 +47,6 @@ function backupOf(index: number, time: number, traits: number, now: Date): Reten
     pinned: take(7) === 6,
     verifiedAt: verified ? now : null,
     fileSize: [10, 25, 100, 0, null][take(5)] ?? null,
-    parentId: parent === null ? null : `b${String(parent).padStart(2, '0')}`,
   };
 }
 
@@ -124,10 +122,6 @@ describe('Whatever the history, the policy, the zone and the date', () => {
           if (safe && !byId.get(safe.id)?.keep) throw new Error('the newest verified one is deleted');
         }
         if (stored.length > 0 && decisions.every(({ keep }) => !keep)) throw new Error('everything is deleted');
-        for (const { id, status, parentId } of backups) {
-          const needs = status === 'RUNNING' || byId.get(id)?.keep === true;
-          if (needs && parentId && byId.get(parentId)?.keep === false) throw new Error('a needed parent is deleted');
-        }
       }),
       { numRuns: 60_000 },
     );
@@ -149,10 +143,9 @@ describe('Whatever the history, the policy, the zone and the date', () => {
         const scattered = [...input.backups].sort((a, b) => scatter(a.id, salt) - scatter(b.id, salt));
         expect(planRetention({ ...input, backups: scattered })).toEqual(decisions);
 
-        const orphaned = input.backups.map((backup) => ({ ...backup, parentId: null }));
-        const good = orphaned.filter(isSound);
+        const good = input.backups.filter(isSound);
         const alone = deleted(planRetention({ ...input, backups: good }));
-        const among = deleted(planRetention({ ...input, backups: orphaned }));
+        const among = deleted(decisions);
         const ids = new Set(good.map(({ id }) => id));
         expect(among.filter((id) => ids.has(id))).toEqual(alone);
 
@@ -334,19 +327,6 @@ describe('The corners that deleted everything elsewhere', () => {
   it('a large unverified one does not push good ones out of the size cap', () => {
     const backups = history(daysAgo(1, 2, 3), { 1: { fileSize: 10_000, verifiedAt: null } });
     expect(deleted(plan(backups, { maxTotalSize: 250 }))).toEqual([]);
-  });
-
-  it('parents of incrementals stay, over the whole chain, also for one that is still being made', () => {
-    const chain = history(daysAgo(0, 50, 51, 52, 53), {
-      0: { parentId: '1' },
-      1: { parentId: '2' },
-      2: { verifiedAt: null },
-      3: { status: 'RUNNING', parentId: '4', verifiedAt: null },
-    });
-    const decisions = plan(chain, { retentionDays: 7 });
-    expect(deleted(decisions)).toEqual([]);
-    expect(codes(decisions, '2')).toEqual(['PARENT']);
-    expect(codes(decisions, '4')).toEqual(['PARENT']);
   });
 
   it('"daily" means days, not the last N', () => {

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { DatabaseEngine, Engine } from '../../../src/core/ports.js';
+import type { Engine } from '../../../src/core/ports.js';
 import { type PacedRun, paceOf, shareOf, within } from '../../../src/core/runs/progress.js';
 import { createEngines } from '../../../src/engines/index.js';
 import type { BackupRow, RestoreRow } from '../../../src/models/index.js';
@@ -125,7 +125,8 @@ describe('A run of some size', () => {
   });
 
   test('never shows more than all, nor less than before, where what it reads grows or is read again', async () => {
-    const { of, forUrl } = createEngines();
+    const real = createEngines();
+    const { of, forUrl } = real;
     const wordy = (engine: Engine): Engine => ({
       ...engine,
       async snapshot(url, folder, step) {
@@ -137,7 +138,7 @@ describe('A run of some size', () => {
         return engine.snapshot(url, folder, step);
       },
     });
-    const engines = { of: (kind: DatabaseEngine) => wordy(of(kind)), forUrl: (url: string) => wordy(forUrl(url)) };
+    const engines = { ...real, of: (kind: string) => wordy(of(kind)), forUrl: (url: string) => wordy(forUrl(url)) };
     const other = await world.again({ engines });
     const row = await other.backups.create({ backupType: 'MANUAL' }, 'test');
     const seen = await watched(row, other.backups.run(row.id, NEVER));

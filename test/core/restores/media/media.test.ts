@@ -39,7 +39,7 @@ afterEach(() => world.close());
 async function restoreWith(load: Engine['load'], backupId: string, mediaMode: MediaMode): Promise<RestoreRow> {
   const engines = createEngines();
   const of = (kind: Parameters<typeof engines.of>[0]) => ({ ...engines.of(kind), load });
-  const other = await world.again({ engines: { of, forUrl: (url) => engines.forUrl(url) } });
+  const other = await world.again({ engines: { ...engines, of } });
   const restore = await other.restores.create({ backupId, confirm: true, mediaMode }, 'test');
   await other.restores.run(restore.id, NEVER);
   return restore.reload();

@@ -59,6 +59,7 @@ export const ERRORS = {
   BUSY: {
     meaning: 'Another run holds the same backup or database.',
     hint: 'Wait until the other run has ended, or cancel it.',
+    retry: true,
   },
   PLAN_CHANGED: {
     meaning: 'The retention plan is no longer the one that was shown. Nothing was deleted.',
@@ -68,6 +69,7 @@ export const ERRORS = {
   INTERRUPTED: {
     meaning: 'The process that did the run stopped before the run ended.',
     hint: 'Look in the log for why it stopped (crash, kill, power), then start the run again.',
+    retry: true,
   },
   CONFIG_INVALID: {
     meaning: 'The environment has missing or wrong values. The process did not start.',
@@ -92,6 +94,7 @@ export const ERRORS = {
   DATABASE_NOT_FOUND: {
     meaning: 'The database to protect is not there.',
     hint: 'Check the path or address in databaseUrl, and that the disk is mounted.',
+    retry: true,
   },
   DATABASE_UNREADABLE: {
     meaning: 'The database is there but cannot be read or written by this process.',
@@ -108,10 +111,12 @@ export const ERRORS = {
   DATABASE_IN_USE: {
     meaning: 'Another program held a lock on the database until the deadline passed. Nothing was changed.',
     hint: 'Stop the program that writes, or allow more time, and try again.',
+    retry: true,
   },
   DATABASE_FAILED: {
     meaning: 'The database answered with an error.',
     hint: 'The message holds its words; correct the cause and try again.',
+    retry: true,
   },
   MEDIA_NOT_FOUND: {
     meaning: 'A media path of the config is not there.',
@@ -132,10 +137,12 @@ export const ERRORS = {
   STORAGE_FULL: {
     meaning: 'There is not enough free space.',
     hint: 'Free the amount that the message names, or choose another storage.',
+    retry: true,
   },
   STORAGE_UNAVAILABLE: {
     meaning: 'The storage does not answer or answered with an error.',
     hint: 'Check that the disk is mounted or the service is reachable, then try again.',
+    retry: true,
   },
   NAME_TAKEN: { meaning: 'An object of this name is already stored.', hint: 'Use another name.' },
   ARCHIVE_MISSING: {
@@ -166,10 +173,13 @@ export const ERRORS = {
     meaning: 'Something unexpected went wrong inside db-manager.',
     hint: 'The log of the server has the details under the shown time. Please report it.',
   },
-} as const satisfies Record<string, { meaning: string; hint: string }>;
+} as const satisfies Record<string, { meaning: string; hint: string; retry?: true }>;
 
 /** A code of the catalogue. */
 export type ErrorCode = keyof typeof ERRORS;
+
+/** True if trying again later may help: the cause can pass by itself. */
+export const mayPass = (code: ErrorCode): boolean => 'retry' in ERRORS[code];
 
 /** The only error that leaves a function of the product: a code of the catalogue, what happened, and what to do next. */
 export class AppError extends Error {

@@ -1,18 +1,8 @@
 import type { Transaction } from 'sequelize';
-import type { AppError, ErrorCode } from '../../errors.js';
+import { type AppError, mayPass } from '../../errors.js';
 import type { BackupRow } from '../../models/index.js';
 import type { RunEnvironment } from '../runs/run.js';
 
-/** Causes that may pass by themselves. */
-const TRANSIENT = new Set<ErrorCode>([
-  'INTERRUPTED',
-  'BUSY',
-  'DATABASE_IN_USE',
-  'DATABASE_FAILED',
-  'DATABASE_NOT_FOUND',
-  'STORAGE_UNAVAILABLE',
-  'STORAGE_FULL',
-]);
 /** Minutes until the second, third and fourth attempt. A run whose process died is tried again at once. */
 export const PAUSES = [1, 5, 15];
 
@@ -25,7 +15,7 @@ export async function planRetry(
 ): Promise<void> {
   const pause = PAUSES[row.attempt - 1];
   if (row.backupType !== 'AUTO' || row.dueAt === null || row.configId === null) return;
-  if (pause === undefined || !TRANSIENT.has(error.code)) return;
+  if (pause === undefined || !mayPass(error.code)) return;
   const wait = error.code === 'INTERRUPTED' ? 0 : pause * 60_000;
   await env.models.BackupConfig.update(
     { retryAt: new Date(env.now().getTime() + wait), retryAttempt: row.attempt + 1, retryDueAt: row.dueAt },

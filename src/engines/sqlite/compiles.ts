@@ -1,3 +1,4 @@
+import { sqliteWords } from './connection.js';
 import { AppError } from '../../errors.js';
 import type { SqliteConnection } from './connection.js';
 import { quoted } from './info.js';
@@ -54,10 +55,10 @@ const written = (triggers: SchemaObject['triggers'], event: string, statement: s
   triggers.some(({ sql }) => new RegExp(`\\b${event}\\b`, 'i').test(sql ?? '')) ? [statement] : [];
 
 function reasonOf(error: unknown): string | null {
-  if (!(error instanceof AppError) || missingPart(error) !== null) return null;
-  const reason = /^SQLite failed on .*?: ((?:no such|table|cannot).*)\.$/.exec(error.message)?.[1];
+  if (missingPart(error) !== null) return null;
+  const reason = sqliteWords(error);
   // Whatever a view has no trigger for is the same before and after.
-  return reason === undefined || /because it is a view$/.test(reason) ? null : reason;
+  return !/^(no such|table|cannot)/.test(reason) || /because it is a view$/.test(reason) ? null : reason;
 }
 
 /**

@@ -246,6 +246,10 @@ async function patiently<T>({ lockTimeoutMs, signal }: Patience, work: () => Pro
 export const sqliteCode = (error: unknown): string =>
   error instanceof AppError ? ((error.cause as { code?: string } | undefined)?.code ?? '') : '';
 
+/** SQLite's own words for the reason, such as `no such table: t`; empty where it is not SQLite's error. */
+export const sqliteWords = (error: unknown): string =>
+  sqliteCode(error) === '' ? '' : words((error as AppError).cause as Error);
+
 /** True if a statement cannot be run as it is: the disk, the locks and the pages are not the reason. */
 export const isSqlError = (error: unknown): boolean => sqliteCode(error) === 'SQLITE_ERROR';
 

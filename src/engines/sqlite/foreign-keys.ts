@@ -1,3 +1,4 @@
+import { sqliteWords } from './connection.js';
 import { AppError } from '../../errors.js';
 import type { SqliteConnection } from './connection.js';
 import { whatIsMissing } from './missing.js';
@@ -13,7 +14,7 @@ export interface ForeignKeys {
   unfit: Set<string>;
 }
 
-const MISMATCH = /foreign key mismatch/;
+const MISMATCH = /^foreign key mismatch/;
 
 /**
  * Checks the foreign keys of these tables and those that refer to them.
@@ -52,7 +53,7 @@ async function check(
     );
     for (const { parent, n } of rows) broken.set(linkOf(child, parent), n);
   } catch (error) {
-    if (!(error instanceof AppError) || !MISMATCH.test(error.message)) throw error;
+    if (!MISMATCH.test(sqliteWords(error))) throw error;
     unfit.add(folded(child));
   }
 }

@@ -1,3 +1,4 @@
+import { sqliteWords } from './connection.js';
 import { createHash } from 'node:crypto';
 import type { AppVersion, DatabaseInfo, Finding, TableInfo } from '../../core/ports.js';
 import { AppError } from '../../errors.js';
@@ -107,7 +108,7 @@ async function foreignKeyProblem(connection: SqliteConnection, table: string): P
     const damaged = error instanceof AppError && error.code === 'DATABASE_CORRUPT';
     if (!damaged && !isSqlError(error)) throw error;
     const { message } = error as AppError;
-    const mismatch = /foreign key mismatch - .* referencing "(.*)"\.$/s.exec(message);
+    const mismatch = /^foreign key mismatch - .* referencing "(.*)"$/s.exec(sqliteWords(error));
     if (mismatch === null) return `The foreign keys of table ${table} could not be checked: ${message}`;
     return (
       `A foreign key of table ${table} does not fit table ${mismatch[1]}: its columns there need a primary key or a ` +

@@ -1,14 +1,14 @@
-import { AppError } from '../../errors.js';
+import { sqliteWords } from './connection.js';
 
 /** A part of SQLite that an application brings itself, as SQLite's errors name it when it is not here. */
-const MISSING = /(?:no such|unknown) (function|collation sequence|tokenizer|module): (.+?)(?:\(\))?\.$/;
+const MISSING = /(?:no such|unknown) (function|collation sequence|tokenizer|module): (.+?)(?:\(\))?$/;
 
 /**
  * What a statement failed for: `function django_date_extract`, `collation sequence german`, …; null for another reason.
  * An application registers such things on its own connections only, so they are never here, however sound the file is.
  */
 export function missingPart(error: unknown): string | null {
-  const found = error instanceof AppError && error.code === 'DATABASE_FAILED' ? MISSING.exec(error.message) : null;
+  const found = MISSING.exec(sqliteWords(error));
   return found === null ? null : `${found[1]} ${found[2]}`;
 }
 

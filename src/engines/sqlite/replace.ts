@@ -1,3 +1,4 @@
+import { sqliteCode } from './connection.js';
 import { AppError } from '../../errors.js';
 import type { SqliteConnection } from './connection.js';
 import { copyBookkeeping } from './bookkeeping.js';
@@ -99,8 +100,6 @@ function assertDefinition(item: SchemaItem): string {
   );
 }
 
-const CONSTRAINT = /constraint failed|cannot store/;
-
 /** Copies the rows. Those that the table's own rules would refuse are copied as they are stored, as VACUUM does. */
 async function copyRows(connection: SqliteConnection, table: string): Promise<void> {
   const columns = await storedColumns(connection, table);
@@ -108,7 +107,7 @@ async function copyRows(connection: SqliteConnection, table: string): Promise<vo
   try {
     await connection.run(`${insert} (${columns}) SELECT ${columns} FROM dump.${quoted(table)}`);
   } catch (error) {
-    if (!(error instanceof AppError) || !CONSTRAINT.test(error.message)) throw error;
+    if (sqliteCode(error) !== 'SQLITE_CONSTRAINT') throw error;
     await connection.run(`${insert} SELECT * FROM dump.${quoted(table)}`);
   }
 }

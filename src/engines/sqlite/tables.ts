@@ -1,3 +1,4 @@
+import { sqliteWords } from './connection.js';
 import { stat } from 'node:fs/promises';
 import type { LoadOptions, StepContext } from '../../core/ports.js';
 import { AppError } from '../../errors.js';
@@ -184,7 +185,7 @@ async function rebuildIndex(connection: SqliteConnection, name: string): Promise
       await connection.run(`INSERT INTO main.${index} (${index}) VALUES ('rebuild')`);
     } catch (error) {
       if (!(error instanceof AppError) || error.code !== 'DATABASE_FAILED') throw error;
-      if (/no such (tokenizer|module)/.test(error.message)) throw error;
+      if (/^no such (tokenizer|module)/.test(sqliteWords(error))) throw error;
       throw new AppError(
         'DATABASE_FAILED',
         `tables: the full-text index ${name} cannot be rebuilt from the restored tables: ${error.message}`,

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
-import { crc32 } from 'node:zlib';
-import unzipper from 'unzipper';
+import { pipeline, Readable } from 'node:stream';
+import { crc32, createInflateRaw } from 'node:zlib';
 import { AppError } from '../errors.js';
 import type { DirectoryRecord } from './directory.js';
 import { inflateBlocks } from './deflate.js';
-import { extraFields, zip64Field, zip64Values } from './extra.js';
+import { extraFields, zip64Values } from './extra.js';
 import { shown } from './names.js';
 import { corrupt, hostile } from './refuse.js';
 import type { RangeReader } from './source.js';
@@ -36,7 +35,7 @@ export async function* entryBytes(
   const hash = sha256 === undefined ? undefined : createHash('sha256');
   let size = 0;
   let crc = 0;
-  for await (const chunk of expanded(reader, record, header, blocks)) {
+  for await (const chunk of expanded(reader, record, blocks)) {
     size += chunk.length;
     if (size > record.size) throw corrupt(`${entry} holds more than the ${record.size} bytes that it declares.`);
     crc = crc32(chunk, crc);
@@ -49,7 +48,7 @@ export async function* entryBytes(
   await checkDescriptor(reader, record, header.length);
 }
 
-/** Reads the local header and compares it with the directory; unzipper would use the one and trust the other. */
+/** Reads the local header and compares it with the directory. */
 async function localHeader(reader: RangeReader, record: DirectoryRecord): Promise<Buffer> {
   const entry = `The entry ${shown(record.path)}`;
   const fixed = await reader.take(30);
@@ -94,96 +93,31 @@ function checkLocalFields(fixed: Buffer, extra: Buffer, record: DirectoryRecord)
   if (!agree) throw corrupt(`The entry ${shown(record.path)} has a local header that differs from the directory.`);
 }
 
-/**
- * Stored bytes as they are; deflated ones decompressed by unzipper. It sees an archive of this one record, already checked, and exactly the entry's own bytes: so
- * it can neither read too far (it asks for 1000 bytes too many) nor wait for a source that failed.
- */
+/** Stored bytes as they are; deflated ones inflated, in blocks on all cores where the metadata lists them. */
 async function* expanded(
   reader: RangeReader,
   record: DirectoryRecord,
-  header: Buffer,
   blocks: readonly number[] | undefined,
 ): AsyncGenerator<Buffer> {
   if (record.method === 0) return yield* reader.pass(record.compressedSize);
-  // unzipper takes a compressed size of 0 for an unknown one and searches for a descriptor.
+  // Some tools write an empty file as deflated, without a byte of deflated data.
   if (record.compressedSize === 0) return;
-  if (blocks !== undefined) return yield* fromBlocks(reader, record, blocks);
-  let taken = 0;
-  const stored = async function* (): AsyncGenerator<Buffer> {
-    yield header;
-    for await (const chunk of reader.pass(record.compressedSize)) {
-      taken += chunk.length;
-      yield chunk;
-    }
-  };
-  const input = Readable.from(stored(), { objectMode: false });
-  const file = await soleFile(record, input);
-  const output = file.stream();
-  input.on('error', (error) => output.destroy(error));
-  output.on('error', () => undefined);
   try {
-    for await (const chunk of output) yield chunk as Buffer;
+    yield* blocks === undefined ? inflated(reader, record) : inflateBlocks(reader, blocks);
   } catch (error) {
     if (error instanceof AppError) throw error;
     throw corrupt(`The entry ${shown(record.path)} is damaged: it cannot be decompressed.`, error);
-  } finally {
-    input.destroy();
   }
-  if (taken !== record.compressedSize) {
+}
+
+async function* inflated(reader: RangeReader, record: DirectoryRecord): AsyncGenerator<Buffer> {
+  const inflate = createInflateRaw();
+  const deflated = Readable.from(reader.pass(record.compressedSize), { objectMode: false });
+  pipeline(deflated, inflate, () => undefined);
+  for await (const chunk of inflate) yield chunk as Buffer;
+  if (inflate.bytesWritten !== record.compressedSize) {
     throw corrupt(`The entry ${shown(record.path)} ends before the ${record.compressedSize} bytes that it declares.`);
   }
-}
-
-async function* fromBlocks(
-  reader: RangeReader,
-  record: DirectoryRecord,
-  blocks: readonly number[],
-): AsyncGenerator<Buffer> {
-  try {
-    yield* inflateBlocks(reader, blocks);
-  } catch (error) {
-    if (error instanceof AppError) throw error;
-    throw corrupt(`The entry ${shown(record.path)} is damaged: it cannot be decompressed.`, error);
-  }
-}
-
-/** unzipper's own description of the entry. It asks without a length for the directory, with one for an entry's bytes. */
-async function soleFile(record: DirectoryRecord, input: Readable): Promise<unzipper.File> {
-  const raw = spelledOut(record);
-  const end = Buffer.alloc(22);
-  end.writeUInt32LE(0x06054b50, 0);
-  end.writeUInt16LE(1, 8);
-  end.writeUInt16LE(1, 10);
-  end.writeUInt32LE(raw.length, 12);
-  end.writeUInt32LE(end.length, 16);
-  const directory = await unzipper.Open.custom({
-    size: async () => end.length,
-    stream: (offset: number, length?: number) => {
-      if (length !== undefined) return input;
-      return Readable.from([offset === 0 ? end : raw], { objectMode: false });
-    },
-  });
-  const file = directory.files[0];
-  const same =
-    file !== undefined &&
-    file.path === record.storedName &&
-    file.compressedSize === record.compressedSize &&
-    file.uncompressedSize === record.size;
-  if (!same) throw corrupt(`The entry ${shown(record.path)} is read in two ways.`);
-  return file;
-}
-
-/** The record's bytes with a ZIP64 field where unzipper needs one: it takes no 0xffffffff literally. */
-function spelledOut({ raw, path }: DirectoryRecord): Buffer {
-  const at = 46 + raw.readUInt16LE(28);
-  const extraBytes = raw.readUInt16LE(30);
-  const values = [raw.readUInt32LE(24), raw.readUInt32LE(20), raw.readUInt32LE(42)];
-  const present = extraFields(raw.subarray(at, at + extraBytes), path).has(1);
-  if (present || !values.includes(0xffffffff)) return raw;
-  const field = zip64Field(values);
-  const whole = Buffer.concat([raw.subarray(0, at), field, raw.subarray(at)]);
-  whole.writeUInt16LE(extraBytes + field.length, 30);
-  return whole;
 }
 
 /** What lies between an entry's data and the next entry: a data descriptor that agrees, or nothing. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { type DirectoryRecord, readDirectory } from '../../archive/directory.js';
 import { type Archive, openArchive } from '../../archive/read.js';
+import { compareWithUnzipper } from '../../archive/second-reader.js';
 import { AppError, fromErrno } from '../../errors.js';
 import type { BackupRow } from '../../models/index.js';
 import type { Storage, Storages } from '../ports.js';
@@ -51,6 +52,11 @@ export class StoredArchive {
   /** The archive's list of entries alone: reads no metadata and no content. @throws AppError ARCHIVE_…, STORAGE_… */
   directory(signal: AbortSignal): Promise<DirectoryRecord[]> {
     return readDirectory(this.source, signal);
+  }
+
+  /** Compares what an independent ZIP reader sees. Only after `archive` was verified. @throws AppError ARCHIVE_CORRUPT */
+  async compareReaders(signal: AbortSignal): Promise<void> {
+    await compareWithUnzipper(this.source, await this.archive(signal), signal);
   }
 
   /**

@@ -29,8 +29,9 @@ const PASSES: Record<VerificationLevel, number> = { CHECKSUM: 1, ARCHIVE: 2, DRI
 
 /**
  * Verifies a stored archive by reading it back.
- * CHECKSUM: the stored bytes have the noted SHA-256. ARCHIVE: also every entry reads and has its hash. DRILL: also the
- * database is extracted, passes its own integrity check, and holds the tables and row counts that the metadata lists.
+ * CHECKSUM: the stored bytes have the noted SHA-256. ARCHIVE: also every entry reads and has its hash. DRILL: also an
+ * independent ZIP reader sees the same, and the database is extracted, passes its own integrity check, and holds the tables
+ * and row counts that the metadata lists.
  * @param next enters a phase of its own for the second pass, whose speed differs; not for DRILL
  * @throws AppError ARCHIVE_MISSING, ARCHIVE_CORRUPT, DATABASE_CORRUPT or another ARCHIVE_… code
  */
@@ -49,7 +50,9 @@ export async function verifyStored(
   strangeEntries(archive.entries, engine);
   const { onProgress } = next === undefined ? pass(1) : await next();
   await archive.verify({ signal: step.signal, onProgress: (done) => onProgress(done, archive.totalBytes) });
-  if (level === 'DRILL' && !damaged) await drill(archive, options, pass(2));
+  if (level !== 'DRILL') return;
+  await stored.compareReaders(step.signal);
+  if (!damaged) await drill(archive, options, pass(2));
 }
 
 /** Compares the stored bytes with the noted SHA-256. @throws AppError ARCHIVE_MISSING, ARCHIVE_CORRUPT */

@@ -3,7 +3,18 @@ import reactHooks from 'eslint-plugin-react-hooks';
 import tseslint from 'typescript-eslint';
 
 /** What every folder of the domain may import. */
-const CORE = ['models', 'archive', 'disk', 'errors', 'file-locks', 'log', 'core/audit', 'core/ports', 'core/text'];
+const CORE = [
+  'models',
+  'archive',
+  'disk',
+  'errors',
+  'file-locks',
+  'log',
+  'core/audit',
+  'core/environment',
+  'core/ports',
+  'core/text',
+];
 
 /**
  * Who may import whom inside src/, types included. One row per folder or file: what it may import of ours, and why nothing

@@ -1,6 +1,6 @@
 import { sampleUrl } from './sample/index.js';
 import { backupEnded } from './core/backups/ended.js';
-import type { OnEnded } from './core/runs/run.js';
+import type { CoreEnvironment } from './core/environment.js';
 import { mkdir, mkdtemp, rmdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -115,7 +115,7 @@ async function createServices(environment: Environment, options: AppOptions, log
   const queue = lazyQueue(environment, models, log, () => ({ backups, restores, cleanup }));
   const { leaseMs, prefix, maxUploadBytes, maxUploadEntries } = environment;
   const exclude = [dataDir, localRoot, ...controlFiles(environment.controlDatabaseUrl)];
-  const onEnded: OnEnded = async (run, transaction) => {
+  const onEnded: CoreEnvironment['onEnded'] = async (run, transaction) => {
     if (run.table === 'Backup') await backupEnded({ models, now }, run, transaction);
   };
   const shared = { places, models, log, leaseMs, onEnded, now, engines, storages, audit, queue, workFolder, exclude };

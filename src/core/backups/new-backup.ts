@@ -1,8 +1,9 @@
+import type { CoreEnvironment } from '../environment.js';
 import { type Transaction, UniqueConstraintError } from 'sequelize';
-import type { BackupRow, BackupType, Models, Origin } from '../../models/index.js';
+import type { BackupRow, BackupType, Origin } from '../../models/index.js';
 import { archiveNames, type NameSeries, firstFree } from '../archives/names.js';
 import { addCopy } from '../archives/copies.js';
-import type { DatabaseEngine, StorageAddress, Storages } from '../ports.js';
+import type { DatabaseEngine, StorageAddress } from '../ports.js';
 import { newId } from '../text/ids.js';
 
 /** The row of a backup that is about to be made. */
@@ -26,13 +27,7 @@ export interface NewBackup {
 }
 
 /** What making a row needs of the process around it. */
-interface InsertEnvironment {
-  models: Models;
-  storages: Storages;
-  now: () => Date;
-  /** Prefix of archive names. */
-  prefix: string;
-}
+type InsertEnvironment = Pick<CoreEnvironment, 'models' | 'storages' | 'now' | 'prefix'>;
 
 /** After so many taken names something else is wrong. */
 const MAX_NUMBER = 10_000;

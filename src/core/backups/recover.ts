@@ -1,25 +1,17 @@
+import type { CoreEnvironment } from '../environment.js';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, isAbsolute, resolve } from 'node:path';
 import { AppError, badInput, fromErrno } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, Models } from '../../models/index.js';
-import type { Audit } from '../audit.js';
 import type { Backups } from './backups.js';
 import type { ConfigInput, Configs } from '../configs/configs.js';
 import { isForeign } from '../archives/origin.js';
-import type { Engines } from '../ports.js';
 import { realFile } from '../../disk.js';
 import type { Places } from '../configs/places.js';
 
 /** What recovering from an archive needs of the product. */
-export interface RecoverEnvironment {
-  models: Models;
-  engines: Engines;
-  audit: Audit;
-  backups: Backups;
-  configs: Configs;
-  places: Places;
-}
+export type RecoverEnvironment = Pick<CoreEnvironment, 'models' | 'engines' | 'audit'> & { backups: Backups; configs: Configs; places: Places };
 
 /**
  * Takes in an archive that lies on this machine, as an upload.

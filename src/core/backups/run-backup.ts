@@ -1,3 +1,4 @@
+import type { CoreEnvironment } from '../environment.js';
 import { updateCopies } from '../archives/copies.js';
 import { firstFree, seriesOf } from '../archives/names.js';
 import { createHash } from 'node:crypto';
@@ -11,11 +12,10 @@ import { shown } from '../../archive/names.js';
 import { type Collected, writeArchive } from '../../archive/write.js';
 import { AppError } from '../../errors.js';
 import type { BackupRow, BackupType } from '../../models/index.js';
-import type { Audit } from '../audit.js';
 import type { Configs } from '../configs/configs.js';
 import { databaseLease } from '../runs/hold.js';
 import { firstOf, humanSize } from '../text/format.js';
-import type { DamagePolicy, Engines, JobQueue, OnProgress, Snapshot, StepContext, Storage, Storages } from '../ports.js';
+import type { DamagePolicy, OnProgress, Snapshot, StepContext, Storage } from '../ports.js';
 import type { Places } from '../configs/places.js';
 import { type Protection, protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
@@ -23,25 +23,7 @@ import { assertSize, findStored } from '../archives/stored-archive.js';
 import { verifyStored } from '../archives/verify.js';
 
 /** What the backups need of the process around them. */
-export interface BackupsEnvironment extends RunEnvironment {
-  engines: Engines;
-  storages: Storages;
-  audit: Audit;
-  configs: Configs;
-  places: Places;
-  queue: JobQueue;
-  /** Prefix of archive names. */
-  prefix: string;
-  /** This product's version, for the metadata. */
-  version: string;
-  /** Absolute; each run has a folder of its own below it. */
-  workFolder: string;
-  /** Absolute paths that never go into an archive, even if they lie inside a media path. */
-  exclude: string[];
-  /** Largest file that may be uploaded, in bytes, and the most entries in it. */
-  maxUploadBytes: number;
-  maxUploadEntries: number;
-}
+export type BackupsEnvironment = RunEnvironment & Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'prefix' | 'version' | 'workFolder' | 'exclude' | 'maxUploadBytes' | 'maxUploadEntries'> & { configs: Configs; places: Places };
 
 /** The kinds of backup that wait for a worker. */
 export const isQueued = (type: BackupType) => type === 'MANUAL' || type === 'AUTO';

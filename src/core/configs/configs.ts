@@ -1,7 +1,7 @@
+import type { CoreEnvironment } from '../environment.js';
 import { UniqueConstraintError } from 'sequelize';
 import { AppError, badInput, toAppError } from '../../errors.js';
-import type { BackupConfigRow, Models } from '../../models/index.js';
-import type { Audit } from '../audit.js';
+import type { BackupConfigRow } from '../../models/index.js';
 import { nextDue } from '../schedules/due.js';
 import {
   changedSettings,
@@ -16,11 +16,7 @@ import {
 export type { ConfigInput };
 
 /** What the configs need of the process around them. */
-export interface ConfigsEnvironment extends SettingsEnvironment {
-  models: Models;
-  audit: Audit;
-  now: () => Date;
-}
+export type ConfigsEnvironment = SettingsEnvironment & Pick<CoreEnvironment, 'models' | 'audit' | 'now'>;
 
 /**
  * What a config carries beside its settings: where it comes from if nobody made it in the product, and the application whose

@@ -1,23 +1,15 @@
+import type { CoreEnvironment } from '../environment.js';
 import { readdir } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import { contained } from '../../archive/names.js';
 import { AppError, badInput, errnoOf, fromErrno } from '../../errors.js';
-import type { Models } from '../../models/index.js';
-import type { Engines } from '../ports.js';
 import { realFile } from '../../disk.js';
 
 /** What judging paths needs of the process around it. All paths are absolute. */
-export interface PlacesEnvironment {
-  models: Models;
-  engines: Engines;
-  /** Folders that every path must lie in; empty: any. */
-  allowedPaths: string[];
-  /** The product's own folder: its code and settings. */
-  productFolder: string;
-  dataDir: string;
-  /** The folder that LOCAL archives lie in. */
-  localRoot: string;
-}
+export type PlacesEnvironment = Pick<
+  CoreEnvironment,
+  'models' | 'engines' | 'allowedPaths' | 'productFolder' | 'dataDir' | 'localRoot'
+>;
 
 /** What a path is for. A source is only read; a storage and a target are written to. */
 export type PlaceUse = 'source' | 'storage' | 'target database' | 'target media';

@@ -1,19 +1,13 @@
+import type { CoreEnvironment } from '../environment.js';
 import { basename, dirname } from 'node:path';
 import { contained } from '../../archive/names.js';
 import { mediaRoots, realPaths } from '../../archive/media.js';
 import { AppError } from '../../errors.js';
-import type { Models } from '../../models/index.js';
 import { isArchiveName } from '../archives/names.js';
-import type { Engine, Engines, Storages } from '../ports.js';
+import type { Engine } from '../ports.js';
 
 /** What protecting needs. */
-export interface ProtectEnvironment {
-  models: Models;
-  engines: Engines;
-  storages: Storages;
-  /** db-manager's own folders and files; absolute. */
-  exclude: string[];
-}
+export type ProtectEnvironment = Pick<CoreEnvironment, 'models' | 'engines' | 'storages' | 'exclude'>;
 
 /**
  * What is never media, wherever it lies: db-manager's own folders and files, the database and those of all configs with

@@ -1,21 +1,16 @@
+import type { CoreEnvironment } from '../environment.js';
 import { realpath, stat } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
 import { AppError, badInput } from '../../errors.js';
 import type { BackupConfigRow } from '../../models/index.js';
 import { prefixFrom } from '../archives/names.js';
 import type { Places } from './places.js';
-import type { Engine, Engines, StorageAddress, Storages, StorageType } from '../ports.js';
+import type { Engine, StorageAddress, StorageType } from '../ports.js';
 import { assertPolicy, KEEP_RULES, policyOf } from '../retention/policy.js';
 import { assertSchedule, normaliseSchedule } from '../schedules/cron.js';
 
 /** What checking settings needs of the process around it. */
-export interface SettingsEnvironment {
-  engines: Engines;
-  storages: Storages;
-  places: Places;
-  /** The control database's file, or null where it is a server. */
-  controlFile: string | null;
-}
+export type SettingsEnvironment = Pick<CoreEnvironment, 'engines' | 'storages' | 'controlFile'> & { places: Places };
 
 /** The fields of a config that can be set; what is left out stays as it is, or gets its default. */
 export interface ConfigInput {

@@ -1,23 +1,18 @@
+import type { CoreEnvironment } from '../environment.js';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { measureMedia } from '../../archive/measure.js';
 import { AppError, type ErrorCode } from '../../errors.js';
-import type { Log } from '../../log.js';
-import type { BackupConfigRow, FailedTest, Models } from '../../models/index.js';
+import type { BackupConfigRow, FailedTest } from '../../models/index.js';
 import type { ConfigInput, Configs } from './configs.js';
 import type { DatabaseInfo, Engine, Storage } from '../ports.js';
 import { protectedPaths } from './protection.js';
 import { checkSource, checkStorage, type SettingsEnvironment } from './settings.js';
 
 /** What testing settings needs of the process around it. */
-export interface ConfigTestsEnvironment extends SettingsEnvironment {
-  models: Models;
-  log: Log;
-  configs: Configs;
-  /** Absolute paths that are never media. */
-  exclude: string[];
-}
+export type ConfigTestsEnvironment = SettingsEnvironment &
+  Pick<CoreEnvironment, 'models' | 'log' | 'exclude'> & { configs: Configs };
 
 /** What was found at one media path. */
 export interface MediaPathTest {

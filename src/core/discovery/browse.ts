@@ -1,4 +1,5 @@
-import type { DatabaseEngine, Engines } from '../ports.js';
+import type { CoreEnvironment } from '../environment.js';
+import type { DatabaseEngine } from '../ports.js';
 import type { Dirent } from 'node:fs';
 import { opendir, realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -44,13 +45,7 @@ export interface FolderListing {
   project: ProjectSuggestion | null;
 }
 
-export interface BrowseEnvironment {
-  engines: Engines;
-  /** Folders that may be looked at, with all below; absolute. Empty: any. */
-  allowedPaths: string[];
-  /** The control database's file, which is never offered; null where it is a server. */
-  controlFile: string | null;
-}
+export type BrowseEnvironment = Pick<CoreEnvironment, 'engines' | 'allowedPaths' | 'controlFile'>;
 
 /** How many entries of a folder are looked at: more are not for people to browse. */
 const MOST_ENTRIES = 10_000;

@@ -1,14 +1,15 @@
+import type { CoreEnvironment } from '../environment.js';
 import { leftOut, type MediaPart, mediaPart } from './media/part.js';
 import { shown } from '../../archive/names.js';
 import type { Archive } from '../../archive/read.js';
 import { AppError, badInput } from '../../errors.js';
-import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../../models/index.js';
+import type { BackupConfigRow, BackupRow, RestoreRow } from '../../models/index.js';
 import { databaseLease, type HoldEnvironment } from '../runs/hold.js';
 import { firstOf } from '../text/format.js';
 import { type MediaPlan, planMedia } from './media/plan.js';
 import { foreignRefusal, ignoredEntries, isForeign, tablesRefusal } from '../archives/origin.js';
 import { protectedPaths } from '../configs/protection.js';
-import type { DatabaseInfo, Holder, RelatedByTrigger, Storages } from '../ports.js';
+import type { DatabaseInfo, Holder, RelatedByTrigger } from '../ports.js';
 import {
   isOwnMedia,
   type RestoreRequest,
@@ -23,14 +24,9 @@ import type { StoredArchive } from '../archives/stored-archive.js';
 import { isDamage } from '../archives/verify.js';
 
 /** What a plan needs of the process around it. */
-export interface PlanEnvironment extends ScopeEnvironment, HoldEnvironment {
-  models: Models;
-  now: () => Date;
-  storages: Storages;
-  workFolder: string;
-  /** Absolute paths that a restore never touches. */
-  exclude: string[];
-}
+export type PlanEnvironment = ScopeEnvironment &
+  HoldEnvironment &
+  Pick<CoreEnvironment, 'now' | 'storages' | 'workFolder' | 'exclude'>;
 
 /** One table before and after the restore. */
 export interface TablePlan {

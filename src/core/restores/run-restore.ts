@@ -1,3 +1,4 @@
+import type { CoreEnvironment } from '../environment.js';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +12,6 @@ import { databaseLease } from '../runs/hold.js';
 import { isFolder } from './media/move-file.js';
 import { MediaSwap } from './media/swap.js';
 import { originOf } from '../archives/origin.js';
-import type { Engines, JobQueue } from '../ports.js';
 import { leftOut, type MediaPart, mediaPart } from './media/part.js';
 import { type PlanEnvironment } from './plan.js';
 import { within } from '../runs/progress.js';
@@ -19,15 +19,11 @@ import { protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
 import { openStored } from '../archives/stored-archive.js';
 import { assertSameCounts, extractDatabase, isDamage, verifyStored } from '../archives/verify.js';
-import type { Audit } from '../audit.js';
 
 /** What the restores need of the process around them. */
-export interface RestoresEnvironment extends RunEnvironment, PlanEnvironment {
-  engines: Engines;
-  audit: Audit;
-  backups: Backups;
-  queue: JobQueue;
-}
+export type RestoresEnvironment = RunEnvironment &
+  PlanEnvironment &
+  Pick<CoreEnvironment, 'audit' | 'queue'> & { backups: Backups };
 
 /** Does a PENDING restore: see `Restores` for the steps. */
 export async function runRestore(env: RestoresEnvironment, id: string, stop: AbortSignal): Promise<'done' | 'busy'> {

@@ -1,16 +1,17 @@
+import type { CoreEnvironment } from '../environment.js';
 import { isOrIsBelow } from './media/part.js';
 import { contentOf } from '../archives/contents.js';
 import { basename, isAbsolute, join, resolve } from 'node:path';
 import type { Archive } from '../../archive/read.js';
 import { AppError, badInput } from '../../errors.js';
-import type { BackupConfigRow, BackupRow, Models, RestoreRow } from '../../models/index.js';
+import type { BackupConfigRow, BackupRow, RestoreRow } from '../../models/index.js';
 import { nearest } from '../text/near.js';
 import { realFile } from '../../disk.js';
 import { chosenTables } from './tables.js';
 import { assertNotControl } from '../configs/settings.js';
 import type { MediaMode, MediaTarget } from './media/survey.js';
 import type { Places } from '../configs/places.js';
-import type { Engine, Engines } from '../ports.js';
+import type { Engine } from '../ports.js';
 
 /** A wish for a restore, as the API and the command line take it. */
 export interface RestoreRequest {
@@ -64,13 +65,7 @@ export interface Scope {
 }
 
 /** What resolving a scope needs. */
-export interface ScopeEnvironment {
-  models: Models;
-  engines: Engines;
-  places: Places;
-  /** The control database's file, or null where it is a server. */
-  controlFile: string | null;
-}
+export type ScopeEnvironment = Pick<CoreEnvironment, 'models' | 'engines' | 'controlFile'> & { places: Places };
 
 /**
  * Works out where a restore reads and writes, and judges what was named. Looks at no database.

@@ -1,13 +1,12 @@
+import type { CoreEnvironment } from '../environment.js';
 import { AppError, toAppError } from '../../errors.js';
 import type { BackupConfigRow, BackupRow } from '../../models/index.js';
-import type { Audit } from '../audit.js';
-import type { StorageAddress, Storages } from '../ports.js';
+import type { StorageAddress } from '../ports.js';
 import { planHash, planRetention, type RetentionDecision } from './plan.js';
-import type { RunEnvironment } from '../runs/run.js';
 import { policyOf } from './policy.js';
 
 /** What cleaning up needs of the process around it. */
-export interface CleanupEnvironment extends RunEnvironment {
+export type CleanupEnvironment = Pick<CoreEnvironment, 'models' | 'log' | 'now' | 'storages' | 'audit'> & {
   configs: {
     get(id: number): Promise<BackupConfigRow>;
     list(): Promise<BackupConfigRow[]>;
@@ -23,9 +22,7 @@ export interface CleanupEnvironment extends RunEnvironment {
       stillDue: () => Promise<boolean>,
     ): Promise<BackupRow | null>;
   };
-  storages: Storages;
-  audit: Audit;
-}
+};
 
 /** What becomes of one backup, and why. */
 export interface RetentionItem extends RetentionDecision {

@@ -1,16 +1,11 @@
+import type { CoreEnvironment } from '../environment.js';
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { AppError, toAppError } from '../../errors.js';
-import type { Log } from '../../log.js';
 import type { Models } from '../../models/index.js';
 
 /** What holding needs of the process around it. */
-export interface HoldEnvironment {
-  models: Models;
-  log: Log;
-  /** How long a holder may be silent before others may take over, in milliseconds. */
-  leaseMs: number;
-}
+export type HoldEnvironment = Pick<CoreEnvironment, 'models' | 'log' | 'leaseMs'>;
 
 /** The lease that a run holds while it is under way; without it the run counts as dead. */
 export const runLease = (id: string) => `run:${id}`;

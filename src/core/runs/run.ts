@@ -1,3 +1,4 @@
+import type { CoreEnvironment, RunTable } from '../environment.js';
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Transaction } from 'sequelize';
@@ -12,24 +13,7 @@ const FLUSH_MS = 250;
 const TICK_MS = 1_000;
 
 /** What a run needs of the process around it. */
-export interface RunEnvironment extends HoldEnvironment {
-  now: () => Date;
-  onEnded: OnEnded;
-}
-
-/** A run that has just ended. */
-export interface EndedRun {
-  table: RunTable;
-  id: string;
-  /** Why it failed; null if it is COMPLETED. */
-  error: AppError | null;
-}
-
-/** Called for every run that ends, in the transaction that ends its row: what follows from the end is never lost. */
-export type OnEnded = (run: EndedRun, transaction: Transaction) => Promise<void>;
-
-/** The rows that are runs: their model, seen as far as a run needs it. */
-export type RunTable = 'Backup' | 'Restore';
+export type RunEnvironment = HoldEnvironment & Pick<CoreEnvironment, 'now' | 'onEnded'>;
 
 interface RunValues {
   status?: RunStatus;

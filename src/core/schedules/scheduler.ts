@@ -1,22 +1,22 @@
+import type { CoreEnvironment } from '../environment.js';
 import { Op, type Transaction } from 'sequelize';
 import type { BackupConfigRow, BackupRow } from '../../models/index.js';
-import type { JobQueue } from '../ports.js';
 import type { RunEnvironment } from '../runs/run.js';
 import { nextDue } from './due.js';
 import { PAUSES } from './retry.js';
 
 /** What the scheduler needs of the process around it. */
-export interface SchedulerEnvironment extends RunEnvironment {
-  backups: {
-    /** Makes the PENDING row of an automatic backup in the transaction that takes its due time. */
-    createDue(
-      config: BackupConfigRow,
-      due: { dueAt: Date | null; attempt: number },
-      transaction: Transaction,
-    ): Promise<BackupRow>;
+export type SchedulerEnvironment = RunEnvironment &
+  Pick<CoreEnvironment, 'queue'> & {
+    backups: {
+      /** Makes the PENDING row of an automatic backup in the transaction that takes its due time. */
+      createDue(
+        config: BackupConfigRow,
+        due: { dueAt: Date | null; attempt: number },
+        transaction: Transaction,
+      ): Promise<BackupRow>;
+    };
   };
-  queue: JobQueue;
-}
 
 /** How many configs are looked at in one go. */
 const BATCH = 100;

@@ -1,19 +1,16 @@
+import type { CoreEnvironment } from '../environment.js';
 import { hostname } from 'node:os';
 import { Op, QueryTypes } from 'sequelize';
 import { AppError } from '../../errors.js';
-import type { BackupRow, Models } from '../../models/index.js';
+import type { BackupRow } from '../../models/index.js';
 import { type ConfigHealth, type Health, type HealthReason, reasonsOf, type StorageHealth, timeOf } from './health.js';
-import type { StorageAddress, Storages } from '../ports.js';
+import type { StorageAddress } from '../ports.js';
 
 /** The lease that a process which runs jobs holds while it lives. */
 export const nodeLease = () => `node:${hostname()}:${process.pid}`;
 
 /** What the overview needs of the process around it. */
-export interface OverviewEnvironment {
-  models: Models;
-  storages: Storages;
-  now: () => Date;
-}
+export type OverviewEnvironment = Pick<CoreEnvironment, 'models' | 'storages' | 'now'>;
 
 /** The answer of `status`. */
 export interface SystemHealth {

@@ -9,12 +9,11 @@ import {
   type Sequelize,
 } from 'sequelize';
 import { bytes } from './columns.js';
-import type { DatabaseEngine, StorageType } from './kinds.js';
+import type { BackupType, DatabaseEngine, StorageType } from './kinds.js';
 import type { StoredObjectRow } from './stored-object.js';
 import { type PhaseEntry, runColumns, type RunStatus } from './run.js';
 
 export type BackupStatus = RunStatus | 'DELETED';
-export type BackupType = 'MANUAL' | 'AUTO' | 'UPLOADED' | 'SAFETY';
 export type VerificationLevel = 'CHECKSUM' | 'ARCHIVE' | 'DRILL';
 
 /** A table and the number of its rows. */

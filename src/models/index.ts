@@ -16,7 +16,8 @@ export type { AuditEventRow, BackupConfigRow, BackupRow, DestinationRow, Restore
 export type { CopyStatus };
 export type { ConfigOrigin } from './backup-config.js';
 export type { FailedTest } from './backup-config.js';
-export type { BackupStatus, BackupType, Origin, TableCount, VerificationLevel } from './backup.js';
+export { type BackupType, isRegular, REGULAR_TYPES } from './kinds.js';
+export type { BackupStatus, Origin, TableCount, VerificationLevel } from './backup.js';
 export type { PhaseEntry, RunStatus } from './run.js';
 
 /** The control database: the product's own records. */

@@ -2,3 +2,9 @@
 export type DatabaseEngine = 'SQLITE';
 /** Where archives lie: LOCAL (the project's backups folder), SYSTEM (any path of the machine). */
 export type StorageType = 'LOCAL' | 'SYSTEM';
+/** Why a backup was made. */
+export type BackupType = 'MANUAL' | 'AUTO' | 'UPLOADED' | 'SAFETY';
+
+/** The types that the schedule or a person asked for: they go through the queue, and only they count for retention and health. */
+export const REGULAR_TYPES: BackupType[] = ['MANUAL', 'AUTO'];
+export const isRegular = (type: BackupType) => REGULAR_TYPES.includes(type);

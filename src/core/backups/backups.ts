@@ -1,3 +1,4 @@
+import { REGULAR_TYPES, type BackupConfigRow, type BackupRow, type BackupType, type VerificationLevel } from '../../models/index.js';
 import { updateCopies } from '../archives/copies.js';
 import { insertBackup, type NewBackup } from './new-backup.js';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
@@ -5,7 +6,6 @@ import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Op, type Transaction } from 'sequelize';
 import { AppError, badInput } from '../../errors.js';
-import type { BackupConfigRow, BackupRow, BackupType, VerificationLevel } from '../../models/index.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './run-backup.js';
 import { Hold, isHeld, runLease } from '../runs/hold.js';
 import { adoptStored, takeIn } from './upload.js';
@@ -349,7 +349,7 @@ export class Backups {
 
   /** Hands every waiting backup to the queue: the queue itself may have lost it. */
   async requeue(): Promise<void> {
-    for (const id of await pendingRuns(this.env.models, 'Backup', { backupType: ['MANUAL', 'AUTO'] })) {
+    for (const id of await pendingRuns(this.env.models, 'Backup', { backupType: REGULAR_TYPES })) {
       await this.env.queue.add({ name: 'run-backup', backupId: id });
     }
   }

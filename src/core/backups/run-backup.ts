@@ -1,3 +1,4 @@
+import { isRegular, REGULAR_TYPES, type BackupRow } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import { updateCopies } from '../archives/copies.js';
 import { firstFree, seriesOf } from '../archives/names.js';
@@ -11,7 +12,6 @@ import { type ArchiveMetadata, BACKUP_VERSION } from '../../archive/metadata.js'
 import { shown } from '../../archive/names.js';
 import { type Collected, writeArchive } from '../../archive/write.js';
 import { AppError } from '../../errors.js';
-import type { BackupRow, BackupType } from '../../models/index.js';
 import type { Configs } from '../configs/configs.js';
 import { databaseLease } from '../runs/hold.js';
 import { firstOf, humanSize } from '../text/format.js';
@@ -24,9 +24,6 @@ import { verifyStored } from '../archives/verify.js';
 
 /** What the backups need of the process around them. */
 export type BackupsEnvironment = RunEnvironment & Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'prefix' | 'version' | 'workFolder' | 'exclude' | 'maxUploadBytes' | 'maxUploadEntries'> & { configs: Configs; places: Places };
-
-/** The kinds of backup that wait for a worker. */
-export const isQueued = (type: BackupType) => type === 'MANUAL' || type === 'AUTO';
 
 /** What a backup reads. */
 export interface BackupSource {
@@ -58,7 +55,7 @@ export async function runBackup(
   const row = await env.models.Backup.findByPk(id);
   if (row === null || row.status !== 'PENDING') return 'done';
   // Safety backups and uploads are run by whoever made them, never from the queue.
-  if (options.source === undefined && !isQueued(row.backupType)) return 'done';
+  if (options.source === undefined && !isRegular(row.backupType)) return 'done';
   const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId);
   const source = options.source ?? config;
   if (source === null) {
@@ -356,10 +353,10 @@ export function assertSpace(free: number, needed: number, what: string): void {
 /** Media folders that hold nothing, where the config's backup before had more files: an unmounted disk looks like that. */
 async function emptyRoots(env: BackupsEnvironment, row: BackupRow, { media }: ArchiveMetadata): Promise<string[]> {
   const empty = media.filter(({ files }) => files === 0);
-  if (empty.length === 0 || row.configId === null || !isQueued(row.backupType)) return [];
+  if (empty.length === 0 || row.configId === null || !isRegular(row.backupType)) return [];
   const before = await env.models.Backup.unscoped().findOne({
     attributes: ['id', 'mediaFileCount'],
-    where: { configId: row.configId, status: 'COMPLETED', backupType: ['MANUAL', 'AUTO'] },
+    where: { configId: row.configId, status: 'COMPLETED', backupType: REGULAR_TYPES },
     order: [['createdAt', 'DESC']],
   });
   const now = media.reduce((sum, { files }) => sum + files, 0);

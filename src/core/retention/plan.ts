@@ -1,5 +1,5 @@
+import { isRegular, type BackupStatus, type BackupType } from '../../models/index.js';
 import { createHash } from 'node:crypto';
-import type { BackupStatus, BackupType } from '../../models/index.js';
 import { assertPolicy, durationOf, type RetentionPolicy } from './policy.js';
 import { momentOf, wallAt } from '../schedules/zones.js';
 
@@ -91,7 +91,7 @@ export function planRetention(input: RetentionInput): RetentionDecision[] {
   const stored = input.backups.filter((backup) => backup.status === 'COMPLETED').sort(newestFirst);
   const past = stored.filter((backup) => backup.createdAt.getTime() <= now);
   const verified = past.filter((backup) => backup.verifiedAt !== null && (backup.fileSize ?? 0) > 0);
-  const regular = verified.filter(isRegular);
+  const regular = verified.filter(({ backupType }) => isRegular(backupType));
   const sound = regular.filter((backup) => !backup.pinned);
   const newest = { verified: verified[0], regular: regular[0] };
   const kept = keptByRule(sound, input, regular[0]);
@@ -118,8 +118,6 @@ function newestFirst(one: RetentionBackup, other: RetentionBackup): number {
   if (Number.isNaN(first) !== Number.isNaN(second)) return Number.isNaN(first) ? -1 : 1;
   return second - first || (one.id < other.id ? 1 : -1);
 }
-
-const isRegular = ({ backupType }: RetentionBackup) => backupType === 'MANUAL' || backupType === 'AUTO';
 
 const because = (code: RetentionCode, text: string): RetentionReason => ({ code, text });
 

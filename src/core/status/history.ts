@@ -1,6 +1,6 @@
+import { REGULAR_TYPES, type Models } from '../../models/index.js';
 import { QueryTypes } from 'sequelize';
 import { badInput } from '../../errors.js';
-import type { Models } from '../../models/index.js';
 import { assertZone, momentOf, wallAt } from '../schedules/zones.js';
 
 const DAY = 86_400_000;
@@ -86,11 +86,16 @@ function readPieces({ sequelize }: Models, configId: number | undefined, starts:
        sum(CASE WHEN ${failed} THEN 1 ELSE 0 END) AS failed,
        max(CASE WHEN ${done} AND "fileSize" IS NOT NULL THEN id END) AS "newestId"
      FROM backups
-     WHERE "createdAt" >= :from AND "createdAt" < :to AND "backupType" IN ('MANUAL', 'AUTO')
+     WHERE "createdAt" >= :from AND "createdAt" < :to AND "backupType" IN (:types)
        AND status IN ('COMPLETED', 'DELETED', 'FAILED') ${configId === undefined ? '' : 'AND "configId" = :configId'}
      GROUP BY 1 ORDER BY 1`,
     {
-      replacements: { from: new Date(starts[0] ?? 0), to: new Date(starts.at(-1) ?? 0), configId },
+      replacements: {
+        from: new Date(starts[0] ?? 0),
+        to: new Date(starts.at(-1) ?? 0),
+        configId,
+        types: REGULAR_TYPES,
+      },
       type: QueryTypes.SELECT,
     },
   );

@@ -1,8 +1,8 @@
+import { REGULAR_TYPES, type BackupRow } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import { hostname } from 'node:os';
 import { Op, QueryTypes } from 'sequelize';
 import { AppError } from '../../errors.js';
-import type { BackupRow } from '../../models/index.js';
 import { type ConfigHealth, type Health, type HealthReason, reasonsOf, type StorageHealth, timeOf } from './health.js';
 import type { StorageAddress } from '../ports.js';
 
@@ -96,8 +96,8 @@ export class Overview {
          max(CASE WHEN damaged THEN NULL ELSE "createdAt" END) AS "goodAt",
          max(CASE WHEN "verifiedAt" IS NOT NULL THEN "createdAt" END) AS "provenAt",
          max(CASE WHEN "verifiedAt" IS NOT NULL THEN id END) AS "provenId", max("mediaFileCount") AS "mostMedia" FROM backups
-       WHERE "configId" IS NOT NULL AND status = :status AND "backupType" IN ('MANUAL', 'AUTO') GROUP BY "configId"`,
-      { type: QueryTypes.SELECT, replacements: { status } },
+       WHERE "configId" IS NOT NULL AND status = :status AND "backupType" IN (:types) GROUP BY "configId"`,
+      { type: QueryTypes.SELECT, replacements: { status, types: REGULAR_TYPES } },
     );
     return new Map(
       rows.map(({ configId, at, goodAt, provenAt, ...rest }) => {
@@ -119,7 +119,7 @@ export class Overview {
       where: {
         configId: ids,
         status,
-        backupType: ['MANUAL', 'AUTO'],
+        backupType: REGULAR_TYPES,
         createdAt: { [Op.in]: ids.map((id) => latest.get(id)?.at ?? new Date(0)) },
       },
     });

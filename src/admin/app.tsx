@@ -6,10 +6,10 @@ import { Crash } from './components/crash.js';
 import { Loading } from './components/state.js';
 import { Shell } from './components/shell.js';
 import { SignInAgain } from './components/sign-in-form.js';
+import { page } from './connection.js';
 import { Overview } from './pages/overview.js';
 import { NotFound } from './pages/not-found.js';
 import { SignIn } from './pages/sign-in.js';
-import { page } from './page.js';
 import { useSession } from './session.js';
 
 // One file each, loaded when the page is opened.

@@ -1,3 +1,5 @@
+import { DAYS, type Days, isWorkdays, shapeOf, two } from '../core/schedules/shape.js';
+
 /** How often a schedule runs, for those who do not write cron. */
 export type Rhythm = 'hourly' | 'sixHourly' | 'daily' | 'workdays' | 'weekly' | 'monthly' | 'custom';
 
@@ -20,29 +22,36 @@ export const RHYTHM: Record<Rhythm, string> = {
   custom: 'Custom (cron)',
 };
 
-export const WEEKDAYS = ['Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday'].map(
-  (label, index) => ({ value: String((index + 1) % 7), label }),
-);
+/** From Monday on. */
+export const WEEKDAYS = [1, 2, 3, 4, 5, 6, 0].map((day) => ({ value: String(day), label: DAYS[day] ?? '' }));
 
 export const hasTime = (rhythm: Rhythm) => ['daily', 'workdays', 'weekly', 'monthly'].includes(rhythm);
 
 /** What a five-field cron expression says, as far as it is one of the common rhythms. */
 export function choiceOf(cron: string): Choice {
   const fixed = { time: '02:00', weekday: '1' };
-  if (cron === '0 * * * *') return { ...fixed, rhythm: 'hourly' };
-  if (cron === '0 */6 * * *') return { ...fixed, rhythm: 'sixHourly' };
-  const [, minute = '', hour = '', days = ''] = /^(\d{1,2}) (\d{1,2}) (\S+ \* \S+)$/.exec(cron) ?? [];
-  const time = `${hour.padStart(2, '0')}:${minute.padStart(2, '0')}`;
-  const rhythm = rhythmOf(days);
-  if (rhythm === 'custom' || time > '23:59' || Number(minute) > 59) return { ...fixed, rhythm: 'custom' };
-  return { rhythm, time, weekday: rhythm === 'weekly' ? String(Number(days.slice(-1)) % 7) : fixed.weekday };
+  const shape = shapeOf(cron);
+  if (shape === null || 'everyMinutes' in shape) return { ...fixed, rhythm: 'custom' };
+  const { minute, hours, days } = shape;
+  if ('every' in hours) {
+    const rhythm = minute === 0 && days.kind === 'all' ? HOURLY[hours.every] : undefined;
+    return { ...fixed, rhythm: rhythm ?? 'custom' };
+  }
+  const [hour = 0, ...others] = hours.at;
+  const rhythm = others.length > 0 ? 'custom' : rhythmOf(days);
+  if (rhythm === 'custom') return { ...fixed, rhythm };
+  const weekday = days.kind === 'week' && rhythm === 'weekly' ? String(days.days[0]) : fixed.weekday;
+  return { rhythm, time: `${two(hour)}:${two(minute)}`, weekday };
 }
 
-function rhythmOf(days: string): Rhythm {
-  if (days === '* * *') return 'daily';
-  if (days === '* * 1-5') return 'workdays';
-  if (days === '1 * *') return 'monthly';
-  return /^\* \* [0-7]$/.test(days) ? 'weekly' : 'custom';
+/** The rhythms by how many hours are between two runs. */
+const HOURLY: Record<number, Rhythm> = { 1: 'hourly', 6: 'sixHourly' };
+
+function rhythmOf(days: Days): Rhythm {
+  if (days.kind === 'all') return 'daily';
+  if (isWorkdays(days)) return 'workdays';
+  if (days.kind === 'month' && days.days.join() === '1') return 'monthly';
+  return days.kind === 'week' && days.days.length === 1 ? 'weekly' : 'custom';
 }
 
 /** The cron expression of a choice. */

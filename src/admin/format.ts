@@ -70,3 +70,27 @@ export function duration(seconds: number): string {
 
 /** This device's time zone, such as `Asia/Kolkata`. */
 export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+/** The folder that a file of the server lies in. */
+export const folderOf = (path: string) => path.slice(0, Math.max(1, path.lastIndexOf('/')));
+
+/** The last part of a path of the server. */
+export const nameOf = (path: string) => path.split('/').findLast((part) => part !== '') ?? path;
+
+/** Browsers still tell some zones by their old names. */
+const RENAMED: Record<string, string> = {
+  'America/Godthab': 'America/Nuuk',
+  'Asia/Calcutta': 'Asia/Kolkata',
+  'Asia/Katmandu': 'Asia/Kathmandu',
+  'Asia/Rangoon': 'Asia/Yangon',
+  'Asia/Saigon': 'Asia/Ho_Chi_Minh',
+  'Europe/Kiev': 'Europe/Kyiv',
+};
+
+const present = (name: string) => RENAMED[name] ?? name;
+
+/** This device's. */
+export const ownZone = present(zone);
+
+/** All time zones, such as `Asia/Kolkata`. */
+export const ZONES = [...new Set(['UTC', ...Intl.supportedValuesOf('timeZone').map(present)])];

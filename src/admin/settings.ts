@@ -1,10 +1,9 @@
 import type { BackupConfigInput, ConfigPartsFragment, StorageType } from '../client/generated/graphql.js';
 import type { Problem } from './api.js';
+import { ownZone } from './format.js';
+import { sizeProblem, type Typed, type Whole } from './inputs.js';
 import { onSignOut } from './session.js';
-import { sizeProblem, type Typed } from './sizes.js';
 import { createStore, useStore } from './store.js';
-import type { Whole } from './whole.js';
-import { ownZone } from './zones.js';
 
 /** The settings of a config as its form holds them. */
 export interface Settings {

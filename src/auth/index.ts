@@ -46,8 +46,7 @@ export class Auth {
     this.users = new Users(models, now);
     this.tokens = new Tokens(settings, now);
     this.tickets = new Tickets(settings.secret, now);
-    // On the steady clock: one that is set back must lock nobody out for hours.
-    this.limit = new LoginLimit(() => new Date(performance.now()));
+    this.limit = new LoginLimit(models.sequelize);
   }
 
   /**
@@ -56,14 +55,14 @@ export class Auth {
    */
   async login(email: string, password: string, address: string): Promise<Session> {
     const name = canonical(email).slice(0, 320);
-    const succeeded = this.limit.begin(name, address);
+    const succeeded = await this.limit.begin(name, address);
     const user = await this.users.check(name, password);
     if (user === null) {
       throw new AppError('UNAUTHENTICATED', 'E-mail or password is wrong.', {
         hint: 'Check both. The first admin and its password were printed when the server first started.',
       });
     }
-    succeeded();
+    await succeeded();
     await this.audit.record(user.email, 'session.login', user.id, { address });
     return this.sessionOf(user);
   }
@@ -79,7 +78,7 @@ export class Auth {
         hint: 'Change the password in the application that issued the token.',
       });
     }
-    const succeeded = this.limit.begin(canonical(actor.email), address);
+    const succeeded = await this.limit.begin(canonical(actor.email), address);
     if ((await this.users.check(actor.email, current)) === null) {
       throw badInput(
         'currentPassword',
@@ -87,7 +86,7 @@ export class Auth {
         'Type the password that you signed in with.',
       );
     }
-    succeeded();
+    await succeeded();
     const user = await this.users.changePassword(Number(actor.id), next, 'newPassword');
     await this.audit.record(user.email, 'user.password', user.id, { email: user.email });
     return this.sessionOf(user);

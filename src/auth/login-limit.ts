@@ -1,54 +1,83 @@
+import { QueryTypes, type Sequelize } from 'sequelize';
 import { AppError } from '../errors.js';
+import { clockOf } from '../models/leases.js';
 
 const WINDOW_MS = 15 * 60_000;
-/** How many keys are remembered; the oldest go first, so that an attacker cannot fill the memory. */
+/** How many keys are remembered; the oldest go first, so that an attacker cannot fill the disk. */
 const MAX_KEYS = 10_000;
 
 /**
  * Bounds failed logins: per e-mail against guessing one password, per address against trying many e-mails.
  * A try is counted before the password is checked, so that tries at the same time do not slip through, and taken back
- * when it succeeds. Kept in the memory of this process.
+ * when it succeeds. Kept in the control database: all processes count together, and a restart forgets nothing. When the
+ * database cannot count, `begin` fails, so that no password is checked.
  */
 export class LoginLimit {
-  private readonly tries = new Map<string, { count: number; until: number }>();
+  private readonly now: string;
+  /** A row counts. One that ends later than a window from now was written before the clock was set back. */
+  private readonly live: string;
 
   constructor(
-    private readonly now: () => Date,
+    private readonly sequelize: Sequelize,
     private readonly perEmail = 10,
     private readonly perAddress = 50,
-  ) {}
+  ) {
+    this.now = clockOf(sequelize);
+    this.live = `login_limits."expiresAt" BETWEEN ${this.now} AND ${this.now} + ${WINDOW_MS}`;
+  }
 
   /** Counts a try. @returns takes it back @throws AppError RATE_LIMITED with the time to wait */
-  begin(email: string, address: string): () => void {
-    const keys = [
+  async begin(email: string, address: string): Promise<() => Promise<void>> {
+    const limits = [
       { key: `email:${email}`, limit: this.perEmail },
-      { key: `address:${address}`, limit: this.perAddress },
+      { key: `address:${address.slice(0, 64)}`, limit: this.perAddress },
     ];
-    const time = this.now().getTime();
-    for (const { key, limit } of keys) {
-      const found = this.tries.get(key);
-      if (found !== undefined && found.until > time && found.count >= limit) throw limited(found.until - time);
+    const counted: string[] = [];
+    const takeBack = async () => {
+      for (const key of counted) await this.takeBack(key);
+    };
+    for (const { key, limit } of limits) {
+      const { tries, wait } = await this.count(key);
+      counted.push(key);
+      if (tries <= limit) continue;
+      // Refused tries do not count: they would use up the limit of the other key.
+      await takeBack();
+      throw limited(wait);
     }
-    for (const { key } of keys) this.add(key, time);
-    return () => keys.forEach(({ key }) => this.remove(key));
+    return takeBack;
   }
 
-  private add(key: string, time: number): void {
-    const found = this.tries.get(key);
-    const count = found !== undefined && found.until > time ? found.count : 0;
-    this.tries.delete(key);
-    this.tries.set(key, { count: count + 1, until: count > 0 && found ? found.until : time + WINDOW_MS });
-    for (const oldest of this.tries.keys()) {
-      if (this.tries.size <= MAX_KEYS) break;
-      this.tries.delete(oldest);
-    }
+  /**
+   * Counts one more. One row a statement: two processes never wait for each other's second row. `WITH`, because Sequelize
+   * returns no rows of a statement that begins with INSERT.
+   */
+  private async count(key: string): Promise<{ tries: number; wait: number }> {
+    const rows = await this.sequelize.query<{ tries: number; wait: number | string }>(
+      `WITH attempt (name, until) AS (SELECT :key, ${this.now} + ${WINDOW_MS})
+       INSERT INTO login_limits (key, tries, "expiresAt") SELECT name, 1, until FROM attempt WHERE TRUE
+       ON CONFLICT (key) DO UPDATE SET
+         tries = CASE WHEN ${this.live} THEN login_limits.tries + 1 ELSE 1 END,
+         "expiresAt" = CASE WHEN ${this.live} THEN login_limits."expiresAt" ELSE excluded."expiresAt" END
+       RETURNING tries, "expiresAt" - ${this.now} AS wait`,
+      { replacements: { key }, type: QueryTypes.SELECT },
+    );
+    const [row] = rows;
+    if (row === undefined) throw new AppError('INTERNAL_ERROR', 'The control database did not count a login.');
+    if (row.tries === 1) await this.sweep();
+    return { tries: row.tries, wait: Number(row.wait) };
   }
 
-  private remove(key: string): void {
-    const found = this.tries.get(key);
-    if (found === undefined) return;
-    if (found.count <= 1) this.tries.delete(key);
-    else found.count -= 1;
+  private async takeBack(key: string): Promise<void> {
+    const sql = 'UPDATE login_limits SET tries = tries - 1 WHERE key = :key AND tries > 0';
+    await this.sequelize.query(sql, { replacements: { key } });
+  }
+
+  /** Removes what no longer counts, and the oldest beyond the bound. */
+  private async sweep(): Promise<void> {
+    await this.sequelize.query(
+      `DELETE FROM login_limits WHERE NOT (${this.live}) OR "expiresAt" <
+         (SELECT "expiresAt" FROM login_limits ORDER BY "expiresAt" DESC LIMIT 1 OFFSET ${MAX_KEYS - 1})`,
+    );
   }
 }
 

@@ -1,6 +1,7 @@
 import { normaliseSchedule } from '../core/schedules/cron.js';
+import { numbered } from '../core/schedules/shape.js';
 import { AppError, badInput } from '../errors.js';
-import { type TimerTarget, withoutNames } from './schedule-shape.js';
+import type { TimerTarget } from './timer-shape.js';
 
 const begin = (name: string) => `# BEGIN ${name} (made by db-manager setup-schedule)`;
 const end = (name: string) => `# END ${name}`;
@@ -8,10 +9,10 @@ const end = (name: string) => `# END ${name}`;
 /** The lines of an installation: the call between two marks. @throws AppError BAD_USER_INPUT for what only db-manager's own cron knows */
 export function crontabBlock({ name, node, cli, folder }: TimerTarget, schedule: string): string {
   const fields = normaliseSchedule(schedule).split(' ');
-  fields[4] = withoutNames(fields[4] ?? '*');
-  const strange = fields.some((field, index) => /[LW#?]/i.test(index === 3 ? '' : field));
+  fields[4] = numbered(fields[4] ?? '*');
+  const strange = fields.some((field, index) => /[LW#?+]/i.test(index === 3 ? '' : field));
   if (strange) {
-    throw badInput('schedule', `"${schedule}" is not a schedule that every cron knows.`, 'Leave out L, W, # and ?.');
+    throw badInput('schedule', `"${schedule}" is not a schedule that every cron knows.`, 'Leave out L, W, #, ? and +.');
   }
   const call = `cd ${quoted(folder)} && ${quoted(node)} ${quoted(cli)} auto-backup >/dev/null`;
   // A bare % ends a line of a crontab.

@@ -8,7 +8,7 @@ import { assertSchedule, describeSchedule, normaliseSchedule } from '../core/sch
 import { badInput } from '../errors.js';
 import type { BackupConfigRow } from '../models/index.js';
 import { crontabBlock } from './crontab-text.js';
-import type { TimerTarget } from './schedule-shape.js';
+import type { TimerTarget } from './timer-shape.js';
 import { type GlobalOptions } from './print.js';
 import { inSession, type Session } from './session.js';
 import { systemdUnits } from './systemd-units.js';

@@ -1,13 +1,12 @@
-import { type DayShape, shapeOf, type TimerTarget, two } from './schedule-shape.js';
+import { DAYS, two } from '../core/schedules/shape.js';
+import { type TimerDays, timerShapeOf, type TimerTarget } from './timer-shape.js';
 
 /** The first line of each unit that `setup-schedule` has made. */
 export const UNIT_MARK = '# Made by db-manager setup-schedule; `setup-schedule --systemd --remove` takes it away.';
 
-const DAYS = ['Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat'];
-
 /** The schedule as systemd says it, on the clock of the zone. @throws AppError BAD_USER_INPUT for an unusual shape */
 export function onCalendar(schedule: string, timezone: string): string {
-  const shape = shapeOf(schedule);
+  const shape = timerShapeOf(schedule);
   if ('everyMinutes' in shape) {
     return `*-*-* *:${shape.everyMinutes === 1 ? '*' : `00/${shape.everyMinutes}`}:00 ${timezone}`;
   }
@@ -15,10 +14,10 @@ export function onCalendar(schedule: string, timezone: string): string {
   return `${daysOf(shape.days)} ${hours}:${two(shape.minute)}:00 ${timezone}`;
 }
 
-function daysOf(days: DayShape): string {
+function daysOf(days: TimerDays): string {
   if (days.kind === 'all') return '*-*-*';
   if (days.kind === 'month') return `*-*-${days.days.map(two).join(',')}`;
-  return `${days.days.map((day) => DAYS[day]).join(',')} *-*-*`;
+  return `${days.days.map((day) => DAYS[day]?.slice(0, 3)).join(',')} *-*-*`;
 }
 
 /** The service and the timer of an installation, by file name. */

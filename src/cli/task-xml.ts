@@ -1,20 +1,5 @@
-import { type DayShape, type ScheduleShape, shapeOf, type TimerTarget, two } from './schedule-shape.js';
-
-const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
-const MONTHS = [
-  'January',
-  'February',
-  'March',
-  'April',
-  'May',
-  'June',
-  'July',
-  'August',
-  'September',
-  'October',
-  'November',
-  'December',
-];
+import { DAYS, MONTHS, two } from '../core/schedules/shape.js';
+import { type TimerDays, type TimerShape, timerShapeOf, type TimerTarget } from './timer-shape.js';
 
 /**
  * The task of an installation for the Windows Task Scheduler, which reads it as UTF-16.
@@ -28,7 +13,7 @@ export function taskXml({ node, cli, folder }: TimerTarget, schedule: string, us
     <Description>${text(`db-manager: automatic backups of ${folder}`)}</Description>
   </RegistrationInfo>
   <Triggers>
-${triggers(shapeOf(schedule)).join('\n')}
+${triggers(timerShapeOf(schedule)).join('\n')}
   </Triggers>
   <Principals>
     <Principal id="Author">
@@ -55,14 +40,14 @@ ${triggers(shapeOf(schedule)).join('\n')}
 `;
 }
 
-function triggers(shape: ScheduleShape): string[] {
+function triggers(shape: TimerShape): string[] {
   if ('everyMinutes' in shape) return [trigger('00:00', { kind: 'all' }, `PT${shape.everyMinutes}M`)];
   const minute = two(shape.minute);
   if (shape.hours === null) return [trigger(`00:${minute}`, shape.days, 'PT1H')];
   return shape.hours.map((hour) => trigger(`${two(hour)}:${minute}`, shape.days, null));
 }
 
-function trigger(time: string, days: DayShape, every: string | null): string {
+function trigger(time: string, days: TimerDays, every: string | null): string {
   const repetition =
     every === null
       ? ''
@@ -78,7 +63,7 @@ ${daysOf(days)}
     </CalendarTrigger>`;
 }
 
-function daysOf(days: DayShape): string {
+function daysOf(days: TimerDays): string {
   if (days.kind === 'all') return '      <ScheduleByDay><DaysInterval>1</DaysInterval></ScheduleByDay>';
   if (days.kind === 'week') {
     const names = days.days.map((day) => `<${DAYS[day]} />`).join('');

@@ -12,12 +12,14 @@ import {
   specifiedRules,
   subscribe,
   validate,
+  type ValidationRule,
 } from 'graphql';
 import { CloseCode, type Context, type SubscribePayload } from 'graphql-ws';
 import { type Extra, useServer } from 'graphql-ws/use/ws';
 import { WebSocket, WebSocketServer } from 'ws';
-import { requireAdmin } from '../auth/index.js';
+import { type Actor, requireAdmin } from '../auth/index.js';
 import { AppError, isOurs, toAppError } from '../errors.js';
+import type { Log } from '../log.js';
 import { nulCharacter } from './characters.js';
 import { createContext, type Services } from './context.js';
 import { toGraphqlError } from './errors.js';
@@ -45,74 +47,20 @@ type Socket = Context<Record<string, unknown>, SocketExtra>;
  * checked when the socket opens and again at each operation and event; when it expires the socket is closed (4401).
  */
 export function createSubscriptions(schema: GraphQLSchema, services: Services, settings: SubscriptionSettings) {
-  const { auth, log } = services;
   const sockets = new WebSocketServer({ noServer: true, maxPayload: settings.maxBodyBytes });
-  const rules = settings.introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
-  const format = (errors: readonly (GraphQLError | GraphQLFormattedError)[]) =>
-    errors.map((error) => settings.formatError(error instanceof GraphQLError ? error.toJSON() : error, error));
-  const authenticate = (socket: Socket) => auth.authenticate(tokenOf(socket.connectionParams));
-
-  const prepare = (socket: Socket, payload: SubscribePayload): ExecutionArgs => {
-    const { operationName, variables } = payload;
-    if (Object.keys(socket.subscriptions).length > MAX_OPERATIONS) {
-      throw new AppError('QUERY_TOO_COMPLEX', `The socket has more than ${MAX_OPERATIONS} operations open.`);
-    }
-    const document = parse(payload.query, { maxTokens: LIMITS.tokens });
-    const [invalid] = validate(schema, document, rules);
-    if (invalid !== undefined) throw withCode(invalid, 'GRAPHQL_VALIDATION_FAILED');
-    const operation = getOperationAST(document, operationName);
-    if (!operation) throw new AppError('BAD_USER_INPUT', 'operationName: names no operation of the document.');
-    const refused =
-      exceededLimit(schema, document, operation, variables ?? {}) ?? nulCharacter(document, variables ?? {});
-    if (refused !== null) throw refused;
-    const { request, waiting } = socket.extra;
-    const contextValue = createContext(services, () => authenticate(socket), {
-      address: request.socket.remoteAddress ?? 'unknown',
-      signal: waiting?.signal ?? AbortSignal.abort(),
-    });
-    return { schema, document, operationName, variableValues: variables, contextValue } as ExecutionArgs;
-  };
-
-  const ended = useServer<Record<string, unknown>, SocketExtra>(
+  const operations = new Operations(schema, services, settings);
+  const protocol = useServer<Record<string, unknown>, SocketExtra>(
     {
       execute,
       subscribe,
       isProd: true,
-      async onConnect(socket) {
-        try {
-          const { expiresAt } = requireAdmin(await authenticate(socket));
-          const { extra } = socket;
-          // It went while its token was looked at: `onClose` has run, so nothing would end what begins here.
-          if (extra.socket.readyState !== WebSocket.OPEN) return false;
-          extra.waiting = waitUntil(services.stopping);
-          const close = () => extra.socket.close(CloseCode.Unauthorized, 'UNAUTHENTICATED: the token has expired');
-          const wait = Math.min(MAX_DELAY, Math.max(0, expiresAt.getTime() - services.now().getTime()));
-          extra.expiry = setTimeout(close, wait).unref();
-          return true;
-        } catch (thrown) {
-          const { code, message } = reported(thrown);
-          const forbidden = code === 'FORBIDDEN';
-          socket.extra.socket.close(
-            forbidden ? CloseCode.Forbidden : CloseCode.Unauthorized,
-            `${code}: ${message}`.slice(0, 120),
-          );
-          return false;
-        }
-      },
-      async onSubscribe(socket, _id, payload) {
-        try {
-          requireAdmin(await authenticate(socket));
-          return prepare(socket, payload);
-        } catch (thrown) {
-          if (thrown instanceof GraphQLError) return [withCode(thrown, 'GRAPHQL_PARSE_FAILED')];
-          return [toGraphqlError(reported(thrown))];
-        }
-      },
+      onConnect: (socket) => operations.open(socket),
+      onSubscribe: (socket, _id, payload) => operations.begin(socket, payload),
       onNext: (_socket, _id, _payload, _args, { errors, ...result }) => ({
         ...result,
-        ...(errors ? { errors: format(errors) } : {}),
+        ...(errors ? { errors: operations.format(errors) } : {}),
       }),
-      onError: (_socket, _id, _payload, errors) => format(errors),
+      onError: (_socket, _id, _payload, errors) => operations.format(errors),
       onClose({ extra }) {
         clearTimeout(extra.expiry);
         extra.waiting?.end();
@@ -120,38 +68,117 @@ export function createSubscriptions(schema: GraphQLSchema, services: Services, s
     },
     sockets,
   );
-
-  function reported(thrown: unknown): AppError {
-    const error = toAppError(thrown);
-    if (isOurs(error)) log.error({ err: thrown }, 'an operation over WebSocket failed');
-    return error;
-  }
-
   return {
     attach(server: Server, path: string) {
       server.on('upgrade', (request, socket, head) => {
-        const asked = request.url?.split('?')[0]?.replace(/\/$/, '');
-        if (asked !== path || services.stopping.aborted) {
-          refuse(socket, '404 Not Found');
-          return;
-        }
-        if (!mayOpen(request, settings.corsOrigins)) {
-          refuse(socket, '403 Forbidden');
-          return;
-        }
-        sockets.handleUpgrade(request, socket, head, (opened) => {
-          sockets.emit('connection', opened, request);
-          // In place of graphql-ws's own listener, which writes to the console; ws closes the socket itself.
-          opened.removeAllListeners('error').on('error', (err) => log.warn({ err }, 'a WebSocket was not well-formed'));
-        });
+        const refusal = refusalOf(request, path, services.stopping, settings.corsOrigins);
+        if (refusal !== null) refuse(socket, refusal);
+        else upgrade(sockets, request, socket, head, services.log);
       });
     },
     async stop() {
       const open = [...sockets.clients];
-      await Promise.race([ended.dispose(), new Promise((resolve) => setTimeout(resolve, 1_000).unref())]);
+      await Promise.race([protocol.dispose(), new Promise((resolve) => setTimeout(resolve, 1_000).unref())]);
       for (const socket of open) socket.terminate();
     },
   };
+}
+
+/** Who may open a socket, and what may run on it. */
+class Operations {
+  private readonly rules: readonly ValidationRule[];
+
+  constructor(
+    private readonly schema: GraphQLSchema,
+    private readonly services: Services,
+    private readonly settings: SubscriptionSettings,
+  ) {
+    this.rules = settings.introspection ? specifiedRules : [...specifiedRules, NoSchemaIntrospectionCustomRule];
+  }
+
+  /** Lets an admin's socket in until the token expires, and closes any other. @returns whether it may stay */
+  async open({ connectionParams, extra }: Socket): Promise<boolean> {
+    const { services } = this;
+    try {
+      const { expiresAt } = requireAdmin(await this.actorOf(connectionParams));
+      // It went while its token was looked at: `onClose` has run, so nothing would end what begins here.
+      if (extra.socket.readyState !== WebSocket.OPEN) return false;
+      extra.waiting = waitUntil(services.stopping);
+      const close = () => extra.socket.close(CloseCode.Unauthorized, 'UNAUTHENTICATED: the token has expired');
+      const wait = Math.min(MAX_DELAY, Math.max(0, expiresAt.getTime() - services.now().getTime()));
+      extra.expiry = setTimeout(close, wait).unref();
+      return true;
+    } catch (thrown) {
+      const { code, message } = this.reported(thrown);
+      const closeCode = code === 'FORBIDDEN' ? CloseCode.Forbidden : CloseCode.Unauthorized;
+      extra.socket.close(closeCode, `${code}: ${message}`.slice(0, 120));
+      return false;
+    }
+  }
+
+  /** What to execute, or why it is refused. */
+  async begin(socket: Socket, payload: SubscribePayload): Promise<ExecutionArgs | GraphQLError[]> {
+    try {
+      requireAdmin(await this.actorOf(socket.connectionParams));
+      return this.prepare(socket, payload);
+    } catch (thrown) {
+      if (thrown instanceof GraphQLError) return [withCode(thrown, 'GRAPHQL_PARSE_FAILED')];
+      return [toGraphqlError(this.reported(thrown))];
+    }
+  }
+
+  /** Errors as the API answers them. */
+  format(errors: readonly (GraphQLError | GraphQLFormattedError)[]): GraphQLFormattedError[] {
+    return errors.map((error) =>
+      this.settings.formatError(error instanceof GraphQLError ? error.toJSON() : error, error),
+    );
+  }
+
+  private prepare({ connectionParams, extra, subscriptions }: Socket, payload: SubscribePayload): ExecutionArgs {
+    const { schema } = this;
+    const { operationName, variables } = payload;
+    if (Object.keys(subscriptions).length > MAX_OPERATIONS) {
+      throw new AppError('QUERY_TOO_COMPLEX', `The socket has more than ${MAX_OPERATIONS} operations open.`);
+    }
+    const document = parse(payload.query, { maxTokens: LIMITS.tokens });
+    const [invalid] = validate(schema, document, this.rules);
+    if (invalid !== undefined) throw withCode(invalid, 'GRAPHQL_VALIDATION_FAILED');
+    const operation = getOperationAST(document, operationName);
+    if (!operation) throw new AppError('BAD_USER_INPUT', 'operationName: names no operation of the document.');
+    const refused =
+      exceededLimit(schema, document, operation, variables ?? {}) ?? nulCharacter(document, variables ?? {});
+    if (refused !== null) throw refused;
+    const contextValue = createContext(this.services, () => this.actorOf(connectionParams), {
+      address: extra.request.socket.remoteAddress ?? 'unknown',
+      signal: extra.waiting?.signal ?? AbortSignal.abort(),
+    });
+    return { schema, document, operationName, variableValues: variables, contextValue } as ExecutionArgs;
+  }
+
+  private actorOf(parameters: Socket['connectionParams']): Promise<Actor> {
+    return this.services.auth.authenticate(tokenOf(parameters));
+  }
+
+  private reported(thrown: unknown): AppError {
+    const error = toAppError(thrown);
+    if (isOurs(error)) this.services.log.error({ err: thrown }, 'an operation over WebSocket failed');
+    return error;
+  }
+}
+
+/** The status that refuses a request for a socket, or null. */
+function refusalOf(request: IncomingMessage, path: string, stopping: AbortSignal, corsOrigins: string[]) {
+  const asked = request.url?.split('?')[0]?.replace(/\/$/, '');
+  if (asked !== path || stopping.aborted) return '404 Not Found';
+  return mayOpen(request, corsOrigins) ? null : '403 Forbidden';
+}
+
+function upgrade(sockets: WebSocketServer, request: IncomingMessage, socket: Duplex, head: Buffer, log: Log): void {
+  sockets.handleUpgrade(request, socket, head, (opened) => {
+    sockets.emit('connection', opened, request);
+    // In place of graphql-ws's own listener, which writes to the console; ws closes the socket itself.
+    opened.removeAllListeners('error').on('error', (err) => log.warn({ err }, 'a WebSocket was not well-formed'));
+  });
 }
 
 /**

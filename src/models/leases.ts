@@ -21,10 +21,7 @@ export class Leases {
   private unsteadyUntil = 0;
 
   constructor(private readonly sequelize: Sequelize) {
-    this.now =
-      sequelize.getDialect() === 'postgres'
-        ? `CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)`
-        : `CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)`;
+    this.now = clockOf(sequelize);
   }
 
   /** Takes the lease if it is free, has lapsed, or is already this holder's. `ttl` in milliseconds. */
@@ -79,6 +76,13 @@ export class Leases {
     if (performance.now() < this.unsteadyUntil) return '1 = 1';
     return `leases."expiresAt" BETWEEN ${this.now} AND ${this.now} + COALESCE(leases.lifetime, ${lifetime}) + ${SLACK}`;
   }
+}
+
+/** The database's clock as SQL, in milliseconds. */
+export function clockOf(sequelize: Sequelize): string {
+  return sequelize.getDialect() === 'postgres'
+    ? `CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)`
+    : `CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)`;
 }
 
 /** Changes only when the clock is set: the steady one of the process is not. */

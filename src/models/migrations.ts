@@ -12,6 +12,7 @@ import { leaseLifetime } from './migrations/0008-lease-lifetime.js';
 import { configTests } from './migrations/0009-config-tests.js';
 import { damage } from './migrations/0010-damage.js';
 import { storedObjects } from './migrations/0011-stored-objects.js';
+import { loginLimits } from './migrations/0012-login-limits.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -25,6 +26,7 @@ const MIGRATIONS: Migration[] = [
   configTests,
   damage,
   storedObjects,
+  loginLimits,
 ];
 
 const TABLE = 'db_manager_migrations';

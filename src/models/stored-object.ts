@@ -42,7 +42,10 @@ export class StoredObjectRow extends Model<
   declare destination: NonAttribute<DestinationRow>;
 }
 
-export function defineStoredObject(sequelize: Sequelize) {
+export function defineStoredObject(sequelize: Sequelize): {
+  Destination: typeof DestinationRow;
+  StoredObject: typeof StoredObjectRow;
+} {
   class Destination extends DestinationRow {}
   Destination.init(
     {

@@ -1,7 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { isDay } from '../../src/admin/day.js';
-import { amountOf, bytesOf, sizeProblem, unitOf } from '../../src/admin/sizes.js';
-import { wholeOf } from '../../src/admin/whole.js';
+import { amountOf, bytesOf, isDay, sizeProblem, unitOf, wholeOf } from '../../src/admin/inputs.js';
 
 describe('What people type into the settings', () => {
   test('is a size where it can be understood, and stays as it is where it cannot', () => {

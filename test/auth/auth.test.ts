@@ -1,9 +1,10 @@
 import { createHmac, generateKeyPairSync, hkdfSync } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest, test } from '@jest/globals';
 import jwt from 'jsonwebtoken';
 import { Auth, type TokenSettings } from '../../src/auth/index.js';
 import { LoginLimit } from '../../src/auth/login-limit.js';
 import { generatePassword, hashPassword, matchesPassword, NOBODY } from '../../src/auth/passwords.js';
+import { toAppError } from '../../src/errors.js';
 import { claims, forge, HOST_KEYS } from '../support/app.js';
 import { createWorld, type World } from '../support/world.js';
 
@@ -312,31 +313,46 @@ describe("A host application's tokens", () => {
 });
 
 describe('The limit on failed logins', () => {
-  test('stops guessing one e-mail, names the wait, and ends', () => {
-    let now = new Date('2025-07-24T10:00:00Z');
-    const limit = new LoginLimit(() => now);
-    for (let i = 0; i < 10; i++) limit.begin('a@example.org', `address ${i}`);
-    expect(() => limit.begin('a@example.org', 'another')).toThrow(refusal('RATE_LIMITED'));
-    expect(() => limit.begin('a@example.org', 'another')).toThrow(/15 minute/);
-    limit.begin('b@example.org', 'another');
-    now = new Date('2025-07-24T10:15:01Z');
-    limit.begin('a@example.org', 'another');
+  const sql = (text: string) => world.app.models.sequelize.query(text);
+  const limitOf = (models = world.app.models) => new LoginLimit(models.sequelize);
+  /** Lets every count be older, in milliseconds. */
+  const age = (ms: number) => sql(`UPDATE login_limits SET "expiresAt" = "expiresAt" - ${ms}`);
+  const rows = async () => ((await sql('SELECT COUNT(*) AS n FROM login_limits'))[0] as { n: number }[])[0]?.n;
+  beforeEach(() => sql('DELETE FROM login_limits'));
+
+  it('stops guessing one e-mail, names the wait, and ends', async () => {
+    const limit = limitOf();
+    for (let i = 0; i < 10; i++) await limit.begin('a@example.org', `address ${i}`);
+    await expect(limit.begin('a@example.org', 'another')).rejects.toEqual(refusal('RATE_LIMITED'));
+    await expect(limit.begin('a@example.org', 'another')).rejects.toThrow(/15 minute/);
+    await limit.begin('b@example.org', 'another');
+    await age(15 * 60_000 + 1_000);
+    await limit.begin('a@example.org', 'another');
   });
 
-  test('stops one address that tries many e-mails', () => {
-    const limit = new LoginLimit(() => new Date());
-    for (let i = 0; i < 50; i++) limit.begin(`${i}@example.org`, 'one');
-    expect(() => limit.begin('another@example.org', 'one')).toThrow(refusal('RATE_LIMITED'));
-    limit.begin('another@example.org', 'two');
+  it('stops one address that tries many e-mails', async () => {
+    const limit = limitOf();
+    for (let i = 0; i < 50; i++) await limit.begin(`${i}@example.org`, 'one');
+    await expect(limit.begin('another@example.org', 'one')).rejects.toEqual(refusal('RATE_LIMITED'));
+    await limit.begin('another@example.org', 'two');
   });
 
-  test('does not count logins that succeed', () => {
-    const limit = new LoginLimit(() => new Date());
-    for (let i = 0; i < 1_000; i++) limit.begin('a@example.org', 'one')();
-    limit.begin('a@example.org', 'one');
+  it('does not count logins that succeed', async () => {
+    const limit = limitOf();
+    for (let i = 0; i < 100; i++) await (await limit.begin('a@example.org', 'one'))();
+    await limit.begin('a@example.org', 'one');
   });
 
-  test('lets tries at the same time not slip through, over the whole way', async () => {
+  it('does not count tries that it refuses against the address', async () => {
+    const limit = limitOf();
+    for (let i = 0; i < 10; i++) await limit.begin('a@example.org', 'one');
+    for (let i = 0; i < 50; i++) {
+      await expect(limit.begin('a@example.org', 'one')).rejects.toEqual(refusal('RATE_LIMITED'));
+    }
+    await limit.begin('b@example.org', 'one');
+  });
+
+  it('lets tries at the same time not slip through, over the whole way', async () => {
     const auth = authWith();
     await auth.users.create('guessed@example.org', 'correct horse battery', 'ADMIN');
     const tries = await Promise.allSettled(
@@ -350,10 +366,60 @@ describe('The limit on failed logins', () => {
     );
   });
 
-  test('keeps its memory bounded', () => {
-    const limit = new LoginLimit(() => new Date());
-    for (let i = 0; i < 30_000; i++) limit.begin(`${i}@example.org`, `address ${i}`);
-    expect((limit as unknown as { tries: Map<string, unknown> }).tries.size).toBeLessThanOrEqual(10_000);
+  it('is shared by all processes on one control database, and outlives them', async () => {
+    const one = authWith();
+    await one.users.create('shared@example.org', 'correct horse battery', 'ADMIN');
+    const other = await world.again();
+    const two = new Auth(other.models, BASE, other.audit, () => new Date());
+    for (let i = 0; i < 8; i++) await limitOf().begin('shared@example.org', `address ${i}`);
+    for (const auth of [one, two]) {
+      await expect(auth.login('shared@example.org', 'wrong password', 'one')).rejects.toEqual(
+        refusal('UNAUTHENTICATED'),
+      );
+    }
+    const started = await world.again();
+    for (const auth of [one, two, new Auth(started.models, BASE, started.audit, () => new Date())]) {
+      await expect(auth.login('shared@example.org', 'correct horse battery', 'another')).rejects.toEqual(
+        refusal('RATE_LIMITED'),
+      );
+    }
+  });
+
+  it('lets nobody in while the control database is locked, and everyone again afterwards', async () => {
+    const auth = authWith();
+    await auth.users.create('locked@example.org', 'correct horse battery', 'ADMIN');
+    const { sequelize } = (await world.again()).models;
+    const check = jest.spyOn(auth.users, 'check');
+    await sql('PRAGMA busy_timeout = 50');
+    const lock = await sequelize.transaction();
+    const refused = await auth.login('locked@example.org', 'correct horse battery', 'one').catch((error) => error);
+    await lock.rollback();
+    expect(toAppError(refused)).toMatchObject({ code: 'CONTROL_DATABASE_FAILED', message: /another process holds it/ });
+    expect(check).not.toHaveBeenCalled();
+    await sql('PRAGMA busy_timeout = 20000');
+    await auth.login('locked@example.org', 'correct horse battery', 'one');
+  });
+
+  it('locks nobody out for longer when the clock of the database is set back', async () => {
+    const limit = limitOf();
+    for (let i = 0; i < 10; i++) await limit.begin('a@example.org', 'one');
+    await age(-3_600_000);
+    await limit.begin('a@example.org', 'one');
+  });
+
+  it('keeps its table bounded', async () => {
+    const limit = limitOf();
+    await limit.begin('a@example.org', 'one');
+    await age(15 * 60_000 + 1_000);
+    await limit.begin('b@example.org', 'two');
+    expect(await rows()).toBe(2);
+    await sql(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
+      INSERT INTO login_limits (key, tries, "expiresAt")
+      SELECT 'email:' || i, 1, (SELECT MAX("expiresAt") FROM login_limits) - i FROM n`);
+    await limit.begin('c@example.org', 'three');
+    expect(await rows()).toBeLessThanOrEqual(10_000);
+    for (let i = 1; i < 10; i++) await limit.begin('c@example.org', 'three');
+    await expect(limit.begin('c@example.org', 'three')).rejects.toEqual(refusal('RATE_LIMITED'));
   });
 });
 

@@ -2,6 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { LoginLimit } from '../../src/auth/login-limit.js';
 import { type Models, openModels } from '../../src/models/index.js';
 import { startPostgres } from '../support/servers.js';
 import { all, exec } from '../support/sqlite.js';
@@ -108,7 +109,7 @@ describe.each(dialects)('The control database on %s', (_title, missing, makeUrl)
         VALUES ('${id}', 'AUTO', 'FULL', '${status}', '2026-01-01 00:00:00.000 +00:00', 'SQLITE', 'db', '${id}.zip',
           'SYSTEM', '${folder}', '${folder}/${id}.zip', 7, '2026-01-02 00:00:00.000 +00:00')`);
     }
-    await run(`DELETE FROM db_manager_migrations WHERE name >= '0011'`);
+    await run(`DELETE FROM db_manager_migrations WHERE name = '0011-stored-objects'`);
     const { Backup, Destination } = await open(url);
     const rows = await Backup.findAll({ order: [['id', 'ASC']] });
     expect(rows.map(({ id, filePath, copy }) => [id, filePath, copy.name, copy.status, copy.size])).toEqual([
@@ -119,6 +120,14 @@ describe.each(dialects)('The control database on %s', (_title, missing, makeUrl)
     expect(rows[0]?.copy.verifiedAt).toEqual(new Date('2026-01-02T00:00:00Z'));
     expect(rows[1]?.address).toEqual({ storageType: 'SYSTEM', storagePath: '/b' });
     expect(await Destination.count()).toBe(2);
+  });
+
+  test('counts logins that fail at the same time in several processes as one', async () => {
+    const limits = (await Promise.all([open(url), open(url)])).map(({ sequelize }) => new LoginLimit(sequelize));
+    const tries = await Promise.allSettled(
+      Array.from({ length: 14 }, (_, i) => limits[i % 2]?.begin('a@example.org', `address ${i}`)),
+    );
+    expect(tries.filter(({ status }) => status === 'rejected')).toHaveLength(4);
   });
 
   test('reserves a location for one copy that is not given up', async () => {

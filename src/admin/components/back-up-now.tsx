@@ -3,7 +3,7 @@ import { IconDatabaseExport } from '@tabler/icons-react';
 import { useId } from 'react';
 import { AutoBackupDocument, type BackupPartsFragment, CreateBackupDocument } from '../../client/generated/graphql.js';
 import { tellDone, useAction } from '../api.js';
-import { TextLink } from './text-link.js';
+import { TextLink } from './page.js';
 
 interface BackUpNowProps {
   config: { id: string; name: string };

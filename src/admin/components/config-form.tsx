@@ -23,9 +23,9 @@ import {
   useDraft,
 } from '../settings.js';
 import { Advanced, HowLong, What, When, Where } from './config-sections.js';
+import { TextLink } from './page.js';
 import { SaveBar } from './save-bar.js';
 import { type Form, idOf } from './setting.js';
-import { TextLink } from './text-link.js';
 
 /** How long it is said that the changes are saved, in milliseconds. */
 const MOMENT = 4_000;

@@ -1,7 +1,21 @@
-import { Card, Code, Grid, Group, Radio, SimpleGrid, Stack, Switch, Text, Title, UnstyledButton } from '@mantine/core';
+import {
+  Card,
+  Code,
+  Grid,
+  Group,
+  Radio,
+  Select,
+  SimpleGrid,
+  Stack,
+  Switch,
+  Text,
+  Title,
+  UnstyledButton,
+} from '@mantine/core';
 import { IconChevronDown, IconChevronRight } from '@tabler/icons-react';
 import { type ReactNode, useId } from 'react';
 import type { StorageType } from '../../client/generated/graphql.js';
+import { ownZone, ZONES } from '../format.js';
 import { settingsOf } from '../settings.js';
 import { RunScheduleNow } from './back-up-now.js';
 import { CleanUp } from './clean-up.js';
@@ -11,7 +25,6 @@ import { RetentionSimulator } from './retention-simulator.js';
 import { type Form, setting, TextSetting, WholeSetting } from './setting.js';
 import { TestConnection, TestStorage } from './settings-tests.js';
 import { SizeInput } from './size-input.js';
-import { TimeZone } from './time-zone.js';
 
 function Section({ title, children }: { title: string; children: ReactNode }) {
   const id = useId();
@@ -233,5 +246,26 @@ export function Advanced({ form, open, setOpen }: { form: Form; open: boolean; s
         />
       </SimpleGrid>
     </Card>
+  );
+}
+
+/** On whose clock the schedule runs: any zone, this device's first. */
+function TimeZone({ form }: { form: Form }) {
+  const { timezone } = form.settings;
+  const first = [...new Set([ownZone, timezone])];
+  return (
+    <Select
+      {...setting(form, 'timezone')}
+      data={[
+        { group: 'This device and current', items: first },
+        { group: 'All', items: ZONES.filter((name) => !first.includes(name)) },
+      ]}
+      value={timezone}
+      onChange={(value) => value !== null && form.set('timezone', value)}
+      allowDeselect={false}
+      searchable
+      nothingFoundMessage="No such time zone"
+      maxDropdownHeight={280}
+    />
   );
 }

@@ -1,6 +1,6 @@
 import { Alert, Button, Stack, Text } from '@mantine/core';
 import { Component, type ReactNode } from 'react';
-import { PageGone } from '../page.js';
+import { PageGone } from '../connection.js';
 
 interface CrashProps {
   /** Another place gets another try. */

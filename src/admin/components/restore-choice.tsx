@@ -3,7 +3,7 @@ import type { BackupPartsFragment, RestoreBackupInput } from '../../client/gener
 import type { Problem } from '../api.js';
 import { count } from '../format.js';
 import { MediaChoice } from './media-choice.js';
-import { TextLink } from './text-link.js';
+import { TextLink } from './page.js';
 
 /** What is to be restored, and where to. */
 export interface Choice {

@@ -4,7 +4,7 @@ import type { RetentionPlanPartsFragment } from '../../client/generated/graphql.
 import { count, moment, plural, size } from '../format.js';
 import { TYPE } from '../words.js';
 import { Size } from './exact.js';
-import { TextLink } from './text-link.js';
+import { TextLink } from './page.js';
 
 type Plan = RetentionPlanPartsFragment;
 type Item = Plan['items'][number];

@@ -3,7 +3,7 @@ import { useDebouncedValue } from '@mantine/hooks';
 import { useState } from 'react';
 import { RetentionPlanDocument } from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
-import { isDay, LAST_DAY } from '../day.js';
+import { isDay, LAST_DAY } from '../inputs.js';
 import { faultOf, inputOf, only, RETENTION, type Settings } from '../settings.js';
 import { PlanList, PlanSummary } from './retention-plan.js';
 import { errorText, type Form } from './setting.js';

@@ -3,8 +3,8 @@ import { useState } from 'react';
 import type { ConfigPartsFragment } from '../../client/generated/graphql.js';
 import type { Problem } from '../api.js';
 import { capital } from '../format.js';
+import { wholeOf } from '../inputs.js';
 import { type Field, LABEL, type Settings, type WholeField } from '../settings.js';
-import { wholeOf } from '../whole.js';
 
 /** The form of one config, as its inputs see it. */
 export interface Form {

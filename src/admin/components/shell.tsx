@@ -29,7 +29,7 @@ import {
 import type { ReactNode } from 'react';
 import { Link, useLocation } from 'wouter';
 import { signOut } from '../session.js';
-import { OfflineBanner } from './offline-banner.js';
+import { OfflineBanner } from './page.js';
 
 const PLACES = [
   { href: '/', label: 'Overview', Icon: IconDashboard },

@@ -1,6 +1,5 @@
 import { Group, Text } from '@mantine/core';
 import { day, size } from '../format.js';
-import { ceiling } from '../sizes.js';
 import { Empty } from './state.js';
 
 const WIDTH = 640;
@@ -68,4 +67,11 @@ export function SizeChart({ days }: { days: { date: string; size: number }[] }) 
       </Group>
     </figure>
   );
+}
+
+/** A round size that is not less than the given one: the top of an axis. */
+function ceiling(bytes: number): number {
+  const unit = 1024 ** Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
+  const step = [1, 2, 4, 6, 8, 10, 20, 40, 60, 80, 100, 200, 400, 600, 800, 1_024].find((each) => each * unit >= bytes);
+  return (step ?? 1_024) * unit;
 }

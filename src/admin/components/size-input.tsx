@@ -1,7 +1,7 @@
 import { Group, NativeSelect, TextInput } from '@mantine/core';
 import { useState } from 'react';
 import { exactSize } from '../format.js';
-import { amountOf, bytesOf, hasUnit, sizeProblem, UNIT, type Unit, unitOf } from '../sizes.js';
+import { amountOf, bytesOf, hasUnit, sizeProblem, type Unit, UNIT, unitOf } from '../inputs.js';
 import { type Form, setting } from './setting.js';
 
 /** The space to use at most, in MiB, GiB or TiB; nothing is no limit, and what means no size is kept to be mended. */

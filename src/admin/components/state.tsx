@@ -1,10 +1,11 @@
-import { Alert, Anchor, Box, Button, Center, Group, List, Skeleton, Stack, Text, Title } from '@mantine/core';
-import { IconAlertCircle, IconChevronLeft } from '@tabler/icons-react';
+import { Alert, Box, Button, Center, Group, List, Skeleton, Stack, Text } from '@mantine/core';
+import { IconAlertCircle } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
 import { Link } from 'wouter';
 import type { Answer, Problem } from '../api.js';
 import { useConnection } from '../connection.js';
 import { capital } from '../format.js';
+import { PageHead } from './page.js';
 
 /** Stands where content is about to come, about as high as it. */
 export function Loading({ height = 320 }: { height?: number }) {
@@ -87,45 +88,6 @@ export function Empty({ title, children, action }: { title: string; children?: R
         {action}
       </Stack>
     </Center>
-  );
-}
-
-interface PageHeadProps {
-  title: string;
-  /** Beside the title, such as a state. */
-  badge?: ReactNode;
-  /** Below the title, such as a file name. */
-  subtitle?: ReactNode;
-  /** The list that the page belongs to: the way back. */
-  back?: { href: string; label: string };
-  children?: ReactNode;
-}
-
-/** A page's heading, with what can be done there beside it. Also the title of the browser's tab. */
-export function PageHead({ title, badge, subtitle, back, children }: PageHeadProps) {
-  return (
-    <Box mb="md">
-      <title>{`${title} · db-manager`}</title>
-      {back && (
-        <Anchor component={Link} href={back.href} size="sm" underline="hover">
-          <IconChevronLeft size={14} aria-hidden className="inline-icon" /> {back.label}
-        </Anchor>
-      )}
-      <Group justify="space-between" gap="sm">
-        <Group gap="sm">
-          <Title order={1} size="h2" className="breakable">
-            {title}
-          </Title>
-          {badge}
-        </Group>
-        {children && <Group gap="xs">{children}</Group>}
-      </Group>
-      {subtitle && (
-        <Text size="sm" c="dimmed" className="breakable">
-          {subtitle}
-        </Text>
-      )}
-    </Box>
   );
 }
 

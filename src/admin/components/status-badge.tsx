@@ -1,5 +1,5 @@
 import { Badge } from '@mantine/core';
-import type { BackupStatus, Health, RestoreStatus } from '../../client/generated/graphql.js';
+import type { BackupStatus, Health, RestoreStatus, StatusQuery } from '../../client/generated/graphql.js';
 import { HEALTH, STATUS } from '../words.js';
 
 /** How far a run is, in a word and a colour. */
@@ -20,4 +20,12 @@ export function HealthBadge({ health }: { health: Health }) {
       {label}
     </Badge>
   );
+}
+
+export type Status = StatusQuery['status'];
+
+/** The worst that the state says of a config. */
+export function healthOf(status: Status, id: string): Health {
+  const levels = status.reasons.filter(({ configId }) => configId === id).map(({ level }) => level);
+  return levels.includes('CRITICAL') ? 'CRITICAL' : levels.includes('WARNING') ? 'WARNING' : 'OK';
 }

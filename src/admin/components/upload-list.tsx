@@ -4,8 +4,8 @@ import { duration, size } from '../format.js';
 import { dropUpload, isWaiting, retryUpload, type Upload, type UploadState } from '../uploads.js';
 import { applicationOf, isHomeless } from '../words.js';
 import { OriginBadge } from './origin.js';
+import { TextLink } from './page.js';
 import { ProblemAlert } from './state.js';
-import { TextLink } from './text-link.js';
 
 const STATE: Record<UploadState, string> = {
   waiting: 'Waiting',

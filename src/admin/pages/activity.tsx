@@ -3,14 +3,13 @@ import { useDebouncedCallback } from '@mantine/hooks';
 import { useState } from 'react';
 import { type AuditEventsQuery, AuditEventsDocument, type AuditFilter } from '../../client/generated/graphql.js';
 import { actionOf, detailOf, NOUN, pageOf } from '../actions.js';
-import { type Filters, useFilters } from '../address.js';
 import { useApi } from '../api.js';
 import { Age } from '../components/exact.js';
-import { ChoiceFilter, DateFilter, range } from '../components/filter-bar.js';
+import { ChoiceFilter, DateFilter, type Filters, range, useFilters } from '../components/filter-bar.js';
 import { EVERY, PAGE, PagedList } from '../components/paged-list.js';
 import { usePaging } from '../components/pager.js';
-import { Empty, PageHead } from '../components/state.js';
-import { TextLink } from '../components/text-link.js';
+import { PageHead, TextLink } from '../components/page.js';
+import { Empty } from '../components/state.js';
 import { useSession } from '../session.js';
 import { options } from '../words.js';
 

@@ -31,21 +31,28 @@ import {
   DeleteBackupsDocument,
   type StorageType,
 } from '../../client/generated/graphql.js';
-import { type Filters, useFilters } from '../address.js';
 import { tellDone, useAction, useApi } from '../api.js';
 import { BackupActions } from '../components/backup-actions.js';
 import { Confirm } from '../components/confirm.js';
 import { Age, Size } from '../components/exact.js';
-import { ChoiceFilter, ConfigFilter, DateFilter, range, SearchFilter } from '../components/filter-bar.js';
+import {
+  ChoiceFilter,
+  ConfigFilter,
+  DateFilter,
+  type Filters,
+  range,
+  SearchFilter,
+  useFilters,
+} from '../components/filter-bar.js';
 import { OriginBadge } from '../components/origin.js';
+import { PageHead, TextLink } from '../components/page.js';
 import { EVERY, PAGE, PagedList } from '../components/paged-list.js';
 import { usePaging } from '../components/pager.js';
 import { BackupProgress } from '../components/run-progress.js';
-import { Empty, PageHead } from '../components/state.js';
+import { Empty } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
-import { TextLink } from '../components/text-link.js';
+import { isDay } from '../inputs.js';
 import { type Check, unknownOf, useVerifyAll } from '../verify-all.js';
-import { isDay } from '../day.js';
 import { day, plural, size } from '../format.js';
 import { isActive, isHomeless, isStored, options, pinOf, STATUS, STORAGE, titleOf, TYPE } from '../words.js';
 

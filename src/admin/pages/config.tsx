@@ -5,7 +5,8 @@ import { ConfigDocument, type ConfigPartsFragment, DeleteConfigDocument } from '
 import { tellDone, useAction, useApi } from '../api.js';
 import { ConfigForm, hideReminder } from '../components/config-form.js';
 import { Confirm } from '../components/confirm.js';
-import { Answered, Missing, PageHead } from '../components/state.js';
+import { PageHead } from '../components/page.js';
+import { Answered, Missing } from '../components/state.js';
 import { hasDraft, setDraft } from '../settings.js';
 
 /** How often it is asked for again, in milliseconds: others change it, too. */

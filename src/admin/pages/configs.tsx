@@ -7,16 +7,14 @@ import {
   CreateBackupDocument,
   StatusDocument,
 } from '../../client/generated/graphql.js';
-import { useFilters } from '../address.js';
 import { tellDone, useAction, useApi } from '../api.js';
 import { Age } from '../components/exact.js';
-import { SearchFilter } from '../components/filter-bar.js';
+import { SearchFilter, useFilters } from '../components/filter-bar.js';
+import { PageHead, TextLink } from '../components/page.js';
 import { EVERY } from '../components/paged-list.js';
-import { Empty, Loading, NoConfig, PageHead, Trouble } from '../components/state.js';
-import { HealthBadge } from '../components/status-badge.js';
-import { TextLink } from '../components/text-link.js';
+import { Empty, Loading, NoConfig, Trouble } from '../components/state.js';
+import { HealthBadge, healthOf, type Status } from '../components/status-badge.js';
 import { capital, plural } from '../format.js';
-import { healthOf, type Status } from '../health.js';
 import { retentionInWords } from '../retention.js';
 import { hasDraft } from '../settings.js';
 import { ENGINE, STORAGE } from '../words.js';

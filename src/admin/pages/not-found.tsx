@@ -1,6 +1,7 @@
 import { Button } from '@mantine/core';
 import { Link } from 'wouter';
-import { Empty, PageHead } from '../components/state.js';
+import { PageHead } from '../components/page.js';
+import { Empty } from '../components/state.js';
 
 /** The page of an address that leads nowhere. */
 export function NotFound() {

@@ -30,14 +30,13 @@ import {
 import { useApi } from '../api.js';
 import { BackUpNow } from '../components/back-up-now.js';
 import { Age, Size } from '../components/exact.js';
+import { PageHead, TextLink } from '../components/page.js';
 import { RunCalendar } from '../components/run-calendar.js';
 import { BackupProgress, RestoreProgress } from '../components/run-progress.js';
 import { SizeChart } from '../components/size-chart.js';
-import { Answered, NoConfig, PageHead } from '../components/state.js';
-import { HealthBadge } from '../components/status-badge.js';
-import { TextLink } from '../components/text-link.js';
+import { Answered, NoConfig } from '../components/state.js';
+import { HealthBadge, healthOf, type Status } from '../components/status-badge.js';
 import { moment, plural, size, zone } from '../format.js';
-import { healthOf, type Status } from '../health.js';
 import { HEALTH, STORAGE, titleOf } from '../words.js';
 
 /** How often the state is asked for, in milliseconds. */

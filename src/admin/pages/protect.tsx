@@ -14,16 +14,14 @@ import {
 import { type Problem, useAction, useApi } from '../api.js';
 import { Dialog } from '../components/dialog.js';
 import { FolderBrowser, type Listing } from '../components/folder-browser.js';
+import { PageHead, Step } from '../components/page.js';
 import { BackupProgress } from '../components/run-progress.js';
 import { plainMessage } from '../components/setting.js';
-import { PageHead, ProblemAlert, Warnings } from '../components/state.js';
-import { Step } from '../components/step.js';
-import { plural, size } from '../format.js';
+import { ProblemAlert, Warnings } from '../components/state.js';
+import { folderOf, nameOf, ownZone, plural, size } from '../format.js';
 import { useLiveBackup } from '../live.js';
-import { folderOf, nameOf } from '../paths.js';
 import { same } from '../settings.js';
 import { isActive } from '../words.js';
-import { ownZone } from '../zones.js';
 
 /** What is to be protected, as far as it is chosen. */
 interface Plan {

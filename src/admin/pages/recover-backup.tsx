@@ -17,17 +17,14 @@ import { Dialog } from '../components/dialog.js';
 import { Size } from '../components/exact.js';
 import { FolderBrowser } from '../components/folder-browser.js';
 import { isAssignable, OriginBadge, originFacts } from '../components/origin.js';
+import { PageHead, Step, TextLink } from '../components/page.js';
 import { ConfirmCard, Preview, useRestorePlan } from '../components/restore-steps.js';
 import { RestoreProgress } from '../components/run-progress.js';
 import { errorText } from '../components/setting.js';
-import { Answered, Empty, Loading, Missing, PageHead, ProblemAlert, Warnings } from '../components/state.js';
-import { Step } from '../components/step.js';
-import { TextLink } from '../components/text-link.js';
-import { count, moment, plural } from '../format.js';
+import { Answered, Empty, Loading, Missing, ProblemAlert, Warnings } from '../components/state.js';
+import { count, moment, nameOf, ownZone, plural } from '../format.js';
 import { useLiveRestore } from '../live.js';
-import { nameOf } from '../paths.js';
 import { isActive, isHomeless } from '../words.js';
-import { ownZone } from '../zones.js';
 
 type Config = Pick<ConfigsQuery['configs'][number], 'id' | 'name' | 'databaseUrl' | 'mediaPaths'>;
 

@@ -5,10 +5,10 @@ import { ImportBackupDocument } from '../../client/generated/graphql.js';
 import { useAction } from '../api.js';
 import { DropZone } from '../components/drop-zone.js';
 import { FolderBrowser } from '../components/folder-browser.js';
-import { PageHead, ProblemAlert } from '../components/state.js';
-import { Step } from '../components/step.js';
+import { PageHead, Step } from '../components/page.js';
+import { ProblemAlert } from '../components/state.js';
 import { UploadList } from '../components/upload-list.js';
-import { folderOf, nameOf } from '../paths.js';
+import { folderOf, nameOf } from '../format.js';
 import { addUploads, useUploads } from '../uploads.js';
 
 /** The first step after the loss of a machine: an archive, uploaded or from a folder of this server. */

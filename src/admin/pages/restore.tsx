@@ -6,10 +6,10 @@ import { BackupDocument, type BackupPartsFragment, type BackupStatus } from '../
 import { useApi } from '../api.js';
 import { Age, Size } from '../components/exact.js';
 import { OriginBadge } from '../components/origin.js';
+import { PageHead, TextLink } from '../components/page.js';
 import { ALL, type Choice, inputOf, RestoreChoice } from '../components/restore-choice.js';
 import { ConfirmCard, Preview, useRestorePlan } from '../components/restore-steps.js';
-import { Answered, Empty, Missing, PageHead } from '../components/state.js';
-import { TextLink } from '../components/text-link.js';
+import { Answered, Empty, Missing } from '../components/state.js';
 import { plural } from '../format.js';
 import { titleOf } from '../words.js';
 

@@ -7,16 +7,23 @@ import {
   type RestoresQuery,
   type RestoreStatus,
 } from '../../client/generated/graphql.js';
-import { type Filters, useFilters } from '../address.js';
 import { useApi } from '../api.js';
 import { Age } from '../components/exact.js';
-import { ChoiceFilter, ConfigFilter, DateFilter, range, SearchFilter } from '../components/filter-bar.js';
+import {
+  ChoiceFilter,
+  ConfigFilter,
+  DateFilter,
+  type Filters,
+  range,
+  SearchFilter,
+  useFilters,
+} from '../components/filter-bar.js';
+import { PageHead, TextLink } from '../components/page.js';
 import { EVERY, PAGE, PagedList } from '../components/paged-list.js';
 import { usePaging } from '../components/pager.js';
 import { RestoreProgress } from '../components/run-progress.js';
-import { Empty, PageHead } from '../components/state.js';
+import { Empty } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
-import { TextLink } from '../components/text-link.js';
 import { capital, duration, moment, plural } from '../format.js';
 import { isActive, options, STATUS } from '../words.js';
 

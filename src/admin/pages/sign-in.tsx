@@ -1,5 +1,5 @@
 import { Center, Paper, Stack, Text, Title } from '@mantine/core';
-import { OfflineBanner } from '../components/offline-banner.js';
+import { OfflineBanner } from '../components/page.js';
 import { SignInForm } from '../components/sign-in-form.js';
 
 /** The page for users who are not signed in. */

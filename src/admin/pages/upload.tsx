@@ -3,9 +3,9 @@ import { useState } from 'react';
 import { ConfigsDocument } from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
 import { DropZone } from '../components/drop-zone.js';
+import { PageHead, TextLink } from '../components/page.js';
 import { EVERY } from '../components/paged-list.js';
-import { Loading, PageHead, Trouble } from '../components/state.js';
-import { TextLink } from '../components/text-link.js';
+import { Loading, Trouble } from '../components/state.js';
 import { UploadList } from '../components/upload-list.js';
 import { addUploads, useUploads } from '../uploads.js';
 

@@ -8,9 +8,10 @@ import {
 } from '../../client/generated/graphql.js';
 import { tellDone, useAction, useApi } from '../api.js';
 import { Confirm } from '../components/confirm.js';
+import { PageHead } from '../components/page.js';
 import { EVERY } from '../components/paged-list.js';
 import { plainMessage } from '../components/setting.js';
-import { Answered, PageHead, ProblemAlert } from '../components/state.js';
+import { Answered, ProblemAlert } from '../components/state.js';
 import { signIn, signOut, useSession } from '../session.js';
 
 type Row = UsersQuery['users'][number];

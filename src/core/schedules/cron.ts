@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { type CronExpression, CronExpressionParser } from 'cron-parser';
+import { Cron } from 'croner';
 import { badInput } from '../../errors.js';
+import { FIELDS, wordsOf } from './shape.js';
 import { assertZone, offsetAt } from './zones.js';
 
 /*
- * Schedules are five-field cron expressions on the clock of a time zone. Cron-parser says which times of a clock match;
+ * Schedules are five-field cron expressions on the clock of a time zone. Croner says which times of a clock match;
  * here those times become moments, also on the days when the clock is put forward or back:
  * - times in a skipped hour: one run, at the moment when the clock goes on
  * - times in a doubled hour: one run each, the first time
@@ -60,22 +61,14 @@ export function assertSchedule(schedule: string, timezone: string): void {
   try {
     new Clock(cron).first(0);
   } catch (error) {
-    throw badInput('schedule', `"${schedule}" is not a cron expression: ${(error as Error).message}.`);
+    const reason = (error as Error).message.replace(/^CronPattern: |\.$/g, '');
+    throw badInput('schedule', `"${schedule}" is not a cron expression: ${reason}.`);
   }
 }
 
-/** The fields of a cron expression: first value, last value, and how many there are before they begin again. */
-const FIELDS = [
-  { name: 'minute', first: 0, last: 59, size: 60 },
-  { name: 'hour', first: 0, last: 23, size: 24 },
-  { name: 'day of month', first: 1, last: 31, size: 31 },
-  { name: 'month', first: 1, last: 12, size: 12 },
-  { name: 'day of week', first: 0, last: 7, size: 7 },
-] as const;
-
 /** A step that never takes place, as the end of a sentence: the field begins again before it is over. */
 function impossibleStep(parts: string[]): string | null {
-  for (const [index, { name, size }] of FIELDS.entries()) {
+  for (const [index, { name, size }] of Object.values(FIELDS).entries()) {
     for (const part of (parts[index] ?? '').split(',')) {
       const [range = '', step] = part.split('/');
       const [from, to] = range.split('-').map(Number);
@@ -84,42 +77,6 @@ function impossibleStep(parts: string[]): string | null {
     }
   }
   return null;
-}
-
-/**
- * The expression as cron-parser takes it: no value twice in a list, and Sunday as 0 only. Cron itself allows both.
- */
-function withoutRepeats(cron: string): string {
-  const fields = cron.split(' ').map((field, index) => {
-    const isWeekday = index === 4;
-    if (!field.includes(',') && !(isWeekday && /7|-sun/i.test(field))) return field;
-    const values = field.split(',').map((part) => valuesOf(part, index));
-    if (values.includes(null)) return field;
-    const all = values.flatMap((list) => list ?? []).map((value) => (isWeekday ? value % 7 : value));
-    return [...new Set(all)].sort((one, other) => one - other).join(',');
-  });
-  return fields.join(' ');
-}
-
-const MONTHS = ['JAN', 'FEB', 'MAR', 'APR', 'MAY', 'JUN', 'JUL', 'AUG', 'SEP', 'OCT', 'NOV', 'DEC'];
-
-/** The values of `3`, `MON`, `1-5` or `1-5/2`; null for anything else, which is cron-parser's to judge. */
-function valuesOf(part: string, index: number): number[] | null {
-  const [, from, to, step] = /^(\w+)(?:-(\w+))?(?:\/(\d+))?$/.exec(part) ?? [];
-  const field = FIELDS[index];
-  if (from === undefined || field === undefined || (step !== undefined && to === undefined) || step === '0')
-    return null;
-  const number = (text: string) => {
-    if (/^\d+$/.test(text)) return Number(text);
-    if (index === 3) return MONTHS.indexOf(text.toUpperCase()) + 1 || NaN;
-    const day = index === 4 ? SHORT.indexOf(text.toUpperCase()) : -1;
-    return day === -1 ? NaN : day;
-  };
-  const [first, last] = [number(from), to !== undefined && /^sun$/i.test(to) ? 7 : number(to ?? from)];
-  if (!(first >= field.first && first <= last && last <= field.last)) return null;
-  const values: number[] = [];
-  for (let value = first; value <= last; value += Number(step ?? 1)) values.push(value);
-  return values;
 }
 
 /** The first run after `after`. */
@@ -187,69 +144,43 @@ export function jitter(configId: number, maxSeconds: number): number {
   return hash.readUInt32BE(0) % (maxSeconds * 1000);
 }
 
-const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
-const SHORT = DAYS.map((day) => day.slice(0, 3).toUpperCase());
-
 /** The schedule in words, such as `every day at 02:00`; the expression itself where its shape is not a common one. */
 export function describeSchedule(schedule: string): string {
-  const cron = normaliseSchedule(schedule);
-  const [minute = '', hour = '', day = '', month = '', weekday = ''] = withoutRepeats(cron).split(' ');
-  if (month !== '*') return cron;
-  if (`${day} ${weekday}` === '* *') {
-    if (`${minute} ${hour}` === '* *') return 'every minute';
-    const steps = /^\*\/(\d+)$/;
-    const every = (unit: string, step: string) => (step === '1' ? `every ${unit}` : `every ${step} ${unit}s`);
-    const minutes = steps.exec(minute)?.[1];
-    if (minutes !== undefined && hour === '*' && 60 % Number(minutes) === 0) return every('minute', minutes);
-    const hours = steps.exec(hour)?.[1];
-    if (minute === '0' && hour === '*') return 'every hour';
-    if (minute === '0' && hours !== undefined && 24 % Number(hours) === 0) return every('hour', hours);
-    if (/^\d+$/.test(minute) && hour === '*') return `every hour at minute ${Number(minute)}`;
-  }
-  if (!/^\d+$/.test(minute) || !/^\d+(,\d+)*$/.test(hour)) return cron;
-  const times = hour.split(',').map((each) => `${each.padStart(2, '0')}:${minute.padStart(2, '0')}`);
-  const at = `at ${times.join(' and ')}`;
-  if (day === '*') return ['*', ALL_WEEK].includes(weekday) ? `every day ${at}` : weekdays(weekday, at, cron);
-  if (weekday !== '*' || !/^(\d+|L)$/i.test(day)) return cron;
-  if (/^L$/i.test(day)) return `on the last day of every month ${at}`;
-  return `on day ${Number(day)} of every month${Number(day) > SHORTEST_MONTH ? ' that has one' : ''} ${at}`;
-}
-
-const ALL_WEEK = '0,1,2,3,4,5,6';
-/** Days up to this one are in every month. */
-const SHORTEST_MONTH = 28;
-
-function weekdays(field: string, at: string, cron: string): string {
-  const number = (name: string) => (/^[0-7]$/.test(name) ? Number(name) % 7 : SHORT.indexOf(name.toUpperCase()));
-  const [from, to, more] = field.split('-').map(number);
-  if (from === 1 && to === 5 && more === undefined) return `from Monday to Friday ${at}`;
-  const days = field.split(',').map(number);
-  if (days.includes(-1)) return cron;
-  return `every ${days.map((day) => DAYS[day]).join(' and ')} ${at}`;
+  return wordsOf(normaliseSchedule(schedule));
 }
 
 /** The times that match, read on a clock without zone: wall times as if they were UTC, in milliseconds. */
 class Clock {
   /** True if the schedule has runs in every hour of its days. */
   readonly everyHour: boolean;
-  private readonly expression: CronExpression;
+  private readonly cron: Cron;
 
   constructor(cron: string) {
-    this.expression = CronExpressionParser.parse(withoutRepeats(cron), { tz: 'UTC' });
-    this.everyHour = this.expression.fields.hour.values.length === 24;
+    this.cron = matcher(cron);
+    const hour = cron.split(' ')[1] ?? '';
+    this.everyHour = matcher(`0 ${hour} * * *`).nextRuns(24, new Date(-1)).at(-1)?.getTime() === 23 * HOUR;
   }
 
   /** The first at or after `wall`. */
   first(wall: number): number {
-    this.expression.reset(new Date(wall - 1));
-    return this.expression.next().getTime();
+    return timeOf(this.cron.nextRun(new Date(wall - 1)));
   }
 
   /** The last at or before `wall`. */
   last(wall: number): number {
-    this.expression.reset(new Date(wall + 1));
-    return this.expression.prev().getTime();
+    return timeOf(this.cron.previousRuns(1, new Date(wall + 1))[0]);
   }
+}
+
+/** As croner reads it: `5/15` is from 5 on, on days of the week up to Sunday as 7. */
+function matcher(cron: string): Cron {
+  const upToSunday = cron.replace(/(?<=[ ,])(\w+)(?=\/\d+(,\S*)?$)/g, '$1-7');
+  return new Cron(upToSunday, { mode: '5-part', utcOffset: 0, sloppyRanges: true });
+}
+
+function timeOf(run: Date | null | undefined): number {
+  if (!run) throw new Error('no day has such a date');
+  return run.getTime();
 }
 
 /** The first moment after `from`, up to `to`, from which the zone's clock has another offset; null if there is none. */

@@ -50,9 +50,16 @@ export const sizeProblem = (size: Typed): string | null =>
     ? null
     : 'Write a number above 0, alone or with its unit, such as 10 GB. Empty: no limit.';
 
-/** A round size that is not less than the given one: the top of an axis. */
-export function ceiling(bytes: number): number {
-  const unit = 1024 ** Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
-  const step = [1, 2, 4, 6, 8, 10, 20, 40, 60, 80, 100, 200, 400, 600, 800, 1_024].find((each) => each * unit >= bytes);
-  return (step ?? 1_024) * unit;
-}
+/** A whole number that a person types; '' where nothing is typed. */
+export type Whole = number | '';
+
+/** The number that an input holds, which tells `00` and what is longer than numbers are exact as texts. */
+export const wholeOf = (value: number | string): Whole =>
+  typeof value === 'number' ? value : /^\d+$/.test(value) ? Number(value) : '';
+
+/** The last day that inputs and the API take. */
+export const LAST_DAY = '9999-12-31';
+
+/** Whether a text is a day with a year of four digits, such as `2025-07-24`. */
+export const isDay = (text: string | null): text is string =>
+  text !== null && /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(Date.parse(`${text}T00:00:00`));

@@ -2,7 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { copyFile, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { transform } from '@swc/core';
+import { type Options, transform } from '@swc/core';
+// @ts-expect-error Jest's configuration is plain JavaScript.
+import { swc } from '../../jest.config.js';
 
 /** The project's folder. */
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -61,17 +63,18 @@ export function start(args: string[], options: { cwd: string; env: NodeJS.Proces
  * @returns the folder that holds cli.js
  */
 export async function translate(folder: string): Promise<string> {
-  const { jest } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as {
-    jest: { transform: Record<string, [string, object]> };
-  };
-  const [, options] = Object.values(jest.transform)[0] ?? [];
   await mkdir(folder, { recursive: true });
   await copyFile(join(ROOT, 'package.json'), join(folder, 'package.json'));
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   const names = (await readdir(join(ROOT, 'src'), { recursive: true })).filter((name) => name.endsWith('.ts'));
   const work = names.map(async (name) => {
     const source = await readFile(join(ROOT, 'src', name), 'utf8');
-    const { code } = await transform(source, { ...options, filename: name, sourceMaps: 'inline', swcrc: false });
+    const { code } = await transform(source, {
+      ...(swc as Options),
+      filename: name,
+      sourceMaps: 'inline',
+      swcrc: false,
+    });
     const target = join(folder, 'dist', name.replace(/\.ts$/, '.js'));
     await mkdir(dirname(target), { recursive: true });
     await writeFile(target, code);

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, readdir, realpath, rm, stat, writeFile } from
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type App, type AppOptions, createApp } from '../../src/app.js';
-import { loadEnvironment } from '../../src/environment.js';
+import { type Environment, loadEnvironment } from '../../src/environment.js';
 import type { BackupRow, RestoreRow } from '../../src/models/index.js';
 import { expectedRows, SCHEMA } from './ledger.mjs';
 import { all, exec } from './sqlite.js';
@@ -44,7 +44,7 @@ export async function createWorld(
     },
     folder,
   );
-  const app = await createApp(environment, options);
+  const app = await openApp(environment, options);
   await app.configs.create({ name: 'App', databaseUrl: `sqlite:${database}`, mediaPaths: [media] }, 'test');
   const apps = [app];
   return {
@@ -73,6 +73,26 @@ export async function createWorld(
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** A control database after its migrations, which take most of the time of a new one; of the first world of a test file. */
+let migrated: Buffer | undefined;
+
+async function openApp(environment: Environment, options: AppOptions): Promise<App> {
+  const control = join(environment.dataDir, 'db-manager.sqlite3');
+  if (environment.controlDatabaseUrl !== `sqlite:${control}`) return createApp(environment, options);
+  if (migrated !== undefined) {
+    await mkdir(environment.dataDir, { recursive: true, mode: 0o700 });
+    await writeFile(control, migrated, { mode: 0o600 });
+  }
+  const app = await createApp(environment, options);
+  if (migrated === undefined) {
+    const copy = join(environment.dataDir, 'copy.sqlite3');
+    await app.models.sequelize.query(`VACUUM INTO '${copy}'`);
+    migrated = await readFile(copy);
+    await rm(copy);
+  }
+  return app;
 }
 
 export async function writeTree(root: string, files: Record<string, string>): Promise<void> {

@@ -12,8 +12,9 @@ export const swc = {
 /**
  * One project of tests. Jest takes `testTimeout` only for all projects together, so test/support/timeout.ts sets it.
  * @param testMatch below test/
+ * @param options.shareOfCases how many of its random cases a test tries, see test/support/cases.ts
  */
-const project = (displayName, testMatch, { minutes = 1.5, except = [] } = {}) => ({
+const project = (displayName, testMatch, { minutes = 1.5, except = [], shareOfCases = 1 } = {}) => ({
   displayName,
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
@@ -22,21 +23,28 @@ const project = (displayName, testMatch, { minutes = 1.5, except = [] } = {}) =>
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: { '^.+\\.ts$': ['@swc/jest', swc] },
-  globals: { TEST_TIMEOUT: minutes * 60_000 },
+  globals: { TEST_TIMEOUT: minutes * 60_000, SHARE_OF_CASES: shareOfCases },
   setupFilesAfterEnv: ['<rootDir>/test/support/timeout.ts'],
 });
 
 /** Each needs a folder of its own: what they test takes servers, a browser, a build or minutes. */
 const APART = ['browser', 'cluster', 'kill', 'large', 'properties', 'servers'];
 
-/** Start the product as a process again and again, or build it: more than 20 seconds each. `npm run test:process`. */
-const PROCESS = [
+/** Of more than 20 seconds each. */
+const SLOW = [
+  // Start the product as a process for every case, or build it.
   'cli/commands.test.ts',
   'cli/import.test.ts',
   'cli/odd-disk.test.ts',
   'cli/reconcile.test.ts',
   'cli/schedule.test.ts',
   'cli/start.test.ts',
+  'http/process.test.ts',
+  'jobs/sqlite.test.ts',
+  // Big: every day of a year, paths and trees as large as the system allows, a hundred thousand rows.
+  'core/retention/year.test.ts',
+  'core/restores/media/deep.test.ts',
+  'core/status/history.test.ts',
 ];
 
 /*
@@ -47,13 +55,16 @@ export default {
   // Modules of a test file stay in memory after it: a worker that holds this much makes way for a new one.
   workerIdleMemoryLimit: '400MB',
   projects: [
-    project('default', ['**/*.test.ts'], { except: [...APART.map((folder) => `${folder}/`), ...PROCESS] }),
-    project('process', PROCESS, { minutes: 3 }),
+    project('default', ['**/*.test.ts'], {
+      except: [...APART.map((folder) => `${folder}/`), ...SLOW],
+      shareOfCases: 0.1,
+    }),
+    project('slow', SLOW, { minutes: 3 }),
     project('browser', ['browser/*.test.ts'], { minutes: 4 }),
     project('cluster', ['cluster/*.test.ts'], { minutes: 10 }),
     project('kill', ['kill/*.test.ts'], { minutes: 60 }),
     project('large', ['large/*.test.ts'], { minutes: 30 }),
-    project('properties', ['properties/*.test.ts'], { minutes: 30 }),
+    project('properties', ['properties/*.test.ts', '**/*.properties.test.ts'], { minutes: 30 }),
     project('servers', ['servers/*.test.ts']),
   ],
 };

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { extraFields, zip64Field, zip64Values } from '../../src/archive/extra.js';
 import { openArchive } from '../../src/archive/read.js';
-import { bufferSource, rawZip } from '../support/archives.js';
+import { bufferSource, rawArchive, rawZip } from '../support/archives.js';
 
 /** The largest size that fits into a ZIP's own fields, where it is also the sign for "see ZIP64". */
 const LIMIT = 0xffffffff;
@@ -39,5 +39,13 @@ describe('A file of exactly 4,294,967,295 bytes, for which archiver writes no ZI
       code: 'ARCHIVE_CORRUPT',
       message: expect.stringMatching(/film\.mp4" .*4294967295/),
     });
+  });
+});
+
+describe('An archive of more than 65,535 files', () => {
+  test('is read by its ZIP64 end record', async () => {
+    const entries = Array.from({ length: 66_000 }, (_value, index) => ({ name: `media/${index}`, data: 'x' }));
+    const archive = await openArchive(bufferSource(rawArchive(entries, { zip64: {} })));
+    expect(archive.entries).toHaveLength(66_001);
   });
 });

@@ -54,7 +54,7 @@ const backUp = async (): Promise<BackupDocument> => (await world.backup()).get({
 
 beforeAll(async () => {
   world = await createWorld();
-  program = join(await translate(join(world.folder, 'program')), 'cli.js');
+  program = join(await translate(join(world.folder, 'program')), 'src/cli.js');
   writer = await startWriter(world.database, 5);
 });
 

@@ -16,7 +16,7 @@ beforeAll(async () => {
   const { filePath } = await world.backup();
   before = { database: await contentHash(world.database), media: await readTree(world.media) };
   machine = await realpath(await mkdtemp(join(tmpdir(), 'machine-')));
-  program = join(await translate(join(machine, 'program')), 'cli.js');
+  program = join(await translate(join(machine, 'program')), 'src/cli.js');
   await cp(filePath, join(machine, 'a file.zip'));
   await mkdir(join(machine, 'home'));
 });

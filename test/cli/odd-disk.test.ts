@@ -26,7 +26,7 @@ let library: string;
 let world: World;
 beforeAll(async () => {
   program = await createWorld();
-  cli = join(await translate(join(program.folder, 'program')), 'cli.js');
+  cli = join(await translate(join(program.folder, 'program')), 'src/cli.js');
   library = join(program.folder, 'odd-disk.so');
   if (canPreload) execFileSync('cc', ['-shared', '-fPIC', '-o', library, SOURCE, '-ldl']);
 });

@@ -9,7 +9,7 @@ let world: World;
 let program: string;
 beforeAll(async () => {
   world = await createWorld();
-  program = join(await translate(join(world.folder, 'program')), 'cli.js');
+  program = join(await translate(join(world.folder, 'program')), 'src/cli.js');
 });
 afterAll(() => world?.close());
 

@@ -122,7 +122,7 @@ describe('`setup-schedule`', () => {
   let state: string;
   beforeAll(async () => {
     folder = await realpath(await mkdtemp(join(tmpdir(), 'db-manager-schedule-')));
-    program = join(await translate(join(folder, 'program')), 'cli.js');
+    program = join(await translate(join(folder, 'program')), 'src/cli.js');
     state = join(folder, 'state');
     await mkdir(join(folder, 'bin'));
     for (const [name, script] of Object.entries(TOOLS)) {

@@ -49,7 +49,7 @@ class Cluster {
       LEASE_SECONDS: '5',
       LOG_LEVEL: process.env.CLUSTER_LOG ?? 'silent',
     };
-    const program = join(await translate(join(folder, 'program')), 'worker.js');
+    const program = join(await translate(join(folder, 'program')), 'src/worker.js');
     const app = await createApp(loadEnvironment(env, folder));
     const first = join(folder, 'first.sqlite3');
     await exec(

@@ -2,12 +2,15 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { Agenda } from 'agenda';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { Job } from '../../src/core/ports.js';
 import { createJobs, type JobHandlers, type Jobs, type JobsOptions, type JobStore } from '../../src/jobs/index.js';
 import { createLog } from '../../src/log.js';
+import { translate } from '../cli/command.js';
 import { openStore, type StoreAddress } from '../jobs/store.js';
 import type { WorkerOptions } from '../jobs/worker.js';
 
@@ -28,10 +31,12 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
   suite(`jobs in ${name}${missing === undefined ? '' : ` (skipped: ${missing})`}`, () => {
     let address: StoreAddress;
     let store: JobStore;
+    let program: string;
     let opened: Jobs[] = [];
     const workers: Worker[] = [];
 
     beforeAll(async () => {
+      program = await translate(await mkdtemp(join(tmpdir(), 'db-manager-worker-')));
       if (open) address = await open();
       store = await openStore(address);
     });
@@ -41,7 +46,10 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
       opened = [];
       await Promise.all(workers.splice(0).map((worker) => worker.kill()));
     });
-    afterAll(() => store.close());
+    afterAll(async () => {
+      await store.close();
+      await rm(program, { recursive: true });
+    });
 
     /** A queue in this process; jobs that have no handler here are recorded in `ran`. */
     const queue = (options: Partial<Omit<JobsOptions, 'handlers'>> & { handlers?: Partial<JobHandlers> } = {}) => {
@@ -65,7 +73,7 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
     const backup = (backupId: string): Job => ({ name: 'run-backup', backupId });
     const left = async () => (await store.backend.repository.queryJobs()).total;
     const start = async (options: Omit<WorkerOptions, 'address'>) => {
-      const worker = new Worker({ ...options, address });
+      const worker = new Worker(program, { ...options, address });
       workers.push(worker);
       await worker.line('ready');
       return worker;
@@ -291,13 +299,11 @@ class Worker {
   private readonly process: ChildProcess;
   private readonly lines: string[] = [];
 
-  constructor(options: WorkerOptions) {
-    const script = fileURLToPath(new URL('../jobs/worker.ts', import.meta.url));
-    this.process = spawn(
-      process.execPath,
-      ['--import', '@swc-node/register/esm-register', script, JSON.stringify(options)],
-      { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, NODE_OPTIONS: '' } },
-    );
+  constructor(program: string, options: WorkerOptions) {
+    this.process = spawn(process.execPath, [join(program, 'test/jobs/worker.js'), JSON.stringify(options)], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...process.env, NODE_OPTIONS: '' },
+    });
     createInterface({ input: this.process.stdout! }).on('line', (line) => this.lines.push(line));
   }
 

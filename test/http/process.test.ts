@@ -12,7 +12,7 @@ let program: string;
 beforeAll(async () => {
   program = await translate(await realpath(await mkdtemp(join(tmpdir(), 'db-manager-program-'))));
 });
-afterAll(() => rm(join(program, '..'), { recursive: true, force: true }));
+afterAll(() => rm(program, { recursive: true, force: true }));
 
 let folder: string;
 const started: ChildProcess[] = [];
@@ -27,7 +27,7 @@ afterEach(async () => {
 
 /** The process as it is in production, in a folder of its own: the checkout may hold somebody's .env. */
 function start(script: 'server' | 'worker', env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [join(program, `${script}.js`)], {
+  const child = spawn(process.execPath, [join(program, 'src', `${script}.js`)], {
     cwd: folder,
     env: {
       PATH: process.env.PATH ?? '',

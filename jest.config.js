@@ -48,10 +48,11 @@ const SLOW = [
 ];
 
 /*
- * The npm scripts name a project and then `--maxWorkers`: a path right after `--selectProjects default` would be taken for a
- * second project.
+ * The npm scripts name this file after the project: a path right after `--selectProjects default` would be taken for a second
+ * project.
  */
 export default {
+  maxWorkers: '100%',
   // Modules of a test file stay in memory after it: a worker that holds this much makes way for a new one.
   workerIdleMemoryLimit: '400MB',
   projects: [

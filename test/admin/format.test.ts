@@ -1,16 +1,16 @@
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { age, count, duration, exactSize, plural, size } from '../../src/admin/format.js';
 import { humanSize } from '../../src/core/text/format.js';
 
 describe('What people read', () => {
-  test('is a size in the same words as everywhere else', () => {
+  it('is a size in the same words as everywhere else', () => {
     for (const bytes of [0, 1, 1023, 1024, 1536, 166_297, 13_107_200, 5 * 1024 ** 3, 2 ** 53]) {
       expect(size(bytes)).toBe(humanSize(bytes));
     }
     expect([exactSize(1), exactSize(13_107_200)]).toEqual(['1 byte', '13,107,200 bytes']);
   });
 
-  test('is an age that never says more than is known', () => {
+  it('is an age that never says more than is known', () => {
     const now = Date.parse('2026-11-23T12:00:00Z');
     const at = (text: string) => age(text, now);
     expect(at('2026-11-23T11:59:58Z')).toBe('just now');
@@ -23,7 +23,7 @@ describe('What people read', () => {
     expect(at('2026-11-24T02:00:00Z')).toBe('in 14 hours');
   });
 
-  test('is a length of time with two units at most', () => {
+  it('is a length of time with two units at most', () => {
     expect([0.25, 4, 59.6, 80, 3_600, 9_000].map(duration)).toEqual([
       '250 ms',
       '4 s',
@@ -34,7 +34,7 @@ describe('What people read', () => {
     ]);
   });
 
-  test('is one thing or several', () => {
+  it('is one thing or several', () => {
     expect([plural(0, 'backup'), plural(1, 'backup'), plural(1200, 'backup')]).toEqual([
       '0 backups',
       '1 backup',

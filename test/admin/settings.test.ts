@@ -1,8 +1,8 @@
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { amountOf, bytesOf, isDay, sizeProblem, unitOf, wholeOf } from '../../src/admin/inputs.js';
 
 describe('What people type into the settings', () => {
-  test('is a size where it can be understood, and stays as it is where it cannot', () => {
+  it('is a size where it can be understood, and stays as it is where it cannot', () => {
     const GiB = 2 ** 30;
     expect(['10', ' 1,5 ', '.5', '10 GiB', '10GB', '1 tib'].map((text) => bytesOf(text, 'GiB'))).toEqual([
       10 * GiB,
@@ -22,11 +22,11 @@ describe('What people type into the settings', () => {
     expect([amountOf(1.5 * GiB, 'GiB'), amountOf('10 GX', 'GiB'), amountOf('', 'MiB')]).toEqual(['1.5', '10 GX', '']);
   });
 
-  test('is a whole number, also with zeros before it; only nothing is nothing', () => {
+  it('is a whole number, also with zeros before it; only nothing is nothing', () => {
     expect([7, '00', '007', '99999999999999999999', '', '-'].map(wholeOf)).toEqual([7, 0, 7, 1e20, '', '']);
   });
 
-  test('is a day if its year has four digits', () => {
+  it('is a day if its year has four digits', () => {
     expect(['2025-07-24', '9999-12-31', '20261-01-01', '2025-13-01', '', null].map(isDay)).toEqual([
       true,
       true,

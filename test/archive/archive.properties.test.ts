@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { AppError } from '../../src/errors.js';
 import { openArchive, type Archive } from '../../src/archive/read.js';
@@ -87,7 +87,7 @@ function meaningless(bytes: Buffer): Set<number> {
 }
 
 describe.each(samples)('An archive of %s', (_version, make) => {
-  test('with any one bit changed is refused, or means exactly the same', async () => {
+  it('with any one bit changed is refused, or means exactly the same', async () => {
     const bytes = await make();
     const whole = (await outcome(bytes)).meaning;
     expect(whole).toBeDefined();
@@ -106,7 +106,7 @@ describe.each(samples)('An archive of %s', (_version, make) => {
     );
   });
 
-  test('cut off anywhere is refused', async () => {
+  it('cut off anywhere is refused', async () => {
     const bytes = await make();
     const length = fc.integer({ min: 0, max: bytes.length - 1 });
     await fc.assert(
@@ -117,7 +117,7 @@ describe.each(samples)('An archive of %s', (_version, make) => {
     );
   });
 
-  test('with any run of bytes overwritten ends in a refusal or the same meaning, never in a crash', async () => {
+  it('with any run of bytes overwritten ends in a refusal or the same meaning, never in a crash', async () => {
     const bytes = await make();
     const whole = (await outcome(bytes)).meaning;
     const patch = fc.record({ at: fc.nat(bytes.length - 1), junk: fc.uint8Array({ minLength: 1, maxLength: 40 }) });
@@ -134,7 +134,7 @@ describe.each(samples)('An archive of %s', (_version, make) => {
 });
 
 describe('Whatever the bytes are', () => {
-  test('they are refused without a crash or a wait, also between the marks of a ZIP', async () => {
+  it('they are refused without a crash or a wait, also between the marks of a ZIP', async () => {
     const marks = [
       'PK\x03\x04',
       'PK\x01\x02',
@@ -154,7 +154,7 @@ describe('Whatever the bytes are', () => {
     );
   });
 
-  test('lies about sizes, places and methods are refused, or tell the truth by chance', async () => {
+  it('lies about sizes, places and methods are refused, or tell the truth by chance', async () => {
     const number = fc.oneof(fc.nat(0xffffffff), fc.constantFrom(0, 1, 0xffff, 0xffffffff, 0x7fffffff));
     const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined, freq: 3 });
     const entry: fc.Arbitrary<RawEntry> = fc.record({
@@ -188,7 +188,7 @@ describe('Any tree of media', () => {
   const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((names) => names.join('/'));
   const tree = fc.dictionary(path, fc.uint8Array({ maxLength: 3000 }), { maxKeys: 8, noNullPrototype: true });
 
-  test('comes back as it was', async () => {
+  it('comes back as it was', async () => {
     let number = 0;
     await fc.assert(
       fc.asyncProperty(tree, async (files) => {

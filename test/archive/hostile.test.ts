@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { ErrorCode } from '../../src/errors.js';
 import { openArchive } from '../../src/archive/read.js';
 import { bufferSource, djangoArchive, metadataEntry, rawArchive, rawZip, type RawEntry } from '../support/archives.js';
@@ -46,7 +46,7 @@ function secondName(name: string): Buffer {
 }
 
 describe('An archive made by hand that tells the truth', () => {
-  test('is restored, so that the refusals below are for the lie alone', async () => {
+  it('is restored, so that the refusals below are for the lie alone', async () => {
     await restore(
       rawArchive([
         sqlite,
@@ -58,19 +58,19 @@ describe('An archive made by hand that tells the truth', () => {
     expect(existsSync(join(folder, 'inside/media/empty'))).toBe(true);
   });
 
-  test('is restored with a ZIP64 end record too', async () => {
+  it('is restored with a ZIP64 end record too', async () => {
     await restore(rawArchive([sqlite], { zip64: {} }));
     expect(existsSync(join(folder, 'inside/database.sqlite3'))).toBe(true);
   });
 
-  test('may hold names that differ in case only, because Linux tells them apart', async () => {
+  it('may hold names that differ in case only, because Linux tells them apart', async () => {
     await restore(rawArchive([sqlite, { name: 'media/A', data: '1' }, { name: 'media/a', data: '2' }]));
     expect(readdirSync(join(folder, 'inside/media'))).toHaveLength(2);
   });
 });
 
 describe('An entry whose name leads elsewhere is refused before anything is written', () => {
-  test.each<[string, string, RegExp]>([
+  it.each<[string, string, RegExp]>([
     ['to the folder above', '../evil', /leads out of the folder/],
     ['to the folder above from within', 'media/../../evil', /leads out of the folder/],
     ['out by its last segment', 'media/..', /leads out of the folder/],
@@ -89,12 +89,12 @@ describe('An entry whose name leads elsewhere is refused before anything is writ
     expect(existsSync(join(folder, 'inside'))).toBe(false);
   });
 
-  test('a name that says it is UTF-8 and is not is damage', async () => {
+  it('a name that says it is UTF-8 and is not is damage', async () => {
     const bytes = rawArchive([sqlite, { name: Buffer.from([0x6d, 0xff, 0xfe]), data: 'x', flags: 0x800 }]);
     await expectRefused(bytes, 'ARCHIVE_CORRUPT', /not valid UTF-8/);
   });
 
-  test('a name in an old code page is of another tool, and the hint says how to pack again', async () => {
+  it('a name in an old code page is of another tool, and the hint says how to pack again', async () => {
     const bytes = rawArchive([sqlite, { name: Buffer.from('media/caf\u00e9', 'latin1'), data: 'x', flags: 0 }]);
     await expectRefused(bytes, 'ARCHIVE_FOREIGN', /is not UTF-8/);
     await expect(restore(bytes)).rejects.toMatchObject({ hint: expect.stringContaining('-mcu=on') });
@@ -102,7 +102,7 @@ describe('An entry whose name leads elsewhere is refused before anything is writ
 });
 
 describe('An archive that means different things to different tools is refused as hostile', () => {
-  test.each<[string, () => Buffer, RegExp]>([
+  it.each<[string, () => Buffer, RegExp]>([
     [
       'a symbolic link',
       () => rawArchive([sqlite, { name: 'media/l', data: '/etc/passwd', mode: 0o120777 }]),
@@ -173,7 +173,7 @@ describe('An archive that means different things to different tools is refused a
 });
 
 describe('A damaged archive is refused, and the message says what is wrong', () => {
-  test.each<[string, () => Buffer, RegExp]>([
+  it.each<[string, () => Buffer, RegExp]>([
     ['a wrong CRC-32', () => rawArchive([{ ...sqlite, crc: 1 }]), /CRC-32 differs/],
     [
       'a size that is too small',
@@ -296,7 +296,7 @@ describe('A damaged archive is refused, and the message says what is wrong', () 
     await expectRefused(make(), 'ARCHIVE_CORRUPT', message);
   });
 
-  test('cut off at every single byte, it is never taken for whole and never waited for', async () => {
+  it('cut off at every single byte, it is never taken for whole and never waited for', async () => {
     const bytes = rawArchive([sqlite, { name: 'media/a.txt', data: text, deflate: true }]);
     for (let length = 0; length < bytes.length; length++) {
       const error = await restore(bytes.subarray(0, length)).then(
@@ -307,7 +307,7 @@ describe('A damaged archive is refused, and the message says what is wrong', () 
     }
   });
 
-  test('of which the storage gives fewer bytes than it promised, it is truncated', async () => {
+  it('of which the storage gives fewer bytes than it promised, it is truncated', async () => {
     const bytes = rawArchive([sqlite]);
     const source = {
       size: bytes.length,
@@ -318,7 +318,7 @@ describe('A damaged archive is refused, and the message says what is wrong', () 
 });
 
 describe('A file that is not an archive of this product is refused as foreign', () => {
-  test.each<[string, () => Buffer, RegExp]>([
+  it.each<[string, () => Buffer, RegExp]>([
     ['an empty file', () => Buffer.alloc(0), /not a ZIP/],
     ['a text', () => Buffer.from(text), /not a ZIP/],
     ['an empty ZIP', () => rawZip([]), /no backup_metadata.json/],
@@ -348,14 +348,14 @@ describe('A file that is not an archive of this product is refused as foreign', 
     await expectRefused(make(), 'ARCHIVE_FOREIGN', message);
   });
 
-  test('metadata of a later version ask for an update', async () => {
+  it('metadata of a later version ask for an update', async () => {
     const bytes = rawZip([sqlite, metadataEntry([sqlite], { backup_version: '3.0' })]);
     await expectRefused(bytes, 'ARCHIVE_TOO_NEW', /version 3.0/);
   });
 });
 
 describe('An archive of the older Django system can be restored as far as it can be checked', () => {
-  test.each([false, true])('metadata first: %s', async (first) => {
+  it.each([false, true])('metadata first: %s', async (first) => {
     const archive = await openArchive(bufferSource(djangoArchive({}, first)));
     expect(archive.metadata).toMatchObject({
       backup_version: '1.0',
@@ -374,7 +374,7 @@ describe('An archive of the older Django system can be restored as far as it can
     expect(existsSync(join(folder, 'inside/media/uploads/a.txt'))).toBe(true);
   });
 
-  test('a changed byte is still found by its CRC-32', async () => {
+  it('a changed byte is still found by its CRC-32', async () => {
     const bytes = djangoArchive();
     bytes.write('b', bytes.indexOf('a.txt') + 5);
     const archive = await openArchive(bufferSource(bytes));
@@ -385,7 +385,7 @@ describe('An archive of the older Django system can be restored as far as it can
 describe('Whatever the storage does, reading ends', () => {
   const bytes = rawArchive([sqlite, { name: 'media/a.txt', data: 'y'.repeat(300_000) }]);
 
-  test('a storage that fails half-way is told as such, and no error is left unhandled', async () => {
+  it('a storage that fails half-way is told as such, and no error is left unhandled', async () => {
     for (const at of [0, 10, 1000, 100_000, 290_000]) {
       const archive = await openArchive(bufferSource(bytes));
       const broken = {
@@ -405,7 +405,7 @@ describe('Whatever the storage does, reading ends', () => {
     }
   });
 
-  test('a storage that never answers is left when the run is cancelled', async () => {
+  it('a storage that never answers is left when the run is cancelled', async () => {
     const silent = { size: bytes.length, read: async () => new PassThrough() };
     await expect(openArchive(silent, { signal: AbortSignal.timeout(30) })).rejects.toMatchObject({ code: 'CANCELLED' });
     const never = { size: bytes.length, read: () => new Promise<Readable>(() => undefined) };

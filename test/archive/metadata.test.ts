@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { parseMetadata } from '../../src/archive/metadata.js';
 import { buildMetadata } from '../support/archives.js';
 
@@ -12,12 +12,12 @@ const django = {
 };
 
 describe('The metadata of an archive', () => {
-  test('are read as they were written, fields of later versions included', () => {
+  it('are read as they were written, fields of later versions included', () => {
     const metadata = { ...buildMetadata(), backup_version: '2.7', parent: 'backup_x' };
     expect(parseMetadata(JSON.stringify(metadata))).toEqual(metadata);
   });
 
-  test('of the older Django system get the shape of the new ones', () => {
+  it('of the older Django system get the shape of the new ones', () => {
     expect(parseMetadata(JSON.stringify(django))).toMatchObject({
       backup_version: '1.0',
       backup_id: null,
@@ -30,19 +30,19 @@ describe('The metadata of an archive', () => {
     });
   });
 
-  test('may list apps with their migrations in either way that Django code did', () => {
+  it('may list apps with their migrations in either way that Django code did', () => {
     const byName = parseMetadata(JSON.stringify({ ...django, apps: { auth: '0012' } }));
     const listed = parseMetadata(JSON.stringify({ ...django, apps: [{ name: 'auth', latest_migration: '0012' }] }));
     expect(byName.apps).toEqual([{ app: 'auth', latest_migration: '0012' }]);
     expect(listed.apps).toEqual(byName.apps);
   });
 
-  test.each(['3.0', '10', '3.1'])('of version %s ask for an update', (version) => {
+  it.each(['3.0', '10', '3.1'])('of version %s ask for an update', (version) => {
     const text = JSON.stringify({ backup_version: version });
     expect(() => parseMetadata(text)).toThrow(expect.objectContaining({ code: 'ARCHIVE_TOO_NEW' }));
   });
 
-  test.each<[string, string, RegExp]>([
+  it.each<[string, string, RegExp]>([
     ['no JSON', '{', /not JSON/],
     ['a list', '[]', /not a JSON object/],
     ['nothing', '{}', /no backup_version/],

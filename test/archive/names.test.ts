@@ -1,11 +1,11 @@
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { sep } from 'node:path';
 import { contained } from '../../src/archive/names.js';
 
 const path = (name: string) => name.replaceAll('/', sep);
 
 describe('A path lies inside a folder', () => {
-  test.each([
+  it.each([
     ['/srv/data', true],
     ['/srv/data/a', true],
     ['/srv/data/..data', true],

@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
 import { extraFields, zip64Field, zip64Values } from '../../src/archive/extra.js';
 import { openArchive } from '../../src/archive/read.js';
@@ -8,18 +8,18 @@ import { bufferSource, rawArchive, rawZip } from '../support/archives.js';
 const LIMIT = 0xffffffff;
 
 describe('A file of exactly 4,294,967,295 bytes, for which archiver writes no ZIP64 field', () => {
-  test('has its sizes and its place as they are written', () => {
+  it('has its sizes and its place as they are written', () => {
     expect(zip64Values(undefined, [LIMIT, 5, LIMIT], 'a')).toEqual([LIMIT, 5, LIMIT]);
   });
 
-  test('is told from one whose ZIP64 field is there', () => {
+  it('is told from one whose ZIP64 field is there', () => {
     const field = extraFields(zip64Field([LIMIT, 5, LIMIT]), 'a').get(1);
     field?.writeBigUInt64LE(2n ** 33n, 0);
     expect(zip64Values(field, [LIMIT, 5, LIMIT], 'a')).toEqual([2 ** 33, 5, LIMIT]);
     expect(() => zip64Values(field?.subarray(0, 8), [LIMIT, 5, LIMIT], 'a')).toThrow(/lacks its ZIP64/);
   });
 
-  test('is opened, and read as a file of that size', async () => {
+  it('is opened, and read as a file of that size', async () => {
     // As much as such a file has at least when compressed; what it really holds is counted when it is read.
     const data = randomBytes(4_200_000);
     const metadata = {
@@ -43,7 +43,7 @@ describe('A file of exactly 4,294,967,295 bytes, for which archiver writes no ZI
 });
 
 describe('An archive of more than 65,535 files', () => {
-  test('is read by its ZIP64 end record', async () => {
+  it('is read by its ZIP64 end record', async () => {
     const entries = Array.from({ length: 66_000 }, (_value, index) => ({ name: `media/${index}`, data: 'x' }));
     const archive = await openArchive(bufferSource(rawArchive(entries, { zip64: {} })));
     expect(archive.entries).toHaveLength(66_001);

@@ -20,7 +20,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { PassThrough, Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { AppError } from '../../src/errors.js';
 import { fileSource, openArchive, type Archive } from '../../src/archive/read.js';
 import { writeArchive } from '../../src/archive/write.js';
@@ -65,7 +65,7 @@ function openDescriptors(): string[] {
 }
 
 const hasTool = (tool: string, ...args: string[]) => spawnSync(tool, args).error === undefined;
-const needs = (tool: string, ...args: string[]) => (hasTool(tool, ...args) ? test : test.skip);
+const needs = (tool: string, ...args: string[]) => (hasTool(tool, ...args) ? it : it.skip);
 const titled = (tool: string, title: string, ...args: string[]) =>
   hasTool(tool, ...args) ? title : `${title} (skipped: ${tool} is not installed)`;
 
@@ -84,7 +84,7 @@ const STRANGE = [
 ];
 
 describe('What is backed up comes back byte for byte', () => {
-  test('names with spaces, quotes, other scripts and emoji, empty files and empty folders included', async () => {
+  it('names with spaces, quotes, other scripts and emoji, empty files and empty folders included', async () => {
     for (const path of STRANGE) put(path);
     put('empty.txt', '');
     put('empty.jpg', '');
@@ -110,7 +110,7 @@ describe('What is backed up comes back byte for byte', () => {
     expect(openDescriptors()).toEqual([]);
   });
 
-  test('each entry is listed with size, SHA-256, time and mode, the database first and the metadata last', async () => {
+  it('each entry is listed with size, SHA-256, time and mode, the database first and the metadata last', async () => {
     put('b.txt', 'bbb');
     put('a/a.txt', 'aaa');
     const time = new Date('2024-02-29T12:34:56.789Z');
@@ -134,7 +134,7 @@ describe('What is backed up comes back byte for byte', () => {
     expect(archive.metadata.media).toEqual([{ path: media, prefix: 'media/', files: 2, bytes: 6 }]);
   });
 
-  test('a database without media is an archive too', async () => {
+  it('a database without media is an archive too', async () => {
     const archive = await openArchive(
       bufferSource(await archiveBytes({ files: [sourceFile('database.sqlite3', '')] })),
     );
@@ -142,7 +142,7 @@ describe('What is backed up comes back byte for byte', () => {
     expect(archive.metadata.media).toEqual([]);
   });
 
-  test('several media paths of the same name get a prefix each', async () => {
+  it('several media paths of the same name get a prefix each', async () => {
     const paths = ['x/media', 'y/media', 'z/Media'].map((path) => join(folder, path));
     for (const path of paths) {
       mkdirSync(path, { recursive: true });
@@ -158,7 +158,7 @@ describe('What is backed up comes back byte for byte', () => {
     expect(tree(join(folder, 'out'))).toEqual({ 'media/media-2/f': paths[1] });
   });
 
-  test('one file can be read alone, and a missing one is named', async () => {
+  it('one file can be read alone, and a missing one is named', async () => {
     const archive = await openArchive(bufferSource(await archiveBytes()));
     expect(Buffer.concat(await (await archive.read('database.sqlite3')).toArray()).toString()).toBe(
       'SQLite format 3\0',
@@ -166,7 +166,7 @@ describe('What is backed up comes back byte for byte', () => {
     await expect(archive.read('media/none')).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
-  test('what cannot gain by deflating is stored as it is', async () => {
+  it('what cannot gain by deflating is stored as it is', async () => {
     put('photo.JPG', Buffer.alloc(1000));
     put('text.txt', Buffer.alloc(1000));
     const { entries } = await openArchive(bufferSource(await archiveBytes({ mediaPaths: [media] })));
@@ -175,13 +175,13 @@ describe('What is backed up comes back byte for byte', () => {
     expect(sizes['media/text.txt']).toBeLessThan(100);
   });
 
-  test('nothing is written over a file that is already there', async () => {
+  it('nothing is written over a file that is already there', async () => {
     const archive = await openArchive(bufferSource(await archiveBytes()));
     await archive.extract(join(folder, 'out'));
     await expect(archive.extract(join(folder, 'out'))).rejects.toMatchObject({ code: 'STORAGE_NOT_WRITABLE' });
   });
 
-  test('a cancelled restore ends with the reason and leaves no file open', async () => {
+  it('a cancelled restore ends with the reason and leaves no file open', async () => {
     put('large.bin', Buffer.alloc(3_000_000, 'x'));
     const archive = await openArchive(bufferSource(await archiveBytes({ mediaPaths: [media] })));
     const controller = new AbortController();
@@ -258,21 +258,21 @@ describe('Media that change while they are backed up do not spoil the backup', (
     return archive;
   }
 
-  test('a file that grows is stored as far as it went when it was opened, and named', async () => {
+  it('a file that grows is stored as far as it went when it was opened, and named', async () => {
     put('a.log', Buffer.alloc(600_000, 'x'));
     const archive = await during(() => appendFileSync(join(media, 'a.log'), 'more'));
     expect(archive.metadata.skipped).toEqual([{ path: 'media/a.log', reason: 'changed' }]);
     expect(archive.metadata.entries[0]?.size).toBe(600_000);
   });
 
-  test('a file that shrinks is stored as far as it goes, and named', async () => {
+  it('a file that shrinks is stored as far as it goes, and named', async () => {
     put('a.log', Buffer.alloc(600_000, 'x'));
     const archive = await during(() => truncateSync(join(media, 'a.log'), 10));
     expect(archive.metadata.skipped).toEqual([{ path: 'media/a.log', reason: 'changed' }]);
     expect(archive.metadata.entries[0]?.size).toBeLessThan(600_000);
   });
 
-  test('a file and a folder that vanish after they were listed are named', async () => {
+  it('a file and a folder that vanish after they were listed are named', async () => {
     put('a.txt');
     put('b.txt');
     put('c/d.txt');
@@ -287,7 +287,7 @@ describe('Media that change while they are backed up do not spoil the backup', (
     expect(archive.metadata.entries.map(({ path }) => path)).toEqual(['media/a.txt']);
   });
 
-  test('a file or folder that is exchanged for a link is not followed out of the media', async () => {
+  it('a file or folder that is exchanged for a link is not followed out of the media', async () => {
     put('a.txt');
     put('b.txt');
     put('c/passwd');
@@ -301,7 +301,7 @@ describe('Media that change while they are backed up do not spoil the backup', (
     expect(archive.metadata.skipped.map(({ path }) => path)).toEqual(['media/b.txt', 'media/c/']);
   });
 
-  test('links are noted and not followed, pipes are named', async () => {
+  it('links are noted and not followed, pipes are named', async () => {
     put('a.txt');
     symlinkSync('/etc', join(media, 'link'));
     execFileSync('mkfifo', [join(media, 'pipe')]);
@@ -310,7 +310,7 @@ describe('Media that change while they are backed up do not spoil the backup', (
     expect(archive.metadata.skipped).toEqual([{ path: 'media/pipe', reason: 'special' }]);
   });
 
-  test('what is excluded is passed over without a trace', async () => {
+  it('what is excluded is passed over without a trace', async () => {
     put('a.txt');
     put('backups/old.zip');
     const excluded = (path: string) => path === join(media, 'backups');
@@ -332,7 +332,7 @@ describe('A backup that cannot be complete fails, and says which file and why', 
     return error;
   }
 
-  test('a media path that is not there, or is a file', async () => {
+  it('a media path that is not there, or is a file', async () => {
     const missing = join(folder, 'missing');
     expect(await failure({ mediaPaths: [media, missing] })).toMatchObject({
       code: 'MEDIA_NOT_FOUND',
@@ -345,7 +345,7 @@ describe('A backup that cannot be complete fails, and says which file and why', 
     });
   });
 
-  test.each(['a file', 'a folder'])('%s without the right to read', async (what) => {
+  it.each(['a file', 'a folder'])('%s without the right to read', async (what) => {
     put('secrets/secret');
     const refused = join(media, what === 'a file' ? 'secrets/secret' : 'secrets');
     chmodSync(folder, 0o755);
@@ -362,7 +362,7 @@ describe('A backup that cannot be complete fails, and says which file and why', 
     }
   });
 
-  test('a snapshot whose stream breaks, or is shorter than it said', async () => {
+  it('a snapshot whose stream breaks, or is shorter than it said', async () => {
     const broken = new AppError('DATABASE_FAILED', 'broken');
     const open = async () =>
       Readable.from(
@@ -376,14 +376,14 @@ describe('A backup that cannot be complete fails, and says which file and why', 
     expect(await failure({ files: [short] })).toMatchObject({ code: 'DATABASE_FAILED' });
   });
 
-  test('a description that fails', async () => {
+  it('a description that fails', async () => {
     const describe = () => {
       throw new Error('boom');
     };
     expect(await failure({ describe })).toMatchObject({ code: 'INTERNAL_ERROR' });
   });
 
-  test('a cancelled run ends with its reason, even while the database file is stalled, and leaves nothing open', async () => {
+  it('a cancelled run ends with its reason, even while the database file is stalled, and leaves nothing open', async () => {
     put('large.txt', Buffer.alloc(5_000_000, 'x'));
     const reason = new AppError('CANCELLED', 'Enough.');
     const inMedia = new AbortController();
@@ -402,7 +402,7 @@ describe('A backup that cannot be complete fails, and says which file and why', 
     expect(await failure({ signal: AbortSignal.abort(reason) })).toBe(reason);
   });
 
-  test('a receiver that fails ends the run, and nothing stays open', async () => {
+  it('a receiver that fails ends the run, and nothing stays open', async () => {
     put('large.mp4', Buffer.alloc(9_000_000, 'x'));
     const { stream, done } = writeArchive(writeOptions({ mediaPaths: [media] }));
     const full = Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' });
@@ -412,7 +412,7 @@ describe('A backup that cannot be complete fails, and says which file and why', 
     expect(openDescriptors()).toEqual([]);
   });
 
-  test('nobody needs to listen: a failure does not end the process', async () => {
+  it('nobody needs to listen: a failure does not end the process', async () => {
     writeArchive(writeOptions({ mediaPaths: [join(folder, 'missing')] }));
     await new Promise((resolve) => setTimeout(resolve, 50));
   });

@@ -1,5 +1,5 @@
 import { createHmac, generateKeyPairSync, hkdfSync } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import jwt from 'jsonwebtoken';
 import { Auth, type TokenSettings } from '../../src/auth/index.js';
 import { LoginLimit } from '../../src/auth/login-limit.js';
@@ -30,12 +30,12 @@ function authWith(settings: Partial<TokenSettings> = {}, now = () => new Date())
 
 const refusal = (code: string) => expect.objectContaining({ code });
 
-test('No key is made of an empty secret, which anybody has', () => {
+it('No key is made of an empty secret, which anybody has', () => {
   expect(() => authWith({ secret: '' })).toThrow(refusal('CONFIG_INVALID'));
 });
 
 describe('Passwords', () => {
-  test('are kept as scrypt hashes that carry their parameters and a salt of their own', async () => {
+  it('are kept as scrypt hashes that carry their parameters and a salt of their own', async () => {
     const [one, two] = await Promise.all([hashPassword('the same one'), hashPassword('the same one')]);
     expect(one).toMatch(/^scrypt\$16384\$8\$5\$[\w-]{22}\$[\w-]{43}$/);
     expect(one).not.toBe(two);
@@ -43,17 +43,17 @@ describe('Passwords', () => {
     expect(await matchesPassword('the same onE', one)).toBe(false);
   });
 
-  test('match however the keyboard wrote their accents', async () => {
+  it('match however the keyboard wrote their accents', async () => {
     expect(await matchesPassword('caf\u00e9 au lait', await hashPassword('cafe\u0301 au lait'))).toBe(true);
   });
 
-  test('that nobody has are checked with the same work', async () => {
+  it('that nobody has are checked with the same work', async () => {
     const shape = (hash: string) => hash.split('$').map((part, index) => (index < 4 ? part : part.length));
     expect(shape(NOBODY)).toEqual(shape(await hashPassword('x')));
     expect(await matchesPassword('', NOBODY)).toBe(false);
   });
 
-  test('that are generated are all different and long', () => {
+  it('that are generated are all different and long', () => {
     const many = new Set(Array.from({ length: 200 }, generatePassword));
     expect(many.size).toBe(200);
     for (const password of many) expect(password).toMatch(/^([a-z2-9]{5}-){3}[a-z2-9]{5}$/);
@@ -61,7 +61,7 @@ describe('Passwords', () => {
 });
 
 describe('Users', () => {
-  test('The first admin is made once, however many processes start, and its generated password is told once', async () => {
+  it('The first admin is made once, however many processes start, and its generated password is told once', async () => {
     const fresh = await createWorld();
     try {
       const other = await fresh.again();
@@ -156,7 +156,7 @@ describe('Users', () => {
     });
   });
 
-  test('A password that is configured is never printed', async () => {
+  it('A password that is configured is never printed', async () => {
     const fresh = await createWorld();
     try {
       const made = await fresh.app.auth.users.ensureAdmin('boss@example.org', 'a configured one');
@@ -167,7 +167,7 @@ describe('Users', () => {
     }
   });
 
-  test('A wrong password and an unknown e-mail get the same answer', async () => {
+  it('A wrong password and an unknown e-mail get the same answer', async () => {
     const auth = authWith();
     await auth.users.create('known@example.org', 'correct horse battery', 'ADMIN');
     const answers = await Promise.all(
@@ -179,7 +179,7 @@ describe('Users', () => {
     expect((answers[0] as Error).message).toBe((answers[1] as Error).message);
   });
 
-  test('A short password and an e-mail that is taken are refused with the field', async () => {
+  it('A short password and an e-mail that is taken are refused with the field', async () => {
     const { users } = authWith();
     await expect(users.create('a@example.org', 'short', 'ADMIN')).rejects.toMatchObject({ field: 'password' });
     await users.create('taken@example.org', 'correct horse battery', 'USER');
@@ -191,7 +191,7 @@ describe('Users', () => {
 });
 
 describe('Own tokens', () => {
-  test('say who it is by the row, not by what they say themselves', async () => {
+  it('say who it is by the row, not by what they say themselves', async () => {
     const auth = authWith();
     const user = await auth.users.create('promoted@example.org', 'correct horse battery', 'USER');
     const { token } = auth.sessionOf(user);
@@ -203,7 +203,7 @@ describe('Own tokens', () => {
     await expect(auth.authenticate(token)).rejects.toEqual(refusal('UNAUTHENTICATED'));
   });
 
-  test('end when they say', async () => {
+  it('end when they say', async () => {
     let now = new Date('2025-07-24T10:00:00Z');
     const auth = authWith({}, () => now);
     const user = await auth.users.create('late@example.org', 'correct horse battery', 'ADMIN');
@@ -215,7 +215,7 @@ describe('Own tokens', () => {
     await expect(auth.authenticate(token)).rejects.toMatchObject({ message: expect.stringMatching(/expired/) });
   });
 
-  test('of a public key are not taken for our own', async () => {
+  it('of a public key are not taken for our own', async () => {
     const auth = authWith({ publicKey: HOST_KEYS.publicKey });
     const user = await auth.users.create('target@example.org', 'correct horse battery', 'ADMIN');
     const payload = claims({ iss: 'db-manager', sub: String(user.id) });
@@ -230,7 +230,7 @@ describe("A host application's tokens", () => {
       forge({ alg: 'RS256' }, payload, HOST_KEYS.privateKey),
     );
 
-  test.each([
+  it.each([
     ['is_staff=true', { is_staff: true }, true],
     ['is_staff=true', { is_staff: 'true' }, true],
     ['is_staff=true', { is_staff: false }, false],
@@ -252,7 +252,7 @@ describe("A host application's tokens", () => {
     expect(actor).toMatchObject({ admin, role: admin ? 'ADMIN' : 'USER' });
   });
 
-  test('must name the issuer and the audience that are configured', async () => {
+  it('must name the issuer and the audience that are configured', async () => {
     const settings = { issuer: 'okpuja', audience: 'db-manager' };
     await host(claims({ iss: 'okpuja', aud: ['other', 'db-manager'] }), settings);
     for (const wrong of [
@@ -265,7 +265,7 @@ describe("A host application's tokens", () => {
     }
   });
 
-  test('must have an end, a beginning that has come, and a subject', async () => {
+  it('must have an end, a beginning that has come, and a subject', async () => {
     for (const wrong of [
       { exp: undefined },
       { exp: 'never' },
@@ -276,13 +276,13 @@ describe("A host application's tokens", () => {
     }
   });
 
-  test('may be signed with the shared secret under a name of their own', async () => {
+  it('may be signed with the shared secret under a name of their own', async () => {
     const auth = authWith({ adminClaim: { name: 'is_staff', value: 'true' } });
     const actor = await auth.authenticate(forge({ alg: 'HS256' }, claims({ iss: 'okpuja', sub: 7, is_staff: true })));
     expect(actor).toMatchObject({ id: '7', email: 'admin@example.org', admin: true });
   });
 
-  test('of an EC key are checked as ES256 and nothing else', async () => {
+  it('of an EC key are checked as ES256 and nothing else', async () => {
     const keys = generateKeyPairSync('ec', {
       namedCurve: 'prime256v1',
       publicKeyEncoding: { type: 'spki', format: 'pem' },
@@ -295,12 +295,12 @@ describe("A host application's tokens", () => {
     );
   });
 
-  test('are refused where no public key is configured', async () => {
+  it('are refused where no public key is configured', async () => {
     const token = forge({ alg: 'RS256' }, claims(), HOST_KEYS.privateKey);
     await expect(authWith().authenticate(token)).rejects.toEqual(refusal('UNAUTHENTICATED'));
   });
 
-  test('of a key that is too weak or none at all stop the start', () => {
+  it('of a key that is too weak or none at all stop the start', () => {
     const weak = generateKeyPairSync('rsa', {
       modulusLength: 1024,
       publicKeyEncoding: { type: 'spki', format: 'pem' },

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { buildSchema, type GraphQLObjectType } from 'graphql';
 import type { Page, Route } from 'playwright-core';
 import { createTestApp, PASSWORD, type TestApp } from '../support/app.js';
@@ -133,7 +133,7 @@ beforeEach(() => {
 const quiet = () => expect(visit.troubles).toEqual([]);
 
 journey(title('A stranger at the admin page'), () => {
-  test('is told what is wrong with a password, and gets in with the right one', async () => {
+  it('is told what is wrong with a password, and gets in with the right one', async () => {
     await page.getByLabel('E-mail', { exact: true }).fill('admin@example.org');
     await page.getByLabel('Password', { exact: true }).fill('a wrong password');
     await button('Sign in').click();
@@ -143,7 +143,7 @@ journey(title('A stranger at the admin page'), () => {
     quiet();
   });
 
-  test('makes the first backup with one click and watches it', async () => {
+  it('makes the first backup with one click and watches it', async () => {
     await text('At risk');
     await text(/there is no backup yet/);
     await button('Back up now').click();
@@ -164,7 +164,7 @@ journey(title('A stranger at the admin page'), () => {
     quiet();
   });
 
-  test('downloads it, and has the very bytes that are stored', async () => {
+  it('downloads it, and has the very bytes that are stored', async () => {
     const row = await newest();
     await page.locator(`main a[href="/backups/${row.id}"]`).filter({ visible: true }).click();
     await heading(/^App, /);
@@ -176,7 +176,7 @@ journey(title('A stranger at the admin page'), () => {
     quiet();
   });
 
-  test('sees what is in it, how its run went and how it was proven', async () => {
+  it('sees what is in it, how its run went and how it was proven', async () => {
     const row = await newest();
     for (const { name } of row.tables) await page.getByRole('cell', { name, exact: true }).waitFor();
     await page.getByRole('cell', { name: 'media/uploads/a photo.txt' }).waitFor();
@@ -189,7 +189,7 @@ journey(title('A stranger at the admin page'), () => {
     quiet();
   });
 
-  test('proves it again, pins it and takes the pin away', async () => {
+  it('proves it again, pins it and takes the pin away', async () => {
     const { id } = await newest();
     const more = async (name: string | RegExp) => {
       await button('More').click();
@@ -211,7 +211,7 @@ journey(title('On the day the data is gone'), () => {
   let before: string;
   let after: string;
 
-  test('the last state is back after three clicks and the name typed', async () => {
+  it('the last state is back after three clicks and the name typed', async () => {
     const row = await newest();
     before = await contentHash(app.database);
     await exec(app.database, `DELETE FROM guest; INSERT INTO guest (name) VALUES ('nobody')`);
@@ -240,7 +240,7 @@ journey(title('On the day the data is gone'), () => {
     quiet();
   });
 
-  test('the restore itself can be undone', async () => {
+  it('the restore itself can be undone', async () => {
     await button('Undo …').click();
     await dialog().getByRole('button', { name: 'Undo restore' }).click();
     await heading(/^Undo of a restore/);
@@ -250,7 +250,7 @@ journey(title('On the day the data is gone'), () => {
     quiet();
   });
 
-  test('one table alone comes back, and a plan that would be refused says why', async () => {
+  it('one table alone comes back, and a plan that would be refused says why', async () => {
     const row = await app.app.models.Backup.findOne({ where: { backupType: 'MANUAL' } });
     await open(`/backups/${row?.id}/restore`);
     await page.getByLabel('Selected tables').check();
@@ -276,7 +276,7 @@ journey(title('On the day the data is gone'), () => {
     expect((await readTree(app.media))['uploads/a photo.txt']).toBe('spoilt');
   });
 
-  test('the state of yesterday is four clicks and the name away', async () => {
+  it('the state of yesterday is four clicks and the name away', async () => {
     const row = await app.backup();
     const yesterday = new Date(Date.now() - 86_400_000);
     await row.update({ createdAt: yesterday });
@@ -292,7 +292,7 @@ journey(title('On the day the data is gone'), () => {
     quiet();
   });
 
-  test('a restore does not promise to be undone when its safety backup is gone', async () => {
+  it('a restore does not promise to be undone when its safety backup is gone', async () => {
     const restore = await app.app.models.Restore.findOne({ order: [['createdAt', 'DESC']] });
     const safety = restore?.safetyBackupId ?? '';
     await open(`/backups/${safety}`);
@@ -308,7 +308,7 @@ journey(title('On the day the data is gone'), () => {
     quiet();
   });
 
-  test('why a backup failed and what to do stands on the first page', async () => {
+  it('why a backup failed and what to do stands on the first page', async () => {
     await rename(app.database, `${app.database}.away`);
     await open('/');
     await button('Back up now').click();
@@ -333,7 +333,7 @@ journey(title('On the day the data is gone'), () => {
 });
 
 journey(title('The list of backups'), () => {
-  test('deletes one only after it was confirmed', async () => {
+  it('deletes one only after it was confirmed', async () => {
     await open('/');
     await button('Back up now').click();
     await text('Protected');
@@ -364,7 +364,7 @@ journey(title('The list of backups'), () => {
     quiet();
   });
 
-  test('verifies and deletes several at once', async () => {
+  it('verifies and deletes several at once', async () => {
     const rows = [await app.backup(), await app.backup()];
     await open('/backups?status=COMPLETED&backupType=MANUAL');
     for (const { fileName } of rows) await page.getByLabel(`Select ${fileName}`).check();
@@ -382,7 +382,7 @@ journey(title('The list of backups'), () => {
     quiet();
   });
 
-  test('shows on the first page that an archive was damaged', async () => {
+  it('shows on the first page that an archive was damaged', async () => {
     const row = await app.backup();
     const bytes = await readFile(row.filePath);
     bytes.writeUInt8(bytes.readUInt8(2_000) ^ 0xff, 2_000);
@@ -399,7 +399,7 @@ journey(title('The list of backups'), () => {
     quiet();
   });
 
-  test('is found by text, status, type and day, and a link to it shows the same', async () => {
+  it('is found by text, status, type and day, and a link to it shows the same', async () => {
     const failed = await app.app.models.Backup.findOne({ where: { status: 'FAILED' } });
     await open('/backups');
     const search = page.getByLabel('Search name, note or error');
@@ -418,7 +418,7 @@ journey(title('The list of backups'), () => {
     quiet();
   });
 
-  test('offers to try again what was tried: an upload that failed is not a backup that failed', async () => {
+  it('offers to try again what was tried: an upload that failed is not a backup that failed', async () => {
     const failed = await app.app.models.Backup.findOne({ where: { status: 'FAILED' } });
     await open(`/backups/${failed?.id}`);
     await button('Back up again').waitFor();
@@ -430,7 +430,7 @@ journey(title('The list of backups'), () => {
     quiet();
   });
 
-  test('lets a waiting or running backup be cancelled', async () => {
+  it('lets a waiting or running backup be cancelled', async () => {
     await open('/');
     await button('Back up now').click();
     await page.getByTestId(/^progress-backup_/).waitFor();
@@ -446,7 +446,7 @@ journey(title('The list of backups'), () => {
 });
 
 journey(title('An upload'), () => {
-  test('brings a downloaded archive back, and a file that is none is refused with the reason', async () => {
+  it('brings a downloaded archive back, and a file that is none is refused with the reason', async () => {
     const row = await app.backup();
     const path = join(app.folder, 'downloaded.zip');
     await writeFile(path, await readFile(row.filePath));
@@ -469,7 +469,7 @@ journey(title('An upload'), () => {
     await page.getByTestId('junk.zip').getByRole('alert').waitFor();
   });
 
-  test('that is lost on the way does not stop those behind it, and one that is never answered can be given up', async () => {
+  it('that is lost on the way does not stop those behind it, and one that is never answered can be given up', async () => {
     const path = join(app.folder, 'downloaded.zip');
     const second = join(app.folder, 'second.zip');
     await writeFile(second, await readFile(path));
@@ -509,7 +509,7 @@ journey(title('The configs'), () => {
   const field = (name: string) => page.getByLabel(name, { exact: true });
   const saved = (id: number) => app.app.configs.get(id);
 
-  test('are made from a form that tests the database and the storage before anything is saved', async () => {
+  it('are made from a form that tests the database and the storage before anything is saved', async () => {
     const [config] = await app.app.configs.list();
     await open('/configs');
     await page.getByRole('link', { name: 'New config' }).click();
@@ -557,7 +557,7 @@ journey(title('The configs'), () => {
     quiet();
   });
 
-  test('say at the field what is wrong with it, and change nothing', async () => {
+  it('say at the field what is wrong with it, and change nothing', async () => {
     await open('/configs/1');
     await field('Maximum age (days)').fill('0');
     await button('Save').click();
@@ -583,7 +583,7 @@ journey(title('The configs'), () => {
     await text('The end of that day.');
   });
 
-  test('take a prefix for the names of archives, and go without one when it is taken away', async () => {
+  it('take a prefix for the names of archives, and go without one when it is taken away', async () => {
     const save = async (prefix: string) => {
       await field('Archive name prefix').fill(prefix);
       await button('Save').click();
@@ -601,7 +601,7 @@ journey(title('The configs'), () => {
     expect((await saved(1)).archivePrefix).toBe(null);
   });
 
-  test('take a number as it is typed, also with zeros before it on the way', async () => {
+  it('take a number as it is typed, also with zeros before it on the way', async () => {
     await open('/configs/1');
     await field('Maximum number of backups').fill('100');
     // The input puts the caret to its end a moment after it was filled.
@@ -618,7 +618,7 @@ journey(title('The configs'), () => {
     quiet();
   });
 
-  test('show what other rules would delete while they are typed, save them, and clean up by them', async () => {
+  it('show what other rules would delete while they are typed, save them, and clean up by them', async () => {
     const [old, kept] = [await app.backup(), await app.backup()];
     await open('/configs/1');
     const rules = page.getByRole('region', { name: 'Retention' });
@@ -656,7 +656,7 @@ journey(title('The configs'), () => {
     quiet();
   });
 
-  test('make their automatic backup now, and go when their name was typed; their backups stay', async () => {
+  it('make their automatic backup now, and go when their name was typed; their backups stay', async () => {
     const second = (await app.app.configs.list()).find(({ name }) => name === 'Second');
     await open(`/configs/${second?.id}`);
     await button('Run automatic backup now').click();
@@ -676,7 +676,7 @@ journey(title('The configs'), () => {
     quiet();
   });
 
-  test('that somebody else deletes take along what was typed and not saved, and say so', async () => {
+  it('that somebody else deletes take along what was typed and not saved, and say so', async () => {
     const third = await app.app.configs.create({ name: 'Third', databaseUrl: `sqlite:${app.database}` }, 'test');
     await open(`/configs/${third.id}`);
     await field('Name').fill('Third with another name');
@@ -694,7 +694,7 @@ journey(title('The configs'), () => {
 });
 
 journey(title('A restore that has changed nothing yet'), () => {
-  test('can be called off, and what everybody did stands under restores and activity', async () => {
+  it('can be called off, and what everybody did stands under restores and activity', async () => {
     const row = await app.backup();
     const before = await contentHash(app.database);
     await open(`/backups/${row.id}/restore`);
@@ -712,7 +712,7 @@ journey(title('A restore that has changed nothing yet'), () => {
 });
 
 journey(title('A session that ends'), () => {
-  test('asks for the password over the page, and nothing that was typed is lost', async () => {
+  it('asks for the password over the page, and nothing that was typed is lost', async () => {
     await open('/configs/1');
     const name = page.getByLabel('Name', { exact: true });
     await name.fill('A name not saved yet');
@@ -728,7 +728,7 @@ journey(title('A session that ends'), () => {
     await heading('Overview');
   });
 
-  test('sends an upload anew as soon as somebody has signed in again', async () => {
+  it('sends an upload anew as soon as somebody has signed in again', async () => {
     await open('/upload');
     await page.locator('input[type=file]').waitFor({ state: 'attached' });
     await app.app.auth.users.changePassword(app.admin.id, PASSWORD);
@@ -739,7 +739,7 @@ journey(title('A session that ends'), () => {
     await page.getByTestId('downloaded.zip').getByText('Uploaded and verified.').waitFor();
   });
 
-  test('a token whose time is over leads to the sign-in, and to sign out is one click', async () => {
+  it('a token whose time is over leads to the sign-in, and to sign out is one click', async () => {
     ahead = 13 * 3_600_000;
     await dialog().getByText('Your session has ended').waitFor();
     ahead = 0;
@@ -764,7 +764,7 @@ journey(title('An answer that does not come'), () => {
       return json === undefined ? route.abort() : route.fulfill({ json });
     });
 
-  test('never leaves an old plan, or an old refusal, to be confirmed for another choice', async () => {
+  it('never leaves an old plan, or an old refusal, to be confirmed for another choice', async () => {
     const row = await app.backup();
     const name = page.getByLabel('Type the file name to confirm');
     await open(`/backups/${row.id}/restore`);
@@ -805,7 +805,7 @@ journey(title('An answer that does not come'), () => {
     expect(await app.app.models.Restore.count({ where: { backupId: row.id } })).toBe(0);
   });
 
-  test('does not make a good backup look damaged', async () => {
+  it('does not make a good backup look damaged', async () => {
     const row = await app.backup();
     await open('/backups?status=COMPLETED');
     await page.getByLabel(`Select ${row.fileName}`).check();
@@ -818,7 +818,7 @@ journey(title('An answer that does not come'), () => {
     await text('1 backup verified.');
   });
 
-  test('does not keep several backups from being verified, and the damaged ones are told to the end', async () => {
+  it('does not keep several backups from being verified, and the damaged ones are told to the end', async () => {
     const [sound, gone, damaged] = [await app.backup(), await app.backup(), await app.backup()];
     await writeFile(damaged.filePath, 'no archive');
     await open('/backups?status=COMPLETED');
@@ -837,7 +837,7 @@ journey(title('An answer that does not come'), () => {
     await app.app.backups.remove([damaged.id], 'test');
   });
 
-  test('is waited for while it may still come, and said to be missing when it does not', async () => {
+  it('is waited for while it may still come, and said to be missing when it does not', async () => {
     const other = await browser.visit(app.url);
     await other.page.clock.install();
     await other.page.addInitScript(() => {
@@ -874,7 +874,7 @@ journey(title('An answer that does not come'), () => {
     await other.page.getByText('The server did not answer in time.').waitFor({ state: 'detached' });
   });
 
-  test('does not hide that the server fails behind what it said before', async () => {
+  it('does not hide that the server fails behind what it said before', async () => {
     await open('/');
     await page.getByRole('columnheader', { name: 'Last backup' }).waitFor();
     const error = {
@@ -894,7 +894,7 @@ journey(title('An answer that does not come'), () => {
 });
 
 journey(title('A connection that breaks'), () => {
-  test('does not end what is shown live', async () => {
+  it('does not end what is shown live', async () => {
     const wire = await startWire(Number(new URL(app.url).port));
     const other = await browser.visit(wire.url);
     await other.signIn();
@@ -912,7 +912,7 @@ journey(title('A connection that breaks'), () => {
     await wire.close();
   });
 
-  test('for longer is said at once on the page of a run, too', async () => {
+  it('for longer is said at once on the page of a run, too', async () => {
     const wire = await startWire(Number(new URL(app.url).port));
     const other = await browser.visit(wire.url);
     await other.signIn();
@@ -925,7 +925,7 @@ journey(title('A connection that breaks'), () => {
     while ((await newest()).status === 'RUNNING') await page.waitForTimeout(200);
   });
 
-  test('is only said of the server if it is the server that is away, whatever a proxy refuses or hides', async () => {
+  it('is only said of the server if it is the server that is away, whatever a proxy refuses or hides', async () => {
     const other = await browser.visit(app.url);
     const banner = other.page.getByText('The server cannot be reached', { exact: true });
     let tries = 0;
@@ -956,7 +956,7 @@ journey(title('A connection that breaks'), () => {
 });
 
 journey(title('A server that is gone for a moment'), () => {
-  test('is named, looked for, and the page goes on when it is back', async () => {
+  it('is named, looked for, and the page goes on when it is back', async () => {
     await open('/');
     await page.getByRole('columnheader', { name: 'Last backup' }).waitFor();
     await page.context().setOffline(true);
@@ -967,7 +967,7 @@ journey(title('A server that is gone for a moment'), () => {
     await page.getByRole('columnheader', { name: 'Last backup' }).waitFor();
   });
 
-  test('loads a page that was opened meanwhile, and says when the page is of a version that is gone', async () => {
+  it('loads a page that was opened meanwhile, and says when the page is of a version that is gone', async () => {
     const other = await browser.visit(app.url);
     const go = (name: string) => other.page.getByRole('link', { name, exact: true }).click();
     const arrived = (name: string) => other.page.getByRole('heading', { name, level: 1 }).waitFor();
@@ -988,7 +988,7 @@ journey(title('A server that is gone for a moment'), () => {
 });
 
 journey(title('All together'), () => {
-  test('the page has used every mutation and every query of the API but one', async () => {
+  it('the page has used every mutation and every query of the API but one', async () => {
     const schema = buildSchema(await readFile(new URL('../../schema/schema.graphql', import.meta.url), 'utf8'));
     const fieldsOf = (type: 'Query' | 'Mutation') =>
       Object.keys((schema.getType(type) as GraphQLObjectType).getFields()).filter((field) => !answered.has(field));

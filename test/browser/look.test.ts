@@ -1,6 +1,6 @@
 import { addCopies } from '../support/records.js';
 import { gzipSync } from 'node:zlib';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createTestApp, type TestApp } from '../support/app.js';
 import { missingBrowser, startBrowser, type TestBrowser, type Visit } from './browser.js';
 
@@ -81,7 +81,7 @@ const clipped = ({ page }: Visit) =>
   );
 
 look(title('Every page'), () => {
-  test.each([
+  it.each([
     ['in light colours on a desk', {}, ''],
     ['in dark colours on a desk', DARK, '-dark'],
     ['on a phone', PHONE, '-phone'],
@@ -115,7 +115,7 @@ look(title('Every page'), () => {
     },
   );
 
-  test('has a title of its own, and one way to the content by keyboard', async () => {
+  it('has a title of its own, and one way to the content by keyboard', async () => {
     const visit = await browser.visit(app.url);
     await visit.signIn();
     const titles = new Set<string>();
@@ -133,7 +133,7 @@ look(title('Every page'), () => {
     expect(await visit.page.evaluate(() => document.activeElement?.closest('main') !== null)).toBe(true);
   });
 
-  test('does not move while it loads', async () => {
+  it('does not move while it loads', async () => {
     const visit = await browser.visit(app.url);
     await visit.signIn();
     for (const [name, path, heading] of pages) {
@@ -153,7 +153,7 @@ look(title('Every page'), () => {
 });
 
 look(title('An installation with nothing in it'), () => {
-  test('says on every page what to do first', async () => {
+  it('says on every page what to do first', async () => {
     const empty = await createTestApp({ work: false });
     try {
       await empty.app.configs.remove(1, 'test');
@@ -182,7 +182,7 @@ look(title('An installation with nothing in it'), () => {
 });
 
 look(title('A fault in the page itself'), () => {
-  test('is said in its place, and the other pages go on', async () => {
+  it('is said in its place, and the other pages go on', async () => {
     const visit = await browser.visit(app.url);
     await visit.signIn();
     await visit.page.route('**/graphql', (route) =>
@@ -199,7 +199,7 @@ look(title('A fault in the page itself'), () => {
 });
 
 look(title('The size of the page'), () => {
-  test('is within its budget at the first load, and what other pages need comes later', async () => {
+  it('is within its budget at the first load, and what other pages need comes later', async () => {
     const visit = await browser.visit('about:blank');
     const sizes = new Map<string, number>();
     const bodies: Promise<void>[] = [];
@@ -222,7 +222,7 @@ look(title('The size of the page'), () => {
 });
 
 look(title('A list of a hundred thousand backups'), () => {
-  test('shows a page at a time, sorts, searches and leafs through all of them', async () => {
+  it('shows a page at a time, sorts, searches and leafs through all of them', async () => {
     await app.app.models.sequelize.query(
       `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${MANY})
        INSERT INTO backups (id, "configId", "backupType", mode, status, "createdAt", "completedAt", engine,

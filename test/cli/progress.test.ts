@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test } from '@jest/globals';
+import { expect, it } from '@jest/globals';
 import { Printer } from '../../src/cli/print.js';
 import { Progress } from '../../src/cli/progress.js';
 import type { PacedRun } from '../../src/core/runs/progress.js';
@@ -28,7 +28,7 @@ function run(): PacedRun & { id: string; phase: string } {
   };
 }
 
-test('A terminal shows bytes, speed and the time that is left, on one line that goes away again', async () => {
+it('A terminal shows bytes, speed and the time that is left, on one line that goes away again', async () => {
   const { printer, text } = terminal(120);
   const progress = new Progress(printer, async () => run());
   await progress.during(sleep(300));
@@ -38,7 +38,7 @@ test('A terminal shows bytes, speed and the time that is left, on one line that 
   expect(text().endsWith('\r\u001B[K')).toBe(true);
 });
 
-test('A line never wraps, because it could not be erased then', async () => {
+it('A line never wraps, because it could not be erased then', async () => {
   const { printer, text } = terminal(40);
   const progress = new Progress(printer, async () => run());
   await progress.during(sleep(300));

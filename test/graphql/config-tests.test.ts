@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import * as api from '../../src/client/index.js';
 import { ConfigTests } from '../../src/core/configs/trials.js';
 import type { Engine, Engines, Storage, Storages } from '../../src/core/ports.js';
@@ -51,7 +51,7 @@ const refusal = (code: string) => ({
 });
 
 describe('A test of the connection', () => {
-  test('tells what a backup would find, before anything is saved', async () => {
+  it('tells what a backup would find, before anything is saved', async () => {
     const before = await app.app.models.AuditEvent.count();
     const found = await connection({ databaseUrl: `sqlite:${app.database}`, mediaPaths: [app.media] });
     expect(found).toEqual({
@@ -71,14 +71,14 @@ describe('A test of the connection', () => {
     expect(await app.app.models.AuditEvent.count()).toBe(before);
   });
 
-  test('of a saved config takes from it what is left out', async () => {
+  it('of a saved config takes from it what is left out', async () => {
     expect(await connection({}, '1')).toMatchObject({ ok: true, databaseName: 'db.sqlite3', media: [{ files: 3 }] });
     expect(await connection({ mediaPaths: [] }, '1')).toMatchObject({ ok: true, tables: 3, media: [] });
     const asked = connection({}, '77');
     await expect(asked).rejects.toMatchObject({ code: 'NOT_FOUND', field: 'configId' });
   });
 
-  test('uses the saved password where the form shows ***, and never tells it', async () => {
+  it('uses the saved password where the form shows ***, and never tells it', async () => {
     const secret = 'hunter2-hunter2';
     const databaseUrl = `sqlite://user:${secret}@${app.database}`;
     const { createConfig } = await client.request(api.CreateConfigDocument, {
@@ -100,7 +100,7 @@ describe('A test of the connection', () => {
     await expect(connection({ databaseUrl: shown })).rejects.toMatchObject({ field: 'databaseUrl' });
   });
 
-  test('answers with what does not work, each with what to do', async () => {
+  it('answers with what does not work, each with what to do', async () => {
     const text = join(app.folder, 'a.txt');
     await writeFile(text, 'not a database, but long enough to be one');
     const gone = await connection({ databaseUrl: `sqlite:${app.folder}/gone.sqlite3`, mediaPaths: [app.media] });
@@ -116,7 +116,7 @@ describe('A test of the connection', () => {
     expect(half).toMatchObject({ ok: false, error: null, tables: 3 });
   });
 
-  test.each<[string, string, () => api.BackupConfigInput]>([
+  it.each<[string, string, () => api.BackupConfigInput]>([
     ['BAD_USER_INPUT', 'databaseUrl', () => ({})],
     ['BAD_USER_INPUT', 'databaseUrl', () => ({ databaseUrl: 'sqlite:' })],
     ['ENGINE_UNSUPPORTED', 'databaseUrl', () => ({ databaseUrl: 'oracle://x' })],
@@ -130,7 +130,7 @@ describe('A test of the connection', () => {
     await expect(connection(input())).rejects.toMatchObject({ code, field });
   });
 
-  test('counts only as long as somebody can be made to wait, and stops when nobody does', async () => {
+  it('counts only as long as somebody can be made to wait, and stops when nobody does', async () => {
     const tree = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`${i % 10}/${i}.txt`, 'x']));
     const large = join(app.folder, 'large');
     await writeTree(large, tree);
@@ -164,7 +164,7 @@ describe('A test of the storage', () => {
     return { resolve: real.resolve, open };
   };
 
-  test('writes, reads, lists and deletes, and leaves nothing', async () => {
+  it('writes, reads, lists and deletes, and leaves nothing', async () => {
     const place = join(app.folder, 'elsewhere', 'deep');
     const found = await storage({ storageType: 'SYSTEM', storagePath: place });
     const warning = `${join(app.folder, 'elsewhere')} did not exist and was made for this test. If a disk should be mounted there, it is not.`;
@@ -178,7 +178,7 @@ describe('A test of the storage', () => {
     expect(await storage({ storagePath: 'inside' }, '1')).toMatchObject({ location: join(app.backups, 'inside') });
   });
 
-  test('leaves a folder that was there, however empty, and one that is in use by the end', async () => {
+  it('leaves a folder that was there, however empty, and one that is in use by the end', async () => {
     const there = join(app.folder, 'mounted');
     await mkdir(there);
     expect(await storage({ storageType: 'SYSTEM', storagePath: there })).toMatchObject({ ok: true, warnings: [] });
@@ -199,7 +199,7 @@ describe('A test of the storage', () => {
     expect(await readdir(there, { recursive: true })).toEqual(['new', join('new', 'a.zip')]);
   });
 
-  test('answers with what does not work, each with what to do', async () => {
+  it('answers with what does not work, each with what to do', async () => {
     const file = join(app.folder, 'a-file');
     await writeFile(file, '');
     const below = await storage({ storageType: 'SYSTEM', storagePath: join(file, 'below') });
@@ -212,14 +212,14 @@ describe('A test of the storage', () => {
     await rm(join(app.backups, 'link'));
   });
 
-  test.each<[string, string, api.BackupConfigInput]>([
+  it.each<[string, string, api.BackupConfigInput]>([
     ['PATH_NOT_ALLOWED', 'storagePath', { storagePath: '../elsewhere' }],
     ['BAD_USER_INPUT', 'storagePath', { storageType: 'SYSTEM', storagePath: 'relative' }],
   ])('refuses what could not be saved either: %s, %s', async (code, field, input) => {
     await expect(storage(input)).rejects.toMatchObject({ code, field });
   });
 
-  test.each<[string, string, (real: Storage) => Partial<Storage>]>([
+  it.each<[string, string, (real: Storage) => Partial<Storage>]>([
     ['gives back other bytes', 'came back changed', () => ({ get: async () => Readable.from(['other']) })],
     [
       'cannot be listed',

@@ -1,7 +1,7 @@
 import { request as httpRequest } from 'node:http';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import {
   type GraphQLArgument,
   type GraphQLField,
@@ -94,7 +94,7 @@ function rootFields(type: keyof typeof OperationTypeNode) {
 }
 
 describe.each(CASES)('Whoever comes with %s', (name, code) => {
-  test(`is refused every query and mutation with ${code}`, async () => {
+  it(`is refused every query and mutation with ${code}`, async () => {
     const fields = [
       ...rootFields('QUERY').map((field) => documentFor('query', field)),
       ...rootFields('MUTATION').map((field) => documentFor('mutation', field)),
@@ -113,7 +113,7 @@ describe.each(CASES)('Whoever comes with %s', (name, code) => {
     }
   });
 
-  test('is refused every subscription, already when the socket opens', async () => {
+  it('is refused every subscription, already when the socket opens', async () => {
     for (const field of rootFields('SUBSCRIPTION')) {
       const { client, closed } = socketOf(app, tokens[name] ? { Authorization: `Bearer ${tokens[name]}` } : {});
       const outcome = new Promise((resolve) => {
@@ -129,7 +129,7 @@ describe.each(CASES)('Whoever comes with %s', (name, code) => {
     }
   });
 
-  test('is refused every REST route that gives something away', async () => {
+  it('is refused every REST route that gives something away', async () => {
     const path = `${app.url}/api/db-manager/backups/${backupId}/download`;
     for (const [method, url] of [
       ['GET', `${path}/`],
@@ -147,7 +147,7 @@ describe.each(CASES)('Whoever comes with %s', (name, code) => {
     }
   });
 
-  test('is refused an upload', async () => {
+  it('is refused an upload', async () => {
     const query = 'mutation($file: Upload!) { uploadBackup(file: $file) { id } }';
     const answer = await sendFile(app, query, new Blob(['x']), 'x.zip', { token: tokens[name] ?? null });
     expect(answer.status).toBe(code === 'FORBIDDEN' ? 403 : 401);
@@ -155,7 +155,7 @@ describe.each(CASES)('Whoever comes with %s', (name, code) => {
   });
 });
 
-test('An upload of somebody else is refused before its body is read', async () => {
+it('An upload of somebody else is refused before its body is read', async () => {
   const answered = await new Promise<{ status: number | undefined; sent: boolean }>((resolve, reject) => {
     const request = httpRequest(`${app.url}/graphql`, {
       method: 'POST',
@@ -178,7 +178,7 @@ test('An upload of somebody else is refused before its body is read', async () =
   expect(await readdir(join(app.folder, 'data', 'tmp'))).toEqual([]);
 });
 
-test('A token that stops working closes the door of a socket that is already open', async () => {
+it('A token that stops working closes the door of a socket that is already open', async () => {
   const { users } = app.app.auth;
   const user = await users.create('second@example.org', PASSWORD, 'ADMIN');
   const { client } = socketOf(app, { token: app.app.auth.sessionOf(user).token });
@@ -210,7 +210,7 @@ test('A token that stops working closes the door of a socket that is already ope
   await client.dispose();
 });
 
-test('What needs no token gives nothing away', async () => {
+it('What needs no token gives nothing away', async () => {
   for (const path of ['/healthz', '/readyz', '/nothing-here']) {
     const text = await (await fetch(app.url + path)).text();
     expect(text).not.toMatch(/sqlite|backup_\d|\/tmp|node/i);

@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { buildSchema, type DocumentNode, getIntrospectionQuery, getOperationAST, parse } from 'graphql';
 import { exceededLimit } from '../../src/graphql/limits.js';
 import { createLog } from '../../src/log.js';
@@ -27,7 +27,7 @@ async function errorOf(query: string, variables: object = {}) {
 }
 
 describe('An error names the field that it is about', () => {
-  test.each([
+  it.each([
     ['a page that is too large', '{ backups(first: 501) { totalCount } }', {}, 'first'],
     ['a page of nothing', '{ restores(first: 0) { totalCount } }', {}, 'first'],
     ['a cursor of nowhere', '{ auditEvents(after: "x") { totalCount } }', {}, 'after'],
@@ -140,7 +140,7 @@ describe('An error names the field that it is about', () => {
     });
   });
 
-  test.each([
+  it.each([
     ['createBackup(input: { configId: "99" }) { id }', 'configId'],
     ['createBackup(input: { configId: "1 OR 1=1" }) { id }', 'configId'],
     ['updateConfig(id: "-1", input: {}) { id }', 'id'],
@@ -152,12 +152,12 @@ describe('An error names the field that it is about', () => {
     expect(await errorOf(`mutation { ${call} }`)).toMatchObject({ code: 'NOT_FOUND', field });
   });
 
-  test('a record that is only looked for and not there is null, not an error', async () => {
+  it('a record that is only looked for and not there is null, not an error', async () => {
     const { data } = await send(app, '{ backup(id: "../x") { id } restore(id: "x") { id } config(id: "x") { id } }');
     expect(data).toEqual({ backup: null, restore: null, config: null });
   });
 
-  test('a restore without confirmation', async () => {
+  it('a restore without confirmation', async () => {
     const { id } = await app.backup();
     const query = `mutation { restoreBackup(input: { backupId: "${id}", confirm: false }) { id } }`;
     expect(await errorOf(query)).toMatchObject({ code: 'CONFIRMATION_REQUIRED', field: 'confirm' });
@@ -165,7 +165,7 @@ describe('An error names the field that it is about', () => {
 });
 
 describe('A document that does not fit', () => {
-  test('keeps the code of GraphQL, with a hint', async () => {
+  it('keeps the code of GraphQL, with a hint', async () => {
     expect(await errorOf('{ backups {')).toMatchObject({
       code: 'GRAPHQL_PARSE_FAILED',
       hint: expect.any(String),
@@ -178,12 +178,12 @@ describe('A document that does not fit', () => {
     });
   });
 
-  test('is told apart from a request that holds none', async () => {
+  it('is told apart from a request that holds none', async () => {
     expect(await errorOf('')).toMatchObject({ code: 'BAD_USER_INPUT' });
     expect(await errorOf('query A { me { id } } query B { me { id } }')).toMatchObject({ code: 'BAD_USER_INPUT' });
   });
 
-  test('is refused as a batch', async () => {
+  it('is refused as a batch', async () => {
     const response = await fetch(`${app.url}/graphql`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
@@ -193,7 +193,7 @@ describe('A document that does not fit', () => {
     expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: 'BAD_USER_INPUT' } }] });
   });
 
-  test('is refused from a form of another site', async () => {
+  it('is refused from a form of another site', async () => {
     const response = await fetch(`${app.url}/graphql`, {
       method: 'POST',
       headers: { 'Content-Type': 'text/plain' },
@@ -202,7 +202,7 @@ describe('A document that does not fit', () => {
     expect(response.status).toBe(400);
   });
 
-  test('that is not JSON or too large is refused in the form of GraphQL', async () => {
+  it('that is not JSON or too large is refused in the form of GraphQL', async () => {
     const post = (body: string) =>
       fetch(`${app.url}/graphql`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
     const broken = await post('{"query":');
@@ -219,7 +219,7 @@ describe('A document that does not fit', () => {
 });
 
 describe('A value that does not fit', () => {
-  test.each([
+  it.each([
     ['a number for a password', 'mutation { login(email: "a", password: 48151623) { token } }', {}],
     ['a word for a password', 'mutation { login(email: "a", password: s48151623) { token } }', {}],
     ['a value without its name', 'mutation { login("s48151623") { token } }', {}],
@@ -256,7 +256,7 @@ describe('A value that does not fit', () => {
     expect(text).not.toContain('48151623');
   });
 
-  test('is not repeated where the body is not JSON', async () => {
+  it('is not repeated where the body is not JSON', async () => {
     const response = await fetch(`${app.url}/graphql`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
@@ -278,7 +278,7 @@ describe('Without a valid token', () => {
     }));
   const long = `{ backups { nodes { ${'id '.repeat(700)} } } }`;
 
-  test('a long document is refused before it is parsed; with one it is answered', async () => {
+  it('a long document is refused before it is parsed; with one it is answered', async () => {
     expect(await ask(long)).toEqual({ status: 400, code: 'QUERY_TOO_COMPLEX' });
     expect(await ask(long, { Authorization: 'Bearer x.y.z' })).toMatchObject({ code: 'QUERY_TOO_COMPLEX' });
     expect(await ask(long, { Authorization: `Bearer ${app.token}` })).toEqual({ status: 200, code: undefined });
@@ -287,7 +287,7 @@ describe('Without a valid token', () => {
     expect(await get.text()).toContain('QUERY_TOO_COMPLEX');
   });
 
-  test('an address has a budget; a login, the introspection and everyone with a token have room', async () => {
+  it('an address has a budget; a login, the introspection and everyone with a token have room', async () => {
     const other = await createTestApp({ work: false });
     const url = app.url;
     try {
@@ -306,7 +306,7 @@ describe('Without a valid token', () => {
 });
 
 describe('What went wrong inside', () => {
-  test('is logged once and masked, and its words are not shown', async () => {
+  it('is logged once and masked, and its words are not shown', async () => {
     const { configs } = app.app;
     const list = configs.list.bind(configs);
     configs.list = () => Promise.reject(new Error('lost postgres://me:secret@db/x'));
@@ -319,7 +319,7 @@ describe('What went wrong inside', () => {
     expect(logged).not.toMatch(/secret/);
   });
 
-  test('is not logged where the user is at fault', async () => {
+  it('is not logged where the user is at fault', async () => {
     logged = '';
     await errorOf('{ backups(first: 0) { totalCount } }');
     await send(app, '{ me { id } }', {}, null);
@@ -331,7 +331,7 @@ describe('The limits', () => {
   const many = (count: number, text: (index: number) => string) =>
     Array.from({ length: count }, (_, i) => text(i)).join(' ');
 
-  test.each([
+  it.each([
     ['aliases', `{ ${many(40, (i) => `a${i}: me { id }`)} }`],
     [
       'cost',
@@ -347,7 +347,7 @@ describe('The limits', () => {
     });
   });
 
-  test('hold for depth too, should the schema ever have a path that long', () => {
+  it('hold for depth too, should the schema ever have a path that long', () => {
     const schema = buildSchema('type Query { me: Person } type Person { friend: Person name: String }');
     const nested = (depth: number) =>
       parse(`{ me ${'{ friend '.repeat(depth - 2)} { name } ${'}'.repeat(depth - 2)} }`);
@@ -359,13 +359,13 @@ describe('The limits', () => {
     });
   });
 
-  test('count the page size that comes in a variable', async () => {
+  it('count the page size that comes in a variable', async () => {
     const query = `query($n: Int) { ${many(9, (i) => `a${i}: backups(first: $n) { nodes { ${many(30, () => 'id')} tables { name } } }`)} }`;
     expect(await errorOf(query, { n: 500 })).toMatchObject({ code: 'QUERY_TOO_COMPLEX' });
     expect((await send(app, query, { n: 1 })).errors).toEqual([]);
   });
 
-  test('count through fragments inside fragments without losing time', async () => {
+  it('count through fragments inside fragments without losing time', async () => {
     const fragments = many(24, (i) => `fragment f${i} on Backup { ...f${i + 1} ... on Backup { ...f${i + 1} } }`);
     // Each fragment asks for the next one twice: counted path by path, this would never end.
     const { errors } = await send(
@@ -375,7 +375,7 @@ describe('The limits', () => {
     expect(errors[0]?.extensions.code).toBe('QUERY_TOO_COMPLEX');
   });
 
-  test('let the largest page of every list pass, and the introspection of the Sandbox', async () => {
+  it('let the largest page of every list pass, and the introspection of the Sandbox', async () => {
     const query = `{
       backups(first: 500) { totalCount edges { cursor node { id tables { name rowCount } phases { phase at } config { id name } } } }
       auditEvents(first: 500) { nodes { id details { name value } } }
@@ -388,13 +388,13 @@ describe('The limits', () => {
     expect(Object.keys(data ?? {})).toEqual(['__schema']);
   });
 
-  test('hold for many logins in one request too', async () => {
+  it('hold for many logins in one request too', async () => {
     const login = (i: number) => `a${i}: login(email: "x${i}@example.org", password: "${PASSWORD}") { token }`;
     expect(await errorOf(`mutation { ${many(40, login)} }`)).toMatchObject({ code: 'QUERY_TOO_COMPLEX' });
   });
 });
 
-test('A server whose schema is private answers neither introspection nor with suggestions', async () => {
+it('A server whose schema is private answers neither introspection nor with suggestions', async () => {
   const closed = await createTestApp({
     work: false,
     env: { GRAPHQL_INTROSPECTION: 'false', GRAPHQL_EXPLORER: 'off' },

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type GraphQLObjectType, Kind, parse, validate } from 'graphql';
 import { createSchema } from '../../src/graphql/schema.js';
 import { createTestApp, type TestApp } from '../support/app.js';
@@ -24,7 +24,7 @@ const subscriptions = named(schema.getSubscriptionType());
 const isCommand = (text: string) => text.startsWith('curl ');
 
 describe('The example in the description of', () => {
-  test.each([...operations.filter(([, text]) => !isCommand(text)), ...subscriptions])(
+  it.each([...operations.filter(([, text]) => !isCommand(text)), ...subscriptions])(
     '%s asks for just this, and fits the schema',
     (name, text) => {
       const document = parse(text);
@@ -38,7 +38,7 @@ describe('The example in the description of', () => {
     },
   );
 
-  test.each(operations.filter(([, text]) => !isCommand(text)))(
+  it.each(operations.filter(([, text]) => !isCommand(text)))(
     '%s is understood by a server; at most the record that it names is not there',
     async (name, text) => {
       const { errors } = await send(app, text);
@@ -53,7 +53,7 @@ describe('The example in the description of', () => {
     },
   );
 
-  test.each(subscriptions)('%s is understood over WebSocket', async (_name, query) => {
+  it.each(subscriptions)('%s is understood over WebSocket', async (_name, query) => {
     const { client } = socketOf(app, { token: app.token });
     const outcome = await new Promise((resolve) => {
       client.subscribe({ query }, { next: resolve, error: resolve, complete: () => resolve(null) });
@@ -62,7 +62,7 @@ describe('The example in the description of', () => {
     expect(JSON.stringify(outcome)).toContain('NOT_FOUND');
   });
 
-  test.each(operations.filter(([, text]) => isCommand(text)))('%s is a command that works', async (name, command) => {
+  it.each(operations.filter(([, text]) => isCommand(text)))('%s is a command that works', async (name, command) => {
     const [, operationsPart = ''] = /-F operations='([^']+)'/.exec(command) ?? [];
     const [, map = ''] = /-F map='([^']+)'/.exec(command) ?? [];
     const [, fileName = ''] = /-F 0=@(\S+)/.exec(command) ?? [];

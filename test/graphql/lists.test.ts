@@ -1,5 +1,5 @@
 import { addBackups } from '../support/records.js';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { listBackups } from '../../src/core/lists/lists.js';
 import {
   type BackupFilter,
@@ -68,7 +68,7 @@ async function statements(work: () => Promise<unknown>): Promise<string[]> {
 }
 
 describe('A list of thousands', () => {
-  test.each(['CREATED_AT_DESC', 'CREATED_AT_ASC', 'FILE_SIZE_DESC', 'FILE_SIZE_ASC'] as const)(
+  it.each(['CREATED_AT_DESC', 'CREATED_AT_ASC', 'FILE_SIZE_DESC', 'FILE_SIZE_ASC'] as const)(
     'read page by page in the order %s shows each row once, in order',
     async (order) => {
       const seen = await walk(437, order);
@@ -85,7 +85,7 @@ describe('A list of thousands', () => {
     },
   );
 
-  test('keeps its place while new backups come in', async () => {
+  it('keeps its place while new backups come in', async () => {
     const client = clientOf(app);
     const { backups: one } = await client.request(BackupsDocument, { first: 100 });
     const fresh = await app.app.backups.create({ backupType: 'MANUAL' }, 'test');
@@ -94,7 +94,7 @@ describe('A list of thousands', () => {
     await fresh.destroy();
   });
 
-  test('is read by its index, also in the order of sizes', async () => {
+  it('is read by its index, also in the order of sizes', async () => {
     const { models } = app.app;
     for (const order of ['FILE_SIZE_DESC', 'CREATED_AT_DESC'] as const) {
       const { cursors } = await listBackups(models, {}, order, { first: 10 });
@@ -106,7 +106,7 @@ describe('A list of thousands', () => {
     }
   });
 
-  test('is counted only where the count is asked for', async () => {
+  it('is counted only where the count is asked for', async () => {
     const counts = (sql: string[]) => sql.filter((text) => /count\(/i.test(text)).length;
     expect(counts(await statements(() => send(app, '{ backups(first: 1) { nodes { id } } }')))).toBe(0);
     let data: unknown;
@@ -114,13 +114,13 @@ describe('A list of thousands', () => {
     expect([counts(sql), data]).toEqual([1, { backups: { totalCount: COUNT } }]);
   });
 
-  test('reads the configs of a page with one query', async () => {
+  it('reads the configs of a page with one query', async () => {
     const query = '{ backups(first: 500) { nodes { config { name } } edges { node { config { id } } } } }';
     const sql = await statements(() => send(app, query));
     expect(sql.filter((text) => /FROM .backup_configs./.test(text))).toHaveLength(1);
   });
 
-  test('tells the first and last position of a page, and neither of an empty one', async () => {
+  it('tells the first and last position of a page, and neither of an empty one', async () => {
     const { data } = await send(
       app,
       '{ a: backups(first: 2) { edges { cursor } pageInfo { startCursor endCursor } } b: backups(filter: {search: "zzz"}) { pageInfo { startCursor endCursor hasNextPage } } }',
@@ -157,13 +157,13 @@ describe('A filter', () => {
     ['of a wildcard that matches nothing', { search: 'update%v2' }, () => false],
     ['of a quote', { search: "' OR 1=1 --" }, () => false],
   ];
-  test.each(cases)('%s', async (_name, filter, expected) => {
+  it.each(cases)('%s', async (_name, filter, expected) => {
     const seen = await walk(500, 'CREATED_AT_ASC', filter);
     expect(seen.map(({ id }) => id)).toEqual(ids.filter((_, i) => expected(i)));
   });
 });
 
-test('The trail of who did what is listed, newest first, and filtered', async () => {
+it('The trail of who did what is listed, newest first, and filtered', async () => {
   await app.app.configs.update(1, { schedule: '0 3 * * *' }, 'somebody');
   const client = clientOf(app);
   expect((await client.request(ConfigsDocument)).configs[0]?.schedule).toBe('0 3 * * *');
@@ -183,7 +183,7 @@ test('The trail of who did what is listed, newest first, and filtered', async ()
   expect(await ask('action: "conf"')).toEqual({ auditEvents: { nodes: [] } });
 });
 
-test('A size beyond 2^32 comes through exactly', async () => {
+it('A size beyond 2^32 comes through exactly', async () => {
   const row = await app.app.models.Backup.findByPk(ids[1]);
   await (row as BackupRow).update({ fileSize: 2 ** 53 - 1 });
   const { text } = await send(app, `{ backup(id: "${ids[1]}") { fileSize fileSizeHuman } }`);

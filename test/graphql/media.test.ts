@@ -1,5 +1,5 @@
 import { readFile, rename, truncate } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import * as api from '../../src/client/index.js';
 import { createTestApp, type TestApp } from '../support/app.js';
 import { clientOf, send, sendFile } from '../support/operations.js';
@@ -37,7 +37,7 @@ async function walk(first: number, search?: string) {
 }
 
 describe('The media of a backup', () => {
-  test('are listed page by page, each once, with size and time, without the database and the metadata', async () => {
+  it('are listed page by page, each once, with size and time, without the database and the metadata', async () => {
     const seen = await walk(500);
     expect(seen.map(({ path }) => path).sort()).toEqual([...paths].sort());
     expect(await page()).toMatchObject({ totalCount: paths.length, nodes: { length: 50 } });
@@ -46,7 +46,7 @@ describe('The media of a backup', () => {
     expect(Math.abs(Date.now() - Date.parse(photo?.modifiedAt ?? ''))).toBeLessThan(60_000);
   });
 
-  test('are searched by a part of the path in any case', async () => {
+  it('are searched by a part of the path in any case', async () => {
     const expected = paths.filter((path) => path.includes('/3/')).sort();
     expect((await walk(100, 'Photos/3/img')).map(({ path }) => path).sort()).toEqual(expected);
     expect(await page({ search: 'ÜNÏ' })).toMatchObject({ totalCount: 1, nodes: [{ path: 'media/images/ünï.txt' }] });
@@ -54,7 +54,7 @@ describe('The media of a backup', () => {
     expect(await page({ search: '%' })).toMatchObject({ totalCount: 0, pageInfo: { endCursor: null } });
   });
 
-  test('of an archive of the older Django system are listed too', async () => {
+  it('of an archive of the older Django system are listed too', async () => {
     const zip = await readFile(new URL('../fixtures/django-1.0.zip', import.meta.url));
     const query = 'mutation($file: Upload!) { uploadBackup(file: $file) { id } }';
     const { data } = await sendFile(app, query, new Blob([zip]), 'old.zip');
@@ -63,12 +63,12 @@ describe('The media of a backup', () => {
     expect(nodes.map(({ path }) => path).sort()).toEqual(['media/images/दीपक.txt', 'media/uploads/puja list.txt']);
   });
 
-  test('are counted also where nothing else is asked for', async () => {
+  it('are counted also where nothing else is asked for', async () => {
     const { data } = await send(app, `{ backupMedia(id: "${id}", first: 1) { totalCount } }`);
     expect(data).toEqual({ backupMedia: { totalCount: paths.length } });
   });
 
-  test.each<[string, Omit<api.BackupMediaQueryVariables, 'id'>]>([
+  it.each<[string, Omit<api.BackupMediaQueryVariables, 'id'>]>([
     ['first', { first: 0 }],
     ['first', { first: 501 }],
     ['after', { after: 'nonsense' }],
@@ -79,7 +79,7 @@ describe('The media of a backup', () => {
 });
 
 describe('A backup without an archive that could be read', () => {
-  test.each<[string, () => Promise<string>]>([
+  it.each<[string, () => Promise<string>]>([
     ['NOT_FOUND', async () => 'backup_20250101_000000_00000000'],
     ['NOT_FOUND', async () => '../etc/passwd'],
     ['BACKUP_NOT_COMPLETED', async () => (await app.app.backups.create({ backupType: 'MANUAL' }, 'test')).id],

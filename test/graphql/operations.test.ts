@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import * as api from '../../src/client/index.js';
 import { createTestApp, PASSWORD, type TestApp } from '../support/app.js';
 import { clientOf, send } from '../support/operations.js';
@@ -31,7 +31,7 @@ async function restored(id: string): Promise<NonNullable<api.RestoreQuery['resto
 
 const failing = (code: string, field?: string) => expect.objectContaining({ name: 'ClientError', code, field });
 
-test('An admin logs in, and the token says who it is', async () => {
+it('An admin logs in, and the token says who it is', async () => {
   const anybody = api.createClient({ url: app.url });
   const { login } = await anybody.request(api.LoginDocument, { email: 'Admin@Example.org', password: PASSWORD });
   const user = { id: String(app.admin.id), email: 'admin@example.org', role: 'ADMIN' };
@@ -44,7 +44,7 @@ test('An admin logs in, and the token says who it is', async () => {
   await expect(wrong).rejects.toEqual(failing('UNAUTHENTICATED'));
 });
 
-test('A client that meets another server says so', async () => {
+it('A client that meets another server says so', async () => {
   const other = api.createClient({
     url: app.url,
     fetch: () => Promise.resolve(new Response('<html>', { status: 502 })),
@@ -53,7 +53,7 @@ test('A client that meets another server says so', async () => {
 });
 
 describe('A backup', () => {
-  test('is asked for, made, proven, pinned, kept from deletion, and deleted', async () => {
+  it('is asked for, made, proven, pinned, kept from deletion, and deleted', async () => {
     const { createBackup } = await client.request(api.CreateBackupDocument, {
       input: { note: 'before the update', customPath: 'by-hand' },
     });
@@ -89,7 +89,7 @@ describe('A backup', () => {
     ]);
   });
 
-  test('of the schedule can be asked for, and several are deleted together or not at all', async () => {
+  it('of the schedule can be asked for, and several are deleted together or not at all', async () => {
     const { autoBackup } = await client.request(api.AutoBackupDocument);
     expect(autoBackup.backupType).toBe('AUTO');
     await ended(autoBackup.id);
@@ -101,19 +101,19 @@ describe('A backup', () => {
     expect(deleteBackups.map(({ status }) => status)).toEqual(['DELETED', 'DELETED']);
   });
 
-  test('that has ended cannot be cancelled', async () => {
+  it('that has ended cannot be cancelled', async () => {
     const { id } = await app.backup();
     await expect(client.request(api.CancelBackupDocument, { id })).rejects.toEqual(failing('BUSY'));
   });
 
-  test('whose folder leads outside is refused with the field', async () => {
+  it('whose folder leads outside is refused with the field', async () => {
     const wish = client.request(api.CreateBackupDocument, { input: { customPath: '../elsewhere' } });
     await expect(wish).rejects.toEqual(failing('PATH_NOT_ALLOWED', 'customPath'));
   });
 });
 
 describe('A restore', () => {
-  test('is planned, done, undone, and listed', async () => {
+  it('is planned, done, undone, and listed', async () => {
     const backup = await app.backup();
     await exec(app.database, 'CREATE TABLE later (id INTEGER); INSERT INTO later VALUES (1)');
     const { restorePlan } = await client.request(api.RestorePlanDocument, {
@@ -149,7 +149,7 @@ describe('A restore', () => {
     await expect(client.request(api.CancelRestoreDocument, { id: done.id })).rejects.toEqual(failing('BUSY'));
   });
 
-  test('tells that its safety backup is gone, once it was let go', async () => {
+  it('tells that its safety backup is gone, once it was let go', async () => {
     const { id: backupId } = await app.backup();
     const { restoreBackup } = await client.request(api.RestoreBackupDocument, { input: { backupId, confirm: true } });
     const id = (await restored(restoreBackup.id)).safetyBackup?.id ?? '';
@@ -163,7 +163,7 @@ describe('A restore', () => {
     });
   });
 
-  test('of a table that the backup does not have is refused with the field', async () => {
+  it('of a table that the backup does not have is refused with the field', async () => {
     const { id: backupId } = await app.backup();
     const input = { backupId, confirm: true, tables: ['entri'] };
     await expect(client.request(api.RestoreBackupDocument, { input })).rejects.toEqual(
@@ -171,7 +171,7 @@ describe('A restore', () => {
     );
   });
 
-  test('that would be refused says so in its plan', async () => {
+  it('that would be refused says so in its plan', async () => {
     const { id: backupId } = await app.backup();
     const input = { backupId, confirm: false, targetDatabaseUrl: `sqlite:${app.folder}/other.sqlite3` };
     await exec(`${app.folder}/other.sqlite3`, 'CREATE TABLE t (id INTEGER)');
@@ -183,7 +183,7 @@ describe('A restore', () => {
   });
 });
 
-test('A config is made, shown, changed and deleted', async () => {
+it('A config is made, shown, changed and deleted', async () => {
   const { createConfig } = await client.request(api.CreateConfigDocument, {
     saveUntested: true,
     input: {
@@ -211,7 +211,7 @@ test('A config is made, shown, changed and deleted', async () => {
   expect((await client.request(api.ConfigDocument, { id })).config).toBeNull();
 });
 
-test('The status counts what there is', async () => {
+it('The status counts what there is', async () => {
   const { status } = await client.request(api.StatusDocument);
   expect(status).toMatchObject({
     controlDatabase: 'SQLITE',

@@ -1,5 +1,5 @@
 import { mkdir, rm, rmdir } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import * as api from '../../src/client/index.js';
 import { createTestApp, type TestApp } from '../support/app.js';
 import { clientOf, send } from '../support/operations.js';
@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterAll(() => app.close());
 
 describe('Retention over the API', () => {
-  test('shows its plan with reasons for any moment, and runs just the plan that was shown', async () => {
+  it('shows its plan with reasons for any moment, and runs just the plan that was shown', async () => {
     await client.request(api.UpdateConfigDocument, { id: '1', input: { maxBackupFiles: 1 } });
     const [old, newest] = [await app.backup(), await app.backup()];
     const { retentionPlan } = await client.request(api.RetentionPlanDocument, { configId: '1' });
@@ -33,7 +33,7 @@ describe('Retention over the API', () => {
     expect(later.retentionPlan.items).toMatchObject([{ keep: true }]);
   });
 
-  test('of all configs names the one that failed, after the others were cleaned up', async () => {
+  it('of all configs names the one that failed, after the others were cleaned up', async () => {
     const [old, other] = [await app.backup(), await app.backup()];
     await app.backup();
     await client.request(api.UpdateConfigDocument, { id: '1', input: { maxBackupFiles: 1 } });
@@ -51,7 +51,7 @@ describe('Retention over the API', () => {
     await app.app.backups.remove([other.id], 'test');
   });
 
-  test('tries settings that are not saved, and reads each backup as it is', async () => {
+  it('tries settings that are not saved, and reads each backup as it is', async () => {
     const rows = [await app.backup(), await app.backup(), await app.backup()];
     const plan = async (input?: api.BackupConfigInput) =>
       (await client.request(api.RetentionPlanDocument, { configId: '1', input })).retentionPlan;
@@ -82,7 +82,7 @@ describe('Retention over the API', () => {
     expect((await send(app, query)).errors).toEqual([]);
   });
 
-  test('tells what could not be deleted as an answer, and what was as deleted', async () => {
+  it('tells what could not be deleted as an answer, and what was as deleted', async () => {
     const rows = await app.app.models.Backup.findAll({ where: { status: 'COMPLETED' }, order: [['createdAt', 'ASC']] });
     const inTheWay = rows[0]?.filePath ?? '';
     await rm(inTheWay);
@@ -96,7 +96,7 @@ describe('Retention over the API', () => {
     await client.request(api.CleanupBackupsDocument, { configId: '1' });
   });
 
-  test('refuses an impossible policy, and null takes a rule away', async () => {
+  it('refuses an impossible policy, and null takes a rule away', async () => {
     const set = (input: api.BackupConfigInput) => client.request(api.UpdateConfigDocument, { id: '1', input });
     await expect(set({ keepDaily: 0 })).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'keepDaily' });
     expect((await set({ keepDaily: 7, keepWithin: '12h' })).updateConfig).toMatchObject({
@@ -108,7 +108,7 @@ describe('Retention over the API', () => {
 });
 
 describe('The schedule over the API', () => {
-  test('shows the next five runs and says itself in words', async () => {
+  it('shows the next five runs and says itself in words', async () => {
     const { updateConfig } = await client.request(api.UpdateConfigDocument, { id: '1', input: { schedule: 'daily' } });
     expect(updateConfig.nextRuns).toHaveLength(5);
     expect(updateConfig.nextRunAt).toBe(updateConfig.nextRuns[0]);
@@ -117,7 +117,7 @@ describe('The schedule over the API', () => {
     expect(off.updateConfig).toMatchObject({ nextRunAt: null, nextRuns: [] });
   });
 
-  test('can be looked at before it is saved, and says what is wrong with it', async () => {
+  it('can be looked at before it is saved, and says what is wrong with it', async () => {
     const preview = (schedule: string, timezone: string, count?: number) =>
       client.request(api.SchedulePreviewDocument, { schedule, timezone, ...(count === undefined ? {} : { count }) });
     const { schedulePreview } = await preview('30 3 * * 1', 'Asia/Kolkata');
@@ -133,7 +133,7 @@ describe('The schedule over the API', () => {
 });
 
 describe('The status over the API', () => {
-  test('says in one word how things are, and why', async () => {
+  it('says in one word how things are, and why', async () => {
     const { status } = await client.request(api.StatusDocument);
     expect(status).toMatchObject({ health: 'WARNING', pending: 0, running: 0 });
     expect(status.reasons.map(({ code }) => code)).toEqual(['AUTO_BACKUP_OFF']);

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { expect, test } from '@jest/globals';
+import { expect, it } from '@jest/globals';
 import {
   buildSchema,
   type GraphQLObjectType,
@@ -18,7 +18,7 @@ import { createSchema } from '../../src/graphql/schema.js';
 
 const run = promisify(execFile);
 
-test('The committed schema is what the code says, with @admin on every field but the login', async () => {
+it('The committed schema is what the code says, with @admin on every field but the login', async () => {
   const text = await committedSchema();
   expect(text).toBe(printSchema(await createSchema()));
   const schema = buildSchema(text);
@@ -31,7 +31,7 @@ test('The committed schema is what the code says, with @admin on every field but
   expect(open).toEqual(['login']);
 });
 
-test('Everything in the schema is described', async () => {
+it('Everything in the schema is described', async () => {
   const schema = await createSchema();
   const silent: string[] = [];
   const look = (name: string, { description }: { description?: string | null | undefined }) => {
@@ -56,7 +56,7 @@ test('Everything in the schema is described', async () => {
   expect(silent).toEqual([]);
 });
 
-test('Every operation of the schema has an example, and every example is valid', async () => {
+it('Every operation of the schema has an example, and every example is valid', async () => {
   const schema = await createSchema();
   const folder = new URL('../../schema/operations/', import.meta.url);
   const texts = await Promise.all((await readdir(folder)).map((name) => readFile(new URL(name, folder), 'utf8')));
@@ -73,13 +73,13 @@ test('Every operation of the schema has an example, and every example is valid',
   expect(roots.flatMap((type) => Object.keys(type.getFields())).filter((name) => !used.has(name))).toEqual([]);
 });
 
-test('A field that is open by oversight stops the start', () => {
+it('A field that is open by oversight stops the start', () => {
   const text = 'directive @admin on OBJECT | FIELD_DEFINITION type Query { a: Int @admin b: Int }';
   expect(() => assertGuarded(buildSchema(text))).toThrow('These fields lack @admin: b.');
   assertGuarded(buildSchema('directive @admin on OBJECT | FIELD_DEFINITION type Query @admin { a: Int b: Int }'));
 });
 
-test('@admin on a type guards each of its fields, before anything is resolved or subscribed to', async () => {
+it('@admin on a type guards each of its fields, before anything is resolved or subscribed to', async () => {
   const text = `directive @admin on OBJECT | FIELD_DEFINITION
     type Query { open: Secret } type Secret @admin { value: Int } type Subscription { watch: Int @admin }`;
   const schema = buildSchema(text);
@@ -99,7 +99,7 @@ test('@admin on a type guards each of its fields, before anything is resolved or
   expect(touched).toBe(false);
 });
 
-test('The committed client is what the code generator makes of schema and examples', async () => {
+it('The committed client is what the code generator makes of schema and examples', async () => {
   const { stdout } = await run('npx', ['graphql-codegen', '--config', 'codegen.yml', '--check'], { encoding: 'utf8' });
   expect(stdout).not.toMatch(/stale/i);
 }, 120_000);

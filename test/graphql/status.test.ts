@@ -1,5 +1,5 @@
 import { rename } from 'node:fs/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import * as api from '../../src/client/index.js';
 import { createTestApp, type TestApp } from '../support/app.js';
 import { clientOf, collect, send, socketOf } from '../support/operations.js';
@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterAll(() => app.close());
 
 describe('The history of backups over the API', () => {
-  test('is that of the last year in UTC where nothing else is said', async () => {
+  it('is that of the last year in UTC where nothing else is said', async () => {
     const { id, fileSize } = await app.backup();
     const day = { date: new Date().toISOString().slice(0, 10), completed: 1, failed: 0, size: fileSize, newestId: id };
     expect((await client.request(api.BackupHistoryDocument)).backupHistory).toEqual([day]);
@@ -26,7 +26,7 @@ describe('The history of backups over the API', () => {
     expect(other.backupHistory).toEqual([]);
   });
 
-  test.each<[string, api.BackupHistoryQueryVariables]>([
+  it.each<[string, api.BackupHistoryQueryVariables]>([
     ['days', { days: 0 }],
     ['timezone', { timezone: 'Nowhere' }],
   ])('names the field that is wrong: %s', async (field, variables) => {
@@ -36,7 +36,7 @@ describe('The history of backups over the API', () => {
 });
 
 describe('A run under way', () => {
-  test('tells its bytes, its speed and the time that is left, and each change of its bytes', async () => {
+  it('tells its bytes, its speed and the time that is left, and each change of its bytes', async () => {
     const row = await app.app.backups.create({ backupType: 'MANUAL' }, 'test');
     const began = Date.now() - 10_000;
     await row.update({
@@ -77,7 +77,7 @@ describe('A run under way', () => {
   });
 });
 
-test('A storage that cannot be reached is told in the status, and does not fail its answer', async () => {
+it('A storage that cannot be reached is told in the status, and does not fail its answer', async () => {
   await rename(app.backups, `${app.backups}-away`);
   const { status } = await client.request(api.StatusDocument);
   await rename(`${app.backups}-away`, app.backups);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { ExecutionResult } from 'graphql';
 import { WebSocket } from 'ws';
 import {
@@ -27,7 +27,7 @@ afterAll(async () => {
 const rising = (values: number[]) => values.every((value, i) => i === 0 || value >= (values[i - 1] ?? 0));
 
 describe('Progress', () => {
-  test('of a backup begins with the present state, goes on with each change, and ends with the run', async () => {
+  it('of a backup begins with the present state, goes on with each change, and ends with the run', async () => {
     const { createBackup } = await clientOf(app).request(CreateBackupDocument, { input: {} });
     const { client } = socketOf(app, { Authorization: `Bearer ${app.token}` });
     const events = (await collect(client, BackupProgressDocument, createBackup.id)).map(
@@ -52,7 +52,7 @@ describe('Progress', () => {
     expect(rising(events.map(({ progress }) => progress))).toBe(true);
   });
 
-  test('of a restore shows its safety backup and ends with the run', async () => {
+  it('of a restore shows its safety backup and ends with the run', async () => {
     const { id: backupId } = await app.backup();
     const request = { input: { backupId, confirm: true } };
     const { restoreBackup } = await clientOf(app).request(RestoreBackupDocument, request);
@@ -69,7 +69,7 @@ describe('Progress', () => {
     });
   });
 
-  test('of a run that has ended is told once', async () => {
+  it('of a run that has ended is told once', async () => {
     const { id } = await app.backup();
     const { client } = socketOf(app, { authorization: app.token });
     const events = await collect(client, BackupProgressDocument, id);
@@ -77,7 +77,7 @@ describe('Progress', () => {
     expect(events.map((event) => event.backupProgress.status)).toEqual(['COMPLETED']);
   });
 
-  test('shows each change that another node makes on the row', async () => {
+  it('shows each change that another node makes on the row', async () => {
     const row = await idle.app.backups.create({ backupType: 'MANUAL' }, 'test');
     const { client } = socketOf(idle, { token: idle.token });
     const events: [string, number][] = [];
@@ -113,7 +113,7 @@ describe('Progress', () => {
     ]);
   });
 
-  test.each(['backup_20250101_000000_00000000', '../x'])('of a run that is not there is NOT_FOUND: %s', async (id) => {
+  it.each(['backup_20250101_000000_00000000', '../x'])('of a run that is not there is NOT_FOUND: %s', async (id) => {
     const { client } = socketOf(app, { token: app.token });
     await expect(collect(client, BackupProgressDocument, id)).rejects.toMatchObject([
       { extensions: { code: 'NOT_FOUND' } },
@@ -123,7 +123,7 @@ describe('Progress', () => {
 });
 
 describe('A socket', () => {
-  test('is closed with 4401 when its token expires', async () => {
+  it('is closed with 4401 when its token expires', async () => {
     const row = await idle.app.backups.create({ backupType: 'MANUAL' }, 'test');
     const now = Math.floor(Date.now() / 1000);
     const token = forge({ alg: 'HS256' }, claims({ iss: 'db-manager', sub: String(idle.admin.id), exp: now + 2 }));
@@ -139,7 +139,7 @@ describe('A socket', () => {
     await client.dispose();
   });
 
-  test('that sends no token in time, or speaks before it has, is closed', async () => {
+  it('that sends no token in time, or speaks before it has, is closed', async () => {
     const open = (protocol: string) => {
       const socket = new WebSocket(`${idle.url.replace('http', 'ws')}/graphql`, protocol);
       socket.on('error', () => undefined);
@@ -153,7 +153,7 @@ describe('A socket', () => {
     expect(await silent.closed).toBe(4408);
   });
 
-  test('that sends nonsense is closed, and the server goes on', async () => {
+  it('that sends nonsense is closed, and the server goes on', async () => {
     const socket = new WebSocket(`${idle.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
     const closed = new Promise<number>((resolve) => socket.on('close', resolve));
     socket.on('open', () => socket.send('x'.repeat(10)));
@@ -165,7 +165,7 @@ describe('A socket', () => {
     expect((await fetch(`${idle.url}/healthz`)).status).toBe(200);
   });
 
-  test('at another address is refused', async () => {
+  it('at another address is refused', async () => {
     const socket = new WebSocket(`${idle.url.replace('http', 'ws')}/elsewhere`, 'graphql-transport-ws');
     const status = await new Promise((resolve) =>
       socket.on('unexpected-response', (_, answer) => resolve(answer.statusCode)),
@@ -175,7 +175,7 @@ describe('A socket', () => {
     expect(status).toBe(404);
   });
 
-  test.each([
+  it.each([
     ['a broken document', '{ me {', 'GRAPHQL_PARSE_FAILED'],
     ['a document of another schema', '{ nothing }', 'GRAPHQL_VALIDATION_FAILED'],
     [
@@ -196,7 +196,7 @@ describe('A socket', () => {
 
   const one = 'query($id: ID!) { backup(id: $id) { id } }';
   const many = 'mutation($ids: [ID!]!) { deleteBackups(ids: $ids) { id } }';
-  test.each([
+  it.each([
     ['of another type', one, { id: { secret: 'hunter2' } }, 'id'],
     ['that is missing', one, {}, 'id'],
     ['of very many faults', many, { ids: Array(60).fill({ secret: 'hunter2' }) }, 'ids'],
@@ -212,7 +212,7 @@ describe('A socket', () => {
     logged.mockRestore();
   });
 
-  test('holds no more than its share of operations', async () => {
+  it('holds no more than its share of operations', async () => {
     const row = await idle.app.backups.create({ backupType: 'MANUAL' }, 'test');
     const { client } = socketOf(idle, { token: idle.token });
     const outcomes = await Promise.all(
@@ -237,7 +237,7 @@ describe('A socket', () => {
     await client.dispose();
   });
 
-  test('that goes while its token is looked at leaves nothing behind', async () => {
+  it('that goes while its token is looked at leaves nothing behind', async () => {
     const { auth } = idle.app;
     const authenticate = auth.authenticate.bind(auth);
     let asked = () => {};
@@ -268,7 +268,7 @@ describe('A socket', () => {
     expect(untilExpiry).toHaveLength(1);
   });
 
-  test('is closed when the server stops, and no new one is let in', async () => {
+  it('is closed when the server stops, and no new one is let in', async () => {
     const server = await createServer(idle.app);
     const url = await server.listen(0, '127.0.0.1');
     const row = await idle.app.backups.create({ backupType: 'MANUAL' }, 'test');

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { createTestApp, type TestApp } from '../support/app.js';
 import { send, sendFile } from '../support/operations.js';
 import { filesIn } from '../support/world.js';
@@ -22,7 +22,7 @@ afterAll(() => app.close());
 
 const blob = (bytes: Buffer) => new Blob([new Uint8Array(bytes)]);
 
-test('A downloaded archive that is uploaded again is listed as UPLOADED, verified, under a free name', async () => {
+it('A downloaded archive that is uploaded again is listed as UPLOADED, verified, under a free name', async () => {
   const { errors, data } = await sendFile(app, QUERY, blob(archive), name);
   expect(errors).toEqual([]);
   const { uploadBackup } = data as { uploadBackup: { fileName: string } };
@@ -30,7 +30,7 @@ test('A downloaded archive that is uploaded again is listed as UPLOADED, verifie
   expect(uploadBackup.fileName).not.toBe(name);
 });
 
-test.each([
+it.each([
   ['no ZIP', Buffer.from('hello')],
   ['empty', Buffer.alloc(0)],
 ])('A file that is %s is refused and leaves nothing', async (_name, bytes) => {
@@ -41,7 +41,7 @@ test.each([
   expect(await filesIn(`${app.folder}/data/tmp`)).toEqual([]);
 });
 
-test('An archive that was damaged on its way is refused with the advice to fetch another copy, and leaves nothing', async () => {
+it('An archive that was damaged on its way is refused with the advice to fetch another copy, and leaves nothing', async () => {
   const before = await app.app.models.Backup.count();
   const damaged = Buffer.from(archive);
   const at = Math.floor(damaged.length / 2);
@@ -56,7 +56,7 @@ test('An archive that was damaged on its way is refused with the advice to fetch
   expect(await filesIn(`${app.folder}/data/tmp`)).toEqual([]);
 });
 
-test('A file beyond the limit is refused, told or found out, and leaves nothing', async () => {
+it('A file beyond the limit is refused, told or found out, and leaves nothing', async () => {
   const small = await sendFile(app, QUERY, blob(Buffer.alloc(1_100_000)), 'x.zip');
   expect(small.errors[0]?.extensions).toMatchObject({ code: 'PAYLOAD_TOO_LARGE', field: 'file' });
   const told = await sendFile(app, QUERY, blob(Buffer.alloc(3_000_000)), 'x.zip').catch(() => null);
@@ -64,7 +64,7 @@ test('A file beyond the limit is refused, told or found out, and leaves nothing'
   expect(await filesIn(`${app.folder}/data/tmp`)).toEqual([]);
 });
 
-test('An upload that another site could have sent is refused', async () => {
+it('An upload that another site could have sent is refused', async () => {
   const { status, errors } = await sendFile(app, QUERY, blob(archive), name, { headers: {} });
   expect([status, errors[0]?.extensions]).toMatchObject([
     400,
@@ -72,12 +72,12 @@ test('An upload that another site could have sent is refused', async () => {
   ]);
 });
 
-test('An upload into a mutation that does not exist is answered, and the file is not kept', async () => {
+it('An upload into a mutation that does not exist is answered, and the file is not kept', async () => {
   const { errors } = await sendFile(app, 'mutation($file: Upload!) { other(file: $file) { id } }', blob(archive), name);
   expect(errors[0]?.extensions.code).toBe('GRAPHQL_VALIDATION_FAILED');
 });
 
-test('A file in a variable of plain JSON is refused', async () => {
+it('A file in a variable of plain JSON is refused', async () => {
   const { errors } = await send(app, QUERY, { file: 'text' });
   expect(errors[0]?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', field: 'file' });
 });
@@ -92,7 +92,7 @@ async function post(form: FormData) {
 const FILE_IN_VARIABLES = '{"variables":{"file":null}}';
 const TO_VARIABLES = '{"0":["variables.file"]}';
 
-test.each<[string, [string, string][], string]>([
+it.each<[string, [string, string][], string]>([
   [
     'without operations',
     [
@@ -180,7 +180,7 @@ test.each<[string, [string, string][], string]>([
   expect(await post(form)).toEqual([400, 'BAD_USER_INPUT', field]);
 });
 
-test('An upload that breaks off leaves nothing', async () => {
+it('An upload that breaks off leaves nothing', async () => {
   const before = await app.app.models.Backup.count();
   const boundary = 'x1x';
   const part = (disposition: string, text: string) =>
@@ -226,7 +226,7 @@ async function postRaw(part: string, query = QUERY): Promise<{ errors?: object[]
   return (await response.json()) as { errors?: object[]; data?: { uploadBackup: object } };
 }
 
-test('A file part without a file name is taken in under a name of ours', async () => {
+it('A file part without a file name is taken in under a name of ours', async () => {
   const { errors, data } = await postRaw(
     'Content-Disposition: form-data; name="0"\r\nContent-Type: application/octet-stream',
   );
@@ -237,7 +237,7 @@ test('A file part without a file name is taken in under a name of ours', async (
   });
 });
 
-test('A part without a file name and type is no file, and the error says how to send one', async () => {
+it('A part without a file name and type is no file, and the error says how to send one', async () => {
   const before = await app.app.models.Backup.count();
   const { errors } = await postRaw('Content-Disposition: form-data; name="0"');
   expect(errors).toEqual([
@@ -246,7 +246,7 @@ test('A part without a file name and type is no file, and the error says how to 
   expect(await app.app.models.Backup.count()).toBe(before);
 });
 
-test.each([
+it.each([
   [
     'uploaded twice',
     'mutation($file: Upload!) { a: uploadBackup(file: $file) { id } b: uploadBackup(file: $file) { id } }',

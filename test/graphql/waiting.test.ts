@@ -1,7 +1,7 @@
 import { getEventListeners, once } from 'node:events';
 import { createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import express from 'express';
 import { createGraphql, type Graphql } from '../../src/graphql/server.js';
 import { createTestApp, type TestApp } from '../support/app.js';
@@ -52,7 +52,7 @@ async function forgotten(): Promise<void> {
   while (known() > 0) await new Promise((resolve) => setImmediate(resolve));
 }
 
-test('The process remembers nobody who asked it and went', async () => {
+it('The process remembers nobody who asked it and went', async () => {
   for (let i = 0; i < 20; i++) expect((await send(app, '{ me { id } }')).errors).toEqual([]);
   await forgotten();
   const { client } = socketOf(app, { token: app.token });
@@ -64,7 +64,7 @@ test('The process remembers nobody who asked it and went', async () => {
   await forgotten();
 });
 
-test('Who goes before the answer, and who waits when the process must stop, is told so to those who work for him', async () => {
+it('Who goes before the answer, and who waits when the process must stop, is told so to those who work for him', async () => {
   const { configs } = app.app;
   const signals: AbortSignal[] = [];
   let asked = () => {};

@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import express from 'express';
 import { admin, localExplorer } from '../../src/http/admin.js';
 import { errorHandler, unknownRoute } from '../../src/http/error-handler.js';
@@ -42,7 +42,7 @@ afterAll(async () => {
 });
 
 describe('The admin page', () => {
-  test.each([
+  it.each([
     '/',
     '/backups',
     '/backups/backup_1/restore',
@@ -65,7 +65,7 @@ describe('The admin page', () => {
     expect(other.headers.get('content-security-policy')).not.toBe(policy);
   });
 
-  test('sends its files compressed, to be kept for a year, because their names change with their content', async () => {
+  it('sends its files compressed, to be kept for a year, because their names change with their content', async () => {
     const answer = await fetch(`${url}/assets/a.js`, { headers: { 'Accept-Encoding': 'gzip' } });
     expect(answer.headers.get('content-encoding')).toBe('gzip');
     expect(answer.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');
@@ -97,7 +97,7 @@ describe('The admin page', () => {
     expect(await (await fetch(url)).text()).toContain('<meta name="api-explorer" content="on">');
   });
 
-  test('serves no other file and no other address', async () => {
+  it('serves no other file and no other address', async () => {
     for (const path of [
       '/secret.txt',
       '/assets/',
@@ -129,7 +129,7 @@ describe('The admin page', () => {
     }
   });
 
-  test('says what to do where it is not built', async () => {
+  it('says what to do where it is not built', async () => {
     const answer = await fetch(`${url}/nothing-built/`);
     expect(answer.status).toBe(404);
     expect(await answer.json()).toEqual({

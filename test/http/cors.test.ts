@@ -1,5 +1,5 @@
 import { request as httpRequest } from 'node:http';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { WebSocket } from 'ws';
 import { openApiDocument } from '../../src/http/openapi.js';
 import { createTestApp, type TestApp } from '../support/app.js';
@@ -60,7 +60,7 @@ function socket(app: TestApp, headers: Record<string, string>): Promise<number |
 }
 
 describe('Where nothing is configured', () => {
-  test('no page of another server may use the API', async () => {
+  it('no page of another server may use the API', async () => {
     for (const path of ['/graphql', `/api/db-manager/backups/${id}/download/`, '/healthz']) {
       expect(corsOf(await preflight(closed, LISTED, path))).toEqual({});
       const json = { Origin: LISTED, 'Content-Type': 'application/json' };
@@ -68,7 +68,7 @@ describe('Where nothing is configured', () => {
     }
   });
 
-  test('a page of this server, and a program, may open a WebSocket; a page of another server may not', async () => {
+  it('a page of this server, and a program, may open a WebSocket; a page of another server may not', async () => {
     expect(await socket(closed, {})).toBe('open');
     expect(await socket(closed, { Origin: closed.url })).toBe('open');
     expect(await socket(closed, { Origin: 'https://ADMIN.example.org', Host: 'admin.example.org' })).toBe('open');
@@ -86,7 +86,7 @@ describe('Where nothing is configured', () => {
 });
 
 describe('A page of a server that is listed', () => {
-  test('may send what the API needs, with a token but without cookies', async () => {
+  it('may send what the API needs, with a token but without cookies', async () => {
     for (const [path, method] of [
       ['/graphql', 'POST'],
       [`/api/db-manager/backups/${id}/download/`, 'GET'],
@@ -105,7 +105,7 @@ describe('A page of a server that is listed', () => {
     }
   });
 
-  test('may send every header that the description of the REST routes names', async () => {
+  it('may send every header that the description of the REST routes names', async () => {
     const { paths } = openApiDocument('1.2.3');
     const described = Object.values(paths)
       .flatMap(({ get, post }) => [...(get?.parameters ?? []), ...(post?.parameters ?? [])])
@@ -116,7 +116,7 @@ describe('A page of a server that is listed', () => {
     expect(described.filter((name) => !allowed.includes(name))).toEqual([]);
   });
 
-  test('may read the answers, errors too', async () => {
+  it('may read the answers, errors too', async () => {
     const headers = { Origin: LISTED, Authorization: `Bearer ${open.token}`, 'Content-Type': 'application/json' };
     const readable = {
       'access-control-allow-origin': LISTED,
@@ -135,19 +135,19 @@ describe('A page of a server that is listed', () => {
     }
   });
 
-  test('may open a WebSocket', async () => {
+  it('may open a WebSocket', async () => {
     expect(await socket(open, { Origin: LISTED })).toBe('open');
     expect(await socket(open, { Origin: 'http://localhost:5173' })).toBe('open');
   });
 
-  test('may do no more than the API: other addresses are not for it', async () => {
+  it('may do no more than the API: other addresses are not for it', async () => {
     for (const path of ['/healthz', '/readyz', '/', '/nothing']) {
       expect(corsOf(await ask(open, 'GET', path, { Origin: LISTED }))).toEqual({});
     }
   });
 });
 
-test('A page of a server that is not listed may do nothing, however its name looks', async () => {
+it('A page of a server that is not listed may do nothing, however its name looks', async () => {
   for (const origin of [OTHER, 'http://admin.example.org', `${LISTED}.evil.org`, `${LISTED}:444`, 'null']) {
     expect((await preflight(open, origin, '/graphql')).headers['access-control-allow-origin']).toBeUndefined();
     expect(await socket(open, { Origin: origin })).toBe(403);

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import jwt from 'jsonwebtoken';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import * as api from '../../src/client/index.js';
 import { createLog } from '../../src/log.js';
 import type { BackupRow } from '../../src/models/index.js';
@@ -54,7 +54,7 @@ async function assertRefused(url: string, about: RegExp, status = 401) {
 }
 
 describe('A download link', () => {
-  test('gives the archive to a browser that sends no token, also in parts', async () => {
+  it('gives the archive to a browser that sends no token, also in parts', async () => {
     const link = await linkTo();
     expect(link.url).toMatch(new RegExp(`/api/db-manager/backups/${row.id}/download/\\?ticket=`));
     const response = await fetch(link.url);
@@ -70,7 +70,7 @@ describe('A download link', () => {
     expect((await fetch(link.url, { method: 'HEAD' })).headers.get('content-length')).toBe(String(bytes.length));
   });
 
-  test('is written down when it is made and when it is used, under the name of the admin who made it', async () => {
+  it('is written down when it is made and when it is used, under the name of the admin who made it', async () => {
     const { url, ticket, expiresAt } = await linkTo();
     const [made] = await app.app.models.AuditEvent.findAll({ order: [['id', 'DESC']], limit: 1 });
     expect(made).toMatchObject({
@@ -88,7 +88,7 @@ describe('A download link', () => {
     expect(event).toMatchObject({ actor: 'admin@example.org', details: { file: row.fileName } });
   });
 
-  test('is good for five minutes', async () => {
+  it('is good for five minutes', async () => {
     const before = Date.now();
     const { url, expiresAt } = await linkTo();
     const after = Date.now();
@@ -101,14 +101,14 @@ describe('A download link', () => {
     await assertRefused(url, /has expired/);
   });
 
-  test('never lives longer than the token that it was asked for with', async () => {
+  it('never lives longer than the token that it was asked for with', async () => {
     const exp = Math.floor(Date.now() / 1_000) + 60;
     const own = claims({ iss: 'db-manager', sub: String(app.admin.id), exp });
     const { expiresAt } = await linkTo(row.id, forge({ alg: 'HS256' }, own));
     expect(expiresAt).toBe(new Date(exp * 1_000).toISOString());
   });
 
-  test('is made for an archive that is there, or not at all', async () => {
+  it('is made for an archive that is there, or not at all', async () => {
     await expect(linkTo('backup_20250101_000000_00000000')).rejects.toMatchObject({ code: 'NOT_FOUND' });
     const { id } = await app.app.backups.create({ backupType: 'MANUAL' }, 'test');
     await expect(linkTo(id)).rejects.toMatchObject({ code: 'BACKUP_NOT_COMPLETED' });
@@ -116,7 +116,7 @@ describe('A download link', () => {
     await app.app.backups.cancel(id, 'test');
   });
 
-  test('of an admin of the host application works, and is written down under their name', async () => {
+  it('of an admin of the host application works, and is written down under their name', async () => {
     const token = forge(
       { alg: 'RS256' },
       claims({ is_staff: true, email: 'host@example.org', sub: '1' }),
@@ -130,14 +130,14 @@ describe('A download link', () => {
 });
 
 describe('A ticket is refused', () => {
-  test('for another backup than its own', async () => {
+  it('for another backup than its own', async () => {
     const other = await app.backup();
     const { ticket } = await linkTo();
     const url = `${app.url}/api/db-manager/backups/${other.id}/download/?ticket=${ticket}`;
     await assertRefused(url, /is for another backup/);
   });
 
-  test('if it is not one, or was tampered with, or is given twice or in another way', async () => {
+  it('if it is not one, or was tampered with, or is given twice or in another way', async () => {
     const { url, ticket } = await linkTo();
     const [head, body, signature] = ticket.split('.') as [string, string, string];
     const changed = { ...(JSON.parse(Buffer.from(body, 'base64url').toString()) as object), ver: 2 };
@@ -152,7 +152,7 @@ describe('A ticket is refused', () => {
     await assertRefused(url.replace('ticket', 'token'), /carries no token/);
   });
 
-  test('in place of a token, as a token in place of a ticket: each has a key and an audience of its own', async () => {
+  it('in place of a token, as a token in place of a ticket: each has a key and an audience of its own', async () => {
     const { url, ticket } = await linkTo();
     await assertRefused(url.replace(ticket, app.token), /is not valid/);
     const { errors } = await send(app, '{ me { email } }', {}, ticket);
@@ -164,12 +164,12 @@ describe('A ticket is refused', () => {
     await assertRefused(url.replace(ticket, forge({ alg: 'HS256' }, known)), /is not valid/);
   });
 
-  test('with a header that is wrong: a link does not mend it', async () => {
+  it('with a header that is wrong: a link does not mend it', async () => {
     const { url } = await linkTo();
     expect((await fetch(url, { headers: { Authorization: 'Bearer x' } })).status).toBe(401);
   });
 
-  test('once its admin has another password, is none any more, or is gone', async () => {
+  it('once its admin has another password, is none any more, or is gone', async () => {
     const { users } = app.app.auth;
     const user = await users.create('second@example.org', PASSWORD, 'ADMIN');
     const first = await linkTo(row.id, app.app.auth.sessionOf(user).token);
@@ -185,7 +185,7 @@ describe('A ticket is refused', () => {
   });
 });
 
-test('No log ever shows a ticket, whatever goes wrong', async () => {
+it('No log ever shows a ticket, whatever goes wrong', async () => {
   const { url, ticket } = await linkTo();
   log = '';
   const open = app.app.backups.open.bind(app.app.backups);

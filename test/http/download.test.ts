@@ -4,7 +4,7 @@ import { get as httpGet } from 'node:http';
 import { dirname, join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { StoredArchive } from '../../src/core/archives/stored-archive.js';
 import type { BackupRow } from '../../src/models/index.js';
 import type { Storage } from '../../src/core/ports.js';
@@ -31,7 +31,7 @@ function download(headers: Record<string, string> = {}, { id = row.id, method = 
 const bodyOf = async (response: Response) => Buffer.from(await response.arrayBuffer());
 
 describe('The archive', () => {
-  test('comes whole, with its hash, its length, its name, and not to be kept by caches', async () => {
+  it('comes whole, with its hash, its length, its name, and not to be kept by caches', async () => {
     const response = await download();
     expect(response.status).toBe(200);
     const body = await bodyOf(response);
@@ -47,19 +47,19 @@ describe('The archive', () => {
     });
   });
 
-  test('comes from the address that the API shows, also without the last slash', async () => {
+  it('comes from the address that the API shows, also without the last slash', async () => {
     const headers = { Authorization: `Bearer ${app.token}` };
     const response = await fetch(`${app.url}/api/db-manager/backups/${row.id}/download`, { headers });
     expect(await bodyOf(response)).toEqual(bytes);
   });
 
-  test('is described by HEAD without being sent', async () => {
+  it('is described by HEAD without being sent', async () => {
     const response = await download({ Range: 'bytes=0-1' }, { method: 'HEAD' });
     expect([response.status, response.headers.get('content-length')]).toEqual([200, String(bytes.length)]);
     expect(await bodyOf(response)).toHaveLength(0);
   });
 
-  test('is written down as downloaded, by whom, but not for HEAD or an unchanged copy', async () => {
+  it('is written down as downloaded, by whom, but not for HEAD or an unchanged copy', async () => {
     const count = () => app.app.models.AuditEvent.count({ where: { action: 'backup.download', subject: row.id } });
     const before = await count();
     await bodyOf(await download());
@@ -73,7 +73,7 @@ describe('The archive', () => {
     expect(event).toMatchObject({ actor: 'admin@example.org', details: { file: row.fileName } });
   });
 
-  test.each([
+  it.each([
     ['ünï cödé.zip', `attachment; filename="?n? c?d?.zip"; filename*=UTF-8''%C3%BCn%C3%AF%20c%C3%B6d%C3%A9.zip`],
     ['a "quoted" name.zip', 'attachment; filename="a \\"quoted\\" name.zip"'],
     ['备份 100%.zip', 'attachment; filename="?? 100%.zip"; filename*=UTF-8\'\'%E5%A4%87%E4%BB%BD%20100%25.zip'],
@@ -99,7 +99,7 @@ describe('The archive', () => {
 
 describe('A part of the archive', () => {
   const last = () => bytes.length - 1;
-  test.each<[string, () => [number, number]]>([
+  it.each<[string, () => [number, number]]>([
     ['bytes=0-0', () => [0, 0]],
     ['bytes=10-19', () => [10, 19]],
     ['bytes=100-', () => [100, last()]],
@@ -116,7 +116,7 @@ describe('A part of the archive', () => {
     expect(await bodyOf(response)).toEqual(bytes.subarray(start, end + 1));
   });
 
-  test('after a break continues to the same file', async () => {
+  it('after a break continues to the same file', async () => {
     const half = Math.floor(bytes.length / 2);
     const headers = { 'If-Range': `"${row.checksum}"` };
     const one = await bodyOf(await download({ ...headers, Range: `bytes=0-${half}` }));
@@ -124,7 +124,7 @@ describe('A part of the archive', () => {
     expect(Buffer.concat([one, two])).toEqual(bytes);
   });
 
-  test('of another version, of several parts, or of another unit, is the whole', async () => {
+  it('of another version, of several parts, or of another unit, is the whole', async () => {
     for (const headers of <Record<string, string>[]>[
       { Range: 'bytes=0-9', 'If-Range': '"other"' },
       { Range: 'bytes=0-9', 'If-Range': `W/"${row.checksum}"` },
@@ -139,7 +139,7 @@ describe('A part of the archive', () => {
     }
   });
 
-  test('that lies outside is refused with the size', async () => {
+  it('that lies outside is refused with the size', async () => {
     const response = await download({ Range: `bytes=${bytes.length}-` });
     expect([response.status, response.headers.get('content-range')]).toEqual([416, `bytes */${bytes.length}`]);
     expect(response.headers.get('content-disposition')).toBeNull();
@@ -147,7 +147,7 @@ describe('A part of the archive', () => {
   });
 });
 
-test.each(['"{}"', 'W/"{}"', '"a", "{}"', '*'])(
+it.each(['"{}"', 'W/"{}"', '"a", "{}"', '*'])(
   'A copy that is still right is not sent again: If-None-Match %s',
   async (header) => {
     const response = await download({ 'If-None-Match': header.replace('{}', row.checksum ?? '') });
@@ -164,33 +164,33 @@ describe('What cannot be downloaded says why', () => {
     return [response.status, body.code];
   };
 
-  test('an id that nothing has', async () => {
+  it('an id that nothing has', async () => {
     expect(await refusal('backup_20250101_000000_00000000')).toEqual([404, 'NOT_FOUND']);
     expect(await refusal('..%2f..%2fetc%2fpasswd')).toEqual([404, 'NOT_FOUND']);
     expect(await refusal('%00')).toEqual([404, 'NOT_FOUND']);
     expect(await refusal('%E0%A4%A')).toEqual([400, 'BAD_USER_INPUT']);
   });
 
-  test('a backup that is not made yet', async () => {
+  it('a backup that is not made yet', async () => {
     const { id } = await app.app.backups.create({ backupType: 'MANUAL' }, 'test');
     expect(await refusal(id)).toEqual([409, 'BACKUP_NOT_COMPLETED']);
     await app.app.backups.cancel(id, 'test');
     expect(await refusal(id)).toEqual([409, 'BACKUP_NOT_COMPLETED']);
   });
 
-  test('a backup that was deleted', async () => {
+  it('a backup that was deleted', async () => {
     const { id } = await app.backup();
     await app.app.backups.remove([id], 'test');
     expect(await refusal(id)).toEqual([410, 'BACKUP_DELETED']);
   });
 
-  test('an archive that is gone', async () => {
+  it('an archive that is gone', async () => {
     const other = await app.backup();
     await rm(other.filePath);
     expect(await refusal(other.id)).toEqual([410, 'ARCHIVE_MISSING']);
   });
 
-  test.each([
+  it.each([
     ['was cut off', (size: number) => size - 1],
     ['was replaced by a longer one', (size: number) => size + 1],
     ['is empty', () => 0],
@@ -237,7 +237,7 @@ describe('A large archive', () => {
     return { seen, restore: () => (app.app.backups.open = open) };
   }
 
-  test('goes through in constant memory', async () => {
+  it('goes through in constant memory', async () => {
     const { restore } = zeros();
     const before = process.memoryUsage().rss;
     let peak = 0;
@@ -251,7 +251,7 @@ describe('A large archive', () => {
     expect(peak).toBeLessThan(150 * 1024 ** 2);
   }, 60_000);
 
-  test('is not read further than the client takes it, and given up when the client goes', async () => {
+  it('is not read further than the client takes it, and given up when the client goes', async () => {
     const { seen, restore } = zeros();
     const headers = { Authorization: `Bearer ${app.token}` };
     await new Promise<void>((resolve) => {
@@ -270,7 +270,7 @@ describe('A large archive', () => {
     expect(seen.destroyed).toBe(true);
   });
 
-  test('whose storage fails half-way ends the connection instead of looking whole', async () => {
+  it('whose storage fails half-way ends the connection instead of looking whole', async () => {
     const open = app.app.backups.open.bind(app.app.backups);
     const get = async () => {
       const body = new PassThrough();

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { ERRORS } from '../../src/errors.js';
 import { HTTP_STATUS } from '../../src/http/index.js';
 import { createTestApp, type TestApp } from '../support/app.js';
@@ -9,7 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-test('Health and readiness are told without a token', async () => {
+it('Health and readiness are told without a token', async () => {
   for (const [path, status] of [
     ['/healthz', 'ok'],
     ['/readyz', 'ready'],
@@ -20,7 +20,7 @@ test('Health and readiness are told without a token', async () => {
   }
 });
 
-test('A server whose control database does not answer is alive but not ready', async () => {
+it('A server whose control database does not answer is alive but not ready', async () => {
   const { sequelize } = app.app.models;
   const query = sequelize.query.bind(sequelize);
   sequelize.query = (() => Promise.reject(new Error('gone to /secret/path'))) as typeof query;
@@ -32,7 +32,7 @@ test('A server whose control database does not answer is alive but not ready', a
   expect(body).not.toMatch(/secret/);
 });
 
-test('An address that is none is 404 as JSON, with the addresses that are', async () => {
+it('An address that is none is 404 as JSON, with the addresses that are', async () => {
   for (const [method, path] of [
     ['GET', '/nothing'],
     ['POST', '/'],
@@ -49,7 +49,7 @@ test('An address that is none is 404 as JSON, with the addresses that are', asyn
   }
 });
 
-test('Every error of the catalogue has its HTTP status', () => {
+it('Every error of the catalogue has its HTTP status', () => {
   expect(Object.keys(HTTP_STATUS).sort()).toEqual(Object.keys(ERRORS).sort());
   for (const status of Object.values(HTTP_STATUS)) expect(status).toBeGreaterThanOrEqual(400);
 });
@@ -57,7 +57,7 @@ test('Every error of the catalogue has its HTTP status', () => {
 describe('A browser that asks for what is not there', () => {
   const asBrowser = { Accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' };
 
-  test.each(['/api/', '/api/db-manager/nope', '/api/<b>x', '/api/db-manager/backups/nope/download/'])(
+  it.each(['/api/', '/api/db-manager/nope', '/api/<b>x', '/api/db-manager/backups/nope/download/'])(
     'gets a page at %s, not JSON',
     async (path) => {
       const response = await fetch(app.url + path, { headers: asBrowser });
@@ -69,7 +69,7 @@ describe('A browser that asks for what is not there', () => {
     },
   );
 
-  test('and a program that takes anything gets JSON', async () => {
+  it('and a program that takes anything gets JSON', async () => {
     for (const headers of [{}, { Accept: '*/*' }, { Accept: 'application/json' }] as Record<string, string>[]) {
       const response = await fetch(`${app.url}/api/nope`, { headers });
       expect(response.headers.get('content-type')).toMatch(/^application\/json/);
@@ -78,7 +78,7 @@ describe('A browser that asks for what is not there', () => {
 });
 
 describe('What a browser may do', () => {
-  test('is nothing, with any answer but the page of the Sandbox', async () => {
+  it('is nothing, with any answer but the page of the Sandbox', async () => {
     for (const path of ['/healthz', '/nothing', '/api/db-manager/backups/x/download/']) {
       const policy = (await fetch(app.url + path)).headers.get('content-security-policy');
       expect(policy).toBe("default-src 'none';base-uri 'none';form-action 'none';frame-ancestors 'none'");
@@ -94,7 +94,7 @@ describe('What a browser may do', () => {
     expect(answer.headers.get('set-cookie')).toBeNull();
   });
 
-  test('is to load the Sandbox at /graphql where it is asked for by a link or by the environment', async () => {
+  it('is to load the Sandbox at /graphql where it is asked for by a link or by the environment', async () => {
     const apollo = await createTestApp({ work: false, env: { GRAPHQL_EXPLORER: 'apollo' } });
     const former = await createTestApp({ work: false, env: { GRAPHQL_SANDBOX: 'true', NODE_ENV: 'production' } });
     try {
@@ -128,7 +128,7 @@ describe('What a browser may do', () => {
     }
   });
 
-  test('is not more in production', async () => {
+  it('is not more in production', async () => {
     const closed = await createTestApp({ work: false, env: { NODE_ENV: 'production' } });
     try {
       const response = await fetch(`${closed.url}/graphql`, { headers: { Accept: 'text/html' } });
@@ -142,7 +142,7 @@ describe('What a browser may do', () => {
 });
 
 describe('A server that stops', () => {
-  test('lets answers under way end, and is not ready any more', async () => {
+  it('lets answers under way end, and is not ready any more', async () => {
     const stopping = await createTestApp({ work: false });
     const { configs } = stopping.app;
     const list = configs.list.bind(configs);
@@ -166,7 +166,7 @@ describe('A server that stops', () => {
     await stopping.close();
   });
 
-  test('cuts off what does not end within the deadline', async () => {
+  it('cuts off what does not end within the deadline', async () => {
     const stopping = await createTestApp({ work: false });
     const { configs } = stopping.app;
     configs.list = () => new Promise(() => undefined);

@@ -1,7 +1,7 @@
 import { rename, rm, truncate } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { Validator } from '@seriousme/openapi-schema-validator';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import express from 'express';
 import { createApp, createServer } from '../../src/app.js';
@@ -25,7 +25,7 @@ afterAll(() => app.close());
 
 const copy = <T>(value: T) => JSON.parse(JSON.stringify(value)) as T;
 
-test('The description is OpenAPI 3.1, and every server shows its own without a token', async () => {
+it('The description is OpenAPI 3.1, and every server shows its own without a token', async () => {
   const validator = new Validator();
   const { valid, errors } = await validator.validate(copy(document) as never);
   expect({ valid, errors }).toEqual({ valid: true, errors: undefined });
@@ -37,7 +37,7 @@ test('The description is OpenAPI 3.1, and every server shows its own without a t
   expect({ ...shown, info: document.info }).toEqual(copy(document));
 });
 
-test('Every example of an error is one of the catalogue, and fits its own schema', () => {
+it('Every example of an error is one of the catalogue, and fits its own schema', () => {
   const answers = Object.values(document.paths).flatMap(({ get, post }) =>
     Object.values((get ?? post)?.responses ?? {}).map(({ content }) => content?.['application/json']),
   );
@@ -88,7 +88,7 @@ async function routesOfServer(): Promise<string[]> {
   return walk(outermost?.stack ?? [], '').map((route) => route.replace(/\/+/g, '/'));
 }
 
-test('Every route of the server is described, and nothing else', async () => {
+it('Every route of the server is described, and nothing else', async () => {
   const canonical = (route: string) => route.replace(/:(\w+)/g, '{$1}').replace(/(?<! )\/$/, '');
   const real = (await routesOfServer()).filter((route) => route !== SANDBOX).map(canonical);
   const described = Object.entries(document.paths).flatMap(([path, operations]) =>
@@ -155,7 +155,7 @@ describe('What a real server answers is as described', () => {
   const token = () => ({ Authorization: `Bearer ${app.token}` });
   const of = (id: string) => DOWNLOAD.replace('{id}', id);
 
-  test.each(['GET', 'HEAD'] as const)('to %s of a download', async (method) => {
+  it.each(['GET', 'HEAD'] as const)('to %s of a download', async (method) => {
     const { backups, auth, configs } = app.app;
     await ask(method, DOWNLOAD, 200, { url: of(row.id), headers: token() });
     const { ticket } = await auth.issueTicket(await auth.authenticate(app.token), row.id);
@@ -193,12 +193,12 @@ describe('What a real server answers is as described', () => {
     expect(await configs.list()).toHaveLength(1);
   });
 
-  test('to GET of parts of a download', async () => {
+  it('to GET of parts of a download', async () => {
     await ask('GET', DOWNLOAD, 206, { url: of(row.id), headers: { ...token(), Range: 'bytes=0-9' } });
     await ask('GET', DOWNLOAD, 416, { url: of(row.id), headers: { ...token(), Range: 'bytes=999999999-' } });
   });
 
-  test('to questions about its health', async () => {
+  it('to questions about its health', async () => {
     await ask('GET', '/healthz', 200);
     await ask('GET', '/readyz', 200);
     const { sequelize } = app.app.models;
@@ -209,7 +209,7 @@ describe('What a real server answers is as described', () => {
     await ask('GET', '/api/openapi.json', 200);
   });
 
-  test('to GraphQL', async () => {
+  it('to GraphQL', async () => {
     const json = { 'Content-Type': 'application/json' };
     const post = (status: number, body: unknown, headers: Record<string, string> = {}) =>
       ask('POST', '/graphql', status, { body: JSON.stringify(body), headers: { ...json, ...headers } });
@@ -226,7 +226,7 @@ describe('What a real server answers is as described', () => {
     await ask('POST', '/graphql', 403, { headers: { ...form, Authorization: `Bearer ${other}` } });
   });
 
-  test('and every answer that is described was seen', () => {
+  it('and every answer that is described was seen', () => {
     const described = Object.entries(document.paths).flatMap(([path, operations]) =>
       (['get', 'head', 'post'] as const).flatMap((method) =>
         Object.keys(operations[method]?.responses ?? {}).map((status) => `${method.toUpperCase()} ${path} ${status}`),

@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { Router } from 'express';
 import { createHttp, type HttpParts, type HttpServer } from '../../src/http/index.js';
 import { createWorld, type World } from '../support/world.js';
@@ -47,18 +47,18 @@ async function send(text: string): Promise<Socket> {
   return socket;
 }
 
-test('A request may take any time as a whole, its headers may not', () => {
+it('A request may take any time as a whole, its headers may not', () => {
   expect(server).toMatchObject({ requestTimeout: 0, headersTimeout: 60_000, timeout: 0 });
 });
 
-test('A client that falls silent in the middle of its body is cut off, and whoever reads the body is told', async () => {
+it('A client that falls silent in the middle of its body is cut off, and whoever reads the body is told', async () => {
   const socket = await send(`${HEAD}12345`);
   socket.resume();
   await once(socket, 'close');
   expect(await broken).toMatchObject({ code: 'ECONNRESET' });
 });
 
-test('A client that has sent all is not cut off while its answer is made', async () => {
+it('A client that has sent all is not cut off while its answer is made', async () => {
   const socket = await send(`${HEAD}1234567890`);
   expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*\{"done":true\}$/);
 });

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createTestApp, type TestApp } from '../support/app.js';
 
 let app: TestApp;
@@ -36,7 +36,7 @@ describe.each([
   ['at another address', foreign, 404],
   ['from the page of another server', otherPage, 403],
 ])('A WebSocket %s', (_name, request, status) => {
-  test('is refused, and a client that then breaks the connection breaks nothing else', async () => {
+  it('is refused, and a client that then breaks the connection breaks nothing else', async () => {
     const socket = await connectTo(app.url);
     socket.write(request);
     let answer = '';
@@ -48,7 +48,7 @@ describe.each([
     for (let i = 0; i < 3; i++) expect((await fetch(`${app.url}/healthz`)).status).toBe(200);
   });
 
-  test('is refused, and a client that never closes does not keep the server from ending', async () => {
+  it('is refused, and a client that never closes does not keep the server from ending', async () => {
     const stopping = await createTestApp({ work: false });
     const socket = await connectTo(stopping.url);
     socket.write(request);
@@ -70,12 +70,12 @@ describe('A request that offers another protocol, as many clients do for HTTP/2,
     return first + (await text(socket));
   };
 
-  test('about its health', async () => {
+  it('about its health', async () => {
     const answer = await asked(head('GET /healthz HTTP/1.1', H2C));
     expect(answer).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*\{"status":"ok"\}$/);
   });
 
-  test('for a download', async () => {
+  it('for a download', async () => {
     const row = await app.backup();
     const authorization = { Authorization: `Bearer ${app.token}` };
     const answer = await asked(
@@ -86,7 +86,7 @@ describe('A request that offers another protocol, as many clients do for HTTP/2,
     expect(Buffer.from(body, 'latin1').equals(await readFile(row.filePath))).toBe(true);
   });
 
-  test('with its body', async () => {
+  it('with its body', async () => {
     const body = '{"query":"{ me { email } }"}';
     const headers = {
       ...H2C,

@@ -37,7 +37,7 @@ afterAll(async () => {
 });
 
 describe.each(dialects)('The control database on %s', (_title, missing, makeUrl) => {
-  const test = missing === null ? it : it.skip;
+  const itThere = missing === null ? it : it.skip;
   const opened: Models[] = [];
   const open = async (url: string) => {
     const models = await openModels(url);
@@ -52,12 +52,12 @@ describe.each(dialects)('The control database on %s', (_title, missing, makeUrl)
     for (const models of opened.splice(0)) await models.sequelize.close();
   });
 
-  test('is made and migrated once by several processes that start together', async () => {
+  itThere('is made and migrated once by several processes that start together', async () => {
     const all = await Promise.all([open(url), open(url), open(url)]);
     for (const models of all) expect(await models.Backup.count()).toBe(0);
   });
 
-  test('refuses to be opened by an older version than the one that wrote it', async () => {
+  itThere('refuses to be opened by an older version than the one that wrote it', async () => {
     const fresh = (await makeUrl?.()) ?? '';
     const models = await open(fresh);
     await models.sequelize.query(`INSERT INTO db_manager_migrations (name) VALUES ('9999-future')`);
@@ -67,7 +67,7 @@ describe.each(dialects)('The control database on %s', (_title, missing, makeUrl)
     });
   });
 
-  test('gives a lease to one holder at a time, until it runs out', async () => {
+  itThere('gives a lease to one holder at a time, until it runs out', async () => {
     const { leases } = await open(url);
     expect(await leases.acquire('x', 'one', 60_000)).toBe(true);
     expect(await leases.acquire('x', 'one', 60_000)).toBe(true);
@@ -81,7 +81,7 @@ describe.each(dialects)('The control database on %s', (_title, missing, makeUrl)
     expect(await leases.acquire('x', 'three', 60_000)).toBe(true);
   });
 
-  test('gives one of many that ask at the same time', async () => {
+  itThere('gives one of many that ask at the same time', async () => {
     const models = await Promise.all([open(url), open(url)]);
     const won = await Promise.all(
       Array.from({ length: 20 }, (_, index) => models[index % 2]!.leases.acquire('race', `holder-${index}`, 60_000)),
@@ -89,7 +89,7 @@ describe.each(dialects)('The control database on %s', (_title, missing, makeUrl)
     expect(won.filter(Boolean)).toHaveLength(1);
   });
 
-  test('moves where archives lie from backups of an older version into copies', async () => {
+  itThere('moves where archives lie from backups of an older version into copies', async () => {
     const url = (await makeUrl?.()) ?? '';
     const { sequelize } = await open(url);
     const run = (statement: string) => sequelize.query(statement);
@@ -122,7 +122,7 @@ describe.each(dialects)('The control database on %s', (_title, missing, makeUrl)
     expect(await Destination.count()).toBe(2);
   });
 
-  test('counts logins that fail at the same time in several processes as one', async () => {
+  itThere('counts logins that fail at the same time in several processes as one', async () => {
     const limits = (await Promise.all([open(url), open(url)])).map(({ sequelize }) => new LoginLimit(sequelize));
     const tries = await Promise.allSettled(
       Array.from({ length: 14 }, (_, i) => limits[i % 2]?.begin('a@example.org', `address ${i}`)),
@@ -130,7 +130,7 @@ describe.each(dialects)('The control database on %s', (_title, missing, makeUrl)
     expect(tries.filter(({ status }) => status === 'rejected')).toHaveLength(4);
   });
 
-  test('reserves a location for one copy that is not given up', async () => {
+  itThere('reserves a location for one copy that is not given up', async () => {
     const { Destination, StoredObject } = await open(url);
     const destination = await Destination.create({ storageType: 'LOCAL', storagePath: '/b' });
     const values = { destinationId: destination.id, name: 'a.zip', location: '/b/a.zip', status: 'PENDING' as const };

@@ -19,7 +19,7 @@ const NOTES = [
 const cursor = (...position: unknown[]) => Buffer.from(JSON.stringify(position)).toString('base64url');
 
 describe.each(databases)('The lists on %s', (_title, missing, url) => {
-  const test = missing === null ? it : it.skip;
+  const itThere = missing === null ? it : it.skip;
   let models: Models;
   beforeAll(async () => {
     if (missing !== null) return;
@@ -57,7 +57,7 @@ describe.each(databases)('The lists on %s', (_title, missing, url) => {
     return nodes.map(({ note }) => note);
   };
 
-  test.each([
+  itThere.each([
     ['überlingen', 0],
     ['ÜBERLINGEN', 0],
     ['обновлением', 1],
@@ -73,14 +73,14 @@ describe.each(databases)('The lists on %s', (_title, missing, url) => {
     expect(await found(search)).toEqual([NOTES[index]]);
   });
 
-  test.each(['a.b', '*', '100_', 'done.now', '[xyz]', 'uberlingen', '\\w', '^', '.'])(
+  itThere.each(['a.b', '*', '100_', 'done.now', '[xyz]', 'uberlingen', '\\w', '^', '.'])(
     'find nothing more than what is written: %s',
     async (search) => {
       expect(await found(search)).toEqual(NOTES.filter((note) => `${note}`.includes(search) || search === '.'));
     },
   );
 
-  test('find the actions of a noun', async () => {
+  itThere('find the actions of a noun', async () => {
     const actions = async (action: string) =>
       (await listAuditEvents(models, { action }, { first: 50 })).nodes.map((event) => event.action).sort();
     expect(await actions('backup')).toEqual(['backup.create', 'backup.delete']);
@@ -88,7 +88,7 @@ describe.each(databases)('The lists on %s', (_title, missing, url) => {
     expect(await actions('%')).toEqual([]);
   });
 
-  test.each([
+  itThere.each([
     ['an id of another kind', cursor(1_735_689_600_000, 7)],
     ['an id that none has', cursor(1_735_689_600_000, 'a\0')],
     ['a time beyond all calendars', cursor(9e15, 'backup_1')],
@@ -104,7 +104,7 @@ describe.each(databases)('The lists on %s', (_title, missing, url) => {
     await expect(listRestores(models, {}, page)).rejects.toMatchObject(refused);
   });
 
-  test('refuse cursors of other lists', async () => {
+  itThere('refuse cursors of other lists', async () => {
     const refused = { code: 'BAD_USER_INPUT', field: 'after' };
     const [backup] = (await listBackups(models, {}, 'CREATED_AT_DESC', { first: 1 })).cursors;
     const [event] = (await listAuditEvents(models, {}, { first: 1 })).cursors;

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Engine } from '../../../src/core/ports.js';
 import { type PacedRun, paceOf, shareOf, within } from '../../../src/core/runs/progress.js';
 import { createEngines } from '../../../src/engines/index.js';
@@ -26,20 +26,20 @@ const run: PacedRun = {
 };
 
 describe('The pace of a run', () => {
-  test('is told by the bytes of its phase and by the time since that began', () => {
+  it('is told by the bytes of its phase and by the time since that began', () => {
     const pace = { bytesDone: 2_000, bytesTotal: 10_000, bytesPerSecond: 500, secondsLeft: 16 };
     expect(paceOf(run, at(10))).toEqual(pace);
     // A run that stands still becomes slower the longer one looks.
     expect(paceOf(run, at(14))).toEqual({ ...pace, bytesPerSecond: 250, secondsLeft: 32 });
   });
 
-  test('is unknown of a run that is not under way, whatever its last bytes were', () => {
+  it('is unknown of a run that is not under way, whatever its last bytes were', () => {
     for (const status of ['PENDING', 'COMPLETED', 'FAILED', 'DELETED'] as const) {
       expect(paceOf({ ...run, status }, at(10))).toEqual(UNKNOWN);
     }
   });
 
-  test('is not guessed: no time left too early, no speed in the first moment or without bytes', () => {
+  it('is not guessed: no time left too early, no speed in the first moment or without bytes', () => {
     expect(paceOf({ ...run, bytesDone: 499 }, at(10)).secondsLeft).toBeNull();
     expect(paceOf(run, at(7.9)).secondsLeft).toBeNull();
     expect(paceOf({ ...run, bytesDone: 0 }, at(100)).secondsLeft).toBeNull();
@@ -51,18 +51,18 @@ describe('The pace of a run', () => {
     });
   });
 
-  test('never promises less than all that is left takes at the speed of the run so far', () => {
+  it('never promises less than all that is left takes at the speed of the run so far', () => {
     // The phase itself would end in 16 seconds, but four fifths of all bytes are still to come.
     expect(paceOf({ ...run, progress: 0.2 }, at(10))).toMatchObject({ bytesPerSecond: 500, secondsLeft: 40 });
     expect(paceOf({ ...run, progress: 0.04 }, at(10))).toMatchObject({ bytesPerSecond: 500, secondsLeft: null });
   });
 
-  test('is not wrong where the clock of another node is behind', () => {
+  it('is not wrong where the clock of another node is behind', () => {
     expect(paceOf(run, at(-100))).toMatchObject({ bytesPerSecond: null, secondsLeft: null });
   });
 });
 
-test('A part of a step counts as its share of the whole, whatever it counts itself', () => {
+it('A part of a step counts as its share of the whole, whatever it counts itself', () => {
   const told: [number, number][] = [];
   const step = { signal: NEVER, onProgress: (done: number, total: number) => void told.push([done, total]) };
   within(step, 100, 200, 200).onProgress(1, 4);
@@ -108,7 +108,7 @@ describe('A run of some size', () => {
     }
   }
 
-  test('shows its bytes while it is made, and none when it has ended', async () => {
+  it('shows its bytes while it is made, and none when it has ended', async () => {
     const row = await world.app.backups.create({ backupType: 'MANUAL' }, 'test');
     const seen = await watched(row, world.app.backups.run(row.id, NEVER));
     expect(row).toMatchObject({ status: 'COMPLETED', bytesDone: null, bytesTotal: null });
@@ -124,7 +124,7 @@ describe('A run of some size', () => {
     expect(seen.some(({ phase, done }) => phase === 'archive' && (done ?? 0) > 0 && (done ?? 0) < SIZE)).toBe(true);
   });
 
-  test('never shows more than all, nor less than before, where what it reads grows or is read again', async () => {
+  it('never shows more than all, nor less than before, where what it reads grows or is read again', async () => {
     const real = createEngines();
     const { of, forUrl } = real;
     const wordy = (engine: Engine): Engine => ({
@@ -146,7 +146,7 @@ describe('A run of some size', () => {
     expect(seen.map(({ done }) => done)).toEqual(expect.arrayContaining([7, 10]));
   });
 
-  test('shows the bytes of a restore in the phases that have some', async () => {
+  it('shows the bytes of a restore in the phases that have some', async () => {
     const backup = await world.backup();
     const row = await world.app.restores.create({ backupId: backup.id, confirm: true }, 'test');
     const seen = await watched(row, world.app.restores.run(row.id, NEVER));

@@ -154,7 +154,7 @@ describe('Whatever the bytes are', () => {
     );
   });
 
-  it('lies about sizes, places and methods are refused, or tell the truth by chance', async () => {
+  it('false sizes, places and methods are refused, or are true by chance', async () => {
     const number = fc.oneof(fc.nat(0xffffffff), fc.constantFrom(0, 1, 0xffff, 0xffffffff, 0x7fffffff));
     const maybe = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined, freq: 3 });
     const entry: fc.Arbitrary<RawEntry> = fc.record({

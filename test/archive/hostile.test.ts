@@ -45,7 +45,7 @@ function secondName(name: string): Buffer {
   return field;
 }
 
-describe('An archive made by hand that tells the truth', () => {
+describe('An archive made by hand that is correct', () => {
   it('is restored, so that the refusals below are for the lie alone', async () => {
     await restore(
       rawArchive([
@@ -63,7 +63,7 @@ describe('An archive made by hand that tells the truth', () => {
     expect(existsSync(join(folder, 'inside/database.sqlite3'))).toBe(true);
   });
 
-  it('may hold names that differ in case only, because Linux tells them apart', async () => {
+  it('may hold names that differ in case only, because Linux distinguishes them', async () => {
     await restore(rawArchive([sqlite, { name: 'media/A', data: '1' }, { name: 'media/a', data: '2' }]));
     expect(readdirSync(join(folder, 'inside/media'))).toHaveLength(2);
   });
@@ -385,7 +385,7 @@ describe('An archive of the older Django system can be restored as far as it can
 describe('Whatever the storage does, reading ends', () => {
   const bytes = rawArchive([sqlite, { name: 'media/a.txt', data: 'y'.repeat(300_000) }]);
 
-  it('a storage that fails half-way is told as such, and no error is left unhandled', async () => {
+  it('a storage that fails half-way is reported as such, and no error is left unhandled', async () => {
     for (const at of [0, 10, 1000, 100_000, 290_000]) {
       const archive = await openArchive(bufferSource(bytes));
       const broken = {

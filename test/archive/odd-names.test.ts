@@ -81,7 +81,7 @@ describe('A name that a ZIP cannot hold', () => {
     );
   });
 
-  it('is refused where an archive would lay two files at one place, or something that is no media', async () => {
+  it('is refused where two files would land in one place, or one is not media', async () => {
     const archive = (renamed: { path: string; name: string }[]) => {
       const entries = ['media/a', 'media/b'].map((path) => ({ path, size: 0, sha256: EMPTY, mode: 0o644 }));
       const text = JSON.stringify(

@@ -12,7 +12,7 @@ describe('A file of exactly 4,294,967,295 bytes, for which archiver writes no ZI
     expect(zip64Values(undefined, [LIMIT, 5, LIMIT], 'a')).toEqual([LIMIT, 5, LIMIT]);
   });
 
-  it('is told from one whose ZIP64 field is there', () => {
+  it('is distinguished from one whose ZIP64 field is there', () => {
     const field = extraFields(zip64Field([LIMIT, 5, LIMIT]), 'a').get(1);
     field?.writeBigUInt64LE(2n ** 33n, 0);
     expect(zip64Values(field, [LIMIT, 5, LIMIT], 'a')).toEqual([2 ** 33, 5, LIMIT]);

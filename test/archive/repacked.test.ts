@@ -80,7 +80,7 @@ describe('An archive that was unpacked and packed again', () => {
     });
   }
 
-  it('by PowerShell, which parts folders by backslashes, is read as what its metadata proves', async () => {
+  it('by PowerShell, which separates folders by backslashes, is read by its metadata', async () => {
     const names = ['database.sqlite3', ...Object.keys(original).filter((name) => name !== 'database.sqlite3')];
     const entries = [...names, 'backup_metadata.json'].map((name) => ({
       name: `${ENCLOSED}\\${name.replaceAll('/', '\\')}`,

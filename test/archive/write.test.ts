@@ -110,7 +110,7 @@ describe('What is backed up comes back byte for byte', () => {
     expect(openDescriptors()).toEqual([]);
   });
 
-  it('each entry is listed with size, SHA-256, time and mode, the database first and the metadata last', async () => {
+  it('lists each entry with size, SHA-256, time and mode: database first, metadata last', async () => {
     put('b.txt', 'bbb');
     put('a/a.txt', 'aaa');
     const time = new Date('2024-02-29T12:34:56.789Z');
@@ -383,7 +383,7 @@ describe('A backup that cannot be complete fails, and says which file and why', 
     expect(await failure({ describe })).toMatchObject({ code: 'INTERNAL_ERROR' });
   });
 
-  it('a cancelled run ends with its reason, even while the database file is stalled, and leaves nothing open', async () => {
+  it('ends a cancelled run with its reason while the database stalls, and leaves nothing open', async () => {
     put('large.txt', Buffer.alloc(5_000_000, 'x'));
     const reason = new AppError('CANCELLED', 'Enough.');
     const inMedia = new AbortController();
@@ -412,7 +412,7 @@ describe('A backup that cannot be complete fails, and says which file and why', 
     expect(openDescriptors()).toEqual([]);
   });
 
-  it('nobody needs to listen: a failure does not end the process', async () => {
+  it('a failure that no one listens to does not end the process', async () => {
     writeArchive(writeOptions({ mediaPaths: [join(folder, 'missing')] }));
     await new Promise((resolve) => setTimeout(resolve, 50));
   });

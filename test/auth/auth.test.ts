@@ -47,7 +47,7 @@ describe('Passwords', () => {
     expect(await matchesPassword('caf\u00e9 au lait', await hashPassword('cafe\u0301 au lait'))).toBe(true);
   });
 
-  it('that nobody has are checked with the same work', async () => {
+  it('that no one has are checked with the same work', async () => {
     const shape = (hash: string) => hash.split('$').map((part, index) => (index < 4 ? part : part.length));
     expect(shape(NOBODY)).toEqual(shape(await hashPassword('x')));
     expect(await matchesPassword('', NOBODY)).toBe(false);
@@ -61,7 +61,7 @@ describe('Passwords', () => {
 });
 
 describe('Users', () => {
-  it('The first admin is made once, however many processes start, and its generated password is told once', async () => {
+  it('creates the first admin and prints its password once, however many processes start', async () => {
     const fresh = await createWorld();
     try {
       const other = await fresh.again();
@@ -96,7 +96,7 @@ describe('Users', () => {
         ({ code }: { code: string }) => code,
       );
 
-    it('after a start without one, the account made on its own becomes theirs and its password ends', async () => {
+    it('after a start without one, takes over the generated account and ends its password', async () => {
       const first = await ensure();
       const { token } = await world.app.auth.login('admin@localhost', first.generated ?? '', 'here');
       expect(await ensure('You@Example.org', NEW)).toEqual({

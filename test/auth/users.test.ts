@@ -103,7 +103,7 @@ describe('Users', () => {
     await expect(clientOf(app, token).request(api.MeDocument)).rejects.toEqual(failing('UNAUTHENTICATED'));
   });
 
-  it('keep the last admin, whoever asks, also when two remove each other at once', async () => {
+  it('keep the last admin, also when two remove each other at once', async () => {
     const fresh = await createTestApp({ work: false });
     try {
       const { users } = fresh.app.auth;

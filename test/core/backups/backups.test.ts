@@ -53,7 +53,7 @@ function withStorage(localRoot: string, change: (real: Storage) => Partial<Stora
 }
 
 describe('A backup', () => {
-  it('of a database with a busy writer holds one committed state and all media, and ordinary tools open it', async () => {
+  it('of a database with a busy writer holds one committed state, in files that any tool opens', async () => {
     const writer = await startWriter(world.database);
     const row = await world.backup();
     const { busy, commits, errors } = await writer.stop();
@@ -121,7 +121,7 @@ describe('A backup', () => {
     ]);
   });
 
-  it('leaves the live database, the backups and the data folder out of the media even if they lie inside', async () => {
+  it('leaves the database, the backups and the data folder out of the media that hold them', async () => {
     await world.app.configs.update(1, { mediaPaths: [world.folder] }, 'test');
     await world.backup();
     const row = await world.backup();
@@ -131,7 +131,7 @@ describe('A backup', () => {
     expect(names.filter((name) => /db\.sqlite3|media\/backups|media\/data/.test(name))).toEqual([]);
   });
 
-  it('gets the next name when two fall into one second, and never overwrites a file that is not its own', async () => {
+  it('gets the next name when two fall into one second, and overwrites no foreign file', async () => {
     const at = new Date('2025-07-24T14:30:22Z');
     await world.close();
     world = await createWorld({ now: () => at });
@@ -204,7 +204,7 @@ describe('A backup that fails leaves a FAILED row with the reason, and nothing e
     }));
   it('when a media folder is missing', () => failing('MEDIA_NOT_FOUND', {}, (w) => rm(w.media, { recursive: true })));
   (root ? it.skip : it)(
-    `when the storage folder is not writable${root ? ' (skipped: root may write everywhere)' : ''}`,
+    `when the storage folder is read-only${root ? ' (skipped: root writes anywhere)' : ''}`,
     () =>
       failing('STORAGE_NOT_WRITABLE', {}, async (w) => {
         await mkdir(w.backups);
@@ -350,7 +350,7 @@ describe('A backup whose end is in doubt', () => {
     expect(await world.app.backups.verify(row.id, 'ARCHIVE', 'test', NEVER)).toMatchObject({ errorCode: null });
   });
 
-  it('is left as it is while the control database does not say, and ended as a whole once it does', async () => {
+  it('is left alone while the control database is unavailable, and ended once it is back', async () => {
     const { Backup } = world.app.models;
     const row = await Backup.findByPk((await world.app.backups.create({ backupType: 'MANUAL' }, 'test')).id);
     const [update, find] = [Backup.update.bind(Backup), Backup.findByPk.bind(Backup)];
@@ -388,7 +388,7 @@ describe('A media folder', () => {
 });
 
 describe('Media that are not there any more', () => {
-  it('are told on the backup, as long as an older one has them', async () => {
+  it('are reported on the backup, as long as an older one has them', async () => {
     const full = await world.backup();
     expect(full.warnings).toEqual([]);
     await rm(world.media, { recursive: true });
@@ -400,7 +400,7 @@ describe('Media that are not there any more', () => {
 });
 
 describe('Verification', () => {
-  it('proves a sound archive at each level', async () => {
+  it('verifies a good archive at each level', async () => {
     const row = await world.backup();
     for (const level of ['CHECKSUM', 'ARCHIVE', 'DRILL'] as const) {
       expect(await world.app.backups.verify(row.id, level, 'test', NEVER)).toMatchObject({
@@ -428,7 +428,7 @@ describe('Verification', () => {
     await expect(world.app.backups.open(row.id)).rejects.toMatchObject({ code: 'ARCHIVE_MISSING' });
   });
 
-  it('that cannot read the disk proves nothing and takes no proof away, and says that it was the disk', async () => {
+  it('that cannot read the disk changes no earlier result, and says that it was the disk', async () => {
     const row = await world.backup();
     const { verifiedAt } = row;
     const broken = async function* () {
@@ -475,7 +475,7 @@ describe('Deleting', () => {
     expect(await row.reload()).toMatchObject({ status: 'COMPLETED' });
   });
 
-  it('tells which backups were deleted before the one that the storage did not let go', async () => {
+  it('returns which backups were deleted before the one that the storage refused to remove', async () => {
     const rows = [await world.backup(), await world.backup(), await world.backup()];
     const [one, two, three] = rows.map(({ id }) => id);
     let calls = 0;
@@ -502,7 +502,7 @@ describe('Deleting', () => {
     ]);
   });
 
-  it('and pinning of one backup do not cross: a pin that comes too late is refused, and none is answered in vain', async () => {
+  it('and pinning of one backup exclude each other: a pin that comes too late is refused', async () => {
     const row = await world.backup();
     let pinned: Promise<unknown> = Promise.resolve();
     const other = await world.again({
@@ -521,7 +521,7 @@ describe('Deleting', () => {
 });
 
 describe('After a crash', () => {
-  it('a run whose lease has lapsed becomes FAILED, its files go, and a foreign file of the same name stays', async () => {
+  it('a run whose lease has lapsed becomes FAILED; its files go, foreign ones stay', async () => {
     const row = await world.app.backups.create({ backupType: 'MANUAL' }, 'test');
     await row.update({ status: 'RUNNING', phase: 'archive', leaseHolder: 'dead', startedAt: new Date() });
     await mkdir(world.backups, { recursive: true });

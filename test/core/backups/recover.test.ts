@@ -51,7 +51,7 @@ async function restored(app: App, backupId: string): Promise<void> {
 }
 
 describe('After the loss of a machine', () => {
-  it('a fresh installation makes the config of the archive’s words and brings the application back in its old places', async () => {
+  it('a fresh installation creates the config from the archive and restores in the old places', async () => {
     const row = await importArchive(fresh, archive, undefined, 'boss', NEVER);
     expect(row).toMatchObject({ status: 'COMPLETED', configId: null, origin: { config: 'App' } });
     const config = await configFromBackup(fresh, row.id, {}, 'boss');

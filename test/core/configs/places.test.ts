@@ -91,7 +91,7 @@ describe('A place that a request names', () => {
     expect(await refusal({ targetDatabaseUrl, overwrite: true })).toEqual([{ code, field: 'targetDatabaseUrl' }]);
   });
 
-  it("is refused as the target database where it is the product's or another config's, also through a link", async () => {
+  it("is refused as the target database if it, or its link, is the product's or another config's", async () => {
     const other = `${world.folder}/other.sqlite3`;
     await exec(other, 'CREATE TABLE x (y)');
     await world.app.configs.create({ name: 'Other', databaseUrl: `sqlite:${other}` }, 'test');

@@ -14,7 +14,7 @@ beforeEach(async () => {
 afterEach(() => world.close());
 
 describe('An archive of the older Django system (format 1.0)', () => {
-  it('is taken in, proven by a drill since it carries no hashes, planned with a warning, and restored', async () => {
+  it('is uploaded, verified by a drill for lack of hashes, planned with a warning, and restored', async () => {
     const body = createReadStream(FIXTURE);
     const row = await world.app.backups.upload(body, 'okpuja_backup_20250724_143022.zip', 1, 'boss', NEVER);
     expect(row).toMatchObject({ status: 'COMPLETED', verificationLevel: 'DRILL', mediaFileCount: 2 });

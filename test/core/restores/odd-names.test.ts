@@ -52,7 +52,7 @@ describe('Media whose names a ZIP cannot hold', () => {
     for (const name of NAMES) expect(await readFile(odd(name), 'utf8')).toBe(`text of ${name.toString('hex')}`);
   });
 
-  it('are left alone where they are the same, replaced where they are not, and an undo brings all back', async () => {
+  it('are left alone where they are the same, else replaced, and an undo brings all back', async () => {
     const row = await world.backup();
     const [first, second, third] = NAMES as [Buffer, Buffer, Buffer];
     await writeFile(odd(first), 'changed');

@@ -53,7 +53,7 @@ describe('An archive', () => {
     expect(await upload(bytes)).toMatchObject({ status: 'COMPLETED', configId: config.id });
   });
 
-  it('of an application that has no config here is filed under none, and restores into a new place only', async () => {
+  it('of an application without a config here belongs to none, and restores to a new place only', async () => {
     const { config, row, bytes } = await anotherApplication();
     await world.app.backups.remove([row.id], 'test');
     await world.app.configs.remove(config.id, 'test');
@@ -64,7 +64,7 @@ describe('An archive', () => {
     expect(await world.restore({ backupId: stranger.id, targetDatabaseUrl })).toMatchObject({ status: 'COMPLETED' });
   });
 
-  it('of another application replaces nothing of a config without an explicit word, and says whose data it is', async () => {
+  it('of another application replaces a config only on explicit request, naming its origin', async () => {
     const { bytes, database } = await anotherApplication();
     const stranger = await upload(bytes, 1);
     const before = await contentHash(world.database);
@@ -132,7 +132,7 @@ describe('An archive', () => {
     expect(row.warnings.join()).toContain('neither database nor media and are never restored: "notes/readme.txt"');
   });
 
-  it('whose metadata tells other row counts than its database is refused', async () => {
+  it('whose metadata holds other row counts than its database is refused', async () => {
     const tables = [{ name: 'thing', row_count: 3_000_000_000 }];
     await expect(upload(await archive({ tables }))).rejects.toMatchObject({ code: 'ARCHIVE_CORRUPT', field: 'file' });
   });

@@ -88,7 +88,7 @@ describe('A full restore', () => {
     }
   }
 
-  it('makes a verified, pinned safety backup first, and undo brings the state before the restore back', async () => {
+  it('makes a verified, pinned safety backup first, and an undo brings the old state back', async () => {
     const row = await world.backup();
     await change(world);
     const before = { hash: await contentHash(world.database), media: await readTree(world.media) };
@@ -135,7 +135,7 @@ describe('A full restore', () => {
     expect(await filesIn(world.media)).toEqual(Object.keys(before.media).sort());
   });
 
-  it('of a database that is gone makes it again, and a WAL that a crashed application left is not replayed over it', async () => {
+  it('of a database that is gone creates it, and replays no WAL that a crash left over it', async () => {
     const row = await world.backup();
     const before = await contentHash(world.database);
     await exec(world.database, 'PRAGMA wal_checkpoint(TRUNCATE)');
@@ -296,7 +296,7 @@ describe('A restore that fails half-way puts the old state back', () => {
   };
   const injected = new AppError('DATABASE_FAILED', 'injected');
 
-  it('when the extracted database is not sound', () =>
+  it('when the extracted database is damaged', () =>
     failsWith(
       failingEngine(() => ({ inspect: async () => Promise.reject(new AppError('DATABASE_CORRUPT', 'injected')) })),
       'DATABASE_CORRUPT',
@@ -366,7 +366,7 @@ describe('Selected tables', () => {
     expect(await all(world.database, `SELECT name FROM pragma_table_info('numbered')`)).toEqual([{ name: 'other' }]);
   });
 
-  it('that would break foreign keys are refused before the commit, and including the related ones helps', async () => {
+  it('that would break foreign keys are refused before the commit, unless related ones come too', async () => {
     await exec(world.database, setup);
     const row = await world.backup();
     await exec(world.database, 'DELETE FROM entry; DELETE FROM account;');
@@ -510,7 +510,7 @@ describe('What lies in the media folder besides media', () => {
     expect(await world.backup()).toMatchObject({ status: 'FAILED', errorCode: 'PATH_NOT_ALLOWED' });
   });
 
-  it('is told by the plan and by the restore where it cannot be written, because something protected lies there', async () => {
+  it('is refused by plan and restore where it cannot be written because something is protected', async () => {
     const old = 'archives/other_backup_20250101_000000.zip';
     await writeTree(world.media, { [old]: 'a file like any other' });
     const row = await world.backup();
@@ -679,7 +679,7 @@ describe('Media folders of a config that were moved', () => {
     await expect(world.restore({ backupId: row.id })).rejects.toMatchObject({ field: 'restoreMedia' });
   });
 
-  it('are told from others of the same name by the folders above, and never guessed', async () => {
+  it('are distinguished from others of the same name by the folders above, never guessed', async () => {
     const [a, b] = [join(world.folder, 'o', 'a', 'media'), join(world.folder, 'o', 'b', 'media')];
     await writeTree(a, { 'a.txt': 'of a' });
     await writeTree(b, { 'b.txt': 'of b' });
@@ -843,7 +843,7 @@ describe('A restore that waits', () => {
 });
 
 describe('A safety backup that a person has pinned', () => {
-  it('stays, while one that nobody pinned is let go after its time', async () => {
+  it('stays, while one that no one pinned is deleted after its time', async () => {
     const row = await world.backup();
     const one = await world.restore({ backupId: row.id });
     const two = await world.restore({ backupId: row.id });

@@ -63,7 +63,7 @@ async function changeAll(folder: string): Promise<void> {
     expect(place?.needed).toBeLessThanOrEqual(peak * 1.5 + 2 * MIB);
   });
 
-  it('is what the run takes where only media are restored: the safety backup holds the database as well', async () => {
+  it('is what a restore of media takes: its safety backup holds the database as well', async () => {
     const { app, backup, restore } = await onDisk();
     const { id } = await backup();
     const folder = disk?.folder ?? '';

@@ -64,7 +64,7 @@ describe('A table whose name differs in case from the backup', () => {
 });
 
 describe('Triggers of a chosen table', () => {
-  it('come back however they spell its name, a missing one is a difference, and an undo brings them back', async () => {
+  it('come back however they spell its name, are compared, and an undo brings them back', async () => {
     await exec(
       world.database,
       `CREATE TABLE Item (id INTEGER PRIMARY KEY, v); CREATE TABLE log (v);

@@ -133,7 +133,7 @@ describe('Whatever the history, the policy, the zone and the date', () => {
     );
   }, 60_000);
 
-  it('neither the order nor failed, empty and unverified runs change what becomes of the good ones; doing it twice neither', () => {
+  it('order, unusable runs and a second cleanup do not change which good backups go', () => {
     fc.assert(
       fc.property(inputs, fc.integer(), (input, salt) => {
         const decisions = planRetention(input);

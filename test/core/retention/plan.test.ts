@@ -68,7 +68,7 @@ describe('A policy that could hurt is refused, naming the field', () => {
 });
 
 describe('The corners that deleted everything elsewhere', () => {
-  it('only failed, empty or unverified ones are newer: the newest verified one stays, and so do the unverified', () => {
+  it('keeps the newest verified one, and the unverified, if only unusable ones are newer', () => {
     const backups = history(daysAgo(40, 3, 2, 1), {
       1: { status: 'FAILED', verifiedAt: null, fileSize: null },
       2: { fileSize: 0 },
@@ -207,7 +207,7 @@ describe('The corners that deleted everything elsewhere', () => {
 });
 
 describe('Limits and keep-rules together', () => {
-  it('a backup goes only if it is beyond a limit and no rule keeps it; its reasons name all rules', () => {
+  it('a backup goes only if beyond a limit and kept by no rule; its reasons name all rules', () => {
     const backups = history(daysAgo(1, 2, 20, 40, 41, 80));
     const policy = { retentionDays: 30, maxFiles: 30, keepMonthly: 2, keepLast: 1 };
     const decisions = plan(backups, policy);
@@ -240,7 +240,7 @@ describe('Limits and keep-rules together', () => {
     expect(deleted(plan(backups, { retentionDays: 30, safetyRetentionDays: 7 }))).toEqual([]);
   });
 
-  it('uploaded ones are nobody’s to delete but a person’s', () => {
+  it('uploaded ones are deleted only by hand', () => {
     const backups = history(daysAgo(1, 2000), { 1: { backupType: 'UPLOADED' } });
     expect(codes(plan(backups, { retentionDays: 1 }), '1')).toEqual(['UPLOADED']);
   });

@@ -26,7 +26,7 @@ const run: PacedRun = {
 };
 
 describe('The pace of a run', () => {
-  it('is told by the bytes of its phase and by the time since that began', () => {
+  it('is calculated from the bytes of its phase and the time since it began', () => {
     const pace = { bytesDone: 2_000, bytesTotal: 10_000, bytesPerSecond: 500, secondsLeft: 16 };
     expect(paceOf(run, at(10))).toEqual(pace);
     // A run that stands still becomes slower the longer one looks.
@@ -124,7 +124,7 @@ describe('A run of some size', () => {
     expect(seen.some(({ phase, done }) => phase === 'archive' && (done ?? 0) > 0 && (done ?? 0) < SIZE)).toBe(true);
   });
 
-  it('never shows more than all, nor less than before, where what it reads grows or is read again', async () => {
+  it('never exceeds the total nor goes back, where its source grows or is read again', async () => {
     const real = createEngines();
     const { of, forUrl } = real;
     const wordy = (engine: Engine): Engine => ({

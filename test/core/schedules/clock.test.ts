@@ -56,7 +56,7 @@ describe('When the clock jumps', () => {
     expect(await other.models.leases.acquire(runLease('x'), 'thief', 60_000)).toBe(true);
   });
 
-  it('back, a lease of a process that died while the clock was ahead blocks nobody', async () => {
+  it('back, a lease of a process that died while the clock was ahead blocks no one', async () => {
     const { leases } = world.app.models;
     await leases.acquire('x', 'dead', 60_000);
     await jump(-HOURS);
@@ -89,7 +89,7 @@ describe('When the clock jumps', () => {
 });
 
 describe('A hold', () => {
-  it('that lapsed and that nobody took is renewed; one that was taken is lost', async () => {
+  it('that lapsed and that no one took is renewed; one that was taken is lost', async () => {
     const hold = await Hold.take(env(), ['x', 'y']);
     if (!(hold instanceof Hold)) throw new Error('busy');
     await jump(HOURS);

@@ -36,7 +36,7 @@ describe('The schedule', () => {
     ]);
   });
 
-  it('makes up for what was missed while everything was down with one run, not many', async () => {
+  it('catches up with one run for all that was missed while everything was down', async () => {
     at('2025-06-09T12:00:00Z');
     expect(await world.app.scheduler.tick()).toBe(1);
     expect((await config()).nextRunAt).toEqual(new Date('2025-06-10T02:00:00Z'));
@@ -142,7 +142,7 @@ describe('The clean-up', () => {
     return world.backup();
   };
 
-  it('does just what its plan shows, with a reason for each, and never takes the newest verified one', async () => {
+  it('does exactly what its plan shows, with reasons, and keeps the newest verified one', async () => {
     await world.app.configs.update(1, { maxBackupFiles: 2, backupRetentionDays: 3 }, 'test');
     const rows = [await make(1), await make(2), await make(3), await make(4)];
     await world.app.backups.pin(rows[0]?.id ?? '', true, 'test');
@@ -199,7 +199,7 @@ describe('The clean-up', () => {
     expect(await one.reload()).toMatchObject({ status: 'DELETED', deletedBy: 'system' });
   });
 
-  it('by the clock goes on with the next config when one fails, and tells the log', async () => {
+  it('by the clock goes on with the next config when one fails, and logs it', async () => {
     await world.app.configs.update(1, { maxBackupFiles: 1 }, 'test');
     const one = await make(1);
     const other = await make(2);
@@ -269,7 +269,7 @@ describe('The overview', () => {
   const reasons = async () =>
     (await world.app.overview.read()).reasons.filter(({ code }) => code !== 'NO_WORKER' && code !== 'OVERDUE');
 
-  it('does not take a newest backup that was found bad for a good one, and says since when there is a proven one', async () => {
+  it('does not count a newest backup that was found damaged, but the newest verified one', async () => {
     const first = await world.backup();
     at('2025-06-01T01:00:00Z');
     const second = await world.backup();
@@ -316,7 +316,7 @@ describe('The overview', () => {
     expect(await reasons()).toEqual([]);
   });
 
-  it('says that the newest proven archive is gone or cut short, though its record says that it is proven', async () => {
+  it('shows that the newest verified archive is gone or cut short, though its record is fine', async () => {
     const older = await world.backup();
     at('2025-06-01T01:00:00Z');
     const row = await world.backup();

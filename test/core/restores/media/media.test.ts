@@ -62,7 +62,7 @@ const failing = (
 
 describe('Media folders that lie in one another', () => {
   for (const nestedFirst of [false, true]) {
-    it(`are put back as they were when the load fails, the nested one ${nestedFirst ? 'first' : 'last'}`, async () => {
+    it(`are put back when the load fails, the nested one ${nestedFirst ? 'first' : 'last'}`, async () => {
       const paths = [world.media, join(world.media, 'uploads')];
       await world.app.configs.update(1, { mediaPaths: nestedFirst ? paths.toReversed() : paths }, 'test');
       const row = await world.backup();

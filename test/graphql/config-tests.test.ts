@@ -51,7 +51,7 @@ const refusal = (code: string) => ({
 });
 
 describe('A test of the connection', () => {
-  it('tells what a backup would find, before anything is saved', async () => {
+  it('reports what a backup would find, before anything is saved', async () => {
     const before = await app.app.models.AuditEvent.count();
     const found = await connection({ databaseUrl: `sqlite:${app.database}`, mediaPaths: [app.media] });
     expect(found).toEqual({
@@ -78,7 +78,7 @@ describe('A test of the connection', () => {
     await expect(asked).rejects.toMatchObject({ code: 'NOT_FOUND', field: 'configId' });
   });
 
-  it('uses the saved password where the form shows ***, and never tells it', async () => {
+  it('uses the saved password where the form shows ***, and never returns it', async () => {
     const secret = 'hunter2-hunter2';
     const databaseUrl = `sqlite://user:${secret}@${app.database}`;
     const { createConfig } = await client.request(api.CreateConfigDocument, {
@@ -130,7 +130,7 @@ describe('A test of the connection', () => {
     await expect(connection(input())).rejects.toMatchObject({ code, field });
   });
 
-  it('counts only as long as somebody can be made to wait, and stops when nobody does', async () => {
+  it('counts only while a client may wait, and stops when none does', async () => {
     const tree = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`${i % 10}/${i}.txt`, 'x']));
     const large = join(app.folder, 'large');
     await writeTree(large, tree);

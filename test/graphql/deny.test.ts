@@ -155,7 +155,7 @@ describe.each(CASES)('Whoever comes with %s', (name, code) => {
   });
 });
 
-it('An upload of somebody else is refused before its body is read', async () => {
+it('refuses an upload without a token before reading its body', async () => {
   const answered = await new Promise<{ status: number | undefined; sent: boolean }>((resolve, reject) => {
     const request = httpRequest(`${app.url}/graphql`, {
       method: 'POST',

@@ -178,7 +178,7 @@ describe('A document that does not fit', () => {
     });
   });
 
-  it('is told apart from a request that holds none', async () => {
+  it('is distinguished from a request that holds none', async () => {
     expect(await errorOf('')).toMatchObject({ code: 'BAD_USER_INPUT' });
     expect(await errorOf('query A { me { id } } query B { me { id } }')).toMatchObject({ code: 'BAD_USER_INPUT' });
   });

@@ -120,7 +120,7 @@ describe('A list of thousands', () => {
     expect(sql.filter((text) => /FROM .backup_configs./.test(text))).toHaveLength(1);
   });
 
-  it('tells the first and last position of a page, and neither of an empty one', async () => {
+  it('returns the first and last position of a page, and neither for an empty one', async () => {
     const { data } = await send(
       app,
       '{ a: backups(first: 2) { edges { cursor } pageInfo { startCursor endCursor } } b: backups(filter: {search: "zzz"}) { pageInfo { startCursor endCursor hasNextPage } } }',

@@ -37,7 +37,7 @@ async function walk(first: number, search?: string) {
 }
 
 describe('The media of a backup', () => {
-  it('are listed page by page, each once, with size and time, without the database and the metadata', async () => {
+  it('are listed page by page, each once, with size and time, without database and metadata', async () => {
     const seen = await walk(500);
     expect(seen.map(({ path }) => path).sort()).toEqual([...paths].sort());
     expect(await page()).toMatchObject({ totalCount: paths.length, nodes: { length: 50 } });

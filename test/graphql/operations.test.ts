@@ -149,7 +149,7 @@ describe('A restore', () => {
     await expect(client.request(api.CancelRestoreDocument, { id: done.id })).rejects.toEqual(failing('BUSY'));
   });
 
-  it('tells that its safety backup is gone, once it was let go', async () => {
+  it('reports that its safety backup is gone, once it was released', async () => {
     const { id: backupId } = await app.backup();
     const { restoreBackup } = await client.request(api.RestoreBackupDocument, { input: { backupId, confirm: true } });
     const id = (await restored(restoreBackup.id)).safetyBackup?.id ?? '';

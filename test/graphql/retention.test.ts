@@ -82,7 +82,7 @@ describe('Retention over the API', () => {
     expect((await send(app, query)).errors).toEqual([]);
   });
 
-  it('tells what could not be deleted as an answer, and what was as deleted', async () => {
+  it('returns what could not be deleted beside what was', async () => {
     const rows = await app.app.models.Backup.findAll({ where: { status: 'COMPLETED' }, order: [['createdAt', 'ASC']] });
     const inTheWay = rows[0]?.filePath ?? '';
     await rm(inTheWay);

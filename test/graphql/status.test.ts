@@ -36,7 +36,7 @@ describe('The history of backups over the API', () => {
 });
 
 describe('A run under way', () => {
-  it('tells its bytes, its speed and the time that is left, and each change of its bytes', async () => {
+  it('reports its bytes, its speed and the time left, and each change of its bytes', async () => {
     const row = await app.app.backups.create({ backupType: 'MANUAL' }, 'test');
     const began = Date.now() - 10_000;
     await row.update({
@@ -77,7 +77,7 @@ describe('A run under way', () => {
   });
 });
 
-it('A storage that cannot be reached is told in the status, and does not fail its answer', async () => {
+it('shows a storage that cannot be reached in the status, without failing its answer', async () => {
   await rename(app.backups, `${app.backups}-away`);
   const { status } = await client.request(api.StatusDocument);
   await rename(`${app.backups}-away`, app.backups);

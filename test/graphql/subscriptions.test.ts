@@ -69,7 +69,7 @@ describe('Progress', () => {
     });
   });
 
-  it('of a run that has ended is told once', async () => {
+  it('of a run that has ended is sent once', async () => {
     const { id } = await app.backup();
     const { client } = socketOf(app, { authorization: app.token });
     const events = await collect(client, BackupProgressDocument, id);

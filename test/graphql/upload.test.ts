@@ -22,7 +22,7 @@ afterAll(() => app.close());
 
 const blob = (bytes: Buffer) => new Blob([new Uint8Array(bytes)]);
 
-it('A downloaded archive that is uploaded again is listed as UPLOADED, verified, under a free name', async () => {
+it('lists a downloaded archive that is uploaded again as UPLOADED, verified, under a free name', async () => {
   const { errors, data } = await sendFile(app, QUERY, blob(archive), name);
   expect(errors).toEqual([]);
   const { uploadBackup } = data as { uploadBackup: { fileName: string } };
@@ -41,7 +41,7 @@ it.each([
   expect(await filesIn(`${app.folder}/data/tmp`)).toEqual([]);
 });
 
-it('An archive that was damaged on its way is refused with the advice to fetch another copy, and leaves nothing', async () => {
+it('refuses an archive damaged on its way, advises to fetch it again, and leaves nothing', async () => {
   const before = await app.app.models.Backup.count();
   const damaged = Buffer.from(archive);
   const at = Math.floor(damaged.length / 2);

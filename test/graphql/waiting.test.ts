@@ -52,7 +52,7 @@ async function forgotten(): Promise<void> {
   while (known() > 0) await new Promise((resolve) => setImmediate(resolve));
 }
 
-it('The process remembers nobody who asked it and went', async () => {
+it('keeps nothing in memory for clients that have gone', async () => {
   for (let i = 0; i < 20; i++) expect((await send(app, '{ me { id } }')).errors).toEqual([]);
   await forgotten();
   const { client } = socketOf(app, { token: app.token });
@@ -64,7 +64,7 @@ it('The process remembers nobody who asked it and went', async () => {
   await forgotten();
 });
 
-it('Who goes before the answer, and who waits when the process must stop, is told so to those who work for him', async () => {
+it('aborts the work for a request whose client has gone or that waits when the process stops', async () => {
   const { configs } = app.app;
   const signals: AbortSignal[] = [];
   let asked = () => {};

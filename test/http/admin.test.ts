@@ -65,7 +65,7 @@ describe('The admin page', () => {
     expect(other.headers.get('content-security-policy')).not.toBe(policy);
   });
 
-  it('sends its files compressed, to be kept for a year, because their names change with their content', async () => {
+  it('sends its files compressed and cached for a year: their names change with their content', async () => {
     const answer = await fetch(`${url}/assets/a.js`, { headers: { 'Accept-Encoding': 'gzip' } });
     expect(answer.headers.get('content-encoding')).toBe('gzip');
     expect(answer.headers.get('cache-control')).toBe('public, max-age=31536000, immutable');

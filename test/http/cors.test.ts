@@ -68,7 +68,7 @@ describe('Where nothing is configured', () => {
     }
   });
 
-  it('a page of this server, and a program, may open a WebSocket; a page of another server may not', async () => {
+  it('a page of this server or a program may open a WebSocket, a page of another server may not', async () => {
     expect(await socket(closed, {})).toBe('open');
     expect(await socket(closed, { Origin: closed.url })).toBe('open');
     expect(await socket(closed, { Origin: 'https://ADMIN.example.org', Host: 'admin.example.org' })).toBe('open');

@@ -70,7 +70,7 @@ describe('A download link', () => {
     expect((await fetch(link.url, { method: 'HEAD' })).headers.get('content-length')).toBe(String(bytes.length));
   });
 
-  it('is written down when it is made and when it is used, under the name of the admin who made it', async () => {
+  it('is audited when it is made and when it is used, under the admin who made it', async () => {
     const { url, ticket, expiresAt } = await linkTo();
     const [made] = await app.app.models.AuditEvent.findAll({ order: [['id', 'DESC']], limit: 1 });
     expect(made).toMatchObject({
@@ -152,7 +152,7 @@ describe('A ticket is refused', () => {
     await assertRefused(url.replace('ticket', 'token'), /carries no token/);
   });
 
-  it('in place of a token, as a token in place of a ticket: each has a key and an audience of its own', async () => {
+  it('is no token, and a token is no ticket: each has a key and an audience of its own', async () => {
     const { url, ticket } = await linkTo();
     await assertRefused(url.replace(ticket, app.token), /is not valid/);
     const { errors } = await send(app, '{ me { email } }', {}, ticket);

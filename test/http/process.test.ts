@@ -68,7 +68,7 @@ async function login(address: string, password: string, email = 'admin@localhost
 }
 
 describe('The server', () => {
-  it('tells address and generated password at its first start only, and ends with 0 on SIGTERM', async () => {
+  it('prints address and generated password at its first start only, and ends with 0 on SIGTERM', async () => {
     const first = start('server');
     const address = await first.says(/ready at (http:\S+)/);
     const password = await first.says(/Password: +(\S+)/);
@@ -88,7 +88,7 @@ describe('The server', () => {
     expect(first.output.err + second.output.err).not.toContain(password);
   }, 60_000);
 
-  it('started with .env after a start with the sample signs in whom its banner names, and nobody else', async () => {
+  it('with .env after a start with the sample, only the user whom its banner names can sign in', async () => {
     const sample = start('server', { DATABASE_URL: '' });
     const old = await sample.says(/Password: +(\S+)/);
     await sample.says(/Next steps/);

@@ -51,7 +51,7 @@ it('A request may take any time as a whole, its headers may not', () => {
   expect(server).toMatchObject({ requestTimeout: 0, headersTimeout: 60_000, timeout: 0 });
 });
 
-it('A client that falls silent in the middle of its body is cut off, and whoever reads the body is told', async () => {
+it('cuts off a client that falls silent within its body, and fails the reader of that body', async () => {
   const socket = await send(`${HEAD}12345`);
   socket.resume();
   await once(socket, 'close');

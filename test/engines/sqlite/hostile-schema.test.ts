@@ -90,7 +90,7 @@ describe.each(['table', 'index', 'view', 'trigger'])(
       expect([loot, `${loot}.2`].filter((path) => existsSync(path))).toEqual([]);
     });
 
-    it('is not run by the engine even where nobody looked before', async () => {
+    it('is not run by the engine even where nothing checked before', async () => {
       const folder = await realpath(await mkdtemp(join(tmpdir(), 'dump-')));
       try {
         await copyFile(evil, join(folder, 'database.sqlite3'));

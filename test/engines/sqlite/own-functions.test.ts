@@ -129,7 +129,7 @@ describe("A database whose schema needs the application's own functions", () => 
     },
   );
 
-  it('is restored table by table where only a tokenizer is missing: its index is moved as it lies', async () => {
+  it('is restored table by table where only a tokenizer is missing: its index is moved as it is', async () => {
     await addOwn(world.database, TOKENIZER);
     const before = await contentHash(world.database);
     const row = await world.backup();
@@ -151,7 +151,7 @@ describe("A database whose schema needs the application's own functions", () => 
 });
 
 describe('A target of another page size that a program has open', () => {
-  it("is left as it is where the schema needs the application's own functions, and the way out is told", async () => {
+  it("is unchanged where the schema needs the application's own functions; the error says why", async () => {
     await addOwn(world.database, 'an index on a function');
     const row = await world.backup();
     const target = join(world.folder, 'other.sqlite3');
@@ -173,7 +173,7 @@ describe('A target of another page size that a program has open', () => {
 });
 
 describe("Keys that use the application's own collation", () => {
-  it('are told as what cannot be counted and followed, and come back', async () => {
+  it('are reported as what cannot be counted and followed, and come back', async () => {
     await exec(
       world.database,
       `CREATE TABLE place (name TEXT COLLATE NOCASE PRIMARY KEY) WITHOUT ROWID;

@@ -97,7 +97,7 @@ describe('While the application keeps writing', () => {
     expect(none.document).toEqual({ backups: [], more: false });
   });
 
-  it('`verify` proves it again, down to the database', async () => {
+  it('`verify` verifies it again, down to the database', async () => {
     const { code, document } = await json('verify', id, '--level', 'drill');
     expect({ code, level: document.backup?.verificationLevel }).toEqual({ code: 0, level: 'DRILL' });
   });
@@ -112,7 +112,7 @@ describe('While the application keeps writing', () => {
     expect(await world.app.models.Restore.count()).toBe(0);
   });
 
-  it('`restore` without --confirm is refused where nobody can be asked', async () => {
+  it('`restore` without --confirm is refused without a terminal', async () => {
     const { code, document } = await json('restore', id);
     expect(code).toBe(3);
     expect(Object.keys(document.error ?? {})).toEqual(['code', 'message', 'hint']);
@@ -174,7 +174,7 @@ describe('While the application keeps writing', () => {
     await world.app.configs.update(1, { autoBackupEnabled: true }, 'test');
   });
 
-  it('`auto-backup` carries out a backup that a dead process has left waiting, and leaves one under way alone', async () => {
+  it('`auto-backup` runs a backup that a dead process left pending, not one that is running', async () => {
     const { backups, configs, models, log } = world.app;
     const config = await configs.create({ name: 'Late', databaseUrl: `sqlite:${world.database}` }, 'test');
     const { id } = await backups.create({ backupType: 'AUTO', configId: config.id }, 'cli:gone');
@@ -200,7 +200,7 @@ describe('While the application keeps writing', () => {
     await configs.remove(config.id, 'test');
   });
 
-  it('`auto-backup` meets the due time: no server makes up for it later, and `status` does not call it overdue', async () => {
+  it('`auto-backup` meets the due time: no later catch-up run, and not overdue in `status`', async () => {
     const { configs, models } = world.app;
     const { id } = await configs.create({ name: 'By timer', databaseUrl: `sqlite:${world.database}` }, 'test');
     const past = new Date(Date.now() - 5 * 3_600_000);
@@ -249,7 +249,7 @@ describe('While the application keeps writing', () => {
     expect(await row.reload()).toMatchObject({ status: 'DELETED', deletedBy: expect.stringMatching(/^cli:/) });
   });
 
-  it('`cleanup-backups` tries all configs, then tells which failed and what was done for the others', async () => {
+  it('`cleanup-backups` tries all configs, then names those that failed and those that did not', async () => {
     const { configs } = world.app;
     const [old, other] = [await world.backup(), await world.backup()];
     await old.update({ createdAt: new Date(Date.now() - 400 * 86_400_000) });
@@ -269,7 +269,7 @@ describe('While the application keeps writing', () => {
     await configs.remove(shop.id, 'test');
   });
 
-  it('`cleanup-backups` takes no hash without the config whose plan it names, and deletes nothing', async () => {
+  it('`cleanup-backups` refuses a hash without its config, and deletes nothing', async () => {
     const row = await world.backup();
     await row.update({ createdAt: new Date(Date.now() - 400 * 86_400_000) });
     expect(await json('cleanup-backups', '--hash', 'x')).toMatchObject({
@@ -280,7 +280,7 @@ describe('While the application keeps writing', () => {
     expect(await row.reload()).toMatchObject({ status: 'COMPLETED' });
   });
 
-  it('`configs` tells what is protected', async () => {
+  it('`configs` shows what is protected', async () => {
     const { document } = await json('configs');
     expect(document.configs).toEqual([
       expect.objectContaining({
@@ -492,7 +492,7 @@ describe('People', () => {
 });
 
 describe('Users', () => {
-  it('`users` lists them, and `users remove` removes one whose token then stops working, but never the last admin', async () => {
+  it('`users` lists users; `users remove` ends the tokens of one, and keeps the last admin', async () => {
     const { users } = world.app.auth;
     const [first] = await users.list();
     if (first === undefined) await users.create('admin@example.org', 'a first password', 'ADMIN');
@@ -522,7 +522,7 @@ describe('Users', () => {
 });
 
 describe('What goes wrong', () => {
-  it('is told by message, hint, row and exit code: a source that is missing', async () => {
+  it('is shown by message, hint, row and exit code: a source that is missing', async () => {
     const { stderr } = await writer.stop().then(() => ({ stderr: '' }));
     expect(stderr).toBe('');
     await rename(world.database, `${world.database}.away`);
@@ -571,30 +571,27 @@ describe('What goes wrong', () => {
   });
 
   const typed = spawnSync('script', ['--version']).error === undefined ? it : it.skip;
-  typed(
-    'anything but the file name at the prompt is refused in words, and nothing is restored (needs script)',
-    async () => {
-      const { id, fileName } = await backUp();
-      const restores = await world.app.models.Restore.count();
-      const command = `${process.execPath} ${program} restore ${id}`;
-      const child = spawn('script', ['-qec', command, '/dev/null'], {
-        cwd: world.folder,
-        env: { PATH: process.env.PATH, DATA_DIR: 'data', DB_BACKUP_PATH: 'backups', TERM: 'dumb' },
-        stdio: ['pipe', 'pipe', 'inherit'],
-      });
-      let text = '';
-      child.stdout.on('data', (chunk: Buffer) => {
-        if (!text.includes('type the file name') && (text += chunk.toString()).includes('type the file name')) {
-          child.stdin.write('no\n');
-        } else text += chunk.toString();
-      });
-      await once(child, 'close');
-      expect(text).toContain(`Nothing was restored: the file name of the backup was not typed.`);
-      expect(text).toContain(fileName);
-      expect(text).not.toContain('confirm is not true');
-      expect(await world.app.models.Restore.count()).toBe(restores);
-    },
-  );
+  typed('anything but the file name at the prompt is refused and restores nothing (needs script)', async () => {
+    const { id, fileName } = await backUp();
+    const restores = await world.app.models.Restore.count();
+    const command = `${process.execPath} ${program} restore ${id}`;
+    const child = spawn('script', ['-qec', command, '/dev/null'], {
+      cwd: world.folder,
+      env: { PATH: process.env.PATH, DATA_DIR: 'data', DB_BACKUP_PATH: 'backups', TERM: 'dumb' },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    let text = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      if (!text.includes('type the file name') && (text += chunk.toString()).includes('type the file name')) {
+        child.stdin.write('no\n');
+      } else text += chunk.toString();
+    });
+    await once(child, 'close');
+    expect(text).toContain(`Nothing was restored: the file name of the backup was not typed.`);
+    expect(text).toContain(fileName);
+    expect(text).not.toContain('confirm is not true');
+    expect(await world.app.models.Restore.count()).toBe(restores);
+  });
 
   it('usage errors end with 2, with --json as a document', async () => {
     const [unknown, missing, wrong] = await Promise.all([run('nope'), json('show'), json('list', '--limit', '0')]);

@@ -27,7 +27,7 @@ const run = (data: string, ...args: string[]): Promise<Ended> =>
 const json = async (data: string, ...args: string[]) => JSON.parse((await run(data, ...args, '--json')).stdout);
 
 describe('After the loss of DATA_DIR', () => {
-  it('`reconcile` finds the archives in the storages of the configs, and takes them in where they lie', async () => {
+  it('`reconcile` finds archives in the storages of the configs, and imports them in place', async () => {
     const [first, second] = [await world.backup(), await world.backup()];
     const content = await contentHash(world.database);
     const names = (await readdir(world.backups)).sort();
@@ -48,7 +48,7 @@ describe('After the loss of DATA_DIR', () => {
     expect(await contentHash(world.database)).toBe(content);
   });
 
-  it('`reconcile FOLDER` takes in from another folder, and names what is damaged or of somebody else', async () => {
+  it('`reconcile FOLDER` imports from another folder, and names damaged and foreign files', async () => {
     const row = await world.backup();
     const other = join(world.folder, 'usb');
     await mkdir(other);

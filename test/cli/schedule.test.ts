@@ -152,7 +152,7 @@ describe('`setup-schedule`', () => {
   const run = (...args: string[]) => launch(args);
   const calls = async () => (await readFile(join(state, 'calls'), 'utf8').catch(() => '')).split('\n').filter(Boolean);
 
-  it('prints a timer and changes nothing, with absolute paths, the schedule of the environment and no secret', async () => {
+  it('prints a timer with absolute paths, the schedule and no secret, and changes nothing', async () => {
     const kinds = ['--systemd', '--cron', '--windows'];
     for (const { code, stdout, stderr } of await Promise.all(kinds.map((kind) => run(kind)))) {
       expect(code).toBe(0);
@@ -262,7 +262,7 @@ describe('`setup-schedule`', () => {
     expect((await run('--windows', '--remove')).stdout).toContain('nothing to remove');
   });
 
-  it('says what to do where the tool is missing or refuses, and when the wish is unclear', async () => {
+  it('says what to do where the tool is missing or refuses, and when the request is unclear', async () => {
     await mkdir(join(folder, 'empty'), { recursive: true });
     const none = join(folder, 'empty');
     const [systemd, cron, windows, unusual, unclear, both, wrong] = await Promise.all([

@@ -48,7 +48,7 @@ describe('npm start', () => {
     ]);
   }, 180_000);
 
-  it('builds nothing when nothing changed, shows the sample, passes SIGTERM on and ends with the server', async () => {
+  it('builds nothing when nothing changed, shows the sample, and passes SIGTERM on', async () => {
     const server = launch([], { LOG_LEVEL: 'warn' });
     await server.says('Next steps:');
     server.child.kill('SIGTERM');

@@ -29,7 +29,7 @@ const example = (name: string) =>
 const says = (text: string | RegExp) => result().getByText(text).first().waitFor();
 
 explorer(title('The API explorer'), () => {
-  it('is one click from the admin page, and runs an example with the token of the tab, from this server alone', async () => {
+  it('is one click from the admin page and runs an example, asking no other server', async () => {
     await visit.signIn();
     await visit.page.getByRole('button', { name: /^Account/ }).click();
     await visit.page.getByRole('menuitem', { name: 'API explorer' }).click();
@@ -60,7 +60,7 @@ explorer(title('The API explorer'), () => {
     expect(visit.troubles).toEqual([]);
   });
 
-  it('says so when nobody is signed in or the session has ended, and leaves nothing behind in the browser', async () => {
+  it('says so when no one is signed in or the session has ended, and stores nothing', async () => {
     await visit.page.goto(`${app.url}/graphql`);
     await visit.page.getByText('Not signed in.').waitFor();
     await example('Me');

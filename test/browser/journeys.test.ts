@@ -133,7 +133,7 @@ beforeEach(() => {
 const quiet = () => expect(visit.troubles).toEqual([]);
 
 journey(title('A stranger at the admin page'), () => {
-  it('is told what is wrong with a password, and gets in with the right one', async () => {
+  it('sees what is wrong with a password, and signs in with the right one', async () => {
     await page.getByLabel('E-mail', { exact: true }).fill('admin@example.org');
     await page.getByLabel('Password', { exact: true }).fill('a wrong password');
     await button('Sign in').click();
@@ -189,7 +189,7 @@ journey(title('A stranger at the admin page'), () => {
     quiet();
   });
 
-  it('proves it again, pins it and takes the pin away', async () => {
+  it('verifies it again, pins it and unpins it', async () => {
     const { id } = await newest();
     const more = async (name: string | RegExp) => {
       await button('More').click();
@@ -469,7 +469,7 @@ journey(title('An upload'), () => {
     await page.getByTestId('junk.zip').getByRole('alert').waitFor();
   });
 
-  it('that is lost on the way does not stop those behind it, and one that is never answered can be given up', async () => {
+  it('that is lost does not stop those behind it; one that is never answered can be cancelled', async () => {
     const path = join(app.folder, 'downloaded.zip');
     const second = join(app.folder, 'second.zip');
     await writeFile(second, await readFile(path));
@@ -676,7 +676,7 @@ journey(title('The configs'), () => {
     quiet();
   });
 
-  it('that somebody else deletes take along what was typed and not saved, and say so', async () => {
+  it('that another user deletes discard what was typed and not saved, and say so', async () => {
     const third = await app.app.configs.create({ name: 'Third', databaseUrl: `sqlite:${app.database}` }, 'test');
     await open(`/configs/${third.id}`);
     await field('Name').fill('Third with another name');
@@ -728,7 +728,7 @@ journey(title('A session that ends'), () => {
     await heading('Overview');
   });
 
-  it('sends an upload anew as soon as somebody has signed in again', async () => {
+  it('sends an upload again after the next sign-in', async () => {
     await open('/upload');
     await page.locator('input[type=file]').waitFor({ state: 'attached' });
     await app.app.auth.users.changePassword(app.admin.id, PASSWORD);
@@ -818,7 +818,7 @@ journey(title('An answer that does not come'), () => {
     await text('1 backup verified.');
   });
 
-  it('does not keep several backups from being verified, and the damaged ones are told to the end', async () => {
+  it('does not stop the verification of several backups, and every damaged one is shown', async () => {
     const [sound, gone, damaged] = [await app.backup(), await app.backup(), await app.backup()];
     await writeFile(damaged.filePath, 'no archive');
     await open('/backups?status=COMPLETED');
@@ -925,7 +925,7 @@ journey(title('A connection that breaks'), () => {
     while ((await newest()).status === 'RUNNING') await page.waitForTimeout(200);
   });
 
-  it('is only said of the server if it is the server that is away, whatever a proxy refuses or hides', async () => {
+  it('is shown only if the server itself is away, whatever a proxy refuses or hides', async () => {
     const other = await browser.visit(app.url);
     const banner = other.page.getByText('The server cannot be reached', { exact: true });
     let tries = 0;
@@ -967,7 +967,7 @@ journey(title('A server that is gone for a moment'), () => {
     await page.getByRole('columnheader', { name: 'Last backup' }).waitFor();
   });
 
-  it('loads a page that was opened meanwhile, and says when the page is of a version that is gone', async () => {
+  it('loads a page that was opened meanwhile, and says when its version is gone', async () => {
     const other = await browser.visit(app.url);
     const go = (name: string) => other.page.getByRole('link', { name, exact: true }).click();
     const arrived = (name: string) => other.page.getByRole('heading', { name, level: 1 }).waitFor();

@@ -47,7 +47,7 @@ const text = (value: string | RegExp) => visit.page.getByText(value).first().wai
 const step = (name: string | RegExp) => visit.page.getByRole('region', { name });
 
 walk(title('A newcomer with the sample'), () => {
-  it('is told that it is the sample, and led to protecting the own application', async () => {
+  it('sees that it is the sample, and is led to protecting the own application', async () => {
     await text('This is the sample application');
     expect(await visit.barriers()).toEqual([]);
     await visit.picture('onboarding-sample');
@@ -114,7 +114,7 @@ walk(title('A newcomer with the sample'), () => {
     expect(visit.troubles).toEqual([]);
   });
 
-  it('is told in its place what is wrong: a folder that is missing, a name that is taken', async () => {
+  it('sees next to the field what is wrong: a missing folder, a name that is taken', async () => {
     await visit.page.goto(`${app.url}/protect`);
     await visit.page.getByRole('button', { name: 'Parent folder' }).waitFor();
     await visit.page.getByLabel('Folder', { exact: true }).fill(join(project, 'none'));

@@ -56,19 +56,31 @@ describe('The architecture', () => {
 });
 
 describe('The tests', () => {
+  const folder = new URL('.', import.meta.url).pathname;
+  const tests = readdirSync(folder, { recursive: true })
+    .map(String)
+    .filter((name) => /\.(ts|mjs)$/.test(name) && name !== 'architecture.test.ts')
+    .map((name) => ({ name, text: readFileSync(join(folder, name), 'utf8') }));
+
   it("never run the product in the checkout, whose .env is its user's", () => {
-    const tests = new URL('.', import.meta.url).pathname;
-    const wrong = readdirSync(tests, { recursive: true })
-      .map(String)
-      .filter((name) => /\.(ts|mjs)$/.test(name) && name !== 'architecture.test.ts')
+    const wrong = tests
       // Run only by tests, which give it a folder.
-      .filter((name) => name !== 'support/run-once.mjs')
-      .filter((name) =>
-        /cwd: (ROOT|process\.cwd)|loadEnvironment\((\)|\w+\))|loadEnvironment\(process\.env/.test(
-          readFileSync(join(tests, name), 'utf8'),
-        ),
+      .filter(({ name }) => name !== 'support/run-once.mjs')
+      .filter(({ text }) =>
+        /cwd: (ROOT|process\.cwd)|loadEnvironment\((\)|\w+\))|loadEnvironment\(process\.env/.test(text),
       );
-    expect(wrong).toEqual([]);
+    expect(wrong.map(({ name }) => name)).toEqual([]);
+  });
+
+  it('have titles of at most 90 characters, what is filled in not counted', () => {
+    const title = /(?:\bit\w*|\))\(\s*('(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`),/g;
+    const titles = tests.flatMap(({ text }) => [...text.matchAll(title)].map(([, quoted = '']) => quoted.slice(1, -1)));
+    expect(titles.length).toBeGreaterThan(900);
+    expect(titles.filter((text) => text.replace(/\$\{[^}]*\}|\\/g, '').length > 90)).toEqual([]);
+  });
+
+  it('are written with `it`', () => {
+    expect(tests.filter(({ text }) => /^\s*test(\.\w+)?[(<]/m.test(text)).map(({ name }) => name)).toEqual([]);
   });
 });
 

@@ -145,7 +145,7 @@ describe("The environment's config", () => {
     expect(followed).toEqual({ created: false, sample: false, notes: [expect.stringContaining('DB_BACKUP_SCHEDULE')] });
   });
 
-  it('stays as it was edited in the product; every start says what differs and how to adopt either', async () => {
+  it('keeps what was edited; every start says what differs from .env and how to adopt either', async () => {
     await start(of(own), ensureFirstConfig);
     await start(of(own), edit({ backupRetentionDays: 90 }));
     const env = of(other, { DB_BACKUP_MAX_FILES: '9' });

@@ -31,7 +31,7 @@ export function storageContract(title: string, makePlace: () => Promise<StorageP
     const put = (name: string, body: Readable, owner = 'run-1', signal = NEVER) =>
       storage.put(name, body, { owner, signal });
 
-    it('is made ready again without making anything, and nothing that is stored goes when that is undone', async () => {
+    it('is prepared again without creating anything, and undoing that removes nothing stored', async () => {
       await put(NAME, Readable.from(['x']));
       const { made, undo } = await storage.prepare();
       expect(made).toEqual([]);
@@ -86,7 +86,7 @@ export function storageContract(title: string, makePlace: () => Promise<StorageP
       expect(await place.everything()).toEqual([]);
     });
 
-    it('tells a missing object from a storage that does not answer', async () => {
+    it('distinguishes a missing object from a storage that does not answer', async () => {
       expect(await storage.stat(NAME)).toBeNull();
       await expect(storage.get(NAME)).rejects.toMatchObject({ code: 'ARCHIVE_MISSING' });
     });

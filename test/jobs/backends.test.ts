@@ -38,7 +38,7 @@ describe('the choice of the job store', () => {
     await expect(failure).rejects.not.toThrow('secret');
   });
 
-  it('mongodb-memory: without a binary and without a download is told at once, with the remedy', async () => {
+  it('mongodb-memory: fails at once without a binary or a download, and says what to do', async () => {
     process.env.MONGOMS_RUNTIME_DOWNLOAD = 'false';
     await expect(createBackend('mongodb-memory:', sequelize, options)).rejects.toMatchObject({
       code: 'CONFIG_INVALID',

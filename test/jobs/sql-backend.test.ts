@@ -131,7 +131,7 @@ function repositoryTests(dialect: string, url: string | { missing: string }): vo
       await expect((await repository()).saveJobState(saved, undefined)).rejects.toThrow('not in the store any more');
     });
 
-    it('finds, counts, switches off and removes by name and by part of the data; nothing without a criterion', async () => {
+    it('finds, counts, disables and removes by name and part of the data, nothing without criteria', async () => {
       const store = await repository();
       await save({ data: { config: { id: 1 }, note: 'a' } });
       await save({ data: { config: { id: 2 } }, name: 'other_job' });

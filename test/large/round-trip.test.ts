@@ -55,7 +55,7 @@ describe(`A database of ${MEGABYTES} MB with a process that commits throughout`,
   });
   afterAll(() => world.close());
 
-  it('is backed up as one committed state without blocking the writer, and restored to it, with flat memory', async () => {
+  it('is backed up as one committed state and restored to it, in flat memory, blocking no writer', async () => {
     const bulk = await contentHash(world.database, ['bulk']);
     const writer = await startWriter(world.database, 1);
     const backupPeak = await runOnce(world, ['backup']);

@@ -40,7 +40,7 @@ describe('A folder as storage', () => {
     expect((await stat(join(folder, 'new'))).mode & 0o777).toBe(0o700);
   });
 
-  it('tells which folders it made, and takes away again those that are still empty, and no others', async () => {
+  it('returns which folders it made, and removes only those that are still empty', async () => {
     const [outer, inner] = [join(folder, 'outer'), join(folder, 'outer', 'inner')];
     const open = (storagePath: string) => createStorages(folder).open({ storageType: 'SYSTEM', storagePath });
     const first = await open(inner).prepare();
@@ -58,7 +58,7 @@ describe('A folder as storage', () => {
     expect(await readdir(folder)).toEqual(['outer']);
   });
 
-  it('cannot be made where a file is in the way, or below a folder that takes none, and says so at once', async () => {
+  it('fails at once where a file is in the way or the folder above is read-only', async () => {
     const file = join(folder, 'file');
     await writeFile(file, '');
     for (const storagePath of [file, join(file, 'below'), '/proc/nothing/deep']) {

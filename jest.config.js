@@ -1,3 +1,6 @@
+// Several nodes in one process: threads that wait for a lock of SQLite must leave one for the node that holds it.
+process.env.UV_THREADPOOL_SIZE ??= '16';
+
 /** Translates the tests and src/ alike; test/cli/command.ts uses the same options for the processes that it starts. */
 export const swc = {
   jsc: {

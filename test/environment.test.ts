@@ -6,11 +6,9 @@ import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
 import { absoluteFileUrl, ENVIRONMENT_NAMES, loadEnvironment } from '../src/environment.js';
-
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
+import { translate } from './cli/command.js';
 
 /** A process that says `ready`, then answers what it is asked and ends. */
 function start(args: string[], cwd: string) {
@@ -76,13 +74,13 @@ describe('The configuration', () => {
   it('has one whole secret, also where several processes start for the first time at once', async () => {
     const folders = Array.from({ length: 150 }, (_, i) => join(folder, String(i)));
     const script = `
-      const { loadEnvironment } = await import('./src/environment.ts');
+      const { loadEnvironment } = await import('./src/environment.js');
       process.stdout.write('ready');
       const folders = JSON.parse(await new Response(process.stdin).text());
       const secrets = folders.map((folder) => loadEnvironment({}, folder).auth.secret);
       process.stdout.write(JSON.stringify(secrets));`;
-    const args = ['--import', '@swc-node/register/esm-register', '--input-type=module', '--eval', script];
-    const children = [1, 2, 3].map(() => start(args, ROOT));
+    const program = await translate(join(folder, 'program'));
+    const children = [1, 2, 3].map(() => start(['--input-type=module', '--eval', script], program));
     await Promise.all(children.map(({ ready }) => ready));
     const told = await Promise.all(children.map(({ ask }) => ask(JSON.stringify(folders))));
     const [secrets] = told.map((text) => JSON.parse(text) as string[]);

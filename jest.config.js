@@ -20,7 +20,7 @@ export const swc = {
 const project = (displayName, testMatch, { minutes = 1.5, except = [], shareOfCases = 1 } = {}) => ({
   displayName,
   testEnvironment: 'node',
-  roots: ['<rootDir>/test'],
+  roots: ['<rootDir>/src', '<rootDir>/test'],
   testMatch: testMatch.map((pattern) => `<rootDir>/test/${pattern}`),
   testPathIgnorePatterns: ['/node_modules/', ...except.map((path) => `<rootDir>/test/${path}`)],
   extensionsToTreatAsEsm: ['.ts'],
@@ -55,6 +55,11 @@ const SLOW = [
  * project.
  */
 export default {
+  // `npm run test:coverage`; the report of every line is coverage/index.html.
+  coverageProvider: 'v8',
+  coverageReporters: ['text-summary', 'html'],
+  // Without the page, which only a browser runs.
+  collectCoverageFrom: ['src/**/*.ts', '!src/admin/**', '!src/client/generated/**'],
   maxWorkers: '100%',
   // Modules of a test file stay in memory after it: a worker that holds this much makes way for a new one.
   workerIdleMemoryLimit: '400MB',

@@ -441,8 +441,9 @@ describe('Another run that holds the database', () => {
         row = await newest();
       }
       const source = { databaseUrl: `sqlite:${world.database}`, mediaPaths: [world.media] };
-      // The command may be trying for the row itself at this very moment.
-      while ((await world.app.backups.run(row.id, NEVER, { source })) === 'busy') {
+      // The command may be trying for the row itself at this very moment: then it is left to the command.
+      while ((await row.reload()).status === 'PENDING') {
+        await world.app.backups.run(row.id, NEVER, { source });
         await new Promise((wake) => setTimeout(wake, 50));
       }
       const { code, stdout } = await command.ended;

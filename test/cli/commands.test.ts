@@ -144,7 +144,7 @@ describe('While the application keeps writing', () => {
   });
 
   it('`extract` of a damaged archive leaves nothing', async () => {
-    const row = await backUp();
+    const row = await world.backup();
     const { open } = await import('node:fs/promises');
     const file = await open(row.filePath, 'r+');
     await file.write(Buffer.from('!'), 0, 1, 200);

@@ -215,7 +215,7 @@ export interface Environment {
     adminClaim: { name: string; value: string } | undefined;
     /** Lifetime of a login, in minutes. */
     ttlMinutes: number;
-    /** The admin that every start provides; undefined: whoever is there, or admin@localhost at the first start. */
+    /** The admin that every start provides; undefined: the existing users, or admin@localhost at the first start. */
     adminEmail: string | undefined;
     /** The password of `adminEmail`. Undefined: one is generated with the user and printed once. */
     adminPassword: string | undefined;
@@ -247,7 +247,7 @@ export interface Environment {
 
 /**
  * Reads the environment (and `.env` in the working folder, which never overrides a variable that is set).
- * All problems are told at once, each with its variable and the remedy.
+ * Reports all problems at once, each with its variable and the remedy.
  * @param defaults what counts where neither of the two has a variable: for a process that wants another default
  * @throws AppError CONFIG_INVALID
  */

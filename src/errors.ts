@@ -224,7 +224,7 @@ export function toAppError(error: unknown): AppError {
   return new AppError('INTERNAL_ERROR', 'An unexpected error happened.', { cause: error });
 }
 
-/** True for an error that the server's own log must tell about: no request is the cause of it. */
+/** True for an error that belongs in the server's log: no request caused it. */
 export const isOurs = ({ code }: AppError) => code === 'INTERNAL_ERROR' || code === 'CONTROL_DATABASE_FAILED';
 
 /** What a driver of the control database says of causes outside the product: by code, for SQLite and PostgreSQL. */

@@ -40,7 +40,7 @@ export function keepLocks(path: string): () => void {
  * @throws the error of the system call
  */
 export async function readStart(path: string, bytes: number): Promise<Buffer> {
-  // A pipe that nobody writes to would be waited for without end.
+  // Opening a pipe without a writer would block for ever.
   const file = await openFile(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0), 0);
   try {
     const { buffer, bytesRead } = await readFile(file, Buffer.alloc(bytes), 0, bytes, 0);

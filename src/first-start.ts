@@ -184,7 +184,7 @@ async function isWanted(app: App, sample: boolean): Promise<boolean> {
   const seeded = app.environment.seed.databaseUrl !== '';
   if (present.length > 0) return seeded && present.every(({ origin }) => origin === 'SAMPLE');
   if (!seeded && !sample) return false;
-  // Whoever has deleted every config does not want one to come back.
+  // A user who deleted every config does not want one to come back.
   return (await app.models.AuditEvent.count({ where: { action: 'config.create' } })) === 0;
 }
 

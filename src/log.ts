@@ -51,7 +51,7 @@ interface Logged {
   [key: string]: unknown;
 }
 
-/** `14:30:22 WARN a lease could not be renewed (run=backup_1): Error: …`, with the stack only of what nobody expected. */
+/** `14:30:22 WARN a lease could not be renewed (run=backup_1): Error: …`, with a stack only for unexpected errors. */
 function plainLine(json: string): string {
   const { level, time, msg = '', err, ...more } = JSON.parse(json) as Logged;
   const details = Object.entries(more).map(([name, value]) => `${name}=${plainValue(value)}`);

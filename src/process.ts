@@ -7,7 +7,7 @@ import { createLog } from './log.js';
 type Close = () => Promise<unknown>;
 
 /**
- * Does the work of a process that runs until it is told to end. The first SIGTERM or SIGINT closes it and ends it with
+ * Does the work of a process that runs until a signal ends it. The first SIGTERM or SIGINT closes it and ends it with
  * exit code 0, a second one ends it at once. A start that fails prints code, message and hint, and ends with the code's
  * own exit code.
  * @param start gets a function by which it says, as often as that changes, how to close what it has opened so far
@@ -30,7 +30,7 @@ export async function runProcess(start: (opened: (close: Close) => void) => Prom
   try {
     await start((next) => (close = next));
   } catch (error) {
-    // Whoever stops the process closes what the start is still using: that error is not news.
+    // Stopping the process closes what the start still uses: that error is expected.
     if (ending) return;
     ending = true;
     await close().catch(() => undefined);

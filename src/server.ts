@@ -30,7 +30,7 @@ export function main(): Promise<void> {
   });
 }
 
-/** Makes sure that somebody can sign in. @returns what the reader of the terminal must know for it */
+/** Makes sure that there is an account to sign in with. @returns the lines about it for the terminal */
 async function ensureLogin({ auth, audit, environment }: App): Promise<string[]> {
   const { adminEmail, adminPassword } = environment.auth;
   const { email, generated, change } = await auth.users.ensureAdmin(adminEmail, adminPassword);
@@ -49,7 +49,7 @@ async function ensureLogin({ auth, audit, environment }: App): Promise<string[]>
   ];
 }
 
-/** After the loss of DATA_DIR the archives of before are still there: the reader should hear of them before anything else. */
+/** After the loss of DATA_DIR the old archives are still there: mention them before anything else. */
 async function withoutRecord({ cleanup }: App): Promise<string[]> {
   const found = (await cleanup.reconcile()).flatMap(({ files }) => files);
   if (found.length === 0) return [];

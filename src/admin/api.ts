@@ -26,7 +26,7 @@ export interface Problem {
   field?: string;
 }
 
-/** The socket's close codes for a token that is no longer accepted, and for a socket that nobody needs. */
+/** The socket's close codes for a token that is no longer accepted, and for a socket that is no longer needed. */
 const UNAUTHORIZED = 4401;
 const NORMAL = 1000;
 const codeOf = (closed: unknown) => (closed as Partial<CloseEvent>).code;
@@ -39,7 +39,7 @@ const RETRY_EVERY = 5_000;
 
 /**
  * A client for one session: queries and mutations over HTTP, subscriptions over one WebSocket that opens when needed.
- * @param token null before anybody is signed in
+ * @param token null before sign-in
  */
 export function createApi(token: string | null): Client {
   const address = new URL('/graphql', window.location.href);
@@ -94,7 +94,7 @@ const impatient: typeof fetch = (address, { signal, ...options } = {}) =>
     signal: AbortSignal.any([AbortSignal.timeout(PATIENCE), ...(signal ? [signal] : [])]),
   });
 
-/** The headers that every request carries. The second one tells the server that no plain form has sent it. */
+/** The headers that every request carries. The second shows the server that no plain form sent it. */
 export function headers(token: string | null = currentToken()): Record<string, string> {
   const value = authorization(token);
   return { ...(value === undefined ? {} : { Authorization: value }), 'Apollo-Require-Preflight': 'true' };
@@ -121,9 +121,9 @@ const LATE: Problem = {
   hint: 'It may be overloaded, or the connection may be broken.',
 };
 
-/** What a question that did not reach the server is told with. */
+/** The error of a query that did not reach the server. */
 const AGAIN = 'This page tries again automatically.';
-/** What something to be done is told with, if its answer was lost. */
+/** The error of a mutation whose answer was lost. */
 export const UNSURE = 'It is unknown whether this was done: check Backups, Restores or Activity before you try again.';
 
 /** A problem of the connection, with what follows from it; any other problem as it is. */
@@ -299,5 +299,5 @@ export function tellDone(message: ReactNode): void {
   notifications.show({ color: 'teal', message, autoClose: 5_000 });
 }
 
-// What was told to one is not for the next one at the same screen.
+// Cached data of one user is not for the next one at the same screen.
 onSignOut(() => notifications.clean());

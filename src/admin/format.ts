@@ -77,7 +77,7 @@ export const folderOf = (path: string) => path.slice(0, Math.max(1, path.lastInd
 /** The last part of a path of the server. */
 export const nameOf = (path: string) => path.split('/').findLast((part) => part !== '') ?? path;
 
-/** Browsers still tell some zones by their old names. */
+/** Browsers still list some zones under their old names. */
 const RENAMED: Record<string, string> = {
   'America/Godthab': 'America/Nuuk',
   'Asia/Calcutta': 'Asia/Kolkata',

@@ -2,7 +2,7 @@
 export const UNIT = { MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
 export type Unit = keyof typeof UNIT;
 
-/** A size in bytes; '' for none; any other text is what somebody has typed and what means no size. */
+/** A size in bytes; '' for none; any other text is input that is no size. */
 export type Typed = number | string;
 
 /** What people write behind a number: with the i 1024 of the smaller one, without it 1000, as disks are sold. */

@@ -11,7 +11,7 @@ import {
 import { textOf, useApi } from './api.js';
 import { isActive } from './words.js';
 
-/** How often a run is asked for beside what is told live: where a socket cannot be had, in milliseconds. */
+/** How often a run is polled beside the live updates, in milliseconds: a socket may not be available. */
 const EVERY = 5_000;
 
 /** Follows a backup from whichever node works on it; calls `onEnd` once when its run has ended. */

@@ -1,6 +1,6 @@
 import { createStore, useStore } from './store.js';
 
-/** Who is signed in, and the token that says so. When its time is over, only the server tells: clocks differ. */
+/** Who is signed in, and their token. Only the server decides when it has expired: clocks differ. */
 export interface Session {
   token: string;
   email: string;
@@ -36,12 +36,12 @@ export function signOut(): void {
   state.set({ ...state.get(), session: null, ended: false });
 }
 
-/** Calls back whenever somebody signs out: what they leave behind in memory is not for the next one. */
+/** Calls back at each sign-out, so that nothing stays in memory for the next user. */
 export function onSignOut(listener: () => void): void {
   leaving.add(listener);
 }
 
-/** Calls back whenever somebody has signed in, be it again. */
+/** Calls back at each sign-in. */
 export function onSignIn(listener: () => void): void {
   coming.add(listener);
 }

@@ -152,7 +152,7 @@ export const same = (one: unknown, other: unknown) => JSON.stringify(one) === JS
 export const differing = (changes: Partial<Settings>, settings: Settings): Partial<Settings> =>
   Object.fromEntries(Object.entries(changes).filter(([field, value]) => !same(value, settings[field as Field])));
 
-/** What cannot be sent: what the server could not tell apart from a field that is left out, or what means nothing. */
+/** What cannot be sent: what the server could not distinguish from a missing field, or what means nothing. */
 export function faultOf(settings: Partial<Settings>): Problem | null {
   const field = (Object.keys(settings) as Field[]).find(
     (each) => settings[each] === '' && each !== 'storagePath' && !mayBeEmpty(each),

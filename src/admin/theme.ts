@@ -13,7 +13,7 @@ export const theme = createTheme({
   },
 });
 
-/** Where the library's own colours are too faint to be read by everybody (WCAG AA, 4.5 to 1). */
+/** Where the library's own colours are too faint (WCAG AA, 4.5 to 1). */
 export const contrast: CSSVariablesResolver = () => ({
   variables: {},
   light: {

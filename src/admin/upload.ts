@@ -13,7 +13,7 @@ interface Answer {
 
 /**
  * Sends one archive as the GraphQL multipart request specification says; the browser reads the file as it sends it.
- * Over XMLHttpRequest, because `fetch` does not tell how much of a request is sent.
+ * Over XMLHttpRequest, because `fetch` does not report how much of a request is sent.
  * @param onSent called with the bytes that are sent so far
  */
 export function uploadBackup(

@@ -16,7 +16,7 @@ export interface Upload {
   state: UploadState;
   /** Bytes that are sent. */
   sent: number;
-  /** How fast it has been; 0 while that cannot be told yet. */
+  /** Speed so far; 0 while it is unknown. */
   bytesPerSecond: number;
   /** The backup that became of it. */
   backup?: UploadBackupMutation['uploadBackup'];
@@ -80,7 +80,7 @@ async function sendNext(): Promise<void> {
         hint: 'Choose a backup archive: a .zip file.',
       };
   present = null;
-  // It was refused for the session, not for itself: once somebody has signed in, it is sent anew.
+  // The session was refused, not the file: after the next sign-in it is sent again.
   const refused = problem?.code === 'UNAUTHENTICATED';
   if (refused) change(id, AGAIN);
   else if (problem) change(id, { state: 'failed', problem });

@@ -43,7 +43,7 @@ export function useVerifyAll(chosen: readonly Verified[]) {
     for (const row of chosen) {
       setCheck(now);
       const outcome = await verify.attempt({ id: row.id, level: 'ARCHIVE' });
-      // Whoever has signed out is told nothing more.
+      // After sign-out, report nothing.
       if (currentToken() === null) return;
       if ('data' in outcome) {
         const intact = !outcome.data.verifyBackup.errorCode;

@@ -66,7 +66,7 @@ export const phaseOf = (phase: string) => PHASE[phase] ?? phase;
 
 export const isActive = (status: BackupStatus | RestoreStatus) => status === 'PENDING' || status === 'RUNNING';
 
-/** Whether there is an archive: of one that was deleted, the record still tells how big it was and where. */
+/** Whether there is an archive. The record of a deleted one still shows its size and place. */
 export const isStored = ({ status }: { status: BackupStatus }) => status === 'COMPLETED';
 
 /** The options of a select, from one of the tables above. */

@@ -27,7 +27,7 @@ const WORTH_DEFLATING = 0.95;
 
 /**
  * True if samples of the file's bytes do not become smaller by deflating, as with formats that are compressed or encrypted,
- * whatever they are called. A file that cannot be read is not told from others here.
+ * whatever they are called. An unreadable file counts as any other here.
  */
 export async function isIncompressible(handle: FileHandle, size: number): Promise<boolean> {
   if (size < WORTH_SAMPLING) return false;

@@ -21,8 +21,8 @@ export interface Facts {
 
 /**
  * The bytes of one entry, checked against the directory while they pass: local header, size, CRC-32, SHA-256 if given,
- * data descriptor. `reader` must stand at the local header and stands at the entry's end afterwards. Whoever uses the
- * bytes before the end must be ready to throw them away.
+ * data descriptor. `reader` must stand at the local header and stands at the entry's end afterwards. Bytes
+ * used before the end may still turn out to be wrong.
  * @throws AppError ARCHIVE_CORRUPT or ARCHIVE_HOSTILE, naming the entry; the reader's errors
  */
 export async function* entryBytes(

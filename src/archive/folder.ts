@@ -75,7 +75,7 @@ function notWritten(error: unknown, path: string): AppError {
   const doing = `write ${shown(path)}`;
   if (errnoOf(error) === 'EEXIST') {
     return new AppError('STORAGE_NOT_WRITABLE', `Cannot ${doing}: the name is taken.`, {
-      hint: 'Extract into an empty folder, on a disk that tells upper from lower case.',
+      hint: 'Extract into an empty folder, on a case-sensitive disk.',
       cause: error,
     });
   }

@@ -5,7 +5,7 @@ import { systemPath } from './raw-names.js';
 /**
  * Counts what an archive of these media folders would hold, before it is written: for the progress and the space check.
  * @param excluded as of `walkMedia`
- * @param found counted up as the walk goes on, so that it tells what was seen when the signal ends the walk
+ * @param found counted up during the walk, so that it is right also when the signal ends the walk
  * @returns files, and bytes before compression
  * @throws AppError MEDIA_NOT_FOUND, MEDIA_UNREADABLE, or the signal's reason
  */

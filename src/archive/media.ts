@@ -75,7 +75,7 @@ async function folderAt(path: string): Promise<string> {
  * Walks a media folder, folder by folder, names in the order of their bytes. Holds the names of one folder per level, and
  * no open folder while its items are handed out. Symbolic links are never followed. A name that an archive cannot hold is
  * escaped, and the item comes after one that says so.
- * @param excluded tells, by its real path, what is passed over without a trace
+ * @param excluded true for the real paths that are silently left out
  * @throws AppError MEDIA_UNREADABLE naming the folder or file
  */
 export async function* walkMedia(root: MediaRoot, excluded: Excluded): AsyncGenerator<MediaItem> {
@@ -173,7 +173,7 @@ async function list(folder: string, top: boolean): Promise<{ names: Listed[]; st
   }
 }
 
-/** Asked of the opened folder where the system tells: resolving the path looks at each folder on the way. */
+/** Read from the opened folder where the system shows it: resolving the path looks at each folder on the way. */
 async function leadsThroughNoLink(folder: string): Promise<boolean> {
   const flags = constants.O_RDONLY | (constants.O_DIRECTORY ?? 0);
   const handle = await open(systemPath(folder), flags).catch((error: unknown) => {
@@ -249,7 +249,7 @@ export async function openMedia(file: string): Promise<OpenedFile | SkipReason> 
 
 /**
  * True unless the opened file is known to lie elsewhere: a folder on the way was swapped for a link, and what it leads to
- * must not get into a backup. Only Linux tells.
+ * must not get into a backup. Known only on Linux.
  * @param file real path
  */
 async function isAt(handle: FileHandle, file: string): Promise<boolean> {
@@ -258,7 +258,7 @@ async function isAt(handle: FileHandle, file: string): Promise<boolean> {
   return opened === null || opened === file || opened === `${file} (deleted)`;
 }
 
-/** Where an opened file or folder lies now; null where the system does not tell. */
+/** Where an opened file or folder lies now; null where the system does not show it. */
 async function pathOf(handle: FileHandle): Promise<string | null> {
   const bytes = await readlink(`/proc/self/fd/${handle.fd}`, 'buffer').catch(() => null);
   return bytes === null ? null : rawName(bytes);

@@ -205,13 +205,13 @@ export async function readMetadata(
       if (failed === undefined) scan.push(chunk);
     } catch (error) {
       if (!(error instanceof AppError) || error.code !== 'ARCHIVE_FOREIGN') throw error;
-      // The rest is read for its checksum: what was damaged on its way is damaged, not somebody else's.
+      // The rest is read for its checksum: an archive damaged on its way is damaged, not foreign.
       failed = error;
     }
   }
   if (failed !== undefined) throw failed;
   const metadata = parseMetadata(scan.finish());
-  // A list whose name was written with escapes was not told from the rest.
+  // A list whose name was written with escapes was not recognised.
   for (const entry of metadata.entries) take('entries', entry);
   if (metadata.backup_version.startsWith('1')) return metadata;
   return {

@@ -47,7 +47,7 @@ export const systemPath = (path: string): string | Buffer => (FOREIGN_BYTE.test(
 export const isPlainName = (name: string) => !/[\u0000-\u001f\u007f\\\udc80-\udcff]/u.test(name);
 
 /**
- * The name under which an archive holds a file whose own name a ZIP cannot hold, or cannot tell from its neighbour's.
+ * The name under which an archive holds a file whose own name a ZIP cannot hold or would confuse with another.
  * @param all also escapes what is not ASCII: for names that differ in the form of their accents only
  */
 export function escapedName(name: string, all: boolean): string {

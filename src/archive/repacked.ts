@@ -2,7 +2,7 @@ import { type DirectoryRecord } from './directory.js';
 import { METADATA_ENTRY } from './metadata.js';
 
 // An archive that was unpacked and packed again, by the tools of macOS, Windows or Java, has the same files in another
-// order, often in one enclosing folder, and files that those tools add. Its metadata tells what is ours.
+// order, often in one enclosing folder, and files that those tools add. Its metadata lists what is ours.
 
 /** What tools add to an archive or leave in a folder; none of it is ever ours unless the metadata lists it. */
 const LITTER =
@@ -32,7 +32,7 @@ export function unwrap(records: DirectoryRecord[]): { records: DirectoryRecord[]
   return { records: inside, outside };
 }
 
-/** The folder that encloses the archive's content, with its '/'; '' if there is none, or if it cannot be told. */
+/** The folder that encloses the archive's content, with its '/'; '' if there is none, or if it is unclear. */
 function enclosing(records: DirectoryRecord[]): string {
   if (records.some(({ path }) => path === METADATA_ENTRY)) return '';
   const candidates = records.filter(({ path }) => {

@@ -94,7 +94,7 @@ class ArchiveWriter {
     this.blocks = blocks;
     this.zip.on('error', (error) => this.fail(error));
     this.zip.on('warning', (error) => this.fail(error));
-    // The consumer need not listen: `done` tells. Without this a failure before the first listener would end the process.
+    // The consumer need not listen: `done` reports it. Without this a failure before the first listener would end the process.
     this.out.on('error', (error) => this.fail(error));
   }
 

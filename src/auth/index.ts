@@ -17,7 +17,7 @@ export interface Actor {
   email: string;
   role: string;
   admin: boolean;
-  /** Of the user's tokens: those of another version are refused. Null for somebody of the host application. */
+  /** Of the user's tokens: those of another version are refused. Null for a user of the host application. */
   version: number | null;
   /** From then on the token is refused. */
   expiresAt: Date;
@@ -70,7 +70,7 @@ export class Auth {
   /**
    * Changes the actor's own password. Every token of the user stops working, so the answer holds a new one.
    * @param address where the request comes from, for the limit on wrong passwords
-   * @throws AppError BAD_USER_INPUT naming the field, FORBIDDEN for somebody of the host application, RATE_LIMITED
+   * @throws AppError BAD_USER_INPUT naming the field, FORBIDDEN for a user of the host application, RATE_LIMITED
    */
   async changeOwnPassword(actor: Actor, current: string, next: string, address: string): Promise<Session> {
     if (actor.version === null) {
@@ -122,7 +122,7 @@ export class Auth {
   }
 
   /**
-   * A ticket that lets an admin begin the download of one backup, without a token, for five minutes. The audit trail tells
+   * A ticket that lets an admin begin the download of one backup, without a token, for five minutes. The audit trail shows
    * who had it made, so that a link that went astray can be traced.
    * @param actor who asks for it, an admin
    */
@@ -135,7 +135,7 @@ export class Auth {
   /** Who a ticket speaks for, and still may. @throws AppError UNAUTHENTICATED */
   async authenticateTicket(ticket: string, backupId: string): Promise<Actor> {
     const { id, email, version, expiresAt } = this.tickets.verify(ticket, backupId);
-    // Of somebody of the host application only the token knows whether they are an admin; it was one a moment ago.
+    // For a user of the host application only the token says whether they are an admin; it was one a moment ago.
     if (version === null) return { id, email, role: 'ADMIN', admin: true, version, expiresAt };
     return this.userOf('download link', Number(id), version, expiresAt);
   }

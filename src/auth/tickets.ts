@@ -12,7 +12,7 @@ export interface TicketHolder {
   /** The user's id, or the subject of the host application's token. */
   id: string;
   email: string;
-  /** Of the user's tokens; null for somebody of the host application. */
+  /** Of the user's tokens; null for a user of the host application. */
   version: number | null;
 }
 

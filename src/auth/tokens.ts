@@ -59,7 +59,7 @@ export class Tokens {
   verify(token: string): Claims {
     if (token.length > MAX_TOKEN) throw invalid();
     const { alg: algorithm, crit } = headerOf(token);
-    // It names extensions that whoever accepts the token must understand: none is understood here.
+    // It names extensions that must be understood to accept the token: none is understood here.
     if (crit !== undefined) throw invalid();
     const clockTimestamp = Math.floor(this.now().getTime() / 1000);
     if (algorithm === 'HS256') {
@@ -94,7 +94,7 @@ function ownClaims(payload: jwt.JwtPayload): Claims {
   return { kind: 'own', userId: Number(sub), version: ver, expiresAt: expiryOf(payload) };
 }
 
-/** The header of a token that nobody has checked yet. */
+/** The header of an unchecked token. */
 function headerOf(token: string): { alg?: unknown; crit?: unknown } {
   try {
     return jwt.decode(token, { complete: true })?.header ?? {};

@@ -91,7 +91,7 @@ export class Users {
   /**
    * Makes sure that an admin can sign in, at every start. With an e-mail address there is an admin of that address whose
    * password is the given one; the account that an earlier start made on its own then becomes theirs. Without one there is
-   * the account that is made on its own, unless somebody is there already. Several processes may start at once.
+   * the account that is made on its own, unless there is a user already. Several processes may start at once.
    * @param password undefined: one is generated where an account is made
    */
   async ensureAdmin(email: string | undefined, password: string | undefined): Promise<AdminAccount> {
@@ -108,7 +108,7 @@ export class Users {
     return this.models.User.findOne({ where: { role: 'ADMIN' }, order: [['id', 'ASC']] });
   }
 
-  /** An account of this address, which nobody has yet: the one that was made on its own, renamed, or a new one. */
+  /** An account for this address, which is still free: the one that was made on its own, renamed, or a new one. */
   private async provide(email: string, password: string | undefined): Promise<AdminAccount> {
     assertEmail(email);
     const chosen = password ?? generatePassword();

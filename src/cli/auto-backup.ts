@@ -84,8 +84,8 @@ async function attempt(
 }
 
 /**
- * A backup that still waits is taken over: where no server runs, whoever made its row may be gone, and nobody else would ever
- * begin it. If somebody does at the same moment, only one of the two gets the row, and the other follows it.
+ * A backup that still waits is taken over: where no server runs, the process that made its row may be gone, and no other would
+ * ever begin it. If another begins it at the same moment, only one of the two gets the row, and the other follows it.
  */
 async function whatIsDue({ app }: Session, config: BackupConfigRow, now: Date): Promise<Due> {
   if (!config.autoBackupEnabled) return { reason: 'automatic backup is off' };

@@ -49,7 +49,7 @@ export class Progress {
   }
 
   private async look(): Promise<void> {
-    const row = await this.read().catch(() => null); // The run itself tells what is wrong with the control database.
+    const row = await this.read().catch(() => null); // The run itself reports what is wrong with the control database.
     if (row === null) return;
     if (this.bar) this.draw(row);
     else this.tell(row);

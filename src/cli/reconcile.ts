@@ -40,7 +40,7 @@ export function addReconcile(program: Command): void {
         const found = await app.cleanup.reconcile(folders.map((folder) => resolve(folder)));
         const done = options.takeIn === true ? await takeIn(session, found, options) : null;
         const document = { storages: found.map(storageDocument), ...(done !== null && doneDocument(done)) };
-        // A ZIP of somebody else may lie there; one of ours that is damaged must not pass unseen.
+        // A foreign ZIP may lie there; one of ours that is damaged must not pass unseen.
         const damaged = done?.refused.find(({ error }) => error.code !== 'ARCHIVE_FOREIGN')?.error;
         const failed = found.find(({ error }) => error !== null)?.error ?? damaged;
         if (failed) throw new CommandError(failed, document);
@@ -57,12 +57,14 @@ interface TakenIn {
 /** Takes in all that can be; one that is refused does not keep the others from it. */
 async function takeIn({ app, actor, print, stop }: Session, found: Orphans[], options: Options): Promise<TakenIn> {
   const done: TakenIn = { takenIn: [], refused: [] };
-  const wish = { configId: options.config, sameApplication: options.sameApplication === true };
+  const adoption = { configId: options.config, sameApplication: options.sameApplication === true };
   for (const { storage, files } of found) {
     for (const file of files) {
       stop.throwIfAborted();
       try {
-        done.takenIn.push(await app.backups.adopt({ address: storage, fileName: basename(file) }, wish, actor, stop));
+        done.takenIn.push(
+          await app.backups.adopt({ address: storage, fileName: basename(file) }, adoption, actor, stop),
+        );
         print.note(`taken in   ${file}`);
       } catch (thrown) {
         if (stop.aborted) throw thrown;

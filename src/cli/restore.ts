@@ -125,7 +125,7 @@ function requestOf(backup: string, options: Options, { engines }: App): RestoreR
 
 /**
  * Shows the plan on a terminal and has the backup's file name typed.
- * @throws AppError CONFIRMATION_REQUIRED where nobody can be asked or anything else is typed, or why the plan is refused
+ * @throws AppError CONFIRMATION_REQUIRED if there is no terminal to ask at or the answer differs, or why the plan is refused
  */
 export async function askFor({ app, print, stop }: Session, request: RestoreRequest): Promise<void> {
   if (!print.interactive) {

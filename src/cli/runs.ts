@@ -23,7 +23,7 @@ type RunRow = BackupRow | RestoreRow;
  * Does a PENDING run in this process, showing its progress. While another run holds the database it waits and says for
  * whom; if a worker has taken the row meanwhile, it follows the row to its end. When the command is stopped, the run is
  * cancelled.
- * @param databaseKey the database that the run needs, to tell who holds it
+ * @param databaseKey the database that the run needs, to show its holder
  * @returns the row, COMPLETED or FAILED
  */
 export async function carryOut<Row extends RunRow>(
@@ -57,7 +57,7 @@ async function waitForTurn<Row extends RunRow>(
 ): Promise<void> {
   if ((await runs.run(id, session.stop)) === 'done') return;
   const { models, log, environment } = session.app;
-  // Says to all others that somebody still waits for this run.
+  // Shows all other processes that this command still waits for the run.
   const waiting = await Hold.take({ models, log, leaseMs: environment.leaseMs }, [waitLease(id)]);
   let told = '';
   try {

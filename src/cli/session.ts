@@ -12,7 +12,7 @@ export interface Session {
   /** Who is recorded as the one who did it. */
   actor: string;
   print: Printer;
-  /** Aborts when the process was told to stop; its reason is an AppError CANCELLED. */
+  /** Aborts when a signal stops the process; its reason is an AppError CANCELLED. */
   stop: AbortSignal;
 }
 
@@ -34,7 +34,7 @@ export async function inSession(
   const onTerminal = [0, 1, 2].some((file) => isatty(file));
   let stopped: number | null = null;
   const onSignal = (signal: NodeJS.Signals) => {
-    // Whoever closes a terminal sends SIGHUP more than once: the system, and the shell too.
+    // Closing a terminal sends SIGHUP more than once: by the system and by the shell.
     if (stopped !== null && signal === 'SIGHUP') return;
     if (stopped !== null) process.exit(stopped);
     stopped = SIGNALS[signal as keyof typeof SIGNALS];
@@ -71,7 +71,7 @@ export async function inSession(
   }
 }
 
-/** An error that nobody expected, with its own words: a command has no other log that would hold them. */
+/** An unexpected error, with its own words: a command has no other log that would hold them. */
 function explained(thrown: unknown): unknown {
   if (thrown instanceof CommandError || toAppError(thrown).code !== 'INTERNAL_ERROR') return thrown;
   const words = thrown instanceof Error ? thrown.message : String(thrown);

@@ -76,7 +76,7 @@ async function putBack(
 
 /**
  * Stops the timer and removes the units, also where only some of their parts are there or systemd does not answer.
- * @param warn hears what could not be done
+ * @param warn called with what could not be done
  * @returns false if there were none
  */
 export async function removeUnits(
@@ -120,7 +120,7 @@ export const unitFolder = (user: boolean) =>
 
 const timerOf = (units: Record<string, string>) => Object.keys(units).find((name) => name.endsWith('.timer')) ?? '';
 
-/** Those of the units that are there. @throws AppError if one of that name is somebody else's */
+/** Those of the units that are there. @throws AppError if one of that name is not ours */
 async function unitsIn(folder: string, names: string[]): Promise<Record<string, string>> {
   const present: Record<string, string> = {};
   for (const name of names) {
@@ -203,7 +203,7 @@ function ask(command: string, args: string[], hint: string, input = ''): Promise
       reject(new AppError('BAD_USER_INPUT', `${command} ${message}.`, { hint, cause }));
     });
     child.on('close', (code) => resolve({ code: code ?? 1, ...answer }));
-    child.stdin.on('error', () => undefined); // One that does not read: its exit code tells.
+    child.stdin.on('error', () => undefined); // It did not read its input: its exit code says why.
     child.stdin.end(input);
   });
 }

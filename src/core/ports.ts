@@ -68,7 +68,7 @@ export interface LoadOptions extends StepContext {
   /** How long to wait for a lock that another program holds, in milliseconds. */
   lockTimeoutMs: number;
   /**
-   * Left inside the database by the same atomic switch. After a crash it tells whether the switch happened, so that
+   * Left inside the database by the same atomic switch. After a crash it shows whether the switch happened, so that
    * recovery never has to guess; `clearStamp` removes it.
    */
   stamp: string;
@@ -151,7 +151,7 @@ export interface Engine {
    * @param url normalised
    */
   files(url: string): Promise<string[]>;
-  /** Fails with the reason if the database cannot be read now; otherwise tells its size in bytes. Changes nothing. */
+  /** Fails with the reason if the database cannot be read now; otherwise returns its size in bytes. Changes nothing. */
   check(url: string, options?: CheckOptions): Promise<{ bytes: number }>;
   /** True if there is anything at all in the place of the database, damaged or not. */
   exists(url: string): Promise<boolean>;
@@ -199,7 +199,7 @@ export interface Engine {
   clearStamp(url: string, lockTimeoutMs: number): Promise<void>;
   /** Fails with the reason if the database could not be written now. Changes nothing. */
   checkWritable(url: string): Promise<void>;
-  /** The programs that have the database open, as far as this machine tells. */
+  /** The programs that have the database open, as far as this machine shows. */
   holders(url: string): Promise<Holder[]>;
   /** True for the archive's entries that belong to the database, not to media. */
   ownsEntry(path: string): boolean;
@@ -233,13 +233,13 @@ export interface Storage {
   folder(): string | null;
   /** Where a person finds an object of this name. */
   locate(name: string): string;
-  /** Makes the place ready and proves that it can be written. Where that fails, nothing that it made is left. */
+  /** Makes the place ready and checks that it can be written. Where that fails, nothing that it made is left. */
   prepare(): Promise<Preparation>;
   /** Stores a whole object or nothing: durable when it returns. `owner` names the run, for `discard`. NAME_TAKEN if the name exists; nothing is ever overwritten. */
   put(name: string, body: Readable, options: { owner: string; signal: AbortSignal }): Promise<StoredObject>;
   /** The object's bytes; `start` and `end` (inclusive) choose a range. ARCHIVE_MISSING if there is none. */
   get(name: string, range?: { start: number; end?: number }): Promise<Readable>;
-  /** Null if there is no such object; an error if the storage cannot tell. */
+  /** Null if there is no such object; an error if the storage does not answer. */
   stat(name: string): Promise<StoredObject | null>;
   /** Removes the object and makes sure that it is gone. No error if it was not there. */
   remove(name: string): Promise<void>;
@@ -286,7 +286,7 @@ export interface Storages {
 export type Job =
   { name: 'run-backup'; backupId: string } | { name: 'run-restore'; restoreId: string } | { name: 'cleanup' };
 
-/** Hands work to a worker, in this process or another. Delivers at least once: whoever runs a job claims its row first. */
+/** Hands work to a worker, in this process or another. Delivers at least once: a worker claims a job's row before it runs it. */
 export interface JobQueue {
   /** Adds a job to be run now, or after `delayMs`. Adding the same job twice before it runs leaves one. */
   add(job: Job, options?: { delayMs?: number }): Promise<void>;

@@ -3,7 +3,7 @@ import { Lexer, Source, TokenKind } from 'graphql';
 import type { Auth } from '../auth/index.js';
 import { AppError } from '../errors.js';
 
-/** What somebody without a valid token may have parsed and validated: a login, and Sandbox's introspection. */
+/** What a caller without a valid token may have parsed and validated: a login, and Sandbox's introspection. */
 export const ANONYMOUS = {
   /** Words and signs of one document. */
   tokens: 600,

@@ -48,7 +48,7 @@ export interface GraphqlContext {
   services: Services;
   /** Where the request comes from. */
   address: string;
-  /** Aborts when nobody waits for the answer any more, or the process must stop. */
+  /** Aborts when the caller is gone or the process must stop. */
   signal: AbortSignal;
   /** The admin that asks. @throws AppError UNAUTHENTICATED, FORBIDDEN */
   admin(): Promise<Actor>;
@@ -61,7 +61,7 @@ export interface GraphqlContext {
 
 /**
  * @param authenticate asked each time that a guard stands in the way
- * @param caller `signal` is that of a `Waiting`, which whoever answers the caller ends
+ * @param caller `signal` is that of a `Waiting`, which the answer ends
  */
 export function createContext(
   services: Services,

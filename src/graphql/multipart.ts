@@ -23,7 +23,7 @@ type UploadRequest = Request & { incoming?: PassThrough };
 
 /**
  * Middleware for multipart requests, which other requests pass. Only an admin gets as far as the body. The file goes
- * straight to whoever reads it, as fast as that reads: graphql-upload's own way would first lay all of it into the
+ * straight to the reader, as fast as it reads: graphql-upload's own way would first lay all of it into the
  * system's temporary folder.
  */
 export function multipart(auth: Auth, limits: MultipartLimits): RequestHandler[] {

@@ -164,7 +164,7 @@ export class RestorePlanResolver {
 }
 
 /** In the domain, what is left out is undefined; GraphQL may also say null. */
-function toRequest({ backupId, confirm, ...wishes }: RestoreBackupInput): RestoreRequest {
-  const given = Object.entries(wishes).filter(([, value]) => value !== null);
+function toRequest({ backupId, confirm, ...input }: RestoreBackupInput): RestoreRequest {
+  const given = Object.entries(input).filter(([, value]) => value !== null);
   return { backupId: runId(backupId, 'backupId'), confirm, ...Object.fromEntries(given) };
 }

@@ -182,7 +182,7 @@ function upgrade(sockets: WebSocketServer, request: IncomingMessage, socket: Dup
 }
 
 /**
- * Answers in place of an upgrade and ends the connection. Node has let go of its socket: nobody else listens for its errors,
+ * Answers in place of an upgrade and ends the connection. Node has let go of its socket: nothing else listens for its errors,
  * which would end the process, nor closes it when the client does not.
  */
 function refuse(socket: Duplex, status: string): void {
@@ -190,7 +190,7 @@ function refuse(socket: Duplex, status: string): void {
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy());
 }
 
-/** CORS does not hold for WebSockets: a browser opens one to any server, and only tells whose page it is. */
+/** CORS does not hold for WebSockets: a browser opens one to any server and only sends the page's origin. */
 function mayOpen({ headers: { origin, host } }: IncomingMessage, others: string[]): boolean {
   if (origin === undefined || others.includes(origin)) return true;
   return URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();

@@ -1,15 +1,15 @@
 import { setMaxListeners } from 'node:events';
 
-/** The time in which somebody waits for answers: that of a request, or of a socket. */
+/** The time during which a caller waits for answers: that of a request, or of a socket. */
 export interface Waiting {
-  /** Aborts when nobody waits any more, or the process must stop. */
+  /** Aborts when the caller is gone or the process must stop. */
   signal: AbortSignal;
-  /** Nobody waits any more. It must be called once, or the process would remember this caller for as long as it lives. */
+  /** Call once when the caller is gone; otherwise the process would remember it for ever. */
   end(reason?: unknown): void;
 }
 
 /**
- * Somebody begins to wait. `AbortSignal.any` would do for one, but leaves a trace on the process's own signal for each.
+ * Begins the wait of a caller. `AbortSignal.any` would do for one, but leaves a trace on the process's own signal for each.
  * @param stopping aborts when the process must stop
  */
 export function waitUntil(stopping: AbortSignal): Waiting {

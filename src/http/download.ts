@@ -61,7 +61,7 @@ async function download(
   } catch (error) {
     body?.destroy();
     if (!response.headersSent) throw error;
-    // The connection is broken, by the client or by the storage: the length that was promised tells the client.
+    // The connection is broken, by the client or by the storage: the client notices by the promised length.
     log.warn({ err: error, backup: id }, 'a download broke off');
   }
 }

@@ -133,7 +133,7 @@ class AgendaJobs implements Jobs {
     await this.idle(GRACE);
   }
 
-  /** Runs one job that this worker holds. Whatever the handler throws ends here: the domain's row tells it to the user. */
+  /** Runs one job that this worker holds. Whatever the handler throws ends here: the run's row shows it to the user. */
   private async run(held: HeldJob<object>, handler: (job: Job, context: JobContext) => Promise<void>): Promise<void> {
     const job = { name: held.attrs.name, ...held.attrs.data } as Job;
     const controller = new AbortController();

@@ -3,7 +3,7 @@ import type { JobParameters, JobRepository } from 'agenda';
 /** The lock time that Agenda sees on a job it runs: never so old that Agenda itself would give the job up. */
 const HELD = new Date(8.64e15);
 
-/** A job repository whose locks live as long as told here, not as long as told to Agenda. */
+/** A job repository with its own lock lifetime instead of Agenda's. */
 export interface LockedRepository extends JobRepository {
   /** Removes a job that has been run, while its lock is still held, so that no crash leaves a finished job behind. */
   finish(job: JobParameters): Promise<void>;
@@ -13,8 +13,8 @@ export interface LockedRepository extends JobRepository {
 
 /**
  * Takes the lifetime of locks out of Agenda's hands. Agenda looks after each running job with a timer of half the
- * lifetime that it cannot be told to stop, so a lifetime of minutes would hold the process for minutes after its last
- * job. Here Agenda is told a short lifetime (short timers) and shown locks that never age, while the store holds the
+ * lifetime that cannot be stopped, so a lifetime of minutes would hold the process for minutes after its last
+ * job. Here Agenda gets a short lifetime (short timers) and shown locks that never age, while the store holds the
  * real time of the last sign of life, which any other process judges by `lifetime`.
  * @param lifetime how long a silent worker keeps its jobs, in milliseconds
  */
@@ -36,7 +36,7 @@ export function lastingLocks(inner: JobRepository, lifetime: number, onError: (e
       return taken.finally(() => taking.delete(taken));
     },
     async saveJobState(job, options) {
-      // Agenda saves once more after the run, and is content to hear that the job is gone.
+      // Agenda saves once more after the run; a job that is gone is fine for it.
       if (finished.delete(job)) throw new Error(`The job ${job._id} is finished and gone.`);
       await inner.saveJobState(job.lockedAt ? { ...job, lockedAt: new Date() } : job, options);
     },

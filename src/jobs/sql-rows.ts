@@ -34,7 +34,7 @@ export const COLUMNS: Record<Attribute, { column: string; kind: Kind }> = {
   skipDays: { column: 'skip_days', kind: 'json' },
 };
 
-/** What defines a job: saved with the job. The other attributes belong to whoever runs it. */
+/** What defines a job: saved with the job. The other attributes belong to the worker that runs it. */
 export const DEFINITION = [
   'priority',
   'nextRunAt',

@@ -74,7 +74,7 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   declare updatedAt: Date;
 }
 
-/** Who made a config that nobody made in the product. */
+/** Where a config comes from that was not made in the product. */
 export type ConfigOrigin = 'ENVIRONMENT' | 'SAMPLE';
 
 export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow {

@@ -89,7 +89,7 @@ export class BackupRow extends Model<
   declare mediaFileCount: CreationOptional<number>;
   /** 1 for the first, more for those that try a failed automatic backup again. */
   declare attempt: CreationOptional<number>;
-  /** When the schedule wanted it; null if nobody but a person did. */
+  /** When the schedule wanted it; null if a user requested it. */
   declare dueAt: CreationOptional<Date | null>;
   declare deletedAt: CreationOptional<Date | null>;
   declare deletedBy: CreationOptional<string | null>;

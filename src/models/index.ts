@@ -83,8 +83,8 @@ export async function openModels(url: string): Promise<Models> {
 }
 
 /**
- * Opens a file, which is made only here: when it goes while the process runs (its disk, or somebody's `rm`), nothing may
- * make an empty one in its place, nor go on with a file that nobody can find again.
+ * Opens a file, which is made only here: when it goes while the process runs (its disk, or an `rm`), nothing may
+ * make an empty one in its place, nor go on with a file that cannot be found again.
  */
 async function openFile(path: string, common: Options): Promise<Sequelize> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });

@@ -12,7 +12,7 @@ const RENEWED_WITHIN = 3_000;
 /**
  * Named locks with an end, in the control database. A process that dies keeps its leases only until they run out.
  * The database's clock alone decides, so processes on machines whose clocks differ agree. When that clock jumps, leases seem
- * to have run out, or to run for hours: a holder that nobody replaced simply renews, one whose end lies further away than its
+ * to have run out, or to run for hours: a holder that was not replaced simply renews, one whose end lies further away than its
  * lifetime counts as lapsed, and a process that sees the jump gives the others time to renew before it takes anything over.
  */
 export class Leases {
@@ -36,7 +36,7 @@ export class Leases {
     return (await this.holderOf(name)) === holder;
   }
 
-  /** Prolongs all leases of the holder that nobody has taken over, also lapsed ones. @returns how many */
+  /** Renews all leases of the holder that were not taken over, lapsed ones included. @returns how many */
   async renew(holder: string, ttl: number): Promise<number> {
     const rows = await this.sequelize.query<{ name: string }>(
       `UPDATE leases SET "expiresAt" = ${this.now} + :ttl, lifetime = :ttl WHERE holder = :holder RETURNING name`,

@@ -92,7 +92,7 @@ async function isUpToDate(sequelize: Sequelize): Promise<boolean> {
   return done.size === MIGRATIONS.length && MIGRATIONS.every(({ name }) => done.has(name));
 }
 
-/** Refuses a database that somebody else's tables live in under the names that ours have. */
+/** Refuses a database in which another program's tables have our names. */
 async function assertOurs(sequelize: Sequelize, transaction: Transaction): Promise<void> {
   const queries = sequelize.getQueryInterface();
   const exists = (table: string) => queries.tableExists(table, { transaction });

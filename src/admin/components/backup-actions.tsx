@@ -225,7 +225,7 @@ export function useDownload(): (id: string) => Promise<void> {
     if (answer === null) return;
     const anchor = document.createElement('a');
     anchor.href = answer.createDownloadLink.url;
-    // Says that the page stays, so that nobody is asked whether to leave it.
+    // Marks the page as staying, so that no question about leaving appears.
     anchor.download = '';
     anchor.click();
   };

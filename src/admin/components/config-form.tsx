@@ -145,7 +145,7 @@ const reminderOf = (key: string) => `unsaved-${key}`;
 /** Says no more that the changes of this config are not saved. */
 export const hideReminder = (key: string) => notifications.hide(reminderOf(key));
 
-/** Whoever looks at another page with changes that are not saved is told, and finds them again. */
+/** Warns a user who leaves a page with unsaved changes, and keeps those changes. */
 function useReminder(key: string, name: string): void {
   useEffect(() => {
     hideReminder(key);

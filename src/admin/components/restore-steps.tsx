@@ -56,7 +56,7 @@ export function useRestorePlan(
   const allowForeign = allowed === key;
   const input = { ...request, confirm: false, ...(allowForeign ? { allowForeign } : {}) };
   const answer = useApi(RestorePlanDocument, { input }, { pause, every: busy ? BUSY_EVERY : EVERY, fresh: true });
-  // Only the plan of what is chosen now, and only its problem, are for anybody to see.
+  // Show only the plan of the present choice, and only its problem.
   const current = settled && !pause && answer.current;
   const plan = current && answer.problem === null ? answer.data?.restorePlan : undefined;
   const found = plan?.refusals.some(({ code }) => code === 'BUSY') === true;

@@ -91,7 +91,7 @@ export function Empty({ title, children, action }: { title: string; children?: R
   );
 }
 
-/** What somebody should know although all went well; nothing where there is nothing. */
+/** Warnings of a run that succeeded; nothing if there are none. */
 export function Warnings({ warnings }: { warnings: string[] }) {
   if (warnings.length === 0) return null;
   return (
@@ -124,7 +124,7 @@ export function Missing({ noun, all }: { noun: string; /** The address of the li
   );
 }
 
-/** The first thing that whoever has no config needs to know. */
+/** What a user without a config needs to know first. */
 export function NoConfig() {
   return (
     <Empty

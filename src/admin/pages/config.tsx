@@ -32,7 +32,7 @@ function Existing({ id }: { id: string }) {
   );
 }
 
-/** There is nothing any more that what somebody had typed could be saved to: it goes, too, and that is said. */
+/** The config is gone, so unsaved input is dropped, with a notice. */
 function Gone({ id }: { id: string }) {
   const [lost] = useState(() => hasDraft(id));
   useEffect(() => {

@@ -188,7 +188,7 @@ const inputOf = ({ name, database, media }: Places) => ({
 
 /**
  * A path that begins nowhere would begin wherever the server happens to run; and of several media folders that all have
- * new names, none could be told which files are its own.
+ * new names, no copy could know which files are its own.
  */
 function faultOf({ databaseUrl, mediaPaths }: ReturnType<typeof inputOf>, stated: string[]): Problem | null {
   const wrong = (field: string, message: string, hint: string) => ({ code: 'BAD_USER_INPUT', message, hint, field });

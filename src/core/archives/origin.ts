@@ -108,7 +108,7 @@ const MIN_COMPARED = 3;
 
 /**
  * The refusal of a restore whose tables share so little with those of the target that they are hardly of one application:
- * fewer than half of the smaller side. Null if they fit, or if one side has too few to tell.
+ * fewer than half of the smaller side. Null if they fit, or if one side has too few to compare.
  */
 export function tablesRefusal(inBackup: string[], inTarget: string[], target: string): AppError | null {
   const special = (names: string[]) => names.filter((name) => !COMMON.test(name));

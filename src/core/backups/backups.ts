@@ -37,14 +37,14 @@ export interface BackupRequest {
 /**
  * Backups: a row with a state machine, and an archive once it is COMPLETED.
  *
- * A run: claim the row and hold the database → snapshot → archive → store → read back and prove → COMPLETED. When any
+ * A run: claim the row and hold the database → snapshot → archive → store → read back and verify → COMPLETED. When any
  * step fails, what was stored is removed and the row is FAILED with code, message and hint. The archive becomes visible
- * in its storage only whole, and the row becomes COMPLETED only after the stored bytes were proven.
+ * in its storage only whole, and the row becomes COMPLETED only after the stored bytes were verified.
  */
 export class Backups {
   constructor(private readonly env: BackupsEnvironment) {}
 
-  /** Makes a PENDING row and hands it to the queue. @throws AppError for a wish that cannot be met; then nothing is made */
+  /** Makes a PENDING row and hands it to the queue. @throws AppError for an invalid request; then nothing is made */
   async request(request: BackupRequest, actor: string): Promise<BackupRow> {
     const row = await this.create(request, actor);
     await this.env.queue.add({ name: 'run-backup', backupId: row.id });
@@ -81,9 +81,9 @@ export class Backups {
   }
 
   /** Makes the PENDING, pinned row of a restore's safety backup; the restore runs it with its own source. */
-  async createSafety(wish: Omit<NewBackup, 'backupType'>): Promise<BackupRow> {
-    const row = await insertBackup(this.env, { ...wish, backupType: 'SAFETY' });
-    await this.env.audit.record(wish.actor, 'backup.create', row.id, { type: 'SAFETY' });
+  async createSafety(values: Omit<NewBackup, 'backupType'>): Promise<BackupRow> {
+    const row = await insertBackup(this.env, { ...values, backupType: 'SAFETY' });
+    await this.env.audit.record(values.actor, 'backup.create', row.id, { type: 'SAFETY' });
     return row;
   }
 
@@ -97,7 +97,7 @@ export class Backups {
 
   /**
    * Takes in an archive that was made elsewhere or downloaded before: streamed to disk, verified like any other, stored
-   * and listed as UPLOADED. Anything else than a sound archive of ours is refused, and nothing of it is kept.
+   * and listed as UPLOADED. Anything but an intact archive of ours is refused, and nothing of it is kept.
    * @param fileName as the client says it; only its form is used
    * @throws AppError PAYLOAD_TOO_LARGE, ARCHIVE_…, BAD_USER_INPUT, STORAGE_…
    */
@@ -268,7 +268,7 @@ export class Backups {
       await this.env.audit.record(actor, pinned ? 'backup.pin' : 'backup.unpin', id);
       return row;
     };
-    // Whoever runs or deletes a backup holds it. A run does not mind a pin; a deletion must see it, or be over.
+    // A run or a deletion holds the backup. A run does not mind a pin; a deletion must see it, or be over.
     if ((await this.get(id)).status !== 'COMPLETED') return work();
     return Hold.during(this.env, [runLease(id)], work, () => {
       throw new AppError('BUSY', `Backup ${id} is in use.`);
@@ -343,7 +343,7 @@ export class Backups {
    */
   async recover(): Promise<void> {
     for (const id of await deadRuns(this.env.models, 'Backup')) await this.recoverOne(id);
-    await this.endForsaken();
+    await this.endAbandoned();
     await this.sweepWorkFolder();
   }
 
@@ -431,8 +431,8 @@ export class Backups {
     return Hold.during(this.env, [runLease(id)], work, () => undefined);
   }
 
-  /** Safety backups and uploads are run right after they are made: one that still waits has lost whoever made it. */
-  private async endForsaken(): Promise<void> {
+  /** Safety backups and uploads are run right after they are made: one that still waits has lost the process that made it. */
+  private async endAbandoned(): Promise<void> {
     const before = new Date(this.env.now().getTime() - this.env.leaseMs);
     const where = { backupType: ['SAFETY', 'UPLOADED'], createdAt: { [Op.lt]: before } };
     for (const id of await pendingRuns(this.env.models, 'Backup', where)) {
@@ -441,7 +441,7 @@ export class Backups {
     }
   }
 
-  /** Work folders whose run nobody does any more go; each is named after its run. */
+  /** Removes work folders of runs that are over; each is named after its run. */
   private async sweepWorkFolder(): Promise<void> {
     await mkdir(this.env.workFolder, { recursive: true, mode: 0o700 });
     for (const name of await readdir(this.env.workFolder)) {

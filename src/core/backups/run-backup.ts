@@ -54,7 +54,7 @@ export async function runBackup(
 ): Promise<'done' | 'busy'> {
   const row = await env.models.Backup.findByPk(id);
   if (row === null || row.status !== 'PENDING') return 'done';
-  // Safety backups and uploads are run by whoever made them, never from the queue.
+  // Safety backups and uploads are run by the process that made them, never from the queue.
   if (options.source === undefined && !isRegular(row.backupType)) return 'done';
   const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId);
   const source = options.source ?? config;
@@ -157,7 +157,7 @@ async function takeSnapshot(
   return engine.snapshot(databaseUrl, folder, step, damage);
 }
 
-/** Streams snapshot and media into one archive and stores it. `onStored` hears the name under which it lies. */
+/** Streams snapshot and media into one archive and stores it. Calls `onStored` with the name under which it lies. */
 async function store(
   env: BackupsEnvironment,
   run: Run,
@@ -243,7 +243,7 @@ function describe(env: BackupsEnvironment, row: BackupRow, snapshot: Snapshot, c
   };
 }
 
-/** Whose data this is, for whoever finds the archive without these records. */
+/** Whose data this is, for a reader of the archive without these records. */
 function stated({ applicationId, origin }: BackupRow): Pick<ArchiveMetadata, 'origin'> {
   if (applicationId === null || applicationId === undefined || !origin) return {};
   const { config, host, database } = origin;

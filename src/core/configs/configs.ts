@@ -19,7 +19,7 @@ export type { ConfigInput };
 export type ConfigsEnvironment = SettingsEnvironment & Pick<CoreEnvironment, 'models' | 'audit' | 'now'>;
 
 /**
- * What a config carries beside its settings: where it comes from if nobody made it in the product, and the application whose
+ * What a config carries beside its settings: where it comes from if it was not made in the product, and the application whose
  * archives it continues (a new one by default).
  */
 export type ConfigMark = Partial<Pick<BackupConfigRow, 'origin' | 'environment' | 'applicationId' | 'mediaMoved'>>;
@@ -59,7 +59,7 @@ export class Configs {
     const now = this.env.now();
     const { BackupConfig, sequelize } = this.env.models;
     const sample = mark.origin === 'SAMPLE' ? null : await this.idleSample(mark);
-    // The installation's own prefix is that of its first config; others are told from it by name.
+    // The installation's own prefix is that of its first config; others have prefixes made of their names.
     const others = (await BackupConfig.count()) - (sample === null ? 0 : 1);
     const first = others === 0 ? { archivePrefix: null } : {};
     const values = await checkSettings(this.env, newSettings({ ...first, ...given }));

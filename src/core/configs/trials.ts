@@ -46,13 +46,13 @@ export interface StorageTest {
   error: AppError | null;
   /** Where archives would lie. */
   location: string;
-  /** Bytes; null where the storage cannot tell. */
+  /** Bytes; null where the storage does not report it. */
   free: number | null;
   total: number | null;
   warnings: string[];
 }
 
-/** How long is counted, in milliseconds: somebody waits in front of a form. */
+/** How long to count, in milliseconds: a user waits in front of a form. */
 const PATIENCE = { tables: 10_000, media: 5_000 };
 
 /**
@@ -195,7 +195,7 @@ function refused({ code, message, hint, field }: FailedTest): AppError {
 
 /**
  * What does not work, as a value; a deadline that has passed is nothing that does not work. Anything else than an AppError,
- * and everything once nobody waits any more, is thrown.
+ * and everything once the caller is gone, is thrown.
  */
 async function answered<T>(
   work: () => Promise<T>,

@@ -125,7 +125,7 @@ export class Restores {
         () => undefined,
       );
     }
-    await this.endForsaken();
+    await this.endAbandoned();
   }
 
   /** Hands every waiting restore to the queue, but for those that a command made: it does them itself. */
@@ -166,8 +166,8 @@ export class Restores {
     return row;
   }
 
-  /** A restore whose command is gone must not begin later, when the data may be newer than anybody thought who wanted it. */
-  private async endForsaken(): Promise<void> {
+  /** Never start a restore whose command has exited: the data may have moved on. */
+  private async endAbandoned(): Promise<void> {
     const before = new Date(this.env.now().getTime() - this.env.leaseMs);
     const where = { createdBy: { [Op.startsWith]: COMMAND_ACTOR }, createdAt: { [Op.lt]: before } };
     for (const id of await pendingRuns(this.env.models, 'Restore', where)) {

@@ -13,7 +13,7 @@ import type { MediaMode, MediaTarget } from './media/survey.js';
 import type { Places } from '../configs/places.js';
 import type { Engine } from '../ports.js';
 
-/** A wish for a restore, as the API and the command line take it. */
+/** A request for a restore, as the API and the command line take it. */
 export interface RestoreRequest {
   backupId: string;
   confirm: boolean;
@@ -58,7 +58,7 @@ export interface Scope {
   /** Seconds. */
   lockTimeout: number;
   rebuildIndexes: boolean;
-  /** What this restore leaves out although nobody asked for that, in words. */
+  /** What this restore leaves out without being asked to, in words. */
   leaves: string[];
   /** Why the named places cannot be written to: then nothing further is looked at. */
   refused: AppError | null;
@@ -69,7 +69,7 @@ export type ScopeEnvironment = Pick<CoreEnvironment, 'models' | 'engines' | 'con
 
 /**
  * Works out where a restore reads and writes, and judges what was named. Looks at no database.
- * Whoever chooses tables but no media, or media but no tables, leaves the other alone.
+ * Choosing tables but no media, or media but no tables, leaves the other alone.
  * @throws AppError naming the field
  */
 export async function resolveScope(

@@ -140,7 +140,7 @@ export class Cleanup {
     return done.plans;
   }
 
-  /** As `tryAll`, for the clock: nobody waits to be told, and each config is tried again the next time. */
+  /** As `tryAll`, for the schedule: failures go to the log, and each config is tried again the next time. */
   async runScheduled(): Promise<void> {
     for (const { config, error } of (await this.tryAll('system')).failures) {
       this.env.log.error({ err: error, config: config.id }, 'the retention of a config failed');

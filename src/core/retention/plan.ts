@@ -11,11 +11,11 @@ import { momentOf, wallAt } from '../schedules/zones.js';
  * say. So a backup is deleted only if it is beyond a limit and no keep-rule keeps it. A policy of keep-rules alone deletes
  * what none of them keeps.
  *
- * Only sound backups (COMPLETED, verified, not empty, MANUAL or AUTO, not pinned) take part in counts, sizes and periods.
+ * Only eligible backups (COMPLETED, verified, not empty, regular, not pinned) take part in counts, sizes and periods.
  * Beside the rules stand, and use up no place in them:
  * - the newest verified backup, pinned ones, ones of the future and ones without a readable date: kept
  * - unverified and empty ones: kept while nothing newer is verified, then subject to the limits, never to a keep-rule
- * - UPLOADED ones: somebody has put them there, so no policy deletes them
+ * - UPLOADED ones: a user put them there, so no policy deletes them
  * - SAFETY ones: unpinned after `safetyRetentionDays`, deleted by the next plan, never by a count
  */
 
@@ -92,10 +92,10 @@ export function planRetention(input: RetentionInput): RetentionDecision[] {
   const past = stored.filter((backup) => backup.createdAt.getTime() <= now);
   const verified = past.filter((backup) => backup.verifiedAt !== null && (backup.fileSize ?? 0) > 0);
   const regular = verified.filter(({ backupType }) => isRegular(backupType));
-  const sound = regular.filter((backup) => !backup.pinned);
+  const eligible = regular.filter((backup) => !backup.pinned);
   const newest = { verified: verified[0], regular: regular[0] };
-  const kept = keptByRule(sound, input, regular[0]);
-  const limits = new Limits(input, sound);
+  const kept = keptByRule(eligible, input, regular[0]);
+  const limits = new Limits(input, eligible);
   return stored.map((backup) => {
     const reasons = aside(backup, input, newest) ?? kept.get(backup.id) ?? limits.reasons(backup);
     const keep = !reasons.some(({ code }) => DELETING.has(code));
@@ -143,16 +143,16 @@ function aside(
   if (backupType === 'UPLOADED') reasons.push(because('UPLOADED', 'It was uploaded: no policy deletes it.'));
   if (isSafety && !expired) reasons.push(because('SAFETY_RECENT', 'It is a safety backup that may still be needed.'));
   if (reasons.length > 0) return reasons;
-  const proven = isSafety ? newest.verified : newest.regular;
-  if (proven === undefined || newestFirst(backup, proven) < 0) {
+  const newestGood = isSafety ? newest.verified : newest.regular;
+  if (newestGood === undefined || newestFirst(backup, newestGood) < 0) {
     return [because('NEWER_THAN_VERIFIED', 'It is not verified, but no verified backup is newer.')];
   }
   return isSafety ? [because('SAFETY_EXPIRED', `It is a safety backup older than ${days} days.`)] : null;
 }
 
-/** The reasons of all sound backups that a keep-rule keeps. Of each period the newest backup counts. */
+/** The reasons of all eligible backups that a keep-rule keeps. Of each period the newest backup counts. */
 function keptByRule(
-  sound: RetentionBackup[],
+  eligible: RetentionBackup[],
   { policy, timezone }: RetentionInput,
   newest: RetentionBackup | undefined,
 ): Map<string, RetentionReason[]> {
@@ -160,16 +160,17 @@ function keptByRule(
   const keep = ({ id }: RetentionBackup, code: KeepCode, text: string) =>
     kept.set(id, [...(kept.get(id) ?? []), because(code, text)]);
   const { keepLast, keepWithin } = policy;
-  for (const backup of sound.slice(0, keepLast ?? 0)) keep(backup, 'KEEP_LAST', `It is one of the last ${keepLast}.`);
+  for (const backup of eligible.slice(0, keepLast ?? 0))
+    keep(backup, 'KEEP_LAST', `It is one of the last ${keepLast}.`);
   if (newest !== undefined && (keepWithin ?? null) !== null) {
     const from = before(timezone, newest.createdAt.getTime(), durationOf(keepWithin ?? ''));
-    for (const backup of sound.filter(({ createdAt }) => createdAt.getTime() >= from)) {
+    for (const backup of eligible.filter(({ createdAt }) => createdAt.getTime() >= from)) {
       keep(backup, 'KEEP_WITHIN', `It was made within ${keepWithin} before the newest backup.`);
     }
   }
   for (const { code, count, word, periodOf } of periods(policy, timezone)) {
     const seen = new Set<string | number>();
-    for (const backup of sound) {
+    for (const backup of eligible) {
       if (seen.size === count) break;
       const period = periodOf(backup.createdAt.getTime());
       if (seen.has(period)) continue;
@@ -224,17 +225,17 @@ function periods(policy: RetentionPolicy, timezone: string): Period[] {
 class Limits {
   private readonly policy: RetentionPolicy;
   private readonly oldest: number;
-  /** How many sound backups are newer, and how many bytes they have together; for each position among the sound ones. */
+  /** For each position among the eligible backups: how many bytes the newer ones have together. */
   private readonly bytes: number[] = [0];
 
   constructor(
     { policy, timezone, now }: RetentionInput,
-    private readonly sound: RetentionBackup[],
+    private readonly eligible: RetentionBackup[],
   ) {
     this.policy = policy;
     this.oldest =
       (policy.retentionDays ?? null) === null ? -Infinity : daysBefore(timezone, now, policy.retentionDays ?? 0);
-    for (const { fileSize } of sound) this.bytes.push((this.bytes.at(-1) ?? 0) + (fileSize ?? 0));
+    for (const { fileSize } of eligible) this.bytes.push((this.bytes.at(-1) ?? 0) + (fileSize ?? 0));
   }
 
   /** Why the limits keep the backup or let it go. */
@@ -245,26 +246,26 @@ class Limits {
     }
     const reasons: RetentionReason[] = [];
     const newer = this.newerThan(backup);
-    const isSound = this.sound[newer]?.id === backup.id;
+    const isEligible = this.eligible[newer]?.id === backup.id;
     if (backup.createdAt.getTime() < this.oldest) {
       reasons.push(because('TOO_OLD', `It is older than ${retentionDays} days.`));
     }
     if (newer >= (maxFiles ?? Infinity)) {
       reasons.push(because('TOO_MANY', `There are ${maxFiles} newer verified backups.`));
     }
-    // One that is not sound takes no room of those that are: it goes once they alone fill it.
-    if ((this.bytes[isSound ? newer + 1 : newer] ?? 0) > (maxTotalSize ?? Infinity)) {
+    // One that is not eligible takes no room of those that are: it goes once they alone fill it.
+    if ((this.bytes[isEligible ? newer + 1 : newer] ?? 0) > (maxTotalSize ?? Infinity)) {
       reasons.push(because('TOO_LARGE', `The backups up to this one have more than ${maxTotalSize} bytes.`));
     }
     return reasons.length > 0 ? reasons : [because('WITHIN_LIMITS', 'It is within the limits.')];
   }
 
-  /** How many sound backups are newer: its own position, if it is one. By bisection. */
+  /** How many eligible backups are newer: its own position, if it is one. By bisection. */
   private newerThan(backup: RetentionBackup): number {
-    let [low, high] = [0, this.sound.length];
+    let [low, high] = [0, this.eligible.length];
     while (low < high) {
       const middle = (low + high) >> 1;
-      const other = this.sound[middle];
+      const other = this.eligible[middle];
       if (other !== undefined && other.id !== backup.id && newestFirst(other, backup) < 0) low = middle + 1;
       else high = middle;
     }

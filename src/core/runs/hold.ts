@@ -9,7 +9,7 @@ export type HoldEnvironment = Pick<CoreEnvironment, 'models' | 'log' | 'leaseMs'
 
 /** The lease that a run holds while it is under way; without it the run counts as dead. */
 export const runLease = (id: string) => `run:${id}`;
-/** The lease that a command holds while the run that it made waits for its turn; without it such a run counts as forsaken. */
+/** The lease that a command holds while the run that it made waits for its turn; without it such a run counts as abandoned. */
 export const waitLease = (id: string) => `wait:${id}`;
 /** The lease that keeps other runs off a database. */
 export const databaseLease = (key: string) => `database:${key}`;

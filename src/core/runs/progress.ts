@@ -20,7 +20,7 @@ export function shareOf(done: number, total: number): number {
   return total <= 0 ? 1 : Math.min(1, Math.max(0, done / total));
 }
 
-/** How fast a run goes. Null: it is not under way, or it cannot be told (yet). */
+/** How fast a run goes. Null: it is not under way, or the speed is not known (yet). */
 export interface Pace {
   /** Bytes of the present phase; null where the phase counts something else. */
   bytesDone: number | null;
@@ -41,7 +41,7 @@ export interface PacedRun {
   bytesTotal: number | null;
 }
 
-/** Derived from the row whenever it is read, so that every node and every new reader tells the same. */
+/** Derived from the row whenever it is read, so that every node shows the same. */
 export function paceOf(run: PacedRun, now: Date): Pace {
   if (run.status !== 'RUNNING') return { bytesDone: null, bytesTotal: null, bytesPerSecond: null, secondsLeft: null };
   const { bytesDone = null, bytesTotal = null } = run;

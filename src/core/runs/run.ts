@@ -91,9 +91,9 @@ export class Run {
   }
 
   /**
-   * Tells what the run has to do, so that its progress goes by bytes. May be told again when more is known.
+   * Sets the bytes that the run has to work through, from which its progress follows. Call again when more is known.
    * @param work bytes of each phase that lies ahead
-   * @param watcher is told how many of all bytes are done
+   * @param watcher called with the number of bytes done, of all phases
    */
   expect(work: Record<string, number>, watcher: OnProgress = this.watcher): void {
     this.ahead = new Map(Object.entries(work));
@@ -187,7 +187,7 @@ export class Run {
   }
 
   /**
-   * Writes how the run ended, however long the control database cannot be written: nobody else knows the reason. Until then
+   * Writes how the run ended, however long the control database cannot be written: only this process knows the reason. Until then
    * no other run could begin either. Only the end of the process ends the trying.
    */
   private async persist(write: () => Promise<boolean>): Promise<boolean> {
@@ -240,7 +240,7 @@ export class Run {
   }
 }
 
-/** Removes a run's work folder. What cannot be removed is told in the log and found again by the next sweep. */
+/** Removes a run's work folder. Logs what cannot be removed; the next sweep finds it again. */
 export async function removeWork(env: RunEnvironment, folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true }).catch((error: unknown) => {
     env.log.warn({ err: error, folder }, 'a work folder could not be removed');

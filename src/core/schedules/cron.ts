@@ -85,7 +85,7 @@ export function nextRun(schedule: string, timezone: string, after: Date): Date {
   return new Date(nextAt(clock, timezone, after.getTime() + 1));
 }
 
-/** Checks how many next runs somebody wants to see. @throws AppError BAD_USER_INPUT naming `count` */
+/** Checks the number of next runs that a caller asks for. @throws AppError BAD_USER_INPUT naming `count` */
 export function assertRunCount(count: number): void {
   if (count < 1 || count > 50) throw badInput('count', `${count} is not a number from 1 to 50.`);
 }

@@ -22,7 +22,7 @@ export type SchedulerEnvironment = RunEnvironment &
 const BATCH = 100;
 
 /**
- * Makes the automatic backups. Each config's row says when it is due; whoever moves that time on, in the transaction
+ * Makes the automatic backups. Each config's row says when it is due; the node that moves that time on, in the transaction
  * that also makes the backup's row, has taken the run. So a due time is used once, however many nodes look, nothing is
  * lost between the two, and what was missed while all were down is made up for by one run.
  */

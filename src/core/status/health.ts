@@ -36,17 +36,17 @@ export type HealthCode = (typeof HEALTH_CODES)[number];
 /** One config's state. */
 export interface ConfigHealth {
   config: BackupConfigRow;
-  /** When the newest completed backup was made, proven or not, but not of a damaged database. */
+  /** When the newest completed backup was made, verified or not, but not of a damaged database. */
   lastSuccessAt: Date | null;
   /** The id of that backup. */
   lastBackupId: string | null;
-  /** When the newest backup was made that is proven now. */
+  /** When the newest backup was made that is verified now. */
   lastProvenAt: Date | null;
-  /** The newest completed backup, if it is not proven now. */
-  unproven: BackupRow | null;
-  /** The newest proven backup, if its archive is not there as it was stored; with what was found. */
+  /** The newest completed backup, if it is not verified now. */
+  unverified: BackupRow | null;
+  /** The newest verified backup, if its archive is not there as it was stored; with what was found. */
   lost: { backup: BackupRow; error: AppError } | null;
-  /** The newest proven backup has no media although older ones have some. */
+  /** The newest verified backup has no media although older ones have some. */
   mediaGone: boolean;
   lastFailureAt: Date | null;
   lastErrorCode: string | null;
@@ -58,7 +58,7 @@ export interface StorageHealth extends StorageAddress {
   /** Bytes of the archives that lie there. */
   used: number;
   count: number;
-  /** Bytes; null where it cannot be told. */
+  /** Bytes; null where it is unknown. */
   free: number | null;
   total: number | null;
   error: AppError | null;
@@ -67,7 +67,7 @@ export interface StorageHealth extends StorageAddress {
 /** In milliseconds; 0 for a moment that never was. */
 export const timeOf = (at: Date | null | undefined) => at?.getTime() ?? 0;
 
-/** Every reason why an installation is not OK; none if it is. @param unkept configs whose schedule nobody keeps @param stuck how many runs wait too long */
+/** Every reason why an installation is not OK; none if it is. @param unkept configs whose schedule no process runs @param stuck how many runs wait too long */
 export function reasonsOf(
   configs: ConfigHealth[],
   storages: StorageHealth[],
@@ -104,7 +104,7 @@ function installationReasons(configs: ConfigHealth[], unkept: ConfigHealth[], st
 }
 
 function configReasons(health: ConfigHealth): HealthReason[] {
-  const { config, lastSuccessAt, lastProvenAt, unproven, lost, mediaGone, lastFailureAt, lastErrorCode, overdue } =
+  const { config, lastSuccessAt, lastProvenAt, unverified, lost, mediaGone, lastFailureAt, lastErrorCode, overdue } =
     health;
   const reasons: HealthReason[] = [];
   const add = (level: 'WARNING' | 'CRITICAL', code: HealthCode, message: string, hint: string) =>
@@ -117,8 +117,8 @@ function configReasons(health: ConfigHealth): HealthReason[] {
   } else if (lastSuccessAt === null) {
     add('CRITICAL', 'NEVER_BACKED_UP', 'there is no backup yet.', 'Back up now: createBackup, or `db-manager backup`.');
   }
-  if (unproven !== null) {
-    const { id, damaged, errorCode, errorMessage } = unproven;
+  if (unverified !== null) {
+    const { id, damaged, errorCode, errorMessage } = unverified;
     const found = errorCode === null ? '' : ` Verification found ${errorCode}: ${errorMessage ?? ''}`;
     const since =
       lastProvenAt === null

@@ -57,23 +57,23 @@ export class Overview {
     ]);
     const ids = rows.map(({ id }) => id);
     const isFailing = (id: number) => timeOf(failed.get(id)?.at) > timeOf(completed.get(id)?.goodAt);
-    const isUnproven = (id: number) => timeOf(completed.get(id)?.at) > timeOf(completed.get(id)?.provenAt);
-    const [failures, unproven, proven] = await Promise.all([
+    const isUnverified = (id: number) => timeOf(completed.get(id)?.at) > timeOf(completed.get(id)?.verifiedAt);
+    const [failures, unverified, verified] = await Promise.all([
       this.backupsAt('FAILED', ids.filter(isFailing), failed),
-      this.backupsAt('COMPLETED', ids.filter(isUnproven), completed),
-      this.proven([...completed.values()].flatMap(({ provenId }) => provenId ?? [])),
+      this.backupsAt('COMPLETED', ids.filter(isUnverified), completed),
+      this.verified([...completed.values()].flatMap(({ verifiedId }) => verifiedId ?? [])),
     ]);
     const now = this.env.now().getTime();
     return rows.map((config) => ({
       config,
       lastSuccessAt: completed.get(config.id)?.goodAt ?? null,
       lastBackupId: completed.get(config.id)?.newestId ?? null,
-      lastProvenAt: completed.get(config.id)?.provenAt ?? null,
-      unproven: unproven.get(config.id) ?? null,
-      lost: proven.get(config.id)?.lost ?? null,
+      lastProvenAt: completed.get(config.id)?.verifiedAt ?? null,
+      unverified: unverified.get(config.id) ?? null,
+      lost: verified.get(config.id)?.lost ?? null,
       mediaGone:
         config.mediaPaths.length > 0 &&
-        proven.get(config.id)?.mediaFileCount === 0 &&
+        verified.get(config.id)?.mediaFileCount === 0 &&
         (completed.get(config.id)?.mostMedia ?? 0) > 0,
       lastFailureAt: failed.get(config.id)?.at ?? null,
       lastErrorCode: isFailing(config.id) ? (failures.get(config.id)?.errorCode ?? 'INTERNAL_ERROR') : null,
@@ -81,28 +81,28 @@ export class Overview {
     }));
   }
 
-  /** When the newest backup of each config in this state was made, and the newest of those that are proven. */
+  /** When the newest backup of each config in this state was made, and the newest of those that are verified. */
   private async latest(status: 'COMPLETED' | 'FAILED'): Promise<Map<number, Latest>> {
     const rows = await this.env.models.sequelize.query<{
       configId: number;
       at: string | Date;
       goodAt: string | Date | null;
-      provenAt: string | Date | null;
-      provenId: string | null;
+      verifiedAt: string | Date | null;
+      verifiedId: string | null;
       newestId: string;
       mostMedia: number | null;
     }>(
       `SELECT "configId", max("createdAt") AS at, max(id) AS "newestId",
          max(CASE WHEN damaged THEN NULL ELSE "createdAt" END) AS "goodAt",
-         max(CASE WHEN "verifiedAt" IS NOT NULL THEN "createdAt" END) AS "provenAt",
-         max(CASE WHEN "verifiedAt" IS NOT NULL THEN id END) AS "provenId", max("mediaFileCount") AS "mostMedia" FROM backups
+         max(CASE WHEN "verifiedAt" IS NOT NULL THEN "createdAt" END) AS "verifiedAt",
+         max(CASE WHEN "verifiedAt" IS NOT NULL THEN id END) AS "verifiedId", max("mediaFileCount") AS "mostMedia" FROM backups
        WHERE "configId" IS NOT NULL AND status = :status AND "backupType" IN (:types) GROUP BY "configId"`,
       { type: QueryTypes.SELECT, replacements: { status, types: REGULAR_TYPES } },
     );
     return new Map(
-      rows.map(({ configId, at, goodAt, provenAt, ...rest }) => {
+      rows.map(({ configId, at, goodAt, verifiedAt, ...rest }) => {
         const moment = (time: string | Date | null) => (time === null ? null : new Date(time));
-        return [configId, { at: new Date(at), goodAt: moment(goodAt), provenAt: moment(provenAt), ...rest }];
+        return [configId, { at: new Date(at), goodAt: moment(goodAt), verifiedAt: moment(verifiedAt), ...rest }];
       }),
     );
   }
@@ -129,21 +129,21 @@ export class Overview {
     return new Map(newest.map((row) => [row.configId ?? 0, row]));
   }
 
-  /** These backups by config, with what is wrong with the archive of each. An unreachable storage tells so itself. */
-  private async proven(ids: string[]): Promise<Map<number, Proven>> {
+  /** These backups by config, with what is wrong with the archive of each. An unreachable storage has a reason of its own. */
+  private async verified(ids: string[]): Promise<Map<number, Verified>> {
     const attributes = ['id', 'configId', 'fileName', 'fileSize', 'mediaFileCount'];
     const rows = await this.env.models.Backup.findAll({ attributes, where: { id: ids } });
-    const proven = new Map<number, Proven>();
+    const verified = new Map<number, Verified>();
     const next = rows.values();
     const look = async () => {
       for (const backup of next) {
         const error = await this.archiveError(backup);
         const lost = error === null ? null : { backup, error };
-        proven.set(backup.configId ?? 0, { mediaFileCount: backup.mediaFileCount, lost });
+        verified.set(backup.configId ?? 0, { mediaFileCount: backup.mediaFileCount, lost });
       }
     };
     await Promise.all(Array.from({ length: LOOKS }, look));
-    return proven;
+    return verified;
   }
 
   private async archiveError({ address, fileName, filePath, fileSize }: BackupRow): Promise<AppError | null> {
@@ -158,7 +158,7 @@ export class Overview {
     }
   }
 
-  /** The configs whose schedule nobody keeps where no worker runs: a timer of the system leaves backups made by commands. */
+  /** The configs whose schedule no process runs where no worker runs: a timer of the system leaves backups made by commands. */
   private async withoutTimer(configs: ConfigHealth[]): Promise<ConfigHealth[]> {
     const rows = await this.env.models.sequelize.query<{ configId: number; at: string; byCommand: string | null }>(
       `SELECT "configId", max(id) AS at, max(CASE WHEN "createdBy" LIKE 'cli:%' THEN id END) AS "byCommand" FROM backups
@@ -210,16 +210,16 @@ interface Latest {
   at: Date;
   /** The newest that is not of a damaged database. */
   goodAt: Date | null;
-  provenAt: Date | null;
-  provenId: string | null;
+  verifiedAt: Date | null;
+  verifiedId: string | null;
   /** An id begins with the time of its backup. */
   newestId: string;
   /** How many media files the one with most of them has. */
   mostMedia: number | null;
 }
 
-/** The newest backup of a config that is proven. */
-interface Proven {
+/** The newest verified backup of a config. */
+interface Verified {
   mediaFileCount: number | null;
   lost: ConfigHealth['lost'];
 }

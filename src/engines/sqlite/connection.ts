@@ -26,7 +26,7 @@ type BackupDatabase = sqlite3.Database & {
 const MIN_VALUE_LIMIT = 1024 * 1024;
 const MAX_VALUE_LIMIT = 1_000_000_000;
 
-/** How a file is opened. `immutable`: nobody else has it open; no lock is taken and nothing is written beside it. */
+/** How a file is opened. `immutable`: no other process has it open; no lock is taken and nothing is written beside it. */
 export type OpenMode = 'readonly' | 'readwrite' | 'create' | 'immutable';
 
 /** How long to wait for locks that other programs hold, in milliseconds, and what ends the wait early. */

@@ -61,7 +61,7 @@ async function presentFolder(folder: string): Promise<string> {
   return found !== null || dirname(folder) === folder ? folder : presentFolder(dirname(folder));
 }
 
-/** The processes of this machine that have the file open. Only Linux tells, and only of processes this user may look into. */
+/** The processes of this machine that have the file open. Known only on Linux, and only for processes that this user may inspect. */
 export async function holders(path: string): Promise<Holder[]> {
   const real = await realpath(path).catch(() => null);
   const pids = real === null ? [] : (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name));

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StepContext } from '../../core/ports.js';
 
-/** The online backup tells nothing while it runs: the growing files do. Counts up to `bytes`, which are all done at the end. */
+/** The online backup reports no progress: the growing files show it. Counts up to `bytes`, which are all done at the end. */
 export async function whileGrowing<T>(
   files: string[],
   bytes: number,

@@ -31,7 +31,7 @@ import { clearStamp, stampOf } from './stamp.js';
 
 /** How long a snapshot waits for a writer in rollback mode, in milliseconds. */
 const SNAPSHOT_PATIENCE = 60_000;
-/** The same for a look that somebody waits for. */
+/** The same for a look that a user waits for. */
 const LOOK_PATIENCE = 5_000;
 
 /**
@@ -55,7 +55,7 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
     describe: (url, signal) => describe(url, signal, scratch),
     describeDump,
     inspect,
-    // The dump is the database: whoever opens and checks it has restored it.
+    // The dump is the database: opening and checking it is a restore.
     drill: inspect,
     rebuild: (folder, findings, { signal }) => rebuildIndexes(join(folder, ENTRY), findings, signal),
     load: (folder, url, options) => load(folder, pathOf(url), options),
@@ -72,7 +72,7 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
   };
 }
 
-/** On a disk that does not tell upper from lower case, other spellings would be found as well. */
+/** On a case-insensitive disk other spellings would be found as well. */
 const COMPANION = /^database\.sqlite3[-_./]/i;
 
 /** `sqlite:./path`, `sqlite:path`, `sqlite:/path` and `sqlite:///path`. */

@@ -79,7 +79,7 @@ async function prepare(
 
 /**
  * Copies while the target is not in WAL mode: then it can take on the page size of what it gets. SQLite lets the mode go
- * only while nobody else has the file open; the content is the same in both modes, whatever happens in between.
+ * only while no other process has the file open; the content is the same in both modes, whatever happens in between.
  */
 async function outsideWal(connection: SqliteConnection, copy: () => Promise<void>): Promise<void> {
   try {

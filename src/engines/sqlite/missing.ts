@@ -5,7 +5,7 @@ const MISSING = /(?:no such|unknown) (function|collation sequence|tokenizer|modu
 
 /**
  * What a statement failed for: `function django_date_extract`, `collation sequence german`, …; null for another reason.
- * An application registers such things on its own connections only, so they are never here, however sound the file is.
+ * An application registers such things on its own connections only, so they are never here, however healthy the file is.
  */
 export function missingPart(error: unknown): string | null {
   const found = MISSING.exec(sqliteWords(error));

@@ -12,7 +12,7 @@ import { type Patience, type SqliteConnection, sqliteCode, withConnection } from
 /** The files that together are the state of a database: what SQLite replays lies beside it. */
 export const PARTS = ['', '-journal', '-wal'] as const;
 
-/** How to read a database that belongs to somebody else. */
+/** How to read a database that belongs to another user. */
 export interface SourceOptions {
   /** How long to wait for locks: milliseconds, or a wait with a signal. */
   wait: number | Patience;
@@ -22,7 +22,7 @@ export interface SourceOptions {
 }
 
 /**
- * `direct`: through SQLite, which creates nothing. `immutable`: the file alone, without locks, as nobody has it open.
+ * `direct`: through SQLite, which creates nothing. `immutable`: the file alone, without locks, because no process has it open.
  * `copy`: SQLite would have to write beside the file (to recover from a crash), so it does that with a private copy.
  */
 type Way = 'direct' | 'immutable' | 'copy';

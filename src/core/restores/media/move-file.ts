@@ -34,7 +34,7 @@ export async function moveFile(from: string, to: string, partial: string, finish
   await rm(systemPath(from));
 }
 
-/** As `moveFile`, but the file goes here before it is there: whoever misses it here knows that it may be there. */
+/** As `moveFile`, but the file goes here before it is there: a reader who misses it here knows that it may be there. */
 export async function releaseFile(from: string, to: string, partial: string, finishing: Finishing): Promise<void> {
   if (!(await isOnAnotherDisk(rename(systemPath(from), systemPath(to))))) return;
   await copyWhole(from, partial, finishing);
@@ -75,7 +75,7 @@ async function isOnAnotherDisk(renaming: Promise<void>): Promise<boolean> {
   return renaming.then(
     () => false,
     (error: unknown) => {
-      // Also between two mounts of one disk, which its number does not tell.
+      // Also between two mounts of one disk, which share its number.
       if (errnoOf(error) === 'EXDEV') return true;
       throw error;
     },

@@ -152,7 +152,7 @@ class Staging {
     return found;
   }
 
-  /** Linux lets nobody but the owner give a file a second name. */
+  /** Linux lets only the owner give a file a second name. */
   private canLink({ uid }: Stats): boolean {
     const user = process.geteuid?.();
     return this.links && (user === undefined || user === 0 || user === uid);

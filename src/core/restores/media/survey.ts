@@ -167,7 +167,7 @@ function isFixed(path: string, stats: Stats, mounts: ReadonlySet<string>): boole
   return [...mounts].some((mount) => mount.startsWith(`${path}/`) || path.startsWith(`${mount}/`));
 }
 
-/** What is mounted below the folder, relative to it. Only Linux tells; elsewhere the run is refused by its first rename. */
+/** What is mounted below the folder, relative to it. Known only on Linux; elsewhere the first rename refuses the run. */
 async function mountsBelow(root: string): Promise<ReadonlySet<string>> {
   const table = await readFile('/proc/self/mountinfo', 'utf8').catch(() => '');
   const real = await realpath(root).catch(() => root);

@@ -326,7 +326,7 @@ export class MediaSwap {
     return found;
   }
 
-  /** A folder belongs to whoever the folder above it belongs to, so that the application can write there. */
+  /** A new folder gets the owner of the folder above it, so that the application can write there. */
   private async makeFolder(folder: string): Promise<void> {
     try {
       if ((await this.root.lstat(folder))?.isDirectory()) return;
@@ -468,7 +468,7 @@ async function contentHash(path: string, size: number, signal: AbortSignal): Pro
 }
 
 /**
- * Opens the staging folder and makes sure that this user made it: one that another program has put there would tell an undo
+ * Opens the staging folder and makes sure that this user made it: one that another program has put there would show an undo
  * what to write where.
  * @throws AppError PATH_NOT_ALLOWED
  */
@@ -477,7 +477,7 @@ async function ownFolder(root: HeldFolder, name: string): Promise<HeldFolder> {
     throw errnoOf(error) === 'ENOTDIR' || errnoOf(error) === 'ELOOP' ? changedMeanwhile(join(root.real, name)) : error;
   });
   const { uid } = await stat(await folder.path(''));
-  // Some disks (FAT, shares) give all files to one owner, whoever makes them.
+  // Some disks (FAT, shares) give all files to one owner.
   if (uid === process.geteuid?.() || uid === (await ownerOfNew(root))) return folder;
   await folder.close();
   throw changedMeanwhile(join(root.real, name));

@@ -320,6 +320,18 @@ describe('The limit on failed logins', () => {
   const rows = async () => ((await sql('SELECT COUNT(*) AS n FROM login_limits'))[0] as { n: number }[])[0]?.n;
   beforeEach(() => sql('DELETE FROM login_limits'));
 
+  it('counts in memory while the disk of the control database is full', async () => {
+    const { sequelize } = world.app.models;
+    const full = Object.assign(new Error('full'), { name: 'SequelizeError', original: { code: 'SQLITE_FULL' } });
+    const query = jest.spyOn(sequelize, 'query').mockRejectedValue(full);
+    const limit = limitOf();
+    for (let i = 0; i < 20; i++) await (await limit.begin('a@example.org', 'one'))();
+    for (let i = 0; i < 10; i++) await limit.begin('a@example.org', 'one');
+    await expect(limit.begin('a@example.org', 'one')).rejects.toEqual(refusal('RATE_LIMITED'));
+    await limit.begin('b@example.org', 'one');
+    query.mockRestore();
+  });
+
   it('stops guessing one e-mail, names the wait, and ends', async () => {
     const limit = limitOf();
     for (let i = 0; i < 10; i++) await limit.begin('a@example.org', `address ${i}`);

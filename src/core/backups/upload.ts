@@ -249,7 +249,9 @@ async function keep(
     assertSize(kept, fileSize);
     await verifyBytes(kept, checksum, step);
     const verified = upload.found.damaged ? {} : { verifiedAt: env.now(), verificationLevel: level };
-    const completed = await run.complete({ ...upload.found, ...verified });
+    const { warnings, ...found } = upload.found;
+    run.warn(...warnings);
+    const completed = await run.complete({ ...found, ...verified });
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     if (incoming.config === null) await continueApplication(upload);
   } catch (thrown) {

@@ -65,7 +65,7 @@ describe('A database with damaged pages', () => {
     const refused = await backUp(false);
     expect(refused).toMatchObject({
       status: 'FAILED',
-      errorCode: expect.stringMatching(/^DATABASE_(CORRUPT|NOT_SQLITE)$/),
+      errorCode: expect.stringMatching(/^DATABASE_(CORRUPT|WRONG_KIND)$/),
     });
     const kept = await backUp(true);
     expect(kept).toMatchObject({ status: 'COMPLETED', damaged: true, verifiedAt: null, verificationLevel: null });

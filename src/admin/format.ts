@@ -1,15 +1,5 @@
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-
 /** Bytes for people, such as `12.5 MiB`: in the same words as the server's. */
-export function size(bytes: number): string {
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < UNITS.length - 1) {
-    value /= 1024;
-    unit += 1;
-  }
-  return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${UNITS[unit]}`;
-}
+export { humanSize as size } from '../core/text/format.js';
 
 /** The exact number, such as `13,107,200 bytes`. */
 export const exactSize = (bytes: number) => `${count(bytes)} ${bytes === 1 ? 'byte' : 'bytes'}`;

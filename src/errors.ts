@@ -101,8 +101,8 @@ export const ERRORS = {
     hint: 'Give the user that runs db-manager the rights on the file and its folder.',
   },
   DATABASE_WRONG_KIND: {
-    meaning: 'The file is not a SQLite database.',
-    hint: 'Check the path; encrypted (SQLCipher) files and other formats cannot be read.',
+    meaning: 'What lies there is not a database of the kind that the URL names.',
+    hint: 'Check the path or address. Encrypted database files and other formats cannot be read.',
   },
   DATABASE_CORRUPT: {
     meaning: 'The database fails its own integrity check.',
@@ -115,7 +115,7 @@ export const ERRORS = {
   },
   DATABASE_FAILED: {
     meaning: 'The database answered with an error.',
-    hint: 'The message holds its words; correct the cause and try again.',
+    hint: 'Correct the cause that the message quotes, then try again.',
     retry: true,
   },
   MEDIA_NOT_FOUND: {

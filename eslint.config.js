@@ -7,6 +7,7 @@ const CORE = [
   'models',
   'archive',
   'disk',
+  'threads',
   'errors',
   'file-locks',
   'log',
@@ -22,6 +23,7 @@ const CORE = [
  */
 export const importRules = {
   errors: { may: [], why: 'the catalogue stands below everything' },
+  threads: { may: [], why: 'how a module is started in a thread is one small thing of its own' },
   disk: { may: ['errors'], why: 'what file systems differ in is one small thing of its own' },
   'file-locks': { may: [], why: 'the locks of a process are one, whoever opens files in it' },
   log: { may: ['errors'], why: 'logging knows nothing of the product' },
@@ -34,7 +36,7 @@ export const importRules = {
     may: ['core/text/near', 'errors'],
     why: 'how a file of settings is written is apart from what they mean',
   },
-  archive: { may: ['disk', 'errors'], why: 'the format must be readable without the product around it' },
+  archive: { may: ['disk', 'errors', 'threads'], why: 'the format must be readable without the product around it' },
   models: { may: ['errors', 'archive'], why: 'records hold facts, not work' },
   core: {
     may: [...CORE],
@@ -69,7 +71,7 @@ export const importRules = {
   },
   'core/status': { may: [...CORE, 'core/schedules'], why: 'it reads records and changes nothing' },
   engines: {
-    may: ['core/ports', 'archive', 'disk', 'errors', 'file-locks'],
+    may: ['core/ports', 'archive', 'disk', 'errors', 'file-locks', 'threads'],
     why: 'an engine is exchangeable: it sees only its port',
   },
   storages: {

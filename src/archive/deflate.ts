@@ -1,15 +1,8 @@
 import { Duplex } from 'node:stream';
-import { availableParallelism } from 'node:os';
-import { promisify } from 'node:util';
-import { constants, crc32, deflateRaw, inflateRaw } from 'node:zlib';
-import { AppError } from '../errors.js';
+import { crc32 } from 'node:zlib';
+import { BLOCK_BYTES } from './block.js';
+import type { BlockThreads } from './block-threads.js';
 import type { RangeReader } from './source.js';
-
-/** Bytes before compression that are deflated as one piece. */
-export const BLOCK_BYTES = 1024 * 1024;
-
-const deflate = promisify(deflateRaw);
-const inflate = promisify(inflateRaw);
 
 /**
  * Deflates in independent blocks on all cores and joins them to one raw deflate stream that every inflater reads: each
@@ -17,11 +10,13 @@ const inflate = promisify(inflateRaw);
  * is inflated again and compared where it was made.
  *
  * It stands in for compress-commons' own compressor of one entry, which asks for `digest` and `size`: see `zip.ts`. Input
- * and output keep their order; at most twice as many blocks as cores are in memory.
+ * and output keep their order; at most one block more than cores is in memory.
  */
 export class ParallelDeflate extends Duplex {
   /** Bytes of each block so far, after compression. */
   readonly lengths: number[] = [];
+  /** CRC-32 of the output so far, taken of each block where it was made. */
+  sum = 0;
   private crc = 0;
   private rawSize = 0;
   private compressedSize = 0;
@@ -29,7 +24,6 @@ export class ParallelDeflate extends Duplex {
   private pieceBytes = 0;
   /** The blocks under way, oldest first, each as the promise of its output. */
   private readonly blocks: Promise<Buffer>[] = [];
-  private readonly most = 2 * availableParallelism();
   private emitting = false;
   private isLast = false;
   /** Called when a block has left, for the writer who waits for room. */
@@ -38,7 +32,10 @@ export class ParallelDeflate extends Duplex {
   private onDemand: (() => void) | undefined;
 
   /** @param level deflate level, 1 to 9 */
-  constructor(private readonly level: number) {
+  constructor(
+    private readonly level: number,
+    private readonly threads: BlockThreads,
+  ) {
     super({ writableHighWaterMark: BLOCK_BYTES, readableHighWaterMark: 4 * BLOCK_BYTES });
   }
 
@@ -61,7 +58,7 @@ export class ParallelDeflate extends Duplex {
     this.pieceBytes += chunk.length;
     // The last block is only known at the end, so a full one waits for what comes after it.
     while (this.pieceBytes > BLOCK_BYTES) this.start(this.cut(BLOCK_BYTES), false);
-    if (this.blocks.length < this.most) done();
+    if (this.blocks.length <= this.threads.most) done();
     else this.onRoom = done;
   }
 
@@ -82,14 +79,20 @@ export class ParallelDeflate extends Duplex {
   }
 
   private cut(bytes: number): Buffer {
-    const all = this.pieces.length === 1 && this.pieces[0] ? this.pieces[0] : Buffer.concat(this.pieces);
-    this.pieces = bytes < all.length ? [all.subarray(bytes)] : [];
-    this.pieceBytes = all.length - bytes;
-    return all.subarray(0, bytes);
+    const taken: Buffer[] = [];
+    for (let left = bytes; left > 0;) {
+      const piece = this.pieces.shift() as Buffer;
+      const part = piece.subarray(0, left);
+      if (part.length < piece.length) this.pieces.unshift(piece.subarray(part.length));
+      taken.push(part);
+      left -= part.length;
+    }
+    this.pieceBytes -= bytes;
+    return taken.length === 1 && taken[0] ? taken[0] : Buffer.concat(taken);
   }
 
   private start(block: Buffer, last: boolean): void {
-    const work = deflated(block, this.level, last);
+    const work = this.threads.run({ kind: 'deflate', bytes: block, level: this.level, last });
     work.catch(() => undefined);
     this.blocks.push(work);
     this.isLast = last;
@@ -105,6 +108,7 @@ export class ParallelDeflate extends Duplex {
         if (this.destroyed) return;
         this.compressedSize += bytes.length;
         this.lengths.push(bytes.length);
+        this.sum = crc32(bytes, this.sum);
         const hasRoom = this.push(bytes);
         const room = this.onRoom;
         this.onRoom = undefined;
@@ -120,20 +124,6 @@ export class ParallelDeflate extends Duplex {
   }
 }
 
-async function deflated(block: Buffer, level: number, last: boolean): Promise<Buffer> {
-  const finishFlush = last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH;
-  const bytes = await deflate(block, { level, finishFlush });
-  const again = await inflate(bytes, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: block.length + 1 });
-  if (again.equals(block)) return bytes;
-  throw new AppError(
-    'INTERNAL_ERROR',
-    'A block does not inflate to what was deflated: memory or processor is faulty.',
-    {
-      hint: 'Test the memory of this machine, then back up again.',
-    },
-  );
-}
-
 /**
  * The bytes of blocks that `ParallelDeflate` made, inflated on all cores, in their order. Where they lie is what the archive
  * says: the caller compares size and checksum of what comes out.
@@ -141,19 +131,20 @@ async function deflated(block: Buffer, level: number, last: boolean): Promise<Bu
  * @param lengths as `ParallelDeflate.lengths`
  * @throws what the reader throws; an error of zlib
  */
-export async function* inflateBlocks(reader: RangeReader, lengths: readonly number[]): AsyncGenerator<Buffer> {
-  const most = 2 * availableParallelism();
+export async function* inflateBlocks(
+  reader: RangeReader,
+  lengths: readonly number[],
+  threads: BlockThreads,
+): AsyncGenerator<Buffer> {
   const blocks: Promise<Buffer>[] = [];
   for (const length of lengths) {
-    if (blocks.length >= most) yield (await blocks.shift()) as Buffer;
-    const block = inflate(await reader.take(length), INFLATE);
+    if (blocks.length > threads.most) yield (await blocks.shift()) as Buffer;
+    const block = threads.run({ kind: 'inflate', bytes: await reader.take(length) });
     block.catch(() => undefined);
     blocks.push(block);
   }
   for (const block of blocks) yield await block;
 }
-
-const INFLATE = { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: BLOCK_BYTES };
 
 /** True if these can be the blocks of an entry, by their number and their sum. */
 export function areBlocksOf(lengths: readonly number[], entry: { size: number; compressedSize: number }): boolean {

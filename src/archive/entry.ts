@@ -3,6 +3,7 @@ import { pipeline, Readable } from 'node:stream';
 import { crc32, createInflateRaw } from 'node:zlib';
 import { AppError } from '../errors.js';
 import type { DirectoryRecord } from './directory.js';
+import type { BlockThreads } from './block-threads.js';
 import { inflateBlocks } from './deflate.js';
 import { extraFields, zip64Values } from './extra.js';
 import { shown } from './names.js';
@@ -19,6 +20,11 @@ export interface Facts {
   blocks: readonly number[] | undefined;
 }
 
+/** An entry to read, and with what. */
+export interface EntryReading extends Facts {
+  threads: BlockThreads;
+}
+
 /**
  * The bytes of one entry, checked against the directory while they pass: local header, size, CRC-32, SHA-256 if given,
  * data descriptor. `reader` must stand at the local header and stands at the entry's end afterwards. Bytes
@@ -28,14 +34,14 @@ export interface Facts {
 export async function* entryBytes(
   reader: RangeReader,
   record: DirectoryRecord,
-  { sha256, blocks }: Facts,
+  { sha256, blocks, threads }: EntryReading,
 ): AsyncGenerator<Buffer> {
   const header = await localHeader(reader, record);
   const entry = `The entry ${shown(record.path)}`;
   const hash = sha256 === undefined ? undefined : createHash('sha256');
   let size = 0;
   let crc = 0;
-  for await (const chunk of expanded(reader, record, blocks)) {
+  for await (const chunk of expanded(reader, record, blocks, threads)) {
     size += chunk.length;
     if (size > record.size) throw corrupt(`${entry} holds more than the ${record.size} bytes that it declares.`);
     crc = crc32(chunk, crc);
@@ -45,6 +51,22 @@ export async function* entryBytes(
   if (size !== record.size) throw corrupt(`${entry} has ${size} bytes instead of ${record.size}.`);
   if (crc !== record.crc32) throw corrupt(`${entry} is damaged: its CRC-32 differs.`);
   if (hash !== undefined && hash.digest('hex') !== sha256) throw corrupt(`${entry} is damaged: its SHA-256 differs.`);
+  await checkDescriptor(reader, record, header.length);
+}
+
+/**
+ * The bytes of one entry as they lie in the archive, compared with their CRC-32 from where they were made, between a header
+ * and a descriptor that agree with the directory.
+ * @throws AppError as `entryBytes`
+ */
+export async function* storedBytes(reader: RangeReader, record: DirectoryRecord, made: number): AsyncGenerator<Buffer> {
+  const header = await localHeader(reader, record);
+  let crc = 0;
+  for await (const chunk of reader.pass(record.compressedSize)) {
+    crc = crc32(chunk, crc);
+    yield chunk;
+  }
+  if (crc !== made) throw corrupt(`The entry ${shown(record.path)} was damaged on its way to the storage.`);
   await checkDescriptor(reader, record, header.length);
 }
 
@@ -98,12 +120,13 @@ async function* expanded(
   reader: RangeReader,
   record: DirectoryRecord,
   blocks: readonly number[] | undefined,
+  threads: BlockThreads,
 ): AsyncGenerator<Buffer> {
   if (record.method === 0) return yield* reader.pass(record.compressedSize);
   // Some tools write an empty file as deflated, without a byte of deflated data.
   if (record.compressedSize === 0) return;
   try {
-    yield* blocks === undefined ? inflated(reader, record) : inflateBlocks(reader, blocks);
+    yield* blocks === undefined ? inflated(reader, record) : inflateBlocks(reader, blocks, threads);
   } catch (error) {
     if (error instanceof AppError) throw error;
     throw corrupt(`The entry ${shown(record.path)} is damaged: it cannot be decompressed.`, error);

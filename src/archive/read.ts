@@ -1,8 +1,9 @@
 import { Readable } from 'node:stream';
 import { AppError } from '../errors.js';
 import { breathe, dosTime, readDirectory, type DirectoryRecord } from './directory.js';
+import { BlockThreads } from './block-threads.js';
 import { areBlocksOf } from './deflate.js';
-import { entryBytes, type Facts } from './entry.js';
+import { entryBytes, type Facts, storedBytes } from './entry.js';
 import { FolderWriter } from './folder.js';
 import { METADATA_ENTRY, readMetadata, type ArchiveMetadata, type EntryMetadata } from './metadata.js';
 import { nameProblem, shown } from './names.js';
@@ -38,6 +39,12 @@ export interface ReadOptions {
   onProgress?(doneBytes: number): void;
 }
 
+/** How a pass over the whole file is watched. */
+export interface PassOptions extends ReadOptions {
+  /** Called with every byte of the file, in their order: for a hash of all. */
+  onBytes?(chunk: Buffer): void;
+}
+
 /**
  * An opened archive: its directory and metadata were checked, its content is checked whenever it is read. All methods
  * throw AppError: ARCHIVE_CORRUPT or ARCHIVE_HOSTILE naming the entry, what the source threw, or the signal's reason.
@@ -52,14 +59,20 @@ export interface Archive {
   readonly ignored: readonly string[];
   /** Bytes of all entries before compression, the metadata included: what `verify` counts up to. */
   readonly totalBytes: number;
-  /** Reads everything and compares sizes, CRC-32 and, for version 2, SHA-256. Writes nothing. */
-  verify(options?: ReadOptions): Promise<void>;
+  /** Reads the whole file once and compares sizes, CRC-32 and, for version 2, SHA-256 of all entries. Writes nothing. */
+  verify(options?: PassOptions): Promise<void>;
+  /**
+   * As `verify` for an archive that was just written: the entries are not inflated, but compared with what was written.
+   * @param made `WrittenArchive.sums`
+   */
+  verifyWritten(made: readonly number[], options?: PassOptions): Promise<void>;
   /**
    * Writes the entries that `filter` lets through below `folder`, which should be new: files 0600, folders 0700, nothing
    * is overwritten, each file is checked and on disk when this returns. After an error the caller removes the folder.
+   * @param options `whole`: reads the whole file, so that all entries are verified as by `verify`; otherwise only those
    * @throws AppError also STORAGE_FULL, STORAGE_NOT_WRITABLE
    */
-  extract(folder: string, options?: ReadOptions & { filter?(path: string): boolean }): Promise<void>;
+  extract(folder: string, options?: PassOptions & { filter?(path: string): boolean; whole?: boolean }): Promise<void>;
   /**
    * One file's bytes. They count only once the stream has ended: it fails at its end if they are not the stored ones.
    * @throws AppError NOT_FOUND if there is no such file
@@ -68,6 +81,7 @@ export interface Archive {
 }
 
 const NEVER = new AbortController().signal;
+const IGNORE = () => undefined;
 
 /**
  * Opens an archive: finds and checks its directory, reads its metadata, and compares the two. Trusts nothing: every wait
@@ -90,7 +104,7 @@ export async function openArchive(
   }
   const listed = new ListedFiles(unwrapped.records);
   const text = (async function* () {
-    for await (const { chunk } of contents(source, [record], () => NO_FACTS, signal)) yield chunk;
+    for await (const { chunk } of contents(source, [record], () => NO_FACTS, { signal })) yield chunk;
   })();
   const metadata = await readMetadata(text, (entry) => listed.add(entry));
   const isIgnored = ({ path, index }: DirectoryRecord) =>
@@ -268,29 +282,84 @@ interface Piece {
   chunk: Buffer;
 }
 
+/** How `contents` gives out what it reads. */
+interface ContentsOptions {
+  signal: AbortSignal;
+  /** Makes it read the whole file, and is called with all of its bytes. */
+  onBytes?: ((chunk: Buffer) => void) | undefined;
+  /** Gives out the bytes as they lie there, compared with these sums by the entries' index. */
+  made?: readonly number[];
+}
+
 /** The content of entries, in the order in which they lie. Neighbours are read through one stream of the source. */
 async function* contents(
   source: ArchiveSource,
   records: readonly DirectoryRecord[],
   factsOf: (record: DirectoryRecord) => Facts,
-  signal: AbortSignal,
+  { signal, onBytes, made }: ContentsOptions,
 ): AsyncGenerator<Piece> {
+  const threads = new BlockThreads();
+  try {
+    yield* piecesOf({ source, records, factsOf, signal, onBytes, made, threads });
+  } finally {
+    await threads.close();
+  }
+}
+
+async function* piecesOf({
+  source,
+  records,
+  factsOf,
+  signal,
+  onBytes,
+  made,
+  threads,
+}: ContentsOptions & {
+  source: ArchiveSource;
+  records: readonly DirectoryRecord[];
+  factsOf: (record: DirectoryRecord) => Facts;
+  threads: BlockThreads;
+}): AsyncGenerator<Piece> {
+  const runs = onBytes === undefined ? neighbours(records) : [{ records, start: 0, end: source.size }];
+  for (const { records: run, start, end } of runs) {
+    const reader = new RangeReader(source, start, end - start, signal, onBytes);
+    let at = start;
+    try {
+      for (const record of run) {
+        await reader.skip(record.offset - at);
+        const bytes =
+          made === undefined
+            ? entryBytes(reader, record, { ...factsOf(record), threads })
+            : storedBytes(reader, record, made[record.index] ?? -1);
+        for await (const chunk of bytes) yield { record, chunk };
+        yield { record, chunk: END };
+        at = record.end;
+      }
+      await reader.skip(end - at);
+    } finally {
+      reader.close();
+    }
+  }
+}
+
+interface RecordRun {
+  records: readonly DirectoryRecord[];
+  /** Where the first of them begins, and the last one ends. */
+  start: number;
+  end: number;
+}
+
+/** Groups of entries that lie one after the other. */
+function neighbours(records: readonly DirectoryRecord[]): RecordRun[] {
+  const runs: RecordRun[] = [];
   for (let first = 0; first < records.length;) {
     let after = first + 1;
     while (after < records.length && records[after]?.offset === records[after - 1]?.end) after += 1;
     const run = records.slice(first, after);
-    const start = run[0]?.offset ?? 0;
-    const reader = new RangeReader(source, start, (run.at(-1)?.end ?? start) - start, signal);
-    try {
-      for (const record of run) {
-        for await (const chunk of entryBytes(reader, record, factsOf(record))) yield { record, chunk };
-        yield { record, chunk: END };
-      }
-    } finally {
-      reader.close();
-    }
+    runs.push({ records: run, start: run[0]?.offset ?? 0, end: run.at(-1)?.end ?? 0 });
     first = after;
   }
+  return runs;
 }
 
 /** Given out once behind an entry's last byte, when all of it was compared. */
@@ -322,21 +391,35 @@ class OpenArchive implements Archive {
     });
   }
 
-  async verify({ signal = NEVER, onProgress }: ReadOptions = {}): Promise<void> {
+  async verify({ signal = NEVER, onProgress, onBytes = IGNORE }: PassOptions = {}): Promise<void> {
     let done = 0;
-    for await (const { chunk } of contents(this.source, this.records, this.factsOf, signal)) {
+    for await (const { chunk } of contents(this.source, this.records, this.factsOf, { signal, onBytes })) {
       onProgress?.((done += chunk.length));
     }
   }
 
-  async extract(folder: string, options: ReadOptions & { filter?(path: string): boolean } = {}): Promise<void> {
-    const { signal = NEVER, onProgress, filter } = options;
-    const wanted = filter === undefined ? this.records : this.records.filter(({ path }) => filter(path));
+  async verifyWritten(
+    made: readonly number[],
+    { signal = NEVER, onProgress, onBytes = IGNORE }: PassOptions = {},
+  ): Promise<void> {
+    let done = 0;
+    for await (const { chunk } of contents(this.source, this.records, this.factsOf, { signal, onBytes, made })) {
+      onProgress?.((done += chunk.length));
+    }
+  }
+
+  async extract(
+    folder: string,
+    options: PassOptions & { filter?(path: string): boolean; whole?: boolean } = {},
+  ): Promise<void> {
+    const { signal = NEVER, onProgress, filter = () => true, whole = false, onBytes = IGNORE } = options;
+    const wanted = whole ? this.records : this.records.filter(({ path }) => filter(path));
     const files = new FolderWriter(folder);
     let done = 0;
     try {
-      for await (const { record, chunk } of contents(this.source, wanted, this.factsOf, signal)) {
-        await files.write(record, chunk, chunk === END);
+      const pieces = contents(this.source, wanted, this.factsOf, { signal, onBytes: whole ? onBytes : undefined });
+      for await (const { record, chunk } of pieces) {
+        if (!whole || filter(record.path)) await files.write(record, chunk, chunk === END);
         onProgress?.((done += chunk.length));
       }
     } finally {
@@ -349,7 +432,7 @@ class OpenArchive implements Archive {
     if (record === undefined) throw new AppError('NOT_FOUND', `The archive has no file ${shown(path)}.`);
     const { source, factsOf } = this;
     const bytes = async function* (): AsyncGenerator<Buffer> {
-      for await (const { chunk } of contents(source, [record], factsOf, signal)) if (chunk !== END) yield chunk;
+      for await (const { chunk } of contents(source, [record], factsOf, { signal })) if (chunk !== END) yield chunk;
     };
     return Readable.from(bytes(), { objectMode: false });
   }

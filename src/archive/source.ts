@@ -39,12 +39,16 @@ export class RangeReader {
   private rejectWait: ((error: AppError) => void) | undefined;
   private readonly abort = () => this.stop(abortReason(this.signal));
 
-  /** @param length bytes of the range; 0 is allowed */
+  /**
+   * @param length bytes of the range; 0 is allowed
+   * @param onBytes called with the bytes of the source as they come, in their order
+   */
   constructor(
     private readonly source: ArchiveSource,
     private readonly start: number,
     private readonly length: number,
     private readonly signal: AbortSignal,
+    private readonly onBytes: (chunk: Buffer) => void = () => undefined,
   ) {
     if (signal.aborted) this.abort();
     else signal.addEventListener('abort', this.abort, { once: true });
@@ -69,6 +73,17 @@ export class RangeReader {
       this.rest = this.rest.subarray(part.length);
       left -= part.length;
       yield part;
+    }
+  }
+
+  /** Leaves out the next `bytes` bytes. Fails like `take`. */
+  async skip(bytes: number): Promise<void> {
+    for (let left = bytes; left > 0;) {
+      if (this.stopped !== undefined) throw this.stopped;
+      if (this.rest.length === 0) this.rest = await this.next();
+      const part = Math.min(left, this.rest.length);
+      this.rest = this.rest.subarray(part);
+      left -= part;
     }
   }
 
@@ -99,7 +114,9 @@ export class RangeReader {
       for (;;) {
         const { value, done } = await this.iterator.next();
         if (done) throw corrupt('The archive ends before its last byte: it is truncated.');
-        if (value.length > 0) return value;
+        if (value.length === 0) continue;
+        this.onBytes(value);
+        return value;
       }
     } catch (error) {
       throw readFailed(error, 'the archive');

@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
 import { PassThrough, Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { crc32 } from 'node:zlib';
 import type { ZipArchive, ZipEntryData } from 'archiver';
 import { AppError, toAppError } from '../errors.js';
-import { BLOCK_BYTES } from './deflate.js';
+import { BLOCK_BYTES } from './block.js';
+import { BlockThreads } from './block-threads.js';
+import type { ParallelDeflate } from './deflate.js';
 import { isCompressed, isIncompressible } from './compressed.js';
 import { type Excluded, mediaRoots, openMedia, unreadable, walkMedia, type OpenedFile } from './media.js';
 import {
@@ -37,13 +40,15 @@ export interface WriteOptions {
   /** Media folders: one is stored under `media/`, several under `media/<name of the folder>/`. */
   mediaPaths: string[];
   /** Called once, when all else is written: the metadata to write as the last entry. */
-  describe(collected: Collected): ArchiveMetadata;
+  describe(collected: Collected): ArchiveMetadata | Promise<ArchiveMetadata>;
   /** Its reason becomes the error of the stream and of `done`. */
   signal: AbortSignal;
   /** Bytes read so far, before compression, of database and media together. */
   onProgress(doneBytes: number): void;
   /** Deflate level from 0 (store all) to 9. Default 1: higher ones take twice the time and more for a tenth of the size. */
   level?: number;
+  /** How many threads deflate; by default one for each core. */
+  threads?: number;
   /** What is neither read nor entered below the media folders, such as other archives. Default: nothing. */
   excluded?: Excluded;
 }
@@ -54,6 +59,8 @@ export interface WrittenArchive {
   stream: Readable;
   /** The metadata, once the last byte was handed to `stream`. Rejects with the same AppError; may be left unawaited. */
   done: Promise<ArchiveMetadata>;
+  /** CRC-32 of each entry's bytes as they must lie in the archive, from where they were made: for `Archive.verifyWritten`. */
+  sums: readonly number[];
 }
 
 const CHUNK_BYTES = 128 * 1024;
@@ -68,15 +75,17 @@ const TINY_BYTES = 64;
  */
 export function writeArchive(options: WriteOptions): WrittenArchive {
   const stream = new PassThrough();
-  const done = new ArchiveWriter(options, stream).run();
+  const writer = new ArchiveWriter(options, stream);
+  const done = writer.run();
   done.catch(() => undefined);
-  return { stream, done };
+  return { stream, done, sums: writer.sums };
 }
 
 class ArchiveWriter {
   private readonly zip: ZipArchive;
-  /** Of the entry that was deflated last. */
-  private readonly blocks: () => readonly number[];
+  private readonly threads: BlockThreads;
+  private readonly deflated: () => ParallelDeflate | undefined;
+  readonly sums: number[] = [];
   private readonly collected: Collected = { entries: [], media: [], symlinks: [], skipped: [], renamed: [] };
   private readonly names = new Set<string>();
   private failure: AppError | undefined;
@@ -89,9 +98,10 @@ class ArchiveWriter {
     private readonly options: WriteOptions,
     private readonly out: PassThrough,
   ) {
-    const { zip, blocks } = createZip(options.level ?? 1);
+    this.threads = new BlockThreads(options.threads);
+    const { zip, deflated } = createZip(options.level ?? 1, this.threads);
     this.zip = zip;
-    this.blocks = blocks;
+    this.deflated = deflated;
     this.zip.on('error', (error) => this.fail(error));
     this.zip.on('warning', (error) => this.fail(error));
     // The consumer need not listen: `done` reports it. Without this a failure before the first listener would end the process.
@@ -118,6 +128,7 @@ class ArchiveWriter {
       throw this.failure ?? toAppError(error);
     } finally {
       signal.removeEventListener('abort', abort);
+      await this.threads.close();
     }
   }
 
@@ -216,9 +227,11 @@ class ArchiveWriter {
   ): Promise<EntryMetadata> {
     const hash = createHash('sha256');
     let size = 0;
+    let crc = 0;
     const count = (chunk: Buffer): void => {
       this.throwIfFailed();
       hash.update(chunk);
+      crc = crc32(chunk, crc);
       size += chunk.length;
       this.options.onProgress((this.doneBytes += chunk.length));
     };
@@ -226,32 +239,42 @@ class ArchiveWriter {
     if (Buffer.isBuffer(source)) count(source);
     const mode = (about.mode ?? 0o644) & 0o7777;
     const isTiny = Buffer.isBuffer(source) && source.length <= TINY_BYTES;
-    await this.append(source, { name: path, mode, store: store || isTiny, ...(about.mtime && { date: about.mtime }) });
+    const data = { name: path, mode, store: store || isTiny, ...(about.mtime && { date: about.mtime }) };
+    const deflate = await this.append(source, data, () => crc);
     const entry: EntryMetadata = { path, size, sha256: hash.digest('hex'), mode };
     if (about.mtime !== undefined) entry.mtime = about.mtime.toISOString();
-    if (!store && size > BLOCK_BYTES) entry.blocks = [...this.blocks()];
+    if (deflate !== undefined && size > BLOCK_BYTES) entry.blocks = [...deflate.lengths];
     this.collected.entries.push(entry);
     return entry;
   }
 
   private async addFolder(path: string, date: Date, mode: number): Promise<void> {
-    await this.append(Buffer.alloc(0), { name: path, date, mode: mode & 0o7777 });
+    await this.append(Buffer.alloc(0), { name: path, date, mode: mode & 0o7777 }, () => 0);
   }
 
   private async writeMetadata(): Promise<ArchiveMetadata> {
-    const metadata = this.options.describe(this.collected);
+    const metadata = await this.options.describe(this.collected);
     const bytes = Buffer.from(`${JSON.stringify(metadata, null, 1)}\n`);
     if (bytes.length > MAX_METADATA_BYTES) {
       throw new AppError('MEDIA_UNREADABLE', 'There are too many media files for one archive.', {
         hint: 'Divide the media paths over several configs.',
       });
     }
-    await this.append(bytes, { name: METADATA_ENTRY, mode: 0o644 });
+    const crc = crc32(bytes);
+    await this.append(bytes, { name: METADATA_ENTRY, mode: 0o644 }, () => crc);
     return metadata;
   }
 
-  /** Hands one entry to archiver and waits until it is done, or until anything fails. */
-  private async append(source: Readable | Buffer, data: ZipEntryData): Promise<void> {
+  /**
+   * Hands one entry to archiver and waits until it is done, or until anything fails.
+   * @param crc CRC-32 of the source, once it was read
+   * @returns what deflated the entry; undefined if it was stored
+   */
+  private async append(
+    source: Readable | Buffer,
+    data: ZipEntryData,
+    crc: () => number,
+  ): Promise<ParallelDeflate | undefined> {
     try {
       await new Promise<void>((resolve, reject) => {
         if (this.failure !== undefined) throw this.failure;
@@ -264,6 +287,9 @@ class ArchiveWriter {
         });
         this.zip.append(source, data);
       });
+      const deflate = this.deflated();
+      this.sums.push(deflate?.sum ?? crc());
+      return deflate;
     } finally {
       this.rejectEntry = undefined;
       if (source instanceof Readable) await closed(source);

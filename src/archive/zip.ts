@@ -1,4 +1,5 @@
 import { ZipArchive } from 'archiver';
+import type { BlockThreads } from './block-threads.js';
 import { ParallelDeflate } from './deflate.js';
 
 /** The parts of archiver's engine (compress-commons) that compress an entry and write the directory. */
@@ -25,17 +26,25 @@ const BATCH_BYTES = 64 * 1024;
  * A ZIP to append to. archiver's engine writes the directory of all entries at once and in some twenty pieces each, which
  * took 3.6 KB of memory per entry; joined to larger pieces it takes what the directory itself has, about 0.1 KB.
  * @param level deflate level, 0 to 9
- * @returns `blocks` gives the lengths of the blocks of the entry that was deflated last
+ * @returns `deflated` gives out, once, what deflated the entry that was appended last; undefined if it was stored
  */
-export function createZip(level: number): { zip: ZipArchive; blocks(): readonly number[] } {
+export function createZip(
+  level: number,
+  threads: BlockThreads,
+): { zip: ZipArchive; deflated(): ParallelDeflate | undefined } {
   let last: ParallelDeflate | undefined;
   const zip = new ZipArchive({ zlib: { level } });
   const engine = (zip as unknown as { _module?: { engine?: Partial<Engine> } })._module?.engine;
   if (isEngine(engine)) {
     joinDirectoryWrites(engine);
-    deflateInParallel(engine, level, (deflate) => (last = deflate));
+    deflateInParallel(engine, () => (last = new ParallelDeflate(level, threads)));
   }
-  return { zip, blocks: () => last?.lengths ?? [] };
+  const deflated = () => {
+    const taken = last;
+    last = undefined;
+    return taken;
+  };
+  return { zip, deflated };
 }
 
 function isEngine(engine: Partial<Engine> | undefined): engine is Engine {
@@ -49,12 +58,11 @@ function isEngine(engine: Partial<Engine> | undefined): engine is Engine {
 }
 
 /** Puts our compressor in place of the engine's own, which deflates on one thread. What is stored goes its way. */
-function deflateInParallel(engine: Engine, level: number, onEntry: (deflate: ParallelDeflate) => void): void {
+function deflateInParallel(engine: Engine, create: () => ParallelDeflate): void {
   const own = engine._smartStream.bind(engine);
   engine._smartStream = (entry, callback) => {
     if (entry.getMethod() !== DEFLATED) return own(entry, callback);
-    const deflate = new ParallelDeflate(level);
-    onEntry(deflate);
+    const deflate = create();
     deflate.once('end', () => {
       entry.setCrc(deflate.digest().readUInt32BE());
       entry.setSize(deflate.size());

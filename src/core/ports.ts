@@ -42,8 +42,14 @@ export interface DatabaseInfo {
 }
 
 /** One consistent state of a database, laid ready to be archived. */
-export interface Snapshot extends DatabaseInfo {
+export interface Snapshot extends Pick<DatabaseInfo, 'engine' | 'name'> {
   files: SourceFile[];
+  /** Worked out while the files are archived. Rejects with what a damaged database is refused for. */
+  contents: Promise<SnapshotContents>;
+}
+
+/** What a snapshot holds, and what is wrong with it. */
+export interface SnapshotContents extends Omit<DatabaseInfo, 'engine' | 'name'> {
   /** True if its pages are damaged: it is kept as it is, and counts for nothing. */
   damaged: boolean;
 }

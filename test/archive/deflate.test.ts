@@ -5,9 +5,11 @@ import { pipeline } from 'node:stream/promises';
 import { setImmediate as turn } from 'node:timers/promises';
 import { crc32, inflateRawSync } from 'node:zlib';
 import { ZipArchive } from 'archiver';
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { BLOCK_BYTES, ParallelDeflate } from '../../src/archive/deflate.js';
+import { BLOCK_BYTES } from '../../src/archive/block.js';
+import { BlockThreads } from '../../src/archive/block-threads.js';
+import { ParallelDeflate } from '../../src/archive/deflate.js';
 import { openArchive } from '../../src/archive/read.js';
 import { archiveBytes, bufferSource, buildMetadata, sourceFile } from '../support/archives.js';
 
@@ -18,12 +20,15 @@ function mixed(length: number): Buffer {
   return bytes;
 }
 
+const threads = new BlockThreads();
+afterAll(() => threads.close());
+
 describe('The parallel deflate', () => {
   it.each([0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 2 * BLOCK_BYTES, 5 * BLOCK_BYTES + 17])(
     'makes one stream of %d bytes that any inflater reads, with CRC-32 and sizes',
     async (length) => {
       const bytes = mixed(length);
-      const deflate = new ParallelDeflate(1);
+      const deflate = new ParallelDeflate(1, threads);
       const output = buffer(deflate);
       deflate.end(bytes);
       const deflated = await output;
@@ -38,6 +43,7 @@ describe('The parallel deflate', () => {
     await fc.assert(
       fc.asyncProperty(sizes, async (lengths) => {
         const pieces = lengths.map(mixed);
+        const expected = Buffer.concat(pieces);
         const taken: Buffer[] = [];
         const slow = new Writable({
           highWaterMark: 1,
@@ -46,15 +52,15 @@ describe('The parallel deflate', () => {
             setImmediate(done);
           },
         });
-        await pipeline(Readable.from(pieces, { objectMode: false }), new ParallelDeflate(1), slow);
-        expect(inflateRawSync(Buffer.concat(taken)).equals(Buffer.concat(pieces))).toBe(true);
+        await pipeline(Readable.from(pieces, { objectMode: false }), new ParallelDeflate(1, threads), slow);
+        expect(inflateRawSync(Buffer.concat(taken)).equals(expected)).toBe(true);
       }),
       { numRuns: 15 },
     );
   });
 
   it('takes no more than it can give away', async () => {
-    const deflate = new ParallelDeflate(1);
+    const deflate = new ParallelDeflate(1, threads);
     let taken = 0;
     const source = Readable.from(
       (function* () {
@@ -70,7 +76,7 @@ describe('The parallel deflate', () => {
   });
 
   it('ends with the error when it is destroyed in the middle', async () => {
-    const deflate = new ParallelDeflate(1);
+    const deflate = new ParallelDeflate(1, threads);
     const failed = new Error('stopped');
     const endless = Readable.from(
       (function* () {

@@ -19,6 +19,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { PassThrough, Readable, Writable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { AppError } from '../../src/errors.js';
@@ -415,5 +416,43 @@ describe('A backup that cannot be complete fails, and says which file and why', 
   it('a failure that no one listens to does not end the process', async () => {
     writeArchive(writeOptions({ mediaPaths: [join(folder, 'missing')] }));
     await new Promise((resolve) => setTimeout(resolve, 50));
+  });
+});
+
+describe('Reading back what was written', () => {
+  const large = Buffer.concat([Buffer.alloc(3 * 1024 * 1024, 'rows of text '), Buffer.alloc(100, 'end')]);
+  async function written() {
+    put('a.txt', 'text '.repeat(500));
+    put('b.jpg', 'stored as it is');
+    const archive = writeArchive(writeOptions({ files: [sourceFile('database.sqlite3', large)], mediaPaths: [media] }));
+    const bytes = await buffer(archive.stream);
+    await archive.done;
+    return { bytes, sums: archive.sums };
+  }
+  const readBack = async (bytes: Buffer, sums: readonly number[]) =>
+    (await openArchive(bufferSource(bytes))).verifyWritten(sums);
+
+  it('passes for the same bytes and gives out every one of them once', async () => {
+    const { bytes, sums } = await written();
+    const hash = createHash('sha256');
+    const archive = await openArchive(bufferSource(bytes));
+    await archive.verifyWritten(sums, { onBytes: (chunk) => hash.update(chunk) });
+    expect(hash.digest('hex')).toBe(createHash('sha256').update(bytes).digest('hex'));
+  });
+
+  it('finds one flipped bit in any block, stored file or header', async () => {
+    const { bytes, sums } = await written();
+    const archive = await openArchive(bufferSource(bytes));
+    const places = archive.entries.map(({ path }) => bytes.indexOf(path) + path.length + 3);
+    for (const at of [...places, 8, 60, 5_000, bytes.indexOf('stored as it is') + 2]) {
+      const flipped = Buffer.from(bytes);
+      flipped[at] = (flipped[at] ?? 0) ^ 4;
+      await expect(readBack(flipped, sums)).rejects.toMatchObject({ code: expect.stringMatching(/^ARCHIVE_/) });
+    }
+  });
+
+  it('finds an entry whose bytes are whole but not those that were made', async () => {
+    const { bytes, sums } = await written();
+    await expect(readBack(bytes, sums.with(0, (sums[0] ?? 0) ^ 1))).rejects.toMatchObject({ code: 'ARCHIVE_CORRUPT' });
   });
 });

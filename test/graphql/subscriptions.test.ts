@@ -45,7 +45,6 @@ describe('Progress', () => {
       'check',
       'snapshot',
       'archive',
-      'checksum',
       'verify',
       'done',
     ]);

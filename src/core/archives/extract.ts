@@ -6,13 +6,11 @@ import { AppError, errnoOf, fromErrno } from '../../errors.js';
 import type { BackupRow } from '../../models/index.js';
 import type { Audit } from '../audit.js';
 import type { StepContext } from '../ports.js';
-import { within } from '../runs/progress.js';
 import type { StoredArchive } from './stored-archive.js';
-import { verifyBytes } from './verify.js';
 
 /**
- * Lays the files of a backup's archive below `folder`, which must be empty or not there yet. The stored bytes are verified
- * first, and every file is compared with its hash. After an error nothing is left.
+ * Lays the files of a backup's archive below `folder`, which must be empty or not there yet. The stored bytes and
+ * every file are compared with their hashes on the way. After an error nothing is left.
  * @param folder absolute
  * @throws AppError ARCHIVE_…, BAD_USER_INPUT if the folder holds something, STORAGE_…
  */
@@ -23,13 +21,13 @@ export async function extractBackup(
   actor: string,
   step: StepContext,
 ): Promise<{ files: number; bytes: number }> {
-  const { size } = stored;
   const made = await makeEmptyFolder(folder);
   try {
-    await verifyBytes(stored, row.checksum, within(step, 0, size, 2 * size));
-    const archive = await stored.archive(step.signal);
-    const { onProgress } = within(step, size, 2 * size, 2 * size);
-    await archive.extract(folder, { signal: step.signal, onProgress: (done) => onProgress(done, archive.totalBytes) });
+    const { signal } = step;
+    const archive = await stored.whole(row.checksum, signal, (opened, onBytes) => {
+      const onProgress = (done: number) => step.onProgress(done, opened.totalBytes);
+      return opened.extract(folder, { signal, onProgress, onBytes, whole: true });
+    });
     await giveOriginalNames(folder, '', archive.metadata.renamed);
     await audit.record(actor, 'backup.extract', row.id, { folder });
     const files = archive.entries.filter((entry) => !entry.directory);

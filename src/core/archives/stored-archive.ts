@@ -60,6 +60,31 @@ export class StoredArchive {
   }
 
   /**
+   * Works through the archive in one pass that is given every byte, and compares the SHA-256 of all.
+   * @param checksum SHA-256 that the bytes must have, in hex; null if none was noted
+   * @param pass must hand every byte of the file to `onBytes`, in order
+   * @throws AppError ARCHIVE_CORRUPT if the bytes are others, whatever else `pass` found wrong with them; ARCHIVE_…, STORAGE_…
+   */
+  async whole(
+    checksum: string | null,
+    signal: AbortSignal,
+    pass: (archive: Archive, onBytes: (chunk: Buffer) => void) => Promise<void>,
+  ): Promise<Archive> {
+    const hash = createHash('sha256');
+    try {
+      const archive = await this.archive(signal);
+      await pass(archive, (chunk) => hash.update(chunk));
+      if (checksum !== null && hash.digest('hex') !== checksum) throw otherChecksum(this);
+      return archive;
+    } catch (error) {
+      const isBad = error instanceof AppError && error.code.startsWith('ARCHIVE_') && error.code !== 'ARCHIVE_MISSING';
+      // Bytes that were damaged can look like anything: that they are not those that were stored says more.
+      if (isBad && checksum !== null && (await this.hash(signal)) !== checksum) throw otherChecksum(this, error);
+      throw error;
+    }
+  }
+
+  /**
    * SHA-256 of the stored bytes, in hex.
    * @param onBytes called with the number of bytes read so far
    * @throws AppError ARCHIVE_MISSING, STORAGE_…
@@ -82,6 +107,16 @@ export class StoredArchive {
   private get source() {
     return { size: this.size, read: (start: number, end: number) => this.bytes({ start, end }) };
   }
+}
+
+/** The error for stored bytes that are not those that were stored. @param cause what else shows it */
+export function otherChecksum({ name }: StoredArchive, cause?: unknown): AppError {
+  const also = cause instanceof AppError ? ` ${cause.message}` : '';
+  return new AppError(
+    'ARCHIVE_CORRUPT',
+    `${name} does not have the SHA-256 that was noted when it was stored.${also}`,
+    { cause },
+  );
 }
 
 /** The object of this name in a storage. @throws AppError ARCHIVE_MISSING, STORAGE_… */

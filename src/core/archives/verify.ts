@@ -6,7 +6,7 @@ import { humanSize } from '../text/format.js';
 import { strangeEntries } from './origin.js';
 import type { DatabaseInfo, Engine, StepContext, Storage } from '../ports.js';
 import { within } from '../runs/progress.js';
-import { findStored, type StoredArchive } from './stored-archive.js';
+import { findStored, otherChecksum, type StoredArchive } from './stored-archive.js';
 
 /** How thoroughly stored bytes are verified, and against what. */
 export interface VerifyOptions {
@@ -24,53 +24,84 @@ export interface VerifyOptions {
 export const isDamage = (error: unknown): error is AppError =>
   error instanceof AppError && (error.code === 'DATABASE_CORRUPT' || error.code === 'DATABASE_WRONG_KIND');
 
-/** How often each level reads the stored bytes: progress is counted in those. */
-const PASSES: Record<VerificationLevel, number> = { CHECKSUM: 1, ARCHIVE: 2, DRILL: 3 };
-
 /**
- * Verifies a stored archive by reading it back.
+ * Verifies a stored archive by reading it back, each level in one pass over the stored bytes.
  * CHECKSUM: the stored bytes have the noted SHA-256. ARCHIVE: also every entry reads and has its hash. DRILL: also an
  * independent ZIP reader sees the same, and the database is extracted, passes its own integrity check, and holds the tables
  * and row counts that the metadata lists.
- * @param next enters a phase of its own for the second pass, whose speed differs; not for DRILL
  * @throws AppError ARCHIVE_MISSING, ARCHIVE_CORRUPT, DATABASE_CORRUPT or another ARCHIVE_… code
  */
-export async function verifyStored(
+export async function verifyStored(stored: StoredArchive, options: VerifyOptions, step: StepContext): Promise<void> {
+  const { level, engine, checksum, scratch, damaged } = options;
+  if (level === 'CHECKSUM') return verifyBytes(stored, checksum, step);
+  if (level === 'ARCHIVE' || damaged) {
+    await readWhole(stored, { checksum, engine }, step);
+    if (level === 'DRILL') await stored.compareReaders(step.signal);
+    return;
+  }
+  await mkdir(scratch, { recursive: true, mode: 0o700 });
+  try {
+    const archive = await readWhole(stored, { checksum, engine, databaseTo: scratch }, within(step, 0, 0.6));
+    await stored.compareReaders(step.signal);
+    assertSameCounts(archive, await engine.drill(scratch, within(step, 0.6, 1)));
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+/** What a pass over the stored bytes compares, and what it lays down. */
+interface WholeOptions {
+  /** SHA-256 noted when the archive was stored, in hex; null if none was. */
+  checksum: string | null;
+  engine: Engine;
+  /** A folder for the database's entries; if left out, nothing is written. */
+  databaseTo?: string;
+}
+
+/**
+ * Reads the stored bytes once, from the first to the last: compares their SHA-256 and every entry, and lays the database
+ * below a folder on the way. What was laid counts only once this has returned.
+ * @throws as `verifyStored`
+ */
+export async function readWhole(
   stored: StoredArchive,
-  options: VerifyOptions,
+  { checksum, engine, databaseTo }: WholeOptions,
   step: StepContext,
-  next?: () => Promise<StepContext>,
+): Promise<Archive> {
+  return stored.whole(checksum, step.signal, async (archive, onBytes) => {
+    strangeEntries(archive.entries, engine);
+    const total = archive.totalBytes;
+    const options = { signal: step.signal, onBytes, onProgress: (done: number) => step.onProgress(done, total) };
+    if (databaseTo === undefined) return archive.verify(options);
+    await assertRoomFor(archive, engine, databaseTo);
+    await archive.extract(databaseTo, { ...options, filter: engine.ownsEntry, whole: true });
+  });
+}
+
+/**
+ * Reads back an archive that was just written: its SHA-256, and every entry, are those of what was written. Each block was
+ * inflated and compared where it was made, so together this proves as much as `verifyStored` at level ARCHIVE.
+ * @param made `WrittenArchive.sums`
+ * @throws as `verifyStored`
+ */
+export async function verifyWritten(
+  stored: StoredArchive,
+  { checksum, made }: { checksum: string; made: readonly number[] },
+  step: StepContext,
 ): Promise<void> {
-  const { size } = stored;
-  const { level, engine, checksum, damaged } = options;
-  const pass = (number: number) => within(step, number * size, (number + 1) * size, PASSES[level] * size);
-  await verifyBytes(stored, checksum, next === undefined ? pass(0) : step);
-  if (level === 'CHECKSUM') return;
-  const archive = await stored.archive(step.signal);
-  strangeEntries(archive.entries, engine);
-  const { onProgress } = next === undefined ? pass(1) : await next();
-  await archive.verify({ signal: step.signal, onProgress: (done) => onProgress(done, archive.totalBytes) });
-  if (level !== 'DRILL') return;
-  await stored.compareReaders(step.signal);
-  if (!damaged) await drill(archive, options, pass(2));
+  await stored.whole(checksum, step.signal, (archive, onBytes) =>
+    archive.verifyWritten(made, {
+      signal: step.signal,
+      onBytes,
+      onProgress: (done) => step.onProgress(done, stored.size),
+    }),
+  );
 }
 
 /** Compares the stored bytes with the noted SHA-256. @throws AppError ARCHIVE_MISSING, ARCHIVE_CORRUPT */
 export async function verifyBytes(stored: StoredArchive, noted: string | null, step: StepContext): Promise<void> {
   const checksum = await stored.hash(step.signal, (done) => step.onProgress(done, stored.size));
-  if (noted === null || checksum === noted) return;
-  throw new AppError('ARCHIVE_CORRUPT', `${stored.name} does not have the SHA-256 that was noted when it was stored.`);
-}
-
-async function drill(archive: Archive, { engine, scratch }: VerifyOptions, step: StepContext): Promise<void> {
-  await mkdir(scratch, { recursive: true, mode: 0o700 });
-  try {
-    await extractDatabase(archive, engine, scratch, within(step, 0, 0.6));
-    const info = await engine.drill(scratch, within(step, 0.6, 1));
-    assertSameCounts(archive, info);
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
+  if (noted !== null && checksum !== noted) throw otherChecksum(stored);
 }
 
 /** Lays the archive's database entries below `folder`. @throws AppError ARCHIVE_FOREIGN if there are none */
@@ -80,23 +111,27 @@ export async function extractDatabase(
   folder: string,
   step: StepContext,
 ): Promise<void> {
+  const bytes = await assertRoomFor(archive, engine, folder);
+  await archive.extract(folder, {
+    signal: step.signal,
+    filter: engine.ownsEntry,
+    onProgress: (done) => step.onProgress(done, bytes),
+  });
+}
+
+/**
+ * What an archive declares may be absurd: nothing is written that could not fit.
+ * @returns the bytes of its database
+ * @throws AppError STORAGE_FULL; ARCHIVE_FOREIGN if there is no database
+ */
+async function assertRoomFor(archive: Archive, engine: Engine, folder: string): Promise<number> {
   const own = archive.entries.filter((entry) => engine.ownsEntry(entry.path));
   if (own.length === 0) {
     throw new AppError('ARCHIVE_FOREIGN', `The archive holds no ${engine.kind} database.`);
   }
   const bytes = own.reduce((sum, entry) => sum + entry.size, 0);
-  await assertRoom(folder, bytes);
-  await archive.extract(folder, {
-    signal: step.signal,
-    filter: (path) => engine.ownsEntry(path),
-    onProgress: (done) => step.onProgress(done, bytes),
-  });
-}
-
-/** What an archive declares may be absurd: nothing is written that could not fit. @throws AppError STORAGE_FULL */
-async function assertRoom(folder: string, bytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(folder);
-  if (bavail * bsize >= bytes) return;
+  if (bavail * bsize >= bytes) return bytes;
   throw new AppError(
     'STORAGE_FULL',
     `The database in the archive has ${humanSize(bytes)}, and only ${humanSize(bavail * bsize)} are free in ${folder}.`,

@@ -11,16 +11,16 @@ import { measureMedia } from '../../archive/measure.js';
 import { type ArchiveMetadata, BACKUP_VERSION } from '../../archive/metadata.js';
 import { shown } from '../../archive/names.js';
 import { type Collected, writeArchive } from '../../archive/write.js';
-import { AppError } from '../../errors.js';
+import { AppError, toAppError } from '../../errors.js';
 import type { Configs } from '../configs/configs.js';
 import { databaseLease } from '../runs/hold.js';
 import { firstOf, humanSize } from '../text/format.js';
-import type { DamagePolicy, OnProgress, Snapshot, StepContext, Storage } from '../ports.js';
+import type { DamagePolicy, OnProgress, Snapshot, SnapshotContents, Storage } from '../ports.js';
 import type { Places } from '../configs/places.js';
 import { type Protection, protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
 import { assertSize, findStored } from '../archives/stored-archive.js';
-import { verifyStored } from '../archives/verify.js';
+import { verifyWritten } from '../archives/verify.js';
 
 /** What the backups need of the process around them. */
 export type BackupsEnvironment = RunEnvironment & Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'prefix' | 'version' | 'workFolder' | 'exclude' | 'maxUploadBytes' | 'maxUploadEntries'> & { configs: Configs; places: Places };
@@ -74,11 +74,14 @@ export async function runBackup(
   if (run === 'taken') return 'done';
   const folder = join(env.workFolder, id);
   let stored: string | null = null;
+  let snapshot: Snapshot | null = null;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const damage = options.damage ?? (row.allowDamaged ? 'keep' : 'refuse');
     const ground = await checkGround(env, run, row, source, storage, { damage, onProgress: options.onProgress });
-    const snapshot = await takeSnapshot(env, run, row, source, { folder, damage });
+    snapshot = await takeSnapshot(env, run, row, source, { folder, damage });
+    // What the snapshot is refused for ends the writing of it.
+    snapshot.contents.catch((error: unknown) => run.abandon(toAppError(error)));
     const archive = await store(
       env,
       run,
@@ -88,13 +91,15 @@ export async function runBackup(
       snapshot,
       (name) => (stored = name),
     );
-    const completed = await verifyAndComplete(env, run, row, storage, archive, snapshot);
+    const completed = await verifyAndComplete(env, run, row, storage, archive);
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     if (config?.testError) await config.update({ testError: null });
     env.log.info({ backup: id, size: archive.size }, 'backup completed');
   } catch (thrown) {
     await endBadly(env, run, { storage, stored, thrown });
   } finally {
+    run.abandon(new AppError('INTERRUPTED', 'The run has ended.'));
+    await snapshot?.contents.catch(() => undefined);
     await removeWork(env, folder);
     await run.close();
   }
@@ -132,10 +137,13 @@ async function checkGround(
   return { media, protection };
 }
 
+/** How much faster stored bytes are read back than they were written. */
+const READ_BACK = 8;
+
 /** Bytes of each phase of a backup. How well the archive compresses is not known before. */
 export function backupWork(database: number, media: number): Record<string, number> {
   const all = database + media;
-  return { snapshot: database, archive: all, checksum: all, verify: all };
+  return { snapshot: database, archive: all, verify: all / READ_BACK };
 }
 
 async function takeSnapshot(
@@ -147,8 +155,8 @@ async function takeSnapshot(
 ): Promise<Snapshot> {
   const step = await run.phase('snapshot');
   if (databaseUrl === null) {
-    const nothing = { files: [], tables: [], apps: [], source: {}, findings: [], damaged: false };
-    return { engine: row.engine, name: row.databaseName, ...nothing };
+    const nothing = { tables: [], apps: [], source: {}, findings: [], damaged: false };
+    return { engine: row.engine, name: row.databaseName, files: [], contents: Promise.resolve(nothing) };
   }
   const engine = env.engines.of(row.engine);
   const { bytes } = await engine.check(databaseUrl, { wait: LOCK_PATIENCE, signal: run.signal, damage });
@@ -166,7 +174,7 @@ async function store(
   storage: Storage,
   snapshot: Snapshot,
   onStored: (name: string) => void,
-): Promise<StoredArchive> {
+): Promise<LaidArchive> {
   const step = await run.phase('archive');
   await updateCopies(env.models, row.id, { status: 'RUNNING' });
   const total = media.bytes + snapshot.files.reduce((sum, file) => sum + (file.size ?? 0), 0);
@@ -177,7 +185,7 @@ async function store(
       files: snapshot.files,
       mediaPaths,
       excluded: protection.covers,
-      describe: (collected) => describe(env, row, snapshot, collected),
+      describe: async (collected) => describe(env, row, snapshot, await snapshot.contents, collected),
       signal: run.signal,
       onProgress: (done) => step.onProgress(done, total),
     });
@@ -188,7 +196,7 @@ async function store(
       onStored(row.fileName);
       const metadata = await archive.done;
       run.warn(...databaseWarnings(metadata), ...mediaWarnings(metadata), ...(await emptyRoots(env, row, metadata)));
-      return { size: object.size, checksum: hash.digest('hex'), metadata };
+      return { size: object.size, checksum: hash.digest('hex'), made: archive.sums, metadata };
     } catch (error) {
       archive.stream.destroy();
       if (!(error instanceof AppError) || error.code !== 'NAME_TAKEN') throw error;
@@ -202,28 +210,31 @@ async function verifyAndComplete(
   run: Run,
   row: BackupRow,
   storage: Storage,
-  archive: StoredArchive,
-  snapshot: Snapshot,
+  archive: LaidArchive,
 ): Promise<boolean> {
-  const step: StepContext = await run.phase('checksum');
-  const engine = env.engines.of(row.engine);
-  const { size: fileSize, checksum } = archive;
+  const { size: fileSize, checksum, made, metadata } = archive;
   const stored = await findStored(storage, row.fileName);
   assertSize(stored, fileSize);
-  const options = { level: 'ARCHIVE', engine, checksum, scratch: '', damaged: snapshot.damaged } as const;
-  await verifyStored(stored, options, step, () => run.phase('verify'));
+  await verifyWritten(stored, { checksum, made }, await run.phase('verify'));
   run.signal.throwIfAborted();
+  const { tables, media, damaged } = metadata;
   return run.complete({
     fileSize,
     checksum,
-    tables: snapshot.tables.map(({ name, rows }) => ({ name, rows })),
-    mediaFileCount: archive.metadata.media.reduce((sum, root) => sum + root.files, 0),
-    damaged: snapshot.damaged,
-    ...(snapshot.damaged ? {} : { verifiedAt: env.now(), verificationLevel: 'ARCHIVE' }),
+    tables: tables.map(({ name, row_count: rows }) => ({ name, rows })),
+    mediaFileCount: media.reduce((sum, root) => sum + root.files, 0),
+    damaged,
+    ...(damaged ? {} : { verifiedAt: env.now(), verificationLevel: 'ARCHIVE' }),
   });
 }
 
-function describe(env: BackupsEnvironment, row: BackupRow, snapshot: Snapshot, collected: Collected): ArchiveMetadata {
+function describe(
+  env: BackupsEnvironment,
+  row: BackupRow,
+  snapshot: Snapshot,
+  contents: SnapshotContents,
+  collected: Collected,
+): ArchiveMetadata {
   return {
     backup_version: BACKUP_VERSION,
     backup_id: row.id,
@@ -234,11 +245,11 @@ function describe(env: BackupsEnvironment, row: BackupRow, snapshot: Snapshot, c
     ...stated(row),
     app_version: env.version,
     node_version: process.version,
-    apps: snapshot.apps.map(({ app, latestMigration }) => ({ app, latest_migration: latestMigration })),
-    tables: snapshot.tables.map(({ rows, ...table }) => ({ ...table, row_count: rows })),
-    source: snapshot.source,
-    damaged: snapshot.damaged,
-    findings: snapshot.findings,
+    apps: contents.apps.map(({ app, latestMigration }) => ({ app, latest_migration: latestMigration })),
+    tables: contents.tables.map(({ rows, ...table }) => ({ ...table, row_count: rows })),
+    source: contents.source,
+    damaged: contents.damaged,
+    findings: contents.findings,
     ...collected,
   };
 }
@@ -325,11 +336,13 @@ async function withdraw(env: BackupsEnvironment, storage: Storage, stored: strin
 }
 
 /** An archive that lies in its storage. */
-interface StoredArchive {
+interface LaidArchive {
   /** Bytes. */
   size: number;
   /** SHA-256 of the stored bytes, hex. */
   checksum: string;
+  /** `WrittenArchive.sums`. */
+  made: readonly number[];
   metadata: ArchiveMetadata;
 }
 

@@ -18,7 +18,7 @@ import { within } from '../runs/progress.js';
 import { protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
 import { openStored } from '../archives/stored-archive.js';
-import { assertSameCounts, extractDatabase, isDamage, verifyStored } from '../archives/verify.js';
+import { assertSameCounts, isDamage, readWhole } from '../archives/verify.js';
 
 /** What the restores need of the process around them. */
 export type RestoresEnvironment = RunEnvironment &
@@ -44,8 +44,8 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
   let inForce = false;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const archive = await verified(env, run, row, backup);
-    await extractedAndChecked(env, run, row, { backup, archive, folder });
+    const archive = await verified(env, run, row, { backup, folder });
+    await checkDump(env, run, row, { backup, archive, folder });
     await makeSafetyBackup(env, run, row, backup);
     await switchOver(env, run, row, { backup, archive, folder });
     inForce = true;
@@ -67,23 +67,33 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
   return 'done';
 }
 
-/** Reads every byte of the archive and compares every hash. Nothing of the target has been looked at for writing yet. */
-async function verified(env: RestoresEnvironment, run: Run, row: RestoreRow, backup: BackupRow): Promise<Archive> {
+/**
+ * Reads the archive once: compares every byte and every hash, and lays the database in the work folder on the way. Nothing of
+ * the target has been looked at for writing yet.
+ */
+async function verified(
+  env: RestoresEnvironment,
+  run: Run,
+  row: RestoreRow,
+  { backup, folder }: Omit<Extracted, 'archive'>,
+): Promise<Archive> {
   const stored = await openStored(env.storages, backup);
-  const archive = await stored.archive(run.signal);
-  run.expect(await workOf(env, row, archive, stored.size));
-  const { checksum, damaged } = backup;
-  const options = { level: 'ARCHIVE', engine: env.engines.of(backup.engine), checksum, scratch: '', damaged } as const;
-  await verifyStored(stored, options, await run.phase('checksum'), () => run.phase('verify'));
-  return archive;
+  run.expect(await workOf(env, row, await stored.archive(run.signal), isCheckedHere(backup)));
+  const engine = env.engines.of(backup.engine);
+  const options = { checksum: backup.checksum, engine, ...(row.restoreDatabase && { databaseTo: folder }) };
+  return readWhole(stored, options, await run.phase('verify'));
 }
+
+/** True if the run that made the backup has looked for damage in these very bytes: a restore need not do so again. */
+const isCheckedHere = ({ backupType, checksum, damaged }: BackupRow) =>
+  backupType !== 'UPLOADED' && checksum !== null && !damaged;
 
 /** Bytes of each phase of the restore, from the archive's list and from what is at the target now. */
 async function workOf(
   env: RestoresEnvironment,
   row: RestoreRow,
   archive: Archive,
-  checksum: number,
+  isChecked: boolean,
 ): Promise<Record<string, number>> {
   const engine = env.engines.of(row.engine);
   const sum = (isWanted: (path: string) => boolean) =>
@@ -95,12 +105,13 @@ async function workOf(
   const { covers } = await protectedPaths(env, { engine, url: row.targetUrl });
   const present = await measureMedia(await presentRoots(row), covers, NEVER).catch(unknown);
   const safety = Object.values(backupWork(live.bytes, present.bytes)).reduce((bytes, part) => bytes + part, 0);
-  return { checksum, verify: archive.totalBytes, extract: dump, check: dump, safety, media, switch: 0, load: dump };
+  return { verify: archive.totalBytes, check: isChecked ? 0 : dump, safety, media, switch: 0, load: dump };
 }
 
 const NEVER = new AbortController().signal;
 
-async function extractedAndChecked(
+/** Looks for what could do harm in the database that was laid, and for damage where nobody here has done so before. */
+async function checkDump(
   env: RestoresEnvironment,
   run: Run,
   row: RestoreRow,
@@ -108,16 +119,15 @@ async function extractedAndChecked(
 ): Promise<void> {
   if (!row.restoreDatabase) return;
   const engine = env.engines.of(row.engine);
-  await extractDatabase(archive, engine, folder, await run.phase('extract'));
   const step = await run.phase('check', 'steps');
   if (backup.damaged) {
-    // Only what could do harm is looked for: the rest is known to be damaged.
     await engine.describeDump(folder, step).catch(unlessDamaged);
     run.warn('The backup is of a damaged database: its files are put back as they were.');
   } else {
-    const info = await engine.inspect(folder, step);
+    const known = isCheckedHere(backup);
+    const info = await (known ? engine.describeDump(folder, step) : engine.inspect(folder, step));
     assertSameCounts(archive, info);
-    const { findings } = info;
+    const findings = known ? archive.metadata.findings : info.findings;
     const left = row.rebuildIndexes ? await engine.rebuild(folder, findings, step) : findings;
     run.warn(...left.map(({ message }) => message));
   }

@@ -150,6 +150,11 @@ export class Run {
     return this.hold.lost.aborted;
   }
 
+  /** Ends all work of the run for this reason. */
+  abandon(reason: AppError): void {
+    this.abort.abort(reason);
+  }
+
   /** Adds what the admin should know; it is written when the run ends, also if it fails. */
   warn(...texts: string[]): void {
     this.warnings.push(...texts);

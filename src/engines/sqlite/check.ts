@@ -3,9 +3,10 @@ import { AppError } from '../../errors.js';
 import { isSqlError, type SqliteConnection } from './connection.js';
 import { findingsOf, type SchemaName } from './findings.js';
 import { quoted } from './info.js';
+import { unproven } from './index-shapes.js';
 import { missingPart } from './missing.js';
 
-/** SQLite's own checks: the full one also compares every index with the rows of its table. */
+/** SQLite's own checks: the full one also looks up every row in every index. */
 type Level = 'quick_check' | 'integrity_check';
 
 /** How many messages are read of one check; where there are more, each table is checked by itself. */
@@ -15,27 +16,60 @@ interface CheckedTable extends SchemaName {
   rootpage: number;
 }
 
+/** What a check of the pages has found. */
+export interface CheckedPages {
+  /** `pages` is damage, all else is derived or logical. */
+  findings: Finding[];
+  /** True if nothing is wrong so far, and the indexes are still to be compared with their tables: `checkIndexes`. */
+  pending: boolean;
+  /** False if they cannot be read at all. */
+  readable: boolean;
+}
+
 /**
- * Checks the whole file, each index against its table, and the types of every row. SQLite leaves CHECK conditions out of a
- * schema that it may not write; they are the application's rules, and may call its functions. The same list of checks serves
- * backups, verifications and restores. What cannot be checked here, because the application's own functions,
- * collations or tokenizers are part of the schema, is checked as far as it goes.
- * @returns what was found; `pages` is damage, all else is derived or logical
+ * Checks the form of all pages and the types of every row; where anything is wrong, also each index against its table. SQLite
+ * leaves CHECK conditions out of a schema that it may not write; they are the application's rules, and may call its
+ * functions. The same list of checks serves backups, verifications and restores. What cannot be checked here, because the
+ * application's own functions, collations or tokenizers are part of the schema, is checked as far as it goes.
  * @throws AppError if the file cannot be read; the signal's reason, between tables
  */
-export async function checkDatabase(connection: SqliteConnection, signal?: AbortSignal): Promise<Finding[]> {
-  const schema = await connection.all<CheckedTable>('SELECT type, name, tbl_name, rootpage FROM sqlite_schema');
-  const whole = await wholeCheck(connection);
+export async function checkPages(connection: SqliteConnection, signal?: AbortSignal): Promise<CheckedPages> {
+  const quick = await wholeCheck(connection, 'quick_check');
+  if (quick.complete && quick.messages.every((message) => message === 'ok'))
+    return { findings: [], pending: true, readable: true };
+  const schema = await schemaOf(connection);
+  const whole = await wholeCheck(connection, 'integrity_check');
   const found = findingsOf(whole.messages, schema);
-  if (whole.complete) return found;
+  if (whole.complete) return { findings: found, pending: false, readable: true };
   // The check of a single table leaves out what is wrong between tables: that comes first in the whole check.
   const findings = found.filter(isDamage);
   for (const table of tablesOf(schema)) {
     signal?.throwIfAborted();
     findings.push(...(await checkTable(connection, table, schema)));
   }
-  return findings.some(isDamage) ? findings : [...findings, ...(await damagedPages(connection))];
+  if (!findings.some(isDamage)) findings.push(...(await damagedPages(connection)));
+  return { findings, pending: false, readable: true };
 }
+
+/**
+ * Compares every index with its table, in a database whose pages are in order.
+ * @param connection to a private file
+ * @throws as `checkPages`
+ */
+export async function checkIndexes(connection: SqliteConnection, signal?: AbortSignal): Promise<Finding[]> {
+  const asked = await unproven(connection, signal);
+  if (asked.size === 0) return [];
+  const schema = await schemaOf(connection);
+  const findings: Finding[] = [];
+  for (const table of tablesOf(schema)) {
+    signal?.throwIfAborted();
+    if (asked.has(table.name)) findings.push(...(await checkTable(connection, table, schema)));
+  }
+  return findings;
+}
+
+const schemaOf = (connection: SqliteConnection) =>
+  connection.all<CheckedTable>('SELECT type, name, tbl_name, rootpage FROM sqlite_schema');
 
 const isDamage = ({ kind }: Finding) => kind === 'pages';
 
@@ -49,12 +83,15 @@ export function assertUndamaged(findings: Finding[], what: string): void {
   });
 }
 
-/** The messages of the check of the whole file; not complete if a table keeps it from running, or if there are too many. */
-async function wholeCheck(connection: SqliteConnection): Promise<{ messages: string[]; complete: boolean }> {
+/** The messages of a check of the whole file; not complete if a table keeps it from running, or if there are too many. */
+async function wholeCheck(
+  connection: SqliteConnection,
+  level: Level,
+): Promise<{ messages: string[]; complete: boolean }> {
   const messages: string[] = [];
   try {
-    const rows = connection.each<{ integrity_check: string }>(`PRAGMA integrity_check(${MAX_MESSAGES})`);
-    for await (const row of rows) messages.push(row.integrity_check);
+    const rows = connection.each<Record<string, string>>(`PRAGMA ${level}(${MAX_MESSAGES})`);
+    for await (const row of rows) messages.push(row[level] ?? '');
     return { messages, complete: messages.length < MAX_MESSAGES };
   } catch (error) {
     if (!isCheckError(error)) throw error;

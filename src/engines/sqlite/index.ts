@@ -2,6 +2,7 @@ import { realFile } from '../../disk.js';
 import { createReadStream } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { BLOCK_BYTES } from '../../archive/block.js';
 import type {
   CheckOptions,
   DamagePolicy,
@@ -10,10 +11,11 @@ import type {
   Finding,
   LoadOptions,
   Snapshot,
+  SnapshotContents,
   StepContext,
 } from '../../core/ports.js';
 import { AppError, badInput } from '../../errors.js';
-import { assertUndamaged, checkDatabase } from './check.js';
+import { assertUndamaged, type CheckedPages, checkIndexes, checkPages } from './check.js';
 import { type SqliteConnection, withConnection } from './connection.js';
 import { whileGrowing } from './growth.js';
 import { assertSqliteFile, checkWritable, hasContent, hasHeader, holders } from './file.js';
@@ -129,9 +131,6 @@ function noneIfDamaged(error: unknown): null {
 const isDamaged = (error: unknown): error is AppError =>
   error instanceof AppError && (error.code === 'DATABASE_CORRUPT' || error.code === 'DATABASE_WRONG_KIND');
 
-/** What a snapshot says of a database that is kept although it is damaged. */
-type Contents = Omit<DatabaseInfo, 'engine' | 'name'>;
-
 async function snapshot(
   url: string,
   folder: string,
@@ -140,31 +139,42 @@ async function snapshot(
 ): Promise<Snapshot> {
   const path = pathOf(url);
   const copy = join(folder, ENTRY);
-  const contents = await snapshotContents(path, copy, folder, step).catch((error: unknown) => {
+  const lost = await takeCopy(path, copy, folder, step).catch((error: unknown) => {
     if (damage === 'refuse' || !isDamaged(error)) throw error;
-    return unknownContents(error);
+    return error;
   });
-  const { copied, ...info } = contents;
-  const damaged = info.findings.some(({ kind }) => kind === 'pages');
-  if (damage === 'refuse') assertUndamaged(info.findings, path);
-  const source = { ...info.source, ...rightsOf(await stat(path)) };
-  const base = { engine: 'SQLITE' as const, name: basename(path), ...info, source, damaged };
-  if (damaged && (damage === 'keep-raw' || !copied)) {
+  const pages = lost === null ? checkedPages(copy, step.signal) : Promise.resolve(unreadable(lost));
+  const contents = contentsOf(path, copy, pages, damage, step.signal);
+  contents.catch(() => undefined);
+  const base = { engine: 'SQLITE' as const, name: basename(path), contents };
+  // Of the files as they are, nothing else is archived: that is decided before the archive is begun.
+  if (lost !== null || (damage === 'keep-raw' && (await pages).findings.some(isPages))) {
+    await contents;
     await rm(copy, { force: true });
     return { ...base, files: await copyRaw(path, folder, step.signal) };
   }
   const { size, mtime } = await stat(copy);
-  const open = async () => createReadStream(copy, { highWaterMark: 1 << 20 });
+  const open = async () => createReadStream(copy, { highWaterMark: BLOCK_BYTES });
   return { ...base, files: [{ path: ENTRY, size, mtime, mode: 0o600, open }] };
 }
 
-/** Copies one committed state to `copy`, and describes it. @returns `copied`: false if SQLite could not copy it whole */
-async function snapshotContents(
+async function contentsOf(
   path: string,
   copy: string,
-  folder: string,
-  step: StepContext,
-): Promise<Contents & { copied: boolean }> {
+  pages: Promise<CheckedPages>,
+  damage: DamagePolicy,
+  signal: AbortSignal,
+): Promise<SnapshotContents> {
+  const checked = await pages;
+  if (damage === 'refuse') assertUndamaged(checked.findings, path);
+  const info = await examine(copy, checked, signal);
+  if (damage === 'refuse') assertUndamaged(info.findings, path);
+  const source = { ...info.source, ...rightsOf(await stat(path)) };
+  return { ...info, source, damaged: info.findings.some(isPages) };
+}
+
+/** Copies one committed state to `copy`. @returns null @throws an error for which `isDamaged` is true if SQLite cannot */
+async function takeCopy(path: string, copy: string, folder: string, step: StepContext): Promise<null> {
   await assertSqliteFile(path);
   const options = { lockTimeoutMs: SNAPSHOT_PATIENCE, signal: step.signal };
   await readSource(path, { wait: options, signal: step.signal, scratch: folder }, async (source) => {
@@ -172,36 +182,47 @@ async function snapshotContents(
     const bytes = (await source.value<number>('PRAGMA page_count')) * (await source.value<number>('PRAGMA page_size'));
     await whileGrowing([copy], bytes, step, () => source.copy(copy, 'to-file', options));
   });
+  return null;
+}
+
+const checkedPages = (path: string, signal: AbortSignal): Promise<CheckedPages> =>
+  withConnection(path, 'immutable', signal, (connection) => checkPages(connection, signal)).catch((error: unknown) => {
+    if (!isDamaged(error)) throw error;
+    return unreadable(error);
+  });
+
+const unreadable = ({ message }: AppError): CheckedPages => ({
+  findings: [{ kind: 'pages', table: null, message }],
+  pending: false,
+  readable: false,
+});
+
+const isPages = ({ kind }: Finding) => kind === 'pages';
+
+/** What a private copy holds and all that is wrong with it: the same list for a backup and a restore. */
+async function examine(copy: string, pages: CheckedPages, signal: AbortSignal): Promise<Contents> {
+  if (!pages.readable) return unknownContents(pages.findings);
   try {
-    return { ...(await examine(copy, step.signal)), copied: true };
+    return await withConnection(copy, 'immutable', signal, async (connection) => {
+      const info = await describeConnection(connection, signal);
+      const findings = [
+        ...pages.findings,
+        ...(pages.pending ? await checkIndexes(connection, signal) : []),
+        ...info.findings,
+        ...(await foreignKeyFindings(connection)),
+        ...(await unsafe(connection)),
+      ];
+      return { ...info, findings: shortened(findings) };
+    });
   } catch (error) {
     if (!isDamaged(error)) throw error;
-    return { ...unknownContents(error), copied: true };
+    return unknownContents(unreadable(error).findings);
   }
 }
 
-/** Whether anything is wrong with a private copy: the same list for a backup and a restore. */
-function examine(copy: string, signal: AbortSignal): Promise<Contents> {
-  return withConnection(copy, 'immutable', signal, async (connection) => {
-    const found = await checkDatabase(connection, signal);
-    const info = await describeConnection(connection, signal);
-    const findings = [
-      ...found,
-      ...info.findings,
-      ...(await foreignKeyFindings(connection)),
-      ...(await unsafe(connection)),
-    ];
-    return { ...info, findings: shortened(findings) };
-  });
-}
+type Contents = Omit<DatabaseInfo, 'engine' | 'name'>;
 
-const unknownContents = ({ message }: AppError): Contents & { copied: boolean } => ({
-  tables: [],
-  apps: [],
-  source: {},
-  findings: [{ kind: 'pages', table: null, message }],
-  copied: false,
-});
+const unknownContents = (findings: Finding[]): Contents => ({ tables: [], apps: [], source: {}, findings });
 
 /** What a restore would refuse, the backup says. Its bytes are kept all the same: they are all that there is. */
 async function unsafe(connection: SqliteConnection): Promise<Finding[]> {
@@ -234,7 +255,9 @@ async function inspect(folder: string, step: StepContext): Promise<DatabaseInfo>
   const path = join(folder, ENTRY);
   await assertSqliteFile(path);
   await withConnection(path, 'immutable', step.signal, (connection) => assertPlainSchema(connection, IN_ARCHIVE));
-  const info = await examine(path, step.signal);
+  const pages = await checkedPages(path, step.signal);
+  assertUndamaged(pages.findings, IN_ARCHIVE);
+  const info = await examine(path, pages, step.signal);
   assertUndamaged(info.findings, IN_ARCHIVE);
   return { engine: 'SQLITE', ...info, name: ENTRY };
 }

@@ -98,6 +98,7 @@ export async function foreignKeyFindings(connection: SqliteConnection): Promise<
 
 async function foreignKeyProblem(connection: SqliteConnection, table: string): Promise<string | null> {
   try {
+    if (await refersOnlyToRows(connection, table)) return null;
     const broken = await connection.all('SELECT 1 FROM pragma_foreign_key_check(?) LIMIT 1', table);
     return broken.length > 0 ? `Rows of table ${table} refer to rows that are not there (foreign keys).` : null;
   } catch (error) {
@@ -115,6 +116,52 @@ async function foreignKeyProblem(connection: SqliteConnection, table: string): P
       'unique index without a condition. SQLite refuses changes of both tables while it enforces foreign keys.'
     );
   }
+}
+
+/**
+ * True if each foreign key of the table is one column with an index of its own and refers to a rowid, and every value is
+ * there. Going through the index in its order takes a fraction of the time of SQLite's check, which goes through the rows.
+ * @returns false also if that cannot be told so
+ */
+async function refersOnlyToRows(connection: SqliteConnection, table: string): Promise<boolean> {
+  const keys = await connection.all<{ child: string; parent: string; target: string | null; columns: number }>(
+    `SELECT "from" AS child, "table" AS parent, "to" AS target, count(*) AS columns FROM pragma_foreign_key_list(?) GROUP BY id`,
+    table,
+  );
+  for (const { child, parent, target, columns } of keys) {
+    const key = columns === 1 ? await rowidOf(connection, parent) : null;
+    const index = key === null ? null : await indexOn(connection, table, child);
+    if (key === null || index === null || (target ?? key).toLowerCase() !== key.toLowerCase()) return false;
+    const lost = await connection.all(
+      `SELECT 1 FROM (SELECT DISTINCT ${quoted(child)} AS value FROM ${quoted(table)} INDEXED BY ${quoted(index)})
+       WHERE value IS NOT NULL AND NOT EXISTS (SELECT 1 FROM ${quoted(parent)} AS parent WHERE parent.${quoted(key)} = value) LIMIT 1`,
+    );
+    if (lost.length > 0) return false;
+  }
+  return true;
+}
+
+/** The column of a table that is its rowid; null if there is none. */
+async function rowidOf(connection: SqliteConnection, table: string): Promise<string | null> {
+  const keys = await connection.all<{ name: string; type: string }>(
+    `SELECT name, type FROM pragma_table_info(?) WHERE pk > 0
+     AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?) WHERE origin = 'pk')`,
+    table,
+    table,
+  );
+  const [key] = keys;
+  return keys.length === 1 && key?.type.toUpperCase() === 'INTEGER' ? key.name : null;
+}
+
+/** An index without a condition that begins with the column; null if there is none. */
+async function indexOn(connection: SqliteConnection, table: string, column: string): Promise<string | null> {
+  const [found] = await connection.all<{ name: string }>(
+    `SELECT i.name FROM pragma_index_list(?) AS i JOIN pragma_index_info(i.name) AS c
+     WHERE i.partial = 0 AND c.seqno = 0 AND c.name = ? COLLATE NOCASE LIMIT 1`,
+    table,
+    column,
+  );
+  return found?.name ?? null;
 }
 
 /** Foreign keys to tables that do not exist, of which SQLite's own check says nothing while the column holds no value. */

@@ -1,13 +1,14 @@
-import { stat } from 'node:fs/promises';
+import { link, lstat, stat } from 'node:fs/promises';
 import type { LoadOptions } from '../../core/ports.js';
 import { dirname } from 'node:path';
 import { makeFolder } from '../../archive/make-folder.js';
-import { AppError, fromErrno } from '../../errors.js';
+import { flushFolder } from '../../disk.js';
+import { AppError, errnoOf, fromErrno } from '../../errors.js';
 import { SqliteConnection, withConnection } from './connection.js';
 import { whileGrowing } from './growth.js';
 import { checkWritable, hasContent } from './file.js';
 import { whatIsMissing } from './missing.js';
-import { makeDatabaseFile } from './rights.js';
+import { giveRights, makeDatabaseFile } from './rights.js';
 import { writeStamp } from './stamp.js';
 import { loadTables } from './tables.js';
 
@@ -25,6 +26,8 @@ export async function loadDump(dump: string, target: string, options: LoadOption
     await load(dump, target, options, true);
     return [];
   }
+  const placed = options.tables === null ? await place(dump, target, options) : null;
+  if (placed !== null) return placed;
   const { warnings, undo } = await makeDatabaseFile(target, options.source, options.madeHere).catch(
     (error: unknown) => {
       throw fromErrno(error, `make ${target}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
@@ -38,6 +41,39 @@ export async function loadDump(dump: string, target: string, options: LoadOption
     throw error;
   }
 }
+
+/**
+ * Hands the dump itself over as the new database: by a hard link, which never replaces anything.
+ * @returns warnings; null where that cannot be: on another disk, or where something lies at the target
+ */
+async function place(dump: string, target: string, { stamp, source, madeHere }: LoadOptions): Promise<string[] | null> {
+  // SQLite would replay what lies beside a file, whatever it belonged to.
+  for (const suffix of ['', ...BESIDE]) if (await isTaken(target + suffix)) return null;
+  try {
+    const { file } = await prepare(dump, { pageSize: null, keepJournal: true, stamp });
+    const warnings = await giveRights(file, target, source, madeHere);
+    await link(file, target);
+    await flushFolder(dirname(target));
+    return warnings;
+  } catch (error) {
+    if (NO_LINKS.has(errnoOf(error) ?? '')) return null;
+    throw fromErrno(error, `make ${target}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
+  }
+}
+
+async function isTaken(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+const BESIDE = ['-wal', '-shm', '-journal'];
+/** What `link` fails with across disks, on a disk without links, and where the name is taken. */
+const NO_LINKS = new Set(['EXDEV', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EEXIST']);
 
 async function load(dump: string, target: string, options: LoadOptions, exists: boolean): Promise<void> {
   if (options.tables !== null) return loadTables(dump, target, { ...options, tables: options.tables });

@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs';
-import { open, rm, stat } from 'node:fs/promises';
+import { chmod, open, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { giveOwner, isLacking } from '../../disk.js';
 import { errnoOf } from '../../errors.js';
@@ -14,43 +14,52 @@ export function rightsOf({ mode, uid, gid }: Stats): Record<string, string | num
 }
 
 /**
- * Makes the empty file of a new database, so that SQLite gives its journals the same permissions and owner: those of the
- * dump's source where they are known and mean this machine's users, otherwise private and of the folder's owner.
- * @returns a warning if the file could not be given to that owner, and `undo`, which takes the file away while it is empty
+ * Gives the file of a new database the permissions and owner of the dump's source where they are known and mean this
+ * machine's users; otherwise it is private and of the folder's owner. SQLite gives its journals the same.
+ * @param target where the database will lie
+ * @returns a warning if the file could not be given to that owner
+ */
+export async function giveRights(
+  file: string,
+  target: string,
+  source: Record<string, string | number>,
+  madeHere: boolean,
+): Promise<string[]> {
+  const { uid, gid } = (madeHere ? ownerIn(source) : null) ?? (await stat(dirname(target)));
+  const warnings: string[] = [];
+  await giveOwner(file, { uid, gid }).catch((error: unknown) => {
+    if (!isLacking(error)) throw error;
+    warnings.push(`${target} belongs to the user of db-manager: it could not be given to the user ${uid}:${gid}.`);
+  });
+  await chmod(file, modeIn(source)).catch((error: unknown) => {
+    if (!isLacking(error)) throw error;
+  });
+  return warnings;
+}
+
+/**
+ * Makes the empty file of a new database, with its rights. One that is there already keeps its own.
+ * @returns the warnings of `giveRights`, and `undo`, which takes the file away while it is empty
  */
 export async function makeDatabaseFile(
   path: string,
   source: Record<string, string | number>,
   madeHere: boolean,
 ): Promise<{ warnings: string[]; undo(): Promise<void> }> {
-  const nothing = { warnings: [], undo: async () => {} };
-  const folder = await stat(dirname(path));
-  const owner = madeHere ? ownerIn(source) : null;
-  const { uid, gid } = owner ?? folder;
-  const handle = await open(path, 'wx', OWNER).catch((error: unknown) => {
-    if (errnoOf(error) !== 'EEXIST') throw error;
-    return null;
-  });
-  // An empty file that is there already has its own permissions.
-  if (handle === null) return nothing;
+  try {
+    await (await open(path, 'wx', OWNER)).close();
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST') return { warnings: [], undo: async () => {} };
+    throw error;
+  }
   const undo = async () => {
     if ((await stat(path).catch(() => null))?.size === 0) await rm(path, { force: true });
   };
   try {
-    const warnings: string[] = [];
-    await giveOwner(path, { uid, gid }).catch((error: unknown) => {
-      if (!isLacking(error)) throw error;
-      warnings.push(`${path} belongs to the user of db-manager: it could not be given to the user ${uid}:${gid}.`);
-    });
-    await handle.chmod(modeIn(source)).catch((error: unknown) => {
-      if (!isLacking(error)) throw error;
-    });
-    return { warnings, undo };
+    return { warnings: await giveRights(path, path, source, madeHere), undo };
   } catch (error) {
     await undo();
     throw error;
-  } finally {
-    await handle.close();
   }
 }
 

@@ -298,9 +298,30 @@ describe('A restore that fails half-way puts the old state back', () => {
 
   it('when the extracted database is damaged', () =>
     failsWith(
-      failingEngine(() => ({ inspect: async () => Promise.reject(new AppError('DATABASE_CORRUPT', 'injected')) })),
+      failingEngine(() => ({ describeDump: async () => Promise.reject(new AppError('DATABASE_CORRUPT', 'injected')) })),
       'DATABASE_CORRUPT',
     ));
+  it('after a full check only of a database that no run here has checked before', async () => {
+    const inspected: string[] = [];
+    const engines = failingEngine((real) => ({
+      inspect: async (...args) => {
+        inspected.push(args[0]);
+        return real.inspect(...args);
+      },
+    }));
+    const own = await world.backup();
+    const other = await world.again({ engines });
+    const outcome = async (backupId: string) => {
+      const restore = await other.restores.create({ backupId, confirm: true, allowForeign: true }, 'test');
+      await other.restores.run(restore.id, NEVER);
+      return (await restore.reload()).status;
+    };
+    expect(await outcome(own.id)).toBe('COMPLETED');
+    expect(inspected).toEqual([]);
+    await own.update({ backupType: 'UPLOADED' });
+    expect(await outcome(own.id)).toBe('COMPLETED');
+    expect(inspected).toHaveLength(1);
+  });
   it('when the safety backup fails', () =>
     failsWith(
       failingEngine(() => ({ snapshot: async () => Promise.reject(injected) })),

@@ -177,7 +177,7 @@ const [APP, MANAGER, GROUP] = [61_001, 61_002, 61_003];
          if (!cautions.some(({ message }) => message.includes('belongs to another user'))) throw new Error('no caution');
          await engine.stampOf(url);
          await engine.checkWritable(url).catch(() => undefined);
-         const { findings } = await engine.snapshot(url, work, step);
+         const { findings } = await (await engine.snapshot(url, work, step)).contents;
          await rm(work, { recursive: true });
          console.log(JSON.stringify({ rows: tables[0].rows, findings }));`,
       ),

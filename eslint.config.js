@@ -7,7 +7,6 @@ const CORE = [
   'models',
   'archive',
   'disk',
-  'threads',
   'errors',
   'file-locks',
   'log',

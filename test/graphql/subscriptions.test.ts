@@ -41,13 +41,7 @@ describe('Progress', () => {
       phase: null,
       downloadUrl: expect.any(String),
     });
-    expect(events.at(-1)?.phases.map(({ phase }) => phase)).toEqual([
-      'check',
-      'snapshot',
-      'archive',
-      'verify',
-      'done',
-    ]);
+    expect(events.at(-1)?.phases.map(({ phase }) => phase)).toEqual(['check', 'snapshot', 'archive', 'verify', 'done']);
     expect(rising(events.map(({ progress }) => progress))).toBe(true);
   });
 

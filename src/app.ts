@@ -113,13 +113,13 @@ async function createServices(environment: Environment, options: AppOptions, log
   const configs = new Configs({ places, models, engines, storages, audit, now, controlFile });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
   const queue = lazyQueue(environment, models, log, () => ({ backups, restores, cleanup }));
-  const { leaseMs, prefix, maxUploadBytes, maxUploadEntries } = environment;
+  const { leaseMs, prefix, compressionThreads, maxUploadBytes, maxUploadEntries } = environment;
   const exclude = [dataDir, localRoot, ...controlFiles(environment.controlDatabaseUrl)];
   const onEnded: CoreEnvironment['onEnded'] = async (run, transaction) => {
     if (run.table === 'Backup') await backupEnded({ models, now }, run, transaction);
   };
   const shared = { places, models, log, leaseMs, onEnded, now, engines, storages, audit, queue, workFolder, exclude };
-  const limits = { maxUploadBytes, maxUploadEntries };
+  const limits = { maxUploadBytes, maxUploadEntries, compressionThreads };
   const backups = new Backups({ ...shared, ...limits, configs, prefix, version: VERSION });
   const restores = new Restores({ ...shared, backups, controlFile });
   const configTests = new ConfigTests({ ...shared, configs, controlFile });

@@ -25,6 +25,16 @@ const whole = (fallback: number, min: number, max: number) =>
     .transform((value) => (value === undefined ? fallback : Number(value)))
     .pipe(z.number().min(min, `is less than ${min}`).max(max, `is more than ${max}`));
 
+/** As `whole`, null by default. */
+const wholeOrNull = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, 'is not a whole number')
+    .transform(Number)
+    .pipe(z.number().min(min, `is less than ${min}`).max(max, `is more than ${max}`))
+    .optional()
+    .transform((value) => value ?? null);
+
 const text = (fallback: string) => z.string().default(fallback);
 
 const isZone = (zone: string) => {
@@ -175,6 +185,7 @@ const variables = z.object({
   GRAPHQL_INTROSPECTION: flag(true).optional(),
   MAX_UPLOAD_MB: whole(20480, 1, 104857600),
   MAX_UPLOAD_ENTRIES: whole(100_000, 1, 10_000_000),
+  COMPRESSION_THREADS: wholeOrNull(1, 256),
   MAX_BODY_KB: whole(256, 1, 10240),
   JOB_CONCURRENCY: whole(2, 1, 64),
   LEASE_SECONDS: whole(60, 5, 3600),
@@ -205,6 +216,8 @@ export interface Environment {
   maxUploadBytes: number;
   /** Most files and folders that an uploaded archive may hold. */
   maxUploadEntries: number;
+  /** Null: one for each core. */
+  compressionThreads: number | null;
   /** How long running work may take to end after SIGTERM, in milliseconds. */
   shutdownMs: number;
   auth: {
@@ -328,6 +341,7 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
     jobConcurrency: env.JOB_CONCURRENCY,
     maxUploadBytes: env.MAX_UPLOAD_MB * 1024 * 1024,
     maxUploadEntries: env.MAX_UPLOAD_ENTRIES,
+    compressionThreads: env.COMPRESSION_THREADS,
     leaseMs: env.LEASE_SECONDS * 1000,
     shutdownMs: env.SHUTDOWN_SECONDS * 1000,
     auth: {

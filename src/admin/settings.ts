@@ -1,4 +1,4 @@
-import type { BackupConfigInput, ConfigPartsFragment, StorageType } from '../client/generated/graphql.js';
+import type { BackupConfigInput, Compression, ConfigPartsFragment, StorageType } from '../client/generated/graphql.js';
 import type { Problem } from './api.js';
 import { ownZone } from './format.js';
 import { sizeProblem, type Typed, type Whole } from './inputs.js';
@@ -25,6 +25,8 @@ export interface Settings {
   keepYearly: Whole;
   keepWithin: string;
   maxTotalSize: Typed;
+  compression: Compression;
+  compressionLevel: Whole;
   jitterSeconds: Whole;
   restoreLockTimeout: Whole;
   safetyRetentionDays: Whole;
@@ -56,6 +58,8 @@ export const LABEL: Record<Field, string> = {
   keepMonthly: 'Keep monthly',
   keepYearly: 'Keep yearly',
   keepWithin: 'Keep all within',
+  compression: 'Compression',
+  compressionLevel: 'Compression level',
   jitterSeconds: 'Maximum start delay (seconds)',
   restoreLockTimeout: 'Lock timeout for restores (seconds)',
   safetyRetentionDays: 'Keep safety backups (days)',
@@ -87,6 +91,8 @@ export const RETENTION: readonly Field[] = [
 
 /** The settings that few people ever change. */
 export const ADVANCED: readonly Field[] = [
+  'compression',
+  'compressionLevel',
   'jitterSeconds',
   'restoreLockTimeout',
   'safetyRetentionDays',
@@ -112,6 +118,8 @@ const NEW: Settings = {
   keepYearly: '',
   keepWithin: '',
   maxTotalSize: '',
+  compression: 'DEFLATE',
+  compressionLevel: 1,
   jitterSeconds: 0,
   restoreLockTimeout: 30,
   safetyRetentionDays: 7,

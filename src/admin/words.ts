@@ -3,6 +3,7 @@ import type {
   BackupPartsFragment,
   BackupStatus,
   BackupType,
+  Compression,
   DatabaseEngine,
   Health,
   RestoreStatus,
@@ -33,6 +34,12 @@ export const STORAGE: Record<StorageType, string> = {
 
 export const ENGINE: Record<DatabaseEngine, string> = {
   SQLITE: 'SQLite',
+};
+
+export const COMPRESSION: Record<Compression, string> = {
+  DEFLATE: 'DEFLATE (any ZIP tool)',
+  ZSTD: 'ZSTD (smaller, faster)',
+  NONE: 'None',
 };
 
 export const HEALTH: Record<Health, { label: string; color: string }> = {

@@ -15,7 +15,7 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** Deflates and inflates blocks on all cores, in threads that start when there is enough to do. Call `close` once, last. */
+/** Compresses and expands blocks on all cores, in threads that start when there is enough to do. Call `close` once, last. */
 export class BlockThreads {
   private readonly threads = new Set<Worker>();
   private readonly idle: Worker[] = [];
@@ -28,7 +28,7 @@ export class BlockThreads {
 
   /**
    * @param task its bytes may be moved to the thread: they are not to be used afterwards
-   * @throws AppError INTERNAL_ERROR if a block does not inflate to what was deflated; an error of zlib
+   * @throws AppError INTERNAL_ERROR if a block does not expand to what was compressed; an error of zlib
    */
   async run(task: BlockTask): Promise<Buffer> {
     const isLarge = task.bytes.length >= SMALL;
@@ -92,11 +92,12 @@ export class BlockThreads {
   }
 }
 
-function compared(bytes: Buffer | null): Buffer {
+/** @throws AppError INTERNAL_ERROR if there is none: see `workBlock` */
+export function compared(bytes: Buffer | null): Buffer {
   if (bytes !== null) return bytes;
   throw new AppError(
     'INTERNAL_ERROR',
-    'A block does not inflate to what was deflated: memory or processor is faulty.',
+    'A block does not expand to what was compressed: memory or processor is faulty.',
     {
       hint: 'Test the memory of this machine, then back up again.',
     },

@@ -1,4 +1,8 @@
-import { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
+import zlib, { constants, deflateRawSync, inflateRawSync } from 'node:zlib';
+import { AppError } from '../errors.js';
+
+/** How bytes are compressed: ZIP method 8 or 93. */
+export type Method = 'DEFLATE' | 'ZSTD';
 
 /** Bytes before compression that are compressed as one piece. */
 export const BLOCK_BYTES = 1024 * 1024;
@@ -6,29 +10,59 @@ export const BLOCK_BYTES = 1024 * 1024;
 /** The least that zlib takes as `chunkSize`, in bytes. One chunk for a block is faster than many of 16 KiB. */
 const MIN_CHUNK = 64;
 
-/** A block to deflate or to inflate. */
-export type BlockTask =
-  { kind: 'deflate'; bytes: Uint8Array; level: number; last: boolean } | { kind: 'inflate'; bytes: Uint8Array };
+/** A block to compress or to expand. */
+export type BlockTask = { method: Method; bytes: Uint8Array } & (
+  { kind: 'compress'; level: number; last: boolean } | { kind: 'expand' }
+);
+
+interface Zstd {
+  zstdCompressSync?(bytes: Uint8Array, options: object): Buffer;
+  zstdDecompressSync?(bytes: Uint8Array, options: object): Buffer;
+}
+
+/** ZSTD is in Node 22.15 and newer. */
+const { zstdCompressSync, zstdDecompressSync } = zlib as unknown as Zstd;
+
+/** True if this runtime can compress and expand by ZSTD. */
+export const hasZstd = zstdCompressSync !== undefined && zstdDecompressSync !== undefined;
+
+/** ZSTD_c_compressionLevel of zstd.h. */
+const LEVEL = 100;
 
 /**
- * Does the task on the calling thread.
- * @returns null if a deflated block does not inflate to what it was
+ * Does the task on the calling thread. A compressed block ends at a byte and needs nothing before it; it is expanded again
+ * and compared.
+ * @returns null if a compressed block does not expand to what it was
  * @throws an error of zlib
  */
 export function workBlock(task: BlockTask): Buffer | null {
-  if (task.kind === 'deflate') return deflated(task.bytes, task.level, task.last);
-  return inflateRawSync(task.bytes, {
-    finishFlush: constants.Z_SYNC_FLUSH,
-    maxOutputLength: BLOCK_BYTES,
-    chunkSize: BLOCK_BYTES,
-  });
+  const { method, bytes } = task;
+  if (task.kind === 'expand') return expanded(method, bytes, BLOCK_BYTES, BLOCK_BYTES);
+  const compressed = method === 'ZSTD' ? zstd(bytes, task.level) : deflated(bytes, task.level, task.last);
+  // One byte more than there must be, so that a longer result is seen.
+  const again = expanded(method, compressed, bytes.length + 1, Math.max(bytes.length, MIN_CHUNK));
+  return again.equals(bytes) ? compressed : null;
 }
 
-/** Deflates a block so that it ends at a byte and needs nothing before it, inflates it again and compares. */
-function deflated(block: Uint8Array, level: number, last: boolean): Buffer | null {
-  const chunkSize = Math.max(block.length, MIN_CHUNK);
+function deflated(bytes: Uint8Array, level: number, last: boolean): Buffer {
   const finishFlush = last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH;
-  const bytes = deflateRawSync(block, { level, finishFlush, chunkSize });
-  const finished = { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: block.length + 1, chunkSize };
-  return inflateRawSync(bytes, finished).equals(block) ? bytes : null;
+  return deflateRawSync(bytes, { level, finishFlush, chunkSize: Math.max(bytes.length, MIN_CHUNK) });
+}
+
+/** A frame of its own; frames that follow each other are one stream. Its lowest level is 1. */
+function zstd(bytes: Uint8Array, level: number): Buffer {
+  const chunkSize = Math.max(bytes.length, MIN_CHUNK);
+  return (zstdCompressSync ?? missingZstd)(bytes, { params: { [LEVEL]: Math.max(1, level) }, chunkSize });
+}
+
+function expanded(method: Method, bytes: Uint8Array, maxOutputLength: number, chunkSize: number): Buffer {
+  if (method === 'ZSTD') return (zstdDecompressSync ?? missingZstd)(bytes, { maxOutputLength, chunkSize });
+  return inflateRawSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength, chunkSize });
+}
+
+/** @throws AppError ARCHIVE_TOO_NEW */
+export function missingZstd(): never {
+  throw new AppError('ARCHIVE_TOO_NEW', `ZSTD needs Node 22.15 or newer; this is Node ${process.versions.node}.`, {
+    hint: 'Start db-manager with a newer Node.',
+  });
 }

@@ -39,7 +39,7 @@ export class DirectoryRecord {
     return this.bytes.readUInt32LE(this.at + 16);
   }
 
-  /** 0 stored, 8 deflated. */
+  /** 0 stored, 8 DEFLATE, 93 ZSTD. */
   get method(): number {
     return this.bytes.readUInt16LE(this.at + 10);
   }
@@ -279,20 +279,23 @@ function decodeName(bytes: Buffer, says: { utf8: boolean; backslashes: boolean }
   return name;
 }
 
+const METHODS = new Set([0, 8, 93]);
+/** Deflate cannot shrink below 1:1032; a block of ZSTD holds at most 128 KiB and takes at least 4 bytes. */
+const MOST_RATIO: Record<number, number> = { 8: 1040, 93: 32_800 };
+
 function checkRecord(record: DirectoryRecord, type: number): void {
   const { flags, method, size, compressedSize, directory } = record;
   const entry = `The entry ${shown(record.path)}`;
   if ((flags & 0x2041) !== 0) throw foreign(`${entry} is encrypted by a ZIP password, which this product never does.`);
   if ((flags & ~KNOWN_FLAGS) !== 0) throw corrupt(`${entry} has flags that are not in use.`);
-  if (method !== 0 && method !== 8) throw foreign(`${entry} is compressed by method ${method}; only 0 and 8 are read.`);
+  if (!METHODS.has(method)) throw foreign(`${entry} is compressed by method ${method}; only 0, 8 and 93 are read.`);
   if (record.raw.readUInt16LE(34) !== 0) throw foreign(`${entry} lies in another part of a divided ZIP.`);
   if (type !== 0 && type !== (directory ? 0x4000 : 0x8000)) {
     throw hostile(`${entry} is not a plain file or folder (symbolic link, device, or named as what it is not).`);
   }
   if (directory && (size !== 0 || compressedSize > 2)) throw hostile(`${entry} is a folder, but holds data.`);
   if (method === 0 && size !== compressedSize) throw corrupt(`${entry} is stored as it is, but its two sizes differ.`);
-  // Deflate cannot shrink below 1:1032.
-  if (size > compressedSize * 1040 + 1024) {
+  if (size > compressedSize * (MOST_RATIO[method] ?? 1) + 1024) {
     throw hostile(`${entry} declares ${size} bytes out of ${compressedSize}, which is impossible.`);
   }
 }

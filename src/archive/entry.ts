@@ -1,16 +1,25 @@
 import { createHash } from 'node:crypto';
 import { pipeline, Readable } from 'node:stream';
-import { crc32, createInflateRaw } from 'node:zlib';
+import zlib, { crc32, createInflateRaw } from 'node:zlib';
 import { AppError } from '../errors.js';
 import type { DirectoryRecord } from './directory.js';
 import type { BlockThreads } from './block-threads.js';
-import { inflateBlocks } from './deflate.js';
+import { hasZstd, missingZstd } from './block.js';
+import { expandBlocks } from './parallel.js';
 import { extraFields, zip64Values } from './extra.js';
 import { shown } from './names.js';
 import { corrupt, hostile } from './refuse.js';
 import type { RangeReader } from './source.js';
 
 const HAS_DESCRIPTOR = 0x0008;
+/** ZIP's number for ZSTD. */
+const ZSTD = 93;
+
+interface ZstdStreams {
+  createZstdDecompress(): ReturnType<typeof createInflateRaw>;
+}
+
+const createZstd = () => (zlib as unknown as ZstdStreams).createZstdDecompress();
 
 /** What the archive's own list says of an entry, as far as it does. */
 export interface Facts {
@@ -115,26 +124,28 @@ function checkLocalFields(fixed: Buffer, extra: Buffer, record: DirectoryRecord)
   if (!agree) throw corrupt(`The entry ${shown(record.path)} has a local header that differs from the directory.`);
 }
 
-/** Stored bytes as they are; deflated ones inflated, in blocks on all cores where the metadata lists them. */
+/** Stored bytes as they are; compressed ones expanded, in blocks on all cores where the metadata lists them. */
 async function* expanded(
   reader: RangeReader,
   record: DirectoryRecord,
   blocks: readonly number[] | undefined,
   threads: BlockThreads,
 ): AsyncGenerator<Buffer> {
+  if (record.method === ZSTD && !hasZstd) missingZstd();
   if (record.method === 0) return yield* reader.pass(record.compressedSize);
   // Some tools write an empty file as deflated, without a byte of deflated data.
   if (record.compressedSize === 0) return;
   try {
-    yield* blocks === undefined ? inflated(reader, record) : inflateBlocks(reader, blocks, threads);
+    const method = record.method === ZSTD ? 'ZSTD' : 'DEFLATE';
+    yield* blocks === undefined ? expandedWhole(reader, record) : expandBlocks(reader, method, blocks, threads);
   } catch (error) {
     if (error instanceof AppError) throw error;
     throw corrupt(`The entry ${shown(record.path)} is damaged: it cannot be decompressed.`, error);
   }
 }
 
-async function* inflated(reader: RangeReader, record: DirectoryRecord): AsyncGenerator<Buffer> {
-  const inflate = createInflateRaw();
+async function* expandedWhole(reader: RangeReader, record: DirectoryRecord): AsyncGenerator<Buffer> {
+  const inflate = record.method === ZSTD ? createZstd() : createInflateRaw();
   const deflated = Readable.from(reader.pass(record.compressedSize), { objectMode: false });
   pipeline(deflated, inflate, () => undefined);
   for await (const chunk of inflate) yield chunk as Buffer;

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { AppError } from '../errors.js';
 import { breathe, dosTime, readDirectory, type DirectoryRecord } from './directory.js';
 import { BlockThreads } from './block-threads.js';
-import { areBlocksOf } from './deflate.js';
+import { areBlocksOf } from './parallel.js';
 import { entryBytes, type Facts, storedBytes } from './entry.js';
 import { FolderWriter } from './folder.js';
 import { METADATA_ENTRY, readMetadata, type ArchiveMetadata, type EntryMetadata } from './metadata.js';
@@ -195,8 +195,7 @@ class ListedFiles {
     this.times[index] = mtime === undefined ? NaN : Date.parse(mtime);
     this.modes[index] = mode ?? NO_MODE;
     // Of an archive that was packed again they are not this one's.
-    if (blocks !== undefined && record.method === DEFLATED && areBlocksOf(blocks, record))
-      this.blocks.set(index, blocks);
+    if (blocks !== undefined && record.method !== STORED && areBlocksOf(blocks, record)) this.blocks.set(index, blocks);
   }
 
   /** A tool that packs an archive again may change the form of accents in its names. */
@@ -245,7 +244,7 @@ class ListedFiles {
   }
 }
 
-const DEFLATED = 8;
+const STORED = 0;
 const NO_FACTS: Facts = { sha256: undefined, blocks: undefined };
 const NOT_LISTED = -2;
 const NO_MODE = -1;

@@ -4,9 +4,8 @@ import { pipeline } from 'node:stream/promises';
 import { crc32 } from 'node:zlib';
 import type { ZipArchive, ZipEntryData } from 'archiver';
 import { AppError, toAppError } from '../errors.js';
-import { BLOCK_BYTES } from './block.js';
+import { BLOCK_BYTES, hasZstd, type Method, missingZstd } from './block.js';
 import { BlockThreads } from './block-threads.js';
-import type { ParallelDeflate } from './deflate.js';
 import { isCompressed, isIncompressible } from './compressed.js';
 import { type Excluded, mediaRoots, openMedia, unreadable, walkMedia, type OpenedFile } from './media.js';
 import {
@@ -22,7 +21,7 @@ import {
 } from './metadata.js';
 import { nameProblem, shown } from './names.js';
 import { abortReason } from './refuse.js';
-import { createZip } from './zip.js';
+import { type Compressed, createZip } from './zip.js';
 
 /** What went into an archive, for its metadata. */
 export interface Collected {
@@ -31,6 +30,14 @@ export interface Collected {
   symlinks: SymlinkMetadata[];
   skipped: SkippedMetadata[];
   renamed: RenamedMetadata[];
+}
+
+/** How the entries of an archive are compressed. */
+export interface Compression {
+  /** ZSTD is smaller and faster, but few tools read it, and Node 22.15 or newer is needed. NONE stores all as it is. */
+  method: Method | 'NONE';
+  /** From 0, the fastest, to 9. With DEFLATE, higher ones than 1 take twice the time and more for a tenth of the size. */
+  level: number;
 }
 
 /** What to put into an archive. */
@@ -45,9 +52,9 @@ export interface WriteOptions {
   signal: AbortSignal;
   /** Bytes read so far, before compression, of database and media together. */
   onProgress(doneBytes: number): void;
-  /** Deflate level from 0 (store all) to 9. Default 1: higher ones take twice the time and more for a tenth of the size. */
-  level?: number;
-  /** How many threads deflate; by default one for each core. */
+  /** Default: DEFLATE, level 1. */
+  compression?: Compression;
+  /** How many threads compress; by default one for each core. */
   threads?: number;
   /** What is neither read nor entered below the media folders, such as other archives. Default: nothing. */
   excluded?: Excluded;
@@ -84,7 +91,7 @@ export function writeArchive(options: WriteOptions): WrittenArchive {
 class ArchiveWriter {
   private readonly zip: ZipArchive;
   private readonly threads: BlockThreads;
-  private readonly deflated: () => ParallelDeflate | undefined;
+  private readonly compressed: () => Compressed | undefined;
   readonly sums: number[] = [];
   private readonly collected: Collected = { entries: [], media: [], symlinks: [], skipped: [], renamed: [] };
   private readonly names = new Set<string>();
@@ -99,9 +106,15 @@ class ArchiveWriter {
     private readonly out: PassThrough,
   ) {
     this.threads = new BlockThreads(options.threads);
-    const { zip, deflated } = createZip(options.level ?? 1, this.threads);
+    const { method = 'DEFLATE', level = 1 } = options.compression ?? {};
+    if (method === 'ZSTD' && !hasZstd) missingZstd();
+    const { zip, compressed } = createZip({
+      method: method === 'NONE' ? 'DEFLATE' : method,
+      level,
+      threads: this.threads,
+    });
     this.zip = zip;
-    this.deflated = deflated;
+    this.compressed = compressed;
     this.zip.on('error', (error) => this.fail(error));
     this.zip.on('warning', (error) => this.fail(error));
     // The consumer need not listen: `done` reports it. Without this a failure before the first listener would end the process.
@@ -239,11 +252,12 @@ class ArchiveWriter {
     if (Buffer.isBuffer(source)) count(source);
     const mode = (about.mode ?? 0o644) & 0o7777;
     const isTiny = Buffer.isBuffer(source) && source.length <= TINY_BYTES;
-    const data = { name: path, mode, store: store || isTiny, ...(about.mtime && { date: about.mtime }) };
-    const deflate = await this.append(source, data, () => crc);
+    const isStored = store || isTiny || this.options.compression?.method === 'NONE';
+    const data = { name: path, mode, store: isStored, ...(about.mtime && { date: about.mtime }) };
+    const compressed = await this.append(source, data, () => crc);
     const entry: EntryMetadata = { path, size, sha256: hash.digest('hex'), mode };
     if (about.mtime !== undefined) entry.mtime = about.mtime.toISOString();
-    if (deflate !== undefined && size > BLOCK_BYTES) entry.blocks = [...deflate.lengths];
+    if (compressed !== undefined && size > BLOCK_BYTES) entry.blocks = [...compressed.lengths];
     this.collected.entries.push(entry);
     return entry;
   }
@@ -268,13 +282,13 @@ class ArchiveWriter {
   /**
    * Hands one entry to archiver and waits until it is done, or until anything fails.
    * @param crc CRC-32 of the source, once it was read
-   * @returns what deflated the entry; undefined if it was stored
+   * @returns what compressed the entry; undefined if it was stored
    */
   private async append(
     source: Readable | Buffer,
     data: ZipEntryData,
     crc: () => number,
-  ): Promise<ParallelDeflate | undefined> {
+  ): Promise<Compressed | undefined> {
     try {
       await new Promise<void>((resolve, reject) => {
         if (this.failure !== undefined) throw this.failure;
@@ -287,9 +301,9 @@ class ArchiveWriter {
         });
         this.zip.append(source, data);
       });
-      const deflate = this.deflated();
-      this.sums.push(deflate?.sum ?? crc());
-      return deflate;
+      const compressed = this.compressed();
+      this.sums.push(compressed?.sum ?? crc());
+      return compressed;
     } finally {
       this.rejectEntry = undefined;
       if (source instanceof Readable) await closed(source);

@@ -10,7 +10,7 @@ import {
   environmentSettings,
 } from '../core/configs/from-environment.js';
 import { AppError, badInput } from '../errors.js';
-import type { BackupConfigRow } from '../models/index.js';
+import type { BackupConfigRow, CompressionMethod } from '../models/index.js';
 import { configDocument, configText } from './configs.js';
 import { databaseUrl, whole } from './options.js';
 import { type GlobalOptions } from './print.js';
@@ -30,6 +30,8 @@ interface Options {
   timezone?: string;
   retentionDays?: number;
   maxFiles?: number;
+  compression?: CompressionMethod;
+  compressionLevel?: number;
   safetyDays?: number;
   lockTimeout?: number;
   jitter?: number;
@@ -167,6 +169,8 @@ function withSettings(command: Command): Command {
     .option('--retention-days <n>', 'delete backups older than this', whole)
     .option('--max-files <n>', 'keep at most this many backups', whole)
     .option('--safety-days <n>', 'how long safety backups stay pinned', whole)
+    .option('--compression <method>', 'DEFLATE, ZSTD (Node 22.15 or newer) or NONE', compression)
+    .option('--compression-level <n>', '0 (fastest) to 9 (smallest)', wholeOrZero)
     .option('--lock-timeout <seconds>', "how long a restore waits for another program's lock", whole)
     .option('--jitter <seconds>', 'maximum start delay; fixed per config', wholeOrZero)
     .option('--keep-last <n>', 'keep this many newest backups (none: no such rule)', wholeOrNone)
@@ -192,6 +196,8 @@ function inputOf({ media, storage: storageType, path, ...options }: Options, { e
     timezone: options.timezone,
     backupRetentionDays: options.retentionDays,
     maxBackupFiles: options.maxFiles,
+    compression: options.compression,
+    compressionLevel: options.compressionLevel,
     safetyRetentionDays: options.safetyDays,
     restoreLockTimeout: options.lockTimeout,
     jitterSeconds: options.jitter,
@@ -222,6 +228,12 @@ function storage(value: string): 'LOCAL' | 'SYSTEM' {
   const type = value.toUpperCase();
   if (type === 'LOCAL' || type === 'SYSTEM') return type;
   throw new InvalidArgumentError('Choose from LOCAL, SYSTEM.');
+}
+
+function compression(value: string): CompressionMethod {
+  const method = (['DEFLATE', 'ZSTD', 'NONE'] as const).find((known) => known === value.toUpperCase());
+  if (method !== undefined) return method;
+  throw new InvalidArgumentError('Choose from DEFLATE, ZSTD, NONE.');
 }
 
 const wholeOrZero = (value: string) => (value === '0' ? 0 : whole(value));

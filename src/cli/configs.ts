@@ -51,6 +51,8 @@ export function configDocument(row: BackupConfigRow, databaseUrl: string): Confi
     keepYearly: row.keepYearly ?? null,
     keepWithin: row.keepWithin ?? null,
     maxTotalSize: row.maxTotalSize ?? null,
+    compression: row.compression,
+    compressionLevel: row.compressionLevel,
     restoreLockTimeout: row.restoreLockTimeout,
     safetyRetentionDays: row.safetyRetentionDays,
     testError: row.testError,

@@ -44,6 +44,8 @@ export interface CoreEnvironment {
   localRoot: string;
   /** Prefix of archive names. */
   prefix: string;
+  /** How many threads compress one archive; null: one for each core. */
+  compressionThreads: number | null;
   /** This product's version, for the metadata. */
   version: string;
   /** Largest file that may be uploaded, in bytes, and the most entries in it. */

@@ -1,7 +1,8 @@
 import { ArrayMaxSize, MaxLength } from 'class-validator';
 import { Field, InputType, Int } from 'type-graphql';
 import type { StorageType as Storage } from '../core/ports.js';
-import { StorageType } from './enums.js';
+import type { CompressionMethod } from '../models/index.js';
+import { Compression, StorageType } from './enums.js';
 import { ByteSize } from './scalars.js';
 
 @InputType({
@@ -50,6 +51,12 @@ export class BackupConfigInput {
 
   @Field(() => Int, { nullable: true, description: '1 or more. Default: 30.' })
   maxBackupFiles?: number;
+
+  @Field(() => Compression, { nullable: true, description: 'Default: DEFLATE.' })
+  compression?: CompressionMethod;
+
+  @Field(() => Int, { nullable: true, description: '0 (fastest) to 9 (smallest). Default: 1.' })
+  compressionLevel?: number;
 
   @Field(() => Int, { nullable: true, description: 'Seconds, 1 or more. Default: 30.' })
   restoreLockTimeout?: number;

@@ -1,6 +1,7 @@
 import { Field, ID, Int, ObjectType } from 'type-graphql';
 import type { DatabaseEngine as Engine, StorageType as Storage } from '../core/ports.js';
-import { DatabaseEngine, StorageType } from './enums.js';
+import type { CompressionMethod } from '../models/index.js';
+import { Compression, DatabaseEngine, StorageType } from './enums.js';
 import { Refusal } from './refusal.type.js';
 import { ByteSize, DateTime } from './scalars.js';
 
@@ -51,6 +52,12 @@ export class BackupConfig {
 
   @Field(() => Int, { description: 'Maximum number of backups; beyond it, the oldest may be deleted.' })
   maxBackupFiles!: number;
+
+  @Field(() => Compression, { description: 'How archives are compressed.' })
+  compression!: CompressionMethod;
+
+  @Field(() => Int, { description: 'From 0, the fastest, to 9, the smallest.' })
+  compressionLevel!: number;
 
   @Field(() => Int, { description: "How long a restore waits for another program's lock, in seconds." })
   restoreLockTimeout!: number;

@@ -8,6 +8,7 @@ import type { RelatedTable } from '../core/restores/tables.js';
 import type {
   BackupRow,
   BackupStatus as BackupState,
+  CompressionMethod,
   CopyStatus as Copy,
   BackupType as Type,
   RestoreRow,
@@ -36,6 +37,12 @@ export const DatabaseEngine = enumOf<Engine>('DatabaseEngine', 'The kind of data
 export const StorageType = enumOf<Storage>('StorageType', 'Where archives are stored.', {
   LOCAL: 'The backups folder of this installation, or a folder inside it.',
   SYSTEM: 'Any folder on this server, such as a mounted disk.',
+});
+
+export const Compression = enumOf<CompressionMethod>('Compression', 'How the files in an archive are compressed.', {
+  DEFLATE: 'Every ZIP tool reads it.',
+  ZSTD: 'Smaller and faster. Needs Node 22.15 or newer here, and 7-Zip 24 or newer to unpack without db-manager.',
+  NONE: 'Stored as they are: for storages that compress themselves.',
 });
 
 export const BackupType = enumOf<Type>('BackupType', 'Why a backup was made.', {

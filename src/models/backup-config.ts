@@ -39,6 +39,9 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   declare timezone: string;
   declare backupRetentionDays: number;
   declare maxBackupFiles: number;
+  declare compression: CreationOptional<CompressionMethod>;
+  /** 0 to 9. */
+  declare compressionLevel: CreationOptional<number>;
   /** How long a restore waits for another program's lock, in seconds. */
   declare restoreLockTimeout: number;
   /** How long safety backups stay pinned, in days. */
@@ -74,6 +77,9 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   declare updatedAt: Date;
 }
 
+/** How archives are compressed. */
+export type CompressionMethod = 'DEFLATE' | 'ZSTD' | 'NONE';
+
 /** Where a config comes from that was not made in the product. */
 export type ConfigOrigin = 'ENVIRONMENT' | 'SAMPLE';
 
@@ -96,6 +102,8 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       timezone: DataTypes.STRING(64),
       backupRetentionDays: DataTypes.INTEGER,
       maxBackupFiles: DataTypes.INTEGER,
+      compression: { type: DataTypes.STRING(16), defaultValue: 'DEFLATE' },
+      compressionLevel: { type: DataTypes.INTEGER, defaultValue: 1 },
       restoreLockTimeout: DataTypes.INTEGER,
       safetyRetentionDays: DataTypes.INTEGER,
       keepLast: DataTypes.INTEGER,

@@ -14,7 +14,7 @@ import { defineUser, type UserRow } from './user.js';
 
 export type { AuditEventRow, BackupConfigRow, BackupRow, DestinationRow, RestoreRow, StoredObjectRow, UserRow };
 export type { CopyStatus };
-export type { ConfigOrigin } from './backup-config.js';
+export type { CompressionMethod, ConfigOrigin } from './backup-config.js';
 export type { FailedTest } from './backup-config.js';
 export { type BackupType, isRegular, REGULAR_TYPES } from './kinds.js';
 export type { BackupStatus, Origin, TableCount, VerificationLevel } from './backup.js';

@@ -3,6 +3,7 @@ import {
   Code,
   Grid,
   Group,
+  NativeSelect,
   Radio,
   Select,
   SimpleGrid,
@@ -14,9 +15,10 @@ import {
 } from '@mantine/core';
 import { IconChevronDown, IconChevronRight } from '@tabler/icons-react';
 import { type ReactNode, useId } from 'react';
-import type { StorageType } from '../../client/generated/graphql.js';
+import type { Compression, StorageType } from '../../client/generated/graphql.js';
 import { ownZone, ZONES } from '../format.js';
 import { settingsOf } from '../settings.js';
+import { COMPRESSION, options } from '../words.js';
 import { RunScheduleNow } from './back-up-now.js';
 import { CleanUp } from './clean-up.js';
 import { CronField } from './cron-field.js';
@@ -219,6 +221,12 @@ export function Advanced({ form, open, setOpen }: { form: Form; open: boolean; s
         </UnstyledButton>
       </Title>
       <SimpleGrid id={id} cols={{ base: 1, sm: 2 }} mt="sm" display={open ? undefined : 'none'}>
+        <CompressionSetting form={form} />
+        <WholeSetting
+          form={form}
+          field="compressionLevel"
+          description="0 is fastest, 9 is smallest. Above 1, backups take much longer and shrink little."
+        />
         <WholeSetting
           form={form}
           field="jitterSeconds"
@@ -246,6 +254,19 @@ export function Advanced({ form, open, setOpen }: { form: Form; open: boolean; s
         />
       </SimpleGrid>
     </Card>
+  );
+}
+
+/** How archives are compressed. */
+function CompressionSetting({ form }: { form: Form }) {
+  return (
+    <NativeSelect
+      {...setting(form, 'compression')}
+      data={options(COMPRESSION)}
+      value={form.settings.compression}
+      description="Any ZIP tool unpacks DEFLATE. ZSTD needs Node 22.15 on the server and 7-Zip 24 to unpack without db-manager."
+      onChange={(event) => form.set('compression', event.currentTarget.value as Compression)}
+    />
   );
 }
 

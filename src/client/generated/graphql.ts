@@ -26,6 +26,10 @@ export type BackupConfigInput = {
   autoBackupEnabled?: boolean | null | undefined;
   /** 1 or more. Default: 30. */
   backupRetentionDays?: number | null | undefined;
+  /** Default: DEFLATE. */
+  compression?: Compression | null | undefined;
+  /** 0 (fastest) to 9 (smallest). Default: 1. */
+  compressionLevel?: number | null | undefined;
   /** Such as `sqlite:/srv/okpuja/db.sqlite3`. Required for a new config. */
   databaseUrl?: string | null | undefined;
   /** Seconds, 0 to 3600. Default: 0. */
@@ -123,6 +127,15 @@ export type BackupType =
   | 'SAFETY'
   /** The archive was made elsewhere, or downloaded before, and uploaded. */
   | 'UPLOADED';
+
+/** How the files in an archive are compressed. */
+export type Compression =
+  /** Every ZIP tool reads it. */
+  | 'DEFLATE'
+  /** Stored as they are: for storages that compress themselves. */
+  | 'NONE'
+  /** Smaller and faster. Needs Node 22.15 or newer here, and 7-Zip 24 or newer to unpack without db-manager. */
+  | 'ZSTD';
 
 /** Where the product's own records are stored. */
 export type ControlDatabaseKind =
@@ -428,12 +441,12 @@ export type BackupProgressSubscriptionVariables = Exact<{
 
 export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
-export type ConfigPartsFragment = { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null };
+export type ConfigPartsFragment = { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null };
 
 export type ConfigsQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type ConfigsQuery = { configs: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null }> };
+export type ConfigsQuery = { configs: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null }> };
 
 export type SchedulePreviewQueryVariables = Exact<{
   schedule: string;
@@ -449,7 +462,7 @@ export type ConfigQueryVariables = Exact<{
 }>;
 
 
-export type ConfigQuery = { config: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } | null };
+export type ConfigQuery = { config: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } | null };
 
 export type CreateConfigMutationVariables = Exact<{
   input: BackupConfigInput;
@@ -457,7 +470,7 @@ export type CreateConfigMutationVariables = Exact<{
 }>;
 
 
-export type CreateConfigMutation = { createConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } };
+export type CreateConfigMutation = { createConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } };
 
 export type UpdateConfigMutationVariables = Exact<{
   id: string | number;
@@ -466,7 +479,7 @@ export type UpdateConfigMutationVariables = Exact<{
 }>;
 
 
-export type UpdateConfigMutation = { updateConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } };
+export type UpdateConfigMutation = { updateConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } };
 
 export type CreateConfigFromBackupMutationVariables = Exact<{
   backupId: string | number;
@@ -474,14 +487,14 @@ export type CreateConfigFromBackupMutationVariables = Exact<{
 }>;
 
 
-export type CreateConfigFromBackupMutation = { createConfigFromBackup: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } };
+export type CreateConfigFromBackupMutation = { createConfigFromBackup: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } };
 
 export type DeleteConfigMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type DeleteConfigMutation = { deleteConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } };
+export type DeleteConfigMutation = { deleteConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } };
 
 export type TestConnectionMutationVariables = Exact<{
   input: BackupConfigInput;
@@ -745,6 +758,8 @@ export const ConfigPartsFragmentDoc = new TypedDocumentString(`
   maxBackupFiles
   restoreLockTimeout
   safetyRetentionDays
+  compression
+  compressionLevel
   keepLast
   keepHourly
   keepDaily
@@ -1910,6 +1925,8 @@ export const ConfigsDocument = new TypedDocumentString(`
   maxBackupFiles
   restoreLockTimeout
   safetyRetentionDays
+  compression
+  compressionLevel
   keepLast
   keepHourly
   keepDaily
@@ -1963,6 +1980,8 @@ export const ConfigDocument = new TypedDocumentString(`
   maxBackupFiles
   restoreLockTimeout
   safetyRetentionDays
+  compression
+  compressionLevel
   keepLast
   keepHourly
   keepDaily
@@ -2008,6 +2027,8 @@ export const CreateConfigDocument = new TypedDocumentString(`
   maxBackupFiles
   restoreLockTimeout
   safetyRetentionDays
+  compression
+  compressionLevel
   keepLast
   keepHourly
   keepDaily
@@ -2053,6 +2074,8 @@ export const UpdateConfigDocument = new TypedDocumentString(`
   maxBackupFiles
   restoreLockTimeout
   safetyRetentionDays
+  compression
+  compressionLevel
   keepLast
   keepHourly
   keepDaily
@@ -2098,6 +2121,8 @@ export const CreateConfigFromBackupDocument = new TypedDocumentString(`
   maxBackupFiles
   restoreLockTimeout
   safetyRetentionDays
+  compression
+  compressionLevel
   keepLast
   keepHourly
   keepDaily
@@ -2143,6 +2168,8 @@ export const DeleteConfigDocument = new TypedDocumentString(`
   maxBackupFiles
   restoreLockTimeout
   safetyRetentionDays
+  compression
+  compressionLevel
   keepLast
   keepHourly
   keepDaily

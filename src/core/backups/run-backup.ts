@@ -1,4 +1,4 @@
-import { isRegular, REGULAR_TYPES, type BackupRow } from '../../models/index.js';
+import { isRegular, REGULAR_TYPES, type BackupConfigRow, type BackupRow } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import { updateCopies } from '../archives/copies.js';
 import { firstFree, seriesOf } from '../archives/names.js';
@@ -10,7 +10,7 @@ import { Op, UniqueConstraintError } from 'sequelize';
 import { measureMedia } from '../../archive/measure.js';
 import { type ArchiveMetadata, BACKUP_VERSION } from '../../archive/metadata.js';
 import { shown } from '../../archive/names.js';
-import { type Collected, writeArchive } from '../../archive/write.js';
+import { type Collected, type Compression, writeArchive } from '../../archive/write.js';
 import { AppError, toAppError } from '../../errors.js';
 import type { Configs } from '../configs/configs.js';
 import { databaseLease } from '../runs/hold.js';
@@ -23,7 +23,7 @@ import { assertSize, findStored } from '../archives/stored-archive.js';
 import { verifyWritten } from '../archives/verify.js';
 
 /** What the backups need of the process around them. */
-export type BackupsEnvironment = RunEnvironment & Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'prefix' | 'version' | 'workFolder' | 'exclude' | 'maxUploadBytes' | 'maxUploadEntries'> & { configs: Configs; places: Places };
+export type BackupsEnvironment = RunEnvironment & Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'prefix' | 'version' | 'compressionThreads' | 'workFolder' | 'exclude' | 'maxUploadBytes' | 'maxUploadEntries'> & { configs: Configs; places: Places };
 
 /** What a backup reads. */
 export interface BackupSource {
@@ -86,7 +86,7 @@ export async function runBackup(
       env,
       run,
       row,
-      { ...ground, mediaPaths: source.mediaPaths },
+      { ...ground, mediaPaths: source.mediaPaths, settings: config },
       storage,
       snapshot,
       (name) => (stored = name),
@@ -165,12 +165,35 @@ async function takeSnapshot(
   return engine.snapshot(databaseUrl, folder, step, damage);
 }
 
+/** What goes into an archive beside the snapshot, and the config whose settings it is written with. */
+type Material = Ground & Pick<BackupSource, 'mediaPaths'> & { settings: BackupConfigRow | null };
+
+/** So many times its bytes uncompressed must be free for a safety backup that is stored as it is. */
+const AMPLE = 3;
+
+/**
+ * As the config says. A safety backup is waited for by someone whose data is gone: on a folder of this machine with ample
+ * room it is stored as it is, and otherwise compressed at the fastest level.
+ */
+async function compressionOf(
+  { backupType }: BackupRow,
+  config: BackupConfigRow | null,
+  storage: Storage,
+  bytes: number,
+): Promise<Compression> {
+  if (backupType !== 'SAFETY') {
+    return { method: config?.compression ?? 'DEFLATE', level: config?.compressionLevel ?? 1 };
+  }
+  const space = storage.folder() === null ? null : await storage.space();
+  return { method: space !== null && space.free > AMPLE * bytes ? 'NONE' : 'DEFLATE', level: 1 };
+}
+
 /** Streams snapshot and media into one archive and stores it. Calls `onStored` with the name under which it lies. */
 async function store(
   env: BackupsEnvironment,
   run: Run,
   row: BackupRow,
-  { mediaPaths, media, protection }: Pick<BackupSource, 'mediaPaths'> & Ground,
+  { mediaPaths, media, protection, settings }: Material,
   storage: Storage,
   snapshot: Snapshot,
   onStored: (name: string) => void,
@@ -179,9 +202,12 @@ async function store(
   await updateCopies(env.models, row.id, { status: 'RUNNING' });
   const total = media.bytes + snapshot.files.reduce((sum, file) => sum + (file.size ?? 0), 0);
   await assertStorageSpace(env, storage, row.configId, total);
+  const compression = await compressionOf(row, settings, storage, total);
   for (;;) {
     const hash = createHash('sha256');
     const archive = writeArchive({
+      compression,
+      ...(env.compressionThreads !== null && { threads: env.compressionThreads }),
       files: snapshot.files,
       mediaPaths,
       excluded: protection.covers,

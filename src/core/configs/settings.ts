@@ -2,7 +2,8 @@ import type { CoreEnvironment } from '../environment.js';
 import { realpath, stat } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
 import { AppError, badInput } from '../../errors.js';
-import type { BackupConfigRow } from '../../models/index.js';
+import { hasZstd } from '../../archive/block.js';
+import type { BackupConfigRow, CompressionMethod } from '../../models/index.js';
 import { prefixFrom } from '../archives/names.js';
 import type { Places } from './places.js';
 import type { Engine, StorageAddress, StorageType } from '../ports.js';
@@ -24,6 +25,8 @@ export interface ConfigInput {
   timezone?: string | undefined;
   backupRetentionDays?: number | undefined;
   maxBackupFiles?: number | undefined;
+  compression?: CompressionMethod | undefined;
+  compressionLevel?: number | undefined;
   /** Seconds. */
   restoreLockTimeout?: number | undefined;
   safetyRetentionDays?: number | undefined;
@@ -55,6 +58,8 @@ const DEFAULTS = {
   timezone: 'UTC',
   backupRetentionDays: 30,
   maxBackupFiles: 30,
+  compression: 'DEFLATE' as CompressionMethod,
+  compressionLevel: 1,
   restoreLockTimeout: 30,
   safetyRetentionDays: 7,
   jitterSeconds: 0,
@@ -97,6 +102,7 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
   if (!Number.isInteger(input.jitterSeconds) || input.jitterSeconds < 0 || input.jitterSeconds > 3_600) {
     throw badInput('jitterSeconds', `${input.jitterSeconds} is not a whole number from 0 to 3600.`);
   }
+  assertCompression(input);
   assertPolicy(policyOf(input as never));
   assertSchedule(input.schedule, input.timezone);
   assertPrefix(input.archivePrefix);
@@ -113,6 +119,8 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
     timezone: input.timezone,
     backupRetentionDays: input.backupRetentionDays,
     maxBackupFiles: input.maxBackupFiles,
+    compression: input.compression,
+    compressionLevel: input.compressionLevel,
     restoreLockTimeout: input.restoreLockTimeout,
     safetyRetentionDays: input.safetyRetentionDays,
     jitterSeconds: input.jitterSeconds,
@@ -125,6 +133,22 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
     keepWithin: input.keepWithin,
     maxTotalSize: input.maxTotalSize,
   };
+}
+
+/** A setting that this runtime cannot honour is refused when it is saved, not at the next backup. */
+function assertCompression({ compression, compressionLevel: level }: Settings): void {
+  if (!['DEFLATE', 'ZSTD', 'NONE'].includes(compression)) {
+    throw badInput('compression', `${compression} is none of DEFLATE, ZSTD, NONE.`);
+  }
+  if (!Number.isInteger(level) || level < 0 || level > 9) {
+    throw badInput('compressionLevel', `${level} is not a whole number from 0 to 9.`);
+  }
+  if (compression !== 'ZSTD' || hasZstd) return;
+  throw badInput(
+    'compression',
+    `ZSTD needs Node 22.15 or newer; this is Node ${process.versions.node}.`,
+    'Choose DEFLATE, or start db-manager with a newer Node.',
+  );
 }
 
 /**

@@ -1,4 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { join } from 'node:path';
+import { hasZstd } from '../../../src/archive/block.js';
+import { fileSource, openArchive } from '../../../src/archive/read.js';
 import { createWorld, type World } from '../../support/world.js';
 
 let world: World;
@@ -24,5 +27,46 @@ describe('A new config', () => {
   it('whose name is taken is refused, naming the field', async () => {
     await create();
     await expect(create()).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'name' });
+  });
+});
+
+describe('The compression of a config', () => {
+  const create = (settings: object) =>
+    world.app.configs.create({ name: 'New', databaseUrl: `sqlite:${world.database}`, ...settings }, 'test');
+
+  it('is DEFLATE at level 1 unless something else is said', async () => {
+    expect(await create({})).toMatchObject({ compression: 'DEFLATE', compressionLevel: 1 });
+  });
+
+  it.each([
+    [{ compressionLevel: 10 }, 'compressionLevel'],
+    [{ compressionLevel: -1 }, 'compressionLevel'],
+    [{ compressionLevel: 1.5 }, 'compressionLevel'],
+    [{ compression: 'LZMA' }, 'compression'],
+  ])('%j is refused, naming %s', async (settings, field) => {
+    await expect(create(settings)).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field });
+  });
+
+  it(`ZSTD is ${hasZstd ? 'taken' : 'refused with what to do'} by this Node`, async () => {
+    const made = create({ compression: 'ZSTD' });
+    if (hasZstd) expect(await made).toMatchObject({ compression: 'ZSTD' });
+    else
+      await expect(made).rejects.toMatchObject({ field: 'compression', hint: expect.stringContaining('newer Node') });
+  });
+
+  it('decides how archives are made; a safety backup is stored as it is where there is room', async () => {
+    const stored = async (id: string) => {
+      const { fileName } = await world.app.backups.get(id);
+      const archive = await openArchive(await fileSource(join(world.backups, fileName)));
+      const database = archive.entries.find(({ path }) => path === 'database.sqlite3');
+      return database?.compressedSize === database?.size;
+    };
+    const deflated = await world.backup();
+    expect(await stored(deflated.id)).toBe(false);
+    await world.app.configs.update(1, { compression: 'NONE' }, 'test');
+    const plain = await world.backup();
+    expect(await stored(plain.id)).toBe(true);
+    const restore = await world.restore({ backupId: deflated.id });
+    expect(await stored(restore.safetyBackupId ?? '')).toBe(true);
   });
 });

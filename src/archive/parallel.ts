@@ -1,18 +1,19 @@
 import { Duplex } from 'node:stream';
 import { crc32 } from 'node:zlib';
-import { BLOCK_BYTES } from './block.js';
+import { BLOCK_BYTES, type Method } from './block.js';
 import type { BlockThreads } from './block-threads.js';
 import type { RangeReader } from './source.js';
 
 /**
- * Deflates in independent blocks on all cores and joins them to one raw deflate stream that every inflater reads: each
- * block but the last ends with a sync flush, so that it ends at a byte and nothing after it refers back to it. Every block
- * is inflated again and compared where it was made.
+ * Compresses in independent blocks on all cores and joins them to one stream that every reader expands. DEFLATE: each block
+ * but the last ends with a sync flush, so that it ends at a byte and nothing after it refers back to it. ZSTD: each block is
+ * a frame. Every block is expanded again and compared where it was made.
  *
  * It stands in for compress-commons' own compressor of one entry, which asks for `digest` and `size`: see `zip.ts`. Input
- * and output keep their order; at most one block more than cores is in memory.
+ * and output keep their order; at most one block more than threads is in memory. The chunks that are written may be moved
+ * to a thread: they are not to be used afterwards.
  */
-export class ParallelDeflate extends Duplex {
+export class ParallelCompressor extends Duplex {
   /** Bytes of each block so far, after compression. */
   readonly lengths: number[] = [];
   /** CRC-32 of the output so far, taken of each block where it was made. */
@@ -31,8 +32,9 @@ export class ParallelDeflate extends Duplex {
   /** Called by the reader who has room again. */
   private onDemand: (() => void) | undefined;
 
-  /** @param level deflate level, 1 to 9 */
+  /** @param level 0 to 9 */
   constructor(
+    private readonly method: Method,
     private readonly level: number,
     private readonly threads: BlockThreads,
   ) {
@@ -92,7 +94,8 @@ export class ParallelDeflate extends Duplex {
   }
 
   private start(block: Buffer, last: boolean): void {
-    const work = this.threads.run({ kind: 'deflate', bytes: block, level: this.level, last });
+    const { method, level } = this;
+    const work = this.threads.run({ kind: 'compress', method, bytes: block, level, last });
     work.catch(() => undefined);
     this.blocks.push(work);
     this.isLast = last;
@@ -125,21 +128,22 @@ export class ParallelDeflate extends Duplex {
 }
 
 /**
- * The bytes of blocks that `ParallelDeflate` made, inflated on all cores, in their order. Where they lie is what the archive
+ * The bytes of blocks that `ParallelCompressor` made, inflated on all cores, in their order. Where they lie is what the archive
  * says: the caller compares size and checksum of what comes out.
  * @param reader stands at the first of them
- * @param lengths as `ParallelDeflate.lengths`
+ * @param lengths as `ParallelCompressor.lengths`
  * @throws what the reader throws; an error of zlib
  */
-export async function* inflateBlocks(
+export async function* expandBlocks(
   reader: RangeReader,
+  method: Method,
   lengths: readonly number[],
   threads: BlockThreads,
 ): AsyncGenerator<Buffer> {
   const blocks: Promise<Buffer>[] = [];
   for (const length of lengths) {
     if (blocks.length > threads.most) yield (await blocks.shift()) as Buffer;
-    const block = threads.run({ kind: 'inflate', bytes: await reader.take(length) });
+    const block = threads.run({ kind: 'expand', method, bytes: await reader.take(length) });
     block.catch(() => undefined);
     blocks.push(block);
   }

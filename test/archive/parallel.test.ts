@@ -9,7 +9,7 @@ import { afterAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { BLOCK_BYTES } from '../../src/archive/block.js';
 import { BlockThreads } from '../../src/archive/block-threads.js';
-import { ParallelDeflate } from '../../src/archive/deflate.js';
+import { ParallelCompressor } from '../../src/archive/parallel.js';
 import { openArchive } from '../../src/archive/read.js';
 import { archiveBytes, bufferSource, buildMetadata, sourceFile } from '../support/archives.js';
 
@@ -28,7 +28,7 @@ describe('The parallel deflate', () => {
     'makes one stream of %d bytes that any inflater reads, with CRC-32 and sizes',
     async (length) => {
       const bytes = mixed(length);
-      const deflate = new ParallelDeflate(1, threads);
+      const deflate = new ParallelCompressor('DEFLATE', 1, threads);
       const output = buffer(deflate);
       deflate.end(bytes);
       const deflated = await output;
@@ -52,7 +52,11 @@ describe('The parallel deflate', () => {
             setImmediate(done);
           },
         });
-        await pipeline(Readable.from(pieces, { objectMode: false }), new ParallelDeflate(1, threads), slow);
+        await pipeline(
+          Readable.from(pieces, { objectMode: false }),
+          new ParallelCompressor('DEFLATE', 1, threads),
+          slow,
+        );
         expect(inflateRawSync(Buffer.concat(taken)).equals(expected)).toBe(true);
       }),
       { numRuns: 15 },
@@ -60,7 +64,7 @@ describe('The parallel deflate', () => {
   });
 
   it('takes no more than it can give away', async () => {
-    const deflate = new ParallelDeflate(1, threads);
+    const deflate = new ParallelCompressor('DEFLATE', 1, threads);
     let taken = 0;
     const source = Readable.from(
       (function* () {
@@ -76,7 +80,7 @@ describe('The parallel deflate', () => {
   });
 
   it('ends with the error when it is destroyed in the middle', async () => {
-    const deflate = new ParallelDeflate(1, threads);
+    const deflate = new ParallelCompressor('DEFLATE', 1, threads);
     const failed = new Error('stopped');
     const endless = Readable.from(
       (function* () {
@@ -90,10 +94,23 @@ describe('The parallel deflate', () => {
     await expect(piped).rejects.toBe(failed);
   });
 
+  it('takes over only what is written to it whole, and leaves what is part of a larger buffer', async () => {
+    const whole = mixed(8 * BLOCK_BYTES);
+    const expected = Buffer.from(whole);
+    const compressor = new ParallelCompressor('DEFLATE', 1, threads);
+    const output = buffer(compressor);
+    for (let at = 0; at < whole.length; at += BLOCK_BYTES) compressor.write(whole.subarray(at, at + BLOCK_BYTES));
+    compressor.end();
+    expect(inflateRawSync(await output).equals(expected)).toBe(true);
+    expect(whole.equals(expected)).toBe(true);
+  });
+
   it('finds in archiver the parts that it stands in for', () => {
     const { engine } = (new ZipArchive() as unknown as { _module: { engine: Record<string, unknown> } })._module;
     expect(Object.fromEntries(PARTS.map((part) => [part, typeof engine[part]]))).toEqual({
       _smartStream: 'function',
+      _appendBuffer: 'function',
+      _writeLocalFileHeader: 'function',
       _afterAppend: 'function',
       _finish: 'function',
       write: 'function',
@@ -155,4 +172,13 @@ describe('An entry of several blocks', () => {
   });
 });
 
-const PARTS = ['_smartStream', '_afterAppend', '_finish', 'write', 'end', 'offset'];
+const PARTS = [
+  '_smartStream',
+  '_appendBuffer',
+  '_writeLocalFileHeader',
+  '_afterAppend',
+  '_finish',
+  'write',
+  'end',
+  'offset',
+];

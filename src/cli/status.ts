@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import type { ConfigHealth, HealthReason, StorageHealth } from '../core/status/health.js';
-import type { SystemHealth } from '../core/status/overview.js';
+import type { Overview, SystemHealth } from '../core/status/overview.js';
+import type { ConfigHealth, HealthReason, StorageHealth, StorageUsage } from '../core/status/health.js';
 import { humanSize } from '../core/text/format.js';
 import { type Column, type Document, fields, moment, table, type GlobalOptions } from './print.js';
 import { inSession } from './session.js';
@@ -20,16 +20,37 @@ export function addStatus(program: Command): void {
     .option('--check', 'for monitoring: end with 1 for WARNING and 2 for CRITICAL')
     .action((options: { check?: boolean }, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, print }) => {
-        const state = await app.overview.read();
+        const state = await readAll(app.overview);
         print.result(statusDocument(state), () => statusText(state, app.now()));
         if (options.check === true) process.exitCode = CHECK_CODES[state.health];
       }),
     );
 }
 
-function statusDocument({ configs, storages, ...state }: SystemHealth): Document {
+type UsedStorage = StorageHealth & Omit<StorageUsage, 'id'>;
+
+/** What the overview reads, and what it is asked for apart. */
+interface WholeState extends SystemHealth {
+  configs: ConfigHealth[];
+  storages: UsedStorage[];
+}
+
+async function readAll(overview: Overview): Promise<WholeState> {
+  const [state, configs, usages] = await Promise.all([overview.read(), overview.configs(), overview.usage()]);
+  const storages = state.storages.map((storage) => {
+    const { used, count } = usages.find(({ id }) => id === storage.destinationId) ?? { used: 0, count: 0 };
+    return { ...storage, used, count };
+  });
+  return { ...state, configs, storages };
+}
+
+function statusDocument({ configs, storages, health, reasons, nodes, pending, running }: WholeState): Document {
   return {
-    ...state,
+    health,
+    reasons,
+    nodes,
+    pending,
+    running,
     configs: configs.map(({ config, lastSuccessAt, lastProvenAt, lastFailureAt, lastErrorCode, overdue }) => ({
       id: config.id,
       name: config.name,
@@ -40,14 +61,19 @@ function statusDocument({ configs, storages, ...state }: SystemHealth): Document
       nextRunAt: config.nextRunAt,
       overdue,
     })),
-    storages: storages.map(({ error, ...storage }) => ({
-      ...storage,
+    storages: storages.map(({ storageType, storagePath, count, used, free, total, error }) => ({
+      storageType,
+      storagePath,
+      count,
+      used,
+      free,
+      total,
       error: error === null ? null : { code: error.code, message: error.message, hint: error.hint },
     })),
   };
 }
 
-function statusText({ health, reasons, nodes, pending, running, configs, storages }: SystemHealth, now: Date): string {
+function statusText({ health, reasons, nodes, pending, running, configs, storages }: WholeState, now: Date): string {
   const parts = [
     health,
     ...reasons.map(reasonText),
@@ -74,7 +100,7 @@ const configColumns = (now: Date): Column<ConfigHealth>[] => [
   { title: 'overdue', cell: ({ overdue }) => (overdue ? 'YES' : 'no') },
 ];
 
-const STORAGE_COLUMNS: Column<StorageHealth>[] = [
+const STORAGE_COLUMNS: Column<UsedStorage>[] = [
   { title: 'storage', cell: ({ storageType, storagePath }) => `${storageType} ${storagePath}` },
   { title: 'backups', cell: ({ count }) => count, right: true },
   { title: 'used', cell: ({ used }) => humanSize(used), right: true },

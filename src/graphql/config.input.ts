@@ -1,8 +1,9 @@
 import { ArrayMaxSize, MaxLength } from 'class-validator';
-import { Field, InputType, Int } from 'type-graphql';
+import { ArgsType, Field, InputType, Int } from 'type-graphql';
 import type { StorageType as Storage } from '../core/ports.js';
 import type { CompressionMethod } from '../models/index.js';
 import { Compression, StorageType } from './enums.js';
+import { PageArgs } from './page.type.js';
 import { ByteSize } from './scalars.js';
 
 @InputType({
@@ -120,4 +121,14 @@ export class BackupConfigInput {
 
   @Field(() => Int, { nullable: true, description: 'Seconds, 0 to 3600. Default: 0.' })
   jitterSeconds?: number;
+}
+
+@ArgsType()
+export class ConfigPageArgs extends PageArgs {
+  @MaxLength(200)
+  @Field(() => String, {
+    nullable: true,
+    description: 'Part of the name, the database, the storage path or a media folder, in any case, such as `shop`.',
+  })
+  search?: string | null;
 }

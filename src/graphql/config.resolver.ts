@@ -1,14 +1,35 @@
-import { Arg, Ctx, FieldResolver, ID, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
+import type { GraphQLResolveInfo } from 'graphql';
+import type { Attributes } from 'sequelize';
+import { Arg, Args, Ctx, FieldResolver, ID, Info, Int, Mutation, Query, Resolver, Root } from 'type-graphql';
 import { configFromBackup } from '../core/backups/recover.js';
 import { assertRunCount, describeSchedule, jitter, nextRuns } from '../core/schedules/cron.js';
-import type { BackupConfigRow } from '../models/index.js';
+import { listConfigs } from '../core/lists/lists.js';
+import type { BackupConfigRow, Models } from '../models/index.js';
 import { Admin } from './admin.directive.js';
-import { BackupConfigInput } from './config.input.js';
-import { BackupConfig } from './config.type.js';
+import { BackupConfigInput, ConfigPageArgs } from './config.input.js';
+import { BackupConfig, BackupConfigConnection } from './config.type.js';
 import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';
 import { configId, runId } from './ids.js';
+import { type Connection, pageRequest, toConnection } from './page.type.js';
 import { DateTime } from './scalars.js';
+import { selectedFields } from './selection.js';
+import { ConfigHealth } from './status.type.js';
+
+/** What a field is made of, where that is not the column of its name. */
+const SOURCES: Record<string, (keyof Attributes<BackupConfigRow>)[]> = {
+  databaseUrl: ['engine', 'databaseUrl'],
+  isSample: ['databaseUrl'],
+  nextRuns: ['autoBackupEnabled', 'schedule', 'timezone', 'jitterSeconds'],
+  scheduleInWords: ['schedule'],
+};
+
+/** The columns that these fields are made of. */
+function columnsOf({ BackupConfig: model }: Models, fields: Set<string>): (keyof Attributes<BackupConfigRow>)[] {
+  const known = model.getAttributes();
+  const named = [...fields].flatMap((field) => SOURCES[field] ?? (field in known ? [field as keyof typeof known] : []));
+  return [...new Set(['id' as const, ...named])];
+}
 
 const SAVE_UNTESTED = {
   nullable: true,
@@ -25,8 +46,23 @@ export class ConfigResolver {
       '{ configs { id name databaseUrl scheduleInWords nextRunAt } }',
     ),
   })
-  async configs(@Ctx() { services }: GraphqlContext): Promise<BackupConfig[]> {
-    return services.configs.list();
+  async configs(@Ctx() { services }: GraphqlContext, @Info() info: GraphQLResolveInfo): Promise<BackupConfig[]> {
+    const rows = await services.configs.columns(columnsOf(services.models, selectedFields(info)));
+    return rows as BackupConfig[];
+  }
+
+  @Admin()
+  @Query(() => BackupConfigConnection, {
+    description: withExample(
+      'A page of configs, the oldest first.',
+      '{ configConnection(search: "shop", first: 20) { totalCount nodes { id name health { lastSuccessAt lastErrorCode overdue } } pageInfo { endCursor hasNextPage } } }',
+    ),
+  })
+  async configConnection(
+    @Ctx() { services }: GraphqlContext,
+    @Args(() => ConfigPageArgs) page: ConfigPageArgs,
+  ): Promise<Connection<BackupConfig>> {
+    return toConnection(await listConfigs(services.models, page.search, pageRequest(page)));
   }
 
   @Admin()
@@ -104,6 +140,14 @@ export class ConfigResolver {
     @Arg('id', () => ID, { description: 'The config.' }) id: string,
   ): Promise<BackupConfig> {
     return services.configs.remove(configId(id), (await admin()).email);
+  }
+
+  @FieldResolver(() => ConfigHealth, {
+    nullable: true,
+    description: 'How it is doing; null if it was deleted in the meantime.',
+  })
+  health(@Root() { id }: BackupConfigRow, @Ctx() { load }: GraphqlContext): Promise<ConfigHealth | null> {
+    return load.configHealth(id);
   }
 
   @FieldResolver(() => String, { description: 'Address of the database, a password in it replaced by `***`.' })

@@ -2,10 +2,12 @@ import { Field, ID, Int, ObjectType } from 'type-graphql';
 import type { DatabaseEngine as Engine, StorageType as Storage } from '../core/ports.js';
 import type { CompressionMethod } from '../models/index.js';
 import { Compression, DatabaseEngine, StorageType } from './enums.js';
+import { connectionOf } from './page.type.js';
 import { Refusal } from './refusal.type.js';
 import { ByteSize, DateTime } from './scalars.js';
 
 @ObjectType({
+  simpleResolvers: true,
   description: 'What to protect and how: one database with its media, its storage, schedule and retention.',
 })
 export class BackupConfig {
@@ -125,3 +127,5 @@ export class BackupConfig {
   @Field(() => DateTime, { description: 'When it was last changed.' })
   updatedAt!: Date;
 }
+
+export const BackupConfigConnection = connectionOf('BackupConfig', 'configs', BackupConfig);

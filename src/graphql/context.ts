@@ -6,6 +6,7 @@ import type { Browser } from '../core/discovery/browse.js';
 import type { Cleanup } from '../core/retention/cleanup.js';
 import type { ConfigTests } from '../core/configs/trials.js';
 import type { Configs } from '../core/configs/configs.js';
+import type { ConfigHealth, StorageUsage } from '../core/status/health.js';
 import type { Overview } from '../core/status/overview.js';
 import type { Places } from '../core/configs/places.js';
 import type { Engines } from '../core/ports.js';
@@ -56,6 +57,9 @@ export interface GraphqlContext {
   load: {
     config(id: number): Promise<BackupConfigRow | null>;
     backup(id: string): Promise<BackupRow | null>;
+    configHealth(id: number): Promise<ConfigHealth | null>;
+    /** Of the destination with this id; null if it has no archives. */
+    usage(id: number): Promise<StorageUsage | null>;
   };
 }
 
@@ -77,6 +81,10 @@ export function createContext(
     load: {
       config: batched((id) => models.BackupConfig.findAll({ where: { id } })),
       backup: batched((id) => models.Backup.findAll({ where: { id } })),
+      configHealth: batched(async (ids) =>
+        (await services.overview.configs(ids)).map((state) => ({ id: state.config.id, ...state })),
+      ),
+      usage: batched(() => services.overview.usage()),
     },
   };
 }

@@ -14,7 +14,7 @@ import { RestorePlanResolver, RestoreResolver } from './restore.resolver.js';
 import { RetentionResolver } from './retention.resolver.js';
 import { ScheduleResolver } from './schedule.resolver.js';
 import { SessionResolver } from './session.resolver.js';
-import { ConfigHealthResolver, StatusResolver } from './status.resolver.js';
+import { ConfigHealthResolver, StatusResolver, StorageHealthResolver } from './status.resolver.js';
 import { UserResolver } from './user.resolver.js';
 
 /** The schema, with its guards in place. @throws Error if a root field lacks `@admin` */
@@ -25,6 +25,7 @@ export async function createSchema(): Promise<GraphQLSchema> {
       UserResolver,
       StatusResolver,
       ConfigHealthResolver,
+      StorageHealthResolver,
       ConfigResolver,
       ConfigTestResolver,
       BrowseResolver,

@@ -2,21 +2,41 @@ import { Arg, Ctx, FieldResolver, ID, Int, Query, Resolver, Root } from 'type-gr
 import { backupHistory } from '../core/status/history.js';
 import { Admin } from './admin.directive.js';
 import { Backup } from './backup.type.js';
+import { BackupConfig } from './config.type.js';
 import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';
 import { optionalConfigId } from './ids.js';
 import { toRefusal } from './refusal.type.js';
 import { Restore } from './restore.type.js';
-import { BackupCount, BackupDay, ConfigHealth, RestoreCount, SystemStatus } from './status.type.js';
+import { ByteSize, DateTime } from './scalars.js';
+import { BackupCount, BackupDay, ConfigHealth, RestoreCount, StorageHealth, SystemStatus } from './status.type.js';
 
 @Resolver(() => ConfigHealth)
 export class ConfigHealthResolver {
+  @FieldResolver(() => BackupConfig, { description: 'The config.' })
+  config(@Root() { config }: ConfigHealth, @Ctx() { load }: GraphqlContext): Promise<BackupConfig | null> {
+    return load.config(config.id);
+  }
+
   @FieldResolver(() => Backup, {
     nullable: true,
     description: 'Its newest completed backup that a person or the schedule requested; null if there is none.',
   })
   lastBackup(@Root() { lastBackupId }: ConfigHealth, @Ctx() { load }: GraphqlContext): Promise<Backup | null> | null {
     return lastBackupId === null ? null : load.backup(lastBackupId);
+  }
+}
+
+@Resolver(() => StorageHealth)
+export class StorageHealthResolver {
+  @FieldResolver(() => Int, { description: 'How many archives it has.' })
+  async count(@Root() { destinationId }: StorageHealth, @Ctx() { load }: GraphqlContext): Promise<number> {
+    return (await load.usage(destinationId))?.count ?? 0;
+  }
+
+  @FieldResolver(() => ByteSize, { description: 'Their bytes.' })
+  async used(@Root() { destinationId }: StorageHealth, @Ctx() { load }: GraphqlContext): Promise<number> {
+    return (await load.usage(destinationId))?.used ?? 0;
   }
 }
 
@@ -59,9 +79,25 @@ export class StatusResolver {
     return backupHistory(models, wanted, now());
   }
 
+  @FieldResolver(() => [ConfigHealth], {
+    description: 'Each config, by id. `configConnection` gives them in pages, with their `health`.',
+  })
+  configs(@Ctx() { services: { overview } }: GraphqlContext): Promise<ConfigHealth[]> {
+    return overview.configs();
+  }
+
+  @FieldResolver(() => DateTime, {
+    nullable: true,
+    description: 'When the newest backup ended, well or not; null if none has.',
+  })
+  lastBackupEndedAt(@Ctx() { services: { overview } }: GraphqlContext): Promise<Date | null> {
+    return overview.lastBackupEndedAt();
+  }
+
   @FieldResolver(() => [BackupCount], { description: 'Backups by state; states without any are left out.' })
   async backupCounts(@Ctx() { services: { models } }: GraphqlContext): Promise<BackupCount[]> {
-    return (await models.Backup.count({ attributes: ['status'], group: ['status'] })) as unknown as BackupCount[];
+    const counts = await models.Backup.unscoped().count({ attributes: ['status'], group: ['status'] });
+    return counts as unknown as BackupCount[];
   }
 
   @FieldResolver(() => [RestoreCount], { description: 'Restores by state; states without any are left out.' })

@@ -6,7 +6,6 @@ import type { BackupDay as Day } from '../core/status/history.js';
 import type { Health as Word } from '../core/status/health.js';
 import type { StorageType as Storage } from '../core/ports.js';
 import type { BackupConfigRow } from '../models/index.js';
-import { BackupConfig } from './config.type.js';
 import { Refusal } from './refusal.type.js';
 import { ByteSize, DateTime } from './scalars.js';
 
@@ -71,8 +70,7 @@ export class HealthReason {
 
 @ObjectType({ description: 'How one config is doing.' })
 export class ConfigHealth {
-  @Field(() => BackupConfig, { description: 'The config.' })
-  config!: BackupConfigRow;
+  config!: Pick<BackupConfigRow, 'id'>;
 
   /** The id of its newest completed backup. */
   lastBackupId!: string | null;
@@ -105,11 +103,7 @@ export class StorageHealth {
   @Field(() => String, { description: 'Its folder.' })
   storagePath!: string;
 
-  @Field(() => Int, { description: 'How many archives it has.' })
-  count!: number;
-
-  @Field(() => ByteSize, { description: 'Their bytes.' })
-  used!: number;
+  destinationId!: number;
 
   @Field(() => ByteSize, { nullable: true, description: 'Free bytes; null if unknown.' })
   free!: number | null;
@@ -138,8 +132,8 @@ export class SystemStatus {
   @Field(() => Int, { description: 'Runs in progress.' })
   running!: number;
 
-  @Field(() => [ConfigHealth], { description: 'Each config.' })
-  configs!: ConfigHealth[];
+  @Field(() => Int, { description: 'How many configs there are.' })
+  configCount!: number;
 
   @Field(() => [StorageHealth], { description: 'Each storage that has archives.' })
   storages!: StorageHealth[];

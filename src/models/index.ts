@@ -16,6 +16,7 @@ export type { AuditEventRow, BackupConfigRow, BackupRow, DestinationRow, Restore
 export type { CopyStatus };
 export type { CompressionMethod, ConfigOrigin } from './backup-config.js';
 export type { FailedTest } from './backup-config.js';
+export { readPlain } from './plain.js';
 export { type BackupType, isRegular, REGULAR_TYPES } from './kinds.js';
 export type { BackupStatus, Origin, TableCount, VerificationLevel } from './backup.js';
 export type { PhaseEntry, RunStatus } from './run.js';

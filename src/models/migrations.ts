@@ -13,6 +13,7 @@ import { configTests } from './migrations/0009-config-tests.js';
 import { damage } from './migrations/0010-damage.js';
 import { storedObjects } from './migrations/0011-stored-objects.js';
 import { loginLimits } from './migrations/0012-login-limits.js';
+import { scale } from './migrations/0013-scale.js';
 import { compression } from './migrations/0015-compression.js';
 
 const MIGRATIONS: Migration[] = [
@@ -28,6 +29,7 @@ const MIGRATIONS: Migration[] = [
   damage,
   storedObjects,
   loginLimits,
+  scale,
   compression,
 ];
 

@@ -206,7 +206,7 @@ describe('While the application keeps writing', () => {
     const past = new Date(Date.now() - 5 * 3_600_000);
     for (const done of [true, false]) {
       await models.BackupConfig.update({ nextRunAt: past }, { where: { id } });
-      expect((await world.app.overview.read()).configs.find(({ config }) => config.id === id)?.overdue).toBe(true);
+      expect((await world.app.overview.configs()).find(({ config }) => config.id === id)?.overdue).toBe(true);
       const { document } = await json('auto-backup', '--config', String(id));
       expect(document).toMatchObject({ results: [{ configId: id, done }] });
       expect((await configs.get(id)).nextRunAt?.getTime()).toBeGreaterThan(Date.now());

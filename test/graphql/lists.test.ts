@@ -1,8 +1,16 @@
 import { addBackups } from '../support/records.js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { listBackups } from '../../src/core/lists/lists.js';
-import { type BackupFilter, BackupsDocument, type BackupOrder, ConfigsDocument } from '../../src/client/index.js';
-import type { BackupRow } from '../../src/models/index.js';
+import {
+  type BackupFilter,
+  BackupsDocument,
+  type BackupOrder,
+  ConfigDocument,
+  ConfigPageDocument,
+  type ConfigPageQuery,
+  ConfigsDocument,
+} from '../../src/client/index.js';
+import type { BackupConfigRow, BackupRow } from '../../src/models/index.js';
 import { createTestApp, type TestApp } from '../support/app.js';
 import { clientOf, send } from '../support/operations.js';
 
@@ -107,9 +115,54 @@ describe('A list of thousands', () => {
       const [sql] = await statements(() => listBackups(models, {}, order, { first: 10, after: cursors[9] ?? null }));
       const [plan] = (await models.sequelize.query(`EXPLAIN QUERY PLAN ${sql}`)) as [{ detail: string }[], unknown];
       const text = plan.map((step) => step.detail).join('\n');
-      expect(text).toMatch(/SEARCH .*USING INDEX/);
+      expect(text).toMatch(/SEARCH .*USING (COVERING )?INDEX/);
       expect(text).not.toMatch(/TEMP B-TREE FOR ORDER BY/);
     }
+  });
+
+  it.each([
+    ['CREATED_AT_DESC', {}],
+    ['FILE_SIZE_ASC', { status: ['COMPLETED'] as const, backupType: ['AUTO'] as const }],
+  ] as const)('is searched in one index that holds the text, in the order %s', async (order, filter) => {
+    const { models } = app.app;
+    const given = { ...filter, search: 'no such text' } as Parameters<typeof listBackups>[1];
+    const [sql] = await statements(() => listBackups(models, given, order, { first: 10 }));
+    const [plan] = (await models.sequelize.query(`EXPLAIN QUERY PLAN ${sql}`)) as [{ detail: string }[], unknown];
+    expect(plan.map((step) => step.detail).join('\n')).toMatch(/SCAN Backup USING COVERING INDEX backups_search/);
+  });
+
+  it('of configs gives each once, page by page, and is searched by name, path and media', async () => {
+    const { BackupConfig } = app.app.models;
+    const [first] = await BackupConfig.findAll();
+    const values = { ...(first as BackupConfigRow).get({ plain: true }), id: undefined, mediaPaths: ['/srv/Überall'] };
+    await BackupConfig.bulkCreate(
+      Array.from({ length: 30 }, (_, i) => ({ ...values, name: `Filiale ${i}` })) as never[],
+    );
+    const client = clientOf(app);
+    const seen: string[] = [];
+    for (let after: string | null | undefined = null, more = true; more;) {
+      const { configConnection }: ConfigPageQuery = await client.request(ConfigPageDocument, { first: 7, after });
+      expect(configConnection.totalCount).toBe(31);
+      seen.push(...configConnection.nodes.map(({ id }) => id));
+      ({ endCursor: after, hasNextPage: more } = configConnection.pageInfo);
+    }
+    expect(seen).toEqual((await client.request(ConfigsDocument)).configs.map(({ id }) => id));
+    const found = async (search: string) =>
+      (await client.request(ConfigPageDocument, { search })).configConnection.totalCount;
+    expect(await Promise.all(['filiale 2', 'überall', 'no such', '100%'].map(found))).toEqual([11, 30, 0, 0]);
+    await BackupConfig.destroy({ where: { name: Array.from({ length: 30 }, (_, i) => `Filiale ${i}`) } });
+  });
+
+  it('of configs says the same in part as in whole', async () => {
+    const whole = await clientOf(app).request(ConfigsDocument);
+    const { data } = await send(
+      app,
+      '{ configs { ...P } } fragment P on BackupConfig { nextRuns isSample databaseUrl }',
+    );
+    const expected = whole.configs.map(({ nextRuns, isSample, databaseUrl }) => ({ nextRuns, isSample, databaseUrl }));
+    expect(data).toEqual({ configs: expected });
+    const first = await clientOf(app).request(ConfigDocument, { id: '1' });
+    expect(whole.configs[0]).toEqual(first.config);
   });
 
   it('is counted only where the count is asked for', async () => {

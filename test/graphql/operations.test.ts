@@ -218,7 +218,8 @@ it('The status counts what there is', async () => {
     jobStore: 'CONTROL_DATABASE',
     nodeVersion: process.version,
   });
+  const usage = (await client.request(api.UsageDocument)).status;
   const { data } = await send(app, '{ backups(filter: { status: [COMPLETED] }) { totalCount } }');
-  const counted = status.backupCounts.find((item) => item.status === 'COMPLETED')?.count;
+  const counted = usage.backupCounts.find((item) => item.status === 'COMPLETED')?.count;
   expect({ backups: { totalCount: counted } }).toEqual(data);
 });

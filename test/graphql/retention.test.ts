@@ -137,7 +137,9 @@ describe('The status over the API', () => {
     const { status } = await client.request(api.StatusDocument);
     expect(status).toMatchObject({ health: 'WARNING', pending: 0, running: 0 });
     expect(status.reasons.map(({ code }) => code)).toEqual(['AUTO_BACKUP_OFF']);
-    expect(status.configs).toMatchObject([{ overdue: false, lastErrorCode: null }]);
-    expect(status.storages).toMatchObject([{ storageType: 'LOCAL', count: 1, error: null }]);
+    const { configConnection } = await client.request(api.ConfigPageDocument);
+    expect(configConnection.nodes).toMatchObject([{ health: { overdue: false, lastErrorCode: null } }]);
+    const usage = (await client.request(api.UsageDocument)).status;
+    expect(usage.storages).toMatchObject([{ storageType: 'LOCAL', count: 1, error: null }]);
   });
 });

@@ -1,6 +1,6 @@
 import { Button, Checkbox, Group, Select, Stack, Text } from '@mantine/core';
 import { type FormEvent, useState } from 'react';
-import { AssignBackupDocument, ConfigsDocument } from '../../client/generated/graphql.js';
+import { AssignBackupDocument, ConfigNamesDocument } from '../../client/generated/graphql.js';
 import { tellDone, useAction, useApi } from '../api.js';
 import { type Belonging, titleOf } from '../words.js';
 import { Dialog } from './dialog.js';
@@ -17,7 +17,7 @@ const NONE = 'none';
 
 /** Files a backup under a config, or under none, in a dialog. */
 export function AssignBackup({ backup, onDone, onClose }: AssignBackupProps) {
-  const answer = useApi(ConfigsDocument, {});
+  const answer = useApi(ConfigNamesDocument, {});
   const assign = useAction(AssignBackupDocument, { quiet: true });
   const [chosen, setChosen] = useState<string | null>(null);
   const [same, setSame] = useState(false);

@@ -3,7 +3,7 @@ import { useDebouncedCallback } from '@mantine/hooks';
 import { IconSearch } from '@tabler/icons-react';
 import { useState } from 'react';
 import { useSearchParams } from 'wouter';
-import { ConfigsDocument } from '../../client/generated/graphql.js';
+import { ConfigNamesDocument } from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
 import { isDay, LAST_DAY } from '../inputs.js';
 
@@ -108,7 +108,7 @@ export function ChoiceFilter({
 
 /** Of one config. */
 export function ConfigFilter({ filters }: { filters: Filters }) {
-  const { data } = useApi(ConfigsDocument, {});
+  const { data } = useApi(ConfigNamesDocument, {});
   const configs = data?.configs ?? [];
   if (configs.length < 2 && filters.get('config') === null) return null;
   return (

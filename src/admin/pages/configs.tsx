@@ -1,8 +1,9 @@
-import { ActionIcon, Badge, Box, Button, Card, Group, Menu, Stack, Table, Text } from '@mantine/core';
+import { ActionIcon, Badge, Box, Button, Group, Menu, Stack, Table, Text } from '@mantine/core';
 import { IconArchive, IconDatabaseExport, IconDots, IconPencil, IconPlus } from '@tabler/icons-react';
 import { Link } from 'wouter';
 import {
-  ConfigsDocument,
+  ConfigPageDocument,
+  type ConfigPageQuery,
   type ConfigPartsFragment,
   CreateBackupDocument,
   StatusDocument,
@@ -11,25 +12,28 @@ import { tellDone, useAction, useApi } from '../api.js';
 import { Age } from '../components/exact.js';
 import { SearchFilter, useFilters } from '../components/filter-bar.js';
 import { PageHead, TextLink } from '../components/page.js';
-import { EVERY } from '../components/paged-list.js';
-import { Empty, Loading, NoConfig, Trouble } from '../components/state.js';
+import { EVERY, PAGE, PagedList } from '../components/paged-list.js';
+import { usePaging } from '../components/pager.js';
+import { NoConfig } from '../components/state.js';
 import { HealthBadge, healthOf, type Status } from '../components/status-badge.js';
 import { capital, plural } from '../format.js';
 import { retentionInWords } from '../retention.js';
 import { hasDraft } from '../settings.js';
 import { ENGINE, STORAGE } from '../words.js';
 
-/** From this number on there is a search. */
-const MANY = 8;
+type Config = ConfigPageQuery['configConnection']['nodes'][number];
 
-/** All configs: what is protected, how well, when, where to and for how long. */
+/** The configs: what is protected, how well, when, where to and for how long. */
 export default function Configs() {
   const filters = useFilters();
-  const answer = useApi(ConfigsDocument, {}, { every: EVERY });
+  const paging = usePaging(filters.text);
+  const answer = useApi(
+    ConfigPageDocument,
+    { search: filters.get('search'), first: PAGE, after: paging.after },
+    { every: EVERY },
+  );
   const status = useApi(StatusDocument, {}, { every: EVERY });
-  const { data, loading } = answer;
-  const configs = data?.configs ?? [];
-  const found = configs.filter((config) => fits(config, filters.get('search') ?? ''));
+  const page = answer.data?.configConnection;
   return (
     <>
       <PageHead title="Configs">
@@ -37,35 +41,31 @@ export default function Configs() {
           New config
         </Button>
       </PageHead>
-      <Trouble answer={answer} />
-      {loading && <Loading />}
-      {data !== undefined && configs.length === 0 && <NoConfig />}
-      {(configs.length > MANY || filters.text !== '') && (
+      {((page?.totalCount ?? 0) > MANY || filters.text !== '') && (
         <Group mb="sm" role="search">
           <SearchFilter filters={filters} label="Search name, database or folder" />
-          <Text size="sm" c="dimmed" role="status">
-            {found.length === configs.length ? '' : `${found.length} of `}
-            {plural(configs.length, 'config')}
-          </Text>
         </Group>
       )}
-      {found.length > 0 && (
-        <Card withBorder p={0}>
-          <ConfigTable configs={found} status={status.data?.status} refresh={status.refresh} />
-        </Card>
-      )}
-      {configs.length > 0 && found.length === 0 && <Empty title="No configs match the search" />}
+      <PagedList
+        answer={answer}
+        page={page}
+        paging={paging}
+        noun="config"
+        all="/configs"
+        filtered={filters.any}
+        none={<NoConfig />}
+      >
+        {(rows) => <ConfigTable configs={rows} status={status.data?.status} refresh={status.refresh} />}
+      </PagedList>
     </>
   );
 }
 
-function fits({ name, databaseUrl, engine, storagePath, mediaPaths }: ConfigPartsFragment, search: string): boolean {
-  const text = [name, databaseUrl, ENGINE[engine], storagePath, ...mediaPaths].join('\n').toLowerCase();
-  return text.includes(search.toLowerCase());
-}
+/** From this number on there is a search. */
+const MANY = 8;
 
 interface ConfigTableProps {
-  configs: ConfigPartsFragment[];
+  configs: Config[];
   status: Status | undefined;
   refresh: () => void;
 }
@@ -92,7 +92,7 @@ function ConfigTable({ configs, status, refresh }: ConfigTableProps) {
               <Name config={config} status={status} />
             </Table.Td>
             <Table.Td visibleFrom="sm">
-              <HealthOf id={config.id} status={status} />
+              <HealthOf config={config} status={status} />
             </Table.Td>
             <Table.Td visibleFrom="md">
               <Schedule config={config} />
@@ -117,17 +117,16 @@ function ConfigTable({ configs, status, refresh }: ConfigTableProps) {
 }
 
 /** How a config is doing, and when its newest backup was made. */
-function HealthOf({ id, status }: { id: string; status: Status | undefined }) {
-  const row = status?.configs.find(({ config }) => config.id === id);
-  if (status === undefined || row === undefined) return null;
+function HealthOf({ config: { id, health }, status }: { config: Config; status: Status | undefined }) {
+  if (status === undefined || !health) return null;
   return (
     <div>
       <HealthBadge health={healthOf(status, id)} />
       <Text size="xs" c="dimmed" mt={2}>
-        {row.lastSuccessAt ? (
+        {health.lastSuccessAt ? (
           <>
             {'Last backup '}
-            <Age at={row.lastSuccessAt} />
+            <Age at={health.lastSuccessAt} />
           </>
         ) : (
           'No backup yet'
@@ -172,7 +171,7 @@ function Actions({ config: { id, name }, refresh }: { config: ConfigPartsFragmen
   );
 }
 
-function Name({ config, status }: { config: ConfigPartsFragment; status: Status | undefined }) {
+function Name({ config, status }: { config: Config; status: Status | undefined }) {
   const { id, name, engine, databaseUrl, mediaPaths } = config;
   return (
     <Stack gap={2}>
@@ -191,7 +190,7 @@ function Name({ config, status }: { config: ConfigPartsFragment; status: Status 
         {mediaPaths.length > 0 && ` · ${plural(mediaPaths.length, 'media folder')}`}
       </Text>
       <Box mt={4} hiddenFrom="sm">
-        <HealthOf id={id} status={status} />
+        <HealthOf config={config} status={status} />
       </Box>
       <Box mt={4} hiddenFrom="md">
         <Schedule config={config} />

@@ -22,10 +22,14 @@ import {
   BackupHistoryDocument,
   type BackupPartsFragment,
   BackupsDocument,
+  ConfigNamesDocument,
+  ConfigPageDocument,
+  type ConfigPageQuery,
   type BackupStatus,
   type BackupType,
   type Health,
   StatusDocument,
+  UsageDocument,
 } from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
 import { BackUpNow } from '../components/back-up-now.js';
@@ -47,6 +51,7 @@ const SELDOM = 60_000;
 /** The state in one look: is everything protected, and if not, why and what to do. */
 export function Overview() {
   const answer = useApi(StatusDocument, {}, { every: EVERY });
+  const configs = useApi(ConfigPageDocument, { first: LISTED }, { every: EVERY }).data?.configConnection.nodes ?? [];
   // Shown from the moment that it is requested; the state only reports it once it runs.
   const [asked, setAsked] = useState<BackupPartsFragment[]>([]);
   const ended = (id: string) => {
@@ -58,20 +63,20 @@ export function Overview() {
       <PageHead title="Overview" />
       <Answered answer={answer}>
         {({ status }) =>
-          status.configs.length === 0 ? (
+          status.configCount === 0 ? (
             <NoConfig />
           ) : (
             <Stack>
-              {status.configs.every(({ config }) => config.isSample) && <Sample />}
+              {status.configCount === configs.length && configs.every(({ isSample }) => isSample) && <Sample />}
               <State status={status} />
               <Running status={status} asked={asked} onEnd={ended} />
-              <ConfigTable status={status} onAsked={(backup) => setAsked([...asked, backup])} />
+              <ConfigTable status={status} configs={configs} onAsked={(backup) => setAsked([...asked, backup])} />
               <Grid>
                 <Grid.Col span={{ base: 12, md: 4 }}>
-                  <Storage status={status} />
+                  <Storage after={runsEnded(status)} />
                 </Grid.Col>
                 <Grid.Col span={{ base: 12, md: 8 }}>
-                  <Sizes configs={status.configs.map(({ config }) => config)} after={runsEnded(status)} />
+                  <Sizes after={runsEnded(status)} />
                 </Grid.Col>
               </Grid>
               <Calendar after={runsEnded(status)} />
@@ -106,11 +111,7 @@ function Sample() {
 }
 
 /** Changes when a run has ended: what depends on runs is asked for again then. */
-const runsEnded = (status: Status) =>
-  status.backupCounts
-    .filter(({ status: of }) => of !== 'PENDING' && of !== 'RUNNING')
-    .map(({ status: of, count }) => `${of}${count}`)
-    .join();
+const runsEnded = ({ lastBackupEndedAt }: Status) => lastBackupEndedAt ?? '';
 
 const ICON: Record<Health, typeof IconCircleCheck> = {
   OK: IconCircleCheck,
@@ -273,13 +274,19 @@ function Fact({ title, children }: { title: string; children: ReactNode }) {
   );
 }
 
-type ConfigHealth = Status['configs'][number];
+type Config = ConfigPageQuery['configConnection']['nodes'][number];
 
 /** How many configs are listed here; the page of configs has all of them. */
 const LISTED = 50;
 
 /** Each config with its state, its last and its next backup, and what is done most often. */
-function ConfigTable({ status, onAsked }: { status: Status; onAsked: (backup: BackupPartsFragment) => void }) {
+interface ConfigTableProps {
+  status: Status;
+  configs: Config[];
+  onAsked: (backup: BackupPartsFragment) => void;
+}
+
+function ConfigTable({ status, configs, onAsked }: ConfigTableProps) {
   return (
     <Card withBorder p={0} component="section" aria-label="Configs">
       <Table verticalSpacing="sm">
@@ -295,16 +302,16 @@ function ConfigTable({ status, onAsked }: { status: Status; onAsked: (backup: Ba
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>
-          {status.configs.slice(0, LISTED).map((row) => (
-            <Table.Tr key={row.config.id} data-testid={`config-${row.config.id}`}>
+          {configs.map((row) => (
+            <Table.Tr key={row.id} data-testid={`config-${row.id}`}>
               <Table.Td>
                 <Stack gap={6}>
                   <Group gap="xs">
-                    <TextLink href={`/configs/${row.config.id}`} fw={600} underline="hover">
-                      {row.config.name}
+                    <TextLink href={`/configs/${row.id}`} fw={600} underline="hover">
+                      {row.name}
                     </TextLink>
-                    <HealthBadge health={healthOf(status, row.config.id)} />
-                    {row.config.isSample && (
+                    <HealthBadge health={healthOf(status, row.id)} />
+                    {row.isSample && (
                       <Badge color="gray" variant="light" miw="max-content">
                         Sample
                       </Badge>
@@ -326,7 +333,7 @@ function ConfigTable({ status, onAsked }: { status: Status; onAsked: (backup: Ba
                 <NextBackup row={row} />
               </Table.Td>
               <Table.Td visibleFrom="lg">
-                <Size bytes={row.lastBackup?.fileSize} />
+                <Size bytes={row.health?.lastBackup?.fileSize} />
               </Table.Td>
               <Table.Td visibleFrom="sm">
                 <RowActions row={row} onAsked={onAsked} />
@@ -335,10 +342,10 @@ function ConfigTable({ status, onAsked }: { status: Status; onAsked: (backup: Ba
           ))}
         </Table.Tbody>
       </Table>
-      {status.configs.length > LISTED && (
+      {status.configCount > configs.length && (
         <Box p="sm">
           <TextLink href="/configs" size="sm">
-            Show all {status.configs.length} configs
+            Show all {status.configCount} configs
           </TextLink>
         </Box>
       )}
@@ -347,7 +354,8 @@ function ConfigTable({ status, onAsked }: { status: Status; onAsked: (backup: Ba
 }
 
 /** By the clock, with how long ago; a size where there is no column for it. */
-function LastBackup({ row: { lastBackup, lastSuccessAt }, label = '' }: { row: ConfigHealth; label?: string }) {
+function LastBackup({ row, label = '' }: { row: Config; label?: string }) {
+  const { lastBackup, lastSuccessAt } = row.health ?? {};
   if (!lastBackup || !lastSuccessAt)
     return (
       <Text size="sm">
@@ -382,8 +390,7 @@ function LastBackup({ row: { lastBackup, lastSuccessAt }, label = '' }: { row: C
   );
 }
 
-function NextBackup({ row: { config }, label = '' }: { row: ConfigHealth; label?: string }) {
-  const { nextRunAt } = config;
+function NextBackup({ row: { nextRunAt }, label = '' }: { row: Config; label?: string }) {
   if (!nextRunAt)
     return (
       <Text size="sm">
@@ -404,11 +411,11 @@ function NextBackup({ row: { config }, label = '' }: { row: ConfigHealth; label?
   );
 }
 
-function RowActions({ row, onAsked }: { row: ConfigHealth; onAsked: (backup: BackupPartsFragment) => void }) {
-  const { config, lastBackup } = row;
+function RowActions({ row, onAsked }: { row: Config; onAsked: (backup: BackupPartsFragment) => void }) {
+  const lastBackup = row.health?.lastBackup;
   return (
     <Group gap="xs" justify="flex-end" preventGrowOverflow={false}>
-      <BackUpNow config={config} onAsked={onAsked} />
+      <BackUpNow config={row} onAsked={onAsked} />
       {lastBackup && (
         <Button component={Link} href={`/backups/${lastBackup.id}/restore`} size="xs" variant="default">
           Restore …
@@ -418,11 +425,13 @@ function RowActions({ row, onAsked }: { row: ConfigHealth; onAsked: (backup: Bac
   );
 }
 
-function Storage({ status }: { status: Status }) {
+/** Asked for apart from the state: to add up all archives takes longer with each of them. */
+function Storage({ after }: { after: string }) {
+  const storages = useApi(UsageDocument, {}, { after, every: SELDOM }).data?.status.storages ?? [];
   return (
     <Fact title="Storage used">
-      {status.storages.length === 0 && <Text>No backups stored yet.</Text>}
-      {status.storages.map(({ storageType, storagePath, used, count, free, error }) => (
+      {storages.length === 0 && <Text>No backups stored yet.</Text>}
+      {storages.map(({ storageType, storagePath, used, count, free, error }) => (
         <div key={`${storageType} ${storagePath}`}>
           <Text size="xl" fw={600}>
             <Size bytes={used} />
@@ -461,7 +470,8 @@ function Calendar({ after }: { after: string }) {
 }
 
 /** Of one config: the sizes of several databases make no line. */
-function Sizes({ configs, after }: { configs: { id: string; name: string }[]; after: string }) {
+function Sizes({ after }: { after: string }) {
+  const configs = useApi(ConfigNamesDocument, {}).data?.configs ?? [];
   const [chosen, setChosen] = useState<string | null>(null);
   const { id: configId } = configs.find(({ id }) => id === chosen) ?? configs[0] ?? { id: null };
   const answer = useApi(BackupHistoryDocument, { ...DAYS, configId }, { after, every: SELDOM });

@@ -4,7 +4,7 @@ import { type FormEvent, useState } from 'react';
 import { Link } from 'wouter';
 import {
   type BackupConfigInput,
-  ConfigsDocument,
+  ConfigNamesDocument,
   CreateBackupDocument,
   CreateConfigDocument,
   DeleteConfigDocument,
@@ -194,7 +194,7 @@ const inputOf = ({ database, media, name }: Plan): BackupConfigInput => ({
 });
 
 function Save({ plan, setPlan, onSaved }: StepProps & { onSaved: (saved: Saved) => void }) {
-  const { data } = useApi(ConfigsDocument, {});
+  const { data } = useApi(ConfigNamesDocument, {});
   const sample = data?.configs.find(({ isSample }) => isSample);
   const test = useAction(TestConnectionDocument, { quiet: true, harmless: true });
   const create = useAction(CreateConfigDocument, { quiet: true });

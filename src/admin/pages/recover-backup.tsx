@@ -6,7 +6,7 @@ import {
   AssignBackupDocument,
   BackupDocument,
   type BackupPartsFragment,
-  ConfigsDocument,
+  ConfigNamesDocument,
   type ConfigsQuery,
   CreateConfigFromBackupDocument,
 } from '../../client/generated/graphql.js';
@@ -90,7 +90,7 @@ function Archive({ backup }: { backup: BackupPartsFragment }) {
 
 /** The steps after the archive: none but the restore where its application has a config already. */
 function Steps({ backup, refresh }: { backup: BackupPartsFragment; refresh: () => void }) {
-  const answer = useApi(ConfigsDocument, {});
+  const answer = useApi(ConfigNamesDocument, {});
   const [made, setMade] = useState<Config | null>(null);
   const onMade = (config: Config) => {
     setMade(config);
@@ -120,7 +120,7 @@ function Steps({ backup, refresh }: { backup: BackupPartsFragment; refresh: () =
 }
 
 /** The archive's application has a config: the restore page does the rest. */
-function Known({ backup, config }: { backup: BackupPartsFragment; config: Config }) {
+function Known({ backup, config }: { backup: BackupPartsFragment; config: Pick<Config, 'id' | 'name'> }) {
   const [, go] = useLocation();
   const assign = useAction(AssignBackupDocument);
   const restore = async () => {

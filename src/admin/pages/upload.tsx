@@ -1,10 +1,9 @@
 import { Select, Stack, Text } from '@mantine/core';
 import { useState } from 'react';
-import { ConfigsDocument } from '../../client/generated/graphql.js';
+import { ConfigNamesDocument } from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
 import { DropZone } from '../components/drop-zone.js';
 import { PageHead, TextLink } from '../components/page.js';
-import { EVERY } from '../components/paged-list.js';
 import { Loading, Trouble } from '../components/state.js';
 import { UploadList } from '../components/upload-list.js';
 import { addUploads, useUploads } from '../uploads.js';
@@ -14,7 +13,7 @@ const BY_ARCHIVE = 'archive';
 
 /** Uploads archives that were downloaded before or made elsewhere. */
 export default function Upload() {
-  const answer = useApi(ConfigsDocument, {}, { every: EVERY });
+  const answer = useApi(ConfigNamesDocument, {});
   const { data, loading } = answer;
   const uploads = useUploads();
   const [chosen, setChosen] = useState<string | null>(null);

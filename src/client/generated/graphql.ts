@@ -448,6 +448,20 @@ export type ConfigsQueryVariables = Exact<{ [key: string]: never; }>;
 
 export type ConfigsQuery = { configs: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null }> };
 
+export type ConfigNamesQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ConfigNamesQuery = { configs: Array<{ id: string, name: string, isSample: boolean, applicationId: string }> };
+
+export type ConfigPageQueryVariables = Exact<{
+  search?: string | null | undefined;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+}>;
+
+
+export type ConfigPageQuery = { configConnection: { totalCount: number, nodes: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, health: { lastSuccessAt: string | null, lastProvenAt: string | null, lastFailureAt: string | null, lastErrorCode: string | null, overdue: boolean, lastBackup: { id: string, fileSize: number | null, verifiedAt: string | null } | null } | null, testError: { code: string, message: string, hint: string, field: string | null } | null }>, pageInfo: { endCursor: string | null, hasNextPage: boolean } } };
+
 export type SchedulePreviewQueryVariables = Exact<{
   schedule: string;
   timezone: string;
@@ -609,7 +623,12 @@ export type MeQuery = { me: { id: string, email: string, role: string } };
 export type StatusQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type StatusQuery = { status: { health: Health, nodes: Array<string>, pending: number, running: number, version: string, nodeVersion: string, startedAt: string, controlDatabase: ControlDatabaseKind, jobStore: JobStoreKind, reasons: Array<{ level: Health, code: string, message: string, hint: string, configId: string | null }>, configs: Array<{ lastSuccessAt: string | null, lastProvenAt: string | null, lastFailureAt: string | null, lastErrorCode: string | null, overdue: boolean, config: { id: string, name: string, isSample: boolean, autoBackupEnabled: boolean, nextRunAt: string | null }, lastBackup: { id: string, fileSize: number | null, verifiedAt: string | null } | null }>, storages: Array<{ storageType: StorageType, storagePath: string, count: number, used: number, free: number | null, total: number | null, error: { code: string, message: string, hint: string } | null }>, backupCounts: Array<{ status: BackupStatus, count: number }>, restoreCounts: Array<{ status: RestoreStatus, count: number }>, runningBackups: Array<{ id: string, backupType: BackupType, status: BackupStatus, createdAt: string, startedAt: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, config: { id: string, name: string } | null }>, runningRestores: Array<{ id: string, status: RestoreStatus, createdAt: string, startedAt: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, backup: { id: string, fileName: string } }> } };
+export type StatusQuery = { status: { health: Health, nodes: Array<string>, pending: number, running: number, configCount: number, version: string, nodeVersion: string, startedAt: string, controlDatabase: ControlDatabaseKind, jobStore: JobStoreKind, lastBackupEndedAt: string | null, reasons: Array<{ level: Health, code: string, message: string, hint: string, configId: string | null }>, storages: Array<{ storageType: StorageType, storagePath: string, free: number | null, total: number | null, error: { code: string, message: string, hint: string } | null }>, runningBackups: Array<{ id: string, backupType: BackupType, status: BackupStatus, createdAt: string, startedAt: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, config: { id: string, name: string } | null }>, runningRestores: Array<{ id: string, status: RestoreStatus, createdAt: string, startedAt: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, backup: { id: string, fileName: string } }> } };
+
+export type UsageQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type UsageQuery = { status: { storages: Array<{ storageType: StorageType, storagePath: string, count: number, used: number, free: number | null, total: number | null, error: { code: string, message: string, hint: string } | null }>, backupCounts: Array<{ status: BackupStatus, count: number }>, restoreCounts: Array<{ status: RestoreStatus, count: number }> } };
 
 export type BackupHistoryQueryVariables = Exact<{
   configId?: string | number | null | undefined;
@@ -1941,6 +1960,82 @@ export const ConfigsDocument = new TypedDocumentString(`
   createdAt
   updatedAt
 }`) as unknown as TypedDocumentString<ConfigsQuery, ConfigsQueryVariables>;
+export const ConfigNamesDocument = new TypedDocumentString(`
+    query ConfigNames {
+  configs {
+    id
+    name
+    isSample
+    applicationId
+  }
+}
+    `) as unknown as TypedDocumentString<ConfigNamesQuery, ConfigNamesQueryVariables>;
+export const ConfigPageDocument = new TypedDocumentString(`
+    query ConfigPage($search: String, $first: Int = 50, $after: String) {
+  configConnection(search: $search, first: $first, after: $after) {
+    totalCount
+    nodes {
+      ...ConfigParts
+      health {
+        lastBackup {
+          id
+          fileSize
+          verifiedAt
+        }
+        lastSuccessAt
+        lastProvenAt
+        lastFailureAt
+        lastErrorCode
+        overdue
+      }
+    }
+    pageInfo {
+      endCursor
+      hasNextPage
+    }
+  }
+}
+    fragment ConfigParts on BackupConfig {
+  id
+  name
+  testError {
+    code
+    message
+    hint
+    field
+  }
+  isSample
+  applicationId
+  archivePrefix
+  engine
+  databaseUrl
+  mediaPaths
+  storageType
+  storagePath
+  autoBackupEnabled
+  schedule
+  timezone
+  nextRunAt
+  backupRetentionDays
+  maxBackupFiles
+  restoreLockTimeout
+  safetyRetentionDays
+  compression
+  compressionLevel
+  keepLast
+  keepHourly
+  keepDaily
+  keepWeekly
+  keepMonthly
+  keepYearly
+  keepWithin
+  maxTotalSize
+  jitterSeconds
+  nextRuns
+  scheduleInWords
+  createdAt
+  updatedAt
+}`) as unknown as TypedDocumentString<ConfigPageQuery, ConfigPageQueryVariables>;
 export const SchedulePreviewDocument = new TypedDocumentString(`
     query SchedulePreview($schedule: String!, $timezone: String!, $count: Int! = 5) {
   schedulePreview(schedule: $schedule, timezone: $timezone, count: $count) {
@@ -2738,30 +2833,10 @@ export const StatusDocument = new TypedDocumentString(`
     nodes
     pending
     running
-    configs {
-      config {
-        id
-        name
-        isSample
-        autoBackupEnabled
-        nextRunAt
-      }
-      lastBackup {
-        id
-        fileSize
-        verifiedAt
-      }
-      lastSuccessAt
-      lastProvenAt
-      lastFailureAt
-      lastErrorCode
-      overdue
-    }
+    configCount
     storages {
       storageType
       storagePath
-      count
-      used
       free
       total
       error {
@@ -2775,14 +2850,7 @@ export const StatusDocument = new TypedDocumentString(`
     startedAt
     controlDatabase
     jobStore
-    backupCounts {
-      status
-      count
-    }
-    restoreCounts {
-      status
-      count
-    }
+    lastBackupEndedAt
     runningBackups {
       id
       backupType
@@ -2819,6 +2887,33 @@ export const StatusDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<StatusQuery, StatusQueryVariables>;
+export const UsageDocument = new TypedDocumentString(`
+    query Usage {
+  status {
+    storages {
+      storageType
+      storagePath
+      count
+      used
+      free
+      total
+      error {
+        code
+        message
+        hint
+      }
+    }
+    backupCounts {
+      status
+      count
+    }
+    restoreCounts {
+      status
+      count
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<UsageQuery, UsageQueryVariables>;
 export const BackupHistoryDocument = new TypedDocumentString(`
     query BackupHistory($configId: ID, $days: Int = 365, $timezone: String = "UTC") {
   backupHistory(configId: $configId, days: $days, timezone: $timezone) {

@@ -1,7 +1,7 @@
 import type { CoreEnvironment } from '../environment.js';
-import { UniqueConstraintError } from 'sequelize';
+import { type Attributes, UniqueConstraintError } from 'sequelize';
 import { AppError, badInput, toAppError } from '../../errors.js';
-import type { BackupConfigRow } from '../../models/index.js';
+import { type BackupConfigRow, readPlain } from '../../models/index.js';
 import { nextDue } from '../schedules/due.js';
 import {
   changedSettings,
@@ -30,6 +30,13 @@ export class Configs {
 
   list(): Promise<BackupConfigRow[]> {
     return this.env.models.BackupConfig.findAll({ order: [['id', 'ASC']] });
+  }
+
+  /** These columns of all configs, the oldest first: much faster than whole rows where there are thousands. */
+  columns<Column extends keyof Attributes<BackupConfigRow>>(
+    columns: readonly Column[],
+  ): Promise<Pick<BackupConfigRow, Column>[]> {
+    return readPlain(this.env.models.BackupConfig, columns, { order: [['id', 'ASC']] });
   }
 
   find(id: number): Promise<BackupConfigRow | null> {

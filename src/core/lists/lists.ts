@@ -1,6 +1,7 @@
-import { literal, Op, type WhereOptions } from 'sequelize';
+import { literal, Op, QueryTypes, type WhereOptions, where as compare } from 'sequelize';
 import type {
   AuditEventRow,
+  BackupConfigRow,
   BackupRow,
   BackupStatus,
   BackupType,
@@ -71,21 +72,39 @@ const BACKUP_ORDERS: Record<BackupOrder, PageOrder> = {
 };
 
 /** @throws AppError BAD_USER_INPUT for a bad `first` or `after` */
-export function listBackups(
+export async function listBackups(
   models: Models,
   filter: BackupFilter,
   order: BackupOrder,
   page: PageRequest,
 ): Promise<Page<BackupRow>> {
+  const search = searched(models, filter.search);
+  // A search goes through the one index that holds the text: SQLite must not take another for the sake of a filter.
+  const plain = search !== null && models.sequelize.getDialect() === 'sqlite' ? '+' : '';
   const where = all([
     equal('configId', filter.configId),
-    oneOf('status', filter.status),
-    oneOf('backupType', filter.backupType),
-    inStorage(models, filter.storageType),
+    oneOf('status', filter.status, plain),
+    oneOf('backupType', filter.backupType, plain),
+    await inStorage(models, filter.storageType),
     period('createdAt', filter),
-    contains(models, ['id', 'fileName', 'note', 'databaseName', 'errorMessage'], filter.search),
+    search,
   ]);
-  return readPage(models.Backup, where, BACKUP_ORDERS[order], page);
+  const { expression, ...rest } = BACKUP_ORDERS[order];
+  const by = expression === undefined ? rest : { ...rest, expression: plain + expression };
+  return readPage(models.Backup, where, by, page);
+}
+
+/** Oldest first. @param search part of the name or of a path, in any case. @throws AppError BAD_USER_INPUT for a bad `first` or `after` */
+export function listConfigs(
+  models: Models,
+  search: Optional<string>,
+  page: PageRequest,
+): Promise<Page<BackupConfigRow>> {
+  // The key, not the URL, which may hold a password.
+  const where = all([
+    contains(models, ['name', '"databaseKey"', '"storagePath"', 'CAST("mediaPaths" AS text)'], search),
+  ]);
+  return readPage(models.BackupConfig, where, { column: 'id', descending: false, kind: 'number', ids: 'number' }, page);
 }
 
 /** Newest first. @throws AppError BAD_USER_INPUT for a bad `first` or `after` */
@@ -95,7 +114,7 @@ export function listRestores(models: Models, filter: RestoreFilter, page: PageRe
     equal('backupId', filter.backupId),
     oneOf('status', filter.status),
     period('createdAt', filter),
-    contains(models, ['id', 'backupId', 'errorMessage'], filter.search),
+    contains(models, ['id', '"backupId"', '"errorMessage"'], filter.search),
   ]);
   return readPage(models.Restore, where, byDate('createdAt', true), page);
 }
@@ -120,16 +139,30 @@ function equal(column: string, value: Optional<string | number>): WhereOptions |
   return value === null || value === undefined ? null : { [column]: value };
 }
 
-function oneOf(column: string, values: Optional<string[]>): WhereOptions | null {
-  return values?.length ? { [column]: values } : null;
+/** @param operator `+` keeps SQLite from looking the column up in an index */
+function oneOf(column: string, values: Optional<string[]>, operator: '' | '+' = ''): WhereOptions | null {
+  return values?.length ? compare(literal(`${operator}"${column}"`), { [Op.in]: values }) : null;
 }
 
+/** Up to how many copies a list of their backups is faster than a look at the copies of each backup. */
+const FEW_COPIES = 2_000;
+
 /** Backups with a copy in a storage of one of these kinds. */
-function inStorage({ sequelize }: Models, types: Optional<StorageType[]>): WhereOptions | null {
+async function inStorage(models: Models, types: Optional<StorageType[]>): Promise<WhereOptions | null> {
   if (!types?.length) return null;
-  const kinds = types.map((type) => sequelize.escape(type)).join(', ');
-  return literal(`id IN (SELECT o."backupId" FROM stored_objects o JOIN destinations d ON d.id = o."destinationId"
-    WHERE d."storageType" IN (${kinds}))`);
+  const destinations = await models.Destination.findAll({ attributes: ['id', 'storageType'] });
+  const wanted = destinations.filter(({ storageType }) => types.includes(storageType));
+  // Every backup has a copy.
+  if (wanted.length === destinations.length) return null;
+  const ids = wanted.map(({ id }) => id).join(', ') || '-1';
+  const [row] = await models.sequelize.query<{ copies: number | string }>(
+    `SELECT count(*) AS copies FROM (SELECT 1 FROM stored_objects WHERE "destinationId" IN (${ids}) LIMIT ${FEW_COPIES}) AS counted`,
+    { type: QueryTypes.SELECT },
+  );
+  const copies = `FROM stored_objects o WHERE o."destinationId" IN (${ids})`;
+  return Number(row?.copies) < FEW_COPIES
+    ? literal(`id IN (SELECT o."backupId" ${copies})`)
+    : literal(`EXISTS (SELECT 1 ${copies} AND o."backupId" = "Backup".id)`);
 }
 
 function period(column: string, { createdAfter, createdBefore }: Period): WhereOptions | null {
@@ -147,15 +180,45 @@ function beginsWith({ sequelize }: Models, column: string, text: string): WhereO
   return literal(`"${column}" LIKE ${sequelize.escape(`${text.replace(/[!%_]/g, '!$&')}%`)} ESCAPE '!'`);
 }
 
-/** True where one of the columns holds the text, in any case. */
-function contains({ sequelize }: Models, columns: string[], text: Optional<string>): WhereOptions | null {
+/** Stands between the columns in the text that `backups_search` holds. */
+const SEPARATOR = '\x1f';
+
+/**
+ * True where the id, file name, note, database name or error message of a backup holds the text, in any case. The index
+ * `backups_search` holds them as one text: the expression must stay as its migration has it.
+ */
+function searched(models: Models, text: Optional<string>): WhereOptions | null {
   const wanted = text?.trim();
   if (!wanted) return null;
-  const condition =
-    sequelize.getDialect() === 'postgres'
-      ? `~ ${sequelize.escape(inAnyCase(wanted, /[!-/:-@[-`{-~]/, (sign) => `\\${sign}`))}`
-      : `GLOB ${sequelize.escape(`*${inAnyCase(wanted, /[*?[]/, (sign) => `[${sign}]`)}*`)}`;
-  return { [Op.or]: columns.map((column) => literal(`"${column}" ${condition}`)) };
+  const { sequelize } = models;
+  const postgres = sequelize.getDialect() === 'postgres';
+  const separator = `|| ${postgres ? 'chr' : 'char'}(31) ||`;
+  const joined = `(id ${separator} "fileName" ${separator} coalesce(note, '') ${separator} "databaseName" ${separator}
+   coalesce("errorMessage", ''))`;
+  const column = postgres ? `(${joined} COLLATE "C")` : joined;
+  const like = (part: string) =>
+    `${column} ${postgres ? 'ILIKE' : 'LIKE'} ${sequelize.escape(`%${part.replace(/[!%_]/g, '!$&')}%`)} ESCAPE '!'`;
+  // It would match from the end of one column into the next.
+  if (wanted.includes(SEPARATOR)) return literal('1 = 0');
+  const foreign = [...wanted].find((letter) => letter > '\x7f');
+  // LIKE knows the two cases of ASCII only. It finds the few texts with the first other letter much faster than a pattern.
+  if (foreign === undefined) return literal(like(wanted));
+  return literal(`(${formsOf(foreign).map(like).join(' OR ')}) AND ${column} ${patternOf(models, wanted)}`);
+}
+
+/** True where one of the columns holds the text, in any case. */
+function contains(models: Models, columns: string[], text: Optional<string>): WhereOptions | null {
+  const wanted = text?.trim();
+  if (!wanted) return null;
+  const condition = patternOf(models, wanted);
+  return { [Op.or]: columns.map((column) => literal(`${column} ${condition}`)) };
+}
+
+/** An operator and a pattern: true for what holds the text, in any case. */
+function patternOf({ sequelize }: Models, text: string): string {
+  return sequelize.getDialect() === 'postgres'
+    ? `~ ${sequelize.escape(inAnyCase(text, /[!-/:-@[-`{-~]/, (sign) => `\\${sign}`))}`
+    : `GLOB ${sequelize.escape(`*${inAnyCase(text, /[*?[]/, (sign) => `[${sign}]`)}*`)}`;
 }
 
 /**
@@ -166,9 +229,14 @@ function contains({ sequelize }: Models, columns: string[], text: Optional<strin
  */
 function inAnyCase(text: string, special: RegExp, plain: (sign: string) => string): string {
   const cased = (letter: string) => {
-    const forms = new Set([letter, letter.toLowerCase(), letter.toUpperCase()]);
-    const single = [...forms].filter((form) => [...form].length === 1);
-    return single.length > 1 ? `[${single.join('')}]` : letter;
+    const forms = formsOf(letter);
+    return forms.length > 1 ? `[${forms.join('')}]` : letter;
   };
   return [...text].map((sign) => (special.test(sign) ? plain(sign) : cased(sign))).join('');
+}
+
+/** The letter as it is, small and large, where that is one letter. */
+function formsOf(letter: string): string[] {
+  const forms = new Set([letter, letter.toLowerCase(), letter.toUpperCase()]);
+  return [...forms].filter((form) => [...form].length === 1);
 }

@@ -1,5 +1,5 @@
 import type { AppError } from '../../errors.js';
-import type { BackupConfigRow, BackupRow } from '../../models/index.js';
+import type { BackupConfigRow } from '../../models/index.js';
 import { humanSize } from '../text/format.js';
 import type { StorageAddress } from '../ports.js';
 
@@ -35,7 +35,7 @@ export type HealthCode = (typeof HEALTH_CODES)[number];
 
 /** One config's state. */
 export interface ConfigHealth {
-  config: BackupConfigRow;
+  config: Pick<BackupConfigRow, 'id' | 'name' | 'autoBackupEnabled' | 'nextRunAt'>;
   /** When the newest completed backup was made, verified or not, but not of a damaged database. */
   lastSuccessAt: Date | null;
   /** The id of that backup. */
@@ -43,9 +43,9 @@ export interface ConfigHealth {
   /** When the newest backup was made that is verified now. */
   lastProvenAt: Date | null;
   /** The newest completed backup, if it is not verified now. */
-  unverified: BackupRow | null;
+  unverified: UnverifiedBackup | null;
   /** The newest verified backup, if its archive is not there as it was stored; with what was found. */
-  lost: { backup: BackupRow; error: AppError } | null;
+  lost: { backupId: string; error: AppError } | null;
   /** The newest verified backup has no media although older ones have some. */
   mediaGone: boolean;
   lastFailureAt: Date | null;
@@ -53,42 +53,67 @@ export interface ConfigHealth {
   overdue: boolean;
 }
 
+/** What a reason says of a backup that is not verified now. */
+export interface UnverifiedBackup {
+  id: string;
+  damaged: boolean;
+  errorCode: string | null;
+  errorMessage: string | null;
+}
+
 /** One place that archives lie in. */
 export interface StorageHealth extends StorageAddress {
-  /** Bytes of the archives that lie there. */
-  used: number;
-  count: number;
+  destinationId: number;
+  /** Average bytes of its newest archives. */
+  typical: number;
   /** Bytes; null where it is unknown. */
   free: number | null;
   total: number | null;
   error: AppError | null;
 }
 
+/** What the archives in one place come to. */
+export interface StorageUsage {
+  /** Of the destination. */
+  id: number;
+  /** Bytes. */
+  used: number;
+  count: number;
+}
+
+/** What the reasons that are about no config in particular depend on. */
+export interface InstallationState {
+  hasConfig: boolean;
+  /** Some config has a schedule that no process runs. */
+  withoutWorker: boolean;
+  /** How many runs wait too long. */
+  stuck: number;
+}
+
 /** In milliseconds; 0 for a moment that never was. */
 export const timeOf = (at: Date | null | undefined) => at?.getTime() ?? 0;
 
-/** Every reason why an installation is not OK; none if it is. @param unkept configs whose schedule no process runs @param stuck how many runs wait too long */
+/** Every reason why an installation is not OK; none if it is. @param configs at least those that are not OK */
 export function reasonsOf(
+  installation: InstallationState,
   configs: ConfigHealth[],
   storages: StorageHealth[],
-  unkept: ConfigHealth[],
-  stuck: number,
 ): HealthReason[] {
   return [
-    ...installationReasons(configs, unkept, stuck),
+    ...installationReasons(installation),
     ...configs.flatMap((config) => configReasons(config)),
     ...storages.flatMap((storage) => storageReasons(storage)),
   ];
 }
 
-function installationReasons(configs: ConfigHealth[], unkept: ConfigHealth[], stuck: number): HealthReason[] {
+function installationReasons({ hasConfig, withoutWorker, stuck }: InstallationState): HealthReason[] {
   const reasons: HealthReason[] = [];
   const add = (level: 'WARNING' | 'CRITICAL', code: HealthCode, message: string, hint: string) =>
     reasons.push({ level, code, message, hint, configId: null });
-  if (configs.length === 0) {
+  if (!hasConfig) {
     add('WARNING', 'NO_CONFIG', 'Nothing is protected yet.', 'Add a config, or set DATABASE_URL and start again.');
   }
-  if (unkept.length > 0) {
+  if (withoutWorker) {
     const hint = 'Start the server or a worker, or let a system timer run auto-backup (db-manager setup-schedule).';
     add('WARNING', 'NO_WORKER', 'No server or worker is running, so no scheduled backup will start.', hint);
   }
@@ -131,7 +156,7 @@ function configReasons(health: ConfigHealth): HealthReason[] {
   }
   if (lost !== null) {
     const hint = 'Put the archive back, or back up now. `db-manager reconcile` lists every missing archive.';
-    const message = `the archive of the newest verified backup, ${lost.backup.id}, is lost: ${lost.error.message}`;
+    const message = `the archive of the newest verified backup, ${lost.backupId}, is lost: ${lost.error.message}`;
     add('CRITICAL', 'ARCHIVE_MISSING', message, hint);
   }
   if (mediaGone) {
@@ -160,7 +185,7 @@ function configReasons(health: ConfigHealth): HealthReason[] {
 
 const REPAIR = 'Repair the database, or restore the newest verified backup, then back up now.';
 
-function storageReasons({ storageType, storagePath, used, count, free, error }: StorageHealth): HealthReason[] {
+function storageReasons({ storageType, storagePath, typical, free, error }: StorageHealth): HealthReason[] {
   const place = `${storageType} ${storagePath}`;
   if (error !== null) {
     return [
@@ -173,7 +198,6 @@ function storageReasons({ storageType, storagePath, used, count, free, error }: 
       },
     ];
   }
-  const typical = count === 0 ? 0 : used / count;
   if (free === null || free > typical * 3) return [];
   const message = `${place} has ${humanSize(free)} left, less than three backups of ${humanSize(Math.round(typical))}.`;
   return [

@@ -1,9 +1,18 @@
-import { REGULAR_TYPES, type BackupRow } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import { hostname } from 'node:os';
 import { Op, QueryTypes } from 'sequelize';
 import { AppError } from '../../errors.js';
-import { type ConfigHealth, type Health, type HealthReason, reasonsOf, type StorageHealth, timeOf } from './health.js';
+import { ArchiveWatch } from './archive-watch.js';
+import { configStates, hasUnkeptSchedule, suspectConfigs } from './config-states.js';
+import {
+  type ConfigHealth,
+  type Health,
+  type HealthReason,
+  reasonsOf,
+  type StorageHealth,
+  type StorageUsage,
+} from './health.js';
+import { readPlain } from '../../models/index.js';
 import type { StorageAddress } from '../ports.js';
 
 /** The lease that a process which runs jobs holds while it lives. */
@@ -19,207 +28,121 @@ export interface SystemHealth {
   nodes: string[];
   pending: number;
   running: number;
-  configs: ConfigHealth[];
+  configCount: number;
   storages: StorageHealth[];
 }
 
-/** How late an automatic backup may be before it counts as overdue, in milliseconds. */
-const GRACE = 2 * 3_600_000;
-/** How many archives are looked for at the same time. */
-const LOOKS = 32;
 /** A waiting run is stuck after this time, in milliseconds. */
 const STUCK = 30 * 60_000;
+/** How many of a storage's newest archives say what an archive typically takes. */
+const SAMPLE = 100;
 
-/** Tells how the installation is doing: a few grouped queries, whatever the number of configs and backups. */
+/**
+ * Tells how the installation is doing. `read`, which the page asks for every few seconds, costs no more with more backups:
+ * what does is asked for apart.
+ */
 export class Overview {
-  constructor(private readonly env: OverviewEnvironment) {}
+  private readonly archives: ArchiveWatch;
+
+  constructor(private readonly env: OverviewEnvironment) {
+    this.archives = new ArchiveWatch(env);
+  }
 
   async read(): Promise<SystemHealth> {
-    const [configs, nodes, storages, pending, running, stuck] = await Promise.all([
-      this.configs(),
+    const { models } = this.env;
+    const [configCount, configs, nodes, storages, pending, running, stuck] = await Promise.all([
+      models.BackupConfig.count(),
+      this.suspects(),
       this.nodes(),
       this.storages(),
-      this.countRuns('PENDING'),
-      this.countRuns('RUNNING'),
-      this.countStuck(),
+      this.countRuns({ status: 'PENDING' }),
+      this.countRuns({ status: 'RUNNING' }),
+      this.countRuns({ status: 'PENDING', createdAt: { [Op.lt]: new Date(this.env.now().getTime() - STUCK) } }),
     ]);
-    const unkept = nodes.length === 0 ? await this.withoutTimer(configs) : [];
-    const reasons = reasonsOf(configs, storages, unkept, stuck);
+    const withoutWorker = nodes.length === 0 && (await hasUnkeptSchedule(models));
+    const reasons = reasonsOf({ hasConfig: configCount > 0, withoutWorker, stuck }, configs, storages);
     const worst = reasons.some(({ level }) => level === 'CRITICAL') ? 'CRITICAL' : 'WARNING';
-    return { health: reasons.length === 0 ? 'OK' : worst, reasons, nodes, pending, running, configs, storages };
+    return { health: reasons.length === 0 ? 'OK' : worst, reasons, nodes, pending, running, configCount, storages };
   }
 
-  private async configs(): Promise<ConfigHealth[]> {
-    const [rows, completed, failed] = await Promise.all([
-      this.env.models.BackupConfig.findAll({ order: [['id', 'ASC']] }),
-      this.latest('COMPLETED'),
-      this.latest('FAILED'),
-    ]);
-    const ids = rows.map(({ id }) => id);
-    const isFailing = (id: number) => timeOf(failed.get(id)?.at) > timeOf(completed.get(id)?.goodAt);
-    const isUnverified = (id: number) => timeOf(completed.get(id)?.at) > timeOf(completed.get(id)?.verifiedAt);
-    const [failures, unverified, verified] = await Promise.all([
-      this.backupsAt('FAILED', ids.filter(isFailing), failed),
-      this.backupsAt('COMPLETED', ids.filter(isUnverified), completed),
-      this.verified([...completed.values()].flatMap(({ verifiedId }) => verifiedId ?? [])),
-    ]);
-    const now = this.env.now().getTime();
-    return rows.map((config) => ({
-      config,
-      lastSuccessAt: completed.get(config.id)?.goodAt ?? null,
-      lastBackupId: completed.get(config.id)?.newestId ?? null,
-      lastProvenAt: completed.get(config.id)?.verifiedAt ?? null,
-      unverified: unverified.get(config.id) ?? null,
-      lost: verified.get(config.id)?.lost ?? null,
-      mediaGone:
-        config.mediaPaths.length > 0 &&
-        verified.get(config.id)?.mediaFileCount === 0 &&
-        (completed.get(config.id)?.mostMedia ?? 0) > 0,
-      lastFailureAt: failed.get(config.id)?.at ?? null,
-      lastErrorCode: isFailing(config.id) ? (failures.get(config.id)?.errorCode ?? 'INTERNAL_ERROR') : null,
-      overdue: config.nextRunAt !== null && config.nextRunAt.getTime() + GRACE < now,
-    }));
+  /** The state of each config, or of those with these ids, by id. No archive is looked for. */
+  async configs(ids?: readonly number[]): Promise<ConfigHealth[]> {
+    const wanted = ids ?? (await this.allIds());
+    return configStates(this.env.models, wanted, new Map(), this.env.now());
   }
 
-  /** When the newest backup of each config in this state was made, and the newest of those that are verified. */
-  private async latest(status: 'COMPLETED' | 'FAILED'): Promise<Map<number, Latest>> {
-    const rows = await this.env.models.sequelize.query<{
-      configId: number;
-      at: string | Date;
-      goodAt: string | Date | null;
-      verifiedAt: string | Date | null;
-      verifiedId: string | null;
-      newestId: string;
-      mostMedia: number | null;
-    }>(
-      `SELECT "configId", max("createdAt") AS at, max(id) AS "newestId",
-         max(CASE WHEN damaged THEN NULL ELSE "createdAt" END) AS "goodAt",
-         max(CASE WHEN "verifiedAt" IS NOT NULL THEN "createdAt" END) AS "verifiedAt",
-         max(CASE WHEN "verifiedAt" IS NOT NULL THEN id END) AS "verifiedId", max("mediaFileCount") AS "mostMedia" FROM backups
-       WHERE "configId" IS NOT NULL AND status = :status AND "backupType" IN (:types) GROUP BY "configId"`,
-      { type: QueryTypes.SELECT, replacements: { status, types: REGULAR_TYPES } },
-    );
-    return new Map(
-      rows.map(({ configId, at, goodAt, verifiedAt, ...rest }) => {
-        const moment = (time: string | Date | null) => (time === null ? null : new Date(time));
-        return [configId, { at: new Date(at), goodAt: moment(goodAt), verifiedAt: moment(verifiedAt), ...rest }];
-      }),
-    );
-  }
-
-  /** The newest backup in this state of each of these configs. */
-  private async backupsAt(
-    status: 'COMPLETED' | 'FAILED',
-    ids: number[],
-    latest: Map<number, Latest>,
-  ): Promise<Map<number, BackupRow>> {
-    if (ids.length === 0) return new Map();
-    const rows = await this.env.models.Backup.unscoped().findAll({
-      attributes: ['id', 'configId', 'createdAt', 'damaged', 'errorCode', 'errorMessage'],
-      where: {
-        configId: ids,
-        status,
-        backupType: REGULAR_TYPES,
-        createdAt: { [Op.in]: ids.map((id) => latest.get(id)?.at ?? new Date(0)) },
-      },
-    });
-    const newest = rows.filter(
-      ({ configId, createdAt }) => timeOf(latest.get(configId ?? 0)?.at) === timeOf(createdAt),
-    );
-    return new Map(newest.map((row) => [row.configId ?? 0, row]));
-  }
-
-  /** These backups by config, with what is wrong with the archive of each. An unreachable storage has a reason of its own. */
-  private async verified(ids: string[]): Promise<Map<number, Verified>> {
-    const attributes = ['id', 'configId', 'fileName', 'fileSize', 'mediaFileCount'];
-    const rows = await this.env.models.Backup.findAll({ attributes, where: { id: ids } });
-    const verified = new Map<number, Verified>();
-    const next = rows.values();
-    const look = async () => {
-      for (const backup of next) {
-        const error = await this.archiveError(backup);
-        const lost = error === null ? null : { backup, error };
-        verified.set(backup.configId ?? 0, { mediaFileCount: backup.mediaFileCount, lost });
-      }
-    };
-    await Promise.all(Array.from({ length: LOOKS }, look));
-    return verified;
-  }
-
-  private async archiveError({ address, fileName, filePath, fileSize }: BackupRow): Promise<AppError | null> {
-    try {
-      const stored = await this.env.storages.open(address).stat(fileName);
-      if (stored === null) return new AppError('ARCHIVE_MISSING', `${filePath} is not there.`);
-      if (fileSize === null || stored.size === fileSize) return null;
-      return new AppError('ARCHIVE_CORRUPT', `${filePath} has ${stored.size} bytes instead of ${fileSize}.`);
-    } catch (error) {
-      if (error instanceof AppError) return null;
-      throw error;
-    }
-  }
-
-  /** The configs whose schedule no process runs where no worker runs: a timer of the system leaves backups made by commands. */
-  private async withoutTimer(configs: ConfigHealth[]): Promise<ConfigHealth[]> {
-    const rows = await this.env.models.sequelize.query<{ configId: number; at: string; byCommand: string | null }>(
-      `SELECT "configId", max(id) AS at, max(CASE WHEN "createdBy" LIKE 'cli:%' THEN id END) AS "byCommand" FROM backups
-       WHERE "configId" IS NOT NULL AND "backupType" = 'AUTO' GROUP BY "configId"`,
+  /** What lies in each destination that has archives. Reads an index of all archives. */
+  async usage(): Promise<StorageUsage[]> {
+    const rows = await this.env.models.sequelize.query<{ id: number; used: number | string; count: number | string }>(
+      `SELECT "destinationId" AS id, sum(size) AS used, count(*) AS count FROM stored_objects
+       WHERE status = 'COMPLETED' GROUP BY "destinationId"`,
       { type: QueryTypes.SELECT },
     );
-    const kept = new Set(rows.filter(({ at, byCommand }) => at === byCommand).map(({ configId }) => configId));
-    return configs.filter(({ config }) => config.autoBackupEnabled && !kept.has(config.id));
+    return rows.map(({ id, used, count }) => ({ id, used: Number(used), count: Number(count) }));
+  }
+
+  /** When the newest backup ended, well or not: what is computed of ended backups changes only then. */
+  async lastBackupEndedAt(): Promise<Date | null> {
+    const row = await this.env.models.Backup.unscoped().findOne({
+      attributes: ['completedAt'],
+      where: { completedAt: { [Op.ne]: null } },
+      order: [['completedAt', 'DESC']],
+    });
+    return row?.completedAt ?? null;
+  }
+
+  private async allIds(): Promise<number[]> {
+    const rows = await readPlain(this.env.models.BackupConfig, ['id']);
+    return rows.map(({ id }) => id);
+  }
+
+  /** The state of each config that there is a reason about, and of some others. */
+  private async suspects(): Promise<ConfigHealth[]> {
+    const { models } = this.env;
+    const lost = await this.archives.look();
+    return configStates(models, await suspectConfigs(models, lost, this.env.now()), lost, this.env.now());
   }
 
   private async nodes(): Promise<string[]> {
     return (await this.env.models.leases.liveNames('node:')).map((name) => name.slice('node:'.length)).sort();
   }
 
+  /** The destinations with archives. */
   private async storages(): Promise<StorageHealth[]> {
-    const { sequelize } = this.env.models;
-    const groups = await sequelize.query<StorageAddress & { used: number | string; count: number | string }>(
-      `SELECT d."storageType", d."storagePath", sum(o.size) AS used, count(*) AS count
-       FROM stored_objects o JOIN destinations d ON d.id = o."destinationId"
-       WHERE o.status = 'COMPLETED' GROUP BY d.id, d."storageType", d."storagePath" ORDER BY 1, 2`,
+    const rows = await this.env.models.sequelize.query<
+      StorageAddress & { id: number; typical: number | string | null }
+    >(
+      `SELECT d.id, d."storageType", d."storagePath", (
+         SELECT avg(size) FROM (
+           SELECT o.size FROM stored_objects o WHERE o."destinationId" = d.id AND o.status = 'COMPLETED'
+           ORDER BY o.id DESC LIMIT ${SAMPLE}) AS newest) AS typical
+       FROM destinations d
+       WHERE EXISTS (SELECT 1 FROM stored_objects o WHERE o."destinationId" = d.id AND o.status = 'COMPLETED')
+       ORDER BY 2, 3`,
       { type: QueryTypes.SELECT },
     );
-    return Promise.all(groups.map(({ used, count, ...address }) => this.space(address, Number(used), Number(count))));
+    return Promise.all(
+      rows.map(async ({ id, typical, ...address }) => ({
+        destinationId: id,
+        ...address,
+        typical: Number(typical ?? 0),
+        ...(await this.space(address)),
+      })),
+    );
   }
 
-  private async space(address: StorageAddress, used: number, count: number): Promise<StorageHealth> {
+  private async space(address: StorageAddress): Promise<Pick<StorageHealth, 'free' | 'total' | 'error'>> {
     try {
       const space = await this.env.storages.open(address).space();
-      return { ...address, used, count, free: space?.free ?? null, total: space?.total ?? null, error: null };
+      return { free: space?.free ?? null, total: space?.total ?? null, error: null };
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
-      return { ...address, used, count, free: null, total: null, error };
+      return { free: null, total: null, error };
     }
   }
 
-  private async countRuns(status: 'PENDING' | 'RUNNING'): Promise<number> {
+  private async countRuns(where: Record<string, unknown>): Promise<number> {
     const { Backup, Restore } = this.env.models;
-    return (await Backup.count({ where: { status } })) + (await Restore.count({ where: { status } }));
+    return (await Backup.unscoped().count({ where })) + (await Restore.count({ where }));
   }
-
-  private async countStuck(): Promise<number> {
-    const where = { status: 'PENDING', createdAt: { [Op.lt]: new Date(this.env.now().getTime() - STUCK) } };
-    return (await this.env.models.Backup.count({ where })) + (await this.env.models.Restore.count({ where }));
-  }
-}
-
-/** Of the backups of one config that are in one state. */
-interface Latest {
-  at: Date;
-  /** The newest that is not of a damaged database. */
-  goodAt: Date | null;
-  verifiedAt: Date | null;
-  verifiedId: string | null;
-  /** An id begins with the time of its backup. */
-  newestId: string;
-  /** How many media files the one with most of them has. */
-  mostMedia: number | null;
-}
-
-/** The newest verified backup of a config. */
-interface Verified {
-  mediaFileCount: number | null;
-  lost: ConfigHealth['lost'];
 }

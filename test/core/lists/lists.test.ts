@@ -80,6 +80,25 @@ describe.each(databases)('The lists on %s', (_title, missing, url) => {
     },
   );
 
+  itThere('find what each column holds, and nothing across two of them', async () => {
+    expect(await found('backup_3')).toEqual([NOTES[3]]);
+    expect(await found('OKPUJA_2.ZIP')).toEqual([NOTES[2]]);
+    expect(await found('db.SQLite3')).toEqual(NOTES);
+    for (const across of ['backup_3okpuja', 'backup_3\x1fokpuja_3', 'backup_3 okpuja'])
+      expect(await found(across)).toEqual([]);
+  });
+
+  itThere('of kinds of storage are those with a copy in one', async () => {
+    await models.Destination.create({ storageType: 'SYSTEM', storagePath: '/mnt' });
+    const of = async (...storageType: ('LOCAL' | 'SYSTEM')[]) =>
+      (await listBackups(models, { storageType }, 'CREATED_AT_ASC', { first: 50 })).nodes.length;
+    expect([await of('LOCAL'), await of('SYSTEM'), await of('LOCAL', 'SYSTEM')]).toEqual([
+      NOTES.length,
+      0,
+      NOTES.length,
+    ]);
+  });
+
   itThere('find the actions of a noun', async () => {
     const actions = async (action: string) =>
       (await listAuditEvents(models, { action }, { first: 50 })).nodes.map((event) => event.action).sort();

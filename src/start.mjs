@@ -5,6 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import module from 'node:module';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -144,6 +145,8 @@ try {
   await build();
   const args = process.argv.slice(2);
   if (!args.includes('--build-only')) {
+    // Node 22 and later keep what they have compiled, where the command line keeps it too.
+    module.enableCompileCache?.(join(dist, '.cache'));
     const entry = args.includes('worker') ? 'worker.js' : 'server.js';
     const { main } = await import(pathToFileURL(join(dist, entry)).href);
     await main();

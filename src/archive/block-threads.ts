@@ -3,15 +3,26 @@ import type { Worker } from 'node:worker_threads';
 import { AppError } from '../errors.js';
 import { startThread } from '../threads.js';
 import { type BlockTask, workBlock } from './block.js';
+import {
+  type FilesTask,
+  type PackedFiles,
+  type SmallFile,
+  type SmallFileOptions,
+  type SmallFileTask,
+  unpacked,
+} from './small-file.js';
 
 /** Tasks of fewer bytes are done at once: a thread would take longer to be told. */
 const SMALL = 128 * 1024;
 /** So many larger ones are done before the first thread is started, which takes as long. */
 const FIRST = 2;
 
+type Task = BlockTask | FilesTask;
+type Answer = Uint8Array | PackedFiles | null;
+
 interface Waiting {
-  task: BlockTask;
-  resolve(bytes: Buffer): void;
+  task: Task;
+  resolve(answer: Answer): void;
   reject(error: Error): void;
 }
 
@@ -36,7 +47,17 @@ export class BlockThreads {
       if (isLarge) this.done += 1;
       return compared(workBlock(task));
     }
-    return new Promise<Buffer>((resolve, reject) => {
+    const bytes = (await this.ask(task)) as Uint8Array | null;
+    return compared(bytes && Buffer.from(bytes.buffer as ArrayBuffer));
+  }
+
+  /** Reads small files: see `readSmallFile`. */
+  async readFiles(files: SmallFileTask[], options: SmallFileOptions): Promise<(SmallFile | null)[]> {
+    return unpacked((await this.ask({ kind: 'files', files, ...options })) as PackedFiles);
+  }
+
+  private ask(task: Task): Promise<Answer> {
+    return new Promise<Answer>((resolve, reject) => {
       this.queue.push({ task, resolve, reject });
       if (this.idle.length === 0 && this.threads.size < this.most) this.start();
       this.next();
@@ -54,7 +75,7 @@ export class BlockThreads {
     const thread = startThread(new URL('./block-worker', import.meta.url));
     this.threads.add(thread);
     this.idle.push(thread);
-    thread.on('message', (answer: { bytes: Uint8Array | null; error?: Error }) => this.answer(thread, answer));
+    thread.on('message', (message: { answer: Answer; error?: Error }) => this.answer(thread, message));
     thread.on('error', (error) => this.fail(error));
     thread.on('exit', () => this.fail(new Error('A thread ended before its work was done.')));
   }
@@ -63,24 +84,18 @@ export class BlockThreads {
     while (this.idle.length > 0 && this.queue.length > 0) {
       const thread = this.idle.pop() as Worker;
       const waiting = this.queue.shift() as Waiting;
-      const { bytes } = waiting.task;
       this.busy.set(thread, waiting);
-      const isWhole = bytes.byteLength === bytes.buffer.byteLength;
-      thread.postMessage(waiting.task, isWhole ? [bytes.buffer as ArrayBuffer] : []);
+      thread.postMessage(waiting.task, moved(waiting.task));
     }
   }
 
-  private answer(thread: Worker, { bytes, error }: { bytes: Uint8Array | null; error?: Error }): void {
+  private answer(thread: Worker, { answer, error }: { answer: Answer; error?: Error }): void {
     const waiting = this.busy.get(thread);
     this.busy.delete(thread);
     this.idle.push(thread);
     this.next();
-    if (error !== undefined) return waiting?.reject(error);
-    try {
-      waiting?.resolve(compared(bytes && Buffer.from(bytes.buffer as ArrayBuffer)));
-    } catch (mismatch) {
-      waiting?.reject(mismatch as Error);
-    }
+    if (error === undefined) waiting?.resolve(answer);
+    else waiting?.reject(error);
   }
 
   /** After a thread has failed nothing more is done. */
@@ -90,6 +105,13 @@ export class BlockThreads {
     this.idle.length = 0;
     for (const { reject } of left) reject(error);
   }
+}
+
+/** What of a task is moved to the thread instead of being copied. */
+function moved(task: Task): ArrayBuffer[] {
+  if (task.kind === 'files') return [];
+  const { buffer, byteLength } = task.bytes;
+  return buffer.byteLength === byteLength ? [buffer as ArrayBuffer] : [];
 }
 
 /** @throws AppError INTERNAL_ERROR if there is none: see `workBlock` */

@@ -1,15 +1,32 @@
 import { parentPort } from 'node:worker_threads';
 import { type BlockTask, workBlock } from './block.js';
+import { type FilesTask, type PackedFiles, readSmallFile } from './small-file.js';
 
 // A thread of `BlockThreads`: answers each task in turn, until it is ended.
-parentPort?.on('message', (task: BlockTask) => {
+parentPort?.on('message', (task: BlockTask | FilesTask) => {
   try {
+    if (task.kind === 'files') return answerFiles(task);
     const found = workBlock(task);
     // What zlib gives may be a part of a larger buffer: only what counts goes on.
     const isWhole = found?.length === found?.buffer.byteLength;
     const bytes = found === null || isWhole ? found : new Uint8Array(found);
-    parentPort?.postMessage({ bytes }, bytes === null ? [] : [bytes.buffer as ArrayBuffer]);
+    parentPort?.postMessage({ answer: bytes }, bytes === null ? [] : [bytes.buffer as ArrayBuffer]);
   } catch (error) {
     parentPort?.postMessage({ error });
   }
 });
+
+/** All bytes go back as one buffer. */
+function answerFiles({ files, method, level }: FilesTask): void {
+  const found = files.map((file) => readSmallFile(file, { method, level }));
+  const bytes = new Uint8Array(found.reduce((sum, file) => sum + (file?.bytes.length ?? 0), 0));
+  let at = 0;
+  const packed: PackedFiles['files'] = found.map((file) => {
+    if (file === null) return null;
+    const { bytes: own, ...about } = file;
+    bytes.set(own, at);
+    return { ...about, end: (at += own.length) };
+  });
+  const answer: PackedFiles = { bytes, files: packed };
+  parentPort?.postMessage({ answer }, [bytes.buffer]);
+}

@@ -46,7 +46,13 @@ export function workBlock(task: BlockTask): Buffer | null {
 
 function deflated(bytes: Uint8Array, level: number, last: boolean): Buffer {
   const finishFlush = last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH;
-  return deflateRawSync(bytes, { level, finishFlush, chunkSize: Math.max(bytes.length, MIN_CHUNK) });
+  return deflateRawSync(bytes, { level, finishFlush, chunkSize: Math.max(bytes.length, MIN_CHUNK), ...tables(bytes) });
+}
+
+/** Most of the time that a small file takes is spent on making zlib's tables ready, which need not be larger than the file. */
+function tables({ length }: Uint8Array): { windowBits: number; memLevel: number } {
+  const windowBits = Math.min(15, Math.max(9, Math.ceil(Math.log2(length + 1))));
+  return { windowBits, memLevel: Math.min(8, windowBits - 7) };
 }
 
 /** A frame of its own; frames that follow each other are one stream. Its lowest level is 1. */

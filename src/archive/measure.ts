@@ -16,15 +16,28 @@ export async function measureMedia(
   found = { files: 0, bytes: 0 },
 ): Promise<{ files: number; bytes: number }> {
   for (const root of await mediaRoots(paths)) {
+    let sizes: Promise<number>[] = [];
+    const count = async () => {
+      for (const size of await Promise.all(sizes)) found.bytes += size;
+      found.files += sizes.length;
+      sizes = [];
+    };
     for await (const item of walkMedia(root, excluded)) {
-      signal.throwIfAborted();
       if (item.kind !== 'file') continue;
-      found.files += 1;
-      found.bytes += await lstat(systemPath(item.file)).then(
-        ({ size }) => size,
-        () => 0,
-      );
+      if (sizes.length === AT_ONCE) await count();
+      signal.throwIfAborted();
+      sizes.push(sizeOf(item.file));
     }
+    await count();
   }
   return found;
 }
+
+/** How many files are looked at together. */
+const AT_ONCE = 64;
+
+const sizeOf = (file: string) =>
+  lstat(systemPath(file)).then(
+    ({ size }) => size,
+    () => 0,
+  );

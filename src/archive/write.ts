@@ -7,7 +7,15 @@ import { AppError, toAppError } from '../errors.js';
 import { BLOCK_BYTES, hasZstd, type Method, missingZstd } from './block.js';
 import { BlockThreads } from './block-threads.js';
 import { isCompressed, isIncompressible } from './compressed.js';
-import { type Excluded, mediaRoots, openMedia, unreadable, walkMedia, type OpenedFile } from './media.js';
+import {
+  type Excluded,
+  mediaRoots,
+  openMedia,
+  unreadable,
+  walkMedia,
+  type MediaItem,
+  type OpenedFile,
+} from './media.js';
 import {
   MAX_METADATA_BYTES,
   METADATA_ENTRY,
@@ -21,6 +29,7 @@ import {
 } from './metadata.js';
 import { nameProblem, shown } from './names.js';
 import { abortReason } from './refuse.js';
+import type { SmallFile, SmallFileOptions } from './small-file.js';
 import { type Compressed, createZip } from './zip.js';
 
 /** What went into an archive, for its metadata. */
@@ -70,6 +79,14 @@ export interface WrittenArchive {
   sums: readonly number[];
 }
 
+/** An item of a walk, and its file if it was read already. */
+interface ReadItem {
+  item: MediaItem;
+  file: SmallFile | null;
+}
+
+/** So many items go to a thread together; fewer are not worth one. */
+const BATCH_ITEMS = 64;
 const CHUNK_BYTES = 128 * 1024;
 /** Files up to this size are stored: deflate would gain nothing. */
 const TINY_BYTES = 64;
@@ -92,6 +109,9 @@ class ArchiveWriter {
   private readonly zip: ZipArchive;
   private readonly threads: BlockThreads;
   private readonly compressed: () => Compressed | undefined;
+  private readonly ready: WeakMap<Buffer, SmallFile>;
+  private readonly room: () => Promise<void>;
+  private readonly small: SmallFileOptions;
   readonly sums: number[] = [];
   private readonly collected: Collected = { entries: [], media: [], symlinks: [], skipped: [], renamed: [] };
   private readonly names = new Set<string>();
@@ -108,13 +128,16 @@ class ArchiveWriter {
     this.threads = new BlockThreads(options.threads);
     const { method = 'DEFLATE', level = 1 } = options.compression ?? {};
     if (method === 'ZSTD' && !hasZstd) missingZstd();
-    const { zip, compressed } = createZip({
+    const { zip, compressed, ready, room } = createZip({
       method: method === 'NONE' ? 'DEFLATE' : method,
       level,
       threads: this.threads,
     });
     this.zip = zip;
     this.compressed = compressed;
+    this.ready = ready;
+    this.room = room;
+    this.small = { method: method === 'NONE' ? null : method, level };
     this.zip.on('error', (error) => this.fail(error));
     this.zip.on('warning', (error) => this.fail(error));
     // The consumer need not listen: `done` reports it. Without this a failure before the first listener would end the process.
@@ -198,15 +221,52 @@ class ArchiveWriter {
     for (const root of await mediaRoots(this.options.mediaPaths)) {
       const sum: MediaMetadata = { path: root.path, prefix: root.prefix, files: 0, bytes: 0 };
       media.push(sum);
-      for await (const item of walkMedia(root, excluded)) {
+      for await (const { item, file } of this.readAhead(walkMedia(root, excluded))) {
         this.throwIfFailed();
-        if (item.kind === 'symlink') symlinks.push({ path: item.path, target: item.target });
+        if (file) await this.addSmall((item as { path: string }).path, file, sum);
+        else if (item.kind === 'symlink') symlinks.push({ path: item.path, target: item.target });
         else if (item.kind === 'skipped') skipped.push({ path: item.path, reason: item.reason });
         else if (item.kind === 'renamed') renamed.push({ path: item.path, name: item.name });
         else if (item.kind === 'folder') await this.addFolder(item.path, item.stats.mtime, item.stats.mode);
         else await this.addMedia(item.path, item.file, sum);
       }
     }
+  }
+
+  /** The items of a walk in their order; of many files, those that are small are read and compressed in threads before. */
+  private async *readAhead(walk: AsyncIterable<MediaItem>): AsyncGenerator<ReadItem> {
+    const batches: Promise<ReadItem[]>[] = [];
+    let batch: MediaItem[] = [];
+    let isMany = false;
+    for await (const item of walk) {
+      batch.push(item);
+      if (batch.length < BATCH_ITEMS) continue;
+      isMany = true;
+      batches.push(this.readBatch(batch));
+      batch = [];
+      if (batches.length > 2 * this.threads.most) yield* (await batches.shift()) as ReadItem[];
+    }
+    for (const earlier of batches) yield* await earlier;
+    yield* isMany ? await this.readBatch(batch) : batch.map((item) => ({ item, file: null }));
+  }
+
+  private async readBatch(items: MediaItem[]): Promise<ReadItem[]> {
+    const tasks = items.flatMap((item) => (item.kind === 'file' ? [{ file: item.file, path: item.path }] : []));
+    const found = (await this.threads.readFiles(tasks, this.small)).values();
+    return items.map((item) => ({ item, file: item.kind === 'file' ? (found.next().value ?? null) : null }));
+  }
+
+  private async addSmall(path: string, file: SmallFile, sum: MediaMetadata): Promise<void> {
+    const { size, sha256, mode, changed } = file;
+    const date = new Date(Math.round(file.mtimeMs));
+    const bytes = Buffer.from(file.bytes.buffer as ArrayBuffer, file.bytes.byteOffset, file.bytes.byteLength);
+    this.ready.set(bytes, file);
+    await this.append(bytes, { name: path, mode: mode & 0o7777, date, store: file.stored }, () => file.sum);
+    this.collected.entries.push({ path, size, sha256, mode: mode & 0o7777, mtime: date.toISOString() });
+    if (changed) this.collected.skipped.push({ path, reason: 'changed' });
+    sum.files += 1;
+    sum.bytes += size;
+    this.options.onProgress((this.doneBytes += size));
   }
 
   private async addMedia(path: string, file: string, sum: MediaMetadata): Promise<void> {
@@ -303,6 +363,7 @@ class ArchiveWriter {
       });
       const compressed = this.compressed();
       this.sums.push(compressed?.sum ?? crc());
+      await this.room();
       return compressed;
     } finally {
       this.rejectEntry = undefined;

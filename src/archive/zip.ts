@@ -1,9 +1,11 @@
 import { ZipArchive } from 'archiver';
 import { type BlockThreads, compared } from './block-threads.js';
+import type { Writable } from 'node:stream';
 import { crc32 } from 'node:zlib';
 import { type Method, workBlock } from './block.js';
 import { METADATA_ENTRY } from './metadata.js';
 import { ParallelCompressor } from './parallel.js';
+import type { SmallFile } from './small-file.js';
 
 /** The parts of archiver's engine (compress-commons) that compress an entry and write the directory. */
 interface Engine {
@@ -56,25 +58,37 @@ export interface Compressed {
 }
 
 /**
- * A ZIP to append to. archiver's engine writes the directory of all entries at once and in some twenty pieces each, which
- * took 3.6 KB of memory per entry; joined to larger pieces it takes what the directory itself has, about 0.1 KB.
+ * A ZIP to append to.
  * @returns `compressed` gives out, once, what compressed the entry that was appended last; undefined if it was stored
  */
-export function createZip(compressing: Compressing): { zip: ZipArchive; compressed(): Compressed | undefined } {
+export function createZip(compressing: Compressing): {
+  zip: ZipArchive;
+  compressed(): Compressed | undefined;
+  /** Buffers that are files made ready: when such a one is appended, it is written as it is. */
+  ready: WeakMap<Buffer, SmallFile>;
+  /** Resolves when the ZIP can take more: archiver itself does not wait after an entry that came as a buffer. */
+  room(): Promise<void>;
+} {
+  const ready = new WeakMap<Buffer, SmallFile>();
   let last: Compressed | undefined;
   const zip = new ZipArchive({ zlib: { level: Math.max(1, compressing.level) } });
   const engine = (zip as unknown as { _module?: { engine?: Partial<Engine> } })._module?.engine;
   if (isEngine(engine)) {
-    joinDirectoryWrites(engine);
+    joinWrites(engine);
     compressInParallel(engine, compressing, (compressed) => (last = compressed));
-    compressSmallAtOnce(engine, compressing, (compressed) => (last = compressed));
+    compressSmallAtOnce(engine, compressing, ready, (compressed) => (last = compressed));
   }
   const compressed = () => {
     const taken = last;
     last = undefined;
     return taken;
   };
-  return { zip, compressed };
+  const room = async () => {
+    const stream = engine as unknown as Writable | undefined;
+    if (stream?.writableNeedDrain)
+      await new Promise<void>((resolve) => stream.once('drain', resolve).once('close', resolve));
+  };
+  return { zip, compressed, ready, room };
 }
 
 function isEngine(engine: Partial<Engine> | undefined): engine is Engine {
@@ -122,10 +136,33 @@ function compressInParallel(engine: Engine, compressing: Compressing, done: (com
   };
 }
 
-/** Small files need no stream, and what does not become smaller is stored. */
-function compressSmallAtOnce(engine: Engine, compressing: Compressing, done: (compressed: Compressed) => void): void {
+/**
+ * Small files need no stream, and what does not become smaller is stored. What `readSmallFile` has made ready is written as
+ * it is.
+ */
+function compressSmallAtOnce(
+  engine: Engine,
+  compressing: Compressing,
+  ready: WeakMap<Buffer, SmallFile>,
+  done: (compressed: Compressed) => void,
+): void {
   const own = engine._appendBuffer.bind(engine);
+  const write = (entry: Entry, source: Buffer, { size, crc, stored }: Pick<SmallFile, 'size' | 'crc' | 'stored'>) => {
+    if (stored) entry.setMethod(STORED);
+    entry.getGeneralPurposeBit().useDataDescriptor(false);
+    entry.setCrc(crc);
+    entry.setSize(size);
+    entry.setCompressedSize(source.length);
+    engine._writeLocalFileHeader(entry);
+    engine.write(source);
+    engine._afterAppend(entry);
+  };
   engine._appendBuffer = (entry, source, callback) => {
+    const file = ready.get(source);
+    if (file !== undefined) {
+      write(entry, source, file);
+      return callback(null, entry);
+    }
     if (entry.getMethod() === STORED || source.length === 0 || source.length > SMALL) {
       return own(entry, source, callback);
     }
@@ -134,45 +171,43 @@ function compressSmallAtOnce(engine: Engine, compressing: Compressing, done: (co
     const bytes = compared(workBlock(task));
     const isSmaller = bytes.length < source.length;
     if (isSmaller) done({ sum: crc32(bytes), lengths: [bytes.length] });
-    else entry.setMethod(STORED);
-    entry.getGeneralPurposeBit().useDataDescriptor(false);
-    entry.setCrc(crc32(source));
-    entry.setSize(source.length);
-    entry.setCompressedSize(isSmaller ? bytes.length : source.length);
-    engine._writeLocalFileHeader(entry);
-    engine.write(isSmaller ? bytes : source);
-    engine._afterAppend(entry);
+    const about = { size: source.length, crc: crc32(source), stored: !isSmaller };
+    write(entry, isSmaller ? bytes : source, about);
     callback(null, entry);
   };
 }
 
-function joinDirectoryWrites(engine: Engine): void {
-  const finish = engine._finish.bind(engine);
+/**
+ * Joins small writes to larger ones. archiver's engine writes each header, and the directory of all entries, in some twenty
+ * pieces: each would go through every stream on the way to the disk, and take 3.6 KB of memory until it is there.
+ */
+function joinWrites(engine: Engine): void {
   const write = engine.write.bind(engine);
   const end = engine.end.bind(engine);
-  engine._finish = () => {
-    let batch: Buffer[] = [];
-    let bytes = 0;
-    const flush = () => {
-      // The real write counts these bytes once more.
-      engine.offset -= bytes;
-      if (bytes > 0) write(Buffer.concat(batch));
-      batch = [];
-      bytes = 0;
-    };
-    engine.write = (chunk) => {
-      const piece = Buffer.from(chunk as string);
-      batch.push(piece);
-      bytes += piece.length;
-      engine.offset += piece.length;
-      if (bytes >= BATCH_BYTES) flush();
-      return true;
-    };
-    engine.end = () => {
+  let batch: Buffer[] = [];
+  let bytes = 0;
+  const flush = () => {
+    if (bytes === 0) return true;
+    // The real write counts these bytes once more.
+    engine.offset -= bytes;
+    const joined = Buffer.concat(batch, bytes);
+    batch = [];
+    bytes = 0;
+    return write(joined);
+  };
+  engine.write = (chunk) => {
+    const piece = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
+    if (piece.length >= BATCH_BYTES) {
       flush();
-      engine.write = write;
-      return end();
-    };
-    finish();
+      return write(piece);
+    }
+    batch.push(piece);
+    bytes += piece.length;
+    engine.offset += piece.length;
+    return bytes < BATCH_BYTES || flush();
+  };
+  engine.end = () => {
+    flush();
+    return end();
   };
 }

@@ -283,7 +283,7 @@ describe('Media that change while they are backed up do not spoil the backup', (
     });
     expect(archive.metadata.skipped).toEqual([
       { path: 'media/b.txt', reason: 'vanished' },
-      { path: 'media/c/', reason: 'vanished' },
+      { path: 'media/c/d.txt', reason: 'vanished' },
     ]);
     expect(archive.metadata.entries.map(({ path }) => path)).toEqual(['media/a.txt']);
   });
@@ -299,7 +299,7 @@ describe('Media that change while they are backed up do not spoil the backup', (
       symlinkSync('/etc', join(media, 'c'));
     });
     expect(archive.metadata.entries.map(({ path }) => path)).toEqual(['media/a.txt']);
-    expect(archive.metadata.skipped.map(({ path }) => path)).toEqual(['media/b.txt', 'media/c/']);
+    expect(archive.metadata.skipped.map(({ path }) => path)).toEqual(['media/b.txt', 'media/c/passwd']);
   });
 
   it('links are noted and not followed, pipes are named', async () => {
@@ -454,5 +454,29 @@ describe('Reading back what was written', () => {
   it('finds an entry whose bytes are whole but not those that were made', async () => {
     const { bytes, sums } = await written();
     await expect(readBack(bytes, sums.with(0, (sums[0] ?? 0) ^ 1))).rejects.toMatchObject({ code: 'ARCHIVE_CORRUPT' });
+  });
+});
+
+describe('Many small files', () => {
+  it('are read in threads, in their order, with the content, times and hashes that each has', async () => {
+    const files = Array.from({ length: 300 }, (_, index) => `d${index % 7}/f${String(index).padStart(3, '0')}.txt`);
+    for (const [index, file] of files.entries()) put(file, `${file} `.repeat(index));
+    put('d0/large.bin', Buffer.alloc(200_000, 'large '));
+    put('d1/photo.jpg', 'not looked at '.repeat(50));
+    symlinkSync('f000.txt', join(media, 'd0', 'link'));
+    const bytes = await archiveBytes({ mediaPaths: [media] });
+    const archive = await openArchive(bufferSource(bytes));
+    await archive.verify();
+    const out = join(folder, 'out');
+    await archive.extract(out, { filter: (path) => path.startsWith('media/') });
+    rmSync(join(media, 'd0', 'link'));
+    expect(tree(join(out, 'media'))).toEqual(tree(media));
+    expect(archive.metadata.symlinks).toEqual([{ path: 'media/d0/link', target: 'f000.txt' }]);
+    const paths = archive.entries.map(({ path }) => path).filter((path) => path.startsWith('media/'));
+    expect(paths).toEqual([...paths].sort());
+    for (const { path, mtime } of archive.metadata.entries) {
+      if (path.startsWith('media/')) expect(mtime).toBe(statSync(join(folder, path)).mtime.toISOString());
+    }
+    expect(archive.entries.find(({ path }) => path === 'media/d1/photo.jpg')?.compressedSize).toBe(700);
   });
 });

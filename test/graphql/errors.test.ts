@@ -308,11 +308,11 @@ describe('Without a valid token', () => {
 describe('What went wrong inside', () => {
   it('is logged once and masked, and its words are not shown', async () => {
     const { configs } = app.app;
-    const list = configs.list.bind(configs);
-    configs.list = () => Promise.reject(new Error('lost postgres://me:secret@db/x'));
+    const columns = configs.columns.bind(configs);
+    configs.columns = () => Promise.reject(new Error('lost postgres://me:secret@db/x'));
     logged = '';
     const error = await errorOf('{ configs { id } }');
-    configs.list = list;
+    configs.columns = columns;
     expect(error).toMatchObject({ code: 'INTERNAL_ERROR', message: 'An unexpected error happened.' });
     expect(logged.trim().split('\n')).toHaveLength(1);
     expect(logged).toMatch(/postgres:\/\/me:\*\*\*@db/);

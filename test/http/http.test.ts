@@ -145,13 +145,13 @@ describe('A server that stops', () => {
   it('lets answers under way end, and is not ready any more', async () => {
     const stopping = await createTestApp({ work: false });
     const { configs } = stopping.app;
-    const list = configs.list.bind(configs);
+    const columns = configs.columns.bind(configs);
     let begun: () => void;
     const under = new Promise<void>((resolve) => (begun = resolve));
-    configs.list = async () => {
+    configs.columns = async (names) => {
       begun();
       await new Promise((resolve) => setTimeout(resolve, 500));
-      return list();
+      return columns(names);
     };
     const answer = fetch(`${stopping.url}/graphql`, {
       method: 'POST',
@@ -169,7 +169,7 @@ describe('A server that stops', () => {
   it('cuts off what does not end within the deadline', async () => {
     const stopping = await createTestApp({ work: false });
     const { configs } = stopping.app;
-    configs.list = () => new Promise(() => undefined);
+    configs.columns = () => new Promise(() => undefined);
     const answer = fetch(`${stopping.url}/graphql`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${stopping.token}` },

@@ -30,6 +30,7 @@ import {
   type Health,
   StatusDocument,
   UsageDocument,
+  type UsageQuery,
 } from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
 import { BackUpNow } from '../components/back-up-now.js';
@@ -38,7 +39,7 @@ import { PageHead, TextLink } from '../components/page.js';
 import { RunCalendar } from '../components/run-calendar.js';
 import { BackupProgress, RestoreProgress } from '../components/run-progress.js';
 import { SizeChart } from '../components/size-chart.js';
-import { Answered, NoConfig } from '../components/state.js';
+import { Answered, NoConfig, Trouble } from '../components/state.js';
 import { HealthBadge, healthOf, type Status } from '../components/status-badge.js';
 import { moment, plural, size, zone } from '../format.js';
 import { HEALTH, STORAGE, titleOf } from '../words.js';
@@ -50,8 +51,17 @@ const SELDOM = 60_000;
 
 /** The state in one look: is everything protected, and if not, why and what to do. */
 export function Overview() {
-  const answer = useApi(StatusDocument, {}, { every: EVERY });
-  const configs = useApi(ConfigPageDocument, { first: LISTED }, { every: EVERY }).data?.configConnection.nodes ?? [];
+  const state = useApi(StatusDocument, {}, { every: EVERY });
+  const after = state.data === undefined ? '' : runsEnded(state.data.status);
+  const page = useApi(ConfigPageDocument, { first: LISTED }, { every: EVERY });
+  const names = useApi(ConfigNamesDocument, {});
+  // Asked for apart from the state: to add up all archives takes longer with each of them.
+  const usage = useApi(UsageDocument, {}, { after, every: SELDOM });
+  const parts = [page, names, usage];
+  // Shown at once, so that nothing moves when the last of them is there.
+  const answer = parts.some(({ loading }) => loading) ? { ...state, loading: true, data: undefined } : state;
+  const troubled = parts.find(({ problem }) => problem !== null);
+  const configs = page.data?.configConnection.nodes ?? [];
   // Shown from the moment that it is requested; the state only reports it once it runs.
   const [asked, setAsked] = useState<BackupPartsFragment[]>([]);
   const ended = (id: string) => {
@@ -61,6 +71,7 @@ export function Overview() {
   return (
     <>
       <PageHead title="Overview" />
+      {state.problem === null && troubled && <Trouble answer={troubled} />}
       <Answered answer={answer}>
         {({ status }) =>
           status.configCount === 0 ? (
@@ -73,13 +84,13 @@ export function Overview() {
               <ConfigTable status={status} configs={configs} onAsked={(backup) => setAsked([...asked, backup])} />
               <Grid>
                 <Grid.Col span={{ base: 12, md: 4 }}>
-                  <Storage after={runsEnded(status)} />
+                  <Storage storages={usage.data?.status.storages ?? []} />
                 </Grid.Col>
                 <Grid.Col span={{ base: 12, md: 8 }}>
-                  <Sizes after={runsEnded(status)} />
+                  <Sizes configs={names.data?.configs ?? []} after={after} />
                 </Grid.Col>
               </Grid>
-              <Calendar after={runsEnded(status)} />
+              <Calendar after={after} />
             </Stack>
           )
         }
@@ -425,9 +436,7 @@ function RowActions({ row, onAsked }: { row: Config; onAsked: (backup: BackupPar
   );
 }
 
-/** Asked for apart from the state: to add up all archives takes longer with each of them. */
-function Storage({ after }: { after: string }) {
-  const storages = useApi(UsageDocument, {}, { after, every: SELDOM }).data?.status.storages ?? [];
+function Storage({ storages }: { storages: UsageQuery['status']['storages'] }) {
   return (
     <Fact title="Storage used">
       {storages.length === 0 && <Text>No backups stored yet.</Text>}
@@ -470,8 +479,7 @@ function Calendar({ after }: { after: string }) {
 }
 
 /** Of one config: the sizes of several databases make no line. */
-function Sizes({ after }: { after: string }) {
-  const configs = useApi(ConfigNamesDocument, {}).data?.configs ?? [];
+function Sizes({ configs, after }: { configs: { id: string; name: string }[]; after: string }) {
   const [chosen, setChosen] = useState<string | null>(null);
   const { id: configId } = configs.find(({ id }) => id === chosen) ?? configs[0] ?? { id: null };
   const answer = useApi(BackupHistoryDocument, { ...DAYS, configId }, { after, every: SELDOM });

@@ -33,6 +33,8 @@ export class BlockThreads {
   private readonly busy = new Map<Worker, Waiting>();
   private readonly queue: Waiting[] = [];
   private done = 0;
+  /** Why nothing more is done: a thread has failed, or this is closed. */
+  private over: Error | undefined;
 
   /** @param most threads; by default one for each core */
   constructor(readonly most = availableParallelism()) {}
@@ -56,7 +58,8 @@ export class BlockThreads {
     return unpacked((await this.ask({ kind: 'files', files, ...options })) as PackedFiles);
   }
 
-  private ask(task: Task): Promise<Answer> {
+  private async ask(task: Task): Promise<Answer> {
+    if (this.over !== undefined) throw this.over;
     return new Promise<Answer>((resolve, reject) => {
       this.queue.push({ task, resolve, reject });
       if (this.idle.length === 0 && this.threads.size < this.most) this.start();
@@ -100,6 +103,7 @@ export class BlockThreads {
 
   /** After a thread has failed nothing more is done. */
   private fail(error: Error): void {
+    this.over ??= error;
     const left = [...this.busy.values(), ...this.queue.splice(0)];
     this.busy.clear();
     this.idle.length = 0;

@@ -242,7 +242,10 @@ class ArchiveWriter {
       batch.push(item);
       if (batch.length < BATCH_ITEMS) continue;
       isMany = true;
-      batches.push(this.readBatch(batch));
+      const read = this.readBatch(batch);
+      // It is asked for later, or never if the writing is broken off.
+      read.catch(() => undefined);
+      batches.push(read);
       batch = [];
       if (batches.length > 2 * this.threads.most) yield* (await batches.shift()) as ReadItem[];
     }
@@ -363,7 +366,11 @@ class ArchiveWriter {
       });
       const compressed = this.compressed();
       this.sums.push(compressed?.sum ?? crc());
-      await this.room();
+      await new Promise<void>((resolve, reject) => {
+        if (this.failure !== undefined) throw this.failure;
+        this.rejectEntry = reject;
+        void this.room().then(resolve);
+      });
       return compressed;
     } finally {
       this.rejectEntry = undefined;

@@ -66,7 +66,10 @@ export function createZip(compressing: Compressing): {
   compressed(): Compressed | undefined;
   /** Buffers that are files made ready: when such a one is appended, it is written as it is. */
   ready: WeakMap<Buffer, SmallFile>;
-  /** Resolves when the ZIP can take more: archiver itself does not wait after an entry that came as a buffer. */
+  /**
+   * Resolves when the ZIP can take more: archiver itself does not wait after an entry that came as a buffer. Never does if
+   * the ZIP is broken off before.
+   */
   room(): Promise<void>;
 } {
   const ready = new WeakMap<Buffer, SmallFile>();
@@ -85,8 +88,7 @@ export function createZip(compressing: Compressing): {
   };
   const room = async () => {
     const stream = engine as unknown as Writable | undefined;
-    if (stream?.writableNeedDrain)
-      await new Promise<void>((resolve) => stream.once('drain', resolve).once('close', resolve));
+    if (stream?.writableNeedDrain) await new Promise<void>((resolve) => stream.once('drain', resolve));
   };
   return { zip, compressed, ready, room };
 }

@@ -182,3 +182,11 @@ const PARTS = [
   'end',
   'offset',
 ];
+
+describe('Threads that were closed', () => {
+  it('refuse what comes later, and start no thread for it', async () => {
+    const closed = new BlockThreads(1);
+    await closed.close();
+    await expect(closed.readFiles([], { method: null, level: 1 })).rejects.toThrow('broken off');
+  });
+});

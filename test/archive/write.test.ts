@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   appendFileSync,
   chmodSync,
@@ -478,5 +478,13 @@ describe('Many small files', () => {
       if (path.startsWith('media/')) expect(mtime).toBe(statSync(join(folder, path)).mtime.toISOString());
     }
     expect(archive.entries.find(({ path }) => path === 'media/d1/photo.jpg')?.compressedSize).toBe(700);
+  });
+
+  it('whose receiver stops taking them end with the reason when the writing is broken off', async () => {
+    for (let index = 0; index < 900; index++) put(`f${index}.bin`, randomBytes(4_000));
+    const stop = new AbortController();
+    const archive = writeArchive(writeOptions({ mediaPaths: [media], signal: stop.signal }));
+    archive.stream.once('readable', () => setTimeout(() => stop.abort(new AppError('CANCELLED', 'enough')), 300));
+    await expect(archive.done).rejects.toMatchObject({ code: 'CANCELLED' });
   });
 });

@@ -28,6 +28,11 @@ export const hasZstd = zstdCompressSync !== undefined && zstdDecompressSync !== 
 
 /** ZSTD_c_compressionLevel of zstd.h. */
 const LEVEL = 100;
+/**
+ * How a reader expands ZSTD: by ZSTD_d_windowLogMax of zstd.h it takes 8 MiB for what an archive asks it to remember, which
+ * is as much as our own levels and those of common tools need, and not the 128 MiB that zstd would give.
+ */
+export const ZSTD_READING = { params: { 100: 23 } };
 
 /**
  * Does the task on the calling thread. A compressed block ends at a byte and needs nothing before it; it is expanded again
@@ -62,7 +67,8 @@ function zstd(bytes: Uint8Array, level: number): Buffer {
 }
 
 function expanded(method: Method, bytes: Uint8Array, maxOutputLength: number, chunkSize: number): Buffer {
-  if (method === 'ZSTD') return (zstdDecompressSync ?? missingZstd)(bytes, { maxOutputLength, chunkSize });
+  if (method === 'ZSTD')
+    return (zstdDecompressSync ?? missingZstd)(bytes, { ...ZSTD_READING, maxOutputLength, chunkSize });
   return inflateRawSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength, chunkSize });
 }
 

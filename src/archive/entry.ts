@@ -4,7 +4,7 @@ import zlib, { crc32, createInflateRaw } from 'node:zlib';
 import { AppError } from '../errors.js';
 import type { DirectoryRecord } from './directory.js';
 import type { BlockThreads } from './block-threads.js';
-import { hasZstd, missingZstd } from './block.js';
+import { hasZstd, missingZstd, ZSTD_READING } from './block.js';
 import { expandBlocks } from './parallel.js';
 import { extraFields, zip64Values } from './extra.js';
 import { shown } from './names.js';
@@ -16,10 +16,10 @@ const HAS_DESCRIPTOR = 0x0008;
 const ZSTD = 93;
 
 interface ZstdStreams {
-  createZstdDecompress(): ReturnType<typeof createInflateRaw>;
+  createZstdDecompress(options: object): ReturnType<typeof createInflateRaw>;
 }
 
-const createZstd = () => (zlib as unknown as ZstdStreams).createZstdDecompress();
+const createZstd = () => (zlib as unknown as ZstdStreams).createZstdDecompress(ZSTD_READING);
 
 /** What the archive's own list says of an entry, as far as it does. */
 export interface Facts {

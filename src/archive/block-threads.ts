@@ -3,6 +3,7 @@ import type { Worker } from 'node:worker_threads';
 import { AppError } from '../errors.js';
 import { startThread } from '../threads.js';
 import { type BlockTask, workBlock } from './block.js';
+import { SMALL_BYTES } from './format.js';
 import {
   type FilesTask,
   type PackedFiles,
@@ -12,8 +13,6 @@ import {
   unpacked,
 } from './small-file.js';
 
-/** Tasks of fewer bytes are done at once: a thread would take longer to be told. */
-const SMALL = 128 * 1024;
 /** So many larger ones are done before the first thread is started, which takes as long. */
 const FIRST = 2;
 
@@ -44,7 +43,8 @@ export class BlockThreads {
    * @throws AppError INTERNAL_ERROR if a block does not expand to what was compressed; an error of zlib
    */
   async run(task: BlockTask): Promise<Buffer> {
-    const isLarge = task.bytes.length >= SMALL;
+    // A thread would take longer to be told of a small one.
+    const isLarge = task.bytes.length >= SMALL_BYTES;
     if (!isLarge || this.done < FIRST) {
       if (isLarge) this.done += 1;
       return compared(workBlock(task));

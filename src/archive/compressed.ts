@@ -22,8 +22,8 @@ const deflate = promisify(deflateRaw);
 const SAMPLE_BYTES = 32 * 1024;
 const SAMPLED_AT = [0, 0.5, 1];
 const WORTH_SAMPLING = 4 * 1024;
-/** What deflating must leave at most of the samples. */
-const WORTH_DEFLATING = 0.95;
+/** What compressing must leave at most. */
+export const WORTH_COMPRESSING = 0.95;
 
 /**
  * True if samples of the file's bytes do not become smaller by deflating, as with formats that are compressed or encrypted,
@@ -41,5 +41,5 @@ export async function isIncompressible(handle: FileHandle, size: number): Promis
   }
   const before = samples.reduce((sum, { length }) => sum + length, 0);
   const after = await deflate(Buffer.concat(samples), { level: 1 });
-  return after.length > before * WORTH_DEFLATING;
+  return after.length > before * WORTH_COMPRESSING;
 }

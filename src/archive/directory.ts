@@ -1,3 +1,4 @@
+import { DEFLATED, STORED, ZSTD } from './format.js';
 import { extraFields, zip64Values } from './extra.js';
 import { isUtf8 } from 'node:buffer';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -279,9 +280,9 @@ function decodeName(bytes: Buffer, says: { utf8: boolean; backslashes: boolean }
   return name;
 }
 
-const METHODS = new Set([0, 8, 93]);
+const METHODS = new Set([STORED, DEFLATED, ZSTD]);
 /** Deflate cannot shrink below 1:1032; a block of ZSTD holds at most 128 KiB and takes at least 4 bytes. */
-const MOST_RATIO: Record<number, number> = { 8: 1040, 93: 32_800 };
+const MOST_RATIO: Record<number, number> = { [DEFLATED]: 1040, [ZSTD]: 32_800 };
 
 function checkRecord(record: DirectoryRecord, type: number): void {
   const { flags, method, size, compressedSize, directory } = record;
@@ -294,7 +295,8 @@ function checkRecord(record: DirectoryRecord, type: number): void {
     throw hostile(`${entry} is not a plain file or folder (symbolic link, device, or named as what it is not).`);
   }
   if (directory && (size !== 0 || compressedSize > 2)) throw hostile(`${entry} is a folder, but holds data.`);
-  if (method === 0 && size !== compressedSize) throw corrupt(`${entry} is stored as it is, but its two sizes differ.`);
+  if (method === STORED && size !== compressedSize)
+    throw corrupt(`${entry} is stored as it is, but its two sizes differ.`);
   if (size > compressedSize * (MOST_RATIO[method] ?? 1) + 1024) {
     throw hostile(`${entry} declares ${size} bytes out of ${compressedSize}, which is impossible.`);
   }

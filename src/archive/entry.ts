@@ -5,6 +5,7 @@ import { AppError } from '../errors.js';
 import type { DirectoryRecord } from './directory.js';
 import type { BlockThreads } from './block-threads.js';
 import { hasZstd, missingZstd, ZSTD_READING } from './block.js';
+import { STORED, ZSTD } from './format.js';
 import { expandBlocks } from './parallel.js';
 import { extraFields, zip64Values } from './extra.js';
 import { shown } from './names.js';
@@ -12,8 +13,6 @@ import { corrupt, hostile } from './refuse.js';
 import type { RangeReader } from './source.js';
 
 const HAS_DESCRIPTOR = 0x0008;
-/** ZIP's number for ZSTD. */
-const ZSTD = 93;
 
 interface ZstdStreams {
   createZstdDecompress(options: object): ReturnType<typeof createInflateRaw>;
@@ -132,7 +131,7 @@ async function* expanded(
   threads: BlockThreads,
 ): AsyncGenerator<Buffer> {
   if (record.method === ZSTD && !hasZstd) missingZstd();
-  if (record.method === 0) return yield* reader.pass(record.compressedSize);
+  if (record.method === STORED) return yield* reader.pass(record.compressedSize);
   // Some tools write an empty file as deflated, without a byte of deflated data.
   if (record.compressedSize === 0) return;
   try {

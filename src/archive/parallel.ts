@@ -128,7 +128,7 @@ export class ParallelCompressor extends Duplex {
 }
 
 /**
- * The bytes of blocks that `ParallelCompressor` made, inflated on all cores, in their order. Where they lie is what the archive
+ * The bytes of blocks that `ParallelCompressor` made, expanded on all cores, in their order. Where they lie is what the archive
  * says: the caller compares size and checksum of what comes out.
  * @param reader stands at the first of them
  * @param lengths as `ParallelCompressor.lengths`

@@ -5,6 +5,7 @@ import { BlockThreads } from './block-threads.js';
 import { areBlocksOf } from './parallel.js';
 import { entryBytes, type Facts, storedBytes } from './entry.js';
 import { FolderWriter } from './folder.js';
+import { STORED } from './format.js';
 import { METADATA_ENTRY, readMetadata, type ArchiveMetadata, type EntryMetadata } from './metadata.js';
 import { nameProblem, shown } from './names.js';
 import { isLitter, unwrap } from './repacked.js';
@@ -244,7 +245,6 @@ class ListedFiles {
   }
 }
 
-const STORED = 0;
 const NO_FACTS: Facts = { sha256: undefined, blocks: undefined };
 const NOT_LISTED = -2;
 const NO_MODE = -1;
@@ -390,19 +390,22 @@ class OpenArchive implements Archive {
     });
   }
 
-  async verify({ signal = NEVER, onProgress, onBytes = IGNORE }: PassOptions = {}): Promise<void> {
-    let done = 0;
-    for await (const { chunk } of contents(this.source, this.records, this.factsOf, { signal, onBytes })) {
-      onProgress?.((done += chunk.length));
-    }
+  verify(options?: PassOptions): Promise<void> {
+    return this.pass(options);
   }
 
-  async verifyWritten(
-    made: readonly number[],
+  verifyWritten(made: readonly number[], options?: PassOptions): Promise<void> {
+    return this.pass(options, made);
+  }
+
+  /** Reads the whole file. */
+  private async pass(
     { signal = NEVER, onProgress, onBytes = IGNORE }: PassOptions = {},
+    made?: readonly number[],
   ): Promise<void> {
     let done = 0;
-    for await (const { chunk } of contents(this.source, this.records, this.factsOf, { signal, onBytes, made })) {
+    const options = { signal, onBytes, ...(made && { made }) };
+    for await (const { chunk } of contents(this.source, this.records, this.factsOf, options)) {
       onProgress?.((done += chunk.length));
     }
   }

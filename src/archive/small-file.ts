@@ -2,15 +2,9 @@ import { hash } from 'node:crypto';
 import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, readSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { type Method, workBlock } from './block.js';
-import { isCompressed } from './compressed.js';
+import { isCompressed, WORTH_COMPRESSING } from './compressed.js';
+import { SMALL_BYTES, TINY_BYTES } from './format.js';
 import { rawName, systemPath } from './raw-names.js';
-
-/** Files up to so many bytes are read and compressed in one go. */
-export const SMALL_BYTES = 128 * 1024;
-/** Of less than this many bytes the compressed ones would not be fewer. */
-const TINY_BYTES = 64;
-/** What compressing must leave at most. */
-const WORTH = 0.95;
 
 /** A file to read: where it lies, and its path in the archive. */
 export interface SmallFileTask {
@@ -104,7 +98,7 @@ function packed(bytes: Buffer, path: string, { method, level }: SmallFileOptions
   const isWorth = method !== null && bytes.length > TINY_BYTES && !isCompressed(path);
   const compressed = isWorth ? workBlock({ kind: 'compress', method, bytes, level, last: true }) : bytes;
   if (compressed === null) throw new Error('a block that does not expand to what was compressed');
-  if (compressed.length > bytes.length * WORTH) return { ...about, bytes, stored: true, sum: crc };
+  if (compressed.length > bytes.length * WORTH_COMPRESSING) return { ...about, bytes, stored: true, sum: crc };
   return { ...about, bytes: compressed, stored: false, sum: crc32(compressed) };
 }
 

@@ -27,6 +27,7 @@ import {
   type SourceFile,
   type SymlinkMetadata,
 } from './metadata.js';
+import { SMALL_BYTES, TINY_BYTES } from './format.js';
 import { nameProblem, shown } from './names.js';
 import { abortReason } from './refuse.js';
 import type { SmallFile, SmallFileOptions } from './small-file.js';
@@ -87,12 +88,10 @@ interface ReadItem {
 
 /** So many items go to a thread together; fewer are not worth one. */
 const BATCH_ITEMS = 64;
-const CHUNK_BYTES = 128 * 1024;
-/** Files up to this size are stored: deflate would gain nothing. */
-const TINY_BYTES = 64;
+
 /**
  * Writes an archive: the database's files, the media, then `backup_metadata.json`. Starts at once and holds at most one
- * file open and a few megabytes in memory, however large the media are; what grows is the list of entries.
+ * file open for each thread and a few megabytes in memory, however large the media are; what grows is the list of entries.
  *
  * Fails, through `stream` and `done` alike, with AppError: MEDIA_NOT_FOUND, MEDIA_UNREADABLE, the signal's reason, or
  * what a SourceFile threw.
@@ -283,7 +282,7 @@ class ArchiveWriter {
       const bytes = readMedia(file, opened);
       const store = isCompressed(path) || (await isIncompressible(handle, stats.size));
       // Most media are small: one buffer is several times faster than a stream.
-      const entry = await this.add(path, stats, stats.size > CHUNK_BYTES ? bytes : await whole(bytes), store);
+      const entry = await this.add(path, stats, stats.size > SMALL_BYTES ? bytes : await whole(bytes), store);
       const after = await handle.stat().catch((error: unknown) => Promise.reject(unreadable(file, error)));
       const changed = after.mtimeMs !== stats.mtimeMs || after.size !== stats.size || entry.size !== stats.size;
       if (changed) this.collected.skipped.push({ path, reason: 'changed' });
@@ -382,7 +381,7 @@ class ArchiveWriter {
 /** The bytes of a media file, at most as many as it had when it was opened. */
 async function* readMedia(file: string, { handle, stats }: OpenedFile): AsyncGenerator<Buffer> {
   for (let left = stats.size; left > 0;) {
-    const buffer = Buffer.allocUnsafe(Math.min(left, CHUNK_BYTES));
+    const buffer = Buffer.allocUnsafe(Math.min(left, SMALL_BYTES));
     const read = await handle
       .read(buffer, 0, buffer.length, stats.size - left)
       .catch((error: unknown) => Promise.reject(unreadable(file, error)));

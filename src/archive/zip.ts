@@ -3,6 +3,7 @@ import { type BlockThreads, compared } from './block-threads.js';
 import type { Writable } from 'node:stream';
 import { crc32 } from 'node:zlib';
 import { type Method, workBlock } from './block.js';
+import { DEFLATED, SMALL_BYTES, STORED, ZSTD } from './format.js';
 import { METADATA_ENTRY } from './metadata.js';
 import { ParallelCompressor } from './parallel.js';
 import type { SmallFile } from './small-file.js';
@@ -32,13 +33,8 @@ interface Entry {
   setCompressedSize(bytes: number): void;
 }
 
-const STORED = 0;
-const DEFLATED = 8;
-/** ZIP's numbers for ZSTD, and the version of its specification that has it: APPNOTE.TXT 4.4.5 and 4.4.3. */
-const ZSTD = 93;
+/** The version of ZIP's specification that has ZSTD: APPNOTE.TXT 4.4.3. */
 const ZSTD_VERSION = 63;
-/** Files up to so many bytes are compressed at once, and their header knows their sizes. */
-const SMALL = 128 * 1024;
 const BATCH_BYTES = 64 * 1024;
 
 /** How entries are compressed that are not stored. */
@@ -165,7 +161,7 @@ function compressSmallAtOnce(
       write(entry, source, file);
       return callback(null, entry);
     }
-    if (entry.getMethod() === STORED || source.length === 0 || source.length > SMALL) {
+    if (entry.getMethod() === STORED || source.length === 0 || source.length > SMALL_BYTES) {
       return own(entry, source, callback);
     }
     const method = methodOf(entry, compressing);

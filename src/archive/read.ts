@@ -3,7 +3,7 @@ import { AppError } from '../errors.js';
 import { breathe, dosTime, readDirectory, type DirectoryRecord } from './directory.js';
 import { BlockThreads } from './block-threads.js';
 import { areBlocksOf } from './parallel.js';
-import { entryBytes, type Facts, storedBytes } from './entry.js';
+import { entryBytes, type Facts, isSmall, smallEntry, smallStored, storedBytes } from './entry.js';
 import { FolderWriter } from './folder.js';
 import { STORED } from './format.js';
 import { METADATA_ENTRY, readMetadata, type ArchiveMetadata, type EntryMetadata } from './metadata.js';
@@ -279,6 +279,8 @@ async function compare(
 interface Piece {
   record: DirectoryRecord;
   chunk: Buffer;
+  /** True when all of the entry was compared. */
+  last: boolean;
 }
 
 /** How `contents` gives out what it reads. */
@@ -326,13 +328,21 @@ async function* piecesOf({
     try {
       for (const record of run) {
         await reader.skip(record.offset - at);
-        const bytes =
-          made === undefined
-            ? entryBytes(reader, record, { ...factsOf(record), threads })
-            : storedBytes(reader, record, made[record.index] ?? -1);
-        for await (const chunk of bytes) yield { record, chunk };
-        yield { record, chunk: END };
         at = record.end;
+        const sum = made === undefined ? undefined : (made[record.index] ?? -1);
+        if (isSmall(record)) {
+          const bytes = await reader.take(record.end - record.offset);
+          const chunk =
+            sum === undefined ? smallEntry(bytes, record, factsOf(record)) : smallStored(bytes, record, sum);
+          yield { record, chunk, last: true };
+          continue;
+        }
+        const bytes =
+          sum === undefined
+            ? entryBytes(reader, record, { ...factsOf(record), threads })
+            : storedBytes(reader, record, sum);
+        for await (const chunk of bytes) yield { record, chunk, last: false };
+        yield { record, chunk: NOTHING, last: true };
       }
       await reader.skip(end - at);
     } finally {
@@ -361,8 +371,7 @@ function neighbours(records: readonly DirectoryRecord[]): RecordRun[] {
   return runs;
 }
 
-/** Given out once behind an entry's last byte, when all of it was compared. */
-const END = Buffer.alloc(0);
+const NOTHING = Buffer.alloc(0);
 
 class OpenArchive implements Archive {
   readonly entries: readonly ArchiveEntry[];
@@ -420,8 +429,8 @@ class OpenArchive implements Archive {
     let done = 0;
     try {
       const pieces = contents(this.source, wanted, this.factsOf, { signal, onBytes: whole ? onBytes : undefined });
-      for await (const { record, chunk } of pieces) {
-        if (!whole || filter(record.path)) await files.write(record, chunk, chunk === END);
+      for await (const { record, chunk, last } of pieces) {
+        if (!whole || filter(record.path)) await files.write(record, chunk, last);
         onProgress?.((done += chunk.length));
       }
     } finally {
@@ -434,7 +443,7 @@ class OpenArchive implements Archive {
     if (record === undefined) throw new AppError('NOT_FOUND', `The archive has no file ${shown(path)}.`);
     const { source, factsOf } = this;
     const bytes = async function* (): AsyncGenerator<Buffer> {
-      for await (const { chunk } of contents(source, [record], factsOf, { signal })) if (chunk !== END) yield chunk;
+      for await (const { chunk } of contents(source, [record], factsOf, { signal })) if (chunk.length > 0) yield chunk;
     };
     return Readable.from(bytes(), { objectMode: false });
   }

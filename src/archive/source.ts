@@ -59,6 +59,11 @@ export class RangeReader {
    * @throws AppError ARCHIVE_CORRUPT if the source ends before; the source's own error; the signal's reason
    */
   async take(bytes: number): Promise<Buffer> {
+    if (bytes <= this.rest.length && this.stopped === undefined) {
+      const taken = this.rest.subarray(0, bytes);
+      this.rest = this.rest.subarray(bytes);
+      return taken;
+    }
     const parts: Buffer[] = [];
     for await (const part of this.pass(bytes)) parts.push(part);
     return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);

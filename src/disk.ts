@@ -1,5 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { close, closeSync, constants, fsync, fsyncSync, open as openCallback, openSync, write, writev } from 'node:fs';
-import { chown, open, readlink, realpath, stat, type FileHandle } from 'node:fs/promises';
+import { chown, open, readdir, readlink, realpath, stat, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { errnoOf } from './errors.js';
 
@@ -51,6 +53,38 @@ export async function flushFolder(folder: string): Promise<boolean> {
   }
   try {
     return await flush(handle);
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Flushes all files and folders below a folder that this process made: by one call for its whole file system where the
+ * system has such a thing, otherwise one by one.
+ */
+export async function flushBelow(folder: string, signal: AbortSignal): Promise<void> {
+  if (await flushFileSystem(folder, signal)) return;
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    signal.throwIfAborted();
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) await flushBelow(path, signal);
+    else if (entry.isFile()) await flushFolder(path);
+  }
+  await flushFolder(folder);
+}
+
+/** Node has no syncfs(2); `sync -f` of Linux has. @returns false if that failed, or is not there */
+async function flushFileSystem(folder: string, signal: AbortSignal): Promise<boolean> {
+  if (process.platform !== 'linux') return false;
+  const handle = await open(folder, constants.O_RDONLY);
+  try {
+    // By the opened folder: its path may be good in this process only.
+    const child = spawn('sync', ['-f', '/proc/self/fd/0'], { stdio: [handle.fd, 'ignore', 'ignore'], signal });
+    const [code] = (await once(child, 'exit')) as [number | null];
+    return code === 0;
+  } catch {
+    signal.throwIfAborted();
+    return false;
   } finally {
     await handle.close();
   }

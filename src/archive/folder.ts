@@ -1,26 +1,72 @@
 import { mkdir, open, type FileHandle } from 'node:fs/promises';
 import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
-import { flush } from '../disk.js';
+import { flush, flushBelow } from '../disk.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
+import { FileThread } from './file-thread.js';
+import { type FileAttributes, type FilesLaid, giveAttributes, layFiles, type Missed } from './lay-files.js';
 import { shown } from './names.js';
-import { hostile } from './refuse.js';
+import { abortReason, hostile } from './refuse.js';
 
-/** Writes the entries of an archive below a folder, one after the other. Nothing outside it, nothing over anything. */
+/** A batch of small files is full with so many files or bytes. */
+const BATCH_FILES = 256;
+const BATCH_BYTES = 1024 * 1024;
+/** So many batches are under way at most. */
+const AHEAD = 3;
+/** From so many files on, the disk is flushed once instead of each file. */
+const MANY = 500;
+
+/** An entry to write, and what its file is to have besides its content. */
+export interface EntryToWrite {
+  path: string;
+  directory: boolean;
+  attributes?: FileAttributes | undefined;
+}
+
+/** How a folder is written. */
+export interface FolderOptions {
+  /** How many files will be written. */
+  files: number;
+  /** Permissions of folders. */
+  folderMode?: number | undefined;
+  /** Called for what the disk or the user cannot give to a file. */
+  onMissed?: ((missed: Missed) => void) | undefined;
+}
+
+interface Batch {
+  paths: string[];
+  files: { path: string; size: number; attributes: FileAttributes | null }[];
+  pieces: Buffer[];
+  size: number;
+}
+
+/**
+ * Writes the entries of an archive below a folder, one after the other. Nothing outside it, nothing over anything. Small
+ * files are laid in batches, by a thread of their own where there are many.
+ */
 export class FolderWriter {
   private readonly folder: string;
   private readonly made = new Set<string>();
+  private readonly isMany: boolean;
   private open: { path: string; handle: FileHandle } | undefined;
+  private batch: Batch = emptyBatch();
+  private thread: FileThread | undefined;
+  private readonly underWay: Promise<void>[] = [];
 
-  constructor(folder: string) {
+  constructor(
+    folder: string,
+    private readonly options: FolderOptions,
+  ) {
     this.folder = resolve(folder);
+    this.isMany = options.files > MANY;
   }
 
   /**
    * Appends to the entry's file, or makes the entry's folder.
-   * @param last true when the entry is complete and checked: its file is synced to disk and closed
+   * @param last true when the entry is complete and checked
    * @throws AppError ARCHIVE_HOSTILE, STORAGE_FULL, STORAGE_NOT_WRITABLE
    */
-  async write(entry: { path: string; directory: boolean }, chunk: Buffer, last: boolean): Promise<void> {
+  async write(entry: EntryToWrite, chunk: Buffer, last: boolean): Promise<void> {
+    if (!entry.directory && last && this.open?.path !== entry.path) return this.add(entry, chunk);
     try {
       if (entry.directory) {
         if (last) await this.makeFolder(this.target(entry.path));
@@ -31,22 +77,89 @@ export class FolderWriter {
         at += (await handle.write(chunk, at, chunk.length - at)).bytesWritten;
       }
       if (!last) return;
+      if (entry.attributes !== undefined) this.note(giveAttributes(handle.fd, entry.attributes));
       await flush(handle);
-      await this.close();
+      await this.closeFile();
     } catch (error) {
       throw notWritten(error, entry.path);
     }
   }
 
-  /** Closes what is open. Called again it does nothing. */
+  /**
+   * To be called when all was written: from then on it is on the disk.
+   * @throws AppError as `write`
+   */
+  async finish(signal: AbortSignal): Promise<void> {
+    await this.send();
+    await Promise.all(this.underWay);
+    if (!this.isMany) return;
+    await flushBelow(this.folder, signal).catch((error: unknown) => {
+      throw signal.aborted ? abortReason(signal) : notWritten(error, this.folder);
+    });
+  }
+
+  /** Closes what is open, and breaks off what is under way. Called again it does nothing. */
   async close(): Promise<void> {
+    await this.closeFile();
+    await this.thread?.close();
+    await Promise.allSettled(this.underWay);
+  }
+
+  private async closeFile(): Promise<void> {
     const handle = this.open?.handle;
     this.open = undefined;
     await handle?.close();
   }
 
+  /** A file of one piece. */
+  private async add({ path, attributes }: EntryToWrite, content: Buffer): Promise<void> {
+    const target = this.target(path);
+    try {
+      await this.makeFolder(dirname(target));
+    } catch (error) {
+      throw notWritten(error, path);
+    }
+    const { batch } = this;
+    batch.paths.push(path);
+    batch.files.push({ path: target, size: content.length, attributes: attributes ?? null });
+    batch.pieces.push(content);
+    batch.size += content.length;
+    if (batch.files.length < BATCH_FILES && batch.size < BATCH_BYTES) return;
+    this.thread ??= new FileThread();
+    await this.send();
+  }
+
+  private async send(): Promise<void> {
+    const { paths, files, pieces, size } = this.batch;
+    if (files.length === 0) return;
+    this.batch = emptyBatch();
+    const bytes = new Uint8Array(size);
+    let at = 0;
+    for (const piece of pieces) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+    const task = { files, bytes, flush: !this.isMany };
+    const work = (this.thread?.lay(task) ?? Promise.resolve(layFiles(task))).then((laid) => this.judge(paths, laid));
+    // Whoever waits for it hears of it.
+    work.catch(() => undefined);
+    this.underWay.push(work);
+    if (this.underWay.length >= AHEAD) await this.underWay.shift();
+  }
+
+  private judge(paths: string[], { missed, failed }: FilesLaid): void {
+    this.note(missed);
+    if (failed === null) return;
+    const error = Object.assign(new Error(failed.message), { code: failed.code });
+    throw notWritten(error, paths[failed.index] ?? '');
+  }
+
+  private note(missed: Missed[]): void {
+    for (const one of missed) this.options.onMissed?.(one);
+  }
+
   private async create(path: string): Promise<FileHandle> {
-    await this.close();
+    await this.closeFile();
     const target = this.target(path);
     await this.makeFolder(dirname(target));
     const handle = await open(target, 'wx', 0o600);
@@ -56,7 +169,7 @@ export class FolderWriter {
 
   private async makeFolder(path: string): Promise<void> {
     if (this.made.has(path)) return;
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await mkdir(path, { recursive: true, mode: this.options.folderMode ?? 0o700 });
     this.made.add(path);
   }
 
@@ -70,6 +183,8 @@ export class FolderWriter {
     return target;
   }
 }
+
+const emptyBatch = (): Batch => ({ paths: [], files: [], pieces: [], size: 0 });
 
 function notWritten(error: unknown, path: string): AppError {
   const doing = `write ${shown(path)}`;

@@ -6,6 +6,7 @@ import { areBlocksOf } from './parallel.js';
 import { entryBytes, type Facts, isSmall, smallEntry, smallStored, storedBytes } from './entry.js';
 import { FolderWriter } from './folder.js';
 import { STORED } from './format.js';
+import type { FileAttributes, Missed } from './lay-files.js';
 import { METADATA_ENTRY, readMetadata, type ArchiveMetadata, type EntryMetadata } from './metadata.js';
 import { nameProblem, shown } from './names.js';
 import { isLitter, unwrap } from './repacked.js';
@@ -46,6 +47,19 @@ export interface PassOptions extends ReadOptions {
   onBytes?(chunk: Buffer): void;
 }
 
+/** What is extracted, and how it is laid. */
+export interface ExtractOptions extends PassOptions {
+  filter?(path: string): boolean;
+  /** Reads the whole file, so that all entries are verified as by `verify`; otherwise only those. */
+  whole?: boolean;
+  /** What a file gets instead of 0600, the time now and this process's user. */
+  attributesOf?(entry: ArchiveEntry): FileAttributes;
+  /** Permissions of folders instead of 0700. */
+  folderMode?: number;
+  /** Called for attributes that the disk or the user cannot give. */
+  onMissed?(missed: Missed): void;
+}
+
 /**
  * An opened archive: its directory and metadata were checked, its content is checked whenever it is read. All methods
  * throw AppError: ARCHIVE_CORRUPT or ARCHIVE_HOSTILE naming the entry, what the source threw, or the signal's reason.
@@ -70,10 +84,9 @@ export interface Archive {
   /**
    * Writes the entries that `filter` lets through below `folder`, which should be new: files 0600, folders 0700, nothing
    * is overwritten, each file is checked and on disk when this returns. After an error the caller removes the folder.
-   * @param options `whole`: reads the whole file, so that all entries are verified as by `verify`; otherwise only those
    * @throws AppError also STORAGE_FULL, STORAGE_NOT_WRITABLE
    */
-  extract(folder: string, options?: PassOptions & { filter?(path: string): boolean; whole?: boolean }): Promise<void>;
+  extract(folder: string, options?: ExtractOptions): Promise<void>;
   /**
    * One file's bytes. They count only once the stream has ended: it fails at its end if they are not the stored ones.
    * @throws AppError NOT_FOUND if there is no such file
@@ -379,6 +392,7 @@ class OpenArchive implements Archive {
   readonly metadata: ArchiveMetadata;
   readonly original: (path: string) => string;
   readonly ignored: readonly string[];
+  private readonly entryOf: (record: DirectoryRecord) => ArchiveEntry;
   private readonly factsOf: (record: DirectoryRecord) => Facts;
 
   constructor(
@@ -391,7 +405,8 @@ class OpenArchive implements Archive {
     this.ignored = ignored;
     listed.forgetPaths();
     this.totalBytes = records.reduce((sum, { size }) => sum + size, 0);
-    this.entries = records.map((record) => new OpenEntry(record, listed, original));
+    this.entryOf = (record) => new OpenEntry(record, listed, original);
+    this.entries = records.map(this.entryOf);
     this.factsOf = ({ index }) => ({ sha256: listed.sha256(index), blocks: listed.blocks.get(index) });
     this.metadata = Object.defineProperty({ ...metadata }, 'entries', {
       enumerable: true,
@@ -419,22 +434,27 @@ class OpenArchive implements Archive {
     }
   }
 
-  async extract(
-    folder: string,
-    options: PassOptions & { filter?(path: string): boolean; whole?: boolean } = {},
-  ): Promise<void> {
+  async extract(folder: string, options: ExtractOptions = {}): Promise<void> {
     const { signal = NEVER, onProgress, filter = () => true, whole = false, onBytes = IGNORE } = options;
-    const wanted = whole ? this.records : this.records.filter(({ path }) => filter(path));
-    const files = new FolderWriter(folder);
+    const { attributesOf, folderMode, onMissed } = options;
+    const laid = this.records.filter(({ path }) => filter(path));
+    const writer = new FolderWriter(folder, { files: laid.length, folderMode, onMissed });
     let done = 0;
     try {
-      const pieces = contents(this.source, wanted, this.factsOf, { signal, onBytes: whole ? onBytes : undefined });
+      const pieces = contents(this.source, whole ? this.records : laid, this.factsOf, {
+        signal,
+        onBytes: whole ? onBytes : undefined,
+      });
       for await (const { record, chunk, last } of pieces) {
-        if (!whole || filter(record.path)) await files.write(record, chunk, last);
+        if (!whole || filter(record.path)) {
+          const attributes = last && !record.directory ? attributesOf?.(this.entryOf(record)) : undefined;
+          await writer.write({ path: record.path, directory: record.directory, attributes }, chunk, last);
+        }
         onProgress?.((done += chunk.length));
       }
+      await writer.finish(signal);
     } finally {
-      await files.close();
+      await writer.close();
     }
   }
 

@@ -44,7 +44,8 @@ export class Finishing {
     ];
   }
 
-  private miss(kind: keyof typeof KINDS, code = ''): void {
+  /** Notes what the disk cannot have. */
+  miss(kind: keyof typeof KINDS, code = ''): void {
     if (!this.missed.has(kind)) this.missed.set(kind, code);
   }
 }

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
-import { chmod, lstat, mkdir, open, readFile, rename, rm, rmdir, stat, utimes } from 'node:fs/promises';
+import { chmod, lstat, mkdir, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { FileAttributes, Owner } from '../../../archive/lay-files.js';
 import { makeFolder } from '../../../archive/make-folder.js';
 import { type Excluded, mediaRoots, walkMedia } from '../../../archive/media.js';
 import { RESERVED_PREFIX } from '../../../archive/metadata.js';
@@ -15,6 +16,7 @@ import { Finishing } from './finishing.js';
 import { HeldFolder } from './held-folder.js';
 import { hasRightsOf, type MediaMode, type MediaTarget, mountRefused, surveyMedia } from './survey.js';
 import { keepFile, moveFile, releaseFile } from './move-file.js';
+import { folderOf, Owners } from './owners.js';
 import { firstOf } from '../../text/format.js';
 import type { StepContext } from '../../ports.js';
 
@@ -141,9 +143,12 @@ export class MediaSwap {
     );
     const paths = new Set(chosen.map((entry) => entry.path));
     const bytes = chosen.reduce((sum, entry) => sum + entry.size, 0);
+    const owners = new Owners(this.root);
     let same = 0;
     for (const entry of chosen) {
-      if (!(await this.isSame(entry, insideOf(entry, target), step.signal))) continue;
+      if (entry.directory) continue;
+      const inside = insideOf(entry, target);
+      if (!(await this.isSame(entry, inside, await owners.look(inside), step.signal))) continue;
       paths.delete(entry.path);
       step.onProgress((same += entry.size), bytes);
     }
@@ -151,21 +156,22 @@ export class MediaSwap {
       signal: step.signal,
       filter: (path) => paths.has(path),
       onProgress: (done) => step.onProgress(same + done, bytes),
+      // As `mkdir` makes them: within the staging folder nobody else reaches them.
+      folderMode: 0o777,
+      attributesOf: (entry) => attributesOf(entry, owners.of(insideOf(entry, target))),
+      onMissed: ({ kind, code }) => this.finishing.miss(kind, code),
     });
     await mkdir(join(staging, 'in', target.prefix), { recursive: true });
     await rename(join(staging, 'in', target.prefix), join(staging, 'new'));
     await giveOriginalNames(join(staging, 'new'), target.prefix, archive.metadata.renamed);
     const { files: all, obstacles, newFolders } = await surveyMedia(target, chosen);
-    for (const entry of chosen) {
-      if (!entry.directory && paths.has(entry.path)) await this.dress(insideOf(entry, target), entry);
-    }
     const extras = options.mode === 'MIRROR' ? await this.extras(new Set(all), target.prefix, options) : [];
     const going = chosen.filter(({ directory, path }) => !directory && paths.has(path));
     const files = going.map((entry) => insideOf(entry, target));
     const isInTheWay = belowAny(obstacles);
     const plan: SwapPlan = {
       files,
-      present: await this.present(files),
+      present: await this.present(files, new Set(newFolders)),
       obstacles,
       newFolders,
       folderModes: folderModes(archive, target, options.rootIsNew ? ['', ...newFolders] : newFolders),
@@ -184,11 +190,12 @@ export class MediaSwap {
       step.signal.throwIfAborted();
       await this.moveAside(path);
     }
-    for (const folder of plan.newFolders) await this.makeFolder(folder);
+    const whole = new Set<string>();
+    for (const folder of plan.newFolders) await this.makeFolder(folder, whole);
     let done = 0;
     for (const file of plan.files) {
       step.signal.throwIfAborted();
-      await this.replace(file);
+      if (!whole.has(folderOf(file))) await this.replace(file);
       step.onProgress((done += 1), plan.files.length);
     }
     const folders = new Set([...plan.files, ...plan.extras].map((file) => folderOf(file)));
@@ -292,45 +299,36 @@ export class MediaSwap {
    * True for a file whose content and rights are the archive's already: it is left alone. One that cannot be read is not.
    * What is found of it here is the last that is looked at: a program that writes to it from now on has the last word.
    */
-  private async isSame(entry: ArchiveEntry, inside: string, signal: AbortSignal): Promise<boolean> {
-    const { sha256, size, directory } = entry;
-    if (directory || sha256 === undefined) return false;
-    const found = await this.root.lstat(inside);
+  private async isSame(
+    entry: ArchiveEntry,
+    inside: string,
+    found: Stats | null,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { sha256, size } = entry;
+    if (sha256 === undefined) return false;
     if (!found?.isFile() || found.size !== size || !hasRightsOf(entry, found)) return false;
     return (await contentHash(await this.root.path(inside), size, signal)) === sha256;
   }
 
-  /** Permissions and time of the file when it was backed up; the owner of the file that it replaces, else of its folder. */
-  private async dress(file: string, { mode, mtime }: Pick<ArchiveEntry, 'mode' | 'mtime'>): Promise<void> {
-    const path = systemPath(await this.staging.path(`new/${file}`));
-    const owner = await this.ownerAt(file);
-    await this.finishing.give('owner', () => giveOwner(path, owner));
-    await this.finishing.give('permissions', () => chmod(path, (mode ?? 0o644) & 0o777));
-    if (mtime) await this.finishing.give('times', () => utimes(path, mtime, mtime));
-  }
-
-  /** The owner of what lies there, or of the nearest folder above it that is there. */
-  private async ownerAt(inside: string): Promise<Stats> {
-    for (let at = inside; at !== ''; at = folderOf(at)) {
-      const found = await this.root.lstat(at);
-      if (found !== null && (at === inside ? found.isFile() : found.isDirectory())) return found;
-    }
-    return stat(await this.root.path(''));
-  }
-
-  private async present(files: string[]): Promise<string[]> {
+  private async present(files: string[], newFolders: ReadonlySet<string>): Promise<string[]> {
     const found: string[] = [];
     for (const file of files) {
-      if ((await this.root.lstat(file))?.isFile()) found.push(file);
+      if (!newFolders.has(folderOf(file)) && (await this.root.lstat(file))?.isFile()) found.push(file);
     }
     return found;
   }
 
-  /** A new folder gets the owner of the folder above it, so that the application can write there. */
-  private async makeFolder(folder: string): Promise<void> {
+  /**
+   * A new folder gets the owner of the folder above it, so that the application can write there.
+   * @param whole the new folders that came with all their files; this one is added if it does
+   */
+  private async makeFolder(folder: string, whole: Set<string>): Promise<void> {
     try {
-      if ((await this.root.lstat(folder))?.isDirectory()) return;
-      await mkdir(systemPath(await this.root.path(folder)));
+      const comesAlong = whole.has(folderOf(folder)) && (await this.root.lstat(folder))?.isDirectory() === true;
+      if (comesAlong || (await this.bringWhole(folder))) whole.add(folder);
+      else if ((await this.root.lstat(folder))?.isDirectory()) return;
+      else await mkdir(systemPath(await this.root.path(folder)));
       const above = await stat(systemPath(await this.root.folder(folderOf(folder))));
       // By the opened folder: another one may lie at its path by now.
       const path = systemPath(await this.root.folder(folder));
@@ -338,6 +336,20 @@ export class MediaSwap {
     } catch (error) {
       throw notWritten(error, join(this.root.real, folder));
     }
+  }
+
+  /**
+   * Gives a new folder its place with all that was laid in it, by one rename. Only directly in the media folder: there the
+   * laid one has inherited what a folder made there inherits (group, access lists), because the staging folder lies there too.
+   * @returns false if it has to be made and filled
+   */
+  private async bringWhole(folder: string): Promise<boolean> {
+    if (folderOf(folder) !== '' || (await this.root.lstat(folder)) !== null) return false;
+    const laid = `new/${folder}`;
+    if (!(await this.staging.lstat(laid))?.isDirectory()) return false;
+    await rename(systemPath(await this.staging.path(laid)), systemPath(await this.root.path(folder)));
+    await this.staging.forget(laid);
+    return true;
   }
 
   private async extras(
@@ -433,6 +445,13 @@ export class MediaSwap {
 
 const insideOf = ({ original }: ArchiveEntry, { prefix }: MediaTarget) => original.slice(prefix.length);
 
+/** Permissions and time of the file when it was backed up. */
+const attributesOf = ({ mode = 0o644, mtime }: ArchiveEntry, owner: Owner): FileAttributes => ({
+  owner,
+  mode: mode & 0o777,
+  mtime: mtime?.getTime() ?? null,
+});
+
 /** What the archive says of these folders' permissions. */
 function folderModes({ entries }: Archive, { prefix }: MediaTarget, folders: string[]): SwapPlan['folderModes'] {
   const wanted = new Set(folders);
@@ -445,8 +464,6 @@ function folderModes({ entries }: Archive, { prefix }: MediaTarget, folders: str
   const depth = ([folder]: [string, number]) => (folder === '' ? 0 : folder.split('/').length);
   return modes.sort((one, other) => depth(one) - depth(other));
 }
-
-const folderOf = (inside: string) => (dirname(inside) === '.' ? '' : dirname(inside));
 
 /** SHA-256 of a file's first bytes, of as many as it is said to have and one more; null if it cannot be read. */
 async function contentHash(path: string, size: number, signal: AbortSignal): Promise<string | null> {

@@ -108,11 +108,16 @@ function compareContent(
   found: { size: number; crc: number; sha256: string | undefined },
   sha256: string | undefined,
 ): void {
-  const entry = `The entry ${shown(record.path)}`;
   if (found.size > record.size) throw tooLong(record);
-  if (found.size !== record.size) throw corrupt(`${entry} has ${found.size} bytes instead of ${record.size}.`);
-  if (found.crc !== record.crc32) throw corrupt(`${entry} is damaged: its CRC-32 differs.`);
-  if (found.sha256 !== sha256) throw corrupt(`${entry} is damaged: its SHA-256 differs.`);
+  const wrong =
+    found.size !== record.size
+      ? `has ${found.size} bytes instead of ${record.size}.`
+      : found.crc !== record.crc32
+        ? 'is damaged: its CRC-32 differs.'
+        : found.sha256 !== sha256
+          ? 'is damaged: its SHA-256 differs.'
+          : undefined;
+  if (wrong !== undefined) throw corrupt(`The entry ${shown(record.path)} ${wrong}`);
 }
 
 const tooLong = ({ path, size }: DirectoryRecord) =>
@@ -150,13 +155,12 @@ const FIXED_HEADER = 30;
 
 /** The length of a local header, by its first bytes. @throws AppError ARCHIVE_CORRUPT if it is none, or does not fit in */
 function lengthOfHeader(header: Buffer, record: DirectoryRecord): number {
-  const entry = `The entry ${shown(record.path)}`;
   if (header.length < FIXED_HEADER || header.readUInt32LE(0) !== 0x04034b50) {
-    throw corrupt(`${entry} has no local header where the directory says.`);
+    throw corrupt(`The entry ${shown(record.path)} has no local header where the directory says.`);
   }
   const length = FIXED_HEADER + header.readUInt16LE(26) + header.readUInt16LE(28);
   if (record.offset + length + record.compressedSize > record.end) {
-    throw corrupt(`${entry} does not fit in before the next one.`);
+    throw corrupt(`The entry ${shown(record.path)} does not fit in before the next one.`);
   }
   return length;
 }

@@ -1,5 +1,5 @@
 import { mkdir, open, type FileHandle } from 'node:fs/promises';
-import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
+import { dirname, resolve, sep } from 'node:path';
 import { flush, flushBelow } from '../disk.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
 import { FileThread } from './file-thread.js';
@@ -45,6 +45,8 @@ interface Batch {
  */
 export class FolderWriter {
   private readonly folder: string;
+  /** What every path within the folder begins with. */
+  private readonly inside: string;
   private readonly made = new Set<string>();
   private readonly isMany: boolean;
   private open: { path: string; handle: FileHandle } | undefined;
@@ -57,6 +59,7 @@ export class FolderWriter {
     private readonly options: FolderOptions,
   ) {
     this.folder = resolve(folder);
+    this.inside = this.folder.endsWith(sep) ? this.folder : this.folder + sep;
     this.isMany = options.files > MANY;
   }
 
@@ -114,10 +117,11 @@ export class FolderWriter {
   /** A file of one piece. */
   private async add({ path, attributes }: EntryToWrite, content: Buffer): Promise<void> {
     const target = this.target(path);
-    try {
-      await this.makeFolder(dirname(target));
-    } catch (error) {
-      throw notWritten(error, path);
+    const folder = dirname(target);
+    if (!this.made.has(folder)) {
+      await this.makeFolder(folder).catch((error: unknown) => {
+        throw notWritten(error, path);
+      });
     }
     const { batch } = this;
     batch.paths.push(path);
@@ -176,8 +180,7 @@ export class FolderWriter {
   /** Names were checked when the archive was opened; this holds even if that were wrong. */
   private target(path: string): string {
     const target = resolve(this.folder, path);
-    const inside = relative(this.folder, target);
-    if (inside === '' || inside === '..' || inside.startsWith(`..${sep}`) || isAbsolute(inside)) {
+    if (!target.startsWith(this.inside) || target === this.inside) {
       throw hostile(`The entry ${shown(path)} would be written outside the folder.`);
     }
     return target;

@@ -386,6 +386,26 @@ function neighbours(records: readonly DirectoryRecord[]): RecordRun[] {
 
 const NOTHING = Buffer.alloc(0);
 
+/** Counts bytes, and reports them at most once for each 64 KiB and at the end: not once for each small file. */
+class Progress {
+  private done = 0;
+  private reported = 0;
+
+  constructor(private readonly report: (doneBytes: number) => void = IGNORE) {}
+
+  add(bytes: number): void {
+    this.done += bytes;
+    if (this.done - this.reported >= PROGRESS_BYTES) this.end();
+  }
+
+  end(): void {
+    this.reported = this.done;
+    this.report(this.done);
+  }
+}
+
+const PROGRESS_BYTES = 64 * 1024;
+
 class OpenArchive implements Archive {
   readonly entries: readonly ArchiveEntry[];
   readonly totalBytes: number;
@@ -427,11 +447,12 @@ class OpenArchive implements Archive {
     { signal = NEVER, onProgress, onBytes = IGNORE }: PassOptions = {},
     made?: readonly number[],
   ): Promise<void> {
-    let done = 0;
+    const progress = new Progress(onProgress);
     const options = { signal, onBytes, ...(made && { made }) };
     for await (const { chunk } of contents(this.source, this.records, this.factsOf, options)) {
-      onProgress?.((done += chunk.length));
+      progress.add(chunk.length);
     }
+    progress.end();
   }
 
   async extract(folder: string, options: ExtractOptions = {}): Promise<void> {
@@ -439,7 +460,7 @@ class OpenArchive implements Archive {
     const { attributesOf, folderMode, onMissed } = options;
     const laid = this.records.filter(({ path }) => filter(path));
     const writer = new FolderWriter(folder, { files: laid.length, folderMode, onMissed });
-    let done = 0;
+    const progress = new Progress(onProgress);
     try {
       const pieces = contents(this.source, whole ? this.records : laid, this.factsOf, {
         signal,
@@ -450,8 +471,9 @@ class OpenArchive implements Archive {
           const attributes = last && !record.directory ? attributesOf?.(this.entryOf(record)) : undefined;
           await writer.write({ path: record.path, directory: record.directory, attributes }, chunk, last);
         }
-        onProgress?.((done += chunk.length));
+        progress.add(chunk.length);
       }
+      progress.end();
       await writer.finish(signal);
     } finally {
       await writer.close();

@@ -40,14 +40,19 @@ export async function mediaPart(
   const isChosen = (path: string) =>
     path.startsWith(target.prefix) && (media === null || media.some((chosen) => isOrIsBelow(path, chosen)));
   const mayGo = (path: string) => !forbidden(join(root, archive.original(path).slice(target.prefix.length)));
-  const chosen = archive.entries.filter(({ path }) => isChosen(path));
-  const going = chosen.filter(({ path }) => mayGo(path));
+  const going: ArchiveEntry[] = [];
+  const staying: string[] = [];
+  for (const entry of archive.entries) {
+    if (!isChosen(entry.path)) continue;
+    if (mayGo(entry.path)) going.push(entry);
+    else if (!entry.directory) staying.push(entry.path);
+  }
   return {
     target,
     wanted: (path) => isChosen(path) && mayGo(path),
     files: going.filter(({ directory }) => !directory),
     survey: await surveyMedia(target, going),
-    leftOut: chosen.filter(({ path, directory }) => !directory && !mayGo(path)).map(({ path }) => path),
+    leftOut: staying,
   };
 }
 

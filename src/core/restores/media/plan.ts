@@ -53,9 +53,10 @@ export async function planMedia(
     const { target, wanted, files, survey } = part;
     const { prefix, root } = target;
     const staging = await Staging.of(part);
+    const newFolders = new Set(survey.newFolders);
     for (const entry of files) {
       const inside = entry.original.slice(prefix.length);
-      const found = await look(join(root, inside));
+      const found = newFolders.has(dirname(inside)) ? null : await look(join(root, inside));
       if (found !== null && looksSame(entry, found)) {
         media.unchanged += 1;
         continue;

@@ -198,7 +198,7 @@ export class MediaSwap {
       if (!whole.has(folderOf(file))) await this.replace(file);
       step.onProgress((done += 1), plan.files.length);
     }
-    const folders = new Set([...plan.files, ...plan.extras].map((file) => folderOf(file)));
+    const folders = new Set([...plan.files, ...plan.extras, ...plan.newFolders].map((path) => folderOf(path)));
     for (const folder of folders) {
       // Opened anew: what was written must lie where it belongs, not in a folder that was moved away meanwhile.
       await this.root.forget(folder);

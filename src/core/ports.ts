@@ -230,7 +230,21 @@ export interface Preparation {
   undo(): Promise<void>;
 }
 
-/** One place where archives lie (one folder, one bucket prefix). Every method throws AppError with a STORAGE_… code. */
+/** How `Storage.put` should store. */
+export interface PutOptions {
+  /** Names the run, for `discard`. */
+  owner: string;
+  /** Ends it: nothing of the object stays. */
+  signal: AbortSignal;
+  /** Most bytes that the object can have, if that is known: a storage that takes parts sizes them by it. */
+  size?: number;
+}
+
+/**
+ * One place where archives lie (one folder, one bucket prefix). Every method throws AppError with a STORAGE_… code, whose
+ * `retry` in the catalogue says whether trying again may help. No method waits for ever: a transfer that stalls ends with
+ * STORAGE_UNAVAILABLE. None holds a whole object in memory.
+ */
 export interface Storage {
   readonly type: StorageType;
   /** The place as a person writes it: a folder's path or an address. */
@@ -241,18 +255,27 @@ export interface Storage {
   locate(name: string): string;
   /** Makes the place ready and checks that it can be written. Where that fails, nothing that it made is left. */
   prepare(): Promise<Preparation>;
-  /** Stores a whole object or nothing: durable when it returns. `owner` names the run, for `discard`. NAME_TAKEN if the name exists; nothing is ever overwritten. */
-  put(name: string, body: Readable, options: { owner: string; signal: AbortSignal }): Promise<StoredObject>;
-  /** The object's bytes; `start` and `end` (inclusive) choose a range. ARCHIVE_MISSING if there is none. */
+  /**
+   * Stores a whole object or nothing: it is visible only when it is whole, and durable when this returns. NAME_TAKEN if the
+   * name exists; nothing is ever overwritten.
+   */
+  put(name: string, body: Readable, options: PutOptions): Promise<StoredObject>;
+  /**
+   * The object's bytes; `start` and `end` (inclusive) choose a range inside it. ARCHIVE_MISSING if there is none. The reader
+   * destroys the stream when it has what it needs.
+   */
   get(name: string, range?: { start: number; end?: number }): Promise<Readable>;
   /** Null if there is no such object; an error if the storage does not answer. */
   stat(name: string): Promise<StoredObject | null>;
   /** Removes the object and makes sure that it is gone. No error if it was not there. */
   remove(name: string): Promise<void>;
-  /** Removes what an interrupted `put` of this owner left behind. */
-  discard(owner: string): Promise<void>;
-  /** All objects whose name could be an archive's; foreign ones included, temporary ones not. */
-  list(): AsyncIterable<StoredObject>;
+  /** Removes what an interrupted `put` of this owner and name left behind. */
+  discard(owner: string, name: string): Promise<void>;
+  /**
+   * All objects whose name could be an archive's and begins with `prefix`, page by page; foreign ones with such a name
+   * included, whatever else lies there and temporary ones not.
+   */
+  list(prefix?: string): AsyncIterable<StoredObject>;
   /** Free and total bytes; null where the storage has no limit that can be asked. */
   space(): Promise<{ free: number; total: number } | null>;
 }

@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { constants, createReadStream, createWriteStream } from 'node:fs';
 import { access, link, lstat, open, opendir, realpath, rename, rm, statfs } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { ARCHIVE_SUFFIX } from '../archive/format.js';
 import { makeFolder, unmakeFolders } from '../archive/make-folder.js';
 import { contained } from '../archive/names.js';
 import { flushed, flushFolder } from '../disk.js';
-import type { Preparation, Storage, StoredObject } from '../core/ports.js';
+import type { Preparation, PutOptions, Storage, StoredObject } from '../core/ports.js';
 import { AppError, errnoOf, fromErrno } from '../errors.js';
+import { isListed, plainName } from './names.js';
 
 const PARTIAL = '.partial';
 const PROBE = '.probe-';
@@ -32,10 +32,7 @@ export class DirectoryStorage implements Storage {
   }
 
   locate(name: string): string {
-    if (name !== basename(name) || name === '' || name.startsWith('.') || /[\\\0]/.test(name)) {
-      throw new AppError('PATH_NOT_ALLOWED', `"${name}" is not a plain file name.`);
-    }
-    return join(this.path, name);
+    return join(this.path, plainName(name));
   }
 
   async prepare(): Promise<Preparation> {
@@ -59,7 +56,7 @@ export class DirectoryStorage implements Storage {
     }
   }
 
-  async put(name: string, body: Readable, options: { owner: string; signal: AbortSignal }): Promise<StoredObject> {
+  async put(name: string, body: Readable, options: PutOptions): Promise<StoredObject> {
     const target = this.locate(name);
     const partial = this.partialOf(name, options.owner);
     let published = false;
@@ -150,10 +147,10 @@ export class DirectoryStorage implements Storage {
     if (reserved?.isFile() && reserved.size === 0) await rm(this.locate(name), { force: true });
   }
 
-  async *list(): AsyncIterable<StoredObject> {
+  async *list(prefix = ''): AsyncIterable<StoredObject> {
     await this.assertFolder();
     for await (const name of this.names()) {
-      if (name.startsWith('.') || !name.endsWith(ARCHIVE_SUFFIX)) continue;
+      if (!isListed(name, prefix)) continue;
       const found = await lstat(join(this.path, name)).catch(() => null);
       if (found?.isFile()) yield { name, location: join(this.path, name), size: found.size, modifiedAt: found.mtime };
     }

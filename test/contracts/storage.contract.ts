@@ -110,6 +110,35 @@ export function storageContract(title: string, makePlace: () => Promise<StorageP
       ]);
     });
 
+    it('lists those whose name begins with a prefix', async () => {
+      const other = NAME.replace('okpuja', 'other');
+      for (const name of [NAME, other]) await put(name, Readable.from(['x']));
+      const found = [];
+      for await (const { name } of storage.list('other_')) found.push(name);
+      expect(found).toEqual([other]);
+    });
+
+    it('removes nothing of a whole object when the remains of its run are discarded', async () => {
+      await put(NAME, Readable.from(['x']));
+      await storage.discard('run-1', NAME);
+      expect(await storage.stat(NAME)).toMatchObject({ size: 1 });
+      expect(await place.everything()).toEqual([NAME]);
+    });
+
+    it('can be read by many at once, and goes on when a reader leaves early', async () => {
+      const bytes = randomBytes(1_000_000);
+      await put(NAME, Readable.from([bytes]));
+      const left = await storage.get(NAME);
+      left.on('error', () => undefined).once('data', () => left.destroy());
+      const starts = Array.from({ length: 8 }, (_, index) => index * 1_000);
+      const read = await Promise.all(
+        starts.map(async (start) => buffer(await storage.get(NAME, { start, end: start + 99_999 }))),
+      );
+      read.forEach((part, index) =>
+        expect(part.equals(bytes.subarray(index * 1_000, index * 1_000 + 100_000))).toBe(true),
+      );
+    });
+
     it('refuses names that could lead elsewhere', async () => {
       for (const name of ['../x.zip', 'a/b.zip', '', '.hidden.zip', 'a\\b.zip', 'a\0.zip', '/x.zip']) {
         expect(() => storage.locate(name)).toThrow(AppError);

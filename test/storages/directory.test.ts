@@ -85,7 +85,7 @@ describe('A folder as storage', () => {
     for (const name of ['.a.zip.run-1.partial', '.b.zip.run-2.partial', 'a.zip', 'notes.partial']) {
       await writeFile(join(folder, name), 'x');
     }
-    await storage.discard('run-1');
+    await storage.discard('run-1', 'a.zip');
     expect((await readdir(folder)).sort()).toEqual(['.b.zip.run-2.partial', 'a.zip', 'notes.partial']);
   });
 

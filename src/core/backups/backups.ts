@@ -418,7 +418,7 @@ export class Backups {
       let message = `The process that did this backup stopped in the phase "${phase}". Nothing of it was kept.`;
       const storage = this.env.storages.open(row.address);
       try {
-        await storage.discard(id);
+        await storage.discard(id, row.fileName);
         if (await isOwnObject(storage, row, AbortSignal.timeout(60_000))) await storage.remove(row.fileName);
       } catch (error) {
         this.env.log.error({ backup: id, err: error }, 'the remains of a dead run could not be removed');

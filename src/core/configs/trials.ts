@@ -174,7 +174,7 @@ export class ConfigTests {
       if ((await storage.stat(name)) !== null) throw unreliable(`${location} is still there after it was deleted.`);
     } catch (error) {
       const left = (cause: unknown) => this.env.log.warn({ err: cause, name }, 'a probe could not be removed');
-      await storage.discard(name).catch(left);
+      await storage.discard(name, name).catch(left);
       await storage.remove(name).catch(left);
       throw error;
     }

@@ -144,6 +144,10 @@ export const ERRORS = {
     hint: 'Check that the disk is mounted or the service is reachable, then try again.',
     retry: true,
   },
+  STORAGE_REFUSED: {
+    meaning: 'The storage answers but refuses: credentials, rights, or the name of its bucket or folder are wrong.',
+    hint: 'Correct the settings of the destination, or give its user the rights to read, write, list and delete.',
+  },
   NAME_TAKEN: { meaning: 'An object of this name is already stored.', hint: 'Use another name.' },
   ARCHIVE_MISSING: {
     meaning: 'The archive is no longer in its storage.',

@@ -30,6 +30,7 @@ export const TYPE: Record<BackupType, string> = {
 export const STORAGE: Record<StorageType, string> = {
   LOCAL: 'Backups folder',
   SYSTEM: 'Folder on this server',
+  S3: 'S3 bucket',
 };
 
 export const ENGINE: Record<DatabaseEngine, string> = {

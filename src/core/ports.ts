@@ -294,10 +294,27 @@ export interface Engines {
   recognise(path: string): Promise<DatabaseEngine | null>;
 }
 
-/** Which storage a config or a backup means: its type and its folder, as the user wrote it or as the row keeps it. */
+/** Which storage a config or a backup means: its type and its folder or address, as the row keeps it. */
 export interface StorageAddress {
   storageType: StorageType;
   storagePath: string;
+}
+
+/** How a storage is reached: a folder's `path`, or what a distant one needs. Secrets are apart: they are never shown. */
+export interface StorageSettings {
+  storageType: StorageType;
+  settings: Record<string, SettingValue>;
+  secrets: Record<string, string>;
+}
+
+export type SettingValue = string | number | boolean;
+
+/** What the settings of a kind of storage are about. */
+export interface StorageKind {
+  /** The names of those that are secret. */
+  secrets: readonly string[];
+  /** The names of those that say which machine gets the secrets. */
+  reach: readonly string[];
 }
 
 /** Opens storages by address. */
@@ -307,8 +324,15 @@ export interface Storages {
    * @throws AppError BAD_USER_INPUT naming `field`, PATH_NOT_ALLOWED
    */
   resolve(address: StorageAddress, field: string): StorageAddress;
-  /** The storage at a resolved address. */
+  /** The storage at a resolved address. How a distant one is reached is looked up when it is first used. */
   open(address: StorageAddress): Storage;
+  /** True if it is known how the storage at this address is reached, as it is for every folder. */
+  isKnown(address: StorageAddress): Promise<boolean>;
+  kindOf(type: StorageType): StorageKind;
+  /** The address of the place that settings name. @throws AppError BAD_USER_INPUT naming the setting, PATH_NOT_ALLOWED */
+  addressOf(settings: StorageSettings): StorageAddress;
+  /** A storage with settings that need not be saved. @throws AppError as `addressOf` */
+  connect(settings: StorageSettings): Storage;
 }
 
 /** A piece of work for the queue. */

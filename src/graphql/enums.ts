@@ -37,6 +37,7 @@ export const DatabaseEngine = enumOf<Engine>('DatabaseEngine', 'The kind of data
 export const StorageType = enumOf<Storage>('StorageType', 'Where archives are stored.', {
   LOCAL: 'The backups folder of this installation, or a folder inside it.',
   SYSTEM: 'Any folder on this server, such as a mounted disk.',
+  S3: 'A bucket of Amazon S3 or of any service that speaks its protocol.',
 });
 
 export const Compression = enumOf<CompressionMethod>('Compression', 'How the files in an archive are compressed.', {

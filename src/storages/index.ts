@@ -1,14 +1,26 @@
 import { isAbsolute, join, resolve } from 'node:path';
 import { contained } from '../archive/names.js';
-import type { Storages } from '../core/ports.js';
+import type { StorageAddress, StorageKind, Storages, StorageSettings } from '../core/ports.js';
 import { AppError, badInput } from '../errors.js';
 import { DirectoryStorage } from './directory.js';
+import { remoteKind, valuesOf } from './kinds.js';
+import { LazyStorage, openRemote } from './remote.js';
+import { neededText } from './values.js';
 
-/** @param localRoot the folder that all LOCAL archives lie in; absolute */
-export function createStorages(localRoot: string): Storages {
-  return {
+/** How the storage at an address is reached; null if nothing says it. */
+export type SavedSettings = (address: StorageAddress) => Promise<StorageSettings | null>;
+
+const FOLDER: StorageKind = { secrets: [], reach: [] };
+
+/**
+ * @param localRoot the folder that all LOCAL archives lie in; absolute
+ * @param saved asked each time that a distant storage is opened
+ */
+export function createStorages(localRoot: string, saved: SavedSettings = async () => null): Storages {
+  const storages: Storages = {
     resolve({ storageType, storagePath }, field) {
       if (storagePath.includes('\0')) throw badInput(field, 'holds a NUL character.');
+      if (remoteKind(storageType) !== undefined) return remoteAddress({ storageType, storagePath }, field);
       if (storagePath.split(/[\\/]/).includes('..')) {
         throw new AppError('PATH_NOT_ALLOWED', `${field}: "${storagePath}" holds "..".`, { field });
       }
@@ -24,7 +36,44 @@ export function createStorages(localRoot: string): Storages {
       });
     },
     open({ storageType, storagePath }) {
-      return new DirectoryStorage(storageType, storagePath, storageType === 'LOCAL' ? localRoot : null);
+      const kind = remoteKind(storageType);
+      if (kind === undefined) return openFolder({ storageType, storagePath });
+      return new LazyStorage(storageType, storagePath, async () => {
+        const settings = await saved({ storageType, storagePath });
+        if (settings !== null) return openRemote(kind, settings);
+        throw new AppError('STORAGE_REFUSED', `Nothing says how ${storagePath} is reached.`, {
+          hint: 'Give its destination its settings again, or set the variables that it was made from.',
+        });
+      });
+    },
+    async isKnown(address) {
+      return remoteKind(address.storageType) === undefined || (await saved(address)) !== null;
+    },
+    kindOf: (type) => remoteKind(type) ?? FOLDER,
+    addressOf(settings) {
+      const { storageType } = settings;
+      const kind = remoteKind(storageType);
+      if (kind !== undefined) return { storageType, storagePath: kind.place(valuesOf(settings)) };
+      return storages.resolve({ storageType, storagePath: neededText(settings.settings, 'path') }, 'path');
+    },
+    connect(settings) {
+      const kind = remoteKind(settings.storageType);
+      const address = storages.addressOf(settings);
+      if (kind === undefined) return openFolder(address);
+      return new LazyStorage(address.storageType, address.storagePath, () => openRemote(kind, settings));
     },
   };
+  return storages;
+
+  function openFolder({ storageType, storagePath }: StorageAddress): DirectoryStorage {
+    const type = storageType === 'LOCAL' ? 'LOCAL' : 'SYSTEM';
+    return new DirectoryStorage(type, storagePath, type === 'LOCAL' ? localRoot : null);
+  }
+}
+
+function remoteAddress({ storageType, storagePath }: StorageAddress, field: string): StorageAddress {
+  const scheme = `${storageType.toLowerCase()}://`;
+  const path = storagePath.replace(/\/+$/, '');
+  if (path.startsWith(scheme) && path.length > scheme.length) return { storageType, storagePath: path };
+  throw badInput(field, `"${storagePath}" is not an address such as ${scheme}…`, 'Use the location of a destination.');
 }

@@ -14,7 +14,7 @@ export interface RetryPolicy {
   longest: number;
 }
 
-const POLICY: RetryPolicy = { budget: 60_000, first: 250, longest: 15_000 };
+export const POLICY: RetryPolicy = { budget: 60_000, first: 250, longest: 15_000 };
 
 /**
  * Repeats what a storage could not do for a reason that passes. A read that breaks goes on at its byte. A `put` is not
@@ -51,10 +51,6 @@ export class RetryingStorage extends StorageDecorator {
 
   override discard(owner: string, name: string): Promise<void> {
     return this.repeat(() => this.inner.discard(owner, name));
-  }
-
-  override space(): Promise<{ free: number; total: number } | null> {
-    return this.repeat(() => this.inner.space());
   }
 
   private repeat<T>(work: () => Promise<T>): Promise<T> {
@@ -94,8 +90,12 @@ export class RetryingStorage extends StorageDecorator {
 }
 
 /** Does the work, and again after each failure that may pass, until the budget is spent. @throws the last failure */
-export async function repeated<T>(work: () => Promise<T>, policy: RetryPolicy = POLICY): Promise<T> {
-  const waits = new Waits(policy);
+export async function repeated<T>(
+  work: () => Promise<T>,
+  policy: RetryPolicy = POLICY,
+  signal?: AbortSignal,
+): Promise<T> {
+  const waits = new Waits(policy, signal);
   for (;;) {
     try {
       return await work();

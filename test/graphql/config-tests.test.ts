@@ -159,9 +159,9 @@ describe('A test of the storage', () => {
           (folder[name] as (...args: unknown[]) => unknown).bind(folder),
         ]),
       );
-      return { type: folder.type, ...bound, ...change(folder) } as unknown as Storage;
+      return { type: folder.type, place: folder.place, ...bound, ...change(folder) } as unknown as Storage;
     };
-    return { resolve: real.resolve, open };
+    return { ...real, open };
   };
 
   it('writes, reads, lists and deletes, and leaves nothing', async () => {

@@ -279,6 +279,8 @@ export type RestoreStatus =
 export type StorageType =
   /** The backups folder of this installation, or a folder inside it. */
   | 'LOCAL'
+  /** A bucket of Amazon S3 or of any service that speaks its protocol. */
+  | 'S3'
   /** Any folder on this server, such as a mounted disk. */
   | 'SYSTEM';
 

@@ -1,14 +1,12 @@
 import type { CoreEnvironment } from '../environment.js';
-import { randomBytes, randomUUID } from 'node:crypto';
-import { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
 import { measureMedia } from '../../archive/measure.js';
 import { AppError, type ErrorCode } from '../../errors.js';
 import type { BackupConfigRow, FailedTest } from '../../models/index.js';
 import type { ConfigInput, Configs } from './configs.js';
-import type { DatabaseInfo, Engine, Storage } from '../ports.js';
+import type { DatabaseInfo, Engine } from '../ports.js';
 import { protectedPaths } from './protection.js';
 import { checkSource, checkStorage, type SettingsEnvironment } from './settings.js';
+import { answered, type StorageTest, tryStorage } from './try-storage.js';
 
 /** What testing settings needs of the process around it. */
 export type ConfigTestsEnvironment = SettingsEnvironment &
@@ -37,18 +35,6 @@ export interface ConnectionTest {
   tables: number | null;
   facts: Record<string, string | number>;
   media: MediaPathTest[];
-  warnings: string[];
-}
-
-/** What came of writing, reading and deleting a few bytes at the storage of some settings. */
-export interface StorageTest {
-  ok: boolean;
-  error: AppError | null;
-  /** Where archives would lie. */
-  location: string;
-  /** Bytes; null where the storage does not report it. */
-  free: number | null;
-  total: number | null;
   warnings: string[];
 }
 
@@ -100,27 +86,10 @@ export class ConfigTests {
     };
   }
 
-  /**
-   * Writes a few bytes, reads them back, lists, deletes them, and makes sure that they are gone. A folder that is not there
-   * is made, as the first backup would, and taken away again, so that a mistake in its name leaves nothing.
-   * @throws AppError NOT_FOUND, BAD_USER_INPUT, PATH_NOT_ALLOWED; the signal's reason
-   */
+  /** As `tryStorage`. @throws AppError NOT_FOUND, BAD_USER_INPUT, PATH_NOT_ALLOWED; the signal's reason */
   async storage(input: ConfigInput, configId: number | undefined, signal: AbortSignal): Promise<StorageTest> {
     const address = await checkStorage(this.env, await this.env.configs.settings(input, configId));
-    const storage = this.env.storages.open(address);
-    const warnings: string[] = [];
-    const { value: space, error } = await answered(async () => {
-      const { made, undo } = await storage.prepare();
-      warnings.push(...made.slice(0, 1).map(missing));
-      try {
-        await this.probe(storage, signal);
-        return await storage.space();
-      } finally {
-        await undo();
-      }
-    }, signal);
-    const location = address.storagePath;
-    return { ok: error === null, error, location, free: space?.free ?? null, total: space?.total ?? null, warnings };
+    return tryStorage(this.env.storages.open(address), this.env.log, signal);
   }
 
   /**
@@ -161,24 +130,6 @@ export class ConfigTests {
     const storage = await this.storage(input, id, signal);
     return storage.error === null ? null : failedTest(storage.error, 'storagePath');
   }
-
-  /** The name has no ending, so that nothing ever takes the probe for an archive. */
-  private async probe(storage: Storage, signal: AbortSignal): Promise<void> {
-    const name = `db-manager-probe-${randomUUID()}`;
-    const bytes = randomBytes(64);
-    try {
-      const { location } = await storage.put(name, Readable.from([bytes]), { owner: name, signal });
-      if (!bytes.equals(await buffer(await storage.get(name)))) throw unreliable(`${location} came back changed.`);
-      for await (const _ of storage.list()) break;
-      await storage.remove(name);
-      if ((await storage.stat(name)) !== null) throw unreliable(`${location} is still there after it was deleted.`);
-    } catch (error) {
-      const left = (cause: unknown) => this.env.log.warn({ err: cause, name }, 'a probe could not be removed');
-      await storage.discard(name, name).catch(left);
-      await storage.remove(name).catch(left);
-      throw error;
-    }
-  }
 }
 
 /** The settings that can be tried out. */
@@ -191,25 +142,6 @@ function refused({ code, message, hint, field }: FailedTest): AppError {
     field,
     hint: `${hint} To save the config all the same, set saveUntested: true (command line: --untested).`,
   });
-}
-
-/**
- * What does not work, as a value; a deadline that has passed is nothing that does not work. Anything else than an AppError,
- * and everything once the caller is gone, is thrown.
- */
-async function answered<T>(
-  work: () => Promise<T>,
-  signal: AbortSignal,
-  deadline?: AbortSignal,
-): Promise<{ value: T | null; error: AppError | null }> {
-  try {
-    return { value: await work(), error: null };
-  } catch (error) {
-    signal.throwIfAborted();
-    if (error instanceof AppError) return { value: null, error };
-    if (deadline?.aborted) return { value: null, error: null };
-    throw error;
-  }
 }
 
 async function lookAt(
@@ -235,12 +167,3 @@ async function lookAt(
 
 const late = (where: string, what: string, patienceMs: number) =>
   `${where}: its ${what} were not counted to the end, which takes more than ${patienceMs / 1_000} seconds.`;
-
-const missing = (folder: string) =>
-  `${folder} did not exist and was made for this test. If a disk should be mounted there, it is not.`;
-
-function unreliable(what: string): AppError {
-  return new AppError('STORAGE_UNAVAILABLE', what, {
-    hint: 'Do not keep backups there: check the disk or the service.',
-  });
-}

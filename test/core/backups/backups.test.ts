@@ -37,7 +37,7 @@ function withEngine(change: (real: Engine) => Partial<Engine>): Engines {
 function withStorage(localRoot: string, change: (real: Storage) => Partial<Storage>): Storages {
   const real = createStorages(localRoot);
   return {
-    resolve: (address, field) => real.resolve(address, field),
+    ...real,
     open: (address) => {
       const storage = real.open(address);
       return new Proxy(storage, {
@@ -216,6 +216,7 @@ describe('A backup that fails leaves a FAILED row with the reason, and nothing e
 
   it('when the disk has no room for the archive', async () => {
     const full: Storages = {
+      ...createStorages(world.backups),
       resolve: ({ storageType }) => ({ storageType, storagePath: world.backups }),
       open: ({ storagePath }) =>
         withStorage(storagePath, () => ({ space: async () => ({ free: 10, total: 100 }) })).open({

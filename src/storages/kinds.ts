@@ -1,0 +1,10 @@
+import type { StorageSettings, StorageType } from '../core/ports.js';
+import type { RemoteKind, Values } from './remote-kind.js';
+import { s3Kind } from './s3-kind.js';
+
+const KINDS: Partial<Record<StorageType, RemoteKind>> = { S3: s3Kind };
+
+/** Undefined for folders. */
+export const remoteKind = (type: StorageType): RemoteKind | undefined => KINDS[type];
+
+export const valuesOf = ({ settings, secrets }: StorageSettings): Values => ({ ...settings, ...secrets });

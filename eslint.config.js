@@ -55,6 +55,10 @@ export const importRules = {
     may: [...CORE, 'core/archives', 'core/retention', 'core/runs', 'core/schedules'],
     why: 'what is protected is settled before anything is backed up',
   },
+  'core/destinations': {
+    may: [...CORE, 'core/configs'],
+    why: 'a destination is one place, whatever is stored there',
+  },
   'core/discovery': { may: [...CORE, 'core/lists'], why: 'looking around changes nothing and needs no config' },
   'core/backups': {
     may: [...CORE, 'core/archives', 'core/configs', 'core/runs', 'core/schedules'],

@@ -17,13 +17,16 @@ import { ConfigTests } from './core/configs/trials.js';
 import { Configs } from './core/configs/configs.js';
 import { assertNotControl } from './core/configs/settings.js';
 import { Places } from './core/configs/places.js';
+import { Destinations } from './core/destinations/destinations.js';
+import { savedSettings, settingsOf } from './core/destinations/saved.js';
+import { Secrets } from './core/destinations/secrets.js';
 import { Restores } from './core/restores/restores.js';
 import { createEngines } from './engines/index.js';
 import type { Jobs, JobStore, Workers } from './jobs/index.js';
 import type { Environment } from './environment.js';
 import { AppError } from './errors.js';
 import type { HttpServer } from './http/index.js';
-import type { Engines, Job, Storages } from './core/ports.js';
+import type { Engines, Job, StorageAddress, Storages, StorageSettings } from './core/ports.js';
 import { createLog, type Log } from './log.js';
 import { controlFiles, controlPath, type Models, openModels } from './models/index.js';
 import { createStorages } from './storages/index.js';
@@ -49,10 +52,12 @@ export interface App {
   now: () => Date;
   models: Models;
   engines: Engines;
+  storages: Storages;
   auth: Auth;
   audit: Audit;
   configs: Configs;
   configTests: ConfigTests;
+  destinations: Destinations;
   places: Places;
   browser: Browser;
   backups: Backups;
@@ -71,10 +76,13 @@ export interface App {
 }
 
 /** @throws AppError CONTROL_DATABASE_FAILED, DATABASE_IS_CONTROL, CONFIG_INVALID */
-export async function createApp(environment: Environment, options: AppOptions = {}): Promise<App> {
-  const log = options.log ?? createLog(environment.logLevel);
+export async function createApp(given: Environment, options: AppOptions = {}): Promise<App> {
+  const log = options.log ?? createLog(given.logLevel);
   const now = options.now ?? (() => new Date());
-  const services = await createServices(environment, options, log, now);
+  const distant = environmentStorage(given);
+  const environment =
+    distant === null ? given : { ...given, seed: { ...given.seed, storagePath: distant.address.storagePath } };
+  const services = await createServices(environment, options, log, now, distant);
   const { models, backups, restores, cleanup, scheduler, audit, queue } = services;
   const work = createWork({ environment, log, models, now, scheduler, audit, backups, restores, cleanup, queue });
   return {
@@ -95,8 +103,40 @@ export async function createApp(environment: Environment, options: AppOptions = 
   };
 }
 
+/** The distant storage that the environment names, with the address that its settings lead to. */
+interface EnvironmentStorage {
+  address: StorageAddress;
+  settings: StorageSettings;
+}
+
+/** Null where the environment names a folder. @throws AppError CONFIG_INVALID naming the variable */
+function environmentStorage({
+  seed: { storageType },
+  storageValues,
+  localRoot,
+}: Environment): EnvironmentStorage | null {
+  const values = storageValues[storageType];
+  if (values === undefined) return null;
+  const storages = createStorages(localRoot);
+  const settings = settingsOf(storages.kindOf(storageType), storageType, values);
+  try {
+    return { address: storages.addressOf(settings), settings };
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    const variable = `${storageType}_${(error.field ?? '').replace(/[A-Z]/g, '_$&').toUpperCase()}`;
+    const problem = error.message.replace(`${error.field}: `, `${variable} `);
+    throw new AppError('CONFIG_INVALID', `The environment has a problem:\n- ${problem}`, { cause: error });
+  }
+}
+
 /** The domain, put together: each part gets what it needs of the others. */
-async function createServices(environment: Environment, options: AppOptions, log: Log, now: () => Date) {
+async function createServices(
+  environment: Environment,
+  options: AppOptions,
+  log: Log,
+  now: () => Date,
+  distant: EnvironmentStorage | null,
+) {
   const { dataDir, localRoot, allowedPaths } = environment;
   const controlFile = controlPath(environment.controlDatabaseUrl);
   const workFolder = join(dataDir, 'tmp');
@@ -105,7 +145,9 @@ async function createServices(environment: Environment, options: AppOptions, log
   const [seedFile] = await engines.filesOf(environment.seed.databaseUrl);
   if (seedFile !== undefined) await assertNotControl(seedFile, controlFile);
   const models = await openModels(environment.controlDatabaseUrl);
-  const storages = options.storages ?? createStorages(localRoot);
+  const secrets = new Secrets({ given: environment.secretsKey, file: environment.secretsKeyFile });
+  const saved = (address: StorageAddress) => savedSettings({ models, secrets }, address, distant);
+  const storages = options.storages ?? createStorages(localRoot, saved);
   const audit = new Audit(models, now, log);
   const auth = new Auth(models, environment.auth, audit, now);
   const productFolder = fileURLToPath(new URL('..', import.meta.url));
@@ -123,6 +165,7 @@ async function createServices(environment: Environment, options: AppOptions, log
   const backups = new Backups({ ...shared, ...limits, configs, prefix, version: VERSION });
   const restores = new Restores({ ...shared, backups, controlFile });
   const configTests = new ConfigTests({ ...shared, configs, controlFile });
+  const destinations = new Destinations({ ...shared, secrets });
   const browser = new Browser({ engines, allowedPaths, controlFile });
   const scheduler = new Scheduler({ ...shared, backups });
   const cleanup = new Cleanup({ ...shared, backups, configs });
@@ -130,10 +173,12 @@ async function createServices(environment: Environment, options: AppOptions, log
   return {
     models,
     engines,
+    storages,
     auth,
     audit,
     configs,
     configTests,
+    destinations,
     places,
     browser,
     backups,

@@ -131,6 +131,30 @@ function jobsUrlProblem(url: string): string | null {
 /** As the login and every other place that takes an e-mail address judge one. */
 const EMAIL = /^[^\s@]+@[^\s@]+$/;
 
+const STORAGE_TYPES = ['LOCAL', 'SYSTEM', 'S3'] as const;
+
+/** Variables that count where ours are not set: other tools have them. */
+const FALLBACKS: Record<string, string> = {
+  S3_REGION: 'AWS_REGION',
+  S3_ENDPOINT: 'AWS_ENDPOINT_URL_S3',
+  S3_ACCESS_KEY_ID: 'AWS_ACCESS_KEY_ID',
+  S3_SECRET_ACCESS_KEY: 'AWS_SECRET_ACCESS_KEY',
+  S3_SESSION_TOKEN: 'AWS_SESSION_TOKEN',
+};
+
+/** Variables whose value is, or holds, a secret: `<NAME>_FILE` names a file with it instead. */
+const SECRETS = [
+  'DATABASE_URL',
+  'CONTROL_DATABASE_URL',
+  'JOBS_URL',
+  'JWT_SECRET',
+  'ADMIN_PASSWORD',
+  'SECRETS_KEY',
+  'S3_ACCESS_KEY_ID',
+  'S3_SECRET_ACCESS_KEY',
+  'S3_SESSION_TOKEN',
+];
+
 /** Every variable of the environment that the product reads: nothing else does. `.env.example` explains each one. */
 const variables = z.object({
   NODE_ENV: text('development'),
@@ -167,7 +191,7 @@ const variables = z.object({
     .min(12, 'is shorter than 12 characters')
     .max(1_000, 'has more than 1000 characters')
     .optional(),
-  DB_BACKUP_STORAGE_TYPE: z.enum(['LOCAL', 'SYSTEM'], { message: 'is neither LOCAL nor SYSTEM' }).default('LOCAL'),
+  DB_BACKUP_STORAGE_TYPE: z.enum(STORAGE_TYPES, { message: `is none of ${STORAGE_TYPES.join(', ')}` }).default('LOCAL'),
   DB_BACKUP_PATH: text(''),
   DB_BACKUP_RETENTION_DAYS: whole(30, 1, 36500),
   DB_BACKUP_MAX_FILES: whole(30, 1, 100000),
@@ -178,6 +202,19 @@ const variables = z.object({
     .optional(),
   DB_BACKUP_SCHEDULE: judged(scheduleProblem).default('0 2 * * *'),
   DB_BACKUP_TIMEZONE: text('UTC').refine(isZone, 'is not a time zone such as UTC or Asia/Kolkata'),
+  S3_BUCKET: text(''),
+  S3_REGION: text(''),
+  S3_ENDPOINT: text(''),
+  S3_PREFIX: text(''),
+  S3_ACCESS_KEY_ID: text(''),
+  S3_SECRET_ACCESS_KEY: text(''),
+  S3_SESSION_TOKEN: text(''),
+  S3_FORCE_PATH_STYLE: flag(false),
+  S3_STORAGE_CLASS: text(''),
+  S3_SERVER_SIDE_ENCRYPTION: text(''),
+  S3_KMS_KEY_ID: text(''),
+  S3_OBJECT_LOCK_DAYS: whole(0, 0, 36500),
+  SECRETS_KEY: z.string().min(32, 'is shorter than 32 characters: make one with `openssl rand -hex 32`').optional(),
   CORS_ORIGINS: listOf(originProblem),
   GRAPHQL_EXPLORER: z.enum(['local', 'apollo', 'off'], { message: 'is none of local, apollo, off' }).optional(),
   /** Of earlier versions: true is GRAPHQL_EXPLORER=apollo, false is off. */
@@ -194,6 +231,9 @@ const variables = z.object({
 
 /** The names of all variables that are read, for the test that keeps `.env.example` in step. */
 export const ENVIRONMENT_NAMES = Object.keys(variables.shape);
+
+/** All names with a meaning in `.env`. */
+const KNOWN_NAMES = [...ENVIRONMENT_NAMES, ...Object.values(FALLBACKS), ...SECRETS.map((name) => `${name}_FILE`)];
 
 /** The settings of one process, checked and with every path absolute. */
 export interface Environment {
@@ -242,13 +282,20 @@ export interface Environment {
   allowedPaths: string[];
   /** Prefix of archive names. */
   prefix: string;
+  /** What seals the secrets of destinations; undefined: the key in `secretsKeyFile`. */
+  secretsKey: string | undefined;
+  /** Absolute. */
+  secretsKeyFile: string;
+  /** What the environment says of each kind of distant storage, secrets included; by kind. */
+  storageValues: Record<string, Record<string, string | number | boolean>>;
   /** What config 1 is made of and follows. `databaseUrl` is empty when a sample application is wanted. */
   seed: {
     /** True if archives of config 1 are named by `prefix`, because it was set, and not by the application. */
     usesPrefix: boolean;
     databaseUrl: string;
     mediaPaths: string[];
-    storageType: 'LOCAL' | 'SYSTEM';
+    storageType: (typeof STORAGE_TYPES)[number];
+    /** Empty for a distant storage, whose settings say it. */
     storagePath: string;
     retentionDays: number;
     maxFiles: number;
@@ -269,18 +316,40 @@ export function loadEnvironment(
   cwd: string = process.cwd(),
   defaults: Record<string, string> = {},
 ): Environment {
-  const file = readEnvFile(join(cwd, '.env'), ENVIRONMENT_NAMES);
+  const file = readEnvFile(join(cwd, '.env'), KNOWN_NAMES);
   const given = { ...defaults, ...file.values, ...env };
-  const filled = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== ''));
+  const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== ''));
+  const { filled, unread } = completed(set, cwd);
   const result = variables.safeParse(filled);
   const invalid = result.success ? [] : result.error.issues.map(({ path, message }) => `${String(path[0])} ${message}`);
-  const problems = [...invalid, ...crossChecks(filled, cwd), ...unreadSettings(file, filled)];
+  const problems = [...unread, ...invalid, ...crossChecks(filled, cwd), ...unreadSettings(file, filled)];
   if (!result.success || problems.length > 0) {
     if (filled.JWT_SECRET === undefined) problems.push(...secretProblems(resolve(cwd, filled.DATA_DIR ?? './data')));
     const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
     throw new AppError('CONFIG_INVALID', `The environment has ${count}:\n- ${problems.join('\n- ')}`);
   }
   return { ...build(result.data, cwd), warnings: file.problems };
+}
+
+/** The variables with those that a file holds, and with what counts where one is not set. */
+function completed(set: Record<string, string | undefined>, cwd: string) {
+  const filled = { ...set };
+  const unread: string[] = [];
+  for (const name of SECRETS) {
+    const path = set[`${name}_FILE`];
+    if (path === undefined) continue;
+    if (set[name] !== undefined) {
+      unread.push(`${name} and ${name}_FILE are both set: keep one of them`);
+      continue;
+    }
+    try {
+      filled[name] = readFileSync(resolve(cwd, path), 'utf8').replace(/\r?\n$/, '');
+    } catch (error) {
+      unread.push(`${name}_FILE names a file that cannot be read (${errnoOf(error) ?? 'unreadable'})`);
+    }
+  }
+  for (const [name, fallback] of Object.entries(FALLBACKS)) filled[name] ??= filled[fallback];
+  return { filled: Object.fromEntries(Object.entries(filled).filter(([, value]) => value !== undefined)), unread };
 }
 
 /**
@@ -300,6 +369,9 @@ function crossChecks(env: Record<string, string | undefined>, cwd: string): stri
     problems.push(
       'DB_BACKUP_PATH must be an absolute path when DB_BACKUP_STORAGE_TYPE is SYSTEM, such as /srv/backups',
     );
+  }
+  if (env.DB_BACKUP_STORAGE_TYPE === 'S3' && env.S3_BUCKET === undefined) {
+    problems.push('S3_BUCKET is needed when DB_BACKUP_STORAGE_TYPE is S3');
   }
   if (env.JWT_PUBLIC_KEY !== undefined && env.JWT_ADMIN_CLAIM === undefined) {
     problems.push('JWT_ADMIN_CLAIM is needed with JWT_PUBLIC_KEY, such as role=ADMIN: else no such token is an admin');
@@ -366,6 +438,9 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
     localRoot: resolve(cwd, (local && env.DB_BACKUP_PATH) || 'backups'),
     allowedPaths: env.ALLOWED_PATHS,
     prefix: env.DB_BACKUP_PREFIX ?? 'okpuja',
+    secretsKey: env.SECRETS_KEY,
+    secretsKeyFile: join(dataDir, 'secrets-key'),
+    storageValues: storageValues(env),
     seed: {
       usesPrefix: env.DB_BACKUP_PREFIX !== undefined,
       databaseUrl: env.DATABASE_URL === '' ? '' : absoluteFileUrl(env.DATABASE_URL, cwd),
@@ -374,7 +449,7 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
         .filter((path) => path !== '')
         .map((path) => resolve(cwd, path)),
       storageType: env.DB_BACKUP_STORAGE_TYPE,
-      storagePath: local ? '.' : env.DB_BACKUP_PATH,
+      storagePath: storagePath(env),
       retentionDays: env.DB_BACKUP_RETENTION_DAYS,
       maxFiles: env.DB_BACKUP_MAX_FILES,
       autoEnabled: env.DB_BACKUP_AUTO_ENABLED,
@@ -383,6 +458,23 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
     },
   };
 }
+
+function storagePath(env: Variables): string {
+  if (env.DB_BACKUP_STORAGE_TYPE === 'LOCAL') return '.';
+  return env.DB_BACKUP_STORAGE_TYPE === 'SYSTEM' ? env.DB_BACKUP_PATH : '';
+}
+
+/** Variables of a storage as its settings: `S3_ACCESS_KEY_ID` as `accessKeyId`. What is empty, 0 or false is left out. */
+function storageValues(env: Variables): Environment['storageValues'] {
+  const ofKind = (kind: string) => {
+    const own = Object.entries(env).filter(([name, value]) => name.startsWith(`${kind}_`) && Boolean(value));
+    return Object.fromEntries(own.map(([name, value]) => [settingName(name.slice(kind.length + 1)), value as string]));
+  };
+  return { S3: ofKind('S3') };
+}
+
+const settingName = (variable: string) =>
+  variable.toLowerCase().replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 
 function formerExplorer(sandbox: boolean | undefined): 'apollo' | 'off' | undefined {
   if (sandbox === undefined) return undefined;

@@ -79,6 +79,10 @@ export const ERRORS = {
     meaning: 'The config cannot be changed or deleted while one of its runs is under way.',
     hint: 'Wait for the run to end, or cancel it.',
   },
+  DESTINATION_IN_USE: {
+    meaning: 'The destination cannot be deleted or moved while backups lie there or configs name it.',
+    hint: 'Delete those backups and give those configs another destination first.',
+  },
   CONTROL_DATABASE_FAILED: {
     meaning: 'The control database cannot be opened, read or written, or brought to the present version.',
     hint: 'Check CONTROL_DATABASE_URL, DATA_DIR, the rights on them and the free space.',

@@ -12,6 +12,7 @@ import {
 import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, CompressionMethod } from '../models/index.js';
 import { configDocument, configText } from './configs.js';
+import { destinationOf } from './destinations.js';
 import { databaseUrl, whole } from './options.js';
 import { type GlobalOptions } from './print.js';
 import { inSession, type Session } from './session.js';
@@ -24,6 +25,7 @@ interface Options {
   media?: string[] | false;
   storage?: 'LOCAL' | 'SYSTEM';
   path?: string;
+  destination?: string;
   prefix?: string;
   auto?: boolean;
   schedule?: string;
@@ -69,7 +71,7 @@ export function addConfig(program: Command): void {
     .action((given: string, options: Options, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
         const { app, actor } = session;
-        const input = inputOf(options, app);
+        const input = await inputOf(options, app);
         if (Object.keys(input).length === 0) {
           throw new AppError('BAD_USER_INPUT', 'No setting to change was given.', {
             hint: '`db-manager help config edit` lists the options.',
@@ -97,7 +99,7 @@ export function addConfig(program: Command): void {
 
 async function create(session: Session, { fromEnvironment, ...options }: Options & { fromEnvironment?: boolean }) {
   const { app, actor } = session;
-  const input = inputOf(options, app);
+  const input = await inputOf(options, app);
   if (fromEnvironment === true) {
     if (Object.keys(input).length > 0) throw badInput('from-environment', 'cannot be combined with settings.');
     const row = await createFromEnvironment(app.configs, settingsOf(app), actor, app.environment.seed.usesPrefix);
@@ -161,6 +163,7 @@ function withSettings(command: Command): Command {
     .option('--no-media', 'no media folders')
     .option('--storage <type>', 'LOCAL (the backups folder) or SYSTEM (any folder)', storage)
     .option('--path <dir>', 'the folder for archives; relative to the backups folder with storage LOCAL')
+    .option('--destination <name>', 'where archives lie, in place of --storage and --path: id or name of a destination')
     .option('--prefix <text>', 'how names of its archives begin')
     .option('--auto', 'back up automatically')
     .option('--no-auto', 'back up only when asked')
@@ -183,13 +186,18 @@ function withSettings(command: Command): Command {
     .option('--max-size <bytes>', 'delete the oldest beyond this total size (none: no such rule)', bytesOrNone);
 }
 
-function inputOf({ media, storage: storageType, path, ...options }: Options, { engines }: App): ConfigInput {
+async function inputOf(
+  { media, storage: storageType, path, destination, ...options }: Options,
+  app: App,
+): Promise<ConfigInput> {
+  const { engines } = app;
   const input: ConfigInput = {
     name: options.name,
     databaseUrl: options.database === undefined ? undefined : databaseUrl(options.database, engines),
     mediaPaths: media === false ? [] : media?.map((folder) => resolve(folder)),
     storageType,
     storagePath: storageType === 'SYSTEM' && path !== undefined ? resolve(path) : path,
+    destinationIds: destination === undefined ? undefined : [(await destinationOf(app, destination)).id],
     archivePrefix: options.prefix,
     autoBackupEnabled: options.auto,
     schedule: options.schedule,

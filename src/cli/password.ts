@@ -1,5 +1,6 @@
 import { text } from 'node:stream/consumers';
 import type { Command } from 'commander';
+import { readHidden } from './prompt.js';
 import { noUser } from './token.js';
 import { type GlobalOptions } from './print.js';
 import { inSession, type Session } from './session.js';
@@ -32,23 +33,5 @@ export function addPassword(program: Command): void {
 /** One line from standard input; on a terminal without showing what is typed. */
 async function readPassword({ print, stop }: Session): Promise<string> {
   if (!print.interactive) return (await text(process.stdin)).replace(/\r?\n$/, '');
-  print.err.write('New password: ');
-  process.stdin.setRawMode(true).setEncoding('utf8').resume();
-  try {
-    let typed = '';
-    for await (const chunk of process.stdin as AsyncIterable<string>) {
-      for (const character of chunk) {
-        if (character === '\r' || character === '\n') return typed;
-        if (character === '\u0003') process.kill(process.pid, 'SIGINT');
-        else if (character === '\u007F' || character === '\b') typed = [...typed].slice(0, -1).join('');
-        else typed += character;
-        if (character === '\u0003') await new Promise((wake) => setImmediate(wake));
-        stop.throwIfAborted();
-      }
-    }
-    return typed;
-  } finally {
-    process.stdin.setRawMode(false);
-    print.err.write('\n');
-  }
+  return readHidden('New password: ', print.err, stop);
 }

@@ -25,6 +25,8 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   extract: async () => (await import('./extract.js')).addExtract,
   configs: async () => (await import('./configs.js')).addConfigs,
   config: async () => (await import('./config.js')).addConfig,
+  destinations: async () => (await import('./destinations.js')).addDestinations,
+  'rotate-secrets-key': async () => (await import('./destinations.js')).addRotateSecretsKey,
   status: async () => (await import('./status.js')).addStatus,
   reconcile: async () => (await import('./reconcile.js')).addReconcile,
   'setup-schedule': async () => (await import('./setup-schedule.js')).addSetupSchedule,

@@ -1,6 +1,6 @@
 import { Arg, Ctx, ID, Mutation, Resolver } from 'type-graphql';
 import { Admin } from './admin.directive.js';
-import { BackupConfigInput } from './config.input.js';
+import { BackupConfigInput, configInput } from './config.input.js';
 import { ConnectionTest, StorageTest } from './config-test.type.js';
 import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';
@@ -28,7 +28,7 @@ export class ConfigTestResolver {
     input: BackupConfigInput,
     @Arg('configId', () => ID, CONFIG_ID) configId?: string | null,
   ): Promise<ConnectionTest> {
-    const test = await services.configTests.connection(input, optionalConfigId(configId), signal);
+    const test = await services.configTests.connection(configInput(input), optionalConfigId(configId), signal);
     return {
       ...test,
       error: toRefusal(test.error),
@@ -50,7 +50,7 @@ export class ConfigTestResolver {
     input: BackupConfigInput,
     @Arg('configId', () => ID, CONFIG_ID) configId?: string | null,
   ): Promise<StorageTest> {
-    const test = await services.configTests.storage(input, optionalConfigId(configId), signal);
+    const test = await services.configTests.storage(configInput(input), optionalConfigId(configId), signal);
     return { ...test, error: toRefusal(test.error) };
   }
 }

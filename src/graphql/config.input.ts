@@ -1,8 +1,10 @@
 import { ArrayMaxSize, MaxLength } from 'class-validator';
-import { ArgsType, Field, InputType, Int } from 'type-graphql';
+import { ArgsType, Field, ID, InputType, Int } from 'type-graphql';
+import type { ConfigInput } from '../core/configs/configs.js';
 import type { StorageType as Storage } from '../core/ports.js';
 import type { CompressionMethod } from '../models/index.js';
 import { Compression, StorageType } from './enums.js';
+import { destinationId } from './ids.js';
 import { PageArgs } from './page.type.js';
 import { ByteSize } from './scalars.js';
 
@@ -30,8 +32,18 @@ export class BackupConfigInput {
   storageType?: Storage;
 
   @MaxLength(4_000)
-  @Field(() => String, { nullable: true, description: 'Inside the backups folder for LOCAL; absolute for SYSTEM.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Inside the backups folder for LOCAL; absolute for SYSTEM; otherwise the location of a destination.',
+  })
   storagePath?: string;
+
+  @ArrayMaxSize(20)
+  @Field(() => [ID], {
+    nullable: true,
+    description: 'Where archives are stored, in place of `storageType` and `storagePath`. One for now.',
+  })
+  destinationIds?: string[] | null;
 
   @Field(() => Boolean, { nullable: true, description: 'Default: true.' })
   autoBackupEnabled?: boolean;
@@ -131,4 +143,10 @@ export class ConfigPageArgs extends PageArgs {
     description: 'Part of the name, the database, the storage path or a media folder, in any case, such as `shop`.',
   })
   search?: string | null;
+}
+
+/** What the input means to the domain. @throws AppError NOT_FOUND for what cannot be a destination's id */
+export function configInput({ destinationIds, ...input }: BackupConfigInput): ConfigInput {
+  if (destinationIds === undefined || destinationIds === null) return input;
+  return { ...input, destinationIds: destinationIds.map((id) => destinationId(id, 'destinationIds')) };
 }

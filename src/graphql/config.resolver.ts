@@ -6,9 +6,10 @@ import { assertRunCount, describeSchedule, jitter, nextRuns } from '../core/sche
 import { listConfigs } from '../core/lists/lists.js';
 import type { BackupConfigRow, Models } from '../models/index.js';
 import { Admin } from './admin.directive.js';
-import { BackupConfigInput, ConfigPageArgs } from './config.input.js';
+import { BackupConfigInput, configInput, ConfigPageArgs } from './config.input.js';
 import { BackupConfig, BackupConfigConnection } from './config.type.js';
-import type { GraphqlContext } from './context.js';
+import { type GraphqlContext, placeKey } from './context.js';
+import { Destination } from './destination.type.js';
 import { withExample } from './example.js';
 import { configId, runId } from './ids.js';
 import { type Connection, pageRequest, toConnection } from './page.type.js';
@@ -22,6 +23,7 @@ const SOURCES: Record<string, (keyof Attributes<BackupConfigRow>)[]> = {
   isSample: ['databaseUrl'],
   nextRuns: ['autoBackupEnabled', 'schedule', 'timezone', 'jitterSeconds'],
   scheduleInWords: ['schedule'],
+  destinations: ['storageType', 'storagePath'],
 };
 
 /** The columns that these fields are made of. */
@@ -92,7 +94,7 @@ export class ConfigResolver {
     @Arg('input', () => BackupConfigInput, { description: 'Its settings.' }) input: BackupConfigInput,
     @Arg('saveUntested', () => Boolean, SAVE_UNTESTED) saveUntested?: boolean | null,
   ): Promise<BackupConfig> {
-    return services.configTests.create(input, saveUntested ?? false, (await admin()).email, signal);
+    return services.configTests.create(configInput(input), saveUntested ?? false, (await admin()).email, signal);
   }
 
   @Admin()
@@ -109,7 +111,7 @@ export class ConfigResolver {
     @Arg('input', () => BackupConfigInput, { nullable: true, description: 'What shall be other than in the archive.' })
     input?: BackupConfigInput | null,
   ): Promise<BackupConfig> {
-    return configFromBackup(services, runId(backupId, 'backupId'), input ?? {}, (await admin()).email);
+    return configFromBackup(services, runId(backupId, 'backupId'), configInput(input ?? {}), (await admin()).email);
   }
 
   @Admin()
@@ -125,7 +127,13 @@ export class ConfigResolver {
     @Arg('input', () => BackupConfigInput, { description: 'What to change.' }) input: BackupConfigInput,
     @Arg('saveUntested', () => Boolean, SAVE_UNTESTED) saveUntested?: boolean | null,
   ): Promise<BackupConfig> {
-    return services.configTests.update(configId(id), input, saveUntested ?? false, (await admin()).email, signal);
+    return services.configTests.update(
+      configId(id),
+      configInput(input),
+      saveUntested ?? false,
+      (await admin()).email,
+      signal,
+    );
   }
 
   @Admin()
@@ -153,6 +161,14 @@ export class ConfigResolver {
   @FieldResolver(() => String, { description: 'Address of the database, a password in it replaced by `***`.' })
   databaseUrl(@Root() row: BackupConfigRow, @Ctx() { services }: GraphqlContext): string {
     return services.configs.maskedUrl(row);
+  }
+
+  @FieldResolver(() => [Destination], {
+    description: 'Where its archives are stored; the run itself writes the first.',
+  })
+  async destinations(@Root() row: BackupConfigRow, @Ctx() { load }: GraphqlContext): Promise<Destination[]> {
+    const found = await load.destination(placeKey(row));
+    return found === null ? [] : [found.row];
   }
 
   @FieldResolver(() => Boolean, {

@@ -5,14 +5,15 @@ import type { Backups } from '../core/backups/backups.js';
 import type { Browser } from '../core/discovery/browse.js';
 import type { Cleanup } from '../core/retention/cleanup.js';
 import type { ConfigTests } from '../core/configs/trials.js';
+import type { Destinations } from '../core/destinations/destinations.js';
 import type { Configs } from '../core/configs/configs.js';
 import type { ConfigHealth, StorageUsage } from '../core/status/health.js';
 import type { Overview } from '../core/status/overview.js';
 import type { Places } from '../core/configs/places.js';
-import type { Engines } from '../core/ports.js';
+import type { Engines, StorageAddress } from '../core/ports.js';
 import type { Restores } from '../core/restores/restores.js';
 import type { Log } from '../log.js';
-import type { BackupConfigRow, BackupRow, Models } from '../models/index.js';
+import type { BackupConfigRow, BackupRow, DestinationRow, Models } from '../models/index.js';
 import { batched } from './loader.js';
 
 /** The parts of the product that resolvers call. */
@@ -27,6 +28,7 @@ export interface Services {
   restores: Restores;
   configs: Configs;
   configTests: ConfigTests;
+  destinations: Destinations;
   browser: Browser;
   cleanup: Cleanup;
   overview: Overview;
@@ -60,8 +62,13 @@ export interface GraphqlContext {
     configHealth(id: number): Promise<ConfigHealth | null>;
     /** Of the destination with this id; null if it has no archives. */
     usage(id: number): Promise<StorageUsage | null>;
+    /** The destination at an address, by its `placeKey`. */
+    destination(key: string): Promise<{ row: DestinationRow } | null>;
   };
 }
+
+/** Names the place of a config, or of a destination. */
+export const placeKey = ({ storageType, storagePath }: StorageAddress) => `${storageType} ${storagePath}`;
 
 /**
  * @param authenticate asked each time that a guard stands in the way
@@ -85,6 +92,7 @@ export function createContext(
         (await services.overview.configs(ids)).map((state) => ({ id: state.config.id, ...state })),
       ),
       usage: batched(() => services.overview.usage()),
+      destination: batched(async () => (await services.destinations.list()).map((row) => ({ id: placeKey(row), row }))),
     },
   };
 }

@@ -1,20 +1,8 @@
 import { Field, ID, ObjectType } from 'type-graphql';
-import type { StorageType as Storage } from '../core/ports.js';
 import type { BackupRow, CopyStatus as Status } from '../models/index.js';
-import { CopyStatus, StorageType } from './enums.js';
+import { Destination } from './destination.type.js';
+import { CopyStatus } from './enums.js';
 import { DateTime } from './scalars.js';
-
-@ObjectType({ description: 'A place where archives lie.' })
-export class Destination {
-  @Field(() => ID, { description: 'Number of the destination.' })
-  id!: number;
-
-  @Field(() => StorageType, { description: 'The kind of storage.' })
-  storageType!: Storage;
-
-  @Field(() => String, { description: 'Where it is: the path of its folder.' })
-  location!: string;
-}
 
 @ObjectType({ description: "One copy of a backup's archive." })
 export class BackupCopy {
@@ -47,11 +35,7 @@ export class BackupCopy {
 export const copiesOf = ({ copies }: BackupRow): BackupCopy[] =>
   copies.map(({ id, status, location, verifiedAt, errorCode, errorMessage, errorHint, destination }) => ({
     id,
-    destination: {
-      id: destination.id,
-      storageType: destination.storageType,
-      location: destination.storagePath,
-    },
+    destination,
     status,
     filePath: location,
     verifiedAt,

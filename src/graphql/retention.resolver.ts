@@ -3,7 +3,7 @@ import type { RetentionItem as Item } from '../core/retention/cleanup.js';
 import { badInput } from '../errors.js';
 import { Admin } from './admin.directive.js';
 import { Backup } from './backup.type.js';
-import { BackupConfigInput } from './config.input.js';
+import { BackupConfigInput, configInput } from './config.input.js';
 import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';
 import { configId as toConfigId } from './ids.js';
@@ -32,7 +32,7 @@ export class RetentionResolver {
   ): Promise<RetentionPlan> {
     const { configs, cleanup, now } = services;
     const id = toConfigId(configId, 'configId');
-    return cleanup.plan(await (input ? configs.preview(id, input) : configs.get(id)), at ?? now());
+    return cleanup.plan(await (input ? configs.preview(id, configInput(input)) : configs.get(id)), at ?? now());
   }
 
   @Admin()

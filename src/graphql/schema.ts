@@ -8,6 +8,7 @@ import { BrowseResolver } from './browse.resolver.js';
 import { ConfigTestResolver } from './config-test.resolver.js';
 import { ConfigResolver } from './config.resolver.js';
 import { fitOutput } from './fit.js';
+import { DestinationResolver } from './destination.resolver.js';
 import { DownloadResolver } from './download.resolver.js';
 import { MediaResolver } from './media.resolver.js';
 import { RestorePlanResolver, RestoreResolver } from './restore.resolver.js';
@@ -28,6 +29,7 @@ export async function createSchema(): Promise<GraphQLSchema> {
       StorageHealthResolver,
       ConfigResolver,
       ConfigTestResolver,
+      DestinationResolver,
       BrowseResolver,
       BackupResolver,
       MediaResolver,

@@ -14,6 +14,7 @@ import { damage } from './migrations/0010-damage.js';
 import { storedObjects } from './migrations/0011-stored-objects.js';
 import { loginLimits } from './migrations/0012-login-limits.js';
 import { scale } from './migrations/0013-scale.js';
+import { destinations } from './migrations/0014-destinations.js';
 import { compression } from './migrations/0015-compression.js';
 
 const MIGRATIONS: Migration[] = [
@@ -30,6 +31,7 @@ const MIGRATIONS: Migration[] = [
   storedObjects,
   loginLimits,
   scale,
+  destinations,
   compression,
 ];
 

@@ -13,12 +13,34 @@ import type { StorageType } from './kinds.js';
 /** State of one copy: it follows its backup, but for a copy that is lost or deleted alone. */
 export type CopyStatus = 'PENDING' | 'RUNNING' | 'COMPLETED' | 'FAILED' | 'DELETED';
 
-/** A place where archives lie. */
+/** A place where archives lie. Its type and path name it; configs and copies that lie there share it. */
 export class DestinationRow extends Model<InferAttributes<DestinationRow>, InferCreationAttributes<DestinationRow>> {
   declare id: CreationOptional<number>;
   declare storageType: StorageType;
-  /** Absolute path of the folder. */
+  /** Absolute path of the folder, or the address, such as `s3://bucket/prefix`. */
   declare storagePath: string;
+  /** Null: it is called as its path. */
+  declare name: CreationOptional<string | null>;
+  /** True for a disk that is away most of the time. */
+  declare offline: CreationOptional<boolean>;
+  /** How it is reached, without secrets; null for a folder, and where the environment says it. */
+  declare settings: CreationOptional<Record<string, unknown> | null>;
+  /** Sealed; null if it has none. */
+  declare secrets: CreationOptional<string | null>;
+  /** Free bytes at the last check; null if unknown. */
+  declare free: CreationOptional<number | null>;
+  declare lastCheckedAt: CreationOptional<Date | null>;
+  /** What failed at the last check. */
+  declare checkError: CreationOptional<CheckError | null>;
+  /** Set once it was deleted; its row stays for the records of what lay there. */
+  declare deletedAt: CreationOptional<Date | null>;
+}
+
+/** An error as a row keeps it. */
+export interface CheckError {
+  code: string;
+  message: string;
+  hint: string;
 }
 
 /** One copy of a backup's archive: the object that lies, or shall lie, in a destination. */
@@ -52,6 +74,14 @@ export function defineStoredObject(sequelize: Sequelize): {
       id: { type: DataTypes.INTEGER, primaryKey: true, autoIncrement: true },
       storageType: DataTypes.STRING(32),
       storagePath: DataTypes.TEXT,
+      name: DataTypes.STRING(200),
+      offline: { type: DataTypes.BOOLEAN, defaultValue: false },
+      settings: DataTypes.JSON,
+      secrets: DataTypes.TEXT,
+      free: bytes<DestinationRow>('free'),
+      lastCheckedAt: DataTypes.DATE,
+      checkError: DataTypes.JSON,
+      deletedAt: DataTypes.DATE,
     },
     { sequelize, tableName: 'destinations', timestamps: false },
   );

@@ -5,7 +5,7 @@ import { AppError, badInput } from '../errors.js';
 import { DirectoryStorage } from './directory.js';
 import { remoteKind, valuesOf } from './kinds.js';
 import { LazyStorage, openRemote } from './remote.js';
-import { neededText } from './values.js';
+import { assertKnown, neededText } from './values.js';
 
 /** How the storage at an address is reached; null if nothing says it. */
 export type SavedSettings = (address: StorageAddress) => Promise<StorageSettings | null>;
@@ -54,6 +54,7 @@ export function createStorages(localRoot: string, saved: SavedSettings = async (
       const { storageType } = settings;
       const kind = remoteKind(storageType);
       if (kind !== undefined) return { storageType, storagePath: kind.place(valuesOf(settings)) };
+      assertKnown(settings.settings, ['path']);
       return storages.resolve({ storageType, storagePath: neededText(settings.settings, 'path') }, 'path');
     },
     connect(settings) {

@@ -14,7 +14,10 @@ export interface RetryPolicy {
   longest: number;
 }
 
+/** For the transfer of an archive: starting it again would cost more than a wait. */
 export const POLICY: RetryPolicy = { budget: 60_000, first: 250, longest: 15_000 };
+/** For a single call, whose caller waits. */
+const CALLS: RetryPolicy = { budget: 5_000, first: 250, longest: 2_000 };
 
 /**
  * Repeats what a storage could not do for a reason that passes. A read that breaks goes on at its byte. A `put` is not
@@ -25,6 +28,7 @@ export class RetryingStorage extends StorageDecorator {
   constructor(
     inner: Storage,
     private readonly policy: RetryPolicy = POLICY,
+    private readonly calls: RetryPolicy = policy === POLICY ? CALLS : policy,
   ) {
     super(inner);
   }
@@ -54,7 +58,7 @@ export class RetryingStorage extends StorageDecorator {
   }
 
   private repeat<T>(work: () => Promise<T>): Promise<T> {
-    return repeated(work, this.policy);
+    return repeated(work, this.calls);
   }
 
   private async *resumed(
@@ -77,7 +81,7 @@ export class RetryingStorage extends StorageDecorator {
       const last = Math.min(end ?? Infinity, (await this.size(name)) - 1);
       if (start > last) return;
       const rest = { start, end: (end = last) };
-      reading.stream = await this.repeat(() => this.inner.get(name, rest));
+      reading.stream = await repeated(() => this.inner.get(name, rest), this.policy, reading.stop.signal);
       if (reading.stop.signal.aborted) reading.stream.destroy();
     }
   }

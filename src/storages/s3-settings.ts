@@ -1,6 +1,6 @@
 import { badInput } from '../errors.js';
 import type { Values } from './remote-kind.js';
-import { innerPath, neededText, textOf, wholeOf } from './values.js';
+import { assertKnown, flagOf, innerPath, neededText, textOf, wholeOf } from './values.js';
 
 /** How a bucket is reached and how objects are stored in it. */
 export interface S3Settings {
@@ -22,8 +22,24 @@ export interface S3Settings {
 
 const ENCRYPTIONS = ['AES256', 'aws:kms', 'aws:kms:dsse'];
 
+const NAMES = [
+  'bucket',
+  'region',
+  'endpoint',
+  'prefix',
+  'accessKeyId',
+  'secretAccessKey',
+  'sessionToken',
+  'forcePathStyle',
+  'storageClass',
+  'serverSideEncryption',
+  'kmsKeyId',
+  'objectLockDays',
+];
+
 /** @throws AppError BAD_USER_INPUT naming the setting */
 export function s3Settings(values: Values): S3Settings {
+  assertKnown(values, NAMES);
   const bucket = neededText(values, 'bucket');
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$/.test(bucket)) {
     throw badInput('bucket', `"${bucket}" is not a bucket's name.`, 'Write the name alone, such as okpuja-backups.');
@@ -44,7 +60,7 @@ export function s3Settings(values: Values): S3Settings {
     endpoint,
     prefix: innerPath(values, 'prefix'),
     credentials: credentialsOf(values),
-    forcePathStyle: values.forcePathStyle === true,
+    forcePathStyle: flagOf(values, 'forcePathStyle'),
     storageClass: textOf(values, 'storageClass'),
     serverSideEncryption,
     kmsKeyId,

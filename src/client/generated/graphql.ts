@@ -32,6 +32,8 @@ export type BackupConfigInput = {
   compressionLevel?: number | null | undefined;
   /** Such as `sqlite:/srv/okpuja/db.sqlite3`. Required for a new config. */
   databaseUrl?: string | null | undefined;
+  /** Where archives are stored, in place of `storageType` and `storagePath`. One for now. */
+  destinationIds?: Array<string | number> | null | undefined;
   /** Seconds, 0 to 3600. Default: 0. */
   jitterSeconds?: number | null | undefined;
   /** For how many days the newest backup of each is kept. 1 or more; null removes the rule. */
@@ -62,7 +64,7 @@ export type BackupConfigInput = {
   safetyRetentionDays?: number | null | undefined;
   /** Five-field cron, or `hourly`, `daily`, `weekly`, `monthly`. Default: `0 2 * * *`. */
   schedule?: string | null | undefined;
-  /** Inside the backups folder for LOCAL; absolute for SYSTEM. */
+  /** Inside the backups folder for LOCAL; absolute for SYSTEM; otherwise the location of a destination. */
   storagePath?: string | null | undefined;
   /** Default: LOCAL. */
   storageType?: StorageType | null | undefined;
@@ -178,6 +180,28 @@ export type DatabaseEngine =
   /** SQLite: one file. */
   | 'SQLITE';
 
+/** A destination: exactly one kind of place. In a change, what is left out stays as it is. */
+export type DestinationInput = {
+  /** Most bytes per second to and from it; not for folders. Null removes the limit. */
+  bandwidthLimit?: number | null | undefined;
+  /** A folder. */
+  directory?: DirectoryInput | null | undefined;
+  /** Unique, 1 to 200 characters. Default: its location. */
+  name?: string | null | undefined;
+  /** Whether it is away most of the time. Default: false. */
+  offline?: boolean | null | undefined;
+  /** A bucket. */
+  s3?: S3Input | null | undefined;
+};
+
+/** A folder of the server. */
+export type DirectoryInput = {
+  /** Inside the backups folder for LOCAL; absolute for SYSTEM. */
+  path: string;
+  /** LOCAL or SYSTEM. */
+  storageType: StorageType;
+};
+
 /** What an entry of a folder is. */
 export type FolderEntryKind =
   /** Any other file. */
@@ -274,6 +298,34 @@ export type RestoreStatus =
   | 'PENDING'
   /** It is running. */
   | 'RUNNING';
+
+/** A bucket of Amazon S3 or of any service that speaks its protocol. */
+export type S3Input = {
+  /** Access key. Default: what the machine itself is allowed, such as by its instance role. */
+  accessKeyId?: string | null | undefined;
+  /** Name of the bucket, which must exist. In a change: the present one, or another. */
+  bucket: string;
+  /** For services other than AWS, such as `https://s3.eu-central-003.backblazeb2.com`. */
+  endpoint?: string | null | undefined;
+  /** The bucket is part of the path, not of the host name: MinIO and most services of your own need it. */
+  forcePathStyle?: boolean | null | undefined;
+  /** Key of `aws:kms`. */
+  kmsKeyId?: string | null | undefined;
+  /** For how many days no one can delete an archive for good. The bucket must have object lock. */
+  objectLockDays?: number | null | undefined;
+  /** Folder inside the bucket, such as `okpuja/production`. */
+  prefix?: string | null | undefined;
+  /** Default: `us-east-1`. */
+  region?: string | null | undefined;
+  /** Its secret. */
+  secretAccessKey?: string | null | undefined;
+  /** `AES256`, `aws:kms` or `aws:kms:dsse`. */
+  serverSideEncryption?: string | null | undefined;
+  /** For temporary keys. */
+  sessionToken?: string | null | undefined;
+  /** Such as `STANDARD_IA` or `GLACIER_IR`. */
+  storageClass?: string | null | undefined;
+};
 
 /** Where archives are stored. */
 export type StorageType =
@@ -443,12 +495,12 @@ export type BackupProgressSubscriptionVariables = Exact<{
 
 export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
-export type ConfigPartsFragment = { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null };
+export type ConfigPartsFragment = { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> };
 
 export type ConfigsQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type ConfigsQuery = { configs: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null }> };
+export type ConfigsQuery = { configs: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> }> };
 
 export type ConfigNamesQueryVariables = Exact<{ [key: string]: never; }>;
 
@@ -462,7 +514,7 @@ export type ConfigPageQueryVariables = Exact<{
 }>;
 
 
-export type ConfigPageQuery = { configConnection: { totalCount: number, nodes: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, health: { lastSuccessAt: string | null, lastProvenAt: string | null, lastFailureAt: string | null, lastErrorCode: string | null, overdue: boolean, lastBackup: { id: string, fileSize: number | null, verifiedAt: string | null } | null } | null, testError: { code: string, message: string, hint: string, field: string | null } | null }>, pageInfo: { endCursor: string | null, hasNextPage: boolean } } };
+export type ConfigPageQuery = { configConnection: { totalCount: number, nodes: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, health: { lastSuccessAt: string | null, lastProvenAt: string | null, lastFailureAt: string | null, lastErrorCode: string | null, overdue: boolean, lastBackup: { id: string, fileSize: number | null, verifiedAt: string | null } | null } | null, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> }>, pageInfo: { endCursor: string | null, hasNextPage: boolean } } };
 
 export type SchedulePreviewQueryVariables = Exact<{
   schedule: string;
@@ -478,7 +530,7 @@ export type ConfigQueryVariables = Exact<{
 }>;
 
 
-export type ConfigQuery = { config: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } | null };
+export type ConfigQuery = { config: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> } | null };
 
 export type CreateConfigMutationVariables = Exact<{
   input: BackupConfigInput;
@@ -486,7 +538,7 @@ export type CreateConfigMutationVariables = Exact<{
 }>;
 
 
-export type CreateConfigMutation = { createConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } };
+export type CreateConfigMutation = { createConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> } };
 
 export type UpdateConfigMutationVariables = Exact<{
   id: string | number;
@@ -495,7 +547,7 @@ export type UpdateConfigMutationVariables = Exact<{
 }>;
 
 
-export type UpdateConfigMutation = { updateConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } };
+export type UpdateConfigMutation = { updateConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> } };
 
 export type CreateConfigFromBackupMutationVariables = Exact<{
   backupId: string | number;
@@ -503,14 +555,14 @@ export type CreateConfigFromBackupMutationVariables = Exact<{
 }>;
 
 
-export type CreateConfigFromBackupMutation = { createConfigFromBackup: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } };
+export type CreateConfigFromBackupMutation = { createConfigFromBackup: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> } };
 
 export type DeleteConfigMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type DeleteConfigMutation = { deleteConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null } };
+export type DeleteConfigMutation = { deleteConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> } };
 
 export type TestConnectionMutationVariables = Exact<{
   input: BackupConfigInput;
@@ -527,6 +579,50 @@ export type TestStorageMutationVariables = Exact<{
 
 
 export type TestStorageMutation = { testStorage: { ok: boolean, location: string | null, free: number | null, total: number | null, warnings: Array<string>, error: { code: string, message: string, hint: string, field: string | null } | null } };
+
+export type DestinationPartsFragment = { id: string, name: string, storageType: StorageType, location: string, offline: boolean, backupCount: number, used: number, free: number | null, lastCheckedAt: string | null, settings: Array<{ name: string, value: string }>, error: { code: string, message: string, hint: string } | null };
+
+export type DestinationsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type DestinationsQuery = { destinations: Array<{ id: string, name: string, storageType: StorageType, location: string, offline: boolean, backupCount: number, used: number, free: number | null, lastCheckedAt: string | null, settings: Array<{ name: string, value: string }>, error: { code: string, message: string, hint: string } | null }> };
+
+export type DestinationQueryVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type DestinationQuery = { destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean, backupCount: number, used: number, free: number | null, lastCheckedAt: string | null, settings: Array<{ name: string, value: string }>, error: { code: string, message: string, hint: string } | null } | null };
+
+export type CreateDestinationMutationVariables = Exact<{
+  input: DestinationInput;
+}>;
+
+
+export type CreateDestinationMutation = { createDestination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean, backupCount: number, used: number, free: number | null, lastCheckedAt: string | null, settings: Array<{ name: string, value: string }>, error: { code: string, message: string, hint: string } | null } };
+
+export type UpdateDestinationMutationVariables = Exact<{
+  id: string | number;
+  input: DestinationInput;
+}>;
+
+
+export type UpdateDestinationMutation = { updateDestination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean, backupCount: number, used: number, free: number | null, lastCheckedAt: string | null, settings: Array<{ name: string, value: string }>, error: { code: string, message: string, hint: string } | null } };
+
+export type DeleteDestinationMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type DeleteDestinationMutation = { deleteDestination: { id: string, location: string } };
+
+export type TestDestinationMutationVariables = Exact<{
+  id?: string | number | null | undefined;
+  input?: DestinationInput | null | undefined;
+}>;
+
+
+export type TestDestinationMutation = { testDestination: { ok: boolean, location: string | null, free: number | null, total: number | null, warnings: Array<string>, error: { code: string, message: string, hint: string, field: string | null } | null } };
 
 export type BrowseFolderQueryVariables = Exact<{
   path?: string | null | undefined;
@@ -771,6 +867,11 @@ export const ConfigPartsFragmentDoc = new TypedDocumentString(`
   mediaPaths
   storageType
   storagePath
+  destinations {
+    id
+    name
+    location
+  }
   autoBackupEnabled
   schedule
   timezone
@@ -796,6 +897,28 @@ export const ConfigPartsFragmentDoc = new TypedDocumentString(`
   updatedAt
 }
     `, {"fragmentName":"ConfigParts"}) as unknown as TypedDocumentString<ConfigPartsFragment, unknown>;
+export const DestinationPartsFragmentDoc = new TypedDocumentString(`
+    fragment DestinationParts on Destination {
+  id
+  name
+  storageType
+  location
+  offline
+  settings {
+    name
+    value
+  }
+  backupCount
+  used
+  free
+  lastCheckedAt
+  error {
+    code
+    message
+    hint
+  }
+}
+    `, {"fragmentName":"DestinationParts"}) as unknown as TypedDocumentString<DestinationPartsFragment, unknown>;
 export const RestorePartsFragmentDoc = new TypedDocumentString(`
     fragment RestoreParts on Restore {
   id
@@ -1938,6 +2061,11 @@ export const ConfigsDocument = new TypedDocumentString(`
   mediaPaths
   storageType
   storagePath
+  destinations {
+    id
+    name
+    location
+  }
   autoBackupEnabled
   schedule
   timezone
@@ -2014,6 +2142,11 @@ export const ConfigPageDocument = new TypedDocumentString(`
   mediaPaths
   storageType
   storagePath
+  destinations {
+    id
+    name
+    location
+  }
   autoBackupEnabled
   schedule
   timezone
@@ -2069,6 +2202,11 @@ export const ConfigDocument = new TypedDocumentString(`
   mediaPaths
   storageType
   storagePath
+  destinations {
+    id
+    name
+    location
+  }
   autoBackupEnabled
   schedule
   timezone
@@ -2116,6 +2254,11 @@ export const CreateConfigDocument = new TypedDocumentString(`
   mediaPaths
   storageType
   storagePath
+  destinations {
+    id
+    name
+    location
+  }
   autoBackupEnabled
   schedule
   timezone
@@ -2163,6 +2306,11 @@ export const UpdateConfigDocument = new TypedDocumentString(`
   mediaPaths
   storageType
   storagePath
+  destinations {
+    id
+    name
+    location
+  }
   autoBackupEnabled
   schedule
   timezone
@@ -2210,6 +2358,11 @@ export const CreateConfigFromBackupDocument = new TypedDocumentString(`
   mediaPaths
   storageType
   storagePath
+  destinations {
+    id
+    name
+    location
+  }
   autoBackupEnabled
   schedule
   timezone
@@ -2257,6 +2410,11 @@ export const DeleteConfigDocument = new TypedDocumentString(`
   mediaPaths
   storageType
   storagePath
+  destinations {
+    id
+    name
+    location
+  }
   autoBackupEnabled
   schedule
   timezone
@@ -2331,6 +2489,135 @@ export const TestStorageDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<TestStorageMutation, TestStorageMutationVariables>;
+export const DestinationsDocument = new TypedDocumentString(`
+    query Destinations {
+  destinations {
+    ...DestinationParts
+  }
+}
+    fragment DestinationParts on Destination {
+  id
+  name
+  storageType
+  location
+  offline
+  settings {
+    name
+    value
+  }
+  backupCount
+  used
+  free
+  lastCheckedAt
+  error {
+    code
+    message
+    hint
+  }
+}`) as unknown as TypedDocumentString<DestinationsQuery, DestinationsQueryVariables>;
+export const DestinationDocument = new TypedDocumentString(`
+    query Destination($id: ID!) {
+  destination(id: $id) {
+    ...DestinationParts
+  }
+}
+    fragment DestinationParts on Destination {
+  id
+  name
+  storageType
+  location
+  offline
+  settings {
+    name
+    value
+  }
+  backupCount
+  used
+  free
+  lastCheckedAt
+  error {
+    code
+    message
+    hint
+  }
+}`) as unknown as TypedDocumentString<DestinationQuery, DestinationQueryVariables>;
+export const CreateDestinationDocument = new TypedDocumentString(`
+    mutation CreateDestination($input: DestinationInput!) {
+  createDestination(input: $input) {
+    ...DestinationParts
+  }
+}
+    fragment DestinationParts on Destination {
+  id
+  name
+  storageType
+  location
+  offline
+  settings {
+    name
+    value
+  }
+  backupCount
+  used
+  free
+  lastCheckedAt
+  error {
+    code
+    message
+    hint
+  }
+}`) as unknown as TypedDocumentString<CreateDestinationMutation, CreateDestinationMutationVariables>;
+export const UpdateDestinationDocument = new TypedDocumentString(`
+    mutation UpdateDestination($id: ID!, $input: DestinationInput!) {
+  updateDestination(id: $id, input: $input) {
+    ...DestinationParts
+  }
+}
+    fragment DestinationParts on Destination {
+  id
+  name
+  storageType
+  location
+  offline
+  settings {
+    name
+    value
+  }
+  backupCount
+  used
+  free
+  lastCheckedAt
+  error {
+    code
+    message
+    hint
+  }
+}`) as unknown as TypedDocumentString<UpdateDestinationMutation, UpdateDestinationMutationVariables>;
+export const DeleteDestinationDocument = new TypedDocumentString(`
+    mutation DeleteDestination($id: ID!) {
+  deleteDestination(id: $id) {
+    id
+    location
+  }
+}
+    `) as unknown as TypedDocumentString<DeleteDestinationMutation, DeleteDestinationMutationVariables>;
+export const TestDestinationDocument = new TypedDocumentString(`
+    mutation TestDestination($id: ID, $input: DestinationInput) {
+  testDestination(id: $id, input: $input) {
+    ok
+    error {
+      code
+      message
+      hint
+      field
+    }
+    location
+    free
+    total
+    warnings
+  }
+}
+    `) as unknown as TypedDocumentString<TestDestinationMutation, TestDestinationMutationVariables>;
 export const BrowseFolderDocument = new TypedDocumentString(`
     query BrowseFolder($path: String, $first: Int = 200, $after: String) {
   browseFolder(path: $path, first: $first, after: $after) {

@@ -2,14 +2,14 @@ import type { Transaction } from 'sequelize';
 import type { BackupRow, DestinationRow, Models, StoredObjectRow } from '../../models/index.js';
 import type { Storage, StorageAddress } from '../ports.js';
 
-/** The destination at an address; its row is made where there is none. */
+/** The destination at an address; its row is made where there is none, and is there again where it was deleted. */
 export async function destinationAt(
   models: Models,
   { storageType, storagePath }: StorageAddress,
   transaction: Transaction,
 ): Promise<DestinationRow> {
   const [row] = await models.Destination.findOrCreate({ where: { storageType, storagePath }, transaction });
-  return row;
+  return (row.deletedAt ?? null) === null ? row : row.update({ deletedAt: null }, { transaction });
 }
 
 /** What of a copy follows its backup. */

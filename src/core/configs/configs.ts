@@ -2,6 +2,7 @@ import type { CoreEnvironment } from '../environment.js';
 import { type Attributes, UniqueConstraintError } from 'sequelize';
 import { AppError, badInput, toAppError } from '../../errors.js';
 import { type BackupConfigRow, readPlain } from '../../models/index.js';
+import { destinationAt } from '../archives/copies.js';
 import { nextDue } from '../schedules/due.js';
 import {
   changedSettings,
@@ -11,6 +12,7 @@ import {
   newSettings,
   type Settings,
   type SettingsEnvironment,
+  withDestination,
 } from './settings.js';
 
 export type { ConfigInput };
@@ -61,7 +63,7 @@ export class Configs {
    * @throws AppError BAD_USER_INPUT and others, naming the field
    */
   async create(input: ConfigInput, actor: string, mark: ConfigMark = {}): Promise<BackupConfigRow> {
-    const given = givenSettings(input);
+    const given = givenSettings(await withDestination(this.env, input));
     if (given.name === undefined) throw badInput('name', 'is missing.');
     const now = this.env.now();
     const { BackupConfig, sequelize } = this.env.models;
@@ -76,6 +78,7 @@ export class Configs {
       sequelize.transaction(async (transaction) => {
         await sample?.destroy({ transaction });
         const made = await BackupConfig.create({ ...values, ...identity }, { transaction });
+        await destinationAt(this.env.models, made, transaction);
         return made.update({ nextRunAt: nextDue(made, now) }, { transaction });
       }),
     );
@@ -100,7 +103,7 @@ export class Configs {
   /** @throws AppError as `create`, and CONFIG_IN_USE when the database of a config with runs under way would change */
   async update(id: number, input: ConfigInput, actor: string): Promise<BackupConfigRow> {
     const row = await this.get(id);
-    const given = this.changes(row, input);
+    const given = await this.changes(row, input);
     const values = await checkSettings(this.env, changedSettings(row, given), row);
     if (values.databaseKey !== row.databaseKey) await this.assertIdle(row);
     const now = this.env.now();
@@ -109,14 +112,19 @@ export class Configs {
       (field) => row[field] === schedule[field],
     );
     const due = same ? {} : { nextRunAt: nextDue(schedule, now), retryAt: null };
-    await this.unlessNameTaken(() => row.update({ ...values, ...due, updatedAt: now }));
+    await this.unlessNameTaken(() =>
+      this.env.models.sequelize.transaction(async (transaction) => {
+        await row.update({ ...values, ...due, updatedAt: now }, { transaction });
+        await destinationAt(this.env.models, row, transaction);
+      }),
+    );
     await this.env.audit.record(actor, 'config.update', id, { fields: Object.keys(given) });
     return row;
   }
 
   /** Checks what `create` would save. @throws AppError as `create` */
   async validate(input: ConfigInput): Promise<void> {
-    const given = givenSettings(input);
+    const given = givenSettings(await withDestination(this.env, input));
     if (given.name === undefined) throw badInput('name', 'is missing.');
     const { name } = await checkSettings(this.env, newSettings(given));
     if ((await this.env.models.BackupConfig.count({ where: { name } })) > 0) throw nameTaken();
@@ -125,7 +133,7 @@ export class Configs {
   /** The config as `update` would make it. Nothing is saved. @throws AppError as `update`, but for a name that is taken */
   async preview(id: number, input: ConfigInput): Promise<BackupConfigRow> {
     const row = await this.get(id);
-    return row.set(await checkSettings(this.env, changedSettings(row, this.changes(row, input)), row));
+    return row.set(await checkSettings(this.env, changedSettings(row, await this.changes(row, input)), row));
   }
 
   /**
@@ -133,9 +141,9 @@ export class Configs {
    * @throws AppError NOT_FOUND
    */
   async settings(input: ConfigInput, id?: number): Promise<Settings> {
-    if (id === undefined) return newSettings(input);
+    if (id === undefined) return newSettings(await withDestination(this.env, input));
     const row = await this.get(id);
-    return changedSettings(row, this.changes(row, input));
+    return changedSettings(row, await this.changes(row, input));
   }
 
   /** Deletes the config; its backups stay, with their archives. @throws AppError CONFIG_IN_USE */
@@ -163,8 +171,8 @@ export class Configs {
   }
 
   /** What was given, but for a URL that is the saved one as it is shown. */
-  private changes(row: BackupConfigRow, input: ConfigInput): ConfigInput {
-    const given = givenSettings(input);
+  private async changes(row: BackupConfigRow, input: ConfigInput): Promise<ConfigInput> {
+    const given = givenSettings(await withDestination(this.env, input));
     if (given.databaseUrl === this.maskedUrl(row)) delete given.databaseUrl;
     return given;
   }

@@ -4,6 +4,7 @@ import { AppError } from '../../errors.js';
 import type { BackupConfigRow } from '../../models/index.js';
 import type { ConfigInput, Configs } from './configs.js';
 import { prefixFrom } from '../archives/names.js';
+import type { StorageType } from '../ports.js';
 
 /** The settings of a config that the environment names, each with its variable. */
 const VARIABLES = {
@@ -30,7 +31,7 @@ interface Seed {
   usesPrefix: boolean;
   databaseUrl: string;
   mediaPaths: string[];
-  storageType: 'LOCAL' | 'SYSTEM';
+  storageType: StorageType;
   storagePath: string;
   retentionDays: number;
   maxFiles: number;

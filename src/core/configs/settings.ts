@@ -11,7 +11,9 @@ import { assertPolicy, KEEP_RULES, policyOf } from '../retention/policy.js';
 import { assertSchedule, normaliseSchedule } from '../schedules/cron.js';
 
 /** What checking settings needs of the process around it. */
-export type SettingsEnvironment = Pick<CoreEnvironment, 'engines' | 'storages' | 'controlFile'> & { places: Places };
+export type SettingsEnvironment = Pick<CoreEnvironment, 'models' | 'engines' | 'storages' | 'controlFile'> & {
+  places: Places;
+};
 
 /** The fields of a config that can be set; what is left out stays as it is, or gets its default. */
 export interface ConfigInput {
@@ -20,6 +22,8 @@ export interface ConfigInput {
   mediaPaths?: string[] | undefined;
   storageType?: StorageType | undefined;
   storagePath?: string | undefined;
+  /** Where archives lie, in place of `storageType` and `storagePath`: ids of destinations, the first written first. */
+  destinationIds?: number[] | undefined;
   autoBackupEnabled?: boolean | undefined;
   schedule?: string | undefined;
   timezone?: string | undefined;
@@ -47,7 +51,7 @@ export interface ConfigInput {
 }
 
 /** All settings of a config. */
-export type Settings = Required<ConfigInput>;
+export type Settings = Required<Omit<ConfigInput, 'destinationIds'>>;
 
 const DEFAULTS = {
   mediaPaths: [] as string[],
@@ -66,6 +70,31 @@ const DEFAULTS = {
   ...(Object.fromEntries(KEEP_RULES.map((rule) => [rule, null])) as Record<(typeof KEEP_RULES)[number], null>),
 };
 
+/**
+ * The input with the storage that its destinations name.
+ * @throws AppError BAD_USER_INPUT, NOT_FOUND
+ */
+export async function withDestination(
+  { models }: Pick<SettingsEnvironment, 'models'>,
+  { destinationIds, ...input }: ConfigInput,
+): Promise<Omit<ConfigInput, 'destinationIds'>> {
+  const given = destinationIds ?? [];
+  if (destinationIds === undefined || destinationIds === null) return input;
+  if (input.storageType !== undefined || input.storagePath !== undefined) {
+    throw badInput('destinationIds', 'cannot be combined with storageType and storagePath.');
+  }
+  const [id] = given;
+  if (id === undefined) throw badInput('destinationIds', 'is empty.', 'Name the destination that archives lie in.');
+  if (given.length > 1) {
+    throw badInput('destinationIds', 'names several destinations.', 'Name one: copies in others are not made yet.');
+  }
+  const row = await models.Destination.findOne({ where: { id, deletedAt: null } });
+  if (row === null) {
+    throw new AppError('NOT_FOUND', `destinationIds: there is no destination ${id}.`, { field: 'destinationIds' });
+  }
+  return { ...input, storageType: row.storageType, storagePath: row.storagePath };
+}
+
 /** What was given: null takes a keep-rule or the prefix away, and means "left out" for every other field. */
 export function givenSettings(input: ConfigInput): ConfigInput {
   const nullable: readonly string[] = [...KEEP_RULES, 'archivePrefix'];
@@ -75,13 +104,13 @@ export function givenSettings(input: ConfigInput): ConfigInput {
 }
 
 /** The settings of a new config. `name` and `databaseUrl` have no default: they are empty where they were not given. */
-export function newSettings(input: ConfigInput): Settings {
+export function newSettings(input: Omit<ConfigInput, 'destinationIds'>): Settings {
   const given = givenSettings(input);
   return { name: '', databaseUrl: '', archivePrefix: prefixFrom(given.name ?? ''), ...DEFAULTS, ...given };
 }
 
 /** The settings of a config with what was given in place of what is saved. Another storage type has a path of its own. */
-export function changedSettings(saved: BackupConfigRow, given: ConfigInput): Settings {
+export function changedSettings(saved: BackupConfigRow, given: Omit<ConfigInput, 'destinationIds'>): Settings {
   const other = given.storageType !== undefined && given.storageType !== saved.storageType;
   return { ...saved.get({ plain: true }), ...(other ? { storagePath: '' } : {}), ...given };
 }
@@ -198,14 +227,20 @@ export async function checkStorage(
   return address;
 }
 
-/** Judges a folder that archives shall lie in. LOCAL ones lie in a folder that the machine's owner chose. */
+/**
+ * Judges a place that archives shall lie in. LOCAL ones lie in a folder that the machine's owner chose; a distant one must be
+ * a destination, which says how it is reached.
+ */
 export async function judgeStorage(
-  { places }: Pick<SettingsEnvironment, 'places'>,
-  { storageType, storagePath }: StorageAddress,
+  { places, storages }: Pick<SettingsEnvironment, 'places' | 'storages'>,
+  address: StorageAddress,
   field: string,
   config: number | undefined,
 ): Promise<void> {
+  const { storageType, storagePath } = address;
   if (storageType === 'SYSTEM') await places.judge(field, storagePath, 'storage', config);
+  if (await storages.isKnown(address)) return;
+  throw badInput(field, `there is no destination ${storagePath}.`, 'Make it first: db-manager destinations add.');
 }
 
 function assertWhole(field: string, value: number, max: number): void {

@@ -63,7 +63,7 @@ export async function startS3(): Promise<S3Server | MissingServer> {
     endpoint: url,
     region: 'us-east-1',
     forcePathStyle: true,
-    credentials: S3_CREDENTIALS,
+    credentials: { ...S3_CREDENTIALS },
     maxAttempts: 1,
   });
   const bucket = async () => {

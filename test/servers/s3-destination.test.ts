@@ -1,0 +1,63 @@
+import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
+import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.js';
+import { roundTrip } from '../support/round-trip.js';
+import { S3_CREDENTIALS, startS3 } from '../support/s3.js';
+import { createWorld, type World } from '../support/world.js';
+
+const server = await startS3();
+const missing = 'missing' in server ? server.missing : null;
+afterAll(async () => {
+  if (!('missing' in server)) await server.stop();
+});
+
+(missing === null ? describe : describe.skip)(
+  `A bucket as destination${missing ? ` (skipped: ${missing})` : ''}`,
+  () => {
+    const open: (World | FaultProxy)[] = [];
+    afterEach(async () => {
+      for (const one of open.splice(0)) await one.close();
+    });
+
+    it('holds a backup that is verified, restored and compared, with few requests, and is deleted', async () => {
+      if ('missing' in server) return;
+      const bucket = await server.bucket();
+      const proxy = await startFaultProxy(server.url);
+      open.push(proxy);
+      const values = { bucket, endpoint: proxy.url, forcePathStyle: true, ...S3_CREDENTIALS };
+      const { world, fileName } = await roundTrip({ name: 'Bucket', storageType: 'S3', values });
+      open.push(world);
+      const reads = proxy.seen.filter(({ method, url }) => method === 'GET' && url.includes(fileName));
+      // The backup's own verification, three more, the plan and the restore: each reads 12 MB and 200 small files.
+      expect(reads.length).toBeLessThan(30);
+      const rows = await world.app.models.Backup.findAll();
+      for (const { id } of rows) await world.app.backups.pin(id, false, 'test');
+      const ids = rows.map(({ id }) => id);
+      expect(await world.app.backups.remove(ids, 'test')).toHaveLength(2);
+      expect(await server.everything(bucket)).toEqual([]);
+      const destinations = await world.app.models.Destination.findAll();
+      const events = await world.app.models.AuditEvent.findAll();
+      expect(JSON.stringify([destinations, events])).not.toContain('canary');
+    });
+
+    it('is made from the environment alone, and holds the backups of its config', async () => {
+      if ('missing' in server) return;
+      const bucket = await server.bucket();
+      const world = await createWorld({
+        env: {
+          DB_BACKUP_STORAGE_TYPE: 'S3',
+          S3_BUCKET: bucket,
+          S3_FORCE_PATH_STYLE: 'true',
+          AWS_ENDPOINT_URL_S3: server.url,
+          AWS_ACCESS_KEY_ID: S3_CREDENTIALS.accessKeyId,
+          AWS_SECRET_ACCESS_KEY: S3_CREDENTIALS.secretAccessKey,
+        },
+      });
+      open.push(world);
+      const { storageType, storagePath } = world.app.environment.seed;
+      await world.app.configs.update(1, { storageType, storagePath }, 'test');
+      const backup = await world.backup();
+      expect(backup).toMatchObject({ status: 'COMPLETED', filePath: `s3://${bucket}/${backup.fileName}` });
+      expect(await world.restore({ backupId: backup.id })).toMatchObject({ status: 'COMPLETED' });
+    });
+  },
+);

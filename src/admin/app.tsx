@@ -20,6 +20,7 @@ const Restores = page(() => import('./pages/restores.js'));
 const RestoreRun = page(() => import('./pages/restore-run.js'));
 const Configs = page(() => import('./pages/configs.js'));
 const Config = page(() => import('./pages/config.js'));
+const Destinations = page(() => import('./pages/destinations.js'));
 const Upload = page(() => import('./pages/upload.js'));
 const Protect = page(() => import('./pages/protect.js'));
 const Recover = page(() => import('./pages/recover.js'));
@@ -54,6 +55,7 @@ export function App() {
                   <Config key="new" id={null} />
                 </Route>
                 <Route path="/configs/:id">{({ id }) => <Config key={id} id={id} />}</Route>
+                <Route path="/destinations" component={Destinations} />
                 <Route path="/upload" component={Upload} />
                 <Route path="/activity" component={Activity} />
                 <Route path="/protect" component={Protect} />

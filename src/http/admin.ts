@@ -25,6 +25,7 @@ const PAGES = [
   '/recover/:id',
   '/upload',
   '/activity',
+  '/destinations',
   '/users',
 ];
 

@@ -992,15 +992,19 @@ journey(title('All together'), () => {
     const schema = buildSchema(await readFile(new URL('../../schema/schema.graphql', import.meta.url), 'utf8'));
     const fieldsOf = (type: 'Query' | 'Mutation') =>
       Object.keys((schema.getType(type) as GraphQLObjectType).getFields()).filter((field) => !answered.has(field));
-    // Those are walked in onboarding.test.ts and recover.test.ts.
+    // Those are walked in onboarding.test.ts, recover.test.ts and destinations.test.ts.
     expect(fieldsOf('Mutation').sort()).toEqual([
       'assignBackup',
       'changePassword',
       'createConfigFromBackup',
+      'createDestination',
+      'deleteDestination',
       'importBackup',
       'removeUser',
+      'testDestination',
+      'updateDestination',
     ]);
     // Who one is, the page knows from the sign-in.
-    expect(fieldsOf('Query').sort()).toEqual(['browseFolder', 'me', 'users']);
+    expect(fieldsOf('Query').sort()).toEqual(['browseFolder', 'destination', 'me', 'users']);
   });
 });

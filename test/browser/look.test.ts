@@ -44,6 +44,7 @@ beforeAll(async () => {
     ['protect', '/protect', 'Protect your application'],
     ['recover', '/recover', 'Recover from an archive'],
     ['recover backup', `/recover/${backup.id}`, 'Recover from an archive'],
+    ['destinations', '/destinations', 'Destinations'],
     ['users', '/users', 'Users'],
     ['no such page', '/backups/none/at/all', 'Page not found'],
     ['no such backup', '/backups/none', 'Backup not found'],

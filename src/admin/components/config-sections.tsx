@@ -15,12 +15,14 @@ import {
 } from '@mantine/core';
 import { IconChevronDown, IconChevronRight } from '@tabler/icons-react';
 import { type ReactNode, useId } from 'react';
-import type { Compression, StorageType } from '../../client/generated/graphql.js';
+import { type Compression, DestinationsDocument, type StorageType } from '../../client/generated/graphql.js';
+import { useApi } from '../api.js';
 import { ownZone, ZONES } from '../format.js';
 import { settingsOf } from '../settings.js';
-import { COMPRESSION, options } from '../words.js';
+import { COMPRESSION, options, STORAGE } from '../words.js';
 import { RunScheduleNow } from './back-up-now.js';
 import { CleanUp } from './clean-up.js';
+import { TextLink } from './page.js';
 import { CronField } from './cron-field.js';
 import { MediaPaths } from './media-paths.js';
 import { RetentionSimulator } from './retention-simulator.js';
@@ -80,7 +82,7 @@ function DatabaseHelp({ form: { config, settings, changed } }: { form: Form }) {
   );
 }
 
-const PLACES: { value: StorageType; label: string; description: string }[] = [
+const PLACES: { value: string; label: string; description: string }[] = [
   {
     value: 'LOCAL',
     label: 'Backups folder',
@@ -89,21 +91,33 @@ const PLACES: { value: StorageType; label: string; description: string }[] = [
   { value: 'SYSTEM', label: 'Folder on this server', description: 'Any folder, such as a mounted disk.' },
 ];
 
-/** Where archives are stored. */
+/** Where archives are stored: in a folder, or in a destination away from this machine. */
 export function Where({ form }: { form: Form }) {
-  const { storageType } = form.settings;
+  const { storageType, storagePath } = form.settings;
   const { id, ...rest } = setting(form, 'storageType');
-  const choose = (value: StorageType) => {
+  const { data } = useApi(DestinationsDocument, {});
+  const isFolder = PLACES.some(({ value }) => value === storageType);
+  const distant = (data?.destinations ?? []).filter((one) => !PLACES.some(({ value }) => value === one.storageType));
+  const choose = (value: string) => {
     const saved = settingsOf(form.config);
-    form.set('storageType', value);
+    const chosen = distant.find((one) => one.location === value);
+    form.set('storageType', chosen?.storageType ?? (value as StorageType));
     // A path belongs to its type.
-    form.set('storagePath', value === saved.storageType ? saved.storagePath : '');
+    form.set('storagePath', chosen?.location ?? (value === saved.storageType ? saved.storagePath : ''));
   };
+  const places = [
+    ...PLACES,
+    ...distant.map(({ location, name, storageType: type }) => ({
+      value: location,
+      label: name,
+      description: location === name ? STORAGE[type] : `${STORAGE[type]} · ${location}`,
+    })),
+  ];
   return (
     <Section title="Storage">
-      <Radio.Group {...rest} value={storageType} onChange={(value) => choose(value as StorageType)}>
+      <Radio.Group {...rest} value={isFolder ? storageType : storagePath} onChange={choose}>
         <Stack gap="xs" mt={4}>
-          {PLACES.map(({ value, label, description }, index) => (
+          {places.map(({ value, label, description }, index) => (
             <Radio
               key={value}
               id={index === 0 ? id : undefined}
@@ -114,15 +128,21 @@ export function Where({ form }: { form: Form }) {
           ))}
         </Stack>
       </Radio.Group>
-      <TextSetting
-        form={form}
-        field="storagePath"
-        description={
-          storageType === 'LOCAL'
-            ? 'A folder inside the backups folder, such as okpuja. Optional.'
-            : 'An absolute path, such as /mnt/disk/backups.'
-        }
-      />
+      <Text size="sm" c="dimmed">
+        Add places away from this machine, such as a bucket, under{' '}
+        <TextLink href="/destinations">Destinations</TextLink>.
+      </Text>
+      {isFolder && (
+        <TextSetting
+          form={form}
+          field="storagePath"
+          description={
+            storageType === 'LOCAL'
+              ? 'A folder inside the backups folder, such as okpuja. Optional.'
+              : 'An absolute path, such as /mnt/disk/backups.'
+          }
+        />
+      )}
       <TestStorage form={form} />
     </Section>
   );

@@ -21,6 +21,7 @@ import {
   IconHistory,
   IconLogout,
   IconMoon,
+  IconServer2,
   IconSun,
   IconUpload,
   IconUserCircle,
@@ -36,6 +37,7 @@ const PLACES = [
   { href: '/backups', label: 'Backups', Icon: IconArchive },
   { href: '/restores', label: 'Restores', Icon: IconHistory },
   { href: '/configs', label: 'Configs', Icon: IconDatabaseCog },
+  { href: '/destinations', label: 'Destinations', Icon: IconServer2 },
   { href: '/upload', label: 'Upload', Icon: IconUpload },
   { href: '/activity', label: 'Activity', Icon: IconClipboardList },
 ];

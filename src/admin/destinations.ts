@@ -13,7 +13,7 @@ export interface KindField {
 /** A kind of destination as its form shows it. */
 export interface Kind {
   /** The member of the API's input. */
-  member: 'directory' | 's3';
+  member: 'directory' | 's3' | 'sftp';
   label: string;
   fields: KindField[];
   /** Fields that few people need. */
@@ -51,12 +51,33 @@ export const KINDS: Record<string, Kind> = {
       { name: 'objectLockDays', label: 'Object lock (days)', type: 'whole' },
     ],
   },
+  SFTP: {
+    member: 'sftp',
+    label: 'SFTP server',
+    fields: [
+      { name: 'host', label: 'Host', required: true },
+      { name: 'username', label: 'User', required: true },
+      { name: 'path', label: 'Folder', description: 'Absolute, or inside the home of the user.', required: true },
+      { name: 'password', label: 'Password', description: 'Or a private key.', type: 'secret' },
+      { name: 'privateKey', label: 'Private key', placeholder: '-----BEGIN …', type: 'secret text' },
+    ],
+    more: [
+      { name: 'passphrase', label: 'Passphrase of the key', type: 'secret' },
+      { name: 'port', label: 'Port', description: 'Default: 22.', type: 'whole' },
+      {
+        name: 'hostKey',
+        label: 'Host key',
+        description: 'Default: the one of the first test.',
+        placeholder: 'SHA256:…',
+      },
+    ],
+  },
   SYSTEM: FOLDER,
   LOCAL: FOLDER,
 };
 
 /** The kinds that can be added. */
-export const ADDABLE = ['S3', 'SYSTEM'];
+export const ADDABLE = ['S3', 'SFTP', 'SYSTEM'];
 
 export type Values = Record<string, string | boolean>;
 
@@ -64,7 +85,7 @@ export type Values = Record<string, string | boolean>;
 export function valuesOf({ storageType, settings, location }: DestinationPartsFragment): Values {
   const saved = Object.fromEntries(settings.map(({ name, value }) => [name, value]));
   if (KINDS[storageType]?.member === 'directory') return { path: location };
-  return { ...saved, forcePathStyle: saved.forcePathStyle === 'true' };
+  return { ...saved, ...(saved.forcePathStyle !== undefined && { forcePathStyle: saved.forcePathStyle === 'true' }) };
 }
 
 /** What is typed as the API takes it. @param isNew an empty setting of a saved destination is taken away */

@@ -228,6 +228,8 @@ export interface Preparation {
   made: string[];
   /** Takes them away again, as far as they are empty. */
   undo(): Promise<void>;
+  /** Settings that were learned from the place and are to be kept, such as the key of its host. */
+  learned?: Record<string, SettingValue>;
 }
 
 /** How `Storage.put` should store. */

@@ -82,6 +82,43 @@ export class S3Input {
   objectLockDays?: number | null;
 }
 
+@InputType({ description: 'A folder of an SSH server. A password or a private key is needed.' })
+export class SftpInput {
+  @MaxLength(TEXT)
+  @Field(() => String, { description: 'Host name or address.' })
+  host!: string;
+
+  @Field(() => Int, { nullable: true, description: 'Default: 22.' })
+  port?: number | null;
+
+  @MaxLength(TEXT)
+  @Field(() => String, { description: 'The user.' })
+  username!: string;
+
+  @MaxLength(TEXT)
+  @Field(() => String, { description: 'The folder: absolute, or inside the home of the user. It is made if missing.' })
+  path!: string;
+
+  @MaxLength(TEXT)
+  @Field(() => String, { nullable: true, description: 'Its password.' })
+  password?: string | null;
+
+  @MaxLength(20_000)
+  @Field(() => String, { nullable: true, description: 'Text of a private key, from `-----BEGIN` to `-----END`.' })
+  privateKey?: string | null;
+
+  @MaxLength(TEXT)
+  @Field(() => String, { nullable: true, description: 'Passphrase of the private key.' })
+  passphrase?: string | null;
+
+  @MaxLength(TEXT)
+  @Field(() => String, {
+    nullable: true,
+    description: 'Key of the host, such as `SHA256:…`. Default: the one that the first test meets; no other later.',
+  })
+  hostKey?: string | null;
+}
+
 @InputType({ description: 'A destination: exactly one kind of place. In a change, what is left out stays as it is.' })
 export class DestinationInput {
   @MaxLength(200)
@@ -102,10 +139,13 @@ export class DestinationInput {
 
   @Field(() => S3Input, { nullable: true, description: 'A bucket.' })
   s3?: S3Input | null;
+
+  @Field(() => SftpInput, { nullable: true, description: 'A folder of an SSH server.' })
+  sftp?: SftpInput | null;
 }
 
 /** Which member of the input means which kind of storage. */
-const KINDS = { s3: 'S3' } as const satisfies Partial<Record<keyof DestinationInput, Storage>>;
+const KINDS = { s3: 'S3', sftp: 'SFTP' } as const satisfies Partial<Record<keyof DestinationInput, Storage>>;
 
 /** What the input means to the domain. @throws AppError BAD_USER_INPUT if it names several kinds of place */
 export function destinationInput({ name, offline, bandwidthLimit, ...places }: DestinationInput): Input {

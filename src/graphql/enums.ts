@@ -38,6 +38,7 @@ export const StorageType = enumOf<Storage>('StorageType', 'Where archives are st
   LOCAL: 'The backups folder of this installation, or a folder inside it.',
   SYSTEM: 'Any folder on this server, such as a mounted disk.',
   S3: 'A bucket of Amazon S3 or of any service that speaks its protocol.',
+  SFTP: 'A folder of an SSH server.',
 });
 
 export const Compression = enumOf<CompressionMethod>('Compression', 'How the files in an archive are compressed.', {

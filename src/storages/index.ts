@@ -4,6 +4,7 @@ import type { StorageAddress, StorageKind, Storages, StorageSettings } from '../
 import { AppError, badInput } from '../errors.js';
 import { DirectoryStorage } from './directory.js';
 import { remoteKind, valuesOf } from './kinds.js';
+import type { RemoteKind } from './remote-kind.js';
 import { LazyStorage, openRemote } from './remote.js';
 import { assertKnown, neededText } from './values.js';
 
@@ -40,7 +41,10 @@ export function createStorages(localRoot: string, saved: SavedSettings = async (
       if (kind === undefined) return openFolder({ storageType, storagePath });
       return new LazyStorage(storageType, storagePath, async () => {
         const settings = await saved({ storageType, storagePath });
-        if (settings !== null) return openRemote(kind, settings);
+        if (settings !== null) {
+          assertPinned(kind, settings, storagePath);
+          return openRemote(kind, settings);
+        }
         throw new AppError('STORAGE_REFUSED', `Nothing says how ${storagePath} is reached.`, {
           hint: 'Give its destination its settings again, or set the variables that it was made from.',
         });
@@ -77,4 +81,11 @@ function remoteAddress({ storageType, storagePath }: StorageAddress, field: stri
   const path = storagePath.replace(/\/+$/, '');
   if (path.startsWith(scheme) && path.length > scheme.length) return { storageType, storagePath: path };
   throw badInput(field, `"${storagePath}" is not an address such as ${scheme}…`, 'Use the location of a destination.');
+}
+
+function assertPinned({ pinned }: RemoteKind, { settings }: StorageSettings, place: string): void {
+  if (pinned === undefined || settings[pinned] !== undefined) return;
+  throw new AppError('STORAGE_REFUSED', `The ${pinned} of ${place} is not known yet.`, {
+    hint: 'Test the destination: a test that succeeds notes it.',
+  });
 }

@@ -19,3 +19,38 @@ export async function* blocksOf(stream: Readable, size: number): AsyncGenerator<
   }
   if (filled > 0) yield Buffer.concat(parts);
 }
+
+/**
+ * Sends blocks, some at a time. After a failure no more are begun, and those under way have ended.
+ * @param limit how many are under way at once
+ * @param send `signal` aborts when another block has failed
+ * @throws the first failure, of a block or of the source
+ */
+export async function sendAll(
+  blocks: AsyncIterable<Buffer>,
+  limit: number,
+  send: (block: Buffer, index: number, signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  const running = new Set<Promise<void>>();
+  let index = 0;
+  try {
+    for await (const block of blocks) {
+      if (running.size >= limit) await Promise.race(running);
+      either.throwIfAborted();
+      const sending = send(block, index, either).finally(() => running.delete(sending));
+      // The first failure is thrown below; those that follow from it are of no interest.
+      sending.catch((error: unknown) => failed.abort(error));
+      running.add(sending);
+      index += 1;
+    }
+    await Promise.all(running);
+  } catch (error) {
+    const cause: unknown = failed.signal.aborted ? failed.signal.reason : error;
+    failed.abort(error);
+    await Promise.allSettled(running);
+    throw cause;
+  }
+}

@@ -20,7 +20,7 @@ import { ARCHIVE_TYPE } from '../archive/format.js';
 import type { Preparation, PutOptions, Storage, StoredObject } from '../core/ports.js';
 import { AppError } from '../errors.js';
 import { isListed, plainName } from './names.js';
-import { blocksOf } from './parts.js';
+import { blocksOf, sendAll } from './parts.js';
 import { refusesExtras, s3Error, statusOf } from './s3-errors.js';
 import type { S3Settings } from './s3-settings.js';
 import { POLICY, repeated } from './retry.js';
@@ -215,38 +215,22 @@ export class S3Storage implements Storage {
     signal: AbortSignal,
   ): Promise<CompletedPart[]> {
     const parts: CompletedPart[] = [];
-    const failed = new AbortController();
-    const abortSignal = AbortSignal.any([signal, failed.signal]);
-    const running = new Set<Promise<void>>();
-    const send = async (Body: Buffer, PartNumber: number): Promise<void> => {
+    const { place } = this;
+    const all = async function* () {
+      yield* begun;
+      begun = [];
+      yield* blocks;
+    };
+    const send = async (Body: Buffer, index: number, abortSignal: AbortSignal): Promise<void> => {
+      const PartNumber = index + 1;
+      if (PartNumber > MOST_PARTS) throw tooLarge(place);
       const request = () => new UploadPartCommand({ ...upload, PartNumber, Body, ...this.checksum(Body) });
       const sent = () => this.client.send(request(), { abortSignal });
       const { ETag, ChecksumSHA256 } = await this.persisting('write to', sent, abortSignal);
-      parts[PartNumber - 1] = { ETag, PartNumber, ...(ChecksumSHA256 !== undefined && { ChecksumSHA256 }) };
+      parts[index] = { ETag, PartNumber, ...(ChecksumSHA256 !== undefined && { ChecksumSHA256 }) };
     };
-    let number = 0;
-    const begin = (block: Buffer) => {
-      if ((number += 1) > MOST_PARTS) throw tooLarge(this.place);
-      const sending = send(block, number).finally(() => running.delete(sending));
-      // The first failure is thrown below; those that follow from it are of no interest.
-      sending.catch((error: unknown) => failed.abort(error));
-      running.add(sending);
-    };
-    try {
-      begun.splice(0).forEach(begin);
-      for await (const block of blocks) {
-        if (running.size >= IN_FLIGHT) await Promise.race(running);
-        failed.signal.throwIfAborted();
-        begin(block);
-      }
-      await Promise.all(running);
-      return parts;
-    } catch (error) {
-      const cause: unknown = failed.signal.aborted ? failed.signal.reason : error;
-      failed.abort(error);
-      await Promise.allSettled(running);
-      throw cause;
-    }
+    await sendAll(all(), IN_FLIGHT, send, signal);
+    return parts;
   }
 
   /**

@@ -192,6 +192,8 @@ export type DestinationInput = {
   offline?: boolean | null | undefined;
   /** A bucket. */
   s3?: S3Input | null | undefined;
+  /** A folder of an SSH server. */
+  sftp?: SftpInput | null | undefined;
 };
 
 /** A folder of the server. */
@@ -327,12 +329,34 @@ export type S3Input = {
   storageClass?: string | null | undefined;
 };
 
+/** A folder of an SSH server. A password or a private key is needed. */
+export type SftpInput = {
+  /** Host name or address. */
+  host: string;
+  /** Key of the host, such as `SHA256:…`. Default: the one that the first test meets; no other later. */
+  hostKey?: string | null | undefined;
+  /** Passphrase of the private key. */
+  passphrase?: string | null | undefined;
+  /** Its password. */
+  password?: string | null | undefined;
+  /** The folder: absolute, or inside the home of the user. It is made if missing. */
+  path: string;
+  /** Default: 22. */
+  port?: number | null | undefined;
+  /** Text of a private key, from `-----BEGIN` to `-----END`. */
+  privateKey?: string | null | undefined;
+  /** The user. */
+  username: string;
+};
+
 /** Where archives are stored. */
 export type StorageType =
   /** The backups folder of this installation, or a folder inside it. */
   | 'LOCAL'
   /** A bucket of Amazon S3 or of any service that speaks its protocol. */
   | 'S3'
+  /** A folder of an SSH server. */
+  | 'SFTP'
   /** Any folder on this server, such as a mounted disk. */
   | 'SYSTEM';
 

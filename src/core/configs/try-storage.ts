@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { AppError } from '../../errors.js';
 import type { Log } from '../../log.js';
-import type { Storage } from '../ports.js';
+import type { SettingValue, Storage } from '../ports.js';
 
 /** What came of writing, reading and deleting a few bytes at a storage. */
 export interface StorageTest {
@@ -15,6 +15,8 @@ export interface StorageTest {
   free: number | null;
   total: number | null;
   warnings: string[];
+  /** As `Preparation.learned`. */
+  learned: Record<string, SettingValue>;
 }
 
 /**
@@ -24,8 +26,10 @@ export interface StorageTest {
  */
 export async function tryStorage(storage: Storage, log: Log, signal: AbortSignal): Promise<StorageTest> {
   const warnings: string[] = [];
+  const learned: Record<string, SettingValue> = {};
   const { value: space, error } = await answered(async () => {
-    const { made, undo } = await storage.prepare();
+    const { made, undo, learned: found = {} } = await storage.prepare();
+    Object.assign(learned, found);
     warnings.push(...made.slice(0, 1).map(missing));
     try {
       await probe(storage, log, signal);
@@ -35,7 +39,8 @@ export async function tryStorage(storage: Storage, log: Log, signal: AbortSignal
     }
   }, signal);
   const { place: location } = storage;
-  return { ok: error === null, error, location, free: space?.free ?? null, total: space?.total ?? null, warnings };
+  const { free = null, total = null } = space ?? {};
+  return { ok: error === null, error, location, free, total, warnings, learned };
 }
 
 /** The name has no ending, so that nothing ever takes the probe for an archive. */

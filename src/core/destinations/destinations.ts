@@ -5,7 +5,7 @@ import type { Places } from '../configs/places.js';
 import { judgeStorage } from '../configs/settings.js';
 import { type StorageTest, tryStorage } from '../configs/try-storage.js';
 import type { CoreEnvironment } from '../environment.js';
-import type { SettingValue, StorageAddress, StorageSettings, StorageType } from '../ports.js';
+import type { SettingValue, Storage, StorageAddress, StorageSettings, StorageType } from '../ports.js';
 import type { Secrets } from './secrets.js';
 
 /** What destinations need of the process around them. */
@@ -139,12 +139,31 @@ export class Destinations {
 
   /** Tries a saved destination out and notes what came of it. A disk that may be away is no error while it is. */
   private async check(row: DestinationRow, signal: AbortSignal): Promise<StorageTest> {
-    const test = await tryStorage(this.env.storages.open(row), this.env.log, signal);
+    const storage = await this.storageOf(row);
+    const test = await tryStorage(storage, this.env.log, signal);
+    const settings = row.settings !== null && test.ok ? { settings: { ...test.learned, ...row.settings } } : {};
     const away = row.offline && test.error?.code === 'STORAGE_UNAVAILABLE';
     const { code, message, hint } = test.error ?? {};
     const checkError = code === undefined || away ? null : { code, message: message ?? '', hint: hint ?? '' };
-    await row.update({ lastCheckedAt: this.env.now(), checkError, ...(test.ok ? { free: test.free } : {}) });
+    await row.update({
+      lastCheckedAt: this.env.now(),
+      checkError,
+      ...settings,
+      ...(test.ok ? { free: test.free } : {}),
+    });
     return test;
+  }
+
+  /** By its settings and not by its address, where they can be read: what the first test learns is not known yet. */
+  private async storageOf(row: DestinationRow): Promise<Storage> {
+    const { storages } = this.env;
+    if (row.settings === null) return storages.open(row);
+    try {
+      return storages.connect({ ...(await this.savedOf(row)), storageType: row.storageType } as StorageSettings);
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      return storages.open(row);
+    }
   }
 
   /** All settings as they would be saved, of what was given and what is there. */

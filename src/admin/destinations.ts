@@ -13,7 +13,7 @@ export interface KindField {
 /** A kind of destination as its form shows it. */
 export interface Kind {
   /** The member of the API's input. */
-  member: 'directory' | 's3' | 'sftp';
+  member: 'directory' | 's3' | 'sftp' | 'rclone';
   label: string;
   fields: KindField[];
   /** Fields that few people need. */
@@ -72,12 +72,21 @@ export const KINDS: Record<string, Kind> = {
       },
     ],
   },
+  RCLONE: {
+    member: 'rclone',
+    label: 'rclone remote',
+    fields: [
+      { name: 'remote', label: 'Remote', description: 'As rclone listremotes shows it.', required: true },
+      { name: 'path', label: 'Folder', description: 'Optional.' },
+    ],
+    more: [{ name: 'configFile', label: 'Configuration file', description: "Default: rclone's own." }],
+  },
   SYSTEM: FOLDER,
   LOCAL: FOLDER,
 };
 
 /** The kinds that can be added. */
-export const ADDABLE = ['S3', 'SFTP', 'SYSTEM'];
+export const ADDABLE = ['S3', 'SFTP', 'RCLONE', 'SYSTEM'];
 
 export type Values = Record<string, string | boolean>;
 

@@ -32,6 +32,7 @@ export const STORAGE: Record<StorageType, string> = {
   SYSTEM: 'Folder on this server',
   S3: 'S3 bucket',
   SFTP: 'SFTP',
+  RCLONE: 'rclone',
 };
 
 export const ENGINE: Record<DatabaseEngine, string> = {

@@ -119,6 +119,21 @@ export class SftpInput {
   hostKey?: string | null;
 }
 
+@InputType({ description: 'A remote of the rclone that is installed on the server, as its user has configured it.' })
+export class RcloneInput {
+  @MaxLength(TEXT)
+  @Field(() => String, { description: 'Name of the remote, as `rclone listremotes` shows it.' })
+  remote!: string;
+
+  @MaxLength(TEXT)
+  @Field(() => String, { nullable: true, description: 'Folder of the remote. It is made if missing.' })
+  path?: string | null;
+
+  @MaxLength(TEXT)
+  @Field(() => String, { nullable: true, description: "Absolute path of rclone's configuration. Default: its own." })
+  configFile?: string | null;
+}
+
 @InputType({ description: 'A destination: exactly one kind of place. In a change, what is left out stays as it is.' })
 export class DestinationInput {
   @MaxLength(200)
@@ -142,10 +157,15 @@ export class DestinationInput {
 
   @Field(() => SftpInput, { nullable: true, description: 'A folder of an SSH server.' })
   sftp?: SftpInput | null;
+
+  @Field(() => RcloneInput, { nullable: true, description: 'A remote of rclone.' })
+  rclone?: RcloneInput | null;
 }
 
 /** Which member of the input means which kind of storage. */
-const KINDS = { s3: 'S3', sftp: 'SFTP' } as const satisfies Partial<Record<keyof DestinationInput, Storage>>;
+const KINDS = { s3: 'S3', sftp: 'SFTP', rclone: 'RCLONE' } as const satisfies Partial<
+  Record<keyof DestinationInput, Storage>
+>;
 
 /** What the input means to the domain. @throws AppError BAD_USER_INPUT if it names several kinds of place */
 export function destinationInput({ name, offline, bandwidthLimit, ...places }: DestinationInput): Input {

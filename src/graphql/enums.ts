@@ -39,6 +39,7 @@ export const StorageType = enumOf<Storage>('StorageType', 'Where archives are st
   SYSTEM: 'Any folder on this server, such as a mounted disk.',
   S3: 'A bucket of Amazon S3 or of any service that speaks its protocol.',
   SFTP: 'A folder of an SSH server.',
+  RCLONE: 'Any remote of an installed rclone.',
 });
 
 export const Compression = enumOf<CompressionMethod>('Compression', 'How the files in an archive are compressed.', {

@@ -190,6 +190,8 @@ export type DestinationInput = {
   name?: string | null | undefined;
   /** Whether it is away most of the time. Default: false. */
   offline?: boolean | null | undefined;
+  /** A remote of rclone. */
+  rclone?: RcloneInput | null | undefined;
   /** A bucket. */
   s3?: S3Input | null | undefined;
   /** A folder of an SSH server. */
@@ -241,6 +243,16 @@ export type MediaMode =
   | 'MERGE'
   /** They are moved away (into the safety backup), so that the folder contains exactly the files of the backup. */
   | 'MIRROR';
+
+/** A remote of the rclone that is installed on the server, as its user has configured it. */
+export type RcloneInput = {
+  /** Absolute path of rclone's configuration. Default: its own. */
+  configFile?: string | null | undefined;
+  /** Folder of the remote. It is made if missing. */
+  path?: string | null | undefined;
+  /** Name of the remote, as `rclone listremotes` shows it. */
+  remote: string;
+};
 
 /** What to restore, and where to. `{backupId, confirm: true}` restores everything to its original location. */
 export type RestoreBackupInput = {
@@ -353,6 +365,8 @@ export type SftpInput = {
 export type StorageType =
   /** The backups folder of this installation, or a folder inside it. */
   | 'LOCAL'
+  /** Any remote of an installed rclone. */
+  | 'RCLONE'
   /** A bucket of Amazon S3 or of any service that speaks its protocol. */
   | 'S3'
   /** A folder of an SSH server. */

@@ -208,6 +208,9 @@ export class Destinations {
     if (bandwidthLimit !== undefined && this.isFolder(settings.storageType)) {
       throw badInput('bandwidthLimit', 'is not for folders.');
     }
+    const { configFile } = settings.settings;
+    if (typeof configFile === 'string' && configFile !== '')
+      await this.env.places.judge('configFile', configFile, 'source');
     const address = this.env.storages.addressOf(settings);
     if (address.storagePath !== row?.storagePath && address.storageType === 'SYSTEM') {
       await judgeStorage(this.env, address, 'path', undefined);

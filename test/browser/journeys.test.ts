@@ -390,7 +390,7 @@ journey(title('The list of backups'), () => {
     await open('/backups');
     await button(`Actions for ${row.fileName}`).click();
     await page.getByRole('menuitem', { name: 'Verify archive' }).click();
-    await page.getByTestId(row.id).getByText('Damaged').filter({ visible: true }).waitFor();
+    await page.getByTestId(row.id).getByText('Damaged', { exact: true }).filter({ visible: true }).waitFor();
     await open('/');
     await text('At risk');
     await page.getByRole('link', { name: 'Show backup', exact: true }).click();

@@ -740,6 +740,8 @@ journey(title('A session that ends'), () => {
   });
 
   it('a token whose time is over leads to the sign-in, and to sign out is one click', async () => {
+    await open('/');
+    await heading('Overview');
     ahead = 13 * 3_600_000;
     await dialog().getByText('Your session has ended').waitFor();
     ahead = 0;

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
-import { z } from 'zod';
+// Its newer interface takes several times as long to load.
+import { z } from 'zod/v3';
 import { AppError } from '../errors.js';
 import { type LongList, MetadataScan } from './metadata-scan.js';
 import { foreign, hostile } from './refuse.js';
@@ -102,45 +103,47 @@ const renamedSchema = z.object({
     .refine((name) => !name.startsWith(RESERVED_PREFIX), "one of db-manager's own names"),
 });
 
-const metadataSchema = z.looseObject({
-  backup_version: z.string(),
-  /** Null in archives of version 1.0. */
-  backup_id: z.string().nullable(),
-  /** MANUAL, AUTO, UPLOADED or SAFETY. Null in archives of version 1.0. */
-  backup_type: z.string().nullable(),
-  /** ISO 8601 with microseconds, UTC. */
-  backup_date: isoDate,
-  database_engine: z.string().min(1).max(200).pipe(clean(200)),
-  /** Never a password. */
-  database_name: clean(4096),
-  /** Whose data it is. Missing in archives of version 1.0 and of the first releases. */
-  origin: originSchema.optional(),
-  app_version: z.string().nullable(),
-  node_version: z.string().nullable(),
-  /** Django's version; only in archives of version 1.0. */
-  django_version: z.string().optional(),
-  apps: z.array(z.object({ app: z.string(), latest_migration: z.string() })),
-  tables: z.array(tableSchema),
-  /** Every file of the archive but the metadata itself, in the archive's order. Empty in version 1.0. */
-  entries: z.array(entrySchema),
-  /** Page size, journal mode, versions, …. */
-  source: z.record(clean(100), z.union([clean(1000), z.number()])),
-  /** True if the database is kept as it was found, with damaged pages. */
-  damaged: z.boolean().default(false),
-  /** What was found wrong with the database when it was backed up. */
-  findings: z.array(findingSchema).max(1000).default([]),
-  /** The media roots, in the configured order. */
-  media: z.array(mediaSchema).default([]),
-  /** Symbolic links of the media folders. They are noted, never followed and never made again. */
-  symlinks: z.array(symlinkSchema).default([]),
-  /** What was met in the media folders but is not stored as it was. */
-  skipped: z.array(skippedSchema).default([]),
-  /**
-   * Files and folders whose own names a ZIP cannot hold: the path in the archive, without a '/' at its end, and the name
-   * that its last segment has on the machine. A byte that is not UTF-8 is a lone surrogate, U+DC80 to U+DCFF (PEP 383).
-   */
-  renamed: z.array(renamedSchema).default([]),
-});
+const metadataSchema = z
+  .object({
+    backup_version: z.string(),
+    /** Null in archives of version 1.0. */
+    backup_id: z.string().nullable(),
+    /** MANUAL, AUTO, UPLOADED or SAFETY. Null in archives of version 1.0. */
+    backup_type: z.string().nullable(),
+    /** ISO 8601 with microseconds, UTC. */
+    backup_date: isoDate,
+    database_engine: z.string().min(1).max(200).pipe(clean(200)),
+    /** Never a password. */
+    database_name: clean(4096),
+    /** Whose data it is. Missing in archives of version 1.0 and of the first releases. */
+    origin: originSchema.optional(),
+    app_version: z.string().nullable(),
+    node_version: z.string().nullable(),
+    /** Django's version; only in archives of version 1.0. */
+    django_version: z.string().optional(),
+    apps: z.array(z.object({ app: z.string(), latest_migration: z.string() })),
+    tables: z.array(tableSchema),
+    /** Every file of the archive but the metadata itself, in the archive's order. Empty in version 1.0. */
+    entries: z.array(entrySchema),
+    /** Page size, journal mode, versions, …. */
+    source: z.record(clean(100), z.union([clean(1000), z.number()])),
+    /** True if the database is kept as it was found, with damaged pages. */
+    damaged: z.boolean().default(false),
+    /** What was found wrong with the database when it was backed up. */
+    findings: z.array(findingSchema).max(1000).default([]),
+    /** The media roots, in the configured order. */
+    media: z.array(mediaSchema).default([]),
+    /** Symbolic links of the media folders. They are noted, never followed and never made again. */
+    symlinks: z.array(symlinkSchema).default([]),
+    /** What was met in the media folders but is not stored as it was. */
+    skipped: z.array(skippedSchema).default([]),
+    /**
+     * Files and folders whose own names a ZIP cannot hold: the path in the archive, without a '/' at its end, and the name
+     * that its last segment has on the machine. A byte that is not UTF-8 is a lone surrogate, U+DC80 to U+DCFF (PEP 383).
+     */
+    renamed: z.array(renamedSchema).default([]),
+  })
+  .passthrough();
 
 /** What `backup_metadata.json` says, in one shape for all versions. Fields that this version does not know are kept. */
 export type ArchiveMetadata = z.infer<typeof metadataSchema>;
@@ -246,13 +249,15 @@ function isEntry(value: unknown): value is EntryMetadata {
 type SkippedElement = z.infer<typeof skippedSchema>;
 type TableElement = z.infer<typeof tableSchema>;
 
-const djangoSchema = z.looseObject({
-  backup_date: z.string(),
-  django_version: z.string(),
-  database_engine: z.string().min(1).max(200).pipe(clean(200)),
-  database_name: clean(4096),
-  apps: z.union([z.array(z.unknown()), z.record(z.string(), z.unknown())]).default([]),
-});
+const djangoSchema = z
+  .object({
+    backup_date: z.string(),
+    django_version: z.string(),
+    database_engine: z.string().min(1).max(200).pipe(clean(200)),
+    database_name: clean(4096),
+    apps: z.union([z.array(z.unknown()), z.record(z.string(), z.unknown())]).default([]),
+  })
+  .passthrough();
 
 /**
  * Reads `backup_metadata.json` of version 2.x or of the older Django system's 1.x.
@@ -283,11 +288,11 @@ function parseJson(text: string): unknown {
   }
 }
 
-function wrongField(list: LongList, issue: z.core.$ZodIssue | undefined): AppError {
+function wrongField(list: LongList, issue: z.ZodIssue | undefined): AppError {
   return foreign(`${METADATA_ENTRY}: ${[list, ...(issue?.path ?? [])].join('.')} is wrong: ${issue?.message}.`);
 }
 
-function checked<T>(schema: z.ZodType<T>, json: object): T {
+function checked<T>(schema: z.ZodType<T, z.ZodTypeDef, unknown>, json: object): T {
   const result = schema.safeParse(json);
   if (result.success) return result.data;
   const issue = result.error.issues[0];

@@ -1,5 +1,4 @@
 import { PassThrough, type Readable } from 'node:stream';
-import unzipper from 'unzipper';
 import { METADATA_ENTRY } from './metadata.js';
 import type { Archive } from './read.js';
 import { corrupt } from './refuse.js';
@@ -41,6 +40,8 @@ async function compare(
   size: number,
   archive: Archive,
 ): Promise<void> {
+  // Loaded where it is needed: it is slow to load.
+  const { default: unzipper } = await import('unzipper');
   const { files } = await unzipper.Open.custom({ size: async () => size, stream });
   const ignored = new Set(archive.ignored);
   const bytes = files.filter(({ path }) => !ignored.has(path)).reduce((sum, file) => sum + file.uncompressedSize, 0);

@@ -10,7 +10,7 @@ import { Op, UniqueConstraintError } from 'sequelize';
 import { measureMedia } from '../../archive/measure.js';
 import { type ArchiveMetadata, BACKUP_VERSION } from '../../archive/metadata.js';
 import { shown } from '../../archive/names.js';
-import { type Collected, type Compression, writeArchive } from '../../archive/write.js';
+import type { Collected, Compression } from '../../archive/write.js';
 import { AppError, toAppError } from '../../errors.js';
 import type { Configs } from '../configs/configs.js';
 import { databaseLease } from '../runs/hold.js';
@@ -203,6 +203,8 @@ async function store(
   const total = media.bytes + snapshot.files.reduce((sum, file) => sum + (file.size ?? 0), 0);
   await assertStorageSpace(env, storage, row.configId, total);
   const compression = await compressionOf(row, settings, storage, total);
+  // What writes archives is slow to load, and only a backup needs it.
+  const { writeArchive } = await import('../../archive/write.js');
   for (;;) {
     const hash = createHash('sha256');
     const archive = writeArchive({

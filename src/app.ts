@@ -29,6 +29,7 @@ import type { HttpServer } from './http/index.js';
 import type { Engines, Job, StorageAddress, Storages, StorageSettings } from './core/ports.js';
 import { createLog, type Log } from './log.js';
 import { controlFiles, controlPath, type Models, openModels } from './models/index.js';
+import type { GdriveLogin } from './storages/gdrive-login.js';
 import { createStorages } from './storages/index.js';
 import { VERSION } from './version.js';
 
@@ -101,6 +102,12 @@ export async function createApp(given: Environment, options: AppOptions = {}): P
       await models.sequelize.close();
     },
   };
+}
+
+/** Has a person consent to Google Drive: see `gdriveLogin` of storages. Loaded only when a command asks for it. */
+export async function loginToGdrive(options: GdriveLogin): Promise<string> {
+  const { gdriveLogin } = await import('./storages/gdrive-login.js');
+  return gdriveLogin(options);
 }
 
 /** The distant storage that the environment names, with the address that its settings lead to. */

@@ -131,7 +131,7 @@ function jobsUrlProblem(url: string): string | null {
 /** As the login and every other place that takes an e-mail address judge one. */
 const EMAIL = /^[^\s@]+@[^\s@]+$/;
 
-const STORAGE_TYPES = ['LOCAL', 'SYSTEM', 'S3'] as const;
+const STORAGE_TYPES = ['LOCAL', 'SYSTEM', 'S3', 'GDRIVE'] as const;
 
 /** Variables that count where ours are not set: other tools have them. */
 const FALLBACKS: Record<string, string> = {
@@ -153,6 +153,9 @@ const SECRETS = [
   'S3_ACCESS_KEY_ID',
   'S3_SECRET_ACCESS_KEY',
   'S3_SESSION_TOKEN',
+  'GDRIVE_SERVICE_ACCOUNT_KEY',
+  'GDRIVE_CLIENT_SECRET',
+  'GDRIVE_REFRESH_TOKEN',
 ];
 
 /** Every variable of the environment that the product reads: nothing else does. `.env.example` explains each one. */
@@ -214,6 +217,13 @@ const variables = z.object({
   S3_SERVER_SIDE_ENCRYPTION: text(''),
   S3_KMS_KEY_ID: text(''),
   S3_OBJECT_LOCK_DAYS: whole(0, 0, 36500),
+  GDRIVE_FOLDER: text(''),
+  GDRIVE_SERVICE_ACCOUNT_KEY: text(''),
+  GDRIVE_CLIENT_ID: text(''),
+  GDRIVE_CLIENT_SECRET: text(''),
+  GDRIVE_REFRESH_TOKEN: text(''),
+  GDRIVE_DRIVE_ID: text(''),
+  GDRIVE_ROOT_URL: text(''),
   SECRETS_KEY: z.string().min(32, 'is shorter than 32 characters: make one with `openssl rand -hex 32`').optional(),
   CORS_ORIGINS: listOf(originProblem),
   GRAPHQL_EXPLORER: z.enum(['local', 'apollo', 'off'], { message: 'is none of local, apollo, off' }).optional(),
@@ -373,6 +383,9 @@ function crossChecks(env: Record<string, string | undefined>, cwd: string): stri
   if (env.DB_BACKUP_STORAGE_TYPE === 'S3' && env.S3_BUCKET === undefined) {
     problems.push('S3_BUCKET is needed when DB_BACKUP_STORAGE_TYPE is S3');
   }
+  if (env.DB_BACKUP_STORAGE_TYPE === 'GDRIVE' && env.GDRIVE_FOLDER === undefined) {
+    problems.push('GDRIVE_FOLDER is needed when DB_BACKUP_STORAGE_TYPE is GDRIVE');
+  }
   if (env.JWT_PUBLIC_KEY !== undefined && env.JWT_ADMIN_CLAIM === undefined) {
     problems.push('JWT_ADMIN_CLAIM is needed with JWT_PUBLIC_KEY, such as role=ADMIN: else no such token is an admin');
   }
@@ -470,7 +483,7 @@ function storageValues(env: Variables): Environment['storageValues'] {
     const own = Object.entries(env).filter(([name, value]) => name.startsWith(`${kind}_`) && Boolean(value));
     return Object.fromEntries(own.map(([name, value]) => [settingName(name.slice(kind.length + 1)), value as string]));
   };
-  return { S3: ofKind('S3') };
+  return { S3: ofKind('S3'), GDRIVE: ofKind('GDRIVE') };
 }
 
 const settingName = (variable: string) =>

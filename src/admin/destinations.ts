@@ -13,7 +13,7 @@ export interface KindField {
 /** A kind of destination as its form shows it. */
 export interface Kind {
   /** The member of the API's input. */
-  member: 'directory' | 's3' | 'sftp' | 'rclone';
+  member: 'directory' | 's3' | 'gdrive' | 'sftp' | 'rclone';
   label: string;
   fields: KindField[];
   /** Fields that few people need. */
@@ -51,6 +51,36 @@ export const KINDS: Record<string, Kind> = {
       { name: 'objectLockDays', label: 'Object lock (days)', type: 'whole' },
     ],
   },
+  GDRIVE: {
+    member: 'gdrive',
+    label: 'Google Drive',
+    fields: [
+      {
+        name: 'folder',
+        label: 'Folder',
+        description: 'Such as Backups/okpuja, or the id of a folder.',
+        required: true,
+      },
+      {
+        name: 'serviceAccountKey',
+        label: 'Key of a service account',
+        description: 'The whole JSON file. Or a client and its refresh token, below.',
+        placeholder: '{ …',
+        type: 'secret text',
+      },
+    ],
+    more: [
+      { name: 'driveId', label: 'Shared drive', description: 'Its id. Default: the drive of the account.' },
+      { name: 'clientId', label: 'OAuth client ID' },
+      { name: 'clientSecret', label: 'OAuth client secret', type: 'secret' },
+      {
+        name: 'refreshToken',
+        label: 'Refresh token',
+        description: 'From the command gdrive-login.',
+        type: 'secret',
+      },
+    ],
+  },
   SFTP: {
     member: 'sftp',
     label: 'SFTP server',
@@ -86,7 +116,7 @@ export const KINDS: Record<string, Kind> = {
 };
 
 /** The kinds that can be added. */
-export const ADDABLE = ['S3', 'SFTP', 'RCLONE', 'SYSTEM'];
+export const ADDABLE = ['S3', 'GDRIVE', 'SFTP', 'RCLONE', 'SYSTEM'];
 
 export type Values = Record<string, string | boolean>;
 

@@ -31,6 +31,7 @@ export const STORAGE: Record<StorageType, string> = {
   LOCAL: 'Backups folder',
   SYSTEM: 'Folder on this server',
   S3: 'S3 bucket',
+  GDRIVE: 'Google Drive',
   SFTP: 'SFTP',
   RCLONE: 'rclone',
 };

@@ -11,10 +11,14 @@ import { CommandError, fields, type GlobalOptions, moment, table } from './print
 import { readHidden } from './prompt.js';
 import { inSession, type Session } from './session.js';
 
-const KINDS = ['LOCAL', 'SYSTEM', 'S3', 'SFTP', 'RCLONE'] satisfies StorageType[];
+const KINDS = ['LOCAL', 'SYSTEM', 'S3', 'GDRIVE', 'SFTP', 'RCLONE'] satisfies StorageType[];
 
 /** Secrets that a person is asked for; the others come from variables or files. */
-const ASKED: Partial<Record<StorageType, string[]>> = { S3: ['accessKeyId', 'secretAccessKey'], SFTP: ['password'] };
+const ASKED: Partial<Record<StorageType, string[]>> = {
+  S3: ['accessKeyId', 'secretAccessKey'],
+  GDRIVE: ['clientSecret', 'refreshToken'],
+  SFTP: ['password'],
+};
 
 interface AddOptions {
   name?: string;

@@ -21,7 +21,7 @@ interface Options {
 }
 
 const TYPES = ['MANUAL', 'AUTO', 'UPLOADED', 'SAFETY'] satisfies BackupType[];
-const STORAGES = ['LOCAL', 'SYSTEM', 'S3', 'SFTP', 'RCLONE'] satisfies StorageType[];
+const STORAGES = ['LOCAL', 'SYSTEM', 'S3', 'GDRIVE', 'SFTP', 'RCLONE'] satisfies StorageType[];
 
 export function addList(program: Command): void {
   program

@@ -26,6 +26,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   configs: async () => (await import('./configs.js')).addConfigs,
   config: async () => (await import('./config.js')).addConfig,
   destinations: async () => (await import('./destinations.js')).addDestinations,
+  'gdrive-login': async () => (await import('./gdrive-login.js')).addGdriveLogin,
   'rotate-secrets-key': async () => (await import('./destinations.js')).addRotateSecretsKey,
   status: async () => (await import('./status.js')).addStatus,
   reconcile: async () => (await import('./reconcile.js')).addReconcile,

@@ -82,6 +82,47 @@ export class S3Input {
   objectLockDays?: number | null;
 }
 
+@InputType({
+  description: 'A folder of Google Drive: with a service account, or with clientId, clientSecret and refreshToken.',
+})
+export class GdriveInput {
+  @MaxLength(TEXT)
+  @Field(() => String, {
+    description: 'Path such as `Backups/okpuja`, which is made if missing, or the id of a folder.',
+  })
+  folder!: string;
+
+  @MaxLength(20_000)
+  @Field(() => String, { nullable: true, description: 'Text of the JSON key of a service account.' })
+  serviceAccountKey?: string | null;
+
+  @MaxLength(TEXT)
+  @Field(() => String, { nullable: true, description: 'Id of the OAuth client.' })
+  clientId?: string | null;
+
+  @MaxLength(TEXT)
+  @Field(() => String, { nullable: true, description: 'Secret of the OAuth client.' })
+  clientSecret?: string | null;
+
+  @MaxLength(TEXT)
+  @Field(() => String, { nullable: true, description: 'As `db-manager gdrive-login` gets it.' })
+  refreshToken?: string | null;
+
+  @MaxLength(TEXT)
+  @Field(() => String, {
+    nullable: true,
+    description: 'Shared drive of the folder. Default: the drive of the account.',
+  })
+  driveId?: string | null;
+
+  @MaxLength(TEXT)
+  @Field(() => String, {
+    nullable: true,
+    description: "Address of a server that speaks for Google's. Default: Google's.",
+  })
+  rootUrl?: string | null;
+}
+
 @InputType({ description: 'A folder of an SSH server. A password or a private key is needed.' })
 export class SftpInput {
   @MaxLength(TEXT)
@@ -155,6 +196,9 @@ export class DestinationInput {
   @Field(() => S3Input, { nullable: true, description: 'A bucket.' })
   s3?: S3Input | null;
 
+  @Field(() => GdriveInput, { nullable: true, description: 'A folder of Google Drive.' })
+  gdrive?: GdriveInput | null;
+
   @Field(() => SftpInput, { nullable: true, description: 'A folder of an SSH server.' })
   sftp?: SftpInput | null;
 
@@ -163,7 +207,7 @@ export class DestinationInput {
 }
 
 /** Which member of the input means which kind of storage. */
-const KINDS = { s3: 'S3', sftp: 'SFTP', rclone: 'RCLONE' } as const satisfies Partial<
+const KINDS = { s3: 'S3', gdrive: 'GDRIVE', sftp: 'SFTP', rclone: 'RCLONE' } as const satisfies Partial<
   Record<keyof DestinationInput, Storage>
 >;
 

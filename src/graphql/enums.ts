@@ -38,6 +38,7 @@ export const StorageType = enumOf<Storage>('StorageType', 'Where archives are st
   LOCAL: 'The backups folder of this installation, or a folder inside it.',
   SYSTEM: 'Any folder on this server, such as a mounted disk.',
   S3: 'A bucket of Amazon S3 or of any service that speaks its protocol.',
+  GDRIVE: 'A folder of Google Drive.',
   SFTP: 'A folder of an SSH server.',
   RCLONE: 'Any remote of an installed rclone.',
 });

@@ -186,6 +186,8 @@ export type DestinationInput = {
   bandwidthLimit?: number | null | undefined;
   /** A folder. */
   directory?: DirectoryInput | null | undefined;
+  /** A folder of Google Drive. */
+  gdrive?: GdriveInput | null | undefined;
   /** Unique, 1 to 200 characters. Default: its location. */
   name?: string | null | undefined;
   /** Whether it is away most of the time. Default: false. */
@@ -216,6 +218,24 @@ export type FolderEntryKind =
   | 'SQLITE'
   /** A file that this server may not read. */
   | 'UNREADABLE';
+
+/** A folder of Google Drive: with a service account, or with clientId, clientSecret and refreshToken. */
+export type GdriveInput = {
+  /** Id of the OAuth client. */
+  clientId?: string | null | undefined;
+  /** Secret of the OAuth client. */
+  clientSecret?: string | null | undefined;
+  /** Shared drive of the folder. Default: the drive of the account. */
+  driveId?: string | null | undefined;
+  /** Path such as `Backups/okpuja`, which is made if missing, or the id of a folder. */
+  folder: string;
+  /** As `db-manager gdrive-login` gets it. */
+  refreshToken?: string | null | undefined;
+  /** Address of a server that speaks for Google's. Default: Google's. */
+  rootUrl?: string | null | undefined;
+  /** Text of the JSON key of a service account. */
+  serviceAccountKey?: string | null | undefined;
+};
 
 /** How an installation is doing, in one word. */
 export type Health =
@@ -363,6 +383,8 @@ export type SftpInput = {
 
 /** Where archives are stored. */
 export type StorageType =
+  /** A folder of Google Drive. */
+  | 'GDRIVE'
   /** The backups folder of this installation, or a folder inside it. */
   | 'LOCAL'
   /** Any remote of an installed rclone. */

@@ -13,6 +13,7 @@ const CORE = [
   'core/audit',
   'core/environment',
   'core/ports',
+  'core/secrets',
   'core/text',
 ];
 
@@ -46,22 +47,23 @@ export const importRules = {
   'core/lists': { may: [...CORE], why: 'a list is a query' },
   'core/runs': { may: [...CORE], why: 'a run does not know what it does' },
   'core/schedules': { may: [...CORE, 'core/runs'], why: 'when something is due is apart from what is done then' },
+  'core/keys': { may: [...CORE], why: 'a key does not know what is sealed for it' },
   'core/archives': { may: [...CORE, 'core/lists', 'core/runs'], why: 'stored bytes are read alike, whatever for' },
   'core/retention': {
     may: [...CORE, 'core/runs', 'core/schedules'],
     why: 'a policy decides on facts; what deletes is handed in',
   },
   'core/configs': {
-    may: [...CORE, 'core/archives', 'core/retention', 'core/runs', 'core/schedules'],
+    may: [...CORE, 'core/archives', 'core/keys', 'core/retention', 'core/runs', 'core/schedules'],
     why: 'what is protected is settled before anything is backed up',
   },
   'core/destinations': {
-    may: [...CORE, 'core/configs'],
+    may: [...CORE, 'core/configs', 'core/keys'],
     why: 'a destination is one place, whatever is stored there',
   },
   'core/discovery': { may: [...CORE, 'core/lists'], why: 'looking around changes nothing and needs no config' },
   'core/backups': {
-    may: [...CORE, 'core/archives', 'core/configs', 'core/runs', 'core/schedules'],
+    may: [...CORE, 'core/archives', 'core/configs', 'core/keys', 'core/runs', 'core/schedules'],
     why: 'a backup does not depend on restores',
   },
   'core/restores/media': {
@@ -69,7 +71,7 @@ export const importRules = {
     why: 'how files are swapped is apart from the run that swaps them',
   },
   'core/restores': {
-    may: [...CORE, 'core/archives', 'core/backups', 'core/configs', 'core/restores/media', 'core/runs'],
+    may: [...CORE, 'core/archives', 'core/backups', 'core/configs', 'core/keys', 'core/restores/media', 'core/runs'],
     why: 'a restore makes its safety backup, not the other way round',
   },
   'core/status': { may: [...CORE, 'core/schedules'], why: 'it reads records and changes nothing' },

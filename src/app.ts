@@ -19,7 +19,8 @@ import { assertNotControl } from './core/configs/settings.js';
 import { Places } from './core/configs/places.js';
 import { Destinations } from './core/destinations/destinations.js';
 import { savedSettings, settingsOf } from './core/destinations/saved.js';
-import { Secrets } from './core/destinations/secrets.js';
+import { Keys } from './core/keys/keys.js';
+import { Secrets } from './core/secrets.js';
 import { Restores } from './core/restores/restores.js';
 import { createEngines } from './engines/index.js';
 import type { Jobs, JobStore, Workers } from './jobs/index.js';
@@ -59,6 +60,7 @@ export interface App {
   configs: Configs;
   configTests: ConfigTests;
   destinations: Destinations;
+  keys: Keys;
   places: Places;
   browser: Browser;
   backups: Backups;
@@ -156,6 +158,7 @@ async function createServices(
   const saved = (address: StorageAddress) => savedSettings({ models, secrets }, address, distant);
   const storages = options.storages ?? createStorages(localRoot, saved);
   const audit = new Audit(models, now, log);
+  const keys = new Keys({ models, secrets, audit, now });
   const auth = new Auth(models, environment.auth, audit, now);
   const productFolder = fileURLToPath(new URL('..', import.meta.url));
   const places = new Places({ models, engines, allowedPaths, productFolder, dataDir, localRoot });
@@ -172,7 +175,7 @@ async function createServices(
   const backups = new Backups({ ...shared, ...limits, configs, prefix, version: VERSION });
   const restores = new Restores({ ...shared, backups, controlFile });
   const configTests = new ConfigTests({ ...shared, configs, controlFile });
-  const destinations = new Destinations({ ...shared, secrets });
+  const destinations = new Destinations({ ...shared, secrets, keys });
   const browser = new Browser({ engines, allowedPaths, controlFile });
   const scheduler = new Scheduler({ ...shared, backups });
   const cleanup = new Cleanup({ ...shared, backups, configs });
@@ -186,6 +189,7 @@ async function createServices(
     configs,
     configTests,
     destinations,
+    keys,
     places,
     browser,
     backups,

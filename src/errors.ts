@@ -83,6 +83,18 @@ export const ERRORS = {
     meaning: 'The destination cannot be deleted or moved while backups lie there or configs name it.',
     hint: 'Delete those backups and give those configs another destination first.',
   },
+  ENCRYPTION_KEY_MISSING: {
+    meaning: 'The archive is encrypted, and none of the keys that open it is held here.',
+    hint: 'Give its identity or passphrase: `identity` in the API, `--identity-file` on the command line.',
+  },
+  ENCRYPTION_KEY_WRONG: {
+    meaning: 'The identity or passphrase that was given does not open the archive.',
+    hint: 'Give the one of a key that the archive is encrypted for; `encryptionKeys` of the backup names them.',
+  },
+  ENCRYPTION_KEY_IN_USE: {
+    meaning: 'The encryption key cannot be deleted while a config names it or a backup opens with no other key.',
+    hint: 'Take it out of the configs, and encrypt those backups for another key with rewrapBackup, first.',
+  },
   CONTROL_DATABASE_FAILED: {
     meaning: 'The control database cannot be opened, read or written, or brought to the present version.',
     hint: 'Check CONTROL_DATABASE_URL, DATA_DIR, the rights on them and the free space.',

@@ -77,13 +77,17 @@ export function addRotateSecretsKey(program: Command): void {
   program
     .command('rotate-secrets-key')
     .description(
-      'Seal the secrets of all destinations with a new key. With SECRETS_KEY: first put the new key in front of the old ' +
-        'one, separated by a blank; afterwards remove the old one. JSON: {destinations}',
+      'Seal the secrets of all destinations and encryption keys with a new secrets key. With SECRETS_KEY: first put the new key in front of the old ' +
+        'one, separated by a blank; afterwards remove the old one. JSON: {destinations, keys}',
     )
     .action((_options: object, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print }) => {
         const count = await app.destinations.rotateKey(actor);
-        print.result({ destinations: count }, () => `The secrets of ${count} destination(s) are sealed anew.`);
+        print.result(
+          count,
+          () =>
+            `The secrets of ${count.destinations} destination(s) and ${count.keys} encryption key(s) are sealed anew.`,
+        );
       }),
     );
 }

@@ -10,6 +10,7 @@ import type { Configs } from '../core/configs/configs.js';
 import type { ConfigHealth, StorageUsage } from '../core/status/health.js';
 import type { Overview } from '../core/status/overview.js';
 import type { Places } from '../core/configs/places.js';
+import type { Keys } from '../core/keys/keys.js';
 import type { Engines, StorageAddress } from '../core/ports.js';
 import type { Restores } from '../core/restores/restores.js';
 import type { Log } from '../log.js';
@@ -29,6 +30,7 @@ export interface Services {
   configs: Configs;
   configTests: ConfigTests;
   destinations: Destinations;
+  keys: Keys;
   browser: Browser;
   cleanup: Cleanup;
   overview: Overview;

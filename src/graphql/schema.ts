@@ -7,6 +7,7 @@ import { BackupResolver } from './backup.resolver.js';
 import { BrowseResolver } from './browse.resolver.js';
 import { ConfigTestResolver } from './config-test.resolver.js';
 import { ConfigResolver } from './config.resolver.js';
+import { EncryptionKeyResolver } from './encryption-key.resolver.js';
 import { fitOutput } from './fit.js';
 import { DestinationResolver } from './destination.resolver.js';
 import { DownloadResolver } from './download.resolver.js';
@@ -30,6 +31,7 @@ export async function createSchema(): Promise<GraphQLSchema> {
       ConfigResolver,
       ConfigTestResolver,
       DestinationResolver,
+      EncryptionKeyResolver,
       BrowseResolver,
       BackupResolver,
       MediaResolver,

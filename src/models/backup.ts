@@ -75,6 +75,8 @@ export class BackupRow extends Model<
   declare fileSize: CreationOptional<number | null>;
   /** SHA-256 of the stored file, hex. */
   declare checksum: CreationOptional<string | null>;
+  /** SHA-256 of the header of a sealed archive, hex: known before it is stored, and the same for no other archive. */
+  declare sealHeader: CreationOptional<string | null>;
   declare note: string | null;
   declare pinned: CreationOptional<boolean>;
   /** Who pinned it; null for a safety backup's own pin, which ends by itself. */
@@ -140,6 +142,7 @@ export function defineBackup(sequelize: Sequelize, StoredObject: typeof StoredOb
       fileName: DataTypes.TEXT,
       fileSize: bytes<BackupRow>('fileSize'),
       checksum: DataTypes.STRING(64),
+      sealHeader: DataTypes.STRING(64),
       note: DataTypes.TEXT,
       pinned: { type: DataTypes.BOOLEAN, defaultValue: false },
       pinnedBy: DataTypes.STRING(320),

@@ -8,12 +8,13 @@ import { type BackupRow, defineBackup } from './backup.js';
 import { type BackupConfigRow, defineBackupConfig } from './backup-config.js';
 import { Leases } from './leases.js';
 import { migrate } from './migrations.js';
+import { type BackupKeyRow, type ConfigKeyRow, defineKeys, type EncryptionKeyRow } from './encryption-key.js';
 import { defineRestore, type RestoreRow } from './restore.js';
 import { type CopyStatus, defineStoredObject, type DestinationRow, type StoredObjectRow } from './stored-object.js';
 import { defineUser, type UserRow } from './user.js';
 
 export type { AuditEventRow, BackupConfigRow, BackupRow, DestinationRow, RestoreRow, StoredObjectRow, UserRow };
-export type { CopyStatus };
+export type { CopyStatus, EncryptionKeyRow };
 export type { CompressionMethod, ConfigOrigin } from './backup-config.js';
 export type { FailedTest } from './backup-config.js';
 export { readPlain } from './plain.js';
@@ -28,6 +29,9 @@ export interface Models {
   Backup: typeof BackupRow;
   StoredObject: typeof StoredObjectRow;
   Destination: typeof DestinationRow;
+  EncryptionKey: typeof EncryptionKeyRow;
+  ConfigKey: typeof ConfigKeyRow;
+  BackupKey: typeof BackupKeyRow;
   Restore: typeof RestoreRow;
   User: typeof UserRow;
   AuditEvent: typeof AuditEventRow;
@@ -66,6 +70,7 @@ export async function openModels(url: string): Promise<Models> {
       BackupConfig: defineBackupConfig(sequelize),
       Backup: defineBackup(sequelize, stored.StoredObject),
       ...stored,
+      ...defineKeys(sequelize),
       Restore: defineRestore(sequelize),
       User: defineUser(sequelize),
       AuditEvent: defineAuditEvent(sequelize),

@@ -50,6 +50,8 @@ export class RestoreRow extends Model<InferAttributes<RestoreRow>, InferCreation
   declare lockTimeout: number;
   /** Rebuild indexes that are out of step in the backup. */
   declare rebuildIndexes: CreationOptional<boolean>;
+  /** The file key of a sealed archive, sealed, until the run has ended: what opens it is used once and never kept. */
+  declare sealedFileKey: CreationOptional<string | null>;
   /** The restore that this one undoes. */
   declare undoOf: CreationOptional<string | null>;
   /** What the switch has begun to change, so that a crash can be put back. */
@@ -77,6 +79,7 @@ export function defineRestore(sequelize: Sequelize): typeof RestoreRow {
       mediaTargets: { type: DataTypes.JSON, defaultValue: [] },
       lockTimeout: DataTypes.INTEGER,
       rebuildIndexes: { type: DataTypes.BOOLEAN, defaultValue: false },
+      sealedFileKey: DataTypes.TEXT,
       undoOf: DataTypes.STRING(64),
       changes: { type: DataTypes.JSON, defaultValue: {} },
     },

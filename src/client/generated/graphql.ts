@@ -208,6 +208,20 @@ export type DirectoryInput = {
   storageType: StorageType;
 };
 
+/** A new encryption key: exactly one of `generate`, `recipient` and `passphrase`. */
+export type EncryptionKeyInput = {
+  /** Generates an identity, which is returned once. */
+  generate?: boolean | null | undefined;
+  /** With `generate`: keeps the identity here too, so that backups open without asking. Default: false. A passphrase is always kept. */
+  keepHere?: boolean | null | undefined;
+  /** Unique, 1 to 200 characters. */
+  name: string;
+  /** 12 characters or more. It is kept here, since every backup needs it, and stands alone in a config. */
+  passphrase?: string | null | undefined;
+  /** The public part of a key that you have: `age1…`. */
+  recipient?: string | null | undefined;
+};
+
 /** What an entry of a folder is. */
 export type FolderEntryKind =
   /** Any other file. */
@@ -693,6 +707,27 @@ export type BrowseFolderQueryVariables = Exact<{
 
 export type BrowseFolderQuery = { browseFolder: { path: string | null, parent: string | null, totalCount: number, truncated: boolean, entries: Array<{ name: string, path: string, kind: FolderEntryKind, size: number | null, modifiedAt: string | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null }, project: { path: string, databases: Array<string>, mediaFolders: Array<string> } | null } };
 
+export type KeyPartsFragment = { id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean, createdAt: string, lastUsedAt: string | null };
+
+export type EncryptionKeysQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type EncryptionKeysQuery = { encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean, createdAt: string, lastUsedAt: string | null }> };
+
+export type CreateEncryptionKeyMutationVariables = Exact<{
+  input: EncryptionKeyInput;
+}>;
+
+
+export type CreateEncryptionKeyMutation = { createEncryptionKey: { identity: string | null, key: { id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean, createdAt: string, lastUsedAt: string | null } } };
+
+export type DeleteEncryptionKeyMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type DeleteEncryptionKeyMutation = { deleteEncryptionKey: { id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean, createdAt: string, lastUsedAt: string | null } };
+
 export type RestorePartsFragment = { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null };
 
 export type RestoresQueryVariables = Exact<{
@@ -979,6 +1014,17 @@ export const DestinationPartsFragmentDoc = new TypedDocumentString(`
   }
 }
     `, {"fragmentName":"DestinationParts"}) as unknown as TypedDocumentString<DestinationPartsFragment, unknown>;
+export const KeyPartsFragmentDoc = new TypedDocumentString(`
+    fragment KeyParts on EncryptionKey {
+  id
+  name
+  recipient
+  passphrase
+  heldHere
+  createdAt
+  lastUsedAt
+}
+    `, {"fragmentName":"KeyParts"}) as unknown as TypedDocumentString<KeyPartsFragment, unknown>;
 export const RestorePartsFragmentDoc = new TypedDocumentString(`
     fragment RestoreParts on Restore {
   id
@@ -2706,6 +2752,54 @@ export const BrowseFolderDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<BrowseFolderQuery, BrowseFolderQueryVariables>;
+export const EncryptionKeysDocument = new TypedDocumentString(`
+    query EncryptionKeys {
+  encryptionKeys {
+    ...KeyParts
+  }
+}
+    fragment KeyParts on EncryptionKey {
+  id
+  name
+  recipient
+  passphrase
+  heldHere
+  createdAt
+  lastUsedAt
+}`) as unknown as TypedDocumentString<EncryptionKeysQuery, EncryptionKeysQueryVariables>;
+export const CreateEncryptionKeyDocument = new TypedDocumentString(`
+    mutation CreateEncryptionKey($input: EncryptionKeyInput!) {
+  createEncryptionKey(input: $input) {
+    identity
+    key {
+      ...KeyParts
+    }
+  }
+}
+    fragment KeyParts on EncryptionKey {
+  id
+  name
+  recipient
+  passphrase
+  heldHere
+  createdAt
+  lastUsedAt
+}`) as unknown as TypedDocumentString<CreateEncryptionKeyMutation, CreateEncryptionKeyMutationVariables>;
+export const DeleteEncryptionKeyDocument = new TypedDocumentString(`
+    mutation DeleteEncryptionKey($id: ID!) {
+  deleteEncryptionKey(id: $id) {
+    ...KeyParts
+  }
+}
+    fragment KeyParts on EncryptionKey {
+  id
+  name
+  recipient
+  passphrase
+  heldHere
+  createdAt
+  lastUsedAt
+}`) as unknown as TypedDocumentString<DeleteEncryptionKeyMutation, DeleteEncryptionKeyMutationVariables>;
 export const RestoresDocument = new TypedDocumentString(`
     query Restores($filter: RestoreFilter, $first: Int = 50, $after: String) {
   restores(filter: $filter, first: $first, after: $after) {

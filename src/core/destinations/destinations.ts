@@ -6,12 +6,14 @@ import { judgeStorage } from '../configs/settings.js';
 import { type StorageTest, tryStorage } from '../configs/try-storage.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { SettingValue, Storage, StorageAddress, StorageSettings, StorageType } from '../ports.js';
-import type { Secrets } from './secrets.js';
+import type { Keys } from '../keys/keys.js';
+import type { Secrets } from '../secrets.js';
 
 /** What destinations need of the process around them. */
 export type DestinationsEnvironment = Pick<CoreEnvironment, 'models' | 'storages' | 'audit' | 'now' | 'log'> & {
   places: Places;
   secrets: Secrets;
+  keys: Keys;
 };
 
 /** What can be set; what is left out stays as it is. */
@@ -120,20 +122,24 @@ export class Destinations {
     return tryStorage(this.env.storages.connect(settings), this.env.log, signal);
   }
 
-  /** Seals all secrets anew, with a new key where it lies in DATA_DIR. @returns how many destinations have secrets */
-  async rotateKey(actor: string): Promise<number> {
+  /**
+   * Seals all secrets anew, with a new key where it lies in DATA_DIR.
+   * @returns how many destinations have secrets, and how many encryption keys
+   */
+  async rotateKey(actor: string): Promise<{ destinations: number; keys: number }> {
     const { Destination, sequelize } = this.env.models;
-    let count = 0;
+    const count = { destinations: 0, keys: 0 };
     await this.env.secrets.rotate(() =>
       sequelize.transaction(async (transaction) => {
         for (const row of await Destination.findAll({ where: { secrets: { [Op.ne]: null } }, transaction })) {
           const values = await this.env.secrets.open(row.secrets ?? '');
           await row.update({ secrets: await this.env.secrets.seal(values) }, { transaction });
-          count += 1;
+          count.destinations += 1;
         }
+        count.keys = await this.env.keys.reseal(transaction);
       }),
     );
-    await this.env.audit.record(actor, 'secrets.rotate', null, { destinations: count });
+    await this.env.audit.record(actor, 'secrets.rotate', null, count);
     return count;
   }
 

@@ -1,6 +1,6 @@
 import type { Models } from '../../models/index.js';
 import type { SettingValue, StorageAddress, StorageKind, StorageSettings, StorageType } from '../ports.js';
-import type { Secrets } from './secrets.js';
+import type { Secrets } from '../secrets.js';
 
 /**
  * How the storage at an address is reached: as the environment says, if it names that place, otherwise as its destination was

@@ -170,7 +170,7 @@ describe('A distant destination', () => {
   it('opens after its key was replaced, and not with a lost one', async () => {
     const { id } = await bucket();
     const before = (await rowOf(id)).secrets;
-    expect(await world.app.destinations.rotateKey('test')).toBe(1);
+    expect(await world.app.destinations.rotateKey('test')).toEqual({ destinations: 1, keys: 0 });
     expect((await rowOf(id)).secrets).not.toBe(before);
     expect(await world.app.destinations.test(id, undefined, NEVER)).toMatchObject({
       error: { code: 'STORAGE_REFUSED' },

@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { AppError, errnoOf } from '../../errors.js';
+import { AppError, errnoOf } from '../errors.js';
 
 /** Fewest characters of a key. */
 const KEY_LENGTH = 32;
@@ -47,9 +47,13 @@ export class Secrets {
         // Sealed with another of the keys.
       }
     }
-    throw new AppError('CONFIG_INVALID', 'The secrets of a destination do not open with the present secrets key.', {
-      hint: 'Put the former SECRETS_KEY or DATA_DIR/secrets-key back, or give the destination its secrets anew.',
-    });
+    throw new AppError(
+      'CONFIG_INVALID',
+      'A secret of the control database does not open with the present secrets key.',
+      {
+        hint: 'Put the former SECRETS_KEY or DATA_DIR/secrets-key back, or give the destination or the encryption key its secrets anew.',
+      },
+    );
   }
 
   /**

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Secrets } from '../../../src/core/destinations/secrets.js';
+import { Secrets } from '../../src/core/secrets.js';
 
 let folder: string;
 let file: string;
@@ -14,7 +14,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const VALUES = { secretAccessKey: 'canary' };
 
-describe('The secrets of destinations', () => {
+describe('The secrets of the control database', () => {
   it('open with the key that sealed them, which is made once and is private', async () => {
     const seals = await Promise.all(
       Array.from({ length: 8 }, () => new Secrets({ given: undefined, file }).seal(VALUES)),

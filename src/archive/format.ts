@@ -1,7 +1,16 @@
 /** How the name of an archive ends. */
 export const ARCHIVE_SUFFIX = '.zip';
+/** How the name of an archive ends that is sealed in the age format. */
+export const SEALED_SUFFIX = `${ARCHIVE_SUFFIX}.age`;
+/** True for the name of a sealed archive. */
+export const isSealedName = (name: string): boolean => name.endsWith(SEALED_SUFFIX);
 /** The media type of an archive. */
 export const ARCHIVE_TYPE = 'application/zip';
+/** The media type of a sealed archive: the age format has none of its own. */
+export const SEALED_TYPE = 'application/octet-stream';
+
+/** The media type of an archive of this name. */
+export const mediaTypeOf = (name: string): string => (isSealedName(name) ? SEALED_TYPE : ARCHIVE_TYPE);
 
 /** ZIP's numbers for how an entry is kept: APPNOTE.TXT 4.4.5. */
 export const STORED = 0;

@@ -117,6 +117,8 @@ const metadataSchema = z
     database_name: clean(4096),
     /** Whose data it is. Missing in archives of version 1.0 and of the first releases. */
     origin: originSchema.optional(),
+    /** For whom the archive was sealed when it was made: age recipients, or a passphrase. Missing where it was not. */
+    encryption: z.object({ recipients: z.array(clean(100)).max(1000), passphrase: z.boolean() }).optional(),
     app_version: z.string().nullable(),
     node_version: z.string().nullable(),
     /** Django's version; only in archives of version 1.0. */

@@ -1,4 +1,4 @@
-import { ARCHIVE_SUFFIX } from '../archive/format.js';
+import { ARCHIVE_SUFFIX, isSealedName } from '../archive/format.js';
 import { AppError } from '../errors.js';
 
 /** The name, if it leads nowhere else wherever it is appended. @throws AppError PATH_NOT_ALLOWED */
@@ -9,4 +9,7 @@ export function plainName(name: string): string {
 
 /** True for an object that `Storage.list` gives out: one whose name could be an archive's and begins with `prefix`. */
 export const isListed = (name: string, prefix: string): boolean =>
-  name.startsWith(prefix) && !name.startsWith('.') && !/[/\\]/.test(name) && name.endsWith(ARCHIVE_SUFFIX);
+  name.startsWith(prefix) &&
+  !name.startsWith('.') &&
+  !/[/\\]/.test(name) &&
+  (name.endsWith(ARCHIVE_SUFFIX) || isSealedName(name));

@@ -16,7 +16,7 @@ import {
   S3Client,
   UploadPartCommand,
 } from '@aws-sdk/client-s3';
-import { ARCHIVE_TYPE } from '../archive/format.js';
+import { mediaTypeOf } from '../archive/format.js';
 import type { Preparation, PutOptions, Storage, StoredObject } from '../core/ports.js';
 import { AppError } from '../errors.js';
 import { isListed, plainName } from './names.js';
@@ -177,7 +177,7 @@ export class S3Storage implements Storage {
     const blocks = blocksOf(body, partBytes(size));
     const first = (await blocks.next()).value ?? Buffer.alloc(0);
     const second = first.length === 0 ? undefined : (await blocks.next()).value;
-    const object = { ...this.bucket, Key: this.keyOf(name), ...this.attributes(owner) };
+    const object = { ...this.bucket, Key: this.keyOf(name), ...this.attributes(owner, name) };
     if (second !== undefined) return this.storeParts(object, [first, second], blocks, signal);
     const whole = () => ({ ...object, ...this.checksum(first), Body: first });
     await this.published(object, signal, (conditions) =>
@@ -272,10 +272,10 @@ export class S3Storage implements Storage {
     return { ContentMD5: createHash('md5').update(bytes).digest('base64') };
   }
 
-  private attributes(owner: string) {
+  private attributes(owner: string, name: string) {
     const { storageClass, serverSideEncryption, kmsKeyId, objectLockDays } = this.settings;
     return {
-      ContentType: ARCHIVE_TYPE,
+      ContentType: mediaTypeOf(name),
       Metadata: { 'db-manager-run': owner, [MARK]: randomUUID() },
       ...(storageClass !== undefined && { StorageClass: storageClass as never }),
       ...(serverSideEncryption !== undefined && { ServerSideEncryption: serverSideEncryption as never }),

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { Op, type Transaction } from 'sequelize';
-import { ARCHIVE_SUFFIX } from '../../archive/format.js';
+import { ARCHIVE_SUFFIX, isSealedName, SEALED_SUFFIX } from '../../archive/format.js';
 import type { Models } from '../../models/index.js';
 import type { Storage } from '../ports.js';
 import { stamp } from '../text/ids.js';
@@ -9,26 +9,28 @@ import { stamp } from '../text/ids.js';
 export type NameSeries = (number: number) => string;
 
 const numbered =
-  (start: string): NameSeries =>
+  (start: string, sealed: boolean): NameSeries =>
   (number) =>
-    `${start}${number > 1 ? `_${number}` : ''}${ARCHIVE_SUFFIX}`;
+    `${start}${number > 1 ? `_${number}` : ''}${sealed ? SEALED_SUFFIX : ARCHIVE_SUFFIX}`;
 
-/** `okpuja_backup_20250724_143022.zip`, then `…_2.zip` and so on. */
-export const archiveNames = (prefix: string, at: Date): NameSeries => numbered(`${prefix}_backup_${stamp(at)}`);
+/** `okpuja_backup_20250724_143022.zip`, then `…_2.zip` and so on; `….zip.age` for a sealed one. */
+export const archiveNames = (prefix: string, at: Date, sealed: boolean): NameSeries =>
+  numbered(`${prefix}_backup_${stamp(at)}`, sealed);
 
 /** As a client calls the file if that is an archive's name, otherwise as `archiveNames`. */
-export function uploadNames(fileName: string, prefix: string, at: Date): NameSeries {
-  const given = /^([A-Za-z0-9][A-Za-z0-9-]{0,39}_backup_\d{8}_\d{6})(?:_\d+)?\.zip$/.exec(basename(fileName))?.[1];
-  return given === undefined ? archiveNames(prefix, at) : numbered(given);
+export function uploadNames(fileName: string, prefix: string, at: Date, sealed: boolean): NameSeries {
+  const name = /^([A-Za-z0-9][A-Za-z0-9-]{0,39}_backup_\d{8}_\d{6})(?:_\d+)?\.zip(?:\.age)?$/;
+  const given = name.exec(basename(fileName))?.[1];
+  return given === undefined ? archiveNames(prefix, at, sealed) : numbered(given, sealed);
 }
 
 /** The names of the same series as this one. */
 export const seriesOf = (name: string): NameSeries =>
-  numbered(name.replace(/(_backup_\d{8}_\d{6})(?:_\d+)?\.zip$/, '$1'));
+  numbered(name.replace(/(_backup_\d{8}_\d{6})(?:_\d+)?\.zip(?:\.age)?$/, '$1'), isSealedName(name));
 
 /** True for a name of `archiveNames`, also while the archive is being written (`.<name>.<run>.partial`). */
 export function isArchiveName(name: string): boolean {
-  return /_backup_\d{8}_\d{6}(_\d+)?\.zip(\.[^.]+\.partial)?$/.test(name);
+  return /_backup_\d{8}_\d{6}(_\d+)?\.zip(\.age)?(\.[^.]+\.partial)?$/.test(name);
 }
 
 /**
@@ -42,10 +44,12 @@ export async function firstFree(
   nameAt: NameSeries,
   { from = 1, stored = false, transaction }: { from?: number; stored?: boolean; transaction?: Transaction | undefined },
 ): Promise<number> {
+  const first = nameAt(1);
+  const suffix = isSealedName(first) ? SEALED_SUFFIX : ARCHIVE_SUFFIX;
   const rows = await models.StoredObject.findAll({
     attributes: ['location'],
     where: {
-      location: { [Op.startsWith]: storage.locate(nameAt(1)).slice(0, -ARCHIVE_SUFFIX.length) },
+      location: { [Op.startsWith]: storage.locate(first).slice(0, -suffix.length) },
       status: ['PENDING', 'RUNNING', 'COMPLETED'],
     },
     ...(transaction ? { transaction } : {}),

@@ -1,8 +1,12 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import { isSealedName } from '../../archive/format.js';
 import { type DirectoryRecord, readDirectory } from '../../archive/directory.js';
 import { type Archive, openArchive } from '../../archive/read.js';
+import { readHeader } from '../../archive/seal-header.js';
+import { UnsealedSource } from '../../archive/seal.js';
 import { compareWithUnzipper } from '../../archive/second-reader.js';
+import type { ArchiveSource } from '../../archive/source.js';
 import { AppError, fromErrno } from '../../errors.js';
 import type { BackupRow } from '../../models/index.js';
 import type { Storage, Storages } from '../ports.js';
@@ -13,12 +17,21 @@ export interface ByteRange {
   end?: number;
 }
 
+/** Finds the file key in the header of a sealed archive. @throws AppError ENCRYPTION_KEY_…, ARCHIVE_… */
+export type Unseal = (header: Buffer) => Promise<Buffer>;
+
+/** For whoever only handles stored bytes. */
+const NO_KEY: Unseal = () => {
+  throw new AppError('ENCRYPTION_KEY_MISSING', 'The archive is encrypted, and was opened without a key.');
+};
+
 /**
  * The stored bytes of one backup. Everything that reads an archive from a storage (download, verify, restore, extract, list)
  * goes through this class, so only this file knows how stored bytes become an archive.
  */
 export class StoredArchive {
   private opened: Promise<Archive> | null = null;
+  private unsealed: Promise<{ source: UnsealedSource; fileKey: Buffer }> | null = null;
 
   constructor(
     private readonly storage: Storage,
@@ -26,7 +39,26 @@ export class StoredArchive {
     readonly name: string,
     /** Size in bytes. */
     readonly size: number,
+    private readonly unseal: Unseal = NO_KEY,
   ) {}
+
+  /** True if the stored bytes are the archive in the age format. */
+  get isSealed(): boolean {
+    return isSealedName(this.name);
+  }
+
+  /**
+   * The bytes of the ZIP, whether it is sealed or not.
+   * @throws AppError ENCRYPTION_KEY_…, ARCHIVE_…, STORAGE_…
+   */
+  async content(signal: AbortSignal): Promise<ArchiveSource> {
+    return this.isSealed ? (await this.openSeal(signal)).source : this.stored;
+  }
+
+  /** The file key of a sealed archive, for a later run; null for one that is not sealed. @throws AppError as `content` */
+  async fileKey(signal: AbortSignal): Promise<Buffer | null> {
+    return this.isSealed ? (await this.openSeal(signal)).fileKey : null;
+  }
 
   /** The stored bytes, or a range of them. @throws AppError ARCHIVE_MISSING, STORAGE_… */
   bytes(range?: ByteRange): Promise<Readable> {
@@ -40,29 +72,30 @@ export class StoredArchive {
 
   /**
    * The archive, opened at the first call; every caller gets the same one.
-   * @throws AppError ARCHIVE_…, STORAGE_…
+   * @throws AppError ENCRYPTION_KEY_…, ARCHIVE_…, STORAGE_…
    */
   archive(signal: AbortSignal): Promise<Archive> {
-    return (this.opened ??= openArchive(this.source, { signal }).catch((error: unknown) => {
+    const opening = async () => openArchive(await this.content(signal), { signal });
+    return (this.opened ??= opening().catch((error: unknown) => {
       this.opened = null;
       throw error;
     }));
   }
 
   /** The archive's list of entries alone: reads no metadata and no content. @throws AppError ARCHIVE_…, STORAGE_… */
-  directory(signal: AbortSignal): Promise<DirectoryRecord[]> {
-    return readDirectory(this.source, signal);
+  async directory(signal: AbortSignal): Promise<DirectoryRecord[]> {
+    return readDirectory(await this.content(signal), signal);
   }
 
   /** Compares what an independent ZIP reader sees. Only after `archive` was verified. @throws AppError ARCHIVE_CORRUPT */
   async compareReaders(signal: AbortSignal): Promise<void> {
-    await compareWithUnzipper(this.source, await this.archive(signal), signal);
+    await compareWithUnzipper(await this.content(signal), await this.archive(signal), signal);
   }
 
   /**
-   * Works through the archive in one pass that is given every byte, and compares the SHA-256 of all.
-   * @param checksum SHA-256 that the bytes must have, in hex; null if none was noted
-   * @param pass must hand every byte of the file to `onBytes`, in order
+   * Works through the archive in one pass that is given every byte, and compares the SHA-256 of all that is stored.
+   * @param checksum SHA-256 that the stored bytes must have, in hex; null if none was noted
+   * @param pass must read the archive from its first byte to its last, and hand each to `onBytes`
    * @throws AppError ARCHIVE_CORRUPT if the bytes are others, whatever else `pass` found wrong with them; ARCHIVE_…, STORAGE_…
    */
   async whole(
@@ -73,7 +106,7 @@ export class StoredArchive {
     const hash = createHash('sha256');
     try {
       const archive = await this.archive(signal);
-      await pass(archive, (chunk) => hash.update(chunk));
+      await this.hashing(hash, signal, (onBytes) => pass(archive, onBytes));
       if (checksum !== null && hash.digest('hex') !== checksum) throw otherChecksum(this);
       return archive;
     } catch (error) {
@@ -104,7 +137,37 @@ export class StoredArchive {
     return hash.digest('hex');
   }
 
-  private get source() {
+  /** What is hashed are the stored bytes: of a sealed archive others than the pass sees. */
+  private async hashing(
+    hash: Hash,
+    signal: AbortSignal,
+    pass: (onBytes: (chunk: Buffer) => void) => Promise<void>,
+  ): Promise<void> {
+    if (!this.isSealed) return pass((chunk) => hash.update(chunk));
+    const { source } = await this.openSeal(signal);
+    hash.update(source.preamble);
+    source.onSealed = (chunk) => hash.update(chunk);
+    try {
+      await pass(() => undefined);
+    } finally {
+      source.onSealed = null;
+    }
+  }
+
+  private openSeal(signal: AbortSignal): Promise<{ source: UnsealedSource; fileKey: Buffer }> {
+    const opening = async () => {
+      const header = await readHeader(this.stored, signal);
+      const fileKey = await this.unseal(header);
+      return { source: await UnsealedSource.open(this.stored, { header, fileKey }, signal), fileKey };
+    };
+    return (this.unsealed ??= opening().catch((error: unknown) => {
+      this.unsealed = null;
+      throw error;
+    }));
+  }
+
+  /** The stored bytes as a source. */
+  get stored(): ArchiveSource {
     return { size: this.size, read: (start: number, end: number) => this.bytes({ start, end }) };
   }
 }
@@ -120,19 +183,20 @@ export function otherChecksum({ name }: StoredArchive, cause?: unknown): AppErro
 }
 
 /** The object of this name in a storage. @throws AppError ARCHIVE_MISSING, STORAGE_… */
-export async function findStored(storage: Storage, name: string): Promise<StoredArchive> {
+export async function findStored(storage: Storage, name: string, unseal?: Unseal): Promise<StoredArchive> {
   const stored = await storage.stat(name);
   if (stored === null) throw new AppError('ARCHIVE_MISSING', `${storage.locate(name)} is not there.`);
-  return new StoredArchive(storage, name, stored.size);
+  return new StoredArchive(storage, name, stored.size, unseal);
 }
 
 /**
  * The stored bytes of a COMPLETED backup.
+ * @param unseal asked when a sealed archive is opened
  * @throws AppError BACKUP_NOT_COMPLETED, BACKUP_DELETED, ARCHIVE_MISSING, ARCHIVE_CORRUPT if the size is another
  */
-export async function openStored(storages: Storages, backup: BackupRow): Promise<StoredArchive> {
+export async function openStored(storages: Storages, backup: BackupRow, unseal: Unseal): Promise<StoredArchive> {
   assertCompleted(backup);
-  const stored = await findStored(storages.open(backup.address), backup.fileName);
+  const stored = await findStored(storages.open(backup.address), backup.fileName, unseal);
   if (backup.fileSize !== null) assertSize(stored, backup.fileSize);
   return stored;
 }

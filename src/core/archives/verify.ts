@@ -1,5 +1,7 @@
 import { mkdir, rm, statfs } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
 import type { Archive } from '../../archive/read.js';
+import { readHeader } from '../../archive/seal-header.js';
 import { AppError } from '../../errors.js';
 import type { BackupRow, VerificationLevel } from '../../models/index.js';
 import { humanSize } from '../text/format.js';
@@ -155,14 +157,21 @@ export function assertSameCounts(archive: Archive, info: DatabaseInfo): void {
   }
 }
 
-/** True if the stored object was written by this backup's own run: only then may recovery remove it. */
+/**
+ * True if the stored object was written by this backup's own run: only then may recovery remove it. A sealed one is known by
+ * its header, without a key.
+ */
 export async function isOwnObject(storage: Storage, row: BackupRow, signal: AbortSignal): Promise<boolean> {
   try {
     const stored = await findStored(storage, row.fileName);
     if (row.checksum !== null) return (await stored.hash(signal)) === row.checksum;
+    if (stored.isSealed) return sealHeaderOf(await readHeader(stored.stored, signal)) === row.sealHeader;
     return (await stored.archive(signal)).metadata.backup_id === row.id;
   } catch (error) {
     if (error instanceof AppError && error.code.startsWith('ARCHIVE_')) return false;
     throw error;
   }
 }
+
+/** What `BackupRow.sealHeader` notes of a header. */
+export const sealHeaderOf = (header: Buffer): string => createHash('sha256').update(header).digest('hex');

@@ -14,13 +14,20 @@ import { originOf } from '../archives/origin.js';
 import type { StorageAddress, StorageType } from '../ports.js';
 import { deadRuns, endPending, endRun, failure, pendingRuns } from '../runs/run.js';
 import { judgeStorage } from '../configs/settings.js';
-import { assertCompleted, openStored, type StoredArchive } from '../archives/stored-archive.js';
+import { assertCompleted, openStored, type StoredArchive, type Unseal } from '../archives/stored-archive.js';
 import { isOwnObject, verifyStored } from '../archives/verify.js';
 
 export type { BackupsEnvironment, RunOptions };
 
 /** The columns that a verification writes. */
-type Verified = Pick<BackupRow, 'verifiedAt' | 'verificationLevel' | 'errorCode' | 'errorMessage' | 'errorHint'>;
+type Verified = Pick<
+  BackupRow,
+  'verifiedAt' | 'verificationLevel' | 'warnings' | 'errorCode' | 'errorMessage' | 'errorHint'
+>;
+
+/** What a verification says of a sealed backup that no key here opens. */
+const UNSEEN =
+  'The last verification compared the stored bytes only: their content is encrypted, and no key held here opens it.';
 
 /** A request for a backup. */
 export interface BackupRequest {
@@ -59,6 +66,7 @@ export class Backups {
       backupType: request.backupType,
       address: await this.addressFor(config, request),
       ...this.sourceOf(config),
+      keyIds: await this.keysOf(config.id),
       note: request.note ?? null,
       allowDamaged: request.allowDamaged ?? false,
       actor,
@@ -70,13 +78,14 @@ export class Backups {
   }
 
   /** Makes the PENDING row of an automatic backup in the transaction that takes its due time. */
-  createDue(
+  async createDue(
     config: BackupConfigRow,
     due: { dueAt: Date | null; attempt: number },
     transaction: Transaction,
   ): Promise<BackupRow> {
     const { id: configId, storageType, storagePath } = config;
-    const request = { configId, backupType: 'AUTO' as const, address: { storageType, storagePath }, note: null };
+    const keyIds = await this.keysOf(configId, transaction);
+    const request = { configId, backupType: 'AUTO' as const, address: { storageType, storagePath }, note: null, keyIds };
     return insertBackup(this.env, { ...request, ...this.sourceOf(config), ...due, actor: 'system' }, transaction);
   }
 
@@ -99,6 +108,7 @@ export class Backups {
    * Takes in an archive that was made elsewhere or downloaded before: streamed to disk, verified like any other, stored
    * and listed as UPLOADED. Anything but an intact archive of ours is refused, and nothing of it is kept.
    * @param fileName as the client says it; only its form is used
+   * @param identity opens an encrypted one; left out, the keys that are held here do
    * @throws AppError PAYLOAD_TOO_LARGE, ARCHIVE_…, BAD_USER_INPUT, STORAGE_…
    */
   async upload(
@@ -107,6 +117,7 @@ export class Backups {
     configId: number | undefined,
     actor: string,
     stop: AbortSignal,
+    identity?: string,
   ): Promise<BackupRow> {
     const config = configId === undefined ? null : await this.env.configs.get(configId);
     const place = async (owner: BackupConfigRow | null) => {
@@ -116,7 +127,7 @@ export class Backups {
     };
     const insert = (values: Omit<NewBackup, 'backupType' | 'actor'>) =>
       insertBackup(this.env, { ...values, backupType: 'UPLOADED', actor });
-    const row = await takeIn(this.env, { body, fileName, config, place, insert }, stop);
+    const row = await takeIn(this.env, { body, fileName, identity, config, place, insert }, stop);
     await this.env.audit
       .record(actor, 'backup.upload', row.id, { file: row.filePath, bytes: row.fileSize })
       // It is stored: an error now would make the client send it again.
@@ -179,6 +190,11 @@ export class Backups {
     });
   }
 
+  /** The keys that backups of a config are sealed for. */
+  private async keysOf(configId: number, transaction?: Transaction): Promise<number[]> {
+    return (await this.env.keys.ofConfig(configId, transaction)).map(({ id }) => id);
+  }
+
   /** What a backup of this config is of, and how its archive is named. */
   private sourceOf(config: BackupConfigRow) {
     const { engine, databaseUrl, applicationId, archivePrefix } = config;
@@ -203,21 +219,37 @@ export class Backups {
     return row;
   }
 
-  /** A COMPLETED backup and its stored bytes. @throws AppError NOT_FOUND; as `openStored` */
-  async open(id: string): Promise<{ row: BackupRow; stored: StoredArchive }> {
+  /**
+   * A COMPLETED backup and its stored bytes.
+   * @param identity what opens a sealed one, as `readGiven` takes it; left out, the keys that are held here do
+   * @throws AppError NOT_FOUND; as `openStored`
+   */
+  async open(id: string, identity?: string): Promise<{ row: BackupRow; stored: StoredArchive }> {
     const row = await this.get(id);
-    return { row, stored: await openStored(this.env.storages, row) };
+    return { row, stored: await openStored(this.env.storages, row, this.unsealOf(row, identity)) };
+  }
+
+  private unsealOf({ id, fileName }: BackupRow, identity: string | undefined): Unseal {
+    return async (header) => (await this.env.keys.open(header, fileName, identity, id)).fileKey;
   }
 
   /** Verifies a stored backup again. The outcome is noted on the row: verified, or the error that took that away. */
-  async verify(id: string, level: VerificationLevel, actor: string, stop: AbortSignal): Promise<BackupRow> {
+  async verify(
+    id: string,
+    level: VerificationLevel,
+    actor: string,
+    stop: AbortSignal,
+    identity?: string,
+  ): Promise<BackupRow> {
     const row = await this.get(id);
     assertCompleted(row);
     try {
-      await this.verifyNow(row, level, stop);
+      const verifiedLevel = await this.verifyNow(row, level, stop, identity);
       // The bytes of a damaged database are as they were stored, which makes it no good backup.
-      const verified = row.damaged ? {} : { verifiedAt: this.env.now(), verificationLevel: level };
-      await this.noteVerified(row, { ...verified, errorCode: null, errorMessage: null, errorHint: null });
+      const verified = row.damaged ? {} : { verifiedAt: this.env.now(), verificationLevel: verifiedLevel };
+      const seen = row.warnings.filter((warning) => warning !== UNSEEN);
+      const warnings = verifiedLevel === level ? seen : [...seen, UNSEEN];
+      await this.noteVerified(row, { ...verified, warnings, errorCode: null, errorMessage: null, errorHint: null });
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       if (!/^(ARCHIVE|DATABASE)_/.test(error.code)) {
@@ -234,16 +266,25 @@ export class Backups {
 
   /** Writes the outcome of a verification to the backup and its copy. */
   private async noteVerified(row: BackupRow, values: Partial<Verified>): Promise<void> {
-    const { verificationLevel: _level, ...copy } = values;
+    const { verificationLevel: _level, warnings: _warnings, ...copy } = values;
     await this.env.models.sequelize.transaction(async (transaction) => {
       await row.update(values, { transaction });
       await updateCopies(this.env.models, row.id, copy, transaction);
     });
   }
 
-  /** @throws AppError as `verifyStored` */
-  private async verifyNow(row: BackupRow, level: VerificationLevel, stop: AbortSignal): Promise<void> {
-    const stored = await openStored(this.env.storages, row);
+  /**
+   * @returns the level that was verified: CHECKSUM for a sealed backup whose key is neither given nor held here
+   * @throws AppError as `verifyStored`, ENCRYPTION_KEY_WRONG
+   */
+  private async verifyNow(
+    row: BackupRow,
+    wanted: VerificationLevel,
+    stop: AbortSignal,
+    identity: string | undefined,
+  ): Promise<VerificationLevel> {
+    const stored = await openStored(this.env.storages, row, this.unsealOf(row, identity));
+    const level = wanted === 'CHECKSUM' || (await opens(stored, stop)) ? wanted : 'CHECKSUM';
     const id = newId('verify', this.env.now());
     const scratch = join(this.env.workFolder, id);
     const { checksum, damaged } = row;
@@ -254,6 +295,7 @@ export class Backups {
         onProgress: () => undefined,
       });
     await Hold.during(this.env, [runLease(id)], work, () => undefined);
+    return level;
   }
 
   /**
@@ -453,6 +495,17 @@ export class Backups {
       if (await isHeld(this.env.models, runLease(name))) continue;
       await rm(join(this.env.workFolder, name), { recursive: true, force: true });
     }
+  }
+}
+
+/** False if no key for the archive is held here. @throws AppError ENCRYPTION_KEY_WRONG, ARCHIVE_…, STORAGE_… */
+async function opens(stored: StoredArchive, signal: AbortSignal): Promise<boolean> {
+  try {
+    await stored.content(signal);
+    return true;
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'ENCRYPTION_KEY_MISSING') return false;
+    throw error;
   }
 }
 

@@ -4,6 +4,7 @@ import type { BackupRow, BackupType, Origin } from '../../models/index.js';
 import { archiveNames, type NameSeries, firstFree } from '../archives/names.js';
 import { addCopy } from '../archives/copies.js';
 import type { DatabaseEngine, StorageAddress } from '../ports.js';
+import type { Keys } from '../keys/keys.js';
 import { newId } from '../text/ids.js';
 
 /** The row of a backup that is about to be made. */
@@ -24,10 +25,12 @@ export interface NewBackup {
   applicationId: string | null;
   origin: Origin | null;
   allowDamaged?: boolean;
+  /** The keys that the archive is sealed for; none: it is not. */
+  keyIds?: number[];
 }
 
 /** What making a row needs of the process around it. */
-type InsertEnvironment = Pick<CoreEnvironment, 'models' | 'storages' | 'now' | 'prefix'>;
+type InsertEnvironment = Pick<CoreEnvironment, 'models' | 'storages' | 'now' | 'prefix'> & { keys: Keys };
 
 /** After so many taken names something else is wrong. */
 const MAX_NUMBER = 10_000;
@@ -35,12 +38,12 @@ const MAX_NUMBER = 10_000;
 /** Makes the PENDING row of a backup under the first archive name that no other row has. */
 export async function insertBackup(
   env: InsertEnvironment,
-  { address, archivePrefix, actor, names, ...values }: NewBackup,
+  { address, archivePrefix, actor, names, keyIds = [], ...values }: NewBackup,
   transaction?: Transaction,
 ): Promise<BackupRow> {
   const createdAt = env.now();
   const storage = env.storages.open(address);
-  const nameAt = names ?? archiveNames(archivePrefix ?? env.prefix, createdAt);
+  const nameAt = names ?? archiveNames(archivePrefix ?? env.prefix, createdAt, keyIds.length > 0);
   for (let number = await firstFree(env.models, storage, nameAt, { transaction }); ; number++) {
     const row = {
       ...values,
@@ -57,6 +60,7 @@ export async function insertBackup(
       return await env.models.sequelize.transaction({ transaction: transaction ?? null }, async (inner) => {
         const backup = await env.models.Backup.create(row, { transaction: inner });
         await addCopy(env.models, backup, { storage, address }, { status: 'PENDING' }, inner);
+        await env.keys.setForBackup(backup.id, keyIds, inner);
         return backup;
       });
     } catch (error) {

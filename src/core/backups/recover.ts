@@ -8,14 +8,16 @@ import type { Backups } from './backups.js';
 import type { ConfigInput, Configs } from '../configs/configs.js';
 import { isForeign } from '../archives/origin.js';
 import { realFile } from '../../disk.js';
+import type { Keys } from '../keys/keys.js';
 import type { Places } from '../configs/places.js';
 
 /** What recovering from an archive needs of the product. */
-export type RecoverEnvironment = Pick<CoreEnvironment, 'models' | 'engines' | 'audit'> & { backups: Backups; configs: Configs; places: Places };
+export type RecoverEnvironment = Pick<CoreEnvironment, 'models' | 'engines' | 'audit'> & { backups: Backups; configs: Configs; places: Places; keys: Keys };
 
 /**
  * Takes in an archive that lies on this machine, as an upload.
  * @param path absolute
+ * @param identity as for `Backups.upload`
  * @throws AppError as `Backups.upload`; BAD_USER_INPUT, PATH_NOT_ALLOWED naming `path`
  */
 export async function importArchive(
@@ -24,6 +26,7 @@ export async function importArchive(
   configId: number | undefined,
   actor: string,
   stop: AbortSignal,
+  identity?: string,
 ): Promise<BackupRow> {
   const file = await realFile(await places.judge('path', path, 'source'));
   try {
@@ -33,12 +36,12 @@ export async function importArchive(
     const known = fromErrno(error, `read ${path}`, 'PATH_NOT_ALLOWED', 'NOT_FOUND');
     throw known === undefined ? error : new AppError(known.code, known.message, { field: 'path', cause: error });
   }
-  return backups.upload(createReadStream(file), basename(path), configId, actor, stop);
+  return backups.upload(createReadStream(file), basename(path), configId, actor, stop, identity);
 }
 
 /**
  * Makes a config for the application that a backup was made of, where there is none: name, database and media folders are
- * those that the archive names, unless others are given. All backups of this application that belong to no config come
+ * those that the archive names, and it is encrypted for the same keys, unless others are given. All backups of this application that belong to no config come
  * under it. Its database need not be there: it is what a restore will bring.
  * @throws AppError NOT_FOUND, BACKUP_DELETED, BACKUP_NOT_COMPLETED, BAD_USER_INPUT naming the field
  */
@@ -52,7 +55,8 @@ export async function configFromBackup(
   const { row } = await env.backups.open(id);
   await assertWithoutConfig(env, row);
   const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined && value !== null));
-  const settings = { ...await statedSettings(env, row), ...given };
+  const encryptionKeyIds = (await env.keys.ofBackup(id)).map((key) => key.id);
+  const settings: ConfigInput = { ...await statedSettings(env, row), encryptionKeyIds, ...given };
   if (settings.databaseUrl === undefined) {
     throw badInput('databaseUrl', 'is missing: the archive does not name an absolute path.', 'Say where it shall go.');
   }

@@ -1,4 +1,4 @@
-import { isRegular, REGULAR_TYPES, type BackupConfigRow, type BackupRow } from '../../models/index.js';
+import { isRegular, REGULAR_TYPES, type BackupConfigRow, type BackupRow, type EncryptionKeyRow } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import { updateCopies } from '../archives/copies.js';
 import { firstFree, seriesOf } from '../archives/names.js';
@@ -12,6 +12,10 @@ import { type ArchiveMetadata, BACKUP_VERSION } from '../../archive/metadata.js'
 import { shown } from '../../archive/names.js';
 import type { Collected, Compression } from '../../archive/write.js';
 import { AppError, toAppError } from '../../errors.js';
+import { isSealedName } from '../../archive/format.js';
+import { newFileKey, sealedHeader } from '../../archive/seal-header.js';
+import { Sealing, type SealKey } from '../../archive/seal.js';
+import type { Keys } from '../keys/keys.js';
 import type { Configs } from '../configs/configs.js';
 import { databaseLease } from '../runs/hold.js';
 import { firstOf, humanSize } from '../text/format.js';
@@ -20,10 +24,10 @@ import type { Places } from '../configs/places.js';
 import { type Protection, protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
 import { assertSize, findStored } from '../archives/stored-archive.js';
-import { verifyWritten } from '../archives/verify.js';
+import { sealHeaderOf, verifyWritten } from '../archives/verify.js';
 
 /** What the backups need of the process around them. */
-export type BackupsEnvironment = RunEnvironment & Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'prefix' | 'version' | 'compressionThreads' | 'workFolder' | 'exclude' | 'maxUploadBytes' | 'maxUploadEntries'> & { configs: Configs; places: Places };
+export type BackupsEnvironment = RunEnvironment & Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'prefix' | 'version' | 'compressionThreads' | 'workFolder' | 'exclude' | 'maxUploadBytes' | 'maxUploadEntries'> & { configs: Configs; places: Places; keys: Keys };
 
 /** What a backup reads. */
 export interface BackupSource {
@@ -82,16 +86,17 @@ export async function runBackup(
     snapshot = await takeSnapshot(env, run, row, source, { folder, damage });
     // What the snapshot is refused for ends the writing of it.
     snapshot.contents.catch((error: unknown) => run.abandon(toAppError(error)));
+    const seal = await sealFor(env, run, row);
     const archive = await store(
       env,
       run,
       row,
-      { ...ground, mediaPaths: source.mediaPaths, settings: config },
+      { ...ground, mediaPaths: source.mediaPaths, settings: config, seal },
       storage,
       snapshot,
       (name) => (stored = name),
     );
-    const completed = await verifyAndComplete(env, run, row, storage, archive);
+    const completed = await verifyAndComplete(env, run, row, storage, { ...archive, seal });
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     if (config?.testError) await config.update({ testError: null });
     env.log.info({ backup: id, size: archive.size }, 'backup completed');
@@ -166,7 +171,28 @@ async function takeSnapshot(
 }
 
 /** What goes into an archive beside the snapshot, and the config whose settings it is written with. */
-type Material = Ground & Pick<BackupSource, 'mediaPaths'> & { settings: BackupConfigRow | null };
+type Material = Ground & Pick<BackupSource, 'mediaPaths'> & { settings: BackupConfigRow | null; seal: Seal | null };
+
+/** What a run seals its archive with, and for whom. Forgotten when the run ends. */
+interface Seal extends SealKey {
+  keys: EncryptionKeyRow[];
+}
+
+/** Null for an archive that is not sealed. The header is noted before anything is stored: see `isOwnObject`. */
+async function sealFor(env: BackupsEnvironment, run: Run, row: BackupRow): Promise<Seal | null> {
+  if (!isSealedName(row.fileName)) return null;
+  const keys = await env.keys.ofBackup(row.id);
+  if (keys.length === 0) {
+    throw new AppError('ENCRYPTION_KEY_MISSING', 'The keys that this backup was to be encrypted for were deleted.', {
+      hint: 'Choose encryption keys for the config, then start the backup again.',
+    });
+  }
+  const fileKey = newFileKey();
+  const header = await sealedHeader(fileKey, await env.keys.sealedFor(keys));
+  const noted = await run.update({ sealHeader: sealHeaderOf(header) });
+  if (!noted) throw new AppError('INTERRUPTED', 'The run was lost.');
+  return { header, fileKey, keys };
+}
 
 /** So many times its bytes uncompressed must be free for a safety backup that is stored as it is. */
 const AMPLE = 3;
@@ -193,7 +219,7 @@ async function store(
   env: BackupsEnvironment,
   run: Run,
   row: BackupRow,
-  { mediaPaths, media, protection, settings }: Material,
+  { mediaPaths, media, protection, settings, seal }: Material,
   storage: Storage,
   snapshot: Snapshot,
   onStored: (name: string) => void,
@@ -213,12 +239,13 @@ async function store(
       files: snapshot.files,
       mediaPaths,
       excluded: protection.covers,
-      describe: async (collected) => describe(env, row, snapshot, await snapshot.contents, collected),
+      describe: async (collected) => describe(env, row, snapshot, seal, await snapshot.contents, collected),
       signal: run.signal,
       onProgress: (done) => step.onProgress(done, total),
     });
     try {
-      const body = archive.stream.pipe(hashing(hash));
+      const sealing = seal === null ? [] : [new Sealing(seal)];
+      const body = [...sealing, hashing(hash)].reduce((from, into) => from.pipe(into), archive.stream);
       archive.stream.on('error', (error) => body.destroy(error));
       const object = await storage.put(row.fileName, body, { owner: row.id, signal: run.signal });
       onStored(row.fileName);
@@ -238,10 +265,10 @@ async function verifyAndComplete(
   run: Run,
   row: BackupRow,
   storage: Storage,
-  archive: LaidArchive,
+  archive: LaidArchive & { seal: Seal | null },
 ): Promise<boolean> {
-  const { size: fileSize, checksum, made, metadata } = archive;
-  const stored = await findStored(storage, row.fileName);
+  const { size: fileSize, checksum, made, metadata, seal } = archive;
+  const stored = await findStored(storage, row.fileName, (header) => ownFileKey(env, seal, header));
   assertSize(stored, fileSize);
   await verifyWritten(stored, { checksum, made }, await run.phase('verify'));
   run.signal.throwIfAborted();
@@ -256,10 +283,24 @@ async function verifyAndComplete(
   });
 }
 
+/**
+ * The file key of the archive that this run has sealed. A key of which the secret is held here must open the header, too: of
+ * the others, only the people who have them can find out.
+ */
+async function ownFileKey(env: BackupsEnvironment, seal: Seal | null, header: Buffer): Promise<Buffer> {
+  const opens = seal?.header.equals(header) === true && (await env.keys.opensHere(header, seal.keys, seal.fileKey));
+  if (seal === null || opens === false) {
+    throw new AppError('ARCHIVE_CORRUPT', 'The header of the stored archive is not the one that was written.');
+  }
+  await env.keys.used(seal.keys.map(({ id }) => id));
+  return seal.fileKey;
+}
+
 function describe(
   env: BackupsEnvironment,
   row: BackupRow,
   snapshot: Snapshot,
+  seal: Seal | null,
   contents: SnapshotContents,
   collected: Collected,
 ): ArchiveMetadata {
@@ -271,6 +312,7 @@ function describe(
     database_engine: snapshot.engine,
     database_name: snapshot.name,
     ...stated(row),
+    ...(seal === null ? {} : { encryption: statedKeys(seal) }),
     app_version: env.version,
     node_version: process.version,
     apps: contents.apps.map(({ app, latestMigration }) => ({ app, latest_migration: latestMigration })),
@@ -279,6 +321,14 @@ function describe(
     damaged: contents.damaged,
     findings: contents.findings,
     ...collected,
+  };
+}
+
+/** For whom the archive is sealed, as far as anyone may know who has opened it. */
+function statedKeys({ keys }: Seal): NonNullable<ArchiveMetadata['encryption']> {
+  return {
+    recipients: keys.flatMap(({ recipient }) => recipient ?? []),
+    passphrase: keys.some(({ recipient }) => recipient === null),
   };
 }
 

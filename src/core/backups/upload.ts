@@ -3,11 +3,15 @@ import { firstFree, uploadNames, prefixFrom } from '../archives/names.js';
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UniqueConstraintError } from 'sequelize';
 import { type Archive, fileSource, openArchive } from '../../archive/read.js';
+import { shown } from '../../archive/names.js';
+import { isSealed, readHeader } from '../../archive/seal-header.js';
+import { UnsealedSource } from '../../archive/seal.js';
+import type { ArchiveSource } from '../../archive/source.js';
 import { AppError, badInput, fromErrno } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, TableCount, VerificationLevel } from '../../models/index.js';
 import type { NewBackup } from './new-backup.js';
@@ -23,6 +27,7 @@ import {
   assertSameCounts,
   extractDatabase,
   isDamage,
+  sealHeaderOf,
   verifyBytes,
 } from '../archives/verify.js';
 import { assertSize, findStored } from '../archives/stored-archive.js';
@@ -35,6 +40,8 @@ export interface Incoming {
   body: Readable;
   /** As the client says it. */
   fileName: string;
+  /** Opens an encrypted one; undefined: the keys that are held here do. */
+  identity: string | undefined;
   /** The config that the caller names; null: the one that the archive belongs to, or none. */
   config: BackupConfigRow | null;
   /** Where archives of this config, or of none, are taken in. */
@@ -70,10 +77,10 @@ export async function takeIn(env: BackupsEnvironment, incoming: Incoming, stop: 
         await mkdir(folder, { recursive: true, mode: 0o700 });
         const file = join(folder, 'upload');
         const { size, checksum } = await receive(incoming.body, file, env.maxUploadBytes, signal);
-        const source = await fileSource(file);
+        const { source, seal } = await damageIsOfTheFile(contentOfFile(env, file, incoming, signal));
         const archive = await damageIsOfTheFile(openArchive(source, { signal, maxEntries: env.maxUploadEntries }));
         const examined = await examine(env, archive, incoming.config, folder, signal);
-        return await keep(env, incoming, { ...examined, file, size, checksum }, stop);
+        return await keep(env, incoming, { ...examined, seal, file, size, checksum }, stop);
       } finally {
         incoming.body.destroy();
         await rm(folder, { recursive: true, force: true });
@@ -83,6 +90,30 @@ export async function takeIn(env: BackupsEnvironment, incoming: Incoming, stop: 
       throw new AppError('BUSY', 'Another upload has the same number.');
     },
   );
+}
+
+/** What is known of the seal of an archive that was opened. */
+interface OpenedSeal {
+  keyIds: number[];
+  sealHeader: string;
+}
+
+/** The ZIP in a received file, which may be sealed. @throws AppError ENCRYPTION_KEY_…, ARCHIVE_… */
+async function contentOfFile(
+  { keys }: BackupsEnvironment,
+  file: string,
+  { fileName, identity }: Incoming,
+  signal: AbortSignal,
+): Promise<{ source: ArchiveSource; seal: OpenedSeal | null }> {
+  const stored = await fileSource(file);
+  if (!(await isSealed(stored, signal))) {
+    if (identity === undefined) return { source: stored, seal: null };
+    throw badInput('identity', 'was given, but the file is not encrypted.', 'Leave it out.');
+  }
+  const header = await readHeader(stored, signal);
+  const { fileKey, keyIds } = await keys.open(header, shown(basename(fileName)), identity, null);
+  const source = await UnsealedSource.open(stored, { header, fileKey }, signal);
+  return { source, seal: { keyIds, sealHeader: sealHeaderOf(header) } };
 }
 
 async function receive(body: Readable, file: string, limit: number, signal: AbortSignal) {
@@ -221,10 +252,10 @@ async function damageIsOfTheFile<T>(work: Promise<T>): Promise<T> {
 async function keep(
   env: BackupsEnvironment,
   incoming: Incoming,
-  upload: Examined & { file: string; size: number; checksum: string },
+  upload: Examined & { seal: OpenedSeal | null; file: string; size: number; checksum: string },
   stop: AbortSignal,
 ): Promise<BackupRow> {
-  const { engine, config, level, size: fileSize, checksum } = upload;
+  const { engine, config, level, seal, size: fileSize, checksum } = upload;
   const address = await incoming.place(config);
   const storage = env.storages.open(address);
   await storage.prepare();
@@ -234,7 +265,8 @@ async function keep(
     configId: config?.id ?? null,
     address,
     engine: engine.kind,
-    names: await freeNames(env, storage, incoming.fileName, prefixOf(env, upload)),
+    names: await freeNames(env, storage, incoming.fileName, { prefix: prefixOf(env, upload), sealed: seal !== null }),
+    keyIds: seal?.keyIds ?? [],
   });
   const run = await Run.claim(env, 'Backup', row.id, [], stop);
   if (!(run instanceof Run)) throw new AppError('BUSY', `Backup ${row.id} was taken by another process.`);
@@ -242,7 +274,7 @@ async function keep(
   try {
     const step = await run.phase('verify');
     // Noted before the file has its name, so that after a crash the file is known as this row's.
-    await run.update({ checksum, fileSize });
+    await run.update({ checksum, fileSize, sealHeader: seal?.sealHeader ?? null });
     await storage.put(row.fileName, createReadStream(upload.file), { owner: row.id, signal: run.signal });
     stored = row.fileName;
     const kept = await findStored(storage, row.fileName);
@@ -250,7 +282,7 @@ async function keep(
     await verifyBytes(kept, checksum, step);
     const verified = upload.found.damaged ? {} : { verifiedAt: env.now(), verificationLevel: level };
     const { warnings, ...found } = upload.found;
-    run.warn(...warnings);
+    run.warn(...warnings, ...(await notEncrypted(env, config, seal)));
     const completed = await run.complete({ ...found, ...verified });
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     if (incoming.config === null) await continueApplication(upload);
@@ -261,6 +293,16 @@ async function keep(
     await run.close();
   }
   return row.reload();
+}
+
+/** What came without encryption is stored without it, which is not what the config says of its own backups. */
+async function notEncrypted(
+  { keys }: BackupsEnvironment,
+  config: BackupConfigRow | null,
+  seal: OpenedSeal | null,
+): Promise<string[]> {
+  if (seal !== null || config === null || (await keys.ofConfig(config.id)).length === 0) return [];
+  return [`The archive came without encryption and is stored so, though backups of "${config.name}" are encrypted.`];
 }
 
 /** A config whose lost database this archive is: see `ownerOf`. Never before the archive is known to be good. */
@@ -289,7 +331,12 @@ export async function adoptStored(
   const storage = env.storages.open(address);
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const stored = await findStored(storage, fileName);
+    let seal: OpenedSeal | null = null;
+    const stored = await findStored(storage, fileName, async (header) => {
+      const { fileKey, keyIds } = await env.keys.open(header, fileName, undefined, null);
+      seal = { keyIds, sealHeader: sealHeaderOf(header) };
+      return fileKey;
+    });
     const examined = await examine(env, await stored.archive(signal), named, folder, signal);
     const { config, engine, level, begun, found } = examined;
     const own = sameApplication && named !== null ? { applicationId: named.applicationId } : {};
@@ -307,6 +354,7 @@ export async function adoptStored(
       fileName,
       fileSize: stored.size,
       checksum: await stored.hash(signal),
+      sealHeader: (seal as OpenedSeal | null)?.sealHeader ?? null,
       verifiedAt: env.now(),
       verificationLevel: level,
       createdBy: actor,
@@ -314,11 +362,13 @@ export async function adoptStored(
       completedAt: env.now(),
       note: `Taken in where it lay. ${begun.note}`,
     };
+    const opened = seal as OpenedSeal | null;
     const { verifiedAt, fileSize: size } = values;
     const row = await env.models.sequelize.transaction(async (transaction) => {
       const backup = await env.models.Backup.create(values, { transaction });
       const copy = { status: 'COMPLETED' as const, size, verifiedAt };
       await addCopy(env.models, backup, { storage, address }, copy, transaction);
+      await env.keys.setForBackup(id, opened?.keyIds ?? [], transaction);
       return backup;
     });
     if (named === null) await continueApplication(examined);
@@ -338,8 +388,13 @@ function prefixOf(env: BackupsEnvironment, { config, begun }: Examined): string 
 }
 
 /** The names for an upload, from the first one on that neither a row nor a foreign file has. */
-async function freeNames(env: BackupsEnvironment, storage: Storage, fileName: string, prefix: string) {
-  const names = uploadNames(fileName, prefix, env.now());
+async function freeNames(
+  env: BackupsEnvironment,
+  storage: Storage,
+  fileName: string,
+  { prefix, sealed }: { prefix: string; sealed: boolean },
+) {
+  const names = uploadNames(fileName, prefix, env.now(), sealed);
   const first = await firstFree(env.models, storage, names, { stored: true });
   return (number: number) => names(first + number - 1);
 }

@@ -3,6 +3,7 @@ import { type Attributes, UniqueConstraintError } from 'sequelize';
 import { AppError, badInput, toAppError } from '../../errors.js';
 import { type BackupConfigRow, readPlain } from '../../models/index.js';
 import { destinationAt } from '../archives/copies.js';
+import type { Keys } from '../keys/keys.js';
 import { nextDue } from '../schedules/due.js';
 import {
   changedSettings,
@@ -18,7 +19,8 @@ import {
 export type { ConfigInput };
 
 /** What the configs need of the process around them. */
-export type ConfigsEnvironment = SettingsEnvironment & Pick<CoreEnvironment, 'models' | 'audit' | 'now'>;
+export type ConfigsEnvironment = SettingsEnvironment &
+  Pick<CoreEnvironment, 'models' | 'audit' | 'now'> & { keys: Keys };
 
 /**
  * What a config carries beside its settings: where it comes from if it was not made in the product, and the application whose
@@ -65,6 +67,7 @@ export class Configs {
   async create(input: ConfigInput, actor: string, mark: ConfigMark = {}): Promise<BackupConfigRow> {
     const given = givenSettings(await withDestination(this.env, input));
     if (given.name === undefined) throw badInput('name', 'is missing.');
+    const keys = await this.env.keys.chosen(input.encryptionKeyIds ?? []);
     const now = this.env.now();
     const { BackupConfig, sequelize } = this.env.models;
     const sample = mark.origin === 'SAMPLE' ? null : await this.idleSample(mark);
@@ -79,6 +82,7 @@ export class Configs {
         await sample?.destroy({ transaction });
         const made = await BackupConfig.create({ ...values, ...identity }, { transaction });
         await destinationAt(this.env.models, made, transaction);
+        await this.env.keys.setForConfig(made.id, keys, transaction);
         return made.update({ nextRunAt: nextDue(made, now) }, { transaction });
       }),
     );
@@ -105,6 +109,8 @@ export class Configs {
     const row = await this.get(id);
     const given = await this.changes(row, input);
     const values = await checkSettings(this.env, changedSettings(row, given), row);
+    const { encryptionKeyIds: keyIds } = input;
+    const keys = keyIds === undefined || keyIds === null ? null : await this.env.keys.chosen(keyIds);
     if (values.databaseKey !== row.databaseKey) await this.assertIdle(row);
     const now = this.env.now();
     const schedule = { ...row.get({ plain: true }), ...values };
@@ -116,9 +122,12 @@ export class Configs {
       this.env.models.sequelize.transaction(async (transaction) => {
         await row.update({ ...values, ...due, updatedAt: now }, { transaction });
         await destinationAt(this.env.models, row, transaction);
+        if (keys !== null) await this.env.keys.setForConfig(id, keys, transaction);
       }),
     );
-    await this.env.audit.record(actor, 'config.update', id, { fields: Object.keys(given) });
+    await this.env.audit.record(actor, 'config.update', id, {
+      fields: [...Object.keys(given), ...(keys === null ? [] : ['encryptionKeyIds'])],
+    });
     return row;
   }
 
@@ -126,6 +135,7 @@ export class Configs {
   async validate(input: ConfigInput): Promise<void> {
     const given = givenSettings(await withDestination(this.env, input));
     if (given.name === undefined) throw badInput('name', 'is missing.');
+    await this.env.keys.chosen(input.encryptionKeyIds ?? []);
     const { name } = await checkSettings(this.env, newSettings(given));
     if ((await this.env.models.BackupConfig.count({ where: { name } })) > 0) throw nameTaken();
   }
@@ -133,6 +143,7 @@ export class Configs {
   /** The config as `update` would make it. Nothing is saved. @throws AppError as `update`, but for a name that is taken */
   async preview(id: number, input: ConfigInput): Promise<BackupConfigRow> {
     const row = await this.get(id);
+    await this.env.keys.chosen(input.encryptionKeyIds ?? []);
     return row.set(await checkSettings(this.env, changedSettings(row, await this.changes(row, input)), row));
   }
 

@@ -48,10 +48,14 @@ export interface ConfigInput {
   maxTotalSize?: number | null | undefined;
   /** How names of its archives begin; null: as the installation's. */
   archivePrefix?: string | null | undefined;
+  /** The keys that its backups are encrypted for; none: they are not. */
+  encryptionKeyIds?: number[] | undefined;
 }
 
-/** All settings of a config. */
-export type Settings = Required<Omit<ConfigInput, 'destinationIds'>>;
+/** What stands in tables of its own. */
+type Joined = 'destinationIds' | 'encryptionKeyIds';
+/** All settings of a config that are its columns. */
+export type Settings = Required<Omit<ConfigInput, Joined>>;
 
 const DEFAULTS = {
   mediaPaths: [] as string[],
@@ -71,13 +75,13 @@ const DEFAULTS = {
 };
 
 /**
- * The input with the storage that its destinations name.
+ * The columns of the input, with the storage that its destinations name.
  * @throws AppError BAD_USER_INPUT, NOT_FOUND
  */
 export async function withDestination(
   { models }: Pick<SettingsEnvironment, 'models'>,
-  { destinationIds, ...input }: ConfigInput,
-): Promise<Omit<ConfigInput, 'destinationIds'>> {
+  { destinationIds, encryptionKeyIds: _keys, ...input }: ConfigInput,
+): Promise<Omit<ConfigInput, Joined>> {
   const given = destinationIds ?? [];
   if (destinationIds === undefined || destinationIds === null) return input;
   if (input.storageType !== undefined || input.storagePath !== undefined) {
@@ -104,13 +108,13 @@ export function givenSettings(input: ConfigInput): ConfigInput {
 }
 
 /** The settings of a new config. `name` and `databaseUrl` have no default: they are empty where they were not given. */
-export function newSettings(input: Omit<ConfigInput, 'destinationIds'>): Settings {
+export function newSettings(input: Omit<ConfigInput, Joined>): Settings {
   const given = givenSettings(input);
   return { name: '', databaseUrl: '', archivePrefix: prefixFrom(given.name ?? ''), ...DEFAULTS, ...given };
 }
 
 /** The settings of a config with what was given in place of what is saved. Another storage type has a path of its own. */
-export function changedSettings(saved: BackupConfigRow, given: Omit<ConfigInput, 'destinationIds'>): Settings {
+export function changedSettings(saved: BackupConfigRow, given: Omit<ConfigInput, Joined>): Settings {
   const other = given.storageType !== undefined && given.storageType !== saved.storageType;
   return { ...saved.get({ plain: true }), ...(other ? { storagePath: '' } : {}), ...given };
 }

@@ -190,9 +190,12 @@ export class Keys {
     throw new AppError('ENCRYPTION_KEY_MISSING', `${what} is encrypted for ${for_}, and its key is not held here.`);
   }
 
-  /** True if what is held here of these keys opens the header; null if nothing of them is held here. */
+  /**
+   * True if the identities that are held here open the header; null if there are none. A passphrase is not tried: it has just
+   * made the header, and would take as long again.
+   */
   async opensHere(header: Buffer, keys: readonly EncryptionKeyRow[], fileKey: Buffer): Promise<boolean | null> {
-    const held = keys.filter(({ secret }) => secret !== null);
+    const held = keys.filter(({ recipient, secret }) => recipient !== null && secret !== null);
     if (held.length === 0) return null;
     for (const key of held) {
       const found = await openHeader(header, await this.secretOf(key));

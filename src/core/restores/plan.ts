@@ -9,6 +9,7 @@ import { firstOf } from '../text/format.js';
 import { type MediaPlan, planMedia } from './media/plan.js';
 import { foreignRefusal, ignoredEntries, isForeign, tablesRefusal } from '../archives/origin.js';
 import { protectedPaths } from '../configs/protection.js';
+import type { Keys } from '../keys/keys.js';
 import type { DatabaseInfo, Holder, RelatedByTrigger } from '../ports.js';
 import {
   isOwnMedia,
@@ -26,7 +27,7 @@ import { isDamage } from '../archives/verify.js';
 /** What a plan needs of the process around it. */
 export type PlanEnvironment = ScopeEnvironment &
   HoldEnvironment &
-  Pick<CoreEnvironment, 'now' | 'storages' | 'workFolder' | 'exclude'>;
+  Pick<CoreEnvironment, 'now' | 'storages' | 'workFolder' | 'exclude'> & { keys: Keys };
 
 /** One table before and after the restore. */
 export interface TablePlan {

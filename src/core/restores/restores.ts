@@ -6,6 +6,7 @@ import { COMMAND_ACTOR, newId } from '../text/ids.js';
 import { planRestore, type RestorePlan } from './plan.js';
 import { repair, type RestoresEnvironment, runRestore } from './run-restore.js';
 import type { RestoreRequest, Scope } from './scope.js';
+import type { StoredArchive } from '../archives/stored-archive.js';
 import { deadRuns, endPending, endRun, pendingRuns } from '../runs/run.js';
 
 export type { RestoreRequest, RestoresEnvironment };
@@ -29,7 +30,8 @@ export class Restores {
 
   /** A dry run. See `planRestore`. */
   async plan(request: RestoreRequest): Promise<RestorePlan> {
-    return (await planRestore(this.env, await this.env.backups.open(request.backupId), request)).plan;
+    const opened = await this.env.backups.open(request.backupId, request.identity);
+    return (await planRestore(this.env, opened, request)).plan;
   }
 
   /** Makes a PENDING row and hands it to the queue. @throws AppError the first reason to refuse, naming all of them */
@@ -46,8 +48,8 @@ export class Restores {
         field: 'confirm',
       });
     }
-    const opened = await this.env.backups.open(request.backupId);
-    return this.insert(allowed(await planRestore(this.env, opened, request)), actor, null);
+    const opened = await this.env.backups.open(request.backupId, request.identity);
+    return this.insert(allowed(await planRestore(this.env, opened, request)), opened.stored, actor, null);
   }
 
   /** Does a PENDING restore. @returns 'busy' if another run holds the database: try again later */
@@ -71,15 +73,19 @@ export class Restores {
     return this.env.engines.of(row.engine).resolve(row.targetUrl).display;
   }
 
-  /** Brings back the state before a restore, by a restore of its own. @throws AppError BUSY, NOT_FOUND, and as `request` */
-  async undo(id: string, actor: string): Promise<RestoreRow> {
-    const row = await this.createUndo(id, actor);
+  /**
+   * Brings back the state before a restore, by a restore of its own.
+   * @param identity opens the safety backup, as `RestoreRequest.identity` does the backup of a restore
+   * @throws AppError BUSY, NOT_FOUND, and as `request`
+   */
+  async undo(id: string, actor: string, identity?: string): Promise<RestoreRow> {
+    const row = await this.createUndo(id, actor, identity);
     await this.env.queue.add({ name: 'run-restore', restoreId: row.id });
     return row;
   }
 
   /** As `undo`, for a caller that runs it itself. */
-  async createUndo(id: string, actor: string): Promise<RestoreRow> {
+  async createUndo(id: string, actor: string, identity?: string): Promise<RestoreRow> {
     const undone = await this.get(id);
     if (undone.status !== 'COMPLETED') {
       throw new AppError('BUSY', `Restore ${id} is ${undone.status}: only a COMPLETED restore can be undone.`, {
@@ -91,7 +97,7 @@ export class Restores {
         hint: 'To go back to nothing, remove the target.',
       });
     }
-    const safety = await this.env.backups.open(undone.safetyBackupId);
+    const safety = await this.env.backups.open(undone.safetyBackupId, identity);
     const request = { backupId: safety.row.id, confirm: true, overwrite: true };
     const scope = allowed(await planRestore(this.env, safety, request, undone));
     if (!scope.restoreDatabase && !scope.restoreMedia) {
@@ -99,7 +105,7 @@ export class Restores {
         hint: 'To go back to nothing, remove the target.',
       });
     }
-    return this.insert(scope, actor, id);
+    return this.insert(scope, safety.stored, actor, id);
   }
 
   /** Ends a restore that waits or has not reached the switch yet. @throws AppError BUSY */
@@ -136,8 +142,10 @@ export class Restores {
     }
   }
 
-  private async insert(scope: Scope, actor: string, undoOf: string | null): Promise<RestoreRow> {
+  /** The identity of an encrypted backup ends here: what the run gets is the key of this one archive, sealed. */
+  private async insert(scope: Scope, stored: StoredArchive, actor: string, undoOf: string | null): Promise<RestoreRow> {
     const createdAt = this.env.now();
+    const fileKey = await stored.fileKey(AbortSignal.timeout(60_000));
     const row = await this.env.models.Restore.create({
       id: newId('restore', createdAt),
       backupId: scope.backup.id,
@@ -155,6 +163,7 @@ export class Restores {
       lockTimeout: scope.lockTimeout,
       rebuildIndexes: scope.rebuildIndexes,
       warnings: scope.leaves,
+      sealedFileKey: fileKey === null ? null : await this.env.keys.sealFileKey(fileKey),
       undoOf,
       createdBy: actor,
       createdAt,

@@ -77,11 +77,17 @@ async function verified(
   row: RestoreRow,
   { backup, folder }: Omit<Extracted, 'archive'>,
 ): Promise<Archive> {
-  const stored = await openStored(env.storages, backup);
+  const stored = await openStored(env.storages, backup, () => fileKeyOf(env, row));
   run.expect(await workOf(env, row, await stored.archive(run.signal), isCheckedHere(backup)));
   const engine = env.engines.of(backup.engine);
   const options = { checksum: backup.checksum, engine, ...(row.restoreDatabase && { databaseTo: folder }) };
   return readWhole(stored, options, await run.phase('verify'));
+}
+
+/** The key of the archive, from when the restore was requested. */
+async function fileKeyOf({ keys }: RestoresEnvironment, { sealedFileKey }: RestoreRow): Promise<Buffer> {
+  if (sealedFileKey !== null) return keys.openFileKey(sealedFileKey);
+  throw new AppError('ENCRYPTION_KEY_MISSING', 'The backup was encrypted after this restore was requested.');
 }
 
 /** True if the run that made the backup has looked for damage in these very bytes: a restore need not do so again. */
@@ -160,6 +166,8 @@ async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: Restore
   // The state of another place is not the application's, even if the archive came from it.
   const own = config !== null && (await engine.keyOf(config.databaseUrl)) === row.targetKey ? config : null;
   const { name, display } = engine.resolve(row.targetUrl);
+  // What leaves the application is encrypted as the config says, this too.
+  const keys = await (config === null ? env.keys.ofBackup(backup.id) : env.keys.ofConfig(config.id));
   const safety = await env.backups.createSafety({
     configId: row.configId,
     address: backup.address,
@@ -172,6 +180,7 @@ async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: Restore
         ? { config: null, host: hostname(), database: display, mediaPaths: source.mediaPaths }
         : originOf(env.engines, own),
     note: `State before ${row.id}`,
+    keyIds: keys.map(({ id }) => id),
     actor: row.createdBy ?? 'system',
   });
   row.safetyBackupId = safety.id;

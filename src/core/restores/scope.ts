@@ -38,6 +38,8 @@ export interface RestoreRequest {
   allowDamaged?: boolean | undefined;
   /** Rebuilds indexes that are out of step with their tables in the backup, before anything is changed. */
   rebuildIndexes?: boolean | undefined;
+  /** Opens an encrypted backup for this run only: an age identity, or a passphrase. Never kept, logged or repeated. */
+  identity?: string | undefined;
 }
 
 /** What a restore would read and where it would write. */

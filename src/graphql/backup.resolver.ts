@@ -4,6 +4,7 @@ import type { FileUpload } from 'graphql-upload/processRequest.mjs';
 import { Arg, Args, Ctx, FieldResolver, ID, Info, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
 import { type BackupOrder as Order, listBackups } from '../core/lists/lists.js';
 import { humanSize } from '../core/text/format.js';
+import { isEncrypted } from '../core/archives/names.js';
 import { isForeign } from '../core/archives/origin.js';
 import { importArchive } from '../core/backups/recover.js';
 import { badInput } from '../errors.js';
@@ -13,10 +14,12 @@ import { BackupFilter, CreateBackupInput } from './backup.input.js';
 import { Backup, BackupConnection, BackupTable } from './backup.type.js';
 import { BackupConfig } from './config.type.js';
 import type { GraphqlContext } from './context.js';
+import { EncryptionKey } from './encryption-key.type.js';
 import { withExample } from './example.js';
+import { IDENTITY } from './identity.js';
 import { downloadPath } from './download.resolver.js';
 import { BackupOrder, VerificationLevel } from './enums.js';
-import { isRunId, optionalConfigId, runId } from './ids.js';
+import { isRunId, keyId, optionalConfigId, runId } from './ids.js';
 import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
 import { runFieldsOf } from './run.resolver.js';
 import { Upload } from './scalars.js';
@@ -120,7 +123,7 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
-      'Verifies a stored backup again and returns when that is done. The result is on the backup.',
+      'Verifies a stored backup again and returns when that is done. The result is on the backup. Of an encrypted one that no key opens, only the stored bytes are verified (CHECKSUM).',
       'mutation { verifyBackup(id: "backup_20250724_143022_a1b2c3d4", level: DRILL) { verifiedAt errorMessage } }',
     ),
   })
@@ -133,8 +136,28 @@ export class BackupResolver extends runFieldsOf(Backup) {
       description: 'Verification level.',
     })
     level?: Level | null,
+    @Arg('identity', () => String, IDENTITY) identity?: string | null,
   ): Promise<Backup> {
-    return services.backups.verify(runId(id), level ?? 'ARCHIVE', (await admin()).email, signal);
+    const { email } = await admin();
+    return services.backups.verify(runId(id), level ?? 'ARCHIVE', email, signal, identity ?? undefined);
+  }
+
+  @Admin()
+  @Mutation(() => Backup, {
+    description: withExample(
+      'Encrypts an encrypted backup for other keys instead, without compressing it again, and returns when that is done. Whoever kept a copy of the archive can still open that with the former keys.',
+      'mutation { rewrapBackup(id: "backup_20250724_143022_a1b2c3d4", encryptionKeyIds: ["1", "2"]) { fileName encryptionKeys { name } } }',
+    ),
+  })
+  async rewrapBackup(
+    @Ctx() { services, admin, signal }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'A COMPLETED, encrypted backup.' }) id: string,
+    @Arg('encryptionKeyIds', () => [ID], { description: 'Its keys from now on, at least one.' })
+    encryptionKeyIds: string[],
+    @Arg('identity', () => String, IDENTITY) identity?: string | null,
+  ): Promise<Backup> {
+    const keys = encryptionKeyIds.map((key) => keyId(key, 'encryptionKeyIds'));
+    return services.backups.rewrap(runId(id), keys, (await admin()).email, signal, identity ?? undefined);
   }
 
   @Admin()
@@ -194,13 +217,16 @@ export class BackupResolver extends runFieldsOf(Backup) {
   })
   async uploadBackup(
     @Ctx() { services, admin, signal }: GraphqlContext,
-    @Arg('file', () => Upload, { description: 'A ZIP archive of this product or of the older Django system.' })
+    @Arg('file', () => Upload, {
+      description: 'A ZIP archive of this product, encrypted by age or not, or one of the older Django system.',
+    })
     file: FileUpload,
     @Arg('configId', () => ID, {
       nullable: true,
       description: 'File it under this config. Left out: under the config of the same application, or under none.',
     })
     configId?: string,
+    @Arg('identity', () => String, IDENTITY) identity?: string | null,
     @Info() info?: GraphQLResolveInfo,
   ): Promise<Backup> {
     const { email } = await admin();
@@ -208,7 +234,14 @@ export class BackupResolver extends runFieldsOf(Backup) {
     if (info !== undefined && info.operation.selectionSet.selections.length > 1) {
       throw badInput('file', 'is uploaded beside other fields.', 'Send the upload as the only field of its mutation.');
     }
-    return services.backups.upload(file.createReadStream(), file.filename, optionalConfigId(configId), email, signal);
+    return services.backups.upload(
+      file.createReadStream(),
+      file.filename,
+      optionalConfigId(configId),
+      email,
+      signal,
+      identity ?? undefined,
+    );
   }
 
   @Admin()
@@ -223,9 +256,10 @@ export class BackupResolver extends runFieldsOf(Backup) {
     @Arg('path', () => String, { description: 'Absolute path of the ZIP, inside ALLOWED_PATHS where that is set.' })
     path: string,
     @Arg('configId', () => ID, { nullable: true, description: 'As for `uploadBackup`.' }) configId?: string | null,
+    @Arg('identity', () => String, IDENTITY) identity?: string | null,
   ): Promise<Backup> {
     const { email } = await admin();
-    return importArchive(services, path, optionalConfigId(configId), email, signal);
+    return importArchive(services, path, optionalConfigId(configId), email, signal, identity ?? undefined);
   }
 
   @Admin()
@@ -275,6 +309,18 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @FieldResolver(() => [BackupCopy], { description: 'Where its archive lies. The run itself wrote the first.' })
   copies(@Root() row: BackupRow): BackupCopy[] {
     return copiesOf(row);
+  }
+
+  @FieldResolver(() => Boolean, { description: 'Whether its archive is encrypted, in the age format.' })
+  encrypted(@Root() { fileName }: BackupRow): boolean {
+    return isEncrypted(fileName);
+  }
+
+  @FieldResolver(() => [EncryptionKey], {
+    description: 'The keys on record that open its archive. An uploaded one may open with others.',
+  })
+  async encryptionKeys(@Root() { id }: BackupRow, @Ctx() { load }: GraphqlContext): Promise<EncryptionKey[]> {
+    return (await load.backupKeys(id))?.keys ?? [];
   }
 
   @FieldResolver(() => Boolean, {

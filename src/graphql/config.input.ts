@@ -4,7 +4,7 @@ import type { ConfigInput } from '../core/configs/configs.js';
 import type { StorageType as Storage } from '../core/ports.js';
 import type { CompressionMethod } from '../models/index.js';
 import { Compression, StorageType } from './enums.js';
-import { destinationId } from './ids.js';
+import { destinationId, keyId } from './ids.js';
 import { PageArgs } from './page.type.js';
 import { ByteSize } from './scalars.js';
 
@@ -44,6 +44,14 @@ export class BackupConfigInput {
     description: 'Where archives are stored, in place of `storageType` and `storagePath`. One for now.',
   })
   destinationIds?: string[] | null;
+
+  @ArrayMaxSize(256)
+  @Field(() => [ID], {
+    nullable: true,
+    description:
+      'The keys that its backups are encrypted for; any of them opens a backup. `[]`: they are not encrypted. A passphrase stands alone.',
+  })
+  encryptionKeyIds?: string[] | null;
 
   @Field(() => Boolean, { nullable: true, description: 'Default: true.' })
   autoBackupEnabled?: boolean;
@@ -145,8 +153,11 @@ export class ConfigPageArgs extends PageArgs {
   search?: string | null;
 }
 
-/** What the input means to the domain. @throws AppError NOT_FOUND for what cannot be a destination's id */
-export function configInput({ destinationIds, ...input }: BackupConfigInput): ConfigInput {
-  if (destinationIds === undefined || destinationIds === null) return input;
-  return { ...input, destinationIds: destinationIds.map((id) => destinationId(id, 'destinationIds')) };
+/** What the input means to the domain. @throws AppError NOT_FOUND for what cannot be a destination's or key's id */
+export function configInput({ destinationIds, encryptionKeyIds, ...input }: BackupConfigInput): ConfigInput {
+  return {
+    ...input,
+    ...(destinationIds && { destinationIds: destinationIds.map((id) => destinationId(id, 'destinationIds')) }),
+    ...(encryptionKeyIds && { encryptionKeyIds: encryptionKeyIds.map((id) => keyId(id, 'encryptionKeyIds')) }),
+  };
 }

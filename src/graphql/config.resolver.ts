@@ -9,6 +9,7 @@ import { Admin } from './admin.directive.js';
 import { BackupConfigInput, configInput, ConfigPageArgs } from './config.input.js';
 import { BackupConfig, BackupConfigConnection } from './config.type.js';
 import { type GraphqlContext, placeKey } from './context.js';
+import { EncryptionKey } from './encryption-key.type.js';
 import { Destination } from './destination.type.js';
 import { withExample } from './example.js';
 import { configId, runId } from './ids.js';
@@ -169,6 +170,13 @@ export class ConfigResolver {
   async destinations(@Root() row: BackupConfigRow, @Ctx() { load }: GraphqlContext): Promise<Destination[]> {
     const found = await load.destination(placeKey(row));
     return found === null ? [] : [found.row];
+  }
+
+  @FieldResolver(() => [EncryptionKey], {
+    description: 'The keys that its backups are encrypted for; empty if they are not encrypted.',
+  })
+  async encryptionKeys(@Root() { id }: BackupConfigRow, @Ctx() { load }: GraphqlContext): Promise<EncryptionKey[]> {
+    return (await load.configKeys(id))?.keys ?? [];
   }
 
   @FieldResolver(() => Boolean, {

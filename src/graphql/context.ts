@@ -14,7 +14,7 @@ import type { Keys } from '../core/keys/keys.js';
 import type { Engines, StorageAddress } from '../core/ports.js';
 import type { Restores } from '../core/restores/restores.js';
 import type { Log } from '../log.js';
-import type { BackupConfigRow, BackupRow, DestinationRow, Models } from '../models/index.js';
+import type { BackupConfigRow, BackupRow, DestinationRow, EncryptionKeyRow, Models } from '../models/index.js';
 import { batched } from './loader.js';
 
 /** The parts of the product that resolvers call. */
@@ -64,6 +64,9 @@ export interface GraphqlContext {
     configHealth(id: number): Promise<ConfigHealth | null>;
     /** Of the destination with this id; null if it has no archives. */
     usage(id: number): Promise<StorageUsage | null>;
+    /** The encryption keys of a config, and of a backup; null if it has none. */
+    configKeys(id: number): Promise<{ keys: EncryptionKeyRow[] } | null>;
+    backupKeys(id: string): Promise<{ keys: EncryptionKeyRow[] } | null>;
     /** The destination at an address, by its `placeKey`. */
     destination(key: string): Promise<{ row: DestinationRow } | null>;
   };
@@ -93,6 +96,8 @@ export function createContext(
       configHealth: batched(async (ids) =>
         (await services.overview.configs(ids)).map((state) => ({ id: state.config.id, ...state })),
       ),
+      configKeys: batched((ids) => services.keys.ofConfigs(ids)),
+      backupKeys: batched((ids) => services.keys.ofBackups(ids)),
       usage: batched(() => services.overview.usage()),
       destination: batched(async () => (await services.destinations.list()).map((row) => ({ id: placeKey(row), row }))),
     },

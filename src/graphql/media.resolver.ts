@@ -19,9 +19,9 @@ export class MediaResolver {
   async backupMedia(
     @Ctx() { services, signal }: GraphqlContext,
     @Arg('id', () => ID, { description: 'A COMPLETED backup.' }) id: string,
-    @Args(() => MediaArgs) { search, ...page }: MediaArgs,
+    @Args(() => MediaArgs) { search, identity, ...page }: MediaArgs,
   ): Promise<Connection<MediaFile>> {
-    const { stored } = await services.backups.open(runId(id));
+    const { stored } = await services.backups.open(runId(id), identity ?? undefined);
     return toConnection(await listMedia(stored, { search, ...pageRequest(page) }, signal));
   }
 }

@@ -1,5 +1,6 @@
 import { MaxLength } from 'class-validator';
 import { ArgsType, Field, ObjectType } from 'type-graphql';
+import { IDENTITY } from './identity.js';
 import { connectionOf, PageArgs } from './page.type.js';
 import { ByteSize, DateTime } from './scalars.js';
 
@@ -27,4 +28,8 @@ export class MediaArgs extends PageArgs {
   @MaxLength(200)
   @Field(() => String, { nullable: true, description: 'Part of the path, in any case, such as `uploads/2025`.' })
   search?: string | null;
+
+  @MaxLength(16_384)
+  @Field(() => String, IDENTITY)
+  identity?: string | null;
 }

@@ -3,6 +3,7 @@ import { Field, ID, InputType } from 'type-graphql';
 import type { RestoreRow, RunStatus } from '../models/index.js';
 import { MediaMode, RestoreStatus } from './enums.js';
 import { DateTime } from './scalars.js';
+import { IDENTITY } from './identity.js';
 
 @InputType({
   description:
@@ -94,6 +95,10 @@ export class RestoreBackupInput {
       'database is switched. Those that cannot be rebuilt are named in `warnings`.',
   })
   rebuildIndexes?: boolean | null;
+
+  @MaxLength(16_384)
+  @Field(() => String, IDENTITY)
+  identity?: string | null;
 }
 
 @InputType({

@@ -7,6 +7,7 @@ import { Admin } from './admin.directive.js';
 import { Backup } from './backup.type.js';
 import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';
+import { IDENTITY } from './identity.js';
 import { isRunId, optionalConfigId, runId } from './ids.js';
 import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
 import { Property, toProperties } from './property.type.js';
@@ -88,8 +89,9 @@ export class RestoreResolver extends runFieldsOf(Restore) {
   async undoRestore(
     @Ctx() { services, admin }: GraphqlContext,
     @Arg('id', () => ID, { description: 'The COMPLETED restore to undo.' }) id: string,
+    @Arg('identity', () => String, IDENTITY) identity?: string | null,
   ): Promise<Restore> {
-    return services.restores.undo(runId(id), (await admin()).email);
+    return services.restores.undo(runId(id), (await admin()).email, identity ?? undefined);
   }
 
   @Admin()

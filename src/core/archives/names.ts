@@ -28,6 +28,9 @@ export function uploadNames(fileName: string, prefix: string, at: Date, sealed: 
 export const seriesOf = (name: string): NameSeries =>
   numbered(name.replace(/(_backup_\d{8}_\d{6})(?:_\d+)?\.zip(?:\.age)?$/, '$1'), isSealedName(name));
 
+/** True for the name of an encrypted archive. */
+export { isSealedName as isEncrypted } from '../../archive/format.js';
+
 /** True for a name of `archiveNames`, also while the archive is being written (`.<name>.<run>.partial`). */
 export function isArchiveName(name: string): boolean {
   return /_backup_\d{8}_\d{6}(_\d+)?\.zip(\.age)?(\.[^.]+\.partial)?$/.test(name);

@@ -8,6 +8,7 @@ import { Op, type Transaction } from 'sequelize';
 import { AppError, badInput } from '../../errors.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './run-backup.js';
 import { Hold, isHeld, runLease } from '../runs/hold.js';
+import { rewrap } from './rewrap.js';
 import { adoptStored, takeIn } from './upload.js';
 import { newId } from '../text/ids.js';
 import { originOf } from '../archives/origin.js';
@@ -231,6 +232,33 @@ export class Backups {
 
   private unsealOf({ id, fileName }: BackupRow, identity: string | undefined): Unseal {
     return async (header) => (await this.env.keys.open(header, fileName, identity, id)).fileKey;
+  }
+
+  /**
+   * Encrypts a backup for other keys, without compressing it again: see `rewrap`. Someone who kept a copy of the archive can
+   * still open that with the former keys.
+   * @param identity as for `open`
+   * @throws AppError as `rewrap`; NOT_FOUND, BACKUP_NOT_COMPLETED, BACKUP_DELETED, BUSY
+   */
+  async rewrap(
+    id: string,
+    keyIds: readonly number[],
+    actor: string,
+    stop: AbortSignal,
+    identity?: string,
+  ): Promise<BackupRow> {
+    const keys = await this.env.keys.chosen(keyIds);
+    if (keys.length === 0) throw badInput('encryptionKeyIds', 'is empty.', 'Name at least one key.');
+    const work = async (hold: Hold) => {
+      const { row, stored } = await this.open(id, identity);
+      await this.assertNotRestoring(row);
+      await rewrap(this.env, row, stored, keys, AbortSignal.any([stop, hold.lost]));
+      await this.env.audit.record(actor, 'backup.rewrap', id, { keys: keyIds, file: row.filePath });
+      return row;
+    };
+    return Hold.during(this.env, [runLease(id)], work, () => {
+      throw new AppError('BUSY', `Backup ${id} is in use.`);
+    });
   }
 
   /** Verifies a stored backup again. The outcome is noted on the row: verified, or the error that took that away. */

@@ -106,6 +106,18 @@ export class Keys {
     return this.joined('backup_keys', 'backupId', backupId, transaction);
   }
 
+  /** The keys of each of these configs that has some. */
+  async ofConfigs(ids: readonly number[]): Promise<{ id: number; keys: EncryptionKeyRow[] }[]> {
+    const rows = await this.env.models.ConfigKey.findAll({ where: { configId: [...ids] }, order: [['keyId', 'ASC']] });
+    return this.grouped(rows.map(({ configId, keyId }) => ({ id: configId, keyId })));
+  }
+
+  /** The keys of each of these backups that has some. */
+  async ofBackups(ids: readonly string[]): Promise<{ id: string; keys: EncryptionKeyRow[] }[]> {
+    const rows = await this.env.models.BackupKey.findAll({ where: { backupId: [...ids] }, order: [['keyId', 'ASC']] });
+    return this.grouped(rows.map(({ backupId, keyId }) => ({ id: backupId, keyId })));
+  }
+
   /**
    * The keys of these ids, which together can seal an archive.
    * @throws AppError NOT_FOUND, BAD_USER_INPUT naming `encryptionKeyIds`
@@ -264,6 +276,14 @@ export class Keys {
       identities: identity === undefined ? [] : [identity],
       passphrases: passphrase === undefined ? [] : [passphrase],
     };
+  }
+
+  private async grouped<Id>(pairs: { id: Id; keyId: number }[]): Promise<{ id: Id; keys: EncryptionKeyRow[] }[]> {
+    const where = { id: [...new Set(pairs.map(({ keyId }) => keyId))] };
+    const keys = new Map((await this.env.models.EncryptionKey.findAll({ where })).map((key) => [key.id, key]));
+    const groups = new Map<Id, EncryptionKeyRow[]>();
+    for (const { id, keyId } of pairs) groups.set(id, [...(groups.get(id) ?? []), keys.get(keyId) ?? []].flat());
+    return [...groups].map(([id, found]) => ({ id, keys: found }));
   }
 
   private joined(table: string, column: string, owner: number | string, transaction?: Transaction) {

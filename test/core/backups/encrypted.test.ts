@@ -148,6 +148,46 @@ describe('Verifying an encrypted backup', () => {
   });
 });
 
+describe('Rewrapping an encrypted backup', () => {
+  it('makes it open with the new keys and no longer with the old one, its content unchanged', async () => {
+    await use(held);
+    const before = await present();
+    const { id, filePath, checksum } = await world.backup();
+    const row = await world.app.backups.rewrap(id, [away.id], 'test', NEVER);
+    expect(row.checksum).not.toBe(checksum);
+    await expect(readFile(filePath)).rejects.toMatchObject({ code: 'ENOENT' });
+    await expect(world.restore({ backupId: id })).rejects.toMatchObject({ code: 'ENCRYPTION_KEY_MISSING' });
+    const verified = await world.app.backups.verify(id, 'DRILL', 'test', NEVER, identity);
+    expect(verified).toMatchObject({ verificationLevel: 'DRILL', errorCode: null });
+    await change();
+    expect((await world.restore({ backupId: id, identity, mediaMode: 'MIRROR' })).status).toBe('COMPLETED');
+    expect(await present()).toEqual(before);
+    const back = await world.app.backups.rewrap(id, [held.id, away.id], 'test', NEVER, identity);
+    expect((await world.app.keys.ofBackup(back.id)).map((key) => key.id)).toEqual([held.id, away.id]);
+    expect((await world.app.backups.verify(id, 'ARCHIVE', 'test', NEVER)).verificationLevel).toBe('ARCHIVE');
+  });
+
+  it('refuses an archive that is damaged, and leaves nothing new', async () => {
+    await use(held);
+    const { id, filePath } = await world.backup();
+    const bytes = await readFile(filePath);
+    bytes[300] = (bytes[300] ?? 0) ^ 1;
+    await writeFile(filePath, bytes);
+    const files = Object.keys(await readTree(world.backups));
+    await expect(world.app.backups.rewrap(id, [away.id], 'test', NEVER)).rejects.toMatchObject({
+      code: 'ARCHIVE_CORRUPT',
+    });
+    expect(Object.keys(await readTree(world.backups))).toEqual(files);
+  });
+
+  it('refuses a backup that is not encrypted, and a request without keys', async () => {
+    const { id } = await world.backup();
+    const rewrap = (keys: number[]) => world.app.backups.rewrap(id, keys, 'test', NEVER);
+    await expect(rewrap([held.id])).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'id' });
+    await expect(rewrap([])).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'encryptionKeyIds' });
+  });
+});
+
 describe('An encrypted archive that comes from elsewhere', () => {
   const upload = async (path: string, given?: string) =>
     world.app.backups.upload(createReadStream(path), basename(path), undefined, 'test', NEVER, given);

@@ -38,6 +38,7 @@ const SLOW = [
   // Start the product as a process for every case, or build it.
   'cli/commands.test.ts',
   'cli/import.test.ts',
+  'cli/keys.test.ts',
   'cli/odd-disk.test.ts',
   'cli/reconcile.test.ts',
   'cli/schedule.test.ts',

@@ -13,6 +13,7 @@ import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, CompressionMethod } from '../models/index.js';
 import { configDocument, configText } from './configs.js';
 import { destinationOf } from './destinations.js';
+import { keyOf } from './keys.js';
 import { databaseUrl, whole } from './options.js';
 import { type GlobalOptions } from './print.js';
 import { inSession, type Session } from './session.js';
@@ -26,6 +27,8 @@ interface Options {
   storage?: 'LOCAL' | 'SYSTEM';
   path?: string;
   destination?: string;
+  /** Ids or names; false with --no-encryption. */
+  encryption?: string[] | false;
   prefix?: string;
   auto?: boolean;
   schedule?: string;
@@ -140,11 +143,15 @@ function settingsOf({ environment }: App) {
 
 /** The result of each of these commands; whether the database can be backed up is said at once. */
 async function showConfig({ app, print }: Session, row: BackupConfigRow): Promise<void> {
-  const config = configDocument(row, app.configs.maskedUrl(row));
-  print.result({ config }, () => configText(config));
+  const encryptionKeys = (await app.keys.ofConfig(row.id)).map(({ id, name }) => ({ id, name }));
+  const config = { ...configDocument(row, app.configs.maskedUrl(row)), encryptionKeys };
+  print.result({ config }, () => configText(config, words(encryptionKeys)));
   const problem = await app.configs.databaseProblem(row);
   if (problem !== null) print.note(`Warning ${problem.code}: ${problem.message}\n${problem.hint}`);
 }
+
+const words = (keys: { name: string }[]) =>
+  keys.length === 0 ? 'none' : `for ${keys.map(({ name }) => name).join(', ')}`;
 
 async function configOf({ configs }: App, given: string | undefined): Promise<BackupConfigRow> {
   if (given === undefined) return configs.get();
@@ -164,6 +171,8 @@ function withSettings(command: Command): Command {
     .option('--storage <type>', 'LOCAL (the backups folder) or SYSTEM (any folder)', storage)
     .option('--path <dir>', 'the folder for archives; relative to the backups folder with storage LOCAL')
     .option('--destination <name>', 'where archives lie, in place of --storage and --path: id or name of a destination')
+    .option('--encryption <key...>', 'encrypt its backups for these keys: ids or names')
+    .option('--no-encryption', 'do not encrypt its backups')
     .option('--prefix <text>', 'how names of its archives begin')
     .option('--auto', 'back up automatically')
     .option('--no-auto', 'back up only when asked')
@@ -187,7 +196,7 @@ function withSettings(command: Command): Command {
 }
 
 async function inputOf(
-  { media, storage: storageType, path, destination, ...options }: Options,
+  { media, storage: storageType, path, destination, encryption, ...options }: Options,
   app: App,
 ): Promise<ConfigInput> {
   const { engines } = app;
@@ -198,6 +207,8 @@ async function inputOf(
     storageType,
     storagePath: storageType === 'SYSTEM' && path !== undefined ? resolve(path) : path,
     destinationIds: destination === undefined ? undefined : [(await destinationOf(app, destination)).id],
+    encryptionKeyIds:
+      encryption === undefined ? undefined : await keyIdsOf(app, encryption === false ? [] : encryption),
     archivePrefix: options.prefix,
     autoBackupEnabled: options.auto,
     schedule: options.schedule,
@@ -220,6 +231,8 @@ async function inputOf(
   };
   return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
 }
+
+const keyIdsOf = (app: App, given: string[]) => Promise.all(given.map(async (key) => (await keyOf(app, key)).id));
 
 /** The word that takes a keep-rule away. Commander itself has no use for a null. */
 const NONE = 'none';

@@ -66,14 +66,15 @@ const ORIGINS: Record<ConfigOrigin, string> = {
   SAMPLE: 'the sample application',
 };
 
-/** One config with all its settings. */
-export function configText(config: ConfigDocument): string {
+/** One config with all its settings. @param encryption for which keys, in words */
+export function configText(config: ConfigDocument, encryption: string): string {
   return fields([
     ['Config', `${config.id} "${config.name}"`],
     ['Made from', config.origin === null ? null : ORIGINS[config.origin]],
     ['Database', `${config.databaseUrl} (${config.engine})`],
     ['Media', config.mediaPaths.join(', ') || 'none'],
     ['Storage', `${config.storageType} ${config.storagePath}`],
+    ['Encryption', encryption],
     ['Archive prefix', config.archivePrefix],
     ['Schedule', config.autoBackupEnabled ? `${config.schedule} (${config.timezone})` : 'off'],
     ['Start delay', config.jitterSeconds === 0 ? null : `up to ${config.jitterSeconds} s`],

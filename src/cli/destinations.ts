@@ -1,12 +1,12 @@
-import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { App } from '../app.js';
 import type { StorageTest } from '../core/configs/try-storage.js';
 import type { StorageType } from '../core/ports.js';
 import type { StorageUsage } from '../core/status/health.js';
 import { humanSize } from '../core/text/format.js';
-import { AppError, badInput, fromErrno } from '../errors.js';
+import { AppError, badInput } from '../errors.js';
 import type { DestinationRow } from '../models/index.js';
+import { secretIn } from './identity.js';
 import { CommandError, fields, type GlobalOptions, moment, table } from './print.js';
 import { readHidden } from './prompt.js';
 import { inSession, type Session } from './session.js';
@@ -144,7 +144,7 @@ async function secretsOf(
   }
   for (const [name, path] of Object.entries(files)) {
     if (!names.includes(name)) throw badInput('secret-file', `"${name}" is none of ${names.join(', ')}.`);
-    values[name] = await secretIn(path);
+    values[name] = (await secretIn(path)).replace(/\r?\n$/, '');
   }
   if (Object.keys(values).length > 0 || !print.interactive) return values;
   for (const name of ASKED[storageType] ?? []) {
@@ -152,14 +152,6 @@ async function secretsOf(
     if (typed !== '') values[name] = typed;
   }
   return values;
-}
-
-async function secretIn(path: string): Promise<string> {
-  try {
-    return (await readFile(path, 'utf8')).replace(/\r?\n$/, '');
-  } catch (error) {
-    throw fromErrno(error, `read ${path}`, 'BAD_USER_INPUT', 'BAD_USER_INPUT') ?? error;
-  }
 }
 
 /** Shows what a test came to; a failed one is the command's error. */

@@ -5,13 +5,14 @@ import { configFromBackup, importArchive } from '../core/backups/recover.js';
 import { isForeign } from '../core/archives/origin.js';
 import { AppError } from '../errors.js';
 import type { BackupConfigRow, BackupRow } from '../models/index.js';
+import { identityOf, type IdentityOptions, withIdentity } from './identity.js';
 import { databaseUrl, whole } from './options.js';
 import { fields, moment, type GlobalOptions } from './print.js';
 import { askFor, carryOutRestore } from './restore.js';
 import { inSession } from './session.js';
 import { backupDocument, backupSummary } from './views.js';
 
-interface Options {
+interface Options extends IdentityOptions {
   config?: number;
   restore?: boolean;
   database?: string;
@@ -22,42 +23,44 @@ interface Options {
 }
 
 export function addImport(program: Command): void {
-  program
-    .command('import')
-    .description(
-      'Take in an archive from anywhere, show whose it is, and with --restore bring its application back. JSON: {backup, origin, config}; with --restore also {restore}',
-    )
-    .argument('<file>', 'the ZIP')
-    .option('--config <id>', 'file it under this config (default: the one of the same application, or none)', whole)
-    .option('--restore', 'restore it, and make a config of what the archive says if its application has none')
-    .option('--database <file>', 'with --restore: where the database goes (default: as the archive says)')
-    .option(
-      '--media <dir...>',
-      'with --restore: where the media folders go, in their order (default: as the archive says)',
-    )
-    .option('--name <name>', 'with --restore: the name of the config that is made')
-    .option('--confirm', 'with --restore: yes, restore (on a terminal you are asked instead)')
-    .option('--allow-foreign', "with --config and --restore: replace that config's data by another application's")
-    .action((file: string, options: Options, command: Command) =>
-      inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
-        const { app, actor, print, stop } = session;
-        const row = await importArchive(app, resolve(file), options.config, actor, stop);
-        const config = row.configId === null ? null : await app.configs.get(row.configId);
-        if (options.restore !== true) {
-          const document = { backup: backupDocument(row), origin: row.origin, config: config?.name ?? null };
-          return print.result(document, () => `${importedText(row, config)}\n\n${nextStep(row, config, file)}`);
-        }
-        print.note(`${importedText(row, config)}\n`);
-        if (options.confirm !== true && !print.interactive) throw notConfirmed();
-        if (config === null) {
-          const made = await configFromBackup(app, row.id, settingsOf(options, app), actor);
-          print.note(`Config ${made.id} "${made.name}" was made: ${app.configs.maskedUrl(made)}`);
-        }
-        const request = { backupId: row.id, confirm: false, allowForeign: options.allowForeign };
-        if (options.confirm !== true) await askFor(session, request);
-        await carryOutRestore(session, await app.restores.create({ ...request, confirm: true }, actor));
-      }),
-    );
+  withIdentity(
+    program
+      .command('import')
+      .description(
+        'Take in an archive from anywhere, show whose it is, and with --restore bring its application back. JSON: {backup, origin, config}; with --restore also {restore}',
+      )
+      .argument('<file>', 'the ZIP, encrypted by age or not')
+      .option('--config <id>', 'file it under this config (default: the one of the same application, or none)', whole)
+      .option('--restore', 'restore it, and make a config of what the archive says if its application has none')
+      .option('--database <file>', 'with --restore: where the database goes (default: as the archive says)')
+      .option(
+        '--media <dir...>',
+        'with --restore: where the media folders go, in their order (default: as the archive says)',
+      )
+      .option('--name <name>', 'with --restore: the name of the config that is made')
+      .option('--confirm', 'with --restore: yes, restore (on a terminal you are asked instead)')
+      .option('--allow-foreign', "with --config and --restore: replace that config's data by another application's"),
+  ).action((file: string, options: Options, command: Command) =>
+    inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
+      const { app, actor, print, stop } = session;
+      const identity = await identityOf(session, options);
+      const row = await importArchive(app, resolve(file), options.config, actor, stop, identity);
+      const config = row.configId === null ? null : await app.configs.get(row.configId);
+      if (options.restore !== true) {
+        const document = { backup: backupDocument(row), origin: row.origin, config: config?.name ?? null };
+        return print.result(document, () => `${importedText(row, config)}\n\n${nextStep(row, config, file)}`);
+      }
+      print.note(`${importedText(row, config)}\n`);
+      if (options.confirm !== true && !print.interactive) throw notConfirmed();
+      if (config === null) {
+        const made = await configFromBackup(app, row.id, settingsOf(options, app), actor);
+        print.note(`Config ${made.id} "${made.name}" was made: ${app.configs.maskedUrl(made)}`);
+      }
+      const request = { backupId: row.id, confirm: false, allowForeign: options.allowForeign, identity };
+      if (options.confirm !== true) await askFor(session, request);
+      await carryOutRestore(session, await app.restores.create({ ...request, confirm: true }, actor));
+    }),
+  );
 }
 
 function notConfirmed(): AppError {

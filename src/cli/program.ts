@@ -27,6 +27,8 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   config: async () => (await import('./config.js')).addConfig,
   destinations: async () => (await import('./destinations.js')).addDestinations,
   'gdrive-login': async () => (await import('./gdrive-login.js')).addGdriveLogin,
+  keys: async () => (await import('./keys.js')).addKeys,
+  rewrap: async () => (await import('./keys.js')).addRewrap,
   'rotate-secrets-key': async () => (await import('./destinations.js')).addRotateSecretsKey,
   status: async () => (await import('./status.js')).addStatus,
   reconcile: async () => (await import('./reconcile.js')).addReconcile,

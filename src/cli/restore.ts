@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import type { RestoreRequest } from '../core/restores/restores.js';
 import { AppError } from '../errors.js';
 import type { RestoreRow } from '../models/index.js';
+import { identityOf, type IdentityOptions, withIdentity } from './identity.js';
 import { backupId, ID_HELP, restoreId } from './ids.js';
 import { databaseUrl, whole } from './options.js';
 import { planDocument, planText } from './plan-view.js';
@@ -13,7 +14,7 @@ import { carryOut, errorOf } from './runs.js';
 import { inSession, type Session } from './session.js';
 import { restoreDocument, restoreText } from './views.js';
 
-interface Options {
+interface Options extends IdentityOptions {
   config?: number;
   confirm?: boolean;
   dryRun?: boolean;
@@ -33,64 +34,68 @@ interface Options {
 }
 
 export function addRestore(program: Command): void {
-  program
-    .command('restore')
-    .description(
-      'Restore a backup: verified first, with a safety backup of what is there now. JSON: {restore}; with --dry-run {plan}',
-    )
-    .argument('<backupId>', `a COMPLETED backup: ${ID_HELP}`)
-    .option('--config <id>', 'with `latest`: the newest backup of this config', whole)
-    .option('--confirm', 'needed: yes, replace the data (on a terminal you are asked instead)')
-    .option('--dry-run', 'only show what would change and what stands in the way')
-    .option('--table <name...>', 'only these tables')
-    .option('--include-related', 'also the tables that belong to the chosen ones by foreign keys')
-    .option('--media <path...>', "only these media files or folders, as the archive's paths")
-    .addOption(
-      new Option('--media-mode <mode>', 'MERGE keeps files that the backup does not have, MIRROR moves them away')
-        .choices(['MERGE', 'MIRROR'])
-        .argParser((value: string) => value.toUpperCase()),
-    )
-    .option('--no-database', 'leave the database alone')
-    .option('--no-media', 'leave the media alone')
-    .option('--to <target>', 'another database: a file, or a URL such as sqlite:./copy.sqlite3')
-    .option('--to-media <dir>', 'the folder for the media, with --to')
-    .option('--allow-foreign', 'restore a backup of another application, after a look at whose data replaces whose')
-    .option('--allow-damaged', 'restore a backup of a damaged database: its files are put in place as they are')
-    .option('--rebuild-indexes', 'rebuild indexes that are out of step with their tables in the backup')
-    .option('--overwrite', 'allow --to to name a database that already holds something')
-    .action((given: string, options: Options, command: Command) =>
-      inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
-        const { app, actor, print } = session;
-        const request = requestOf(await backupId(app.models, given, { configId: options.config }), options, app);
-        if (options.dryRun === true) {
-          const plan = await app.restores.plan(request);
-          return print.result({ plan: planDocument(plan) }, () => planText(plan));
-        }
-        if (options.confirm !== true) await askFor(session, request);
-        const pending = await app.restores.create({ ...request, confirm: true }, actor);
-        await carryOutRestore(session, pending);
-      }),
-    );
+  withIdentity(
+    program
+      .command('restore')
+      .description(
+        'Restore a backup: verified first, with a safety backup of what is there now. JSON: {restore}; with --dry-run {plan}',
+      )
+      .argument('<backupId>', `a COMPLETED backup: ${ID_HELP}`)
+      .option('--config <id>', 'with `latest`: the newest backup of this config', whole)
+      .option('--confirm', 'needed: yes, replace the data (on a terminal you are asked instead)')
+      .option('--dry-run', 'only show what would change and what stands in the way')
+      .option('--table <name...>', 'only these tables')
+      .option('--include-related', 'also the tables that belong to the chosen ones by foreign keys')
+      .option('--media <path...>', "only these media files or folders, as the archive's paths")
+      .addOption(
+        new Option('--media-mode <mode>', 'MERGE keeps files that the backup does not have, MIRROR moves them away')
+          .choices(['MERGE', 'MIRROR'])
+          .argParser((value: string) => value.toUpperCase()),
+      )
+      .option('--no-database', 'leave the database alone')
+      .option('--no-media', 'leave the media alone')
+      .option('--to <target>', 'another database: a file, or a URL such as sqlite:./copy.sqlite3')
+      .option('--to-media <dir>', 'the folder for the media, with --to')
+      .option('--allow-foreign', 'restore a backup of another application, after a look at whose data replaces whose')
+      .option('--allow-damaged', 'restore a backup of a damaged database: its files are put in place as they are')
+      .option('--rebuild-indexes', 'rebuild indexes that are out of step with their tables in the backup')
+      .option('--overwrite', 'allow --to to name a database that already holds something'),
+  ).action((given: string, options: Options, command: Command) =>
+    inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
+      const { app, actor, print } = session;
+      const backup = await backupId(app.models, given, { configId: options.config });
+      const request = { ...requestOf(backup, options, app), identity: await identityOf(session, options) };
+      if (options.dryRun === true) {
+        const plan = await app.restores.plan(request);
+        return print.result({ plan: planDocument(plan) }, () => planText(plan));
+      }
+      if (options.confirm !== true) await askFor(session, request);
+      const pending = await app.restores.create({ ...request, confirm: true }, actor);
+      await carryOutRestore(session, pending);
+    }),
+  );
 }
 
 export function addUndo(program: Command): void {
-  program
-    .command('undo')
-    .description('Bring back the state before a restore, by a restore of its own. JSON: {restore}')
-    .argument('<restoreId>', `a COMPLETED restore: ${ID_HELP}`)
-    .option('--confirm', 'needed: yes, replace the data')
-    .action((given: string, { confirm }: { confirm?: boolean }, command: Command) =>
-      inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
-        const { models, restores } = session.app;
-        const id = await restoreId(models, given);
-        if (confirm !== true) {
-          throw new AppError('CONFIRMATION_REQUIRED', `Undoing ${id} replaces the present data.`, {
-            hint: 'Repeat the command with --confirm.',
-          });
-        }
-        await carryOutRestore(session, await restores.createUndo(id, session.actor));
-      }),
-    );
+  withIdentity(
+    program
+      .command('undo')
+      .description('Bring back the state before a restore, by a restore of its own. JSON: {restore}')
+      .argument('<restoreId>', `a COMPLETED restore: ${ID_HELP}`)
+      .option('--confirm', 'needed: yes, replace the data'),
+  ).action((given: string, options: IdentityOptions & { confirm?: boolean }, command: Command) =>
+    inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
+      const { models, restores } = session.app;
+      const id = await restoreId(models, given);
+      if (options.confirm !== true) {
+        throw new AppError('CONFIRMATION_REQUIRED', `Undoing ${id} replaces the present data.`, {
+          hint: 'Repeat the command with --confirm.',
+        });
+      }
+      const identity = await identityOf(session, options);
+      await carryOutRestore(session, await restores.createUndo(id, session.actor, identity));
+    }),
+  );
 }
 
 /** Does a PENDING restore in this process and prints what came of it. @throws CommandError with the row, if it fails */

@@ -1,3 +1,4 @@
+import { isEncrypted } from '../core/archives/names.js';
 import { humanSize } from '../core/text/format.js';
 import type { BackupRow, RestoreRow } from '../models/index.js';
 import { type Column, type Document, fields, moment, table } from './print.js';
@@ -26,6 +27,7 @@ export function backupDocument(row: BackupRow): Document {
     })),
     fileSize: row.fileSize,
     checksum: row.checksum,
+    encrypted: isEncrypted(row.fileName),
     pinned: row.pinned,
     note: row.note,
     verifiedAt: row.verifiedAt,

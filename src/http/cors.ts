@@ -20,6 +20,7 @@ export function crossOrigin(origins: string[]): RequestHandler {
       'Range',
       'If-Range',
       'If-None-Match',
+      'Encryption-Identity',
     ],
     exposedHeaders: ['Content-Disposition', 'Content-Length', 'Content-Range', 'ETag'],
     credentials: false,

@@ -3,8 +3,8 @@ import { type Request, type Response, Router } from 'express';
 import { type Actor, type Auth, requireAdmin } from '../auth/index.js';
 import type { Audit } from '../core/audit.js';
 import type { Backups } from '../core/backups/backups.js';
-import { ARCHIVE_TYPE } from '../archive/format.js';
-import { AppError } from '../errors.js';
+import { mediaTypeOf } from '../archive/format.js';
+import { AppError, badInput } from '../errors.js';
 import type { Log } from '../log.js';
 
 export interface DownloadParts {
@@ -14,7 +14,7 @@ export interface DownloadParts {
   log: Log;
 }
 
-/** GET and HEAD /backups/:id/download/ — the archive, as it is stored. */
+/** GET and HEAD /backups/:id/download/ — the archive, as it is stored, or with `?decrypt=true` the ZIP in an encrypted one. */
 export function downloads(parts: DownloadParts): Router {
   const router = Router();
   router.get('/backups/:id/download', (request, response) => download(parts, request, response));
@@ -29,12 +29,15 @@ async function download(
   const { id } = request.params;
   const { email } = requireAdmin(await callerOf(auth, request));
   if (!/^\w{1,64}$/.test(id)) throw new AppError('NOT_FOUND', 'There is no such backup.');
-  const { row, stored } = await backups.open(id);
-  const { size } = stored;
+  const { row, stored } = await backups.open(id, identityIn(request));
+  const decrypts = stored.isSealed && wantsDecryption(request);
+  const content = decrypts ? await stored.content(AbortSignal.timeout(PATIENCE)) : stored.stored;
+  const fileName = decrypts ? row.fileName.slice(0, -AGE.length) : row.fileName;
+  const { size } = content;
   response.set({
     'Cache-Control': 'no-store',
     'Accept-Ranges': 'bytes',
-    ETag: `"${row.checksum ?? `${id}-${size}`}"`,
+    ETag: `"${row.checksum ?? `${id}-${size}`}${decrypts ? '-zip' : ''}"`,
     ...(row.completedAt ? { 'Last-Modified': row.completedAt.toUTCString() } : {}),
   });
   if (request.fresh) {
@@ -48,12 +51,12 @@ async function download(
     response.json({ code: 'BAD_USER_INPUT', message, hint: 'Request a range inside it.', field: 'Range' });
     return;
   }
-  const body = request.method === 'HEAD' ? null : await stored.bytes(range ?? undefined);
+  const body = request.method === 'HEAD' ? null : await content.read(range?.start ?? 0, range?.end ?? size - 1);
   try {
-    if (body !== null) await audit.record(email, 'backup.download', id, { file: row.fileName, ...(range ?? {}) });
+    if (body !== null) await audit.record(email, 'backup.download', id, { file: fileName, ...(range ?? {}) });
     if (range !== null) response.status(206).set('Content-Range', `bytes ${range.start}-${range.end}/${size}`);
-    response.attachment(row.fileName).set({
-      'Content-Type': ARCHIVE_TYPE,
+    response.attachment(fileName).set({
+      'Content-Type': mediaTypeOf(fileName),
       'Content-Length': String(range === null ? size : range.end - range.start + 1),
     });
     if (body === null) response.end();
@@ -63,6 +66,30 @@ async function download(
     if (!response.headersSent) throw error;
     // The connection is broken, by the client or by the storage: the client notices by the promised length.
     log.warn({ err: error, backup: id }, 'a download broke off');
+  }
+}
+
+/** How long opening an encrypted archive may take, in milliseconds. */
+const PATIENCE = 60_000;
+const AGE = '.age';
+/** What opens an encrypted archive. Never a part of the address, which proxies and browsers keep. */
+export const IDENTITY_HEADER = 'Encryption-Identity';
+
+function wantsDecryption({ query: { decrypt } }: Request<{ id: string }>): boolean {
+  if (decrypt === undefined || decrypt === 'false') return false;
+  if (decrypt === 'true') return true;
+  throw badInput('decrypt', 'must be true or false.');
+}
+
+/** Percent-encoded, since a header holds nothing but ASCII. @throws AppError BAD_USER_INPUT */
+function identityIn(request: Request<{ id: string }>): string | undefined {
+  const text = request.get(IDENTITY_HEADER);
+  if (text === undefined) return undefined;
+  if (!wantsDecryption(request)) throw badInput(IDENTITY_HEADER, 'is of use only with decrypt=true.');
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw badInput(IDENTITY_HEADER, 'is not percent-encoded as it must be.');
   }
 }
 

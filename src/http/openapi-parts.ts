@@ -21,7 +21,7 @@ export interface Answer {
 export type Answers = Record<string, Answer>;
 export interface Parameter {
   name: string;
-  in: 'path' | 'header';
+  in: 'path' | 'header' | 'query';
   required?: boolean;
   description: string;
   schema: Schema;

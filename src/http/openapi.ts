@@ -1,4 +1,4 @@
-import { ARCHIVE_TYPE } from '../archive/format.js';
+import { ARCHIVE_TYPE, SEALED_TYPE } from '../archive/format.js';
 import { Router } from 'express';
 import { ERRORS } from '../errors.js';
 import {
@@ -123,24 +123,34 @@ const ARCHIVE_HEADERS = {
   'Cache-Control': NOT_KEPT,
 };
 
+const ARCHIVE_CONTENT = { [ARCHIVE_TYPE]: {}, [SEALED_TYPE]: {} };
+
 const DOWNLOAD: Operation = {
   operationId: 'downloadBackup',
-  summary: 'The archive of a backup, as it is stored.',
+  summary: 'The archive of a backup, as it is stored, or decrypted on the way.',
   description:
     'Whole or in one part, so that a download that broke off can go on. A browser, which cannot send a token with a ' +
     'download, takes the address of `createDownloadLink`. Each download is noted in the audit trail.',
   security: [{ token: [] }, { ticket: [] }],
   parameters: [
+    {
+      name: 'decrypt',
+      in: 'query',
+      description:
+        'Of an encrypted archive, the ZIP in it. Without `Encryption-Identity`, the keys that are held here open it.',
+      schema: { type: 'string', enum: ['true', 'false'] },
+    },
+    header('Encryption-Identity', 'With `decrypt=true`: an age identity or a passphrase, percent-encoded. Never kept.'),
     header('Range', 'One part; several, or another unit than bytes, mean the whole.', 'bytes=1048576-'),
     header('If-Range', 'The `ETag` of the part that is there already: if it is another one now, all is sent.'),
     header('If-None-Match', 'The `ETag` of a copy: if it still is the same, nothing is sent.'),
   ],
   responses: {
-    200: { description: 'The whole archive.', headers: ARCHIVE_HEADERS, content: { [ARCHIVE_TYPE]: {} } },
+    200: { description: 'The whole archive.', headers: ARCHIVE_HEADERS, content: ARCHIVE_CONTENT },
     206: {
       description: 'The part that was asked for.',
       headers: { ...ARCHIVE_HEADERS, 'Content-Range': text('Which part, of how many bytes.', 'bytes 0-99/162400') },
-      content: { [ARCHIVE_TYPE]: {} },
+      content: ARCHIVE_CONTENT,
     },
     304: { description: 'The copy is still right.', headers: { ETag: ETAG, 'Cache-Control': NOT_KEPT } },
     ...refusals([
@@ -152,6 +162,8 @@ const DOWNLOAD: Operation = {
       'BACKUP_DELETED',
       'ARCHIVE_MISSING',
       'ARCHIVE_CORRUPT',
+      'ENCRYPTION_KEY_MISSING',
+      'ENCRYPTION_KEY_WRONG',
       'STORAGE_NOT_WRITABLE',
       'STORAGE_UNAVAILABLE',
       'INTERNAL_ERROR',

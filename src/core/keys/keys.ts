@@ -64,7 +64,10 @@ export class Keys {
    */
   async create(input: KeyInput, actor: string): Promise<{ key: EncryptionKeyRow; identity: string | null }> {
     const name = input.name.trim();
-    if (name === '' || name.length > 200) throw badInput('name', 'must have 1 to 200 characters.');
+    // eslint-disable-next-line no-control-regex -- control characters are what is looked for
+    if (name === '' || name.length > 200 || /[\u0000-\u001f\u007f]/.test(name)) {
+      throw badInput('name', 'must have 1 to 200 characters, without line breaks.');
+    }
     const { recipient, identity, secret } = await made(input);
     const { EncryptionKey } = this.env.models;
     const same = recipient === null ? null : await EncryptionKey.findOne({ where: { recipient } });

@@ -12,6 +12,7 @@ export interface Settings {
   mediaPaths: string[];
   storageType: StorageType;
   storagePath: string;
+  encryptionKeyIds: string[];
   autoBackupEnabled: boolean;
   schedule: string;
   timezone: string;
@@ -45,6 +46,7 @@ export const LABEL: Record<Field, string> = {
   mediaPaths: 'Media folders',
   storageType: 'Location',
   storagePath: 'Folder',
+  encryptionKeyIds: 'Encryption keys',
   autoBackupEnabled: 'Automatic backup',
   schedule: 'Frequency',
   timezone: 'Time zone',
@@ -105,6 +107,7 @@ const NEW: Settings = {
   mediaPaths: [],
   storageType: 'LOCAL',
   storagePath: '',
+  encryptionKeyIds: [],
   autoBackupEnabled: true,
   schedule: '0 2 * * *',
   timezone: ownZone,
@@ -129,7 +132,8 @@ const NEW: Settings = {
 /** The settings of a saved config, or those that a new one begins with. */
 export function settingsOf(config: ConfigPartsFragment | null): Settings {
   if (config === null) return NEW;
-  const fields = (Object.keys(NEW) as Field[]).map((field) => [field, config[field] ?? '']);
+  const saved = { ...config, encryptionKeyIds: config.encryptionKeys.map(({ id }) => id) };
+  const fields = (Object.keys(NEW) as Field[]).map((field) => [field, saved[field] ?? '']);
   return Object.fromEntries(fields) as Settings;
 }
 

@@ -72,12 +72,12 @@ async function sendNext(): Promise<void> {
   const token = currentToken();
   present = { id, stop: new AbortController() };
   change(id, { state: 'sending' });
-  const problem = (await isZip(file))
+  const problem = (await isArchive(file))
     ? await send(id, file, config?.id ?? null, present.stop.signal)
     : {
         code: 'BAD_USER_INPUT',
-        message: 'This is not a ZIP file.',
-        hint: 'Choose a backup archive: a .zip file.',
+        message: 'This is neither a ZIP file nor one that age has encrypted.',
+        hint: 'Choose a backup archive: a .zip or .zip.age file.',
       };
   present = null;
   // The session was refused, not the file: after the next sign-in it is sent again.
@@ -104,13 +104,16 @@ async function send(id: number, file: File, configId: string | null, signal: Abo
 }
 
 /** By its first bytes, before gigabytes are sent in vain. A folder, or a file that has gone, cannot be read. */
-async function isZip(file: File): Promise<boolean> {
+async function isArchive(file: File): Promise<boolean> {
   const start = await file
-    .slice(0, 4)
+    .slice(0, AGE.length)
     .text()
     .catch(() => '');
-  return start === 'PK\x03\x04';
+  return start.startsWith('PK\x03\x04') || start === AGE;
 }
+
+/** How an archive begins that is encrypted. */
+const AGE = 'age-encryption.org/v1\n';
 
 function change(id: number, values: Partial<Upload>): void {
   uploads.set(uploads.get().map((upload) => (upload.id === id ? { ...upload, ...values } : upload)));

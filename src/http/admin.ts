@@ -26,6 +26,7 @@ const PAGES = [
   '/upload',
   '/activity',
   '/destinations',
+  '/keys',
   '/users',
 ];
 

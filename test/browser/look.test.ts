@@ -45,6 +45,7 @@ beforeAll(async () => {
     ['recover', '/recover', 'Recover from an archive'],
     ['recover backup', `/recover/${backup.id}`, 'Recover from an archive'],
     ['destinations', '/destinations', 'Destinations'],
+    ['encryption keys', '/keys', 'Encryption keys'],
     ['users', '/users', 'Users'],
     ['no such page', '/backups/none/at/all', 'Page not found'],
     ['no such backup', '/backups/none', 'Backup not found'],

@@ -3,6 +3,7 @@ import {
   Code,
   Grid,
   Group,
+  MultiSelect,
   NativeSelect,
   Radio,
   Select,
@@ -15,7 +16,12 @@ import {
 } from '@mantine/core';
 import { IconChevronDown, IconChevronRight } from '@tabler/icons-react';
 import { type ReactNode, useId } from 'react';
-import { type Compression, DestinationsDocument, type StorageType } from '../../client/generated/graphql.js';
+import {
+  type Compression,
+  DestinationsDocument,
+  EncryptionKeysDocument,
+  type StorageType,
+} from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
 import { ownZone, ZONES } from '../format.js';
 import { settingsOf } from '../settings.js';
@@ -144,7 +150,32 @@ export function Where({ form }: { form: Form }) {
         />
       )}
       <TestStorage form={form} />
+      <Encryption form={form} />
     </Section>
+  );
+}
+
+/** The keys that backups are encrypted for. */
+function Encryption({ form }: { form: Form }) {
+  const { data } = useApi(EncryptionKeysDocument, {});
+  const keys = data?.encryptionKeys ?? [];
+  if (keys.length === 0) {
+    return (
+      <Text size="sm" c="dimmed">
+        To encrypt backups, first add a key under <TextLink href="/keys">Encryption keys</TextLink>.
+      </Text>
+    );
+  }
+  return (
+    <MultiSelect
+      {...setting(form, 'encryptionKeyIds')}
+      description="Any of these keys opens a backup. Without one, backups are not encrypted."
+      placeholder={form.settings.encryptionKeyIds.length === 0 ? 'Not encrypted' : undefined}
+      data={keys.map(({ id, name }) => ({ value: id, label: name }))}
+      value={form.settings.encryptionKeyIds}
+      onChange={(ids) => form.set('encryptionKeyIds', ids)}
+      clearable
+    />
   );
 }
 

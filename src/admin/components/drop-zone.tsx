@@ -17,7 +17,7 @@ export function DropZone({ onFiles }: { onFiles: (files: File[]) => void }) {
         <Text fw={600} ta="center">
           {over ? 'Drop to upload' : 'Drag archives here'}
         </Text>
-        <FileButton onChange={choose} accept=".zip,application/zip" multiple resetRef={reset}>
+        <FileButton onChange={choose} accept=".zip,.age,application/zip" multiple resetRef={reset}>
           {(props) => <Button {...props}>Choose files …</Button>}
         </FileButton>
         <Text size="sm" c="dimmed" ta="center">

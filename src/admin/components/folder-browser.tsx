@@ -12,7 +12,7 @@ type Entry = Listing['entries'][number];
 
 type Chosen = 'database' | 'archive' | 'folder';
 
-const isZip = (name: string) => /\.zip$/i.test(name);
+const isZip = (name: string) => /\.zip(\.age)?$/i.test(name);
 
 /** How many entries are shown at once. */
 const PAGE = 200;

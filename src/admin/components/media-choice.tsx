@@ -16,18 +16,21 @@ const QUIET = 300;
 
 interface MediaChoiceProps {
   backupId: string;
+  /** Opens an encrypted backup; null: the keys that are held there do. */
+  identity: string | null;
   chosen: string[];
   setChosen: (media: string[]) => void;
   error: string | undefined;
 }
 
 /** Single media files of a backup: found by search, chosen one by one. */
-export function MediaChoice({ backupId, chosen, setChosen, error }: MediaChoiceProps) {
+export function MediaChoice({ backupId, identity, chosen, setChosen, error }: MediaChoiceProps) {
   const [search, setSearch] = useState('');
   const [applied] = useDebouncedValue(search.trim(), QUIET);
   const paging = usePaging(applied);
   const { data, problem, current, loading, refresh } = useApi(BackupMediaDocument, {
     id: backupId,
+    identity,
     search: applied === '' ? null : applied,
     first: PAGE,
     after: paging.after,

@@ -1,4 +1,4 @@
-import { Card, Checkbox, MultiSelect, Radio, Stack, Text, TextInput, Title } from '@mantine/core';
+import { Card, Checkbox, MultiSelect, PasswordInput, Radio, Stack, Text, TextInput, Title } from '@mantine/core';
 import type { BackupPartsFragment, RestoreBackupInput } from '../../client/generated/graphql.js';
 import type { Problem } from '../api.js';
 import { count } from '../format.js';
@@ -18,6 +18,8 @@ export interface Choice {
   targetDatabaseUrl: string;
   targetMediaPath: string;
   overwrite: boolean;
+  /** Opens an encrypted backup; empty: the keys that are held there do. */
+  identity: string;
 }
 
 export const ALL: Choice = {
@@ -31,6 +33,7 @@ export const ALL: Choice = {
   targetDatabaseUrl: '',
   targetMediaPath: '',
   overwrite: false,
+  identity: '',
 };
 
 /** The choice as the API takes it. */
@@ -47,8 +50,16 @@ export function inputOf(choice: Choice): Omit<RestoreBackupInput, 'backupId' | '
     ...(allMedia && mirrorMedia ? { mediaMode: 'MIRROR' } : {}),
     ...(elsewhere ? { targetDatabaseUrl: targetDatabaseUrl.trim(), overwrite } : {}),
     ...(elsewhere && targetMediaPath.trim() !== '' ? { targetMediaPath: targetMediaPath.trim() } : {}),
+    ...(choice.identity !== '' ? { identity: choice.identity } : {}),
   };
 }
+
+/** Whether nothing that is held on the server opens the backup. */
+export const needsIdentity = ({ encrypted, encryptionKeys }: BackupPartsFragment): boolean =>
+  encrypted && !encryptionKeys.some(({ heldHere }) => heldHere);
+
+const keysOf = ({ encryptionKeys }: BackupPartsFragment) =>
+  encryptionKeys.length === 0 ? '' : ` for ${encryptionKeys.map(({ name }) => name).join(', ')}`;
 
 interface RestoreChoiceProps {
   backup: BackupPartsFragment;
@@ -64,6 +75,18 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
   const { what, elsewhere } = choice;
   return (
     <Stack>
+      {needsIdentity(backup) && (
+        <Card withBorder>
+          <PasswordInput
+            label="Identity or passphrase"
+            description={`Opens this backup, which is encrypted${keysOf(backup)}. Used for this once and never kept.`}
+            value={choice.identity}
+            onChange={(event) => change({ identity: event.currentTarget.value })}
+            error={errorOf('identity')}
+            autoComplete="off"
+          />
+        </Card>
+      )}
       <Card withBorder>
         <Radio.Group
           label={
@@ -123,6 +146,7 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
         {what === 'files' && (
           <MediaChoice
             backupId={backup.id}
+            identity={choice.identity === '' ? null : choice.identity}
             chosen={choice.media}
             setChosen={(media) => change({ media })}
             error={errorOf('media')}

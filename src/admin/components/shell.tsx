@@ -19,6 +19,7 @@ import {
   IconDashboard,
   IconDatabaseCog,
   IconHistory,
+  IconKey,
   IconLogout,
   IconMoon,
   IconServer2,
@@ -38,6 +39,7 @@ const PLACES = [
   { href: '/restores', label: 'Restores', Icon: IconHistory },
   { href: '/configs', label: 'Configs', Icon: IconDatabaseCog },
   { href: '/destinations', label: 'Destinations', Icon: IconServer2 },
+  { href: '/keys', label: 'Encryption keys', Icon: IconKey },
   { href: '/upload', label: 'Upload', Icon: IconUpload },
   { href: '/activity', label: 'Activity', Icon: IconClipboardList },
 ];

@@ -176,6 +176,7 @@ function About({ backup }: { backup: BackupPartsFragment }) {
     ['Contents', stored ? `${plural(tables.length, 'table')}, ${plural(mediaFileCount, 'media file')}` : '–'],
     ['Storage', STORAGE[backup.storageType]],
     ['File', stored ? <Code key="path">{backup.filePath}</Code> : 'No archive'],
+    ['Encryption', encryptionOf(backup)],
     ['Pinned', pinOf(backup)],
     ['Note', backup.note ?? '–'],
     ['Id', <Code key="id">{backup.id}</Code>],
@@ -183,8 +184,17 @@ function About({ backup }: { backup: BackupPartsFragment }) {
   return <Facts facts={facts} />;
 }
 
+function encryptionOf({ encrypted, encryptionKeys }: BackupPartsFragment): string {
+  if (!encrypted) return 'None';
+  return encryptionKeys.length === 0 ? 'Encrypted' : `For ${encryptionKeys.map(({ name }) => name).join(', ')}`;
+}
+
+/** How the ZIP is tested, which may be encrypted. */
+const zipTest = (fileName: string, encrypted: boolean) =>
+  encrypted ? `age -d -i key.txt ${fileName} > backup.zip\nunzip -t backup.zip` : `unzip -t ${fileName}`;
+
 function Verification({ backup }: { backup: BackupPartsFragment }) {
-  const { verifiedAt, verificationLevel, checksum, fileName } = backup;
+  const { verifiedAt, verificationLevel, checksum, fileName, encrypted } = backup;
   return (
     <Section title="Verification">
       <Stack gap="xs" align="flex-start">
@@ -203,7 +213,7 @@ function Verification({ backup }: { backup: BackupPartsFragment }) {
           <>
             <Text size="sm">Check a downloaded copy without db-manager:</Text>
             <Code block w="100%" className="wrapped">
-              {`echo "${checksum}  ${fileName}" | sha256sum -c\nunzip -t ${fileName}`}
+              {`echo "${checksum}  ${fileName}" | sha256sum -c\n${zipTest(fileName, encrypted)}`}
             </Code>
             <CopyButton value={checksum}>
               {({ copied, copy }) => (

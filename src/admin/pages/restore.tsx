@@ -7,7 +7,7 @@ import { useApi } from '../api.js';
 import { Age, Size } from '../components/exact.js';
 import { OriginBadge } from '../components/origin.js';
 import { PageHead, TextLink } from '../components/page.js';
-import { ALL, type Choice, inputOf, RestoreChoice } from '../components/restore-choice.js';
+import { ALL, type Choice, inputOf, needsIdentity, RestoreChoice } from '../components/restore-choice.js';
 import { ConfirmCard, Preview, useRestorePlan } from '../components/restore-steps.js';
 import { Answered, Empty, Missing } from '../components/state.js';
 import { plural } from '../format.js';
@@ -71,10 +71,10 @@ function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
   const [, go] = useLocation();
   const [choice, setChoice] = useState<Choice>({ ...ALL, elsewhere: backup.config === null });
   const [settled] = useDebouncedValue(choice, QUIET);
-  const missing = missingFrom(choice);
+  const missing = missingFrom(choice, backup);
   const planned = useRestorePlan(
     { ...inputOf(settled), backupId: backup.id },
-    { pause: missingFrom(settled) !== null, settled: settled === choice },
+    { pause: missingFrom(settled, backup) !== null, settled: settled === choice },
   );
   return (
     <>
@@ -108,7 +108,11 @@ function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
 }
 
 /** What has to be chosen before there is a plan. */
-function missingFrom({ what, tables, media, elsewhere, targetDatabaseUrl }: Choice): string | null {
+function missingFrom(
+  { what, tables, media, elsewhere, targetDatabaseUrl, identity }: Choice,
+  backup: BackupPartsFragment,
+): string | null {
+  if (identity === '' && needsIdentity(backup)) return 'Enter the identity or passphrase that opens the backup.';
   if (what === 'tables' && tables.length === 0) return 'Choose at least one table.';
   if (what === 'files' && media.length === 0) return 'Choose at least one file.';
   if (elsewhere && targetDatabaseUrl.trim() === '') return 'Enter the database to restore into.';

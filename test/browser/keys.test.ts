@@ -1,0 +1,82 @@
+import { readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createTestApp, type TestApp } from '../support/app.js';
+import { missingBrowser, startBrowser, type TestBrowser, type Visit } from './browser.js';
+
+const walk = missingBrowser === null ? describe : describe.skip;
+const title = (text: string) => (missingBrowser === null ? text : `${text} (skipped: ${missingBrowser})`);
+
+let app: TestApp;
+let browser: TestBrowser;
+let visit: Visit;
+let identity: string;
+
+beforeAll(async () => {
+  if (missingBrowser !== null) return;
+  app = await createTestApp();
+  browser = await startBrowser();
+  visit = await browser.visit(`${app.url}/keys`);
+  await visit.signIn();
+});
+afterAll(async () => {
+  await browser?.close();
+  await app?.close();
+});
+
+const dialog = () => visit.page.getByRole('dialog');
+const button = (name: string) => visit.page.getByRole('button', { name, exact: true });
+const inDialog = (name: string) => dialog().getByRole('button', { name, exact: true });
+const text = (value: string | RegExp) => visit.page.getByText(value).first().waitFor();
+
+walk(title('The page of encryption keys'), () => {
+  it('lets go of a generated key only after its identity was downloaded', async () => {
+    await text('No encryption keys yet');
+    await button('Add key').click();
+    await dialog().getByLabel('Name').fill('Office safe');
+    expect(await visit.barriers()).toEqual([]);
+    await inDialog('Add key').click();
+    await dialog().getByText('It is shown this once').waitFor();
+    expect(await inDialog('Done').isDisabled()).toBe(true);
+    await visit.page.keyboard.press('Escape');
+    expect(await visit.barriers()).toEqual([]);
+    await visit.picture('key-ceremony');
+    const saving = visit.page.waitForEvent('download');
+    await inDialog('Download identity').click();
+    const saved = await saving;
+    expect(saved.suggestedFilename()).toBe('Office-safe.txt');
+    const file = await readFile((await saved.path()) ?? '', 'utf8');
+    identity = file.split('\n').find((line) => line.startsWith('AGE-SECRET-KEY-1')) ?? '';
+    expect(identity).not.toBe('');
+    await inDialog('Done').click();
+    await dialog().waitFor({ state: 'detached' });
+    await text('Office safe');
+    expect(await visit.page.content()).not.toContain(identity);
+    await visit.picture('keys');
+  });
+
+  it('offers the key where a config is edited, and backups are encrypted for it', async () => {
+    await visit.page.goto(`${app.url}/configs/1`);
+    await visit.page.getByLabel('Encryption keys').first().click();
+    await visit.page.getByRole('option', { name: 'Office safe' }).click();
+    await button('Save').first().click();
+    await visit.page.getByText('Saved', { exact: true }).first().waitFor();
+    const { id } = await app.backup();
+    await visit.page.goto(`${app.url}/backups/${id}`);
+    await text('For Office safe');
+    expect(await visit.barriers()).toEqual([]);
+  });
+
+  it('asks for the identity where an encrypted backup is restored', async () => {
+    const { id, fileName } = await app.backup();
+    await visit.page.goto(`${app.url}/backups/${id}/restore`);
+    await text('Enter the identity or passphrase that opens the backup.');
+    expect(await visit.barriers()).toEqual([]);
+    await visit.page.getByLabel('Identity or passphrase').fill(identity);
+    await text('Ready to restore');
+    await visit.page.getByLabel('Type the file name to confirm').fill(fileName);
+    await button('Restore now').click();
+    await visit.page.waitForURL(/\/restores\//);
+    await text('Completed');
+    expect(visit.troubles).toEqual([]);
+  });
+});

@@ -1,13 +1,17 @@
+import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createLog } from '../../src/log.js';
 import * as api from '../../src/client/index.js';
 import { createTestApp, type TestApp } from '../support/app.js';
 import { clientOf, send } from '../support/operations.js';
 import { NEVER } from '../support/world.js';
 
+/** What the server logs. */
+const logged = new PassThrough();
 let app: TestApp;
 let client: api.Client;
 beforeAll(async () => {
-  app = await createTestApp({ work: false });
+  app = await createTestApp({ work: false, log: createLog('debug', logged) });
   client = clientOf(app);
 });
 afterAll(() => app.close());
@@ -55,7 +59,8 @@ describe('Encryption over the API', () => {
       '{ restores { nodes { id status errorMessage } } auditEvents { nodes { details } } encryptionKeys { name } }',
     );
     expect((await ask(rewrap, { identity })).data).toEqual({ rewrapBackup: { encryptionKeys: [{ name: 'Words' }] } });
-    const text = JSON.stringify(answers);
+    const text = JSON.stringify(answers) + String(logged.read());
+    expect(text).toContain('restore completed');
     for (const secret of [identity ?? '', 'four random words']) expect(text).not.toContain(secret);
   });
 

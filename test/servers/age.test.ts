@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { newFileKey, newIdentity, openHeader, readHeader, sealedHeader } from '../../src/archive/seal-header.js';
 import { Sealing, UnsealedSource } from '../../src/archive/seal.js';
 import { bufferSource } from '../support/archives.js';
+import { assertOneCommittedState, createWorld, readTree } from '../support/world.js';
 
 const NEVER = new AbortController().signal;
 const CHUNK = 65_536;
@@ -48,6 +49,24 @@ describeAge('with the command of the Debian package age', () => {
       expect(bytes.equals(plainOf(length))).toBe(true);
     },
   );
+
+  it('gives back a backup by hand: age, unzip, sqlite3', async () => {
+    const world = await createWorld();
+    try {
+      const { key, identity } = await world.app.keys.create({ name: 'Safe', generate: true }, 'test');
+      await world.app.configs.update(1, { encryptionKeyIds: [key.id] }, 'test');
+      const { filePath } = await world.backup();
+      const keyFile = join(world.folder, 'key.txt');
+      writeFileSync(keyFile, `${identity}\n`);
+      const zip = join(world.folder, 'backup.zip');
+      execFileSync('age', ['-d', '-i', keyFile, '-o', zip, filePath]);
+      execFileSync('unzip', ['-q', zip, '-d', join(world.folder, 'by-hand')]);
+      expect(await assertOneCommittedState(join(world.folder, 'by-hand', 'database.sqlite3'))).toBe(0);
+      expect(await readTree(join(world.folder, 'by-hand', 'media'))).toEqual(await readTree(world.media));
+    } finally {
+      await world.close();
+    }
+  });
 
   it('makes an identity that age-keygen knows the recipient of', async () => {
     const { identity, recipient } = await newIdentity();

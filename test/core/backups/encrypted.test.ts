@@ -226,6 +226,24 @@ describe('An encrypted archive that comes from elsewhere', () => {
   });
 });
 
+describe('After a crash of a run that encrypts', () => {
+  it('its file goes, known by its header without any key; one of another run stays', async () => {
+    await use(away);
+    const row = await world.backup();
+    const other = await readFile((await world.backup()).filePath);
+    const died = { status: 'RUNNING', leaseHolder: 'dead', phase: 'verify', checksum: null } as const;
+    await row.update(died);
+    await world.app.backups.recover();
+    expect(await row.reload()).toMatchObject({ status: 'FAILED', errorCode: 'INTERRUPTED' });
+    await expect(readFile(row.filePath)).rejects.toMatchObject({ code: 'ENOENT' });
+    await writeFile(row.filePath, other);
+    await row.update(died);
+    await world.app.backups.recover();
+    expect((await row.reload()).status).toBe('FAILED');
+    expect((await readFile(row.filePath)).equals(other)).toBe(true);
+  });
+});
+
 describe('The secrets of encryption', () => {
   it('are nowhere in the control database, whatever was done with them', async () => {
     await use(away);

@@ -172,7 +172,21 @@ async function createServices(
     if (run.table === 'Backup') await backupEnded({ models, now }, run, transaction);
     else await restoreEnded(models, run, transaction);
   };
-  const shared = { places, keys, models, log, leaseMs, onEnded, now, engines, storages, audit, queue, workFolder, exclude };
+  const shared = {
+    places,
+    keys,
+    models,
+    log,
+    leaseMs,
+    onEnded,
+    now,
+    engines,
+    storages,
+    audit,
+    queue,
+    workFolder,
+    exclude,
+  };
   const limits = { maxUploadBytes, maxUploadEntries, compressionThreads };
   const backups = new Backups({ ...shared, ...limits, configs, prefix, version: VERSION });
   const restores = new Restores({ ...shared, backups, controlFile });

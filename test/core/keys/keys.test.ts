@@ -90,6 +90,15 @@ describe('An encryption key', () => {
     expect(await keys.open(header, 'It', undefined, null)).toMatchObject({ fileKey });
   });
 
+  it('can be deleted once the config that named it is gone', async () => {
+    const { key } = await make({ generate: true });
+    const input = { name: 'Other', databaseUrl: `sqlite:${world.database}`, encryptionKeyIds: [key.id] };
+    const config = await world.app.configs.create(input, 'test');
+    await expect(keys.remove(key.id, 'test')).rejects.toMatchObject({ code: 'ENCRYPTION_KEY_IN_USE' });
+    await world.app.configs.remove(config.id, 'test');
+    await keys.remove(key.id, 'test');
+  });
+
   it('can be deleted while nothing needs it', async () => {
     const { key } = await make({ generate: true });
     await keys.remove(key.id, 'test');

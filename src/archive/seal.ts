@@ -38,8 +38,7 @@ function plainSize(payload: number): number {
 /** Seals what is written to it: header, nonce and chunks come out. */
 export class Sealing extends Transform {
   private readonly cipher: PayloadCipher;
-  private held: Buffer[] = [];
-  private heldBytes = 0;
+  private readonly blocks = new Blocks(CHUNK_BYTES);
   private index = 0;
 
   constructor({ header, fileKey }: SealKey) {
@@ -50,28 +49,43 @@ export class Sealing extends Transform {
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, callback: TransformCallback): void {
-    this.held.push(chunk);
-    this.heldBytes += chunk.length;
-    // The last chunk is sealed as the last: one is held back until there is more.
-    if (this.heldBytes > CHUNK_BYTES) this.sealAllButLast();
+    // Which block is the last one, and sealed as such, is known only at the end.
+    for (const block of this.blocks.add(chunk)) this.push(this.cipher.seal(block, this.index++, false));
     callback();
   }
 
   override _flush(callback: TransformCallback): void {
-    callback(null, Buffer.concat(this.cipher.seal(Buffer.concat(this.held), this.index, true)));
+    callback(null, this.cipher.seal(this.blocks.rest(), this.index, true));
+  }
+}
+
+/** Cuts a stream into blocks of one size, copying only those that lie across its chunks. One block is always held back. */
+class Blocks {
+  private held: Buffer[] = [];
+  private heldBytes = 0;
+
+  constructor(private readonly size: number) {}
+
+  /** The blocks that are whole and not the last one. */
+  *add(chunk: Buffer): Generator<Buffer> {
+    let at = 0;
+    while (this.heldBytes + chunk.length - at > this.size) {
+      const end = at + this.size - this.heldBytes;
+      const part = chunk.subarray(at, end);
+      at = end;
+      const block = this.held.length === 0 ? part : Buffer.concat([...this.held, part], this.size);
+      this.held = [];
+      this.heldBytes = 0;
+      yield block;
+    }
+    if (at === chunk.length) return;
+    this.held.push(chunk.subarray(at));
+    this.heldBytes += chunk.length - at;
   }
 
-  private sealAllButLast(): void {
-    const bytes = Buffer.concat(this.held, this.heldBytes);
-    const sealed: Buffer[] = [];
-    let at = 0;
-    for (; bytes.length - at > CHUNK_BYTES; at += CHUNK_BYTES) {
-      sealed.push(...this.cipher.seal(bytes.subarray(at, at + CHUNK_BYTES), this.index, false));
-      this.index += 1;
-    }
-    this.held = [bytes.subarray(at)];
-    this.heldBytes = bytes.length - at;
-    this.push(Buffer.concat(sealed));
+  /** What is left. */
+  rest(): Buffer {
+    return Buffer.concat(this.held, this.heldBytes);
   }
 }
 
@@ -130,24 +144,13 @@ export class UnsealedSource implements ArchiveSource {
     index: number,
     onSealed: ((chunk: Buffer) => void) | null,
   ): AsyncGenerator<Buffer> {
-    let held: Buffer[] = [];
-    let heldBytes = 0;
+    const blocks = new Blocks(SEALED_CHUNK_BYTES);
     for await (const chunk of stream as AsyncIterable<Buffer>) {
       onSealed?.(chunk);
-      held.push(chunk);
-      heldBytes += chunk.length;
-      if (heldBytes < SEALED_CHUNK_BYTES) continue;
-      const bytes = Buffer.concat(held, heldBytes);
-      const plain: Buffer[] = [];
-      let at = 0;
-      for (; bytes.length - at >= SEALED_CHUNK_BYTES; at += SEALED_CHUNK_BYTES) {
-        plain.push(this.openedChunk(bytes.subarray(at, at + SEALED_CHUNK_BYTES), index++));
-      }
-      held = [bytes.subarray(at)];
-      heldBytes = bytes.length - at;
-      yield Buffer.concat(plain);
+      for (const block of blocks.add(chunk)) yield this.openedChunk(block, index++);
     }
-    if (heldBytes > 0) yield this.openedChunk(Buffer.concat(held, heldBytes), index);
+    const rest = blocks.rest();
+    if (rest.length > 0) yield this.openedChunk(rest, index);
   }
 
   private openedChunk(sealed: Buffer, index: number): Buffer {
@@ -184,11 +187,11 @@ class PayloadCipher {
     this.key = Buffer.from(hkdfSync('sha256', fileKey, nonce, 'payload', 32));
   }
 
-  seal(chunk: Buffer, index: number, last: boolean): Buffer[] {
+  seal(chunk: Buffer, index: number, last: boolean): Buffer {
     const cipher = createCipheriv('chacha20-poly1305', this.key, nonceOf(index, last), { authTagLength: TAG_BYTES });
     const sealed = cipher.update(chunk);
     cipher.final();
-    return [sealed, cipher.getAuthTag()];
+    return Buffer.concat([sealed, cipher.getAuthTag()], sealed.length + TAG_BYTES);
   }
 
   /** @throws AppError ARCHIVE_CORRUPT */

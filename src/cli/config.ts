@@ -25,7 +25,8 @@ interface Options {
   media?: string[] | false;
   storage?: 'LOCAL' | 'SYSTEM';
   path?: string;
-  destination?: string;
+  destination?: string[];
+  minimumCopies?: number;
   prefix?: string;
   auto?: boolean;
   schedule?: string;
@@ -163,7 +164,11 @@ function withSettings(command: Command): Command {
     .option('--no-media', 'no media folders')
     .option('--storage <type>', 'LOCAL (the backups folder) or SYSTEM (any folder)', storage)
     .option('--path <dir>', 'the folder for archives; relative to the backups folder with storage LOCAL')
-    .option('--destination <name>', 'where archives lie, in place of --storage and --path: id or name of a destination')
+    .option(
+      '--destination <name...>',
+      'where archives lie, in place of --storage and --path: ids or names of destinations; the first is written first, the others get copies',
+    )
+    .option('--minimum-copies <n>', 'how many copies a backup needs to count for the retention of others', whole)
     .option('--prefix <text>', 'how names of its archives begin')
     .option('--auto', 'back up automatically')
     .option('--no-auto', 'back up only when asked')
@@ -197,7 +202,8 @@ async function inputOf(
     mediaPaths: media === false ? [] : media?.map((folder) => resolve(folder)),
     storageType,
     storagePath: storageType === 'SYSTEM' && path !== undefined ? resolve(path) : path,
-    destinationIds: destination === undefined ? undefined : [(await destinationOf(app, destination)).id],
+    destinationIds: destination === undefined ? undefined : await idsOf(app, destination),
+    minimumCopies: options.minimumCopies,
     archivePrefix: options.prefix,
     autoBackupEnabled: options.auto,
     schedule: options.schedule,
@@ -219,6 +225,12 @@ async function inputOf(
     maxTotalSize: orNull(options.maxSize),
   };
   return Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
+}
+
+async function idsOf(app: App, destinations: string[]): Promise<number[]> {
+  const rows = [];
+  for (const given of destinations) rows.push(await destinationOf(app, given));
+  return rows.map(({ id }) => id);
 }
 
 /** The word that takes a keep-rule away. Commander itself has no use for a null. */

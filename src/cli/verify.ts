@@ -1,5 +1,7 @@
 import { type Command, Option } from 'commander';
-import type { VerificationLevel } from '../models/index.js';
+import { copyWarnings } from '../core/archives/copies.js';
+import type { BackupRow, VerificationLevel } from '../models/index.js';
+import { destinationOf } from './destinations.js';
 import { backupId, ID_HELP } from './ids.js';
 import { CommandError, type GlobalOptions } from './print.js';
 import { errorOf } from './runs.js';
@@ -8,10 +10,15 @@ import { backupDocument } from './views.js';
 
 const LEVELS = ['CHECKSUM', 'ARCHIVE', 'DRILL'] satisfies VerificationLevel[];
 
+interface Options {
+  level: VerificationLevel;
+  destination?: string;
+}
+
 export function addVerify(program: Command): void {
   program
     .command('verify')
-    .description('Verify a stored backup again by reading it back. JSON: {backup}')
+    .description('Verify a stored backup again by reading every copy of it back. JSON: {backup}')
     .argument('<id>', `a COMPLETED backup: ${ID_HELP}`)
     .addOption(
       new Option('--level <level>', 'CHECKSUM: the stored bytes; ARCHIVE: every file in it; DRILL: the database too')
@@ -19,13 +26,22 @@ export function addVerify(program: Command): void {
         .default('ARCHIVE')
         .argParser((value: string) => value.toUpperCase()),
     )
-    .action((given: string, { level }: { level: VerificationLevel }, command: Command) =>
+    .option('--destination <name>', 'only the copy there: id or name of a destination')
+    .action((given: string, { level, destination }: Options, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print, stop }) => {
         const id = await backupId(app.models, given);
         print.note(`Verifying ${id} (${level}) …`);
-        const row = await app.backups.verify(id, level, actor, stop);
+        const where = destination === undefined ? undefined : (await destinationOf(app, destination)).id;
+        const row = await app.backups.verify(id, level, actor, stop, where);
         if (row.verifiedAt === null) throw new CommandError(errorOf(row), { backup: backupDocument(row) });
-        print.result({ backup: backupDocument(row) }, () => `${row.id} is verified (${level}): ${row.filePath}`);
+        print.result({ backup: backupDocument(row) }, () => verifiedText(row, level));
       }),
     );
+}
+
+/** Where it was verified, and what was found wrong with other copies. */
+function verifiedText(row: BackupRow, level: VerificationLevel): string {
+  const stored = row.copies.filter(({ status }) => status === 'COMPLETED').map(({ location }) => location);
+  const warnings = copyWarnings(row).map((warning) => `\nWarning: ${warning}`);
+  return `${row.id} is verified (${level}): ${stored.join(', ')}${warnings.join('')}`;
 }

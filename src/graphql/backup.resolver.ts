@@ -4,6 +4,7 @@ import type { FileUpload } from 'graphql-upload/processRequest.mjs';
 import { Arg, Args, Ctx, FieldResolver, ID, Info, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
 import { type BackupOrder as Order, listBackups } from '../core/lists/lists.js';
 import { humanSize } from '../core/text/format.js';
+import { copyWarnings } from '../core/archives/copies.js';
 import { isForeign } from '../core/archives/origin.js';
 import { importArchive } from '../core/backups/recover.js';
 import { badInput } from '../errors.js';
@@ -16,7 +17,7 @@ import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';
 import { downloadPath } from './download.resolver.js';
 import { BackupOrder, VerificationLevel } from './enums.js';
-import { isRunId, optionalConfigId, runId } from './ids.js';
+import { destinationId, isRunId, optionalConfigId, runId } from './ids.js';
 import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
 import { runFieldsOf } from './run.resolver.js';
 import { Upload } from './scalars.js';
@@ -120,7 +121,7 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
-      'Verifies a stored backup again and returns when that is done. The result is on the backup.',
+      'Verifies the copies of a backup again and returns when that is done. The result is on the backup and its copies.',
       'mutation { verifyBackup(id: "backup_20250724_143022_a1b2c3d4", level: DRILL) { verifiedAt errorMessage } }',
     ),
   })
@@ -133,8 +134,28 @@ export class BackupResolver extends runFieldsOf(Backup) {
       description: 'Verification level.',
     })
     level?: Level | null,
+    @Arg('destinationId', () => ID, { nullable: true, description: 'Only the copy there; every copy if left out.' })
+    destination?: string | null,
   ): Promise<Backup> {
-    return services.backups.verify(runId(id), level ?? 'ARCHIVE', (await admin()).email, signal);
+    const { email } = await admin();
+    const where = destination ? destinationId(destination) : undefined;
+    return services.backups.verify(runId(id), level ?? 'ARCHIVE', email, signal, where);
+  }
+
+  @Admin()
+  @Mutation(() => Backup, {
+    description: withExample(
+      'Copies a backup to another destination, or tries a failed copy again. Returns at once: `copies` shows the state.',
+      'mutation { copyBackup(id: "backup_20250724_143022_a1b2c3d4", destinationId: "2") { copies { status filePath } } }',
+    ),
+  })
+  async copyBackup(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'A COMPLETED backup.' }) id: string,
+    @Arg('destinationId', () => ID, { description: 'Where the copy shall lie.' }) destination: string,
+  ): Promise<Backup> {
+    await services.copies.request(runId(id), destinationId(destination), (await admin()).email);
+    return services.backups.get(runId(id));
   }
 
   @Admin()
@@ -275,6 +296,11 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @FieldResolver(() => [BackupCopy], { description: 'Where its archive lies. The run itself wrote the first.' })
   copies(@Root() row: BackupRow): BackupCopy[] {
     return copiesOf(row);
+  }
+
+  @FieldResolver(() => [String], { description: 'What to know about it, such as copies that failed.' })
+  warnings(@Root() row: BackupRow): string[] {
+    return [...row.warnings, ...copyWarnings(row)];
   }
 
   @FieldResolver(() => Boolean, {

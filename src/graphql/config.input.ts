@@ -41,9 +41,16 @@ export class BackupConfigInput {
   @ArrayMaxSize(20)
   @Field(() => [ID], {
     nullable: true,
-    description: 'Where archives are stored, in place of `storageType` and `storagePath`. One for now.',
+    description:
+      'Where archives are stored, in place of `storageType` and `storagePath`: the run writes the first, the others get copies.',
   })
   destinationIds?: string[] | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'How many copies a backup needs to count for the retention of others. Default: 1.',
+  })
+  minimumCopies?: number;
 
   @Field(() => Boolean, { nullable: true, description: 'Default: true.' })
   autoBackupEnabled?: boolean;

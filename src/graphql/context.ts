@@ -2,6 +2,7 @@ import type { Actor, Auth } from '../auth/index.js';
 import { requireAdmin } from '../auth/index.js';
 import type { Audit } from '../core/audit.js';
 import type { Backups } from '../core/backups/backups.js';
+import type { Copies } from '../core/backups/copies.js';
 import type { Browser } from '../core/discovery/browse.js';
 import type { Cleanup } from '../core/retention/cleanup.js';
 import type { ConfigTests } from '../core/configs/trials.js';
@@ -25,6 +26,7 @@ export interface Services {
   auth: Auth;
   audit: Audit;
   backups: Backups;
+  copies: Copies;
   restores: Restores;
   configs: Configs;
   configTests: ConfigTests;
@@ -64,6 +66,7 @@ export interface GraphqlContext {
     usage(id: number): Promise<StorageUsage | null>;
     /** The destination at an address, by its `placeKey`. */
     destination(key: string): Promise<{ row: DestinationRow } | null>;
+    destinationById(id: number): Promise<{ row: DestinationRow } | null>;
   };
 }
 
@@ -92,6 +95,7 @@ export function createContext(
         (await services.overview.configs(ids)).map((state) => ({ id: state.config.id, ...state })),
       ),
       usage: batched(() => services.overview.usage()),
+      destinationById: batched(async () => (await services.destinations.list()).map((row) => ({ id: row.id, row }))),
       destination: batched(async () => (await services.destinations.list()).map((row) => ({ id: placeKey(row), row }))),
     },
   };

@@ -16,6 +16,7 @@ import { loginLimits } from './migrations/0012-login-limits.js';
 import { scale } from './migrations/0013-scale.js';
 import { destinations } from './migrations/0014-destinations.js';
 import { compression } from './migrations/0015-compression.js';
+import { copies } from './migrations/0017-copies.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -33,6 +34,7 @@ const MIGRATIONS: Migration[] = [
   scale,
   destinations,
   compression,
+  copies,
 ];
 
 const TABLE = 'db_manager_migrations';

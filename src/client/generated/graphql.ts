@@ -32,7 +32,7 @@ export type BackupConfigInput = {
   compressionLevel?: number | null | undefined;
   /** Such as `sqlite:/srv/okpuja/db.sqlite3`. Required for a new config. */
   databaseUrl?: string | null | undefined;
-  /** Where archives are stored, in place of `storageType` and `storagePath`. One for now. */
+  /** Where archives are stored, in place of `storageType` and `storagePath`: the run writes the first, the others get copies. */
   destinationIds?: Array<string | number> | null | undefined;
   /** Seconds, 0 to 3600. Default: 0. */
   jitterSeconds?: number | null | undefined;
@@ -56,6 +56,8 @@ export type BackupConfigInput = {
   maxTotalSize?: number | null | undefined;
   /** Absolute folders, such as `["/srv/okpuja/media"]`. */
   mediaPaths?: Array<string> | null | undefined;
+  /** How many copies a backup needs to count for the retention of others. Default: 1. */
+  minimumCopies?: number | null | undefined;
   /** Unique, 1 to 200 characters. Required for a new config. */
   name?: string | null | undefined;
   /** Seconds, 1 or more. Default: 30. */
@@ -152,7 +154,7 @@ export type CopyStatus =
   | 'COMPLETED'
   /** It was deleted. */
   | 'DELETED'
-  /** It was not stored; `errorCode` and `errorMessage` say why. */
+  /** It was not stored, or is damaged; `errorCode` and `errorMessage` say why, `nextTryAt` when it is tried again. */
   | 'FAILED'
   /** It is not being written yet. */
   | 'PENDING'
@@ -414,7 +416,7 @@ export type AuditEventsQueryVariables = Exact<{
 
 export type AuditEventsQuery = { auditEvents: { totalCount: number, nodes: Array<{ id: string, at: string, actor: string, action: string, subject: string | null, details: Array<{ name: string, value: string }> }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
-export type BackupPartsFragment = { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null };
+export type BackupPartsFragment = { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null };
 
 export type BackupsQueryVariables = Exact<{
   filter?: BackupFilter | null | undefined;
@@ -431,7 +433,7 @@ export type BackupQueryVariables = Exact<{
 }>;
 
 
-export type BackupQuery = { backup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } | null };
+export type BackupQuery = { backup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } | null };
 
 export type BackupMediaQueryVariables = Exact<{
   id: string | number;
@@ -448,21 +450,21 @@ export type CreateBackupMutationVariables = Exact<{
 }>;
 
 
-export type CreateBackupMutation = { createBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type CreateBackupMutation = { createBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type AutoBackupMutationVariables = Exact<{
   configId?: string | number | null | undefined;
 }>;
 
 
-export type AutoBackupMutation = { autoBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type AutoBackupMutation = { autoBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type CancelBackupMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type CancelBackupMutation = { cancelBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type CancelBackupMutation = { cancelBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type VerifyBackupMutationVariables = Exact<{
   id: string | number;
@@ -470,7 +472,15 @@ export type VerifyBackupMutationVariables = Exact<{
 }>;
 
 
-export type VerifyBackupMutation = { verifyBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type VerifyBackupMutation = { verifyBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+
+export type CopyBackupMutationVariables = Exact<{
+  id: string | number;
+  destinationId: string | number;
+}>;
+
+
+export type CopyBackupMutation = { copyBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type PinBackupMutationVariables = Exact<{
   id: string | number;
@@ -478,7 +488,7 @@ export type PinBackupMutationVariables = Exact<{
 }>;
 
 
-export type PinBackupMutation = { pinBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type PinBackupMutation = { pinBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type AssignBackupMutationVariables = Exact<{
   id: string | number;
@@ -487,21 +497,21 @@ export type AssignBackupMutationVariables = Exact<{
 }>;
 
 
-export type AssignBackupMutation = { assignBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type AssignBackupMutation = { assignBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type DeleteBackupMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type DeleteBackupMutation = { deleteBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type DeleteBackupMutation = { deleteBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type DeleteBackupsMutationVariables = Exact<{
   ids: Array<string | number> | string | number;
 }>;
 
 
-export type DeleteBackupsMutation = { deleteBackups: Array<{ id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null }> };
+export type DeleteBackupsMutation = { deleteBackups: Array<{ id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null }> };
 
 export type CreateDownloadLinkMutationVariables = Exact<{
   id: string | number;
@@ -516,7 +526,7 @@ export type UploadBackupMutationVariables = Exact<{
 }>;
 
 
-export type UploadBackupMutation = { uploadBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type UploadBackupMutation = { uploadBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type ImportBackupMutationVariables = Exact<{
   path: string;
@@ -524,21 +534,21 @@ export type ImportBackupMutationVariables = Exact<{
 }>;
 
 
-export type ImportBackupMutation = { importBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type ImportBackupMutation = { importBackup: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type BackupProgressSubscriptionVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, destination: { id: string, storageType: StorageType, location: string } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
-export type ConfigPartsFragment = { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> };
+export type ConfigPartsFragment = { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }> };
 
 export type ConfigsQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type ConfigsQuery = { configs: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> }> };
+export type ConfigsQuery = { configs: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }> }> };
 
 export type ConfigNamesQueryVariables = Exact<{ [key: string]: never; }>;
 
@@ -552,7 +562,7 @@ export type ConfigPageQueryVariables = Exact<{
 }>;
 
 
-export type ConfigPageQuery = { configConnection: { totalCount: number, nodes: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, health: { lastSuccessAt: string | null, lastProvenAt: string | null, lastFailureAt: string | null, lastErrorCode: string | null, overdue: boolean, lastBackup: { id: string, fileSize: number | null, verifiedAt: string | null } | null } | null, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> }>, pageInfo: { endCursor: string | null, hasNextPage: boolean } } };
+export type ConfigPageQuery = { configConnection: { totalCount: number, nodes: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, health: { lastSuccessAt: string | null, lastProvenAt: string | null, lastFailureAt: string | null, lastErrorCode: string | null, overdue: boolean, lastBackup: { id: string, fileSize: number | null, verifiedAt: string | null } | null } | null, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }> }>, pageInfo: { endCursor: string | null, hasNextPage: boolean } } };
 
 export type SchedulePreviewQueryVariables = Exact<{
   schedule: string;
@@ -568,7 +578,7 @@ export type ConfigQueryVariables = Exact<{
 }>;
 
 
-export type ConfigQuery = { config: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> } | null };
+export type ConfigQuery = { config: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }> } | null };
 
 export type CreateConfigMutationVariables = Exact<{
   input: BackupConfigInput;
@@ -576,7 +586,7 @@ export type CreateConfigMutationVariables = Exact<{
 }>;
 
 
-export type CreateConfigMutation = { createConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> } };
+export type CreateConfigMutation = { createConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }> } };
 
 export type UpdateConfigMutationVariables = Exact<{
   id: string | number;
@@ -585,7 +595,7 @@ export type UpdateConfigMutationVariables = Exact<{
 }>;
 
 
-export type UpdateConfigMutation = { updateConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> } };
+export type UpdateConfigMutation = { updateConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }> } };
 
 export type CreateConfigFromBackupMutationVariables = Exact<{
   backupId: string | number;
@@ -593,14 +603,14 @@ export type CreateConfigFromBackupMutationVariables = Exact<{
 }>;
 
 
-export type CreateConfigFromBackupMutation = { createConfigFromBackup: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> } };
+export type CreateConfigFromBackupMutation = { createConfigFromBackup: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }> } };
 
 export type DeleteConfigMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type DeleteConfigMutation = { deleteConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, location: string }> } };
+export type DeleteConfigMutation = { deleteConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }> } };
 
 export type TestConnectionMutationVariables = Exact<{
   input: BackupConfigInput;
@@ -827,8 +837,10 @@ export const BackupPartsFragmentDoc = new TypedDocumentString(`
     id
     destination {
       id
+      name
       storageType
       location
+      offline
     }
     status
     filePath
@@ -836,6 +848,8 @@ export const BackupPartsFragmentDoc = new TypedDocumentString(`
     errorCode
     errorMessage
     errorHint
+    attempts
+    nextTryAt
   }
   fileSize
   fileSizeHuman
@@ -908,8 +922,10 @@ export const ConfigPartsFragmentDoc = new TypedDocumentString(`
   destinations {
     id
     name
+    storageType
     location
   }
+  minimumCopies
   autoBackupEnabled
   schedule
   timezone
@@ -1133,8 +1149,10 @@ export const BackupDocument = new TypedDocumentString(`
     id
     destination {
       id
+      name
       storageType
       location
+      offline
     }
     status
     filePath
@@ -1142,6 +1160,8 @@ export const BackupDocument = new TypedDocumentString(`
     errorCode
     errorMessage
     errorHint
+    attempts
+    nextTryAt
   }
   fileSize
   fileSizeHuman
@@ -1229,8 +1249,10 @@ export const CreateBackupDocument = new TypedDocumentString(`
     id
     destination {
       id
+      name
       storageType
       location
+      offline
     }
     status
     filePath
@@ -1238,6 +1260,8 @@ export const CreateBackupDocument = new TypedDocumentString(`
     errorCode
     errorMessage
     errorHint
+    attempts
+    nextTryAt
   }
   fileSize
   fileSizeHuman
@@ -1307,8 +1331,10 @@ export const AutoBackupDocument = new TypedDocumentString(`
     id
     destination {
       id
+      name
       storageType
       location
+      offline
     }
     status
     filePath
@@ -1316,6 +1342,8 @@ export const AutoBackupDocument = new TypedDocumentString(`
     errorCode
     errorMessage
     errorHint
+    attempts
+    nextTryAt
   }
   fileSize
   fileSizeHuman
@@ -1385,8 +1413,10 @@ export const CancelBackupDocument = new TypedDocumentString(`
     id
     destination {
       id
+      name
       storageType
       location
+      offline
     }
     status
     filePath
@@ -1394,6 +1424,8 @@ export const CancelBackupDocument = new TypedDocumentString(`
     errorCode
     errorMessage
     errorHint
+    attempts
+    nextTryAt
   }
   fileSize
   fileSizeHuman
@@ -1463,8 +1495,10 @@ export const VerifyBackupDocument = new TypedDocumentString(`
     id
     destination {
       id
+      name
       storageType
       location
+      offline
     }
     status
     filePath
@@ -1472,6 +1506,8 @@ export const VerifyBackupDocument = new TypedDocumentString(`
     errorCode
     errorMessage
     errorHint
+    attempts
+    nextTryAt
   }
   fileSize
   fileSizeHuman
@@ -1522,6 +1558,88 @@ export const VerifyBackupDocument = new TypedDocumentString(`
     mediaPaths
   }
 }`) as unknown as TypedDocumentString<VerifyBackupMutation, VerifyBackupMutationVariables>;
+export const CopyBackupDocument = new TypedDocumentString(`
+    mutation CopyBackup($id: ID!, $destinationId: ID!) {
+  copyBackup(id: $id, destinationId: $destinationId) {
+    ...BackupParts
+  }
+}
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  copies {
+    id
+    destination {
+      id
+      name
+      storageType
+      location
+      offline
+    }
+    status
+    filePath
+    verifiedAt
+    errorCode
+    errorMessage
+    errorHint
+    attempts
+    nextTryAt
+  }
+  fileSize
+  fileSizeHuman
+  checksum
+  progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  pinnedBy
+  verifiedAt
+  verificationLevel
+  damaged
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+  applicationId
+  foreign
+  origin {
+    config
+    host
+    database
+    mediaPaths
+  }
+}`) as unknown as TypedDocumentString<CopyBackupMutation, CopyBackupMutationVariables>;
 export const PinBackupDocument = new TypedDocumentString(`
     mutation PinBackup($id: ID!, $pinned: Boolean!) {
   pinBackup(id: $id, pinned: $pinned) {
@@ -1541,8 +1659,10 @@ export const PinBackupDocument = new TypedDocumentString(`
     id
     destination {
       id
+      name
       storageType
       location
+      offline
     }
     status
     filePath
@@ -1550,6 +1670,8 @@ export const PinBackupDocument = new TypedDocumentString(`
     errorCode
     errorMessage
     errorHint
+    attempts
+    nextTryAt
   }
   fileSize
   fileSizeHuman
@@ -1619,8 +1741,10 @@ export const AssignBackupDocument = new TypedDocumentString(`
     id
     destination {
       id
+      name
       storageType
       location
+      offline
     }
     status
     filePath
@@ -1628,6 +1752,8 @@ export const AssignBackupDocument = new TypedDocumentString(`
     errorCode
     errorMessage
     errorHint
+    attempts
+    nextTryAt
   }
   fileSize
   fileSizeHuman
@@ -1697,8 +1823,10 @@ export const DeleteBackupDocument = new TypedDocumentString(`
     id
     destination {
       id
+      name
       storageType
       location
+      offline
     }
     status
     filePath
@@ -1706,6 +1834,8 @@ export const DeleteBackupDocument = new TypedDocumentString(`
     errorCode
     errorMessage
     errorHint
+    attempts
+    nextTryAt
   }
   fileSize
   fileSizeHuman
@@ -1775,8 +1905,10 @@ export const DeleteBackupsDocument = new TypedDocumentString(`
     id
     destination {
       id
+      name
       storageType
       location
+      offline
     }
     status
     filePath
@@ -1784,6 +1916,8 @@ export const DeleteBackupsDocument = new TypedDocumentString(`
     errorCode
     errorMessage
     errorHint
+    attempts
+    nextTryAt
   }
   fileSize
   fileSizeHuman
@@ -1861,8 +1995,10 @@ export const UploadBackupDocument = new TypedDocumentString(`
     id
     destination {
       id
+      name
       storageType
       location
+      offline
     }
     status
     filePath
@@ -1870,6 +2006,8 @@ export const UploadBackupDocument = new TypedDocumentString(`
     errorCode
     errorMessage
     errorHint
+    attempts
+    nextTryAt
   }
   fileSize
   fileSizeHuman
@@ -1939,8 +2077,10 @@ export const ImportBackupDocument = new TypedDocumentString(`
     id
     destination {
       id
+      name
       storageType
       location
+      offline
     }
     status
     filePath
@@ -1948,6 +2088,8 @@ export const ImportBackupDocument = new TypedDocumentString(`
     errorCode
     errorMessage
     errorHint
+    attempts
+    nextTryAt
   }
   fileSize
   fileSizeHuman
@@ -2017,8 +2159,10 @@ export const BackupProgressDocument = new TypedDocumentString(`
     id
     destination {
       id
+      name
       storageType
       location
+      offline
     }
     status
     filePath
@@ -2026,6 +2170,8 @@ export const BackupProgressDocument = new TypedDocumentString(`
     errorCode
     errorMessage
     errorHint
+    attempts
+    nextTryAt
   }
   fileSize
   fileSizeHuman
@@ -2102,8 +2248,10 @@ export const ConfigsDocument = new TypedDocumentString(`
   destinations {
     id
     name
+    storageType
     location
   }
+  minimumCopies
   autoBackupEnabled
   schedule
   timezone
@@ -2183,8 +2331,10 @@ export const ConfigPageDocument = new TypedDocumentString(`
   destinations {
     id
     name
+    storageType
     location
   }
+  minimumCopies
   autoBackupEnabled
   schedule
   timezone
@@ -2243,8 +2393,10 @@ export const ConfigDocument = new TypedDocumentString(`
   destinations {
     id
     name
+    storageType
     location
   }
+  minimumCopies
   autoBackupEnabled
   schedule
   timezone
@@ -2295,8 +2447,10 @@ export const CreateConfigDocument = new TypedDocumentString(`
   destinations {
     id
     name
+    storageType
     location
   }
+  minimumCopies
   autoBackupEnabled
   schedule
   timezone
@@ -2347,8 +2501,10 @@ export const UpdateConfigDocument = new TypedDocumentString(`
   destinations {
     id
     name
+    storageType
     location
   }
+  minimumCopies
   autoBackupEnabled
   schedule
   timezone
@@ -2399,8 +2555,10 @@ export const CreateConfigFromBackupDocument = new TypedDocumentString(`
   destinations {
     id
     name
+    storageType
     location
   }
+  minimumCopies
   autoBackupEnabled
   schedule
   timezone
@@ -2451,8 +2609,10 @@ export const DeleteConfigDocument = new TypedDocumentString(`
   destinations {
     id
     name
+    storageType
     location
   }
+  minimumCopies
   autoBackupEnabled
   schedule
   timezone

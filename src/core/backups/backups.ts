@@ -1,5 +1,13 @@
-import { REGULAR_TYPES, type BackupConfigRow, type BackupRow, type BackupType, type VerificationLevel } from '../../models/index.js';
-import { updateCopies } from '../archives/copies.js';
+import {
+  REGULAR_TYPES,
+  type BackupConfigRow,
+  type BackupRow,
+  type BackupType,
+  type StoredObjectRow,
+  type VerificationLevel,
+} from '../../models/index.js';
+import { noteDamaged } from '../archives/copies.js';
+import { deleteCopy } from './copies.js';
 import { insertBackup, type NewBackup } from './new-backup.js';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -7,20 +15,23 @@ import type { Readable } from 'node:stream';
 import { Op, type Transaction } from 'sequelize';
 import { AppError, badInput } from '../../errors.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './run-backup.js';
-import { Hold, isHeld, runLease } from '../runs/hold.js';
+import { copyLease, Hold, isHeld, runLease } from '../runs/hold.js';
 import { adoptStored, takeIn } from './upload.js';
 import { newId } from '../text/ids.js';
 import { originOf } from '../archives/origin.js';
 import type { StorageAddress, StorageType } from '../ports.js';
 import { deadRuns, endPending, endRun, failure, pendingRuns } from '../runs/run.js';
 import { judgeStorage } from '../configs/settings.js';
-import { assertCompleted, openStored, type StoredArchive } from '../archives/stored-archive.js';
+import { assertCompleted, openCopy, openReadable, openStored, type StoredArchive } from '../archives/stored-archive.js';
 import { isOwnObject, verifyStored } from '../archives/verify.js';
 
 export type { BackupsEnvironment, RunOptions };
 
-/** The columns that a verification writes. */
-type Verified = Pick<BackupRow, 'verifiedAt' | 'verificationLevel' | 'errorCode' | 'errorMessage' | 'errorHint'>;
+/** What a verification found of one copy. */
+interface VerifiedCopy {
+  copy: StoredObjectRow;
+  error: AppError | null;
+}
 
 /** A request for a backup. */
 export interface BackupRequest {
@@ -206,44 +217,98 @@ export class Backups {
   /** A COMPLETED backup and its stored bytes. @throws AppError NOT_FOUND; as `openStored` */
   async open(id: string): Promise<{ row: BackupRow; stored: StoredArchive }> {
     const row = await this.get(id);
-    return { row, stored: await openStored(this.env.storages, row) };
+    const stored = await openStored(this.env.storages, row);
+    if (row.copies.length > 1) this.env.log.info({ backup: id, from: stored.location }, 'reads a copy');
+    return { row, stored };
   }
 
-  /** Verifies a stored backup again. The outcome is noted on the row: verified, or the error that took that away. */
-  async verify(id: string, level: VerificationLevel, actor: string, stop: AbortSignal): Promise<BackupRow> {
+  /** As `open`, with the archive opened: a copy that cannot be is passed over. @throws AppError as `openReadable` */
+  async openReadable(id: string, signal: AbortSignal): Promise<{ row: BackupRow; stored: StoredArchive }> {
+    const row = await this.get(id);
+    return { row, stored: await openReadable(this.env.storages, row, signal) };
+  }
+
+  /**
+   * Verifies every copy of a backup again, or one. The outcome is noted on the backup and on its copies: verified, or the
+   * error that took that away. A damaged copy is repaired from a good one; only without one does the backup lose its mark.
+   * @param destinationId where the one copy lies that is to be verified
+   * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, …; STORAGE_… if no copy could be read
+   */
+  async verify(
+    id: string,
+    level: VerificationLevel,
+    actor: string,
+    stop: AbortSignal,
+    destinationId?: number,
+  ): Promise<BackupRow> {
     const row = await this.get(id);
     assertCompleted(row);
-    try {
-      await this.verifyNow(row, level, stop);
-      // The bytes of a damaged database are as they were stored, which makes it no good backup.
-      const verified = row.damaged ? {} : { verifiedAt: this.env.now(), verificationLevel: level };
-      await this.noteVerified(row, { ...verified, errorCode: null, errorMessage: null, errorHint: null });
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      if (!/^(ARCHIVE|DATABASE)_/.test(error.code)) {
-        await this.env.audit.record(actor, 'backup.verify', id, { level, result: error.code });
-        throw error;
-      }
-      const { errorCode, errorMessage, errorHint } = failure(error);
-      await this.noteVerified(row, { verifiedAt: null, verificationLevel: null, errorCode, errorMessage, errorHint });
-      this.env.log.error({ backup: id, err: error }, 'verification failed');
+    const found = await this.verifyCopies(row, copiesToVerify(row, destinationId), level, stop);
+    const bad = found.filter(({ error }) => error !== null && /^(ARCHIVE|DATABASE)_/.test(error.code));
+    const good = found.filter(({ error }) => error === null);
+    const [unread] = found.flatMap(({ error }) => error ?? []);
+    if (good.length + bad.length === 0 && unread !== undefined) {
+      await this.env.audit.record(actor, 'backup.verify', id, { level, result: unread.code });
+      throw unread;
     }
-    await this.env.audit.record(actor, 'backup.verify', id, { level, result: row.errorCode ?? 'ok' });
-    return row;
+    await this.noteVerified(row, level, { good, bad });
+    for (const { copy, error } of bad) this.env.log.error({ backup: id, copy: copy.location, err: error }, 'verification failed');
+    const result = bad[0]?.error?.code ?? 'ok';
+    await this.env.audit.record(actor, 'backup.verify', id, { level, result });
+    return row.reload();
   }
 
-  /** Writes the outcome of a verification to the backup and its copy. */
-  private async noteVerified(row: BackupRow, values: Partial<Verified>): Promise<void> {
-    const { verificationLevel: _level, ...copy } = values;
-    await this.env.models.sequelize.transaction(async (transaction) => {
-      await row.update(values, { transaction });
-      await updateCopies(this.env.models, row.id, copy, transaction);
+  /** Reads each copy in turn. What is no AppError is thrown. */
+  private async verifyCopies(
+    row: BackupRow,
+    copies: StoredObjectRow[],
+    level: VerificationLevel,
+    stop: AbortSignal,
+  ): Promise<VerifiedCopy[]> {
+    const found: VerifiedCopy[] = [];
+    for (const copy of copies) {
+      try {
+        await this.verifyNow(row, copy, level, stop);
+        found.push({ copy, error: null });
+      } catch (error) {
+        stop.throwIfAborted();
+        if (!(error instanceof AppError)) throw error;
+        found.push({ copy, error });
+      }
+    }
+    return found;
+  }
+
+  /** Writes the outcome of a verification to the backup and its copies. */
+  private async noteVerified(
+    row: BackupRow,
+    level: VerificationLevel,
+    { good, bad }: { good: VerifiedCopy[]; bad: VerifiedCopy[] },
+  ): Promise<void> {
+    const { models, now } = this.env;
+    // The bytes of a damaged database are as they were stored, which makes it no good backup.
+    const verified = row.damaged ? {} : { verifiedAt: now() };
+    const well = { errorCode: null, errorMessage: null, errorHint: null };
+    await models.sequelize.transaction(async (transaction) => {
+      for (const { copy } of good) await copy.update({ ...verified, ...well }, { transaction });
+      if (good.length > 0) {
+        const mark = row.damaged ? {} : { ...verified, verificationLevel: level };
+        await row.update({ ...mark, ...well }, { transaction });
+      }
+      for (const { copy, error } of bad) {
+        if (error !== null) await noteDamaged({ models, now, transaction }, row, copy, error);
+      }
     });
   }
 
   /** @throws AppError as `verifyStored` */
-  private async verifyNow(row: BackupRow, level: VerificationLevel, stop: AbortSignal): Promise<void> {
-    const stored = await openStored(this.env.storages, row);
+  private async verifyNow(
+    row: BackupRow,
+    copy: StoredObjectRow,
+    level: VerificationLevel,
+    stop: AbortSignal,
+  ): Promise<void> {
+    const stored = await openCopy(this.env.storages, row, copy);
     const id = newId('verify', this.env.now());
     const scratch = join(this.env.workFolder, id);
     const { checksum, damaged } = row;
@@ -297,7 +362,7 @@ export class Backups {
   }
 
   /**
-   * Deletes archives and marks their rows DELETED. All are checked before the first is touched; where a storage then
+   * Deletes archives, in every destination, and marks their rows DELETED. All are checked before the first is touched; where a storage then
    * refuses one, those before it are gone, and the error says which.
    * @throws AppError NOT_FOUND, BACKUP_PINNED, BUSY, STORAGE_…
    */
@@ -384,30 +449,70 @@ export class Backups {
     if (restoring > 0) throw new AppError('BUSY', `Backup ${backupId} is being restored.`);
   }
 
-  /** Holds the row while it works, so that a pin or a restore that came in between is seen. */
+  /** Holds the row and its copies while it works, so that a pin, a restore or a copy that came in between is seen. */
   private removeOne(
     id: string,
     actor: string,
     reason: string,
     stillDue: () => Promise<boolean>,
   ): Promise<BackupRow | null> {
+    const inUse = (what: string) => () => {
+      throw new AppError('BUSY', `Backup ${id} is ${what}.`);
+    };
     const work = async () => {
       const row = await this.get(id);
       if (row.status === 'DELETED') return row;
       await this.assertRemovable(row);
       if (!(await stillDue())) return null;
-      if (row.status === 'COMPLETED') await this.env.storages.open(row.address).remove(row.fileName);
-      await this.env.models.sequelize.transaction(async (transaction) => {
-        const deleted = { deletedAt: this.env.now(), deletedBy: actor, deleteReason: reason };
-        await row.update({ status: 'DELETED', ...deleted }, { transaction });
-        await updateCopies(this.env.models, id, { status: 'DELETED' }, transaction);
-      });
-      await this.env.audit.record(actor, 'backup.delete', id, { file: row.filePath, reason });
-      return row;
+      const copies = row.copies.map((copy) => copyLease(copy.id));
+      const remove = () => this.removeHeld(row, actor, reason);
+      return Hold.during(this.env, copies, remove, inUse('being copied'));
     };
-    return Hold.during(this.env, [runLease(id)], work, () => {
-      throw new AppError('BUSY', `Backup ${id} is in use.`);
+    return Hold.during(this.env, [runLease(id)], work, inUse('in use'));
+  }
+
+  /**
+   * Deletes every copy of a backup, then marks its row. A copy whose destination does not answer keeps its row and is
+   * deleted later, as long as another one is gone: if none is, nothing changes.
+   */
+  private async removeHeld(row: BackupRow, actor: string, reason: string): Promise<BackupRow> {
+    const { id } = row;
+    const living = row.copies.filter(({ status }) => status !== 'DELETED');
+    const left = row.status === 'COMPLETED' ? await this.deleteCopies(row, living) : [];
+    const gone = living.filter((copy) => !left.some((failed) => failed.copy.id === copy.id));
+    const [first] = left;
+    if (first !== undefined && !gone.some(({ size }) => (size ?? null) !== null)) throw first.error;
+    await this.env.models.sequelize.transaction(async (transaction) => {
+      const deleted = { deletedAt: this.env.now(), deletedBy: actor, deleteReason: reason };
+      await row.update({ status: 'DELETED', ...deleted }, { transaction });
+      const past = { status: 'DELETED' as const, nextTryAt: null, gaveUpAt: null };
+      for (const copy of gone) await copy.update(past, { transaction });
+      for (const { copy, error } of left) {
+        const { errorCode, errorMessage, errorHint } = failure(error);
+        const later = { attempts: 1, nextTryAt: this.env.now(), gaveUpAt: null };
+        await copy.update({ errorCode, errorMessage, errorHint, ...later }, { transaction });
+      }
     });
+    const later = left.map(({ copy }) => copy.location);
+    const details = { file: row.filePath, reason, ...(later.length > 0 ? { later } : {}) };
+    await this.env.audit.record(actor, 'backup.delete', id, details);
+    return row;
+  }
+
+  /** @returns the copies that could not be deleted now, and why */
+  private async deleteCopies(row: BackupRow, copies: StoredObjectRow[]): Promise<{ copy: StoredObjectRow; error: AppError }[]> {
+    const left: { copy: StoredObjectRow; error: AppError }[] = [];
+    const remove = async (copy: StoredObjectRow) => {
+      try {
+        await deleteCopy(this.env, row, copy);
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        this.env.log.warn({ backup: row.id, copy: copy.location, err: error }, 'a copy could not be deleted');
+        left.push({ copy, error });
+      }
+    };
+    await Promise.all(copies.map(remove));
+    return left;
   }
 
   private recoverOne(id: string): Promise<void> {
@@ -454,6 +559,17 @@ export class Backups {
       await rm(join(this.env.workFolder, name), { recursive: true, force: true });
     }
   }
+}
+
+/** @throws AppError NOT_FOUND if there is no copy in the destination that was asked for */
+function copiesToVerify({ id, copies }: BackupRow, destinationId: number | undefined): StoredObjectRow[] {
+  const stored = copies.filter(({ status }) => status === 'COMPLETED');
+  if (destinationId === undefined) return stored;
+  const wanted = stored.filter((copy) => copy.destinationId === destinationId);
+  if (wanted.length > 0) return wanted;
+  throw new AppError('NOT_FOUND', `destinationId: ${id} has no stored copy in destination ${destinationId}.`, {
+    field: 'destinationId',
+  });
 }
 
 /** How long a private copy of a database may be read before its process is taken for dead, in milliseconds. */

@@ -3,7 +3,7 @@ import { AppError } from '../../errors.js';
 import type { RestoreRow } from '../../models/index.js';
 import { databaseLease, Hold, isHeld, runLease, waitLease } from '../runs/hold.js';
 import { COMMAND_ACTOR, newId } from '../text/ids.js';
-import { planRestore, type RestorePlan } from './plan.js';
+import { PATIENCE, planRestore, type RestorePlan } from './plan.js';
 import { repair, type RestoresEnvironment, runRestore } from './run-restore.js';
 import type { RestoreRequest, Scope } from './scope.js';
 import { deadRuns, endPending, endRun, pendingRuns } from '../runs/run.js';
@@ -29,7 +29,7 @@ export class Restores {
 
   /** A dry run. See `planRestore`. */
   async plan(request: RestoreRequest): Promise<RestorePlan> {
-    return (await planRestore(this.env, await this.env.backups.open(request.backupId), request)).plan;
+    return (await planRestore(this.env, await this.open(request.backupId), request)).plan;
   }
 
   /** Makes a PENDING row and hands it to the queue. @throws AppError the first reason to refuse, naming all of them */
@@ -46,7 +46,7 @@ export class Restores {
         field: 'confirm',
       });
     }
-    const opened = await this.env.backups.open(request.backupId);
+    const opened = await this.open(request.backupId);
     return this.insert(allowed(await planRestore(this.env, opened, request)), actor, null);
   }
 
@@ -91,7 +91,7 @@ export class Restores {
         hint: 'To go back to nothing, remove the target.',
       });
     }
-    const safety = await this.env.backups.open(undone.safetyBackupId);
+    const safety = await this.open(undone.safetyBackupId);
     const request = { backupId: safety.row.id, confirm: true, overwrite: true };
     const scope = allowed(await planRestore(this.env, safety, request, undone));
     if (!scope.restoreDatabase && !scope.restoreMedia) {
@@ -134,6 +134,10 @@ export class Restores {
     for (const id of await pendingRuns(this.env.models, 'Restore', notOfCommands)) {
       await this.env.queue.add({ name: 'run-restore', restoreId: id });
     }
+  }
+
+  private open(backupId: string) {
+    return this.env.backups.openReadable(backupId, AbortSignal.timeout(PATIENCE));
   }
 
   private async insert(scope: Scope, actor: string, undoOf: string | null): Promise<RestoreRow> {

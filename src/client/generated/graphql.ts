@@ -769,7 +769,7 @@ export type MeQuery = { me: { id: string, email: string, role: string } };
 export type StatusQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type StatusQuery = { status: { health: Health, nodes: Array<string>, pending: number, running: number, configCount: number, version: string, nodeVersion: string, startedAt: string, controlDatabase: ControlDatabaseKind, jobStore: JobStoreKind, lastBackupEndedAt: string | null, reasons: Array<{ level: Health, code: string, message: string, hint: string, configId: string | null }>, storages: Array<{ storageType: StorageType, storagePath: string, free: number | null, total: number | null, error: { code: string, message: string, hint: string } | null }>, runningBackups: Array<{ id: string, backupType: BackupType, status: BackupStatus, createdAt: string, startedAt: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, config: { id: string, name: string } | null }>, runningRestores: Array<{ id: string, status: RestoreStatus, createdAt: string, startedAt: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, backup: { id: string, fileName: string } }> } };
+export type StatusQuery = { status: { health: Health, nodes: Array<string>, pending: number, running: number, configCount: number, version: string, nodeVersion: string, startedAt: string, controlDatabase: ControlDatabaseKind, jobStore: JobStoreKind, lastBackupEndedAt: string | null, reasons: Array<{ level: Health, code: string, message: string, hint: string, configId: string | null }>, notices: Array<{ code: string, message: string, hint: string }>, storages: Array<{ storageType: StorageType, storagePath: string, free: number | null, total: number | null, error: { code: string, message: string, hint: string } | null }>, runningBackups: Array<{ id: string, backupType: BackupType, status: BackupStatus, createdAt: string, startedAt: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, config: { id: string, name: string } | null }>, runningRestores: Array<{ id: string, status: RestoreStatus, createdAt: string, startedAt: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, backup: { id: string, fileName: string } }> } };
 
 export type UsageQueryVariables = Exact<{ [key: string]: never; }>;
 
@@ -3316,6 +3316,11 @@ export const StatusDocument = new TypedDocumentString(`
       message
       hint
       configId
+    }
+    notices {
+      code
+      message
+      hint
     }
     nodes
     pending

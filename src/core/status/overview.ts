@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { Op, QueryTypes } from 'sequelize';
 import { AppError } from '../../errors.js';
 import { ArchiveWatch } from './archive-watch.js';
+import { copyNotices, copyReasons } from './copy-states.js';
 import { configStates, hasUnkeptSchedule, suspectConfigs } from './config-states.js';
 import {
   type ConfigHealth,
@@ -25,6 +26,8 @@ export type OverviewEnvironment = Pick<CoreEnvironment, 'models' | 'storages' | 
 export interface SystemHealth {
   health: Health;
   reasons: HealthReason[];
+  /** What to know although nothing is wrong. */
+  notices: HealthReason[];
   nodes: string[];
   pending: number;
   running: number;
@@ -56,7 +59,9 @@ export class Overview {
 
   async read(): Promise<SystemHealth> {
     const { models } = this.env;
-    const [configCount, configs, nodes, storages, pending, running, stuck] = await Promise.all([
+    const [copies, notices, configCount, configs, nodes, storages, pending, running, stuck] = await Promise.all([
+      copyReasons(models, this.env.now()),
+      copyNotices(models),
       models.BackupConfig.count(),
       this.suspects(),
       this.nodes(),
@@ -66,9 +71,11 @@ export class Overview {
       this.countRuns({ status: 'PENDING', createdAt: { [Op.lt]: new Date(this.env.now().getTime() - STUCK) } }),
     ]);
     const withoutWorker = nodes.length === 0 && (await hasUnkeptSchedule(models));
-    const reasons = reasonsOf({ hasConfig: configCount > 0, withoutWorker, stuck }, configs, storages);
+    const installation = { hasConfig: configCount > 0, withoutWorker, stuck };
+    const reasons = [...reasonsOf(installation, configs, storages), ...copies];
     const worst = reasons.some(({ level }) => level === 'CRITICAL') ? 'CRITICAL' : 'WARNING';
-    return { health: reasons.length === 0 ? 'OK' : worst, reasons, nodes, pending, running, configCount, storages };
+    const health = reasons.length === 0 ? 'OK' : worst;
+    return { health, reasons, notices, nodes, pending, running, configCount, storages };
   }
 
   /** The state of each config, or of those with these ids, by id. No archive is looked for. */

@@ -456,3 +456,51 @@ describe('Retention of backups with copies', () => {
     await expect(update).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'minimumCopies' });
   });
 });
+
+describe('The status', () => {
+  const read = async () => {
+    const { health, reasons, notices } = await world.app.overview.read();
+    const codes = reasons.map(({ code }) => code).filter((code) => code !== 'NO_WORKER');
+    return { health, codes, notices: notices.map(({ code, level }) => [code, level]), reasons };
+  };
+
+  it('notes that no copy lies away from this machine, which is no problem', async () => {
+    await world.backup();
+    expect(await read()).toMatchObject({ codes: [], notices: [['NO_COPY_AWAY', 'OK']] });
+    await distant.update({ storageType: 'S3' });
+    await copyTo(distant);
+    expect(await read()).toMatchObject({ notices: [] });
+  });
+
+  it('warns of a copy that is missing: failed, never made, or not made for hours', async () => {
+    await world.backup();
+    await copyTo(distant);
+    expect(await read()).toMatchObject({ codes: ['COPIES_MISSING'] });
+    later(1);
+    await world.backup();
+    expect(await read()).toMatchObject({ codes: [] });
+    memory.failures.push(unavailable());
+    await runDue();
+    const { codes, reasons } = await read();
+    expect(codes).toEqual(['COPIES_MISSING']);
+    expect(reasons.map(({ message }) => message).join('\n')).toContain('has no copy in memory://test. It does not answer.');
+    later(2);
+    await runDue();
+    expect(await read()).toMatchObject({ codes: [] });
+    await world.backup();
+    later(130);
+    expect((await read()).codes).toContain('COPIES_MISSING');
+    await distant.update({ offline: true });
+    expect((await read()).codes).not.toContain('COPIES_MISSING');
+  });
+
+  it('warns of a copy that was given up', async () => {
+    await copyTo(distant);
+    const { id } = await world.backup();
+    const copy = copyIn((await get(id)).copies, distant);
+    await copy.update({ status: 'FAILED', gaveUpAt: new Date(now), nextTryAt: null });
+    expect(await read()).toMatchObject({ codes: ['COPY_FAILED'] });
+    await world.app.backups.remove([id], 'test');
+    expect((await read()).codes).not.toContain('COPY_FAILED');
+  });
+});

@@ -12,6 +12,8 @@ export interface Settings {
   mediaPaths: string[];
   storageType: StorageType;
   storagePath: string;
+  copyTo: string[];
+  minimumCopies: Whole;
   autoBackupEnabled: boolean;
   schedule: string;
   timezone: string;
@@ -45,6 +47,8 @@ export const LABEL: Record<Field, string> = {
   mediaPaths: 'Media folders',
   storageType: 'Location',
   storagePath: 'Folder',
+  copyTo: 'Copies in',
+  minimumCopies: 'Minimum copies',
   autoBackupEnabled: 'Automatic backup',
   schedule: 'Frequency',
   timezone: 'Time zone',
@@ -105,6 +109,8 @@ const NEW: Settings = {
   mediaPaths: [],
   storageType: 'LOCAL',
   storagePath: '',
+  copyTo: [],
+  minimumCopies: 1,
   autoBackupEnabled: true,
   schedule: '0 2 * * *',
   timezone: ownZone,

@@ -46,6 +46,13 @@ export class BackupConfigInput {
   })
   destinationIds?: string[] | null;
 
+  @ArrayMaxSize(20)
+  @Field(() => [ID], {
+    nullable: true,
+    description: 'The destinations that get copies, beside `storageType` and `storagePath`.',
+  })
+  copyTo?: string[] | null;
+
   @Field(() => Int, {
     nullable: true,
     description: 'How many copies a backup needs to count for the retention of others. Default: 1.',
@@ -153,7 +160,11 @@ export class ConfigPageArgs extends PageArgs {
 }
 
 /** What the input means to the domain. @throws AppError NOT_FOUND for what cannot be a destination's id */
-export function configInput({ destinationIds, ...input }: BackupConfigInput): ConfigInput {
-  if (destinationIds === undefined || destinationIds === null) return input;
-  return { ...input, destinationIds: destinationIds.map((id) => destinationId(id, 'destinationIds')) };
+export function configInput({ destinationIds, copyTo, ...input }: BackupConfigInput): ConfigInput {
+  const idsOf = (ids: string[], field: string) => ids.map((id) => destinationId(id, field));
+  return {
+    ...input,
+    ...(destinationIds && { destinationIds: idsOf(destinationIds, 'destinationIds') }),
+    ...(copyTo && { copyTo: idsOf(copyTo, 'copyTo') }),
+  };
 }

@@ -19,7 +19,7 @@ afterAll(async () => {
     for (const one of open.splice(0)) await one.close();
   });
 
-  it('is made by a later attempt when the first is cut off, and restores after the folder is gone', async () => {
+  it('is made by the next attempt after a cut, and restores when the folder is gone', async () => {
     if ('missing' in server) return;
     const bucket = await server.bucket();
     const proxy = await startFaultProxy(server.url);

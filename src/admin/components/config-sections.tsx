@@ -3,6 +3,7 @@ import {
   Code,
   Grid,
   Group,
+  MultiSelect,
   NativeSelect,
   Radio,
   Select,
@@ -15,7 +16,12 @@ import {
 } from '@mantine/core';
 import { IconChevronDown, IconChevronRight } from '@tabler/icons-react';
 import { type ReactNode, useId } from 'react';
-import { type Compression, DestinationsDocument, type StorageType } from '../../client/generated/graphql.js';
+import {
+  type Compression,
+  type DestinationPartsFragment,
+  DestinationsDocument,
+  type StorageType,
+} from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
 import { ownZone, ZONES } from '../format.js';
 import { settingsOf } from '../settings.js';
@@ -144,7 +150,40 @@ export function Where({ form }: { form: Form }) {
         />
       )}
       <TestStorage form={form} />
+      <Copies form={form} destinations={data?.destinations ?? []} />
     </Section>
+  );
+}
+
+/** The further destinations, which get a copy of each backup. */
+function Copies({ form, destinations }: { form: Form; destinations: DestinationPartsFragment[] }) {
+  const { storageType, storagePath, copyTo } = form.settings;
+  const isFirst = (one: DestinationPartsFragment) => one.storageType === storageType && one.location === storagePath;
+  const places = destinations.filter((one) => !isFirst(one)).map(({ id, name }) => ({ value: id, label: name }));
+  if (places.length === 0) return null;
+  return (
+    <>
+      <MultiSelect
+        {...setting(form, 'copyTo')}
+        description="Each backup is copied there and verified once it is complete. A copy that fails is tried again."
+        data={places}
+        value={copyTo}
+        onChange={(ids) => {
+          form.set('copyTo', ids);
+          if (Number(form.settings.minimumCopies) > ids.length + 1) form.set('minimumCopies', ids.length + 1);
+        }}
+        placeholder={copyTo.length === 0 ? 'Choose destinations' : undefined}
+        searchable
+        clearable
+      />
+      {copyTo.length > 0 && (
+        <WholeSetting
+          form={form}
+          field="minimumCopies"
+          description="Retention counts a backup only with so many copies, and keeps older ones until then."
+        />
+      )}
+    </>
   );
 }
 

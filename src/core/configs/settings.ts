@@ -26,7 +26,7 @@ export interface ConfigInput {
   destinationIds?: number[] | undefined;
   /** How many copies a backup needs to count for the retention of others. */
   minimumCopies?: number | undefined;
-  /** The destinations of the copies alone; `destinationIds` sets it. */
+  /** The destinations of the copies alone, beside `storageType` and `storagePath`. */
   copyTo?: number[] | undefined;
   autoBackupEnabled?: boolean | undefined;
   schedule?: string | undefined;
@@ -86,8 +86,8 @@ export async function withDestination(
 ): Promise<Omit<ConfigInput, 'destinationIds'>> {
   const given = destinationIds ?? [];
   if (destinationIds === undefined || destinationIds === null) return input;
-  if (input.storageType !== undefined || input.storagePath !== undefined) {
-    throw badInput('destinationIds', 'cannot be combined with storageType and storagePath.');
+  if (input.storageType !== undefined || input.storagePath !== undefined || input.copyTo !== undefined) {
+    throw badInput('destinationIds', 'cannot be combined with storageType, storagePath or copyTo.');
   }
   if (given.length === 0) throw badInput('destinationIds', 'is empty.', 'Name the destination that archives lie in.');
   const twice = given.find((id, index) => given.indexOf(id) < index);
@@ -239,15 +239,23 @@ export async function checkStorage(
   return address;
 }
 
-/** The destinations of the copies, without the first: an archive lies once in a place. */
+/**
+ * The destinations of the copies, without the first: an archive lies once in a place.
+ * @throws AppError NOT_FOUND
+ */
 async function copiesApart(
   { models }: Pick<SettingsEnvironment, 'models'>,
   { copyTo }: Pick<Settings, 'copyTo'>,
   { storageType, storagePath }: StorageAddress,
 ): Promise<number[]> {
   if (copyTo.length === 0) return copyTo;
-  const first = await models.Destination.findOne({ where: { storageType, storagePath } });
-  return copyTo.filter((id) => id !== first?.id);
+  const rows = await models.Destination.findAll({ where: { id: copyTo, deletedAt: null } });
+  const missing = copyTo.find((id) => !rows.some((row) => row.id === id));
+  if (missing !== undefined) {
+    throw new AppError('NOT_FOUND', `copyTo: there is no destination ${missing}.`, { field: 'copyTo' });
+  }
+  const first = rows.find((row) => row.storageType === storageType && row.storagePath === storagePath);
+  return [...new Set(copyTo)].filter((id) => id !== first?.id);
 }
 
 /**

@@ -12,6 +12,7 @@ import { Scheduler } from './core/schedules/scheduler.js';
 import { Hold } from './core/runs/hold.js';
 import { nodeLease, Overview } from './core/status/overview.js';
 import { Backups } from './core/backups/backups.js';
+import { Copies } from './core/backups/copies.js';
 import { Browser } from './core/discovery/browse.js';
 import { ConfigTests } from './core/configs/trials.js';
 import { Configs } from './core/configs/configs.js';
@@ -65,6 +66,7 @@ export interface App {
   places: Places;
   browser: Browser;
   backups: Backups;
+  copies: Copies;
   restores: Restores;
   scheduler: Scheduler;
   cleanup: Cleanup;
@@ -87,8 +89,9 @@ export async function createApp(given: Environment, options: AppOptions = {}): P
   const environment =
     distant === null ? given : { ...given, seed: { ...given.seed, storagePath: distant.address.storagePath } };
   const services = await createServices(environment, options, log, now, distant);
-  const { models, backups, restores, cleanup, scheduler, audit, queue } = services;
-  const work = createWork({ environment, log, models, now, scheduler, audit, backups, restores, cleanup, queue });
+  const { models, backups, copies, restores, cleanup, scheduler, audit, queue } = services;
+  const parts = { environment, log, models, now, scheduler, audit, backups, copies, restores, cleanup, queue };
+  const work = createWork(parts);
   return {
     ...services,
     environment,
@@ -165,11 +168,21 @@ async function createServices(
   const places = new Places({ models, engines, allowedPaths, productFolder, dataDir, localRoot });
   const configs = new Configs({ places, keys, models, engines, storages, audit, now, controlFile });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
-  const queue = lazyQueue(environment, models, log, () => ({ backups, restores, cleanup }));
+  const queue = lazyQueue(environment, models, log, () => ({
+    backups: {
+      async run(id, signal) {
+        const outcome = await backups.run(id, signal);
+        await copies.tick();
+        return outcome;
+      },
+    },
+    restores,
+    cleanup,
+  }));
   const { leaseMs, prefix, compressionThreads, maxUploadBytes, maxUploadEntries } = environment;
   const exclude = [dataDir, localRoot, ...controlFiles(environment.controlDatabaseUrl)];
   const onEnded: CoreEnvironment['onEnded'] = async (run, transaction) => {
-    if (run.table === 'Backup') await backupEnded({ models, now }, run, transaction);
+    if (run.table === 'Backup') await backupEnded({ models, now, storages }, run, transaction);
     else await restoreEnded(models, run, transaction);
   };
   const shared = {
@@ -189,6 +202,7 @@ async function createServices(
   };
   const limits = { maxUploadBytes, maxUploadEntries, compressionThreads };
   const backups = new Backups({ ...shared, ...limits, configs, prefix, version: VERSION });
+  const copies = new Copies(shared);
   const restores = new Restores({ ...shared, backups, controlFile });
   const configTests = new ConfigTests({ ...shared, configs, controlFile });
   const destinations = new Destinations({ ...shared, secrets });
@@ -209,6 +223,7 @@ async function createServices(
     places,
     browser,
     backups,
+    copies,
     restores,
     scheduler,
     cleanup,
@@ -252,13 +267,14 @@ interface WorkParts {
   audit: Audit;
   scheduler: Scheduler;
   backups: Backups;
+  copies: Copies;
   restores: Restores;
   cleanup: Cleanup;
 }
 
 /** What a process does that runs jobs: it sweeps every few seconds, and its queue works. */
 function createWork(parts: WorkParts) {
-  const { environment, log, queue, scheduler } = parts;
+  const { environment, log, queue, scheduler, copies } = parts;
   let node: Hold | null = null;
   let sweeper: NodeJS.Timeout | null = null;
   let stopped: Promise<void> | null = null;
@@ -268,6 +284,7 @@ function createWork(parts: WorkParts) {
       const held = await Hold.take({ ...parts, leaseMs: environment.leaseMs }, [nodeLease()]);
       if (held instanceof Hold) node = held;
       await scheduler.realign();
+      copies.start();
       await sweep(parts);
       sweeper = setInterval(
         () => void sweep(parts).catch((error: unknown) => log.error({ err: error }, 'the sweep failed')),
@@ -277,19 +294,20 @@ function createWork(parts: WorkParts) {
     },
     stop(deadlineMs = environment.shutdownMs) {
       if (sweeper !== null) clearInterval(sweeper);
-      return (stopped ??= queue.stop(deadlineMs).then(() => undefined));
+      return (stopped ??= Promise.all([queue.stop(deadlineMs), copies.stop()]).then(() => undefined));
     },
     release: async () => node?.release(),
   };
 }
 
-/** Ends what died, hands what waits to the queue, makes what is due, and asks for the clean-up once an hour. */
-async function sweep({ audit, restores, backups, scheduler, models, queue }: WorkParts): Promise<void> {
+/** Ends what died, hands what waits to the queue, begins copies, makes what is due, and asks for the clean-up once an hour. */
+async function sweep({ audit, restores, backups, copies, scheduler, models, queue }: WorkParts): Promise<void> {
   await audit.makeUp();
   await restores.recover();
   await backups.recover();
   await backups.requeue();
   await restores.requeue();
+  await copies.tick();
   await scheduler.tick();
   // Only the node that takes this lease asks for the clean-up of the hour.
   const mine = await models.leases.acquire('due:cleanup', `${Date.now()}-${Math.random()}`, CLEANUP_EVERY);

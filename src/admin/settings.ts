@@ -13,6 +13,8 @@ export interface Settings {
   storageType: StorageType;
   storagePath: string;
   encryptionKeyIds: string[];
+  copyTo: string[];
+  minimumCopies: Whole;
   autoBackupEnabled: boolean;
   schedule: string;
   timezone: string;
@@ -47,6 +49,8 @@ export const LABEL: Record<Field, string> = {
   storageType: 'Location',
   storagePath: 'Folder',
   encryptionKeyIds: 'Encryption keys',
+  copyTo: 'Copies in',
+  minimumCopies: 'Minimum copies',
   autoBackupEnabled: 'Automatic backup',
   schedule: 'Frequency',
   timezone: 'Time zone',
@@ -108,6 +112,8 @@ const NEW: Settings = {
   storageType: 'LOCAL',
   storagePath: '',
   encryptionKeyIds: [],
+  copyTo: [],
+  minimumCopies: 1,
   autoBackupEnabled: true,
   schedule: '0 2 * * *',
   timezone: ownZone,

@@ -50,6 +50,8 @@ export function addAutoBackup(program: Command): void {
           else failures.push(error);
           outcomes.push({ config, backup, reason: backup?.errorMessage ?? error?.message ?? null });
         }
+        // Copies that failed before: where no server runs, nothing else tries them again.
+        await app.copies.runDue(session.stop);
         const results = outcomes.map(({ config, backup, reason }) => ({
           configId: config.id,
           done: backup?.status === 'COMPLETED',

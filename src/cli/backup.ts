@@ -52,5 +52,7 @@ export async function makeBackup(session: Session, request: BackupRequest): Prom
 export async function carryOutBackup(session: Session, id: string, databaseKey: string): Promise<BackupRow> {
   const row = await carryOut(session, session.app.backups, id, databaseKey);
   if (row.status !== 'COMPLETED') throw new CommandError(errorOf(row), { backup: backupDocument(row) });
-  return row;
+  if (row.copies.length === 1) return row;
+  await session.app.copies.runDue(session.stop, id);
+  return row.reload();
 }

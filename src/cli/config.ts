@@ -26,7 +26,8 @@ interface Options {
   media?: string[] | false;
   storage?: 'LOCAL' | 'SYSTEM';
   path?: string;
-  destination?: string;
+  destination?: string[];
+  minimumCopies?: number;
   /** Ids or names; false with --no-encryption. */
   encryption?: string[] | false;
   prefix?: string;
@@ -170,7 +171,11 @@ function withSettings(command: Command): Command {
     .option('--no-media', 'no media folders')
     .option('--storage <type>', 'LOCAL (the backups folder) or SYSTEM (any folder)', storage)
     .option('--path <dir>', 'the folder for archives; relative to the backups folder with storage LOCAL')
-    .option('--destination <name>', 'where archives lie, in place of --storage and --path: id or name of a destination')
+    .option(
+      '--destination <name...>',
+      'where archives lie, in place of --storage and --path: ids or names of destinations; the first is written first, the others get copies',
+    )
+    .option('--minimum-copies <n>', 'how many copies a backup needs to count for the retention of others', whole)
     .option('--encryption <key...>', 'encrypt its backups for these keys: ids or names')
     .option('--no-encryption', 'do not encrypt its backups')
     .option('--prefix <text>', 'how names of its archives begin')
@@ -206,7 +211,8 @@ async function inputOf(
     mediaPaths: media === false ? [] : media?.map((folder) => resolve(folder)),
     storageType,
     storagePath: storageType === 'SYSTEM' && path !== undefined ? resolve(path) : path,
-    destinationIds: destination === undefined ? undefined : [(await destinationOf(app, destination)).id],
+    destinationIds: destination === undefined ? undefined : await idsOf(app, destination),
+    minimumCopies: options.minimumCopies,
     encryptionKeyIds:
       encryption === undefined ? undefined : await keyIdsOf(app, encryption === false ? [] : encryption),
     archivePrefix: options.prefix,
@@ -233,6 +239,12 @@ async function inputOf(
 }
 
 const keyIdsOf = (app: App, given: string[]) => Promise.all(given.map(async (key) => (await keyOf(app, key)).id));
+
+async function idsOf(app: App, destinations: string[]): Promise<number[]> {
+  const rows = [];
+  for (const given of destinations) rows.push(await destinationOf(app, given));
+  return rows.map(({ id }) => id);
+}
 
 /** The word that takes a keep-rule away. Commander itself has no use for a null. */
 const NONE = 'none';

@@ -12,6 +12,8 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   'auto-backup': async () => (await import('./auto-backup.js')).addAutoBackup,
   list: async () => (await import('./list.js')).addList,
   show: async () => (await import('./show.js')).addShow,
+  copies: async () => (await import('./copies.js')).addCopies,
+  copy: async () => (await import('./copies.js')).addCopy,
   verify: async () => (await import('./verify.js')).addVerify,
   pin: async () => (await import('./pin.js')).addPin,
   unpin: async () => (await import('./pin.js')).addPin,

@@ -13,7 +13,7 @@ export function addStatus(program: Command): void {
     .command('status')
     .description(
       'Tell in one word how the installation is doing (OK, WARNING or CRITICAL), and why. Ends with 0 whatever the word ' +
-        'is, unless --check is given. JSON: {health, reasons: [{level, code, message, hint, configId}], nodes, pending, ' +
+        'is, unless --check is given. JSON: {health, reasons: [{level, code, message, hint, configId}], notices, nodes, pending, ' +
         'running, configs: [{id, name, lastSuccessAt, lastProvenAt, lastFailureAt, lastErrorCode, nextRunAt, overdue}], ' +
         'storages: [{storageType, storagePath, count, used, free, total, error}]}',
     )
@@ -44,10 +44,20 @@ async function readAll(overview: Overview): Promise<WholeState> {
   return { ...state, configs, storages };
 }
 
-function statusDocument({ configs, storages, health, reasons, nodes, pending, running }: WholeState): Document {
+function statusDocument({
+  configs,
+  storages,
+  health,
+  reasons,
+  notices,
+  nodes,
+  pending,
+  running,
+}: WholeState): Document {
   return {
     health,
     reasons,
+    notices,
     nodes,
     pending,
     running,
@@ -73,10 +83,14 @@ function statusDocument({ configs, storages, health, reasons, nodes, pending, ru
   };
 }
 
-function statusText({ health, reasons, nodes, pending, running, configs, storages }: WholeState, now: Date): string {
+function statusText(
+  { health, reasons, notices, nodes, pending, running, configs, storages }: WholeState,
+  now: Date,
+): string {
   const parts = [
     health,
     ...reasons.map(reasonText),
+    ...notices.map(reasonText),
     fields([
       ['Nodes', nodes.join(', ') || 'none'],
       ['Queue', `${pending} waiting, ${running} under way`],
@@ -88,7 +102,7 @@ function statusText({ health, reasons, nodes, pending, running, configs, storage
 }
 
 const reasonText = ({ level, code, message, hint }: HealthReason) =>
-  fields([[`${level} ${code}`, message]]) + `\n  ${hint}`;
+  fields([[`${level === 'OK' ? 'NOTE' : level} ${code}`, message]]) + `\n  ${hint}`;
 
 const configColumns = (now: Date): Column<ConfigHealth>[] => [
   { title: 'id', cell: ({ config }) => config.id, right: true },

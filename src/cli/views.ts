@@ -1,6 +1,7 @@
 import { isEncrypted } from '../core/archives/names.js';
 import { humanSize } from '../core/text/format.js';
-import type { BackupRow, RestoreRow } from '../models/index.js';
+import { copyWarnings } from '../core/archives/copies.js';
+import type { BackupRow, RestoreRow, StoredObjectRow } from '../models/index.js';
 import { type Column, type Document, fields, moment, table } from './print.js';
 
 /** A backup as --json shows it. Sizes in bytes, times in ISO 8601, UTC. */
@@ -18,13 +19,7 @@ export function backupDocument(row: BackupRow): Document {
     storageType: row.storageType,
     fileName: row.fileName,
     filePath: row.filePath,
-    copies: row.copies.map(({ location, status, size, verifiedAt, destination: { storageType } }) => ({
-      storageType,
-      filePath: location,
-      status,
-      size,
-      verifiedAt,
-    })),
+    copies: row.copies.map(copyDocument),
     fileSize: row.fileSize,
     checksum: row.checksum,
     encrypted: isEncrypted(row.fileName),
@@ -36,9 +31,27 @@ export function backupDocument(row: BackupRow): Document {
     damaged: row.damaged,
     mediaFileCount: row.mediaFileCount,
     ...runDocument(row),
+    warnings: [...row.warnings, ...copyWarnings(row)],
     deletedAt: row.deletedAt,
     deletedBy: row.deletedBy,
     deleteReason: row.deleteReason,
+  };
+}
+
+/** A copy as --json shows it. */
+export function copyDocument(copy: StoredObjectRow): Document {
+  return {
+    destinationId: copy.destinationId,
+    storageType: copy.destination.storageType,
+    filePath: copy.location,
+    status: copy.status,
+    size: copy.size ?? null,
+    verifiedAt: copy.verifiedAt ?? null,
+    errorCode: copy.errorCode ?? null,
+    errorMessage: copy.errorMessage ?? null,
+    errorHint: copy.errorHint ?? null,
+    attempts: copy.attempts,
+    nextTryAt: copy.nextTryAt ?? null,
   };
 }
 
@@ -122,6 +135,7 @@ export function backupText(row: BackupRow): string {
     ['Type', row.backupType],
     ['Database', `${row.databaseName} (${row.engine})`],
     ['File', row.filePath],
+    ...copies(row),
     ['Size', row.fileSize === null ? null : `${humanSize(row.fileSize)} (${row.fileSize} bytes)`],
     ['SHA-256', row.checksum],
     ['Verified', row.verifiedAt === null ? null : `${moment(row.verifiedAt)} (${row.verificationLevel})`],
@@ -149,11 +163,16 @@ export function backupSummary(row: BackupRow): string {
     ['Backup', row.id],
     ['Status', `${row.status}, ${state(row)}`],
     ['File', row.filePath],
+    ...copies(row),
     ['Size', row.fileSize === null ? null : humanSize(row.fileSize)],
     ['Contents', contents(row)],
     ...problems(row),
   ]);
 }
+
+/** Where the further copies lie. */
+const copies = ({ copies: all }: BackupRow): [string, string][] =>
+  all.slice(1).map(({ location, status }) => ['Copy', status === 'COMPLETED' ? location : `${location} (${status})`]);
 
 function state({ damaged, verifiedAt, verificationLevel }: BackupRow): string {
   if (damaged) return 'damaged';
@@ -196,6 +215,7 @@ function problems(row: BackupRow | RestoreRow): [string, string | null][] {
     ['Error', row.errorCode === null ? null : `${row.errorCode}: ${row.errorMessage}`],
     ['Hint', row.errorHint],
     ...row.warnings.map((warning): [string, string] => ['Warning', warning]),
+    ...('copies' in row ? copyWarnings(row) : []).map((warning): [string, string] => ['Warning', warning]),
   ];
 }
 

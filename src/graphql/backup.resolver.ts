@@ -4,6 +4,7 @@ import type { FileUpload } from 'graphql-upload/processRequest.mjs';
 import { Arg, Args, Ctx, FieldResolver, ID, Info, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
 import { type BackupOrder as Order, listBackups } from '../core/lists/lists.js';
 import { humanSize } from '../core/text/format.js';
+import { copyWarnings } from '../core/archives/copies.js';
 import { isEncrypted } from '../core/archives/names.js';
 import { isForeign } from '../core/archives/origin.js';
 import { importArchive } from '../core/backups/recover.js';
@@ -19,7 +20,7 @@ import { withExample } from './example.js';
 import { IDENTITY } from './identity.js';
 import { downloadPath } from './download.resolver.js';
 import { BackupOrder, VerificationLevel } from './enums.js';
-import { isRunId, keyId, optionalConfigId, runId } from './ids.js';
+import { destinationId, isRunId, keyId, optionalConfigId, runId } from './ids.js';
 import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
 import { runFieldsOf } from './run.resolver.js';
 import { Upload } from './scalars.js';
@@ -123,7 +124,7 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
-      'Verifies a stored backup again and returns when that is done. The result is on the backup. Of an encrypted one that no key opens, only the stored bytes are verified (CHECKSUM).',
+      'Verifies the copies of a backup again and returns when that is done. The result is on the backup and its copies. Of an encrypted one that no key opens, only the stored bytes are verified (CHECKSUM).',
       'mutation { verifyBackup(id: "backup_20250724_143022_a1b2c3d4", level: DRILL) { verifiedAt errorMessage } }',
     ),
   })
@@ -136,10 +137,15 @@ export class BackupResolver extends runFieldsOf(Backup) {
       description: 'Verification level.',
     })
     level?: Level | null,
+    @Arg('destinationId', () => ID, { nullable: true, description: 'Only the copy there; every copy if left out.' })
+    destination?: string | null,
     @Arg('identity', () => String, IDENTITY) identity?: string | null,
   ): Promise<Backup> {
     const { email } = await admin();
-    return services.backups.verify(runId(id), level ?? 'ARCHIVE', email, signal, identity ?? undefined);
+    return services.backups.verify(runId(id), level ?? 'ARCHIVE', email, signal, {
+      destinationId: destination ? destinationId(destination) : undefined,
+      identity: identity ?? undefined,
+    });
   }
 
   @Admin()
@@ -158,6 +164,22 @@ export class BackupResolver extends runFieldsOf(Backup) {
   ): Promise<Backup> {
     const keys = encryptionKeyIds.map((key) => keyId(key, 'encryptionKeyIds'));
     return services.backups.rewrap(runId(id), keys, (await admin()).email, signal, identity ?? undefined);
+  }
+
+  @Admin()
+  @Mutation(() => Backup, {
+    description: withExample(
+      'Copies a backup to another destination, or tries a failed copy again. Returns at once: `copies` shows the state.',
+      'mutation { copyBackup(id: "backup_20250724_143022_a1b2c3d4", destinationId: "2") { copies { status filePath } } }',
+    ),
+  })
+  async copyBackup(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'A COMPLETED backup.' }) id: string,
+    @Arg('destinationId', () => ID, { description: 'Where the copy shall lie.' }) destination: string,
+  ): Promise<Backup> {
+    await services.copies.request(runId(id), destinationId(destination), (await admin()).email);
+    return services.backups.get(runId(id));
   }
 
   @Admin()
@@ -321,6 +343,11 @@ export class BackupResolver extends runFieldsOf(Backup) {
   })
   async encryptionKeys(@Root() { id }: BackupRow, @Ctx() { load }: GraphqlContext): Promise<EncryptionKey[]> {
     return (await load.backupKeys(id))?.keys ?? [];
+  }
+
+  @FieldResolver(() => [String], { description: 'What to know about it, such as copies that failed.' })
+  warnings(@Root() row: BackupRow): string[] {
+    return [...row.warnings, ...copyWarnings(row)];
   }
 
   @FieldResolver(() => Boolean, {

@@ -41,7 +41,8 @@ export class BackupConfigInput {
   @ArrayMaxSize(20)
   @Field(() => [ID], {
     nullable: true,
-    description: 'Where archives are stored, in place of `storageType` and `storagePath`. One for now.',
+    description:
+      'Where archives are stored, in place of `storageType` and `storagePath`: the run writes the first, the others get copies.',
   })
   destinationIds?: string[] | null;
 
@@ -52,6 +53,19 @@ export class BackupConfigInput {
       'The keys that its backups are encrypted for; any of them opens a backup. `[]`: they are not encrypted. A passphrase stands alone.',
   })
   encryptionKeyIds?: string[] | null;
+
+  @ArrayMaxSize(20)
+  @Field(() => [ID], {
+    nullable: true,
+    description: 'The destinations that get copies, beside `storageType` and `storagePath`.',
+  })
+  copyTo?: string[] | null;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'How many copies a backup needs to count for the retention of others. Default: 1.',
+  })
+  minimumCopies?: number;
 
   @Field(() => Boolean, { nullable: true, description: 'Default: true.' })
   autoBackupEnabled?: boolean;
@@ -154,10 +168,13 @@ export class ConfigPageArgs extends PageArgs {
 }
 
 /** What the input means to the domain. @throws AppError NOT_FOUND for what cannot be a destination's or key's id */
-export function configInput({ destinationIds, encryptionKeyIds, ...input }: BackupConfigInput): ConfigInput {
+export function configInput(given: BackupConfigInput): ConfigInput {
+  const { destinationIds, copyTo, encryptionKeyIds, ...input } = given;
+  const idsOf = (ids: string[], field: string) => ids.map((id) => destinationId(id, field));
   return {
     ...input,
-    ...(destinationIds && { destinationIds: destinationIds.map((id) => destinationId(id, 'destinationIds')) }),
+    ...(destinationIds && { destinationIds: idsOf(destinationIds, 'destinationIds') }),
+    ...(copyTo && { copyTo: idsOf(copyTo, 'copyTo') }),
     ...(encryptionKeyIds && { encryptionKeyIds: encryptionKeyIds.map((id) => keyId(id, 'encryptionKeyIds')) }),
   };
 }

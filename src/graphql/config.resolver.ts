@@ -24,7 +24,7 @@ const SOURCES: Record<string, (keyof Attributes<BackupConfigRow>)[]> = {
   isSample: ['databaseUrl'],
   nextRuns: ['autoBackupEnabled', 'schedule', 'timezone', 'jitterSeconds'],
   scheduleInWords: ['schedule'],
-  destinations: ['storageType', 'storagePath'],
+  destinations: ['storageType', 'storagePath', 'copyTo'],
 };
 
 /** The columns that these fields are made of. */
@@ -165,11 +165,14 @@ export class ConfigResolver {
   }
 
   @FieldResolver(() => [Destination], {
-    description: 'Where its archives are stored; the run itself writes the first.',
+    description: 'Where its archives are stored: the run itself writes the first, the others get copies.',
   })
   async destinations(@Root() row: BackupConfigRow, @Ctx() { load }: GraphqlContext): Promise<Destination[]> {
-    const found = await load.destination(placeKey(row));
-    return found === null ? [] : [found.row];
+    const found = await Promise.all([
+      load.destination(placeKey(row)),
+      ...row.copyTo.map((id) => load.destinationById(id)),
+    ]);
+    return found.flatMap((one) => one?.row ?? []);
   }
 
   @FieldResolver(() => [EncryptionKey], {

@@ -40,6 +40,12 @@ export class BackupConfig {
   @Field(() => String, { description: 'Folder (or bucket and prefix) of the archives.' })
   storagePath!: string;
 
+  @Field(() => [ID], { description: 'Ids of the destinations that get copies: all but the first.' })
+  copyTo!: (string | number)[];
+
+  @Field(() => Int, { description: 'How many copies a backup needs to count for the retention of others.' })
+  minimumCopies!: number;
+
   @Field(() => Boolean, { description: 'Whether automatic backups are on.' })
   autoBackupEnabled!: boolean;
 

@@ -2,6 +2,7 @@ import type { Actor, Auth } from '../auth/index.js';
 import { requireAdmin } from '../auth/index.js';
 import type { Audit } from '../core/audit.js';
 import type { Backups } from '../core/backups/backups.js';
+import type { Copies } from '../core/backups/copies.js';
 import type { Browser } from '../core/discovery/browse.js';
 import type { Cleanup } from '../core/retention/cleanup.js';
 import type { ConfigTests } from '../core/configs/trials.js';
@@ -26,6 +27,7 @@ export interface Services {
   auth: Auth;
   audit: Audit;
   backups: Backups;
+  copies: Copies;
   restores: Restores;
   configs: Configs;
   configTests: ConfigTests;
@@ -69,6 +71,7 @@ export interface GraphqlContext {
     backupKeys(id: string): Promise<{ keys: EncryptionKeyRow[] } | null>;
     /** The destination at an address, by its `placeKey`. */
     destination(key: string): Promise<{ row: DestinationRow } | null>;
+    destinationById(id: number): Promise<{ row: DestinationRow } | null>;
   };
 }
 
@@ -99,6 +102,7 @@ export function createContext(
       configKeys: batched((ids) => services.keys.ofConfigs(ids)),
       backupKeys: batched((ids) => services.keys.ofBackups(ids)),
       usage: batched(() => services.overview.usage()),
+      destinationById: batched(async () => (await services.destinations.list()).map((row) => ({ id: row.id, row }))),
       destination: batched(async () => (await services.destinations.list()).map((row) => ({ id: placeKey(row), row }))),
     },
   };

@@ -1,4 +1,4 @@
-import { Field, ID, ObjectType } from 'type-graphql';
+import { Field, ID, Int, ObjectType } from 'type-graphql';
 import type { BackupRow, CopyStatus as Status } from '../models/index.js';
 import { Destination } from './destination.type.js';
 import { CopyStatus } from './enums.js';
@@ -29,17 +29,28 @@ export class BackupCopy {
 
   @Field(() => String, { nullable: true, description: 'What to do about the error.' })
   errorHint!: string | null;
+
+  @Field(() => Int, { description: 'How often it was tried without success.' })
+  attempts!: number;
+
+  @Field(() => DateTime, {
+    nullable: true,
+    description: 'When it is tried next; null if it need not be, or was given up.',
+  })
+  nextTryAt!: Date | null;
 }
 
 /** The copies of a backup as the API shows them, the first written first. */
 export const copiesOf = ({ copies }: BackupRow): BackupCopy[] =>
-  copies.map(({ id, status, location, verifiedAt, errorCode, errorMessage, errorHint, destination }) => ({
-    id,
-    destination,
-    status,
-    filePath: location,
-    verifiedAt,
-    errorCode,
-    errorMessage,
-    errorHint,
+  copies.map((copy) => ({
+    id: copy.id,
+    destination: copy.destination,
+    status: copy.status,
+    filePath: copy.location,
+    verifiedAt: copy.verifiedAt,
+    errorCode: copy.errorCode,
+    errorMessage: copy.errorMessage,
+    errorHint: copy.errorHint,
+    attempts: copy.attempts,
+    nextTryAt: copy.nextTryAt,
   }));

@@ -60,7 +60,8 @@ export const CopyStatus = enumOf<Copy>('CopyStatus', 'State of one copy of a bac
   PENDING: 'It is not being written yet.',
   RUNNING: 'It is being written or verified.',
   COMPLETED: 'It is stored and was verified by reading it back.',
-  FAILED: 'It was not stored; `errorCode` and `errorMessage` say why.',
+  FAILED:
+    'It was not stored, or is damaged; `errorCode` and `errorMessage` say why, `nextTryAt` when it is tried again.',
   DELETED: 'It was deleted.',
 });
 

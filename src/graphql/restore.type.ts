@@ -156,6 +156,9 @@ export class RestorePlan {
   @Field(() => Boolean, { description: 'Whether `restoreBackup` with the same input would begin.' })
   allowed!: boolean;
 
+  @Field(() => String, { description: 'Where the copy lies that would be read: the nearest good one.' })
+  archivePath!: string;
+
   @Field(() => [String], { description: 'What to consider before the restore.' })
   warnings!: string[];
 

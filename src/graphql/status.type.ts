@@ -123,6 +123,11 @@ export class SystemStatus {
   @Field(() => [HealthReason], { description: 'Why it is not OK; empty if it is.' })
   reasons!: HealthReason[];
 
+  @Field(() => [HealthReason], {
+    description: 'What to know although nothing is wrong, such as `NO_COPY_AWAY`; their level is OK.',
+  })
+  notices!: HealthReason[];
+
   @Field(() => [String], { description: 'Processes that run jobs now, as host:process.' })
   nodes!: string[];
 

@@ -33,6 +33,10 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   declare mediaPaths: string[];
   declare storageType: StorageType;
   declare storagePath: string;
+  /** Ids of the destinations that archives are copied to, in order. */
+  declare copyTo: CreationOptional<number[]>;
+  /** How many copies a backup needs to count for the retention of others. */
+  declare minimumCopies: CreationOptional<number>;
   declare autoBackupEnabled: boolean;
   /** Five-field cron, read in `timezone`. */
   declare schedule: string;
@@ -97,6 +101,8 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       mediaPaths: DataTypes.JSON,
       storageType: DataTypes.STRING(32),
       storagePath: DataTypes.TEXT,
+      copyTo: { type: DataTypes.JSON, defaultValue: [] },
+      minimumCopies: { type: DataTypes.INTEGER, defaultValue: 1 },
       autoBackupEnabled: DataTypes.BOOLEAN,
       schedule: DataTypes.STRING(200),
       timezone: DataTypes.STRING(64),

@@ -15,6 +15,7 @@ import { defineUser, type UserRow } from './user.js';
 
 export type { AuditEventRow, BackupConfigRow, BackupRow, DestinationRow, RestoreRow, StoredObjectRow, UserRow };
 export type { CopyStatus, EncryptionKeyRow };
+export { isGood } from './stored-object.js';
 export type { CompressionMethod, ConfigOrigin } from './backup-config.js';
 export type { FailedTest } from './backup-config.js';
 export { readPlain } from './plain.js';

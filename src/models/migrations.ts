@@ -17,6 +17,7 @@ import { scale } from './migrations/0013-scale.js';
 import { destinations } from './migrations/0014-destinations.js';
 import { compression } from './migrations/0015-compression.js';
 import { encryption } from './migrations/0016-encryption.js';
+import { copies } from './migrations/0017-copies.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -35,6 +36,7 @@ const MIGRATIONS: Migration[] = [
   destinations,
   compression,
   encryption,
+  copies,
 ];
 
 const TABLE = 'db_manager_migrations';

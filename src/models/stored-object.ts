@@ -10,7 +10,7 @@ import {
 import { bytes } from './columns.js';
 import type { StorageType } from './kinds.js';
 
-/** State of one copy: it follows its backup, but for a copy that is lost or deleted alone. */
+/** State of one copy. The first follows its backup's run; the others are made once that is COMPLETED. */
 export type CopyStatus = 'PENDING' | 'RUNNING' | 'COMPLETED' | 'FAILED' | 'DELETED';
 
 /** A place where archives lie. Its type and path name it; configs and copies that lie there share it. */
@@ -61,8 +61,18 @@ export class StoredObjectRow extends Model<
   declare errorCode: CreationOptional<string | null>;
   declare errorMessage: CreationOptional<string | null>;
   declare errorHint: CreationOptional<string | null>;
+  /** How often it was begun to be stored, or deleted, without success. */
+  declare attempts: CreationOptional<number>;
+  /** When it is worked on next: stored, or deleted where its backup is; null if there is nothing to do. */
+  declare nextTryAt: CreationOptional<Date | null>;
+  /** When it was given up; null if it was not. */
+  declare gaveUpAt: CreationOptional<Date | null>;
   declare destination: NonAttribute<DestinationRow>;
 }
+
+/** True for a copy that is stored, and not known to be damaged. */
+export const isGood = ({ status, errorCode }: StoredObjectRow): boolean =>
+  status === 'COMPLETED' && (errorCode ?? null) === null;
 
 export function defineStoredObject(sequelize: Sequelize): {
   Destination: typeof DestinationRow;
@@ -99,6 +109,9 @@ export function defineStoredObject(sequelize: Sequelize): {
       errorCode: DataTypes.STRING(64),
       errorMessage: DataTypes.TEXT,
       errorHint: DataTypes.TEXT,
+      attempts: { type: DataTypes.INTEGER, defaultValue: 0 },
+      nextTryAt: DataTypes.DATE,
+      gaveUpAt: DataTypes.DATE,
     },
     { sequelize, tableName: 'stored_objects', timestamps: false },
   );

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createTestApp, type TestApp } from '../support/app.js';
+import { NEVER } from '../support/world.js';
 import { missingBrowser, startBrowser, type TestBrowser, type Visit } from './browser.js';
 
 const walk = missingBrowser === null ? describe : describe.skip;
@@ -85,6 +86,29 @@ walk(title('The destinations page'), () => {
     await visit.page.getByRole('radio', { name: 'Off-site' }).click();
     await visit.page.getByText('S3 bucket · s3://okpuja-backups').waitFor();
     await visit.page.getByRole('button', { name: 'Discard' }).first().click();
+  });
+
+  it('copies a backup to the destinations that its config names, and to others on request', async () => {
+    await visit.page.goto(`${app.url}/configs/1`);
+    await visit.page.getByPlaceholder('Choose destinations').click();
+    await visit.page.getByRole('option', { name: 'Off-site' }).click();
+    await visit.page.keyboard.press('Escape');
+    await visit.page.getByLabel('Minimum copies').waitFor();
+    await visit.page.getByRole('button', { name: 'Save' }).first().click();
+    await text('Saved');
+    const { id } = await app.backup();
+    await app.app.copies.runDue(NEVER);
+    await visit.page.goto(`${app.url}/backups/${id}`);
+    await button('Try again').waitFor();
+    expect(await visit.barriers()).toEqual([]);
+    await visit.picture('copies');
+    await button('Copy now').click();
+    await text('Waiting');
+    await app.app.copies.runDue(NEVER);
+    await visit.page.reload();
+    // The backup itself, the copy of its run and the new one.
+    await visit.page.getByText('Completed', { exact: true }).nth(2).waitFor();
+    await app.app.backups.remove([id], 'test');
   });
 
   it('tests and removes a destination', async () => {

@@ -109,7 +109,9 @@ describe.each(dialects)('The control database on %s', (_title, missing, makeUrl)
         VALUES ('${id}', 'AUTO', 'FULL', '${status}', '2026-01-01 00:00:00.000 +00:00', 'SQLITE', 'db', '${id}.zip',
           'SYSTEM', '${folder}', '${folder}/${id}.zip', 7, '2026-01-02 00:00:00.000 +00:00')`);
     }
-    await run(`DELETE FROM db_manager_migrations WHERE name IN ('0011-stored-objects', '0014-destinations')`);
+    for (const column of ['copyTo', 'minimumCopies']) await run(`ALTER TABLE backup_configs DROP COLUMN "${column}"`);
+    const undone = `'0011-stored-objects', '0014-destinations', '0017-copies'`;
+    await run(`DELETE FROM db_manager_migrations WHERE name IN (${undone})`);
     const { Backup, Destination } = await open(url);
     const rows = await Backup.findAll({ order: [['id', 'ASC']] });
     expect(rows.map(({ id, filePath, copy }) => [id, filePath, copy.name, copy.status, copy.size])).toEqual([

@@ -11,8 +11,8 @@ export class MemoryStorage implements Storage {
   readonly objects = new Map<string, Buffer>();
   /** One line for each call, such as `get a.zip 0-9`. */
   readonly calls: string[] = [];
-  /** Errors of the next calls, in order. */
-  readonly failures: AppError[] = [];
+  /** Errors of the next calls, in order; null lets one pass. */
+  readonly failures: (AppError | null)[] = [];
   /** After how many bytes each of the next reads breaks. */
   readonly breaks: number[] = [];
 
@@ -90,7 +90,7 @@ export class MemoryStorage implements Storage {
   private called(what: string): void {
     this.calls.push(what);
     const failure = this.failures.shift();
-    if (failure !== undefined) throw failure;
+    if (failure) throw failure;
   }
 
   private object(name: string): StoredObject {

@@ -18,6 +18,7 @@ import { IconChevronDown, IconChevronRight } from '@tabler/icons-react';
 import { type ReactNode, useId } from 'react';
 import {
   type Compression,
+  type DestinationPartsFragment,
   DestinationsDocument,
   EncryptionKeysDocument,
   type StorageType,
@@ -150,6 +151,7 @@ export function Where({ form }: { form: Form }) {
         />
       )}
       <TestStorage form={form} />
+      <Copies form={form} destinations={data?.destinations ?? []} />
       <Encryption form={form} />
     </Section>
   );
@@ -176,6 +178,38 @@ function Encryption({ form }: { form: Form }) {
       onChange={(ids) => form.set('encryptionKeyIds', ids)}
       clearable
     />
+  );
+}
+
+/** The further destinations, which get a copy of each backup. */
+function Copies({ form, destinations }: { form: Form; destinations: DestinationPartsFragment[] }) {
+  const { storageType, storagePath, copyTo } = form.settings;
+  const isFirst = (one: DestinationPartsFragment) => one.storageType === storageType && one.location === storagePath;
+  const places = destinations.filter((one) => !isFirst(one)).map(({ id, name }) => ({ value: id, label: name }));
+  if (places.length === 0) return null;
+  return (
+    <>
+      <MultiSelect
+        {...setting(form, 'copyTo')}
+        description="Each backup is copied there and verified once it is complete. A copy that fails is tried again."
+        data={places}
+        value={copyTo}
+        onChange={(ids) => {
+          form.set('copyTo', ids);
+          if (Number(form.settings.minimumCopies) > ids.length + 1) form.set('minimumCopies', ids.length + 1);
+        }}
+        placeholder={copyTo.length === 0 ? 'Choose destinations' : undefined}
+        searchable
+        clearable
+      />
+      {copyTo.length > 0 && (
+        <WholeSetting
+          form={form}
+          field="minimumCopies"
+          description="Retention counts a backup only with so many copies, and keeps older ones until then."
+        />
+      )}
+    </>
   );
 }
 

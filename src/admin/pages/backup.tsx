@@ -8,7 +8,9 @@ import {
   BackupMediaDocument,
   type BackupPartsFragment,
   type BackupType,
+  CopyBackupDocument,
   CreateBackupDocument,
+  DestinationsDocument,
 } from '../../client/generated/graphql.js';
 import { useAction, useApi } from '../api.js';
 import { BackupActions, useDownload } from '../components/backup-actions.js';
@@ -73,7 +75,10 @@ function BackupOf({ backup, refresh }: { backup: BackupPartsFragment; refresh: (
         {completed && <Homeless backup={backup} />}
         <Grid>
           <Grid.Col span={{ base: 12, md: 7 }}>
-            <About backup={backup} />
+            <Stack>
+              <About backup={backup} />
+              {completed && <Copies backup={backup} refresh={refresh} />}
+            </Stack>
           </Grid.Col>
           <Grid.Col span={{ base: 12, md: 5 }}>
             <Stack>
@@ -192,6 +197,86 @@ function encryptionOf({ encrypted, encryptionKeys }: BackupPartsFragment): strin
 /** How the ZIP is tested, which may be encrypted. */
 const zipTest = (fileName: string, encrypted: boolean) =>
   encrypted ? `age -d -i key.txt ${fileName} > backup.zip\nunzip -t backup.zip` : `unzip -t ${fileName}`;
+
+/** Where its archive lies: each copy with its state, and the destinations that have none. */
+function Copies({ backup, refresh }: { backup: BackupPartsFragment; refresh: () => void }) {
+  const { data } = useApi(DestinationsDocument, {});
+  const copy = useAction(CopyBackupDocument);
+  const copies = backup.copies.filter(({ status }) => status !== 'DELETED');
+  const others = (data?.destinations ?? []).filter(
+    ({ id }) => !copies.some(({ destination }) => destination.id === id),
+  );
+  if (copies.length + others.length < 2) return null;
+  const copyTo = async (destinationId: string) => {
+    if ((await copy.run({ id: backup.id, destinationId })) !== null) refresh();
+  };
+  return (
+    <Section title="Copies">
+      <Table verticalSpacing={4} className="breakable">
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th>Destination</Table.Th>
+            <Table.Th>State</Table.Th>
+            <Table.Th>Verified</Table.Th>
+            <Table.Th aria-label="Action" />
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {copies.map(({ id, destination, status, verifiedAt, errorMessage, nextTryAt, filePath }) => (
+            <Table.Tr key={id}>
+              <Table.Td>
+                {destination.name}
+                <Text size="xs" c="dimmed">
+                  {filePath}
+                </Text>
+              </Table.Td>
+              <Table.Td>
+                <StatusBadge status={status} />
+                {errorMessage && (
+                  <Text size="xs" c="red">
+                    {errorMessage}
+                  </Text>
+                )}
+                {status !== 'COMPLETED' && nextTryAt && (
+                  <Text size="xs" c="dimmed">
+                    Next try: <Age at={nextTryAt} />
+                  </Text>
+                )}
+              </Table.Td>
+              <Table.Td>{verifiedAt ? <Age at={verifiedAt} /> : '–'}</Table.Td>
+              <Table.Td ta="right">
+                {status === 'FAILED' && (
+                  <Button size="xs" variant="default" loading={copy.busy} onClick={() => void copyTo(destination.id)}>
+                    Try again
+                  </Button>
+                )}
+              </Table.Td>
+            </Table.Tr>
+          ))}
+          {others.map(({ id, name, location }) => (
+            <Table.Tr key={`none ${id}`}>
+              <Table.Td>
+                {name}
+                {name !== location && (
+                  <Text size="xs" c="dimmed">
+                    {location}
+                  </Text>
+                )}
+              </Table.Td>
+              <Table.Td>No copy</Table.Td>
+              <Table.Td>–</Table.Td>
+              <Table.Td ta="right">
+                <Button size="xs" variant="default" loading={copy.busy} onClick={() => void copyTo(id)}>
+                  Copy now
+                </Button>
+              </Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Section>
+  );
+}
 
 function Verification({ backup }: { backup: BackupPartsFragment }) {
   const { verifiedAt, verificationLevel, checksum, fileName, encrypted } = backup;

@@ -165,6 +165,11 @@ function State({ status }: { status: Status }) {
               ))}
             </List>
           )}
+          {status.notices.map(({ code, message, hint }) => (
+            <Text key={code} size="sm" c="dimmed" className="breakable">
+              {message} {hint}
+            </Text>
+          ))}
           {bad.map(({ configId, of, reason }) => (
             <BadBackup
               key={`${configId} ${of}`}

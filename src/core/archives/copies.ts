@@ -1,6 +1,8 @@
-import type { Transaction } from 'sequelize';
-import type { BackupRow, DestinationRow, Models, StoredObjectRow } from '../../models/index.js';
-import type { Storage, StorageAddress } from '../ports.js';
+import { type Transaction, UniqueConstraintError } from 'sequelize';
+import type { AppError } from '../../errors.js';
+import { type BackupRow, type DestinationRow, isGood, type Models, type StoredObjectRow } from '../../models/index.js';
+import type { Storage, StorageAddress, Storages } from '../ports.js';
+import { seriesOf } from './names.js';
 
 /** The destination at an address; its row is made where there is none, and is there again where it was deleted. */
 export async function destinationAt(
@@ -47,4 +49,79 @@ export async function updateCopies(
   transaction?: Transaction,
 ): Promise<void> {
   await models.StoredObject.update(values, { where: { backupId }, ...(transaction ? { transaction } : {}) });
+}
+
+/** The columns of a copy that waits to be stored. */
+const waiting = (now: Date) => ({
+  status: 'PENDING' as const,
+  attempts: 0,
+  nextTryAt: now,
+  gaveUpAt: null,
+  errorCode: null,
+  errorMessage: null,
+  errorHint: null,
+});
+
+/** After so many taken names something else is wrong. */
+const MAX_NUMBER = 1_000;
+
+/** Makes the row of a further copy of a backup, under the first name that no other copy has there. */
+export async function addWaitingCopy(
+  { models, storages, now }: { models: Models; storages: Storages; now: () => Date },
+  { id: backupId, fileName }: BackupRow,
+  destination: DestinationRow,
+  transaction: Transaction | null = null,
+): Promise<StoredObjectRow> {
+  const storage = storages.open(destination);
+  const nameAt = seriesOf(fileName);
+  for (let number = 1; ; number++) {
+    const name = number === 1 ? fileName : nameAt(number);
+    const row = { ...waiting(now()), backupId, destinationId: destination.id, name, location: storage.locate(name) };
+    try {
+      // In a transaction of its own (a savepoint inside another), so that a taken name ends nothing else.
+      return await models.sequelize.transaction({ transaction }, (inner) =>
+        models.StoredObject.create(row, { transaction: inner }),
+      );
+    } catch (error) {
+      if (!(error instanceof UniqueConstraintError) || number >= MAX_NUMBER) throw error;
+    }
+  }
+}
+
+/** Lets a copy be stored anew, as if it had not been tried yet. */
+export async function tryAgain(copy: StoredObjectRow, now: Date): Promise<void> {
+  await copy.update(waiting(now));
+}
+
+/**
+ * Notes that a copy is damaged or gone. While another one is good it is FAILED, and is repaired from that one. The last one
+ * stays as it is, and its backup is not verified any more.
+ */
+export async function noteDamaged(
+  { models, now, transaction }: { models: Models; now: () => Date; transaction?: Transaction },
+  backup: BackupRow,
+  copy: StoredObjectRow,
+  error: AppError,
+): Promise<void> {
+  const options = transaction === undefined ? {} : { transaction };
+  const { code: errorCode, message: errorMessage, hint: errorHint } = error;
+  const found = { verifiedAt: null, errorCode, errorMessage, errorHint };
+  const others = await models.StoredObject.findAll({ where: { backupId: backup.id }, ...options });
+  if (others.some((other) => other.id !== copy.id && isGood(other))) {
+    await copy.update({ ...found, status: 'FAILED', attempts: 0, nextTryAt: now(), gaveUpAt: null }, options);
+    return;
+  }
+  await copy.update(found, options);
+  await backup.update({ ...found, verificationLevel: null }, options);
+}
+
+/** What the admin should know of the copies of a backup that is stored. */
+export function copyWarnings({ status, copies }: BackupRow): string[] {
+  if (status !== 'COMPLETED') return [];
+  return copies
+    .filter((copy) => copy.status === 'FAILED')
+    .map(({ location, errorMessage, gaveUpAt }) => {
+      const next = (gaveUpAt ?? null) === null ? 'It is tried again.' : 'It was given up: copy it again.';
+      return `The copy ${location} failed: ${errorMessage ?? ''} ${next}`;
+    });
 }

@@ -8,7 +8,7 @@ import { UnsealedSource } from '../../archive/seal.js';
 import { compareWithUnzipper } from '../../archive/second-reader.js';
 import type { ArchiveSource } from '../../archive/source.js';
 import { AppError, fromErrno } from '../../errors.js';
-import type { BackupRow } from '../../models/index.js';
+import { type BackupRow, isGood, type StoredObjectRow } from '../../models/index.js';
 import type { Storage, Storages } from '../ports.js';
 
 /** A part of the stored bytes; both ends are included, and without `end` it reaches to the last byte. */
@@ -19,6 +19,14 @@ export interface ByteRange {
 
 /** Finds the file key in the header of a sealed archive. @throws AppError ENCRYPTION_KEY_…, ARCHIVE_… */
 export type Unseal = (header: Buffer) => Promise<Buffer>;
+
+/** How the copies of a backup are read. */
+export interface Reading {
+  /** Ids of copies that are not wanted. */
+  without?: readonly number[];
+  /** Asked when a sealed archive is opened. */
+  unseal?: Unseal | undefined;
+}
 
 /** For whoever only handles stored bytes. */
 const NO_KEY: Unseal = () => {
@@ -32,6 +40,10 @@ const NO_KEY: Unseal = () => {
 export class StoredArchive {
   private opened: Promise<Archive> | null = null;
   private unsealed: Promise<{ source: UnsealedSource; fileKey: Buffer }> | null = null;
+  /** The copy that this is of; null where it is of none yet. */
+  copy: StoredObjectRow | null = null;
+  /** Why nearer copies were passed over. */
+  passedOver: AppError[] = [];
 
   constructor(
     private readonly storage: Storage,
@@ -190,15 +202,79 @@ export async function findStored(storage: Storage, name: string, unseal?: Unseal
 }
 
 /**
- * The stored bytes of a COMPLETED backup.
- * @param unseal asked when a sealed archive is opened
- * @throws AppError BACKUP_NOT_COMPLETED, BACKUP_DELETED, ARCHIVE_MISSING, ARCHIVE_CORRUPT if the size is another
+ * The stored bytes of a COMPLETED backup: of the nearest copy that is there as it was stored. Folders of this machine come
+ * first, then the order of the config; copies that are known to be damaged come last.
+ * @throws AppError BACKUP_NOT_COMPLETED, BACKUP_DELETED; as `openCopy`, of the nearest copy, if none is there
  */
-export async function openStored(storages: Storages, backup: BackupRow, unseal: Unseal): Promise<StoredArchive> {
+export async function openStored(
+  storages: Storages,
+  backup: BackupRow,
+  { without = [], unseal }: Reading = {},
+): Promise<StoredArchive> {
   assertCompleted(backup);
-  const stored = await findStored(storages.open(backup.address), backup.fileName, unseal);
+  const passedOver: AppError[] = [];
+  for (const copy of nearestFirst(storages, backup)) {
+    if (without.includes(copy.id)) continue;
+    try {
+      const stored = await openCopy(storages, backup, copy, unseal);
+      stored.passedOver = passedOver;
+      return stored;
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      passedOver.push(error);
+    }
+  }
+  throw passedOver[0] ?? new AppError('ARCHIVE_MISSING', `No copy of ${backup.id} is there.`);
+}
+
+/**
+ * As `openStored`, opened as an archive: a copy that cannot be is passed over too, but a missing key is one for all of them.
+ * @throws AppError as `openStored`; ENCRYPTION_KEY_…; ARCHIVE_… of the nearest copy, if none opens
+ */
+export async function openReadable(
+  storages: Storages,
+  backup: BackupRow,
+  signal: AbortSignal,
+  unseal?: Unseal,
+): Promise<StoredArchive> {
+  const tried: number[] = [];
+  const failures: AppError[] = [];
+  for (;;) {
+    const stored = await openStored(storages, backup, { without: tried, unseal }).catch((error: unknown) => {
+      throw failures[0] ?? error;
+    });
+    try {
+      await stored.archive(signal);
+      stored.passedOver = [...failures, ...stored.passedOver];
+      return stored;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!(error instanceof AppError) || stored.copy === null || error.code.startsWith('ENCRYPTION_')) throw error;
+      failures.push(error);
+      tried.push(stored.copy.id);
+    }
+  }
+}
+
+/** The stored bytes of one copy. @throws AppError ARCHIVE_MISSING, STORAGE_…, ARCHIVE_CORRUPT if the size is another */
+export async function openCopy(
+  storages: Storages,
+  backup: BackupRow,
+  copy: StoredObjectRow,
+  unseal?: Unseal,
+): Promise<StoredArchive> {
+  const stored = await findStored(storages.open(copy.destination), copy.name, unseal);
   if (backup.fileSize !== null) assertSize(stored, backup.fileSize);
+  stored.copy = copy;
   return stored;
+}
+
+function nearestFirst(storages: Storages, { copies }: BackupRow): StoredObjectRow[] {
+  const distance = (copy: StoredObjectRow) =>
+    (isGood(copy) ? 0 : 2) + (storages.open(copy.destination).folder() === null ? 1 : 0);
+  return copies
+    .filter(({ status }) => status === 'COMPLETED')
+    .sort((one, other) => distance(one) - distance(other) || one.id - other.id);
 }
 
 /** Stored bytes of another size were cut off, or another file lies in their place. @throws AppError ARCHIVE_CORRUPT */

@@ -1,5 +1,13 @@
-import { REGULAR_TYPES, type BackupConfigRow, type BackupRow, type BackupType, type VerificationLevel } from '../../models/index.js';
-import { updateCopies } from '../archives/copies.js';
+import {
+  REGULAR_TYPES,
+  type BackupConfigRow,
+  type BackupRow,
+  type BackupType,
+  type StoredObjectRow,
+  type VerificationLevel,
+} from '../../models/index.js';
+import { noteDamaged } from '../archives/copies.js';
+import { deleteCopy } from './copies.js';
 import { insertBackup, type NewBackup } from './new-backup.js';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -7,7 +15,7 @@ import type { Readable } from 'node:stream';
 import { Op, type Transaction } from 'sequelize';
 import { AppError, badInput } from '../../errors.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './run-backup.js';
-import { Hold, isHeld, runLease } from '../runs/hold.js';
+import { copyLease, Hold, isHeld, runLease } from '../runs/hold.js';
 import { rewrap } from './rewrap.js';
 import { adoptStored, takeIn } from './upload.js';
 import { newId } from '../text/ids.js';
@@ -15,20 +23,37 @@ import { originOf } from '../archives/origin.js';
 import type { StorageAddress, StorageType } from '../ports.js';
 import { deadRuns, endPending, endRun, failure, pendingRuns } from '../runs/run.js';
 import { judgeStorage } from '../configs/settings.js';
-import { assertCompleted, openStored, type StoredArchive, type Unseal } from '../archives/stored-archive.js';
+import {
+  assertCompleted,
+  openCopy,
+  openReadable,
+  openStored,
+  type StoredArchive,
+  type Unseal,
+} from '../archives/stored-archive.js';
 import { isOwnObject, verifyStored } from '../archives/verify.js';
 
 export type { BackupsEnvironment, RunOptions };
 
-/** The columns that a verification writes. */
-type Verified = Pick<
-  BackupRow,
-  'verifiedAt' | 'verificationLevel' | 'warnings' | 'errorCode' | 'errorMessage' | 'errorHint'
->;
-
 /** What a verification says of a sealed backup that no key here opens. */
 const UNSEEN =
   'The last verification compared the stored bytes only: their content is encrypted, and no key held here opens it.';
+
+/** How a backup is verified. */
+export interface Verifying {
+  /** Where the one copy lies that is to be verified; undefined: every copy. */
+  destinationId?: number | undefined;
+  /** Opens an encrypted backup; left out, the keys that are held here do. */
+  identity?: string | undefined;
+}
+
+/** What a verification found of one copy. */
+interface VerifiedCopy {
+  copy: StoredObjectRow;
+  error: AppError | null;
+  /** What was verified: CHECKSUM for a sealed backup whose key is neither given nor held here. */
+  level: VerificationLevel;
+}
 
 /** A request for a backup. */
 export interface BackupRequest {
@@ -227,7 +252,22 @@ export class Backups {
    */
   async open(id: string, identity?: string): Promise<{ row: BackupRow; stored: StoredArchive }> {
     const row = await this.get(id);
-    return { row, stored: await openStored(this.env.storages, row, this.unsealOf(row, identity)) };
+    const stored = await openStored(this.env.storages, row, { unseal: this.unsealOf(row, identity) });
+    if (row.copies.length > 1) this.env.log.info({ backup: id, from: stored.location }, 'reads a copy');
+    return { row, stored };
+  }
+
+  /**
+   * As `open`, with the archive opened: a copy that cannot be is passed over.
+   * @throws AppError as `openReadable`
+   */
+  async openReadable(
+    id: string,
+    signal: AbortSignal,
+    identity?: string,
+  ): Promise<{ row: BackupRow; stored: StoredArchive }> {
+    const row = await this.get(id);
+    return { row, stored: await openReadable(this.env.storages, row, signal, this.unsealOf(row, identity)) };
   }
 
   private unsealOf({ id, fileName }: BackupRow, identity: string | undefined): Unseal {
@@ -249,55 +289,97 @@ export class Backups {
   ): Promise<BackupRow> {
     const keys = await this.env.keys.chosen(keyIds);
     if (keys.length === 0) throw badInput('encryptionKeyIds', 'is empty.', 'Name at least one key.');
+    const inUse = () => {
+      throw new AppError('BUSY', `Backup ${id} is in use.`);
+    };
     const work = async (hold: Hold) => {
       const { row, stored } = await this.open(id, identity);
       await this.assertNotRestoring(row);
-      await rewrap(this.env, row, stored, keys, AbortSignal.any([stop, hold.lost]));
-      await this.env.audit.record(actor, 'backup.rewrap', id, { keys: keyIds, file: row.filePath });
-      return row;
+      const write = async (copies: Hold) => {
+        await rewrap(this.env, row, stored, keys, AbortSignal.any([stop, hold.lost, copies.lost]));
+        await this.env.audit.record(actor, 'backup.rewrap', id, { keys: keyIds, file: row.filePath });
+        return row;
+      };
+      const leases = row.copies.map((copy) => copyLease(copy.id));
+      return Hold.during(this.env, leases, write, inUse);
     };
-    return Hold.during(this.env, [runLease(id)], work, () => {
-      throw new AppError('BUSY', `Backup ${id} is in use.`);
-    });
+    return Hold.during(this.env, [runLease(id)], work, inUse);
   }
 
-  /** Verifies a stored backup again. The outcome is noted on the row: verified, or the error that took that away. */
+  /**
+   * Verifies every copy of a backup again, or one. The outcome is noted on the backup and on its copies: verified, or the
+   * error that took that away. A damaged copy is repaired from a good one; only without one does the backup lose its mark.
+   * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, …; STORAGE_…, ENCRYPTION_KEY_WRONG if no copy could be read
+   */
   async verify(
     id: string,
     level: VerificationLevel,
     actor: string,
     stop: AbortSignal,
-    identity?: string,
+    { destinationId, identity }: Verifying = {},
   ): Promise<BackupRow> {
     const row = await this.get(id);
     assertCompleted(row);
-    try {
-      const verifiedLevel = await this.verifyNow(row, level, stop, identity);
-      // The bytes of a damaged database are as they were stored, which makes it no good backup.
-      const verified = row.damaged ? {} : { verifiedAt: this.env.now(), verificationLevel: verifiedLevel };
-      const seen = row.warnings.filter((warning) => warning !== UNSEEN);
-      const warnings = verifiedLevel === level ? seen : [...seen, UNSEEN];
-      await this.noteVerified(row, { ...verified, warnings, errorCode: null, errorMessage: null, errorHint: null });
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      if (!/^(ARCHIVE|DATABASE)_/.test(error.code)) {
-        await this.env.audit.record(actor, 'backup.verify', id, { level, result: error.code });
-        throw error;
-      }
-      const { errorCode, errorMessage, errorHint } = failure(error);
-      await this.noteVerified(row, { verifiedAt: null, verificationLevel: null, errorCode, errorMessage, errorHint });
-      this.env.log.error({ backup: id, err: error }, 'verification failed');
+    const unseal = this.unsealOf(row, identity);
+    const found = await this.verifyCopies(row, copiesToVerify(row, destinationId), { level, unseal }, stop);
+    const bad = found.filter(({ error }) => error !== null && /^(ARCHIVE|DATABASE)_/.test(error.code));
+    const good = found.filter(({ error }) => error === null);
+    const [unread] = found.flatMap(({ error }) => error ?? []);
+    if (good.length + bad.length === 0 && unread !== undefined) {
+      await this.env.audit.record(actor, 'backup.verify', id, { level, result: unread.code });
+      throw unread;
     }
-    await this.env.audit.record(actor, 'backup.verify', id, { level, result: row.errorCode ?? 'ok' });
-    return row;
+    await this.noteVerified(row, level, { good, bad });
+    for (const { copy, error } of bad) {
+      this.env.log.error({ backup: id, copy: copy.location, err: error }, 'verification failed');
+    }
+    const result = bad[0]?.error?.code ?? 'ok';
+    await this.env.audit.record(actor, 'backup.verify', id, { level, result });
+    return row.reload();
   }
 
-  /** Writes the outcome of a verification to the backup and its copy. */
-  private async noteVerified(row: BackupRow, values: Partial<Verified>): Promise<void> {
-    const { verificationLevel: _level, warnings: _warnings, ...copy } = values;
-    await this.env.models.sequelize.transaction(async (transaction) => {
-      await row.update(values, { transaction });
-      await updateCopies(this.env.models, row.id, copy, transaction);
+  /** Reads each copy in turn. What is no AppError is thrown. */
+  private async verifyCopies(
+    row: BackupRow,
+    copies: StoredObjectRow[],
+    wanted: { level: VerificationLevel; unseal: Unseal },
+    stop: AbortSignal,
+  ): Promise<VerifiedCopy[]> {
+    const found: VerifiedCopy[] = [];
+    for (const copy of copies) {
+      try {
+        found.push({ copy, error: null, level: await this.verifyNow(row, copy, wanted, stop) });
+      } catch (error) {
+        stop.throwIfAborted();
+        if (!(error instanceof AppError)) throw error;
+        found.push({ copy, error, level: wanted.level });
+      }
+    }
+    return found;
+  }
+
+  /** Writes the outcome of a verification to the backup and its copies. */
+  private async noteVerified(
+    row: BackupRow,
+    wanted: VerificationLevel,
+    { good, bad }: { good: VerifiedCopy[]; bad: VerifiedCopy[] },
+  ): Promise<void> {
+    const { models, now } = this.env;
+    // The bytes of a damaged database are as they were stored, which makes it no good backup.
+    const verified = row.damaged ? {} : { verifiedAt: now() };
+    const well = { errorCode: null, errorMessage: null, errorHint: null };
+    await models.sequelize.transaction(async (transaction) => {
+      for (const { copy } of good) await copy.update({ ...verified, ...well }, { transaction });
+      const [first] = good;
+      if (first !== undefined) {
+        const mark = row.damaged ? {} : { ...verified, verificationLevel: first.level };
+        const seen = row.warnings.filter((warning) => warning !== UNSEEN);
+        const warnings = first.level === wanted ? seen : [...seen, UNSEEN];
+        await row.update({ ...mark, ...well, warnings }, { transaction });
+      }
+      for (const { copy, error } of bad) {
+        if (error !== null) await noteDamaged({ models, now, transaction }, row, copy, error);
+      }
     });
   }
 
@@ -307,12 +389,13 @@ export class Backups {
    */
   private async verifyNow(
     row: BackupRow,
-    wanted: VerificationLevel,
+    copy: StoredObjectRow,
+    wanted: { level: VerificationLevel; unseal: Unseal },
     stop: AbortSignal,
-    identity: string | undefined,
   ): Promise<VerificationLevel> {
-    const stored = await openStored(this.env.storages, row, this.unsealOf(row, identity));
-    const level = wanted === 'CHECKSUM' || (await opens(stored, stop)) ? wanted : 'CHECKSUM';
+    const stored = await openCopy(this.env.storages, row, copy, wanted.unseal);
+    const sees = wanted.level === 'CHECKSUM' || (await opens(stored, stop));
+    const level = sees ? wanted.level : 'CHECKSUM';
     const id = newId('verify', this.env.now());
     const scratch = join(this.env.workFolder, id);
     const { checksum, damaged } = row;
@@ -367,7 +450,7 @@ export class Backups {
   }
 
   /**
-   * Deletes archives and marks their rows DELETED. All are checked before the first is touched; where a storage then
+   * Deletes archives, in every destination, and marks their rows DELETED. All are checked before the first is touched; where a storage then
    * refuses one, those before it are gone, and the error says which.
    * @throws AppError NOT_FOUND, BACKUP_PINNED, BUSY, STORAGE_…
    */
@@ -454,30 +537,70 @@ export class Backups {
     if (restoring > 0) throw new AppError('BUSY', `Backup ${backupId} is being restored.`);
   }
 
-  /** Holds the row while it works, so that a pin or a restore that came in between is seen. */
+  /** Holds the row and its copies while it works, so that a pin, a restore or a copy that came in between is seen. */
   private removeOne(
     id: string,
     actor: string,
     reason: string,
     stillDue: () => Promise<boolean>,
   ): Promise<BackupRow | null> {
+    const inUse = (what: string) => () => {
+      throw new AppError('BUSY', `Backup ${id} is ${what}.`);
+    };
     const work = async () => {
       const row = await this.get(id);
       if (row.status === 'DELETED') return row;
       await this.assertRemovable(row);
       if (!(await stillDue())) return null;
-      if (row.status === 'COMPLETED') await this.env.storages.open(row.address).remove(row.fileName);
-      await this.env.models.sequelize.transaction(async (transaction) => {
-        const deleted = { deletedAt: this.env.now(), deletedBy: actor, deleteReason: reason };
-        await row.update({ status: 'DELETED', ...deleted }, { transaction });
-        await updateCopies(this.env.models, id, { status: 'DELETED' }, transaction);
-      });
-      await this.env.audit.record(actor, 'backup.delete', id, { file: row.filePath, reason });
-      return row;
+      const copies = row.copies.map((copy) => copyLease(copy.id));
+      const remove = () => this.removeHeld(row, actor, reason);
+      return Hold.during(this.env, copies, remove, inUse('being copied'));
     };
-    return Hold.during(this.env, [runLease(id)], work, () => {
-      throw new AppError('BUSY', `Backup ${id} is in use.`);
+    return Hold.during(this.env, [runLease(id)], work, inUse('in use'));
+  }
+
+  /**
+   * Deletes every copy of a backup, then marks its row. A copy whose destination does not answer keeps its row and is
+   * deleted later, as long as another one is gone: if none is, nothing changes.
+   */
+  private async removeHeld(row: BackupRow, actor: string, reason: string): Promise<BackupRow> {
+    const { id } = row;
+    const living = row.copies.filter(({ status }) => status !== 'DELETED');
+    const left = row.status === 'COMPLETED' ? await this.deleteCopies(row, living) : [];
+    const gone = living.filter((copy) => !left.some((failed) => failed.copy.id === copy.id));
+    const [first] = left;
+    if (first !== undefined && !gone.some(({ size }) => (size ?? null) !== null)) throw first.error;
+    await this.env.models.sequelize.transaction(async (transaction) => {
+      const deleted = { deletedAt: this.env.now(), deletedBy: actor, deleteReason: reason };
+      await row.update({ status: 'DELETED', ...deleted }, { transaction });
+      const past = { status: 'DELETED' as const, nextTryAt: null, gaveUpAt: null };
+      for (const copy of gone) await copy.update(past, { transaction });
+      for (const { copy, error } of left) {
+        const { errorCode, errorMessage, errorHint } = failure(error);
+        const later = { attempts: 1, nextTryAt: this.env.now(), gaveUpAt: null };
+        await copy.update({ errorCode, errorMessage, errorHint, ...later }, { transaction });
+      }
     });
+    const later = left.map(({ copy }) => copy.location);
+    const details = { file: row.filePath, reason, ...(later.length > 0 ? { later } : {}) };
+    await this.env.audit.record(actor, 'backup.delete', id, details);
+    return row;
+  }
+
+  /** @returns the copies that could not be deleted now, and why */
+  private async deleteCopies(row: BackupRow, copies: StoredObjectRow[]): Promise<{ copy: StoredObjectRow; error: AppError }[]> {
+    const left: { copy: StoredObjectRow; error: AppError }[] = [];
+    const remove = async (copy: StoredObjectRow) => {
+      try {
+        await deleteCopy(this.env, row, copy);
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        this.env.log.warn({ backup: row.id, copy: copy.location, err: error }, 'a copy could not be deleted');
+        left.push({ copy, error });
+      }
+    };
+    await Promise.all(copies.map(remove));
+    return left;
   }
 
   private recoverOne(id: string): Promise<void> {
@@ -535,6 +658,17 @@ async function opens(stored: StoredArchive, signal: AbortSignal): Promise<boolea
     if (error instanceof AppError && error.code === 'ENCRYPTION_KEY_MISSING') return false;
     throw error;
   }
+}
+
+/** @throws AppError NOT_FOUND if there is no copy in the destination that was asked for */
+function copiesToVerify({ id, copies }: BackupRow, destinationId: number | undefined): StoredObjectRow[] {
+  const stored = copies.filter(({ status }) => status === 'COMPLETED');
+  if (destinationId === undefined) return stored;
+  const wanted = stored.filter((copy) => copy.destinationId === destinationId);
+  if (wanted.length > 0) return wanted;
+  throw new AppError('NOT_FOUND', `destinationId: ${id} has no stored copy in destination ${destinationId}.`, {
+    field: 'destinationId',
+  });
 }
 
 /** How long a private copy of a database may be read before its process is taken for dead, in milliseconds. */

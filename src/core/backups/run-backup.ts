@@ -247,7 +247,8 @@ async function store(
       const sealing = seal === null ? [] : [new Sealing(seal)];
       const body = [...sealing, hashing(hash)].reduce((from, into) => from.pipe(into), archive.stream);
       archive.stream.on('error', (error) => body.destroy(error));
-      const object = await storage.put(row.fileName, body, { owner: row.id, signal: run.signal });
+      const size = mostBytes(total, media.files);
+      const object = await storage.put(row.fileName, body, { owner: row.id, signal: run.signal, size });
       onStored(row.fileName);
       const metadata = await archive.done;
       run.warn(...databaseWarnings(metadata), ...mediaWarnings(metadata), ...(await emptyRoots(env, row, metadata)));
@@ -258,6 +259,11 @@ async function store(
       await takeNextName(env, run, row, storage);
     }
   }
+}
+
+/** What an archive can come to where nothing in it compresses and media grow a little: a storage sizes its parts by it. */
+function mostBytes(content: number, files: number): number {
+  return Math.ceil(content * 1.05) + files * 2_048 + (1 << 20);
 }
 
 async function verifyAndComplete(

@@ -275,7 +275,8 @@ async function keep(
     const step = await run.phase('verify');
     // Noted before the file has its name, so that after a crash the file is known as this row's.
     await run.update({ checksum, fileSize, sealHeader: seal?.sealHeader ?? null });
-    await storage.put(row.fileName, createReadStream(upload.file), { owner: row.id, signal: run.signal });
+    const options = { owner: row.id, signal: run.signal, size: fileSize };
+    await storage.put(row.fileName, createReadStream(upload.file), options);
     stored = row.fileName;
     const kept = await findStored(storage, row.fileName);
     assertSize(kept, fileSize);

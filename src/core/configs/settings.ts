@@ -22,8 +22,12 @@ export interface ConfigInput {
   mediaPaths?: string[] | undefined;
   storageType?: StorageType | undefined;
   storagePath?: string | undefined;
-  /** Where archives lie, in place of `storageType` and `storagePath`: ids of destinations, the first written first. */
+  /** Where archives lie, in place of `storageType` and `storagePath`: the run writes the first, the others get copies. */
   destinationIds?: number[] | undefined;
+  /** How many copies a backup needs to count for the retention of others. */
+  minimumCopies?: number | undefined;
+  /** The destinations of the copies alone, beside `storageType` and `storagePath`. */
+  copyTo?: number[] | undefined;
   autoBackupEnabled?: boolean | undefined;
   schedule?: string | undefined;
   timezone?: string | undefined;
@@ -61,6 +65,8 @@ const DEFAULTS = {
   mediaPaths: [] as string[],
   storageType: 'LOCAL' as StorageType,
   storagePath: '',
+  copyTo: [] as number[],
+  minimumCopies: 1,
   autoBackupEnabled: true,
   schedule: '0 2 * * *',
   timezone: 'UTC',
@@ -75,7 +81,7 @@ const DEFAULTS = {
 };
 
 /**
- * The columns of the input, with the storage that its destinations name.
+ * The columns of the input, with the storage that its first destination names, and the others as those of the copies.
  * @throws AppError BAD_USER_INPUT, NOT_FOUND
  */
 export async function withDestination(
@@ -84,19 +90,20 @@ export async function withDestination(
 ): Promise<Omit<ConfigInput, Joined>> {
   const given = destinationIds ?? [];
   if (destinationIds === undefined || destinationIds === null) return input;
-  if (input.storageType !== undefined || input.storagePath !== undefined) {
-    throw badInput('destinationIds', 'cannot be combined with storageType and storagePath.');
+  if (input.storageType !== undefined || input.storagePath !== undefined || input.copyTo !== undefined) {
+    throw badInput('destinationIds', 'cannot be combined with storageType, storagePath or copyTo.');
   }
-  const [id] = given;
-  if (id === undefined) throw badInput('destinationIds', 'is empty.', 'Name the destination that archives lie in.');
-  if (given.length > 1) {
-    throw badInput('destinationIds', 'names several destinations.', 'Name one: copies in others are not made yet.');
+  if (given.length === 0) throw badInput('destinationIds', 'is empty.', 'Name the destination that archives lie in.');
+  const twice = given.find((id, index) => given.indexOf(id) < index);
+  if (twice !== undefined) throw badInput('destinationIds', `names destination ${twice} twice.`, 'Name it once.');
+  const rows = await models.Destination.findAll({ where: { id: given, deletedAt: null } });
+  const missing = given.find((id) => !rows.some((row) => row.id === id));
+  const first = rows.find(({ id }) => id === given[0]);
+  if (missing !== undefined || first === undefined) {
+    const message = `destinationIds: there is no destination ${missing}.`;
+    throw new AppError('NOT_FOUND', message, { field: 'destinationIds' });
   }
-  const row = await models.Destination.findOne({ where: { id, deletedAt: null } });
-  if (row === null) {
-    throw new AppError('NOT_FOUND', `destinationIds: there is no destination ${id}.`, { field: 'destinationIds' });
-  }
-  return { ...input, storageType: row.storageType, storagePath: row.storagePath };
+  return { ...input, storageType: first.storageType, storagePath: first.storagePath, copyTo: given.slice(1) };
 }
 
 /** What was given: null takes a keep-rule or the prefix away, and means "left out" for every other field. */
@@ -139,6 +146,9 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
   assertPolicy(policyOf(input as never));
   assertSchedule(input.schedule, input.timezone);
   assertPrefix(input.archivePrefix);
+  const address = await checkStorage(env, input, saved);
+  const copyTo = await copiesApart(env, input, address);
+  assertCopies(input.minimumCopies, copyTo.length + 1);
   return {
     name,
     archivePrefix: input.archivePrefix,
@@ -146,7 +156,9 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
     databaseUrl: url,
     databaseKey: await engine.keyOf(url),
     mediaPaths,
-    ...(await checkStorage(env, input, saved)),
+    ...address,
+    copyTo,
+    minimumCopies: input.minimumCopies,
     autoBackupEnabled: input.autoBackupEnabled,
     schedule: normaliseSchedule(input.schedule),
     timezone: input.timezone,
@@ -232,6 +244,25 @@ export async function checkStorage(
 }
 
 /**
+ * The destinations of the copies, without the first: an archive lies once in a place.
+ * @throws AppError NOT_FOUND
+ */
+async function copiesApart(
+  { models }: Pick<SettingsEnvironment, 'models'>,
+  { copyTo }: Pick<Settings, 'copyTo'>,
+  { storageType, storagePath }: StorageAddress,
+): Promise<number[]> {
+  if (copyTo.length === 0) return copyTo;
+  const rows = await models.Destination.findAll({ where: { id: copyTo, deletedAt: null } });
+  const missing = copyTo.find((id) => !rows.some((row) => row.id === id));
+  if (missing !== undefined) {
+    throw new AppError('NOT_FOUND', `copyTo: there is no destination ${missing}.`, { field: 'copyTo' });
+  }
+  const first = rows.find((row) => row.storageType === storageType && row.storagePath === storagePath);
+  return [...new Set(copyTo)].filter((id) => id !== first?.id);
+}
+
+/**
  * Judges a place that archives shall lie in. LOCAL ones lie in a folder that the machine's owner chose; a distant one must be
  * a destination, which says how it is reached.
  */
@@ -250,6 +281,13 @@ export async function judgeStorage(
 function assertWhole(field: string, value: number, max: number): void {
   if (Number.isInteger(value) && value >= 1 && value <= max) return;
   throw badInput(field, `${value} is not a whole number from 1 to ${max}.`, 'A value of 0 would keep nothing.');
+}
+
+/** More copies than there are destinations would keep every backup from counting. */
+function assertCopies(copies: number, destinations: number): void {
+  if (Number.isInteger(copies) && copies >= 1 && copies <= destinations) return;
+  const most = destinations === 1 ? '1: there is one destination' : `1 to ${destinations}, the number of destinations`;
+  throw badInput('minimumCopies', `${copies} is not a whole number from ${most}.`, 'Name more destinations first.');
 }
 
 function assertPrefix(prefix: string | null): void {

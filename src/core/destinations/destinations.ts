@@ -99,7 +99,11 @@ export class Destinations {
       const { storageType, storagePath } = row;
       const lying = await StoredObject.count({ where: { destinationId: id, status: LIVING }, transaction });
       if (lying > 0) throw inUse(row, `${lying} backup(s) lie there`);
-      const configs = await BackupConfig.findAll({ where: { storageType, storagePath }, transaction });
+      const all = await BackupConfig.findAll({ transaction });
+      const configs = all.filter(
+        (config) =>
+          config.copyTo.includes(id) || (config.storageType === storageType && config.storagePath === storagePath),
+      );
       if (configs.length > 0) throw inUse(row, `it is named by ${configs.map(({ name }) => `"${name}"`).join(', ')}`);
       const past = await StoredObject.count({ where: { destinationId: id }, transaction });
       if (past === 0) await row.destroy({ transaction });

@@ -46,6 +46,8 @@ export interface RestorePlan {
   allowed: boolean;
   refusals: AppError[];
   warnings: string[];
+  /** Where the copy lies that is read: the nearest good one. */
+  archivePath: string;
   /** Without a password. */
   target: string;
   targetExists: boolean;
@@ -61,7 +63,7 @@ export interface RestorePlan {
 }
 
 /** How long opening the archive may take, in milliseconds: someone waits for the plan. */
-const PATIENCE = 60_000;
+export const PATIENCE = 60_000;
 /** A file that is no database is not replaced at another place: it may be anything. */
 const OTHER_FILE = 'Choose another target, or move the file away.';
 
@@ -78,7 +80,7 @@ export async function planRestore(
   const archive = await stored.archive(AbortSignal.timeout(PATIENCE));
   const scope =
     undone === null ? await resolveScope(env, backup, archive, request) : await undoScope(env, backup, archive, undone);
-  if (scope.refused !== null) return { plan: refusedPlan(backup, archive, scope, scope.refused), scope };
+  if (scope.refused !== null) return { plan: refusedPlan(backup, stored, archive, scope, scope.refused), scope };
   const refusals: AppError[] = [];
   const refuse = (error: unknown) => {
     if (!(error instanceof AppError)) throw error;
@@ -117,7 +119,8 @@ export async function planRestore(
     const replaced = { there, live, media: media.replace + media.remove > 0 };
     for (const refusal of await strangerRefusals(backup, archive, scope, replaced)) refuse(refusal);
   }
-  const space = await planSpace(env, scope, archive, live, work);
+  const safetyIn = stored.copy?.destination ?? backup.address;
+  const space = await planSpace(env, scope, archive, live, { ...work, safetyIn });
   for (const place of space) if (place.free < place.needed) refuse(tooFull(place));
   const options = { includeRelated: request.includeRelated ?? false, exact: undone !== null };
   const byTrigger = refusals.length > 0 ? [] : await rehearsed(env, archive, scope, options, refusals);
@@ -127,7 +130,9 @@ export async function planRestore(
     backup,
     allowed: refusals.length === 0,
     refusals,
+    archivePath: stored.location,
     warnings: [
+      ...stored.passedOver.map(({ message }) => `${message} ${stored.location} is read instead.`),
       ...damageWarnings(scope, archive, damage),
       ...warnings(scope, archive, backup, related, request, tables),
       ...leftOut(parts),
@@ -277,11 +282,18 @@ async function strangerRefusals(
 }
 
 /** The plan of a restore whose places are refused: nothing is looked at there. */
-function refusedPlan(backup: BackupRow, archive: Archive, scope: Scope, refusal: AppError): RestorePlan {
+function refusedPlan(
+  backup: BackupRow,
+  { location: archivePath }: StoredArchive,
+  archive: Archive,
+  scope: Scope,
+  refusal: AppError,
+): RestorePlan {
   return {
     backup,
     allowed: false,
     refusals: [refusal],
+    archivePath,
     warnings: [],
     target: targetOf(scope),
     targetExists: false,

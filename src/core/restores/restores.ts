@@ -3,7 +3,7 @@ import { AppError } from '../../errors.js';
 import type { RestoreRow } from '../../models/index.js';
 import { databaseLease, Hold, isHeld, runLease, waitLease } from '../runs/hold.js';
 import { COMMAND_ACTOR, newId } from '../text/ids.js';
-import { planRestore, type RestorePlan } from './plan.js';
+import { PATIENCE, planRestore, type RestorePlan } from './plan.js';
 import { repair, type RestoresEnvironment, runRestore } from './run-restore.js';
 import type { RestoreRequest, Scope } from './scope.js';
 import type { StoredArchive } from '../archives/stored-archive.js';
@@ -30,7 +30,7 @@ export class Restores {
 
   /** A dry run. See `planRestore`. */
   async plan(request: RestoreRequest): Promise<RestorePlan> {
-    const opened = await this.env.backups.open(request.backupId, request.identity);
+    const opened = await this.open(request.backupId, request.identity);
     return (await planRestore(this.env, opened, request)).plan;
   }
 
@@ -48,7 +48,7 @@ export class Restores {
         field: 'confirm',
       });
     }
-    const opened = await this.env.backups.open(request.backupId, request.identity);
+    const opened = await this.open(request.backupId, request.identity);
     return this.insert(allowed(await planRestore(this.env, opened, request)), opened.stored, actor, null);
   }
 
@@ -97,7 +97,7 @@ export class Restores {
         hint: 'To go back to nothing, remove the target.',
       });
     }
-    const safety = await this.env.backups.open(undone.safetyBackupId, identity);
+    const safety = await this.open(undone.safetyBackupId, identity);
     const request = { backupId: safety.row.id, confirm: true, overwrite: true };
     const scope = allowed(await planRestore(this.env, safety, request, undone));
     if (!scope.restoreDatabase && !scope.restoreMedia) {
@@ -140,6 +140,10 @@ export class Restores {
     for (const id of await pendingRuns(this.env.models, 'Restore', notOfCommands)) {
       await this.env.queue.add({ name: 'run-restore', restoreId: id });
     }
+  }
+
+  private open(backupId: string, identity?: string) {
+    return this.env.backups.openReadable(backupId, AbortSignal.timeout(PATIENCE), identity);
   }
 
   /** The identity of an encrypted backup ends here: what the run gets is the key of this one archive, sealed. */

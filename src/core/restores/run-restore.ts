@@ -1,5 +1,5 @@
 import type { CoreEnvironment } from '../environment.js';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { measureMedia } from '../../archive/measure.js';
@@ -17,7 +17,8 @@ import { type PlanEnvironment } from './plan.js';
 import { within } from '../runs/progress.js';
 import { protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
-import { openStored } from '../archives/stored-archive.js';
+import { openStored, type StoredArchive } from '../archives/stored-archive.js';
+import { noteDamaged } from '../archives/copies.js';
 import { assertSameCounts, isDamage, readWhole } from '../archives/verify.js';
 
 /** What the restores need of the process around them. */
@@ -44,10 +45,10 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
   let inForce = false;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const archive = await verified(env, run, row, { backup, folder });
-    await checkDump(env, run, row, { backup, archive, folder });
-    await makeSafetyBackup(env, run, row, backup);
-    await switchOver(env, run, row, { backup, archive, folder });
+    const extracted = { backup, folder, ...(await verified(env, run, row, { backup, folder })) };
+    await checkDump(env, run, row, extracted);
+    await makeSafetyBackup(env, run, row, extracted);
+    await switchOver(env, run, row, extracted);
     inForce = true;
     // Written before the evidence (the stamp, the old files) goes, so that a crash in between is not taken for a failure.
     row.changes = { ...row.changes, settled: true };
@@ -68,20 +69,40 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
 }
 
 /**
- * Reads the archive once: compares every byte and every hash, and lays the database in the work folder on the way. Nothing of
- * the target has been looked at for writing yet.
+ * Reads the archive once: compares every byte and every hash, and lays the database in the work folder on the way. Where a
+ * copy cannot be read or is damaged, the next one is read. Nothing of the target has been looked at for writing yet.
  */
 async function verified(
   env: RestoresEnvironment,
   run: Run,
   row: RestoreRow,
-  { backup, folder }: Omit<Extracted, 'archive'>,
-): Promise<Archive> {
-  const stored = await openStored(env.storages, backup, () => fileKeyOf(env, row));
-  run.expect(await workOf(env, row, await stored.archive(run.signal), isCheckedHere(backup)));
+  { backup, folder }: Pick<Extracted, 'backup' | 'folder'>,
+): Promise<Pick<Extracted, 'archive' | 'stored'>> {
   const engine = env.engines.of(backup.engine);
   const options = { checksum: backup.checksum, engine, ...(row.restoreDatabase && { databaseTo: folder }) };
-  return readWhole(stored, options, await run.phase('verify'));
+  const tried: number[] = [];
+  for (;;) {
+    const stored = await openStored(env.storages, backup, { without: tried, unseal: () => fileKeyOf(env, row) });
+    const from = { restore: run.id, backup: backup.id, from: stored.location };
+    env.log.info(from, 'reads a copy');
+    for (const { message } of stored.passedOver) run.warn(`${message} ${stored.location} was read instead.`);
+    try {
+      run.expect(await workOf(env, row, await stored.archive(run.signal), isCheckedHere(backup)));
+      const archive = await readWhole(stored, options, await run.phase('verify'));
+      return { archive, stored };
+    } catch (error) {
+      run.signal.throwIfAborted();
+      const { copy } = stored;
+      const mayBeOfTheCopy = error instanceof AppError && /^(ARCHIVE|STORAGE)_/.test(error.code);
+      if (!mayBeOfTheCopy || copy === null || !hasAnother(backup, [...tried, copy.id])) throw error;
+      if (error.code.startsWith('ARCHIVE_')) await noteDamaged(env, backup, copy, error);
+      env.log.warn({ ...from, err: error }, 'a copy could not be read, another one is');
+      run.warn(`${error.message} Another copy was read instead.`);
+      tried.push(copy.id);
+      await rm(folder, { recursive: true });
+      await mkdir(folder, { mode: 0o700 });
+    }
+  }
 }
 
 /** The key of the archive, from when the restore was requested. */
@@ -89,6 +110,9 @@ async function fileKeyOf({ keys }: RestoresEnvironment, { sealedFileKey }: Resto
   if (sealedFileKey !== null) return keys.openFileKey(sealedFileKey);
   throw new AppError('ENCRYPTION_KEY_MISSING', 'The backup was encrypted after this restore was requested.');
 }
+
+const hasAnother = ({ copies }: BackupRow, tried: number[]) =>
+  copies.some(({ id, status }) => status === 'COMPLETED' && !tried.includes(id));
 
 /** True if the run that made the backup has looked for damage in these very bytes: a restore need not do so again. */
 const isCheckedHere = ({ backupType, checksum, damaged }: BackupRow) =>
@@ -144,6 +168,7 @@ async function checkDump(
 interface Extracted {
   backup: BackupRow;
   archive: Archive;
+  stored: StoredArchive;
   folder: string;
 }
 
@@ -153,7 +178,12 @@ function unlessDamaged(error: unknown): null {
 }
 
 /** A verified, pinned backup of all that is about to change. A target that holds nothing yet needs none. */
-async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: RestoreRow, backup: BackupRow): Promise<void> {
+async function makeSafetyBackup(
+  env: RestoresEnvironment,
+  run: Run,
+  row: RestoreRow,
+  { backup, stored }: Extracted,
+): Promise<void> {
   const { onProgress } = await run.phase('safety');
   const exists = await env.engines.of(row.engine).exists(row.targetUrl);
   const source = { databaseUrl: exists ? row.targetUrl : null, mediaPaths: await presentRoots(row) };
@@ -170,7 +200,7 @@ async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: Restore
   const keys = await (config === null ? env.keys.ofBackup(backup.id) : env.keys.ofConfig(config.id));
   const safety = await env.backups.createSafety({
     configId: row.configId,
-    address: backup.address,
+    address: safetyAddress(backup, stored),
     engine: row.engine,
     databaseName: name,
     applicationId: own?.applicationId ?? null,
@@ -197,6 +227,13 @@ async function makeSafetyBackup(env: RestoresEnvironment, run: Run, row: Restore
     hint: safety.errorHint ?? 'Correct the cause and restore again.',
   });
 }
+
+/** Where the archive was read from: that place answers. */
+const safetyAddress = ({ address }: BackupRow, { copy }: StoredArchive) => {
+  if (copy === null) return address;
+  const { storageType, storagePath } = copy.destination;
+  return { storageType, storagePath };
+};
 
 const keptRaw = ({ id }: BackupRow) =>
   `The database was damaged before: the safety backup ${id} holds its files byte by byte, compared by SHA-256. Undoing this restore puts them back.`;

@@ -1,4 +1,4 @@
-import type { Storages } from '../ports.js';
+import type { StorageAddress, Storages } from '../ports.js';
 import { stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Archive } from '../../archive/read.js';
@@ -35,16 +35,16 @@ export async function planSpace(
   scope: Scope,
   archive: Archive,
   live: DatabaseInfo | null,
-  { staged, archived }: Pick<MediaWork, 'staged' | 'archived'>,
+  { staged, archived, safetyIn }: Pick<MediaWork, 'staged' | 'archived'> & { safetyIn: StorageAddress },
 ): Promise<SpacePlan[]> {
-  const { engine, targetUrl, backup, tables, restoreDatabase } = scope;
+  const { engine, targetUrl, tables, restoreDatabase } = scope;
   const files = restoreDatabase ? archive.entries.filter(({ path }) => engine.ownsEntry(path)) : [];
   const bytes = files.reduce((sum, { size }) => sum + size, 0);
   const present = await engine.check(targetUrl).then(
     (found) => found.bytes,
     () => 0,
   );
-  const archives = storages.open(backup.address).folder();
+  const archives = storages.open(safetyIn).folder();
   const dump: Need = { path: workFolder, bytes };
   const safety: Need[] = [];
   if (present > 0 || (await somePresent(scope))) {

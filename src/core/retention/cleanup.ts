@@ -1,8 +1,9 @@
 import type { CoreEnvironment } from '../environment.js';
+import { Op } from 'sequelize';
 import { AppError, toAppError } from '../../errors.js';
-import type { BackupConfigRow, BackupRow } from '../../models/index.js';
+import { type BackupConfigRow, type BackupRow, isGood } from '../../models/index.js';
 import type { StorageAddress } from '../ports.js';
-import { planHash, planRetention, type RetentionDecision } from './plan.js';
+import { planHash, planRetention, type RetentionBackup, type RetentionDecision } from './plan.js';
 import { policyOf } from './policy.js';
 
 /** What cleaning up needs of the process around it. */
@@ -89,15 +90,19 @@ export class Cleanup {
       attributes: [...FACTS],
       where: { configId: config.id, status: 'COMPLETED' },
     });
-    const items: RetentionItem[] = [];
-    for (const group of groupBy(rows, ({ copy }) => copy.destinationId)) {
-      const known = new Map(group.map((row) => [row.id, row]));
-      const input = { backups: group, policy: policyOf(config), timezone: config.timezone, now: at };
+    const decisions = new Map<string, RetentionDecision>();
+    for (const backups of inEachDestination(rows, config)) {
+      const input = { backups, policy: policyOf(config), timezone: config.timezone, now: at };
       for (const decision of planRetention(input)) {
-        const backup = known.get(decision.id);
-        if (backup !== undefined) items.push({ ...decision, backup, error: null });
+        const before = decisions.get(decision.id);
+        // It goes only once nothing keeps it in any of the places in which it lies.
+        if (before === undefined || weight(decision) > weight(before)) decisions.set(decision.id, decision);
       }
     }
+    const items = rows.flatMap((backup) => {
+      const decision = decisions.get(backup.id);
+      return decision === undefined ? [] : [{ ...decision, backup, error: null }];
+    });
     return summed(config, at, items);
   }
 
@@ -155,36 +160,46 @@ export class Cleanup {
   async reconcile(folders: string[] = []): Promise<Orphans[]> {
     const { models, storages } = this.env;
     const rows = await models.Backup.findAll({ attributes: [...FACTS], where: { status: 'COMPLETED' } });
-    const where = { status: ['COMPLETED', 'RUNNING'] };
+    // A damaged copy still lies there.
+    const damaged = { status: 'FAILED', size: { [Op.ne]: null } };
+    const where = { [Op.or]: [{ status: ['COMPLETED', 'RUNNING'] }, damaged] };
     const copies = await models.StoredObject.findAll({ attributes: ['location'], where });
     const known = new Set(copies.map(({ location }) => location));
-    const groups = new Map<string, { storage: StorageAddress; rows: BackupRow[] }>();
+    const groups = new Map<string, { storage: StorageAddress; rows: Map<string, BackupRow> }>();
     const groupOf = (storage: StorageAddress) => {
       const { place } = storages.open(storage);
-      const group = groups.get(place) ?? { storage, rows: [] };
+      const group = groups.get(place) ?? { storage, rows: new Map<string, BackupRow>() };
       groups.set(place, group);
       return group;
     };
-    for (const row of rows) groupOf(row.address).rows.push(row);
+    for (const row of rows) {
+      for (const { status, name, destination } of row.copies) {
+        const { storageType, storagePath } = destination;
+        if (status === 'COMPLETED') groupOf({ storageType, storagePath }).rows.set(name, row);
+      }
+    }
     for (const { storageType, storagePath } of await this.env.configs.list()) groupOf({ storageType, storagePath });
     groupOf(storages.resolve({ storageType: 'LOCAL', storagePath: '.' }, 'storagePath'));
     const named = folders.map((storagePath) => groupOf({ storageType: 'SYSTEM', storagePath }));
     const found: Orphans[] = [];
     for (const group of groups.values()) {
-      const wanted = group.rows.length > 0 || named.includes(group);
+      const wanted = group.rows.size > 0 || named.includes(group);
       found.push(await this.compare(group.storage, group.rows, known, wanted));
     }
     return found;
   }
 
-  /** @param wanted false if the place need not be there: nothing is said to lie in it yet */
+  /**
+   * @param rows by the name of their copy there
+   * @param wanted false if the place need not be there: nothing is said to lie in it yet
+   */
   private async compare(
     storage: StorageAddress,
-    rows: BackupRow[],
+    rows: ReadonlyMap<string, BackupRow>,
     known: Set<string>,
     wanted: boolean,
   ): Promise<Orphans> {
-    const missing = new Map(rows.map((row) => [row.fileName, row]));
+    const missing = new Map(rows);
     const files: string[] = [];
     try {
       for await (const { name, location } of this.env.storages.open(storage).list()) {
@@ -246,13 +261,22 @@ function summed(config: BackupConfigRow, at: Date, items: RetentionItem[]): Rete
   };
 }
 
-function groupBy<T>(rows: T[], keyOf: (row: T) => number): T[][] {
-  const groups = new Map<number, T[]>();
+/** The backups as each destination has them: verified as its own copy is. */
+function inEachDestination(rows: BackupRow[], { minimumCopies }: BackupConfigRow): RetentionBackup[][] {
+  const destinations = new Map<number, RetentionBackup[]>();
   for (const row of rows) {
-    const key = keyOf(row);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [row]);
-    else group.push(row);
+    const stored = row.copies.filter(({ status }) => status === 'COMPLETED');
+    const good = stored.filter(isGood).length;
+    for (const { destinationId, verifiedAt } of stored.length > 0 ? stored : [row.copy]) {
+      const group = destinations.get(destinationId) ?? [];
+      destinations.set(destinationId, group);
+      const { id, createdAt, status, backupType, pinned, pinnedBy = null, fileSize } = row;
+      const facts = { id, createdAt, status, backupType, pinned, pinnedBy, fileSize };
+      group.push({ ...facts, verifiedAt: row.verifiedAt && (verifiedAt ?? null), copied: good >= minimumCopies });
+    }
   }
-  return [...groups.values()];
+  return [...destinations.values()];
 }
+
+/** How much a decision keeps: a backup is kept before it is unpinned, and unpinned before it is deleted. */
+const weight = ({ keep, unpin }: RetentionDecision) => (keep ? (unpin ? 1 : 2) : 0);

@@ -11,10 +11,10 @@ import { momentOf, wallAt } from '../schedules/zones.js';
  * say. So a backup is deleted only if it is beyond a limit and no keep-rule keeps it. A policy of keep-rules alone deletes
  * what none of them keeps.
  *
- * Only eligible backups (COMPLETED, verified, not empty, regular, not pinned) take part in counts, sizes and periods.
+ * Only eligible backups (COMPLETED, verified, with enough copies, not empty, regular, not pinned) take part in counts, sizes and periods.
  * Beside the rules stand, and use up no place in them:
  * - the newest verified backup, pinned ones, ones of the future and ones without a readable date: kept
- * - unverified and empty ones: kept while nothing newer is verified, then subject to the limits, never to a keep-rule
+ * - unverified and empty ones, and those with too few copies: kept while nothing newer is verified, then subject to the limits, never to a keep-rule
  * - UPLOADED ones: a user put them there, so no policy deletes them
  * - SAFETY ones: unpinned after `safetyRetentionDays`, deleted by the next plan, never by a count
  */
@@ -31,6 +31,8 @@ export interface RetentionBackup {
   verifiedAt: Date | null;
   /** Bytes. */
   fileSize: number | null;
+  /** False if it has fewer copies than it needs to count. */
+  copied?: boolean;
 }
 
 export type RetentionCode =
@@ -39,6 +41,7 @@ export type RetentionCode =
   | 'FUTURE_DATE'
   | 'UNREADABLE_DATE'
   | 'NEWER_THAN_VERIFIED'
+  | 'TOO_FEW_COPIES'
   | 'UPLOADED'
   | 'SAFETY_RECENT'
   | 'SAFETY_UNPIN'
@@ -90,7 +93,7 @@ export function planRetention(input: RetentionInput): RetentionDecision[] {
   const now = input.now.getTime();
   const stored = input.backups.filter((backup) => backup.status === 'COMPLETED').sort(newestFirst);
   const past = stored.filter((backup) => backup.createdAt.getTime() <= now);
-  const verified = past.filter((backup) => backup.verifiedAt !== null && (backup.fileSize ?? 0) > 0);
+  const verified = past.filter((backup) => isVerified(backup) && backup.copied !== false);
   const regular = verified.filter(({ backupType }) => isRegular(backupType));
   const eligible = regular.filter((backup) => !backup.pinned);
   const newest = { verified: verified[0], regular: regular[0] };
@@ -102,6 +105,8 @@ export function planRetention(input: RetentionInput): RetentionDecision[] {
     return { id: backup.id, keep, unpin: reasons[0]?.code === 'SAFETY_UNPIN', reasons };
   });
 }
+
+const isVerified = ({ verifiedAt, fileSize }: RetentionBackup) => verifiedAt !== null && (fileSize ?? 0) > 0;
 
 /** A fingerprint of what the decisions would change: the same for the same deletions, whatever else there is. */
 export function planHash(decisions: RetentionDecision[]): string {
@@ -145,7 +150,9 @@ function aside(
   if (reasons.length > 0) return reasons;
   const newestGood = isSafety ? newest.verified : newest.regular;
   if (newestGood === undefined || newestFirst(backup, newestGood) < 0) {
-    return [because('NEWER_THAN_VERIFIED', 'It is not verified, but no verified backup is newer.')];
+    return isVerified(backup) && backup.copied === false
+      ? [because('TOO_FEW_COPIES', 'It has fewer copies than it needs, but no backup with enough is newer.')]
+      : [because('NEWER_THAN_VERIFIED', 'It is not verified, but no verified backup is newer.')];
   }
   return isSafety ? [because('SAFETY_EXPIRED', `It is a safety backup older than ${days} days.`)] : null;
 }

@@ -11,6 +11,8 @@ export type HoldEnvironment = Pick<CoreEnvironment, 'models' | 'log' | 'leaseMs'
 export const runLease = (id: string) => `run:${id}`;
 /** The lease that a command holds while the run that it made waits for its turn; without it such a run counts as abandoned. */
 export const waitLease = (id: string) => `wait:${id}`;
+/** The lease of whatever writes or deletes one copy of a backup: storing it, repairing it, deleting it. */
+export const copyLease = (id: number) => `copy:${id}`;
 /** The lease that keeps other runs off a database. */
 export const databaseLease = (key: string) => `database:${key}`;
 

@@ -21,6 +21,9 @@ const VERIFIED = `${COMPLETED} AND b."verifiedAt" IS NOT NULL`;
 /** The id of the newest verified backup of the config `c`. */
 export const NEWEST_VERIFIED = newest('id', VERIFIED);
 
+/** The id of the newest completed backup of the config `c`. */
+export const NEWEST_COMPLETED = newest('id', COMPLETED);
+
 const STATES = `
   SELECT c.id, c.name, c."autoBackupEnabled", c."nextRunAt",
     ${newest('createdAt', COMPLETED)} AS "completedAt", ${newest('id', COMPLETED)} AS "completedId",

@@ -6,9 +6,9 @@ import type { StorageAddress } from '../ports.js';
 /** How an installation is doing, in one word. */
 export type Health = 'OK' | 'WARNING' | 'CRITICAL';
 
-/** A reason for a word other than OK. */
+/** A reason for a word other than OK; or, with OK, what to know although nothing is wrong. */
 export interface HealthReason {
-  level: 'WARNING' | 'CRITICAL';
+  level: Health;
   /** One of the codes of docs/troubleshooting.md. */
   code: HealthCode;
   message: string;
@@ -30,6 +30,9 @@ export const HEALTH_CODES = [
   'STORAGE_LOW',
   'STORAGE_UNAVAILABLE',
   'RUN_STUCK',
+  'COPIES_MISSING',
+  'COPY_FAILED',
+  'NO_COPY_AWAY',
 ] as const;
 export type HealthCode = (typeof HEALTH_CODES)[number];
 

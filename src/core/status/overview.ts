@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { Op, QueryTypes } from 'sequelize';
 import { AppError } from '../../errors.js';
 import { ArchiveWatch } from './archive-watch.js';
+import { copyNotices, copyReasons } from './copy-states.js';
 import { configStates, hasUnkeptSchedule, suspectConfigs } from './config-states.js';
 import {
   type ConfigHealth,
@@ -13,7 +14,7 @@ import {
   type StorageUsage,
 } from './health.js';
 import { readPlain } from '../../models/index.js';
-import type { StorageAddress } from '../ports.js';
+import type { Storage, StorageAddress } from '../ports.js';
 
 /** The lease that a process which runs jobs holds while it lives. */
 export const nodeLease = () => `node:${hostname()}:${process.pid}`;
@@ -25,6 +26,8 @@ export type OverviewEnvironment = Pick<CoreEnvironment, 'models' | 'storages' | 
 export interface SystemHealth {
   health: Health;
   reasons: HealthReason[];
+  /** What to know although nothing is wrong. */
+  notices: HealthReason[];
   nodes: string[];
   pending: number;
   running: number;
@@ -36,6 +39,10 @@ export interface SystemHealth {
 const STUCK = 30 * 60_000;
 /** How many of a storage's newest archives say what an archive typically takes. */
 const SAMPLE = 100;
+/** How long the answer of a distant storage holds, in milliseconds: the page asks every few seconds. */
+const DISTANT_LIFE = 60_000;
+
+type Space = Pick<StorageHealth, 'free' | 'total' | 'error'>;
 
 /**
  * Tells how the installation is doing. `read`, which the page asks for every few seconds, costs no more with more backups:
@@ -43,6 +50,8 @@ const SAMPLE = 100;
  */
 export class Overview {
   private readonly archives: ArchiveWatch;
+  /** What distant storages have answered, by destination. */
+  private readonly distant = new Map<number, { at: number; space: Space }>();
 
   constructor(private readonly env: OverviewEnvironment) {
     this.archives = new ArchiveWatch(env);
@@ -50,7 +59,9 @@ export class Overview {
 
   async read(): Promise<SystemHealth> {
     const { models } = this.env;
-    const [configCount, configs, nodes, storages, pending, running, stuck] = await Promise.all([
+    const [copies, notices, configCount, configs, nodes, storages, pending, running, stuck] = await Promise.all([
+      copyReasons(models, this.env.now()),
+      copyNotices(models),
       models.BackupConfig.count(),
       this.suspects(),
       this.nodes(),
@@ -60,9 +71,11 @@ export class Overview {
       this.countRuns({ status: 'PENDING', createdAt: { [Op.lt]: new Date(this.env.now().getTime() - STUCK) } }),
     ]);
     const withoutWorker = nodes.length === 0 && (await hasUnkeptSchedule(models));
-    const reasons = reasonsOf({ hasConfig: configCount > 0, withoutWorker, stuck }, configs, storages);
+    const installation = { hasConfig: configCount > 0, withoutWorker, stuck };
+    const reasons = [...reasonsOf(installation, configs, storages), ...copies];
     const worst = reasons.some(({ level }) => level === 'CRITICAL') ? 'CRITICAL' : 'WARNING';
-    return { health: reasons.length === 0 ? 'OK' : worst, reasons, nodes, pending, running, configCount, storages };
+    const health = reasons.length === 0 ? 'OK' : worst;
+    return { health, reasons, notices, nodes, pending, running, configCount, storages };
   }
 
   /** The state of each config, or of those with these ids, by id. No archive is looked for. */
@@ -110,9 +123,9 @@ export class Overview {
   /** The destinations with archives. */
   private async storages(): Promise<StorageHealth[]> {
     const rows = await this.env.models.sequelize.query<
-      StorageAddress & { id: number; typical: number | string | null }
+      StorageAddress & { id: number; offline: boolean | 0 | 1; typical: number | string | null }
     >(
-      `SELECT d.id, d."storageType", d."storagePath", (
+      `SELECT d.id, d."storageType", d."storagePath", d.offline, (
          SELECT avg(size) FROM (
            SELECT o.size FROM stored_objects o WHERE o."destinationId" = d.id AND o.status = 'COMPLETED'
            ORDER BY o.id DESC LIMIT ${SAMPLE}) AS newest) AS typical
@@ -122,23 +135,24 @@ export class Overview {
       { type: QueryTypes.SELECT },
     );
     return Promise.all(
-      rows.map(async ({ id, typical, ...address }) => ({
+      rows.map(async ({ id, typical, offline, ...address }) => ({
         destinationId: id,
         ...address,
         typical: Number(typical ?? 0),
-        ...(await this.space(address)),
+        ...unlessAway(Boolean(offline), await this.space(id, address)),
       })),
     );
   }
 
-  private async space(address: StorageAddress): Promise<Pick<StorageHealth, 'free' | 'total' | 'error'>> {
-    try {
-      const space = await this.env.storages.open(address).space();
-      return { free: space?.free ?? null, total: space?.total ?? null, error: null };
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      return { free: null, total: null, error };
-    }
+  private async space(id: number, address: StorageAddress): Promise<Space> {
+    const storage = this.env.storages.open(address);
+    if (storage.folder() !== null) return spaceOf(storage);
+    const now = this.env.now().getTime();
+    const known = this.distant.get(id);
+    if (known !== undefined && now - known.at < DISTANT_LIFE) return known.space;
+    const space = await spaceOf(storage);
+    this.distant.set(id, { at: now, space });
+    return space;
   }
 
   private async countRuns(where: Record<string, unknown>): Promise<number> {
@@ -146,3 +160,17 @@ export class Overview {
     return (await Backup.unscoped().count({ where })) + (await Restore.count({ where }));
   }
 }
+
+async function spaceOf(storage: Storage): Promise<Space> {
+  try {
+    const space = await storage.space();
+    return { free: space?.free ?? null, total: space?.total ?? null, error: null };
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return { free: null, total: null, error };
+  }
+}
+
+/** A disk that is away most of the time is no error while it is. */
+const unlessAway = (offline: boolean, space: Space): Space =>
+  offline && space.error?.code === 'STORAGE_UNAVAILABLE' ? { ...space, error: null } : space;

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { Engine, Engines, Storage, Storages } from '../../../src/core/ports.js';
 import { createEngines } from '../../../src/engines/index.js';
@@ -53,6 +53,23 @@ function withStorage(localRoot: string, change: (real: Storage) => Partial<Stora
 }
 
 describe('A backup', () => {
+  it('tells its storage the most bytes that the archive can have', async () => {
+    await writeFile(join(world.media, 'noise.bin'), randomBytes(3_000_000));
+    const sizes: (number | undefined)[] = [];
+    const storages = withStorage(world.backups, (real) => ({
+      put: (name, body, options) => {
+        sizes.push(options.size);
+        return real.put(name, body, options);
+      },
+    }));
+    const app = await world.again({ storages });
+    const { id } = await app.backups.create({ backupType: 'MANUAL' }, 'test');
+    await app.backups.run(id, NEVER);
+    const { fileSize } = await app.backups.get(id);
+    expect(sizes[0]).toBeGreaterThanOrEqual(fileSize ?? Infinity);
+    expect(sizes[0]).toBeLessThan(3 * (fileSize ?? 0));
+  });
+
   it('of a database with a busy writer holds one committed state, in files that any tool opens', async () => {
     const writer = await startWriter(world.database);
     const row = await world.backup();

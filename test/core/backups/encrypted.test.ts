@@ -132,7 +132,7 @@ describe('Verifying an encrypted backup', () => {
     const blind = await world.app.backups.verify(backup.id, 'DRILL', 'test', NEVER);
     expect(blind).toMatchObject({ verificationLevel: 'CHECKSUM', errorCode: null });
     expect(blind.warnings.join()).toContain('no key held here opens it');
-    const seeing = await world.app.backups.verify(backup.id, 'DRILL', 'test', NEVER, identity);
+    const seeing = await world.app.backups.verify(backup.id, 'DRILL', 'test', NEVER, { identity });
     expect(seeing).toMatchObject({ verificationLevel: 'DRILL', errorCode: null });
     expect(seeing.warnings.join()).not.toContain('no key');
   });
@@ -157,7 +157,7 @@ describe('Rewrapping an encrypted backup', () => {
     expect(row.checksum).not.toBe(checksum);
     await expect(readFile(filePath)).rejects.toMatchObject({ code: 'ENOENT' });
     await expect(world.restore({ backupId: id })).rejects.toMatchObject({ code: 'ENCRYPTION_KEY_MISSING' });
-    const verified = await world.app.backups.verify(id, 'DRILL', 'test', NEVER, identity);
+    const verified = await world.app.backups.verify(id, 'DRILL', 'test', NEVER, { identity });
     expect(verified).toMatchObject({ verificationLevel: 'DRILL', errorCode: null });
     await change();
     expect((await world.restore({ backupId: id, identity, mediaMode: 'MIRROR' })).status).toBe('COMPLETED');

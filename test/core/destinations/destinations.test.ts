@@ -51,7 +51,8 @@ describe('A destination', () => {
 
   it.each([
     [{ destinationIds: [] }, 'BAD_USER_INPUT'],
-    [{ destinationIds: [1, 2] }, 'BAD_USER_INPUT'],
+    [{ destinationIds: [1, 1] }, 'BAD_USER_INPUT'],
+    [{ destinationIds: [1, 99] }, 'NOT_FOUND'],
     [{ destinationIds: [99] }, 'NOT_FOUND'],
     [{ destinationIds: [1], storagePath: 'x' }, 'BAD_USER_INPUT'],
     [{ storageType: 'S3' as const, storagePath: 's3://nobody' }, 'BAD_USER_INPUT'],

@@ -371,7 +371,7 @@ describe('The overview', () => {
     const backup = await Backup.findByPk(row.id, { raw: true });
     if (config === null || backup === null) throw new Error('nothing to copy');
     const numbers = Array.from({ length: 300 }, (_, index) => index + 2);
-    await BackupConfig.bulkCreate(numbers.map((id) => ({ ...config, id, name: `App ${id}` })));
+    await BackupConfig.bulkCreate(numbers.map((id) => ({ ...config, copyTo: [], id, name: `App ${id}` })));
     const storageType = 'LOCAL' as const;
     await addBackups(
       world.app.models,

@@ -221,6 +221,36 @@ describe.each(databases)('The overview on %s', (_title, missing, url) => {
     expect(await lost()).toEqual([]);
   });
 
+  itThere('counts an archive as lost only when no copy of it is there', async () => {
+    const [id] = (await addConfigs(1)) as [number];
+    const row = backup(id);
+    await store([row]);
+    const second = join(folder, 'second');
+    await mkdir(second);
+    const place = await models.Destination.create({ storageType: 'SYSTEM', storagePath: second });
+    const [copy] = await models.StoredObject.findAll();
+    const location = join(second, copy?.name ?? '');
+    const { id: _id, ...values } = copy?.get({ plain: true }) as { id: number };
+    await models.StoredObject.create({ ...values, destinationId: place.id, location } as never);
+    await writeFile(location, Buffer.alloc(100));
+    await unlink(row.filePath);
+    const codes = async () => (await overview().read()).reasons.map(({ code }) => code);
+    expect(await codes()).not.toContain('ARCHIVE_MISSING');
+    await unlink(location);
+    expect(await codes()).toContain('ARCHIVE_MISSING');
+  });
+
+  itThere('reports no error of an offline destination that is away', async () => {
+    const [id] = (await addConfigs(1)) as [number];
+    await store([backup(id)]);
+    await rm(folder, { recursive: true });
+    const unavailable = async () =>
+      (await overview().read()).reasons.some(({ code }) => code === 'STORAGE_UNAVAILABLE');
+    expect(await unavailable()).toBe(true);
+    await models.Destination.update({ offline: true }, { where: {} });
+    expect(await unavailable()).toBe(false);
+  });
+
   itThere('adds up what lies in each destination, and takes its newest archives as typical', async () => {
     const [id] = (await addConfigs(1)) as [number];
     const old = Array.from({ length: 150 }, () => backup(id, { status: 'DELETED' }));

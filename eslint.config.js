@@ -61,6 +61,10 @@ export const importRules = {
     may: [...CORE, 'core/configs', 'core/keys'],
     why: 'a destination is one place, whatever is stored there',
   },
+  'core/recovery': {
+    may: [...CORE, 'core/keys'],
+    why: 'what a kit says is read from the records',
+  },
   'core/discovery': { may: [...CORE, 'core/lists'], why: 'looking around changes nothing and needs no config' },
   'core/backups': {
     may: [...CORE, 'core/archives', 'core/configs', 'core/keys', 'core/runs', 'core/schedules'],

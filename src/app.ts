@@ -23,6 +23,7 @@ import { savedSettings, settingsOf } from './core/destinations/saved.js';
 import { Keys } from './core/keys/keys.js';
 import { Secrets } from './core/secrets.js';
 import { restoreEnded } from './core/restores/ended.js';
+import { RecoveryKits } from './core/recovery/kit.js';
 import { Restores } from './core/restores/restores.js';
 import { createEngines } from './engines/index.js';
 import type { Jobs, JobStore, Workers } from './jobs/index.js';
@@ -71,6 +72,7 @@ export interface App {
   scheduler: Scheduler;
   cleanup: Cleanup;
   overview: Overview;
+  recoveryKits: RecoveryKits;
   /** Opens the job store; work may then be added. */
   connectQueue(): Promise<Jobs>;
   /** Ends dead runs and hands waiting ones to the queue, now and then every few seconds; begins to run jobs. */
@@ -210,6 +212,7 @@ async function createServices(
   const scheduler = new Scheduler({ ...shared, backups });
   const cleanup = new Cleanup({ ...shared, backups, configs });
   const overview = new Overview(shared);
+  const recoveryKits = new RecoveryKits({ ...shared, secrets, version: VERSION });
   return {
     models,
     engines,
@@ -228,6 +231,7 @@ async function createServices(
     scheduler,
     cleanup,
     overview,
+    recoveryKits,
     queue,
   };
 }

@@ -31,6 +31,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   'gdrive-login': async () => (await import('./gdrive-login.js')).addGdriveLogin,
   keys: async () => (await import('./keys.js')).addKeys,
   rewrap: async () => (await import('./keys.js')).addRewrap,
+  'recovery-kit': async () => (await import('./recovery-kit.js')).addRecoveryKit,
   'rotate-secrets-key': async () => (await import('./destinations.js')).addRotateSecretsKey,
   status: async () => (await import('./status.js')).addStatus,
   reconcile: async () => (await import('./reconcile.js')).addReconcile,

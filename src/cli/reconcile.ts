@@ -5,21 +5,21 @@ import { AppError, toAppError } from '../errors.js';
 import type { BackupRow } from '../models/index.js';
 import { whole } from './options.js';
 import { CommandError, type Document, fields, type GlobalOptions } from './print.js';
+import { identityOf, type IdentityOptions, withIdentity } from './identity.js';
 import { inSession, type Session } from './session.js';
 import { backupDocument } from './views.js';
 
-interface Options {
+interface Options extends IdentityOptions {
   takeIn?: boolean;
   config?: number;
   sameApplication?: boolean;
 }
 
 export function addReconcile(program: Command): void {
-  program
-    .command('reconcile')
+  withIdentity(program.command('reconcile'))
     .description(
       'Compare the storages with the records: archives that no record knows, and records whose archive is gone. Looks ' +
-        'into the storages of all backups and configs and into other folders. Only reports, unless --take-in is given; ' +
+        'into all destinations and into other folders. Only reports, unless --take-in is given; ' +
         'nothing is ever deleted. JSON: {storages: [{storageType, storagePath, files, missing: [{id, filePath}], ' +
         'error}]}; with --take-in also {takenIn: [backup], refused: [{file, error}]}',
     )
@@ -57,7 +57,8 @@ interface TakenIn {
 /** Takes in all that can be; one that is refused does not keep the others from it. */
 async function takeIn({ app, actor, print, stop }: Session, found: Orphans[], options: Options): Promise<TakenIn> {
   const done: TakenIn = { takenIn: [], refused: [] };
-  const adoption = { configId: options.config, sameApplication: options.sameApplication === true };
+  const identity = await identityOf({ print, stop }, options);
+  const adoption = { configId: options.config, sameApplication: options.sameApplication === true, identity };
   for (const { storage, files } of found) {
     for (const file of files) {
       stop.throwIfAborted();

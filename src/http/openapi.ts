@@ -39,6 +39,7 @@ export function openApiDocument(version: string): Document {
     },
     servers: [{ url: '/' }],
     paths: {
+      '/api/db-manager/recovery-kit/': { parameters: [], get: KIT },
       '/api/db-manager/backups/{id}/download/': { parameters: [ID], get: DOWNLOAD, head: withoutBodies(DOWNLOAD) },
       '/graphql': { post: GRAPHQL },
       '/healthz': { get: HEALTH },
@@ -124,6 +125,18 @@ const ARCHIVE_HEADERS = {
 };
 
 const ARCHIVE_CONTENT = { [ARCHIVE_TYPE]: {}, [SEALED_TYPE]: {} };
+
+const KIT: Operation = {
+  operationId: 'downloadRecoveryKit',
+  summary: 'A new recovery kit: instructions, where each backup lies, and programs that need nothing of db-manager.',
+  description: 'It holds no key, and secrets of destinations only encrypted for the keys on record.',
+  security: [{ token: [] }],
+  parameters: [],
+  responses: {
+    200: { description: 'The kit, as a ZIP.', headers: { 'Cache-Control': NOT_KEPT }, content: { [ARCHIVE_TYPE]: {} } },
+    ...refusals(['UNAUTHENTICATED', 'FORBIDDEN', 'CONFIG_INVALID', 'INTERNAL_ERROR']),
+  },
+};
 
 const DOWNLOAD: Operation = {
   operationId: 'downloadBackup',

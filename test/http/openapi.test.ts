@@ -14,6 +14,7 @@ const document = openApiDocument('1.2.3');
 /** For a browser: no part of the API. */
 const SANDBOX = 'GET /graphql';
 const DOWNLOAD = '/api/db-manager/backups/{id}/download/';
+const KIT = '/api/db-manager/recovery-kit/';
 
 let app: TestApp;
 let row: BackupRow;
@@ -196,6 +197,18 @@ describe('What a real server answers is as described', () => {
   it('to GET of parts of a download', async () => {
     await ask('GET', DOWNLOAD, 206, { url: of(row.id), headers: { ...token(), Range: 'bytes=0-9' } });
     await ask('GET', DOWNLOAD, 416, { url: of(row.id), headers: { ...token(), Range: 'bytes=999999999-' } });
+  });
+
+  it('to GET of a recovery kit', async () => {
+    const { auth, recoveryKits } = app.app;
+    await ask('GET', KIT, 200, { headers: token() });
+    await ask('GET', KIT, 401);
+    const user = await auth.users.create('kit@example.org', PASSWORD, 'USER');
+    await ask('GET', KIT, 403, { headers: { Authorization: `Bearer ${auth.sessionOf(user).token}` } });
+    const make = recoveryKits.make.bind(recoveryKits);
+    recoveryKits.make = () => Promise.reject(new Error('unexpected'));
+    await ask('GET', KIT, 500, { headers: token() });
+    recoveryKits.make = make;
   });
 
   it('to questions about its health', async () => {

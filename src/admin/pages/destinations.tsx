@@ -1,5 +1,5 @@
 import { Badge, Button, Card, Group, Stack, Table, Text } from '@mantine/core';
-import { IconPlus } from '@tabler/icons-react';
+import { IconLifebuoy, IconPlus } from '@tabler/icons-react';
 import { useState } from 'react';
 import {
   DeleteDestinationDocument,
@@ -13,6 +13,7 @@ import { DestinationForm } from '../components/destination-form.js';
 import { PageHead } from '../components/page.js';
 import { EVERY } from '../components/paged-list.js';
 import { Answered, Empty } from '../components/state.js';
+import { downloadKit } from '../kit.js';
 import { moment, plural, size } from '../format.js';
 import { STORAGE } from '../words.js';
 
@@ -24,6 +25,7 @@ export default function Destinations() {
   return (
     <>
       <PageHead title="Destinations">
+        <KitButton />
         <Button leftSection={<IconPlus size={16} />} onClick={() => setEdited('new')}>
           Add destination
         </Button>
@@ -50,6 +52,23 @@ export default function Destinations() {
         />
       )}
     </>
+  );
+}
+
+/** With the kit, and the keys that it names, everything can be had back without db-manager. */
+function KitButton() {
+  const [busy, setBusy] = useState(false);
+  const download = async () => {
+    setBusy(true);
+    const problem = await downloadKit();
+    setBusy(false);
+    if (problem === null) tellDone('The recovery kit is downloaded. Keep it away from the server.');
+    else tellProblem(problem);
+  };
+  return (
+    <Button variant="default" leftSection={<IconLifebuoy size={16} />} loading={busy} onClick={() => void download()}>
+      Download recovery kit
+    </Button>
   );
 }
 

@@ -165,11 +165,12 @@ export class Backups {
    * Makes a record for an archive that lies in a storage without one, such as after the loss of DATA_DIR. It is read through
    * first, and stays where it is.
    * @param options.sameApplication the caller's word that it is of the application of the config that is named
+   * @param options.identity opens an encrypted one; left out, the keys that are held here do
    * @throws AppError as `upload`; NAME_TAKEN if it has a record
    */
   async adopt(
     stored: { address: StorageAddress; fileName: string },
-    options: { configId?: number | undefined; sameApplication: boolean },
+    options: { configId?: number | undefined; sameApplication: boolean; identity?: string | undefined },
     actor: string,
     stop: AbortSignal,
   ): Promise<BackupRow> {

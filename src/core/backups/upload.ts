@@ -315,6 +315,7 @@ async function continueApplication({ config, begun: { applicationId } }: Examine
  * Makes a record for an archive that lies in a storage without one: it stays where it is.
  * @param config the one that it is filed under; null for the one that the archive belongs to, or none
  * @param sameApplication the caller's word that it is of the application of `config`
+ * @param identity opens an encrypted one; undefined: the keys that are held here do
  * @throws AppError as `takeIn`; NAME_TAKEN if it has a record
  */
 export async function adoptStored(
@@ -323,8 +324,9 @@ export async function adoptStored(
   {
     config: named,
     sameApplication,
+    identity,
     actor,
-  }: { config: BackupConfigRow | null; sameApplication: boolean; actor: string },
+  }: { config: BackupConfigRow | null; sameApplication: boolean; identity?: string | undefined; actor: string },
   signal: AbortSignal,
 ): Promise<BackupRow> {
   const id = newId('backup', env.now());
@@ -334,7 +336,7 @@ export async function adoptStored(
     await mkdir(folder, { recursive: true, mode: 0o700 });
     let seal: OpenedSeal | null = null;
     const stored = await findStored(storage, fileName, async (header) => {
-      const { fileKey, keyIds } = await env.keys.open(header, fileName, undefined, null);
+      const { fileKey, keyIds } = await env.keys.open(header, fileName, identity, null);
       seal = { keyIds, sealHeader: sealHeaderOf(header) };
       return fileKey;
     });

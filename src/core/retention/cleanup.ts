@@ -179,6 +179,8 @@ export class Cleanup {
       }
     }
     for (const { storageType, storagePath } of await this.env.configs.list()) groupOf({ storageType, storagePath });
+    const destinations = await models.Destination.findAll({ where: { deletedAt: null } });
+    for (const { storageType, storagePath } of destinations) groupOf({ storageType, storagePath });
     groupOf(storages.resolve({ storageType: 'LOCAL', storagePath: '.' }, 'storagePath'));
     const named = folders.map((storagePath) => groupOf({ storageType: 'SYSTEM', storagePath }));
     const found: Orphans[] = [];

@@ -1,0 +1,194 @@
+import { readFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { packed } from '../../archive/pack.js';
+import { newFileKey, sealedHeader } from '../../archive/seal-header.js';
+import { Sealing } from '../../archive/seal.js';
+import type { BackupConfigRow, BackupRow, DestinationRow, EncryptionKeyRow } from '../../models/index.js';
+import type { CoreEnvironment } from '../environment.js';
+import type { Keys } from '../keys/keys.js';
+import type { Secrets } from '../secrets.js';
+import { humanSize } from '../text/format.js';
+
+/** What making a kit needs of the process around it. */
+export type KitEnvironment = Pick<CoreEnvironment, 'models' | 'audit' | 'now' | 'version'> & {
+  keys: Keys;
+  secrets: Secrets;
+};
+
+/** Programs that need nothing of db-manager; they lie beside the product's code. */
+const PROGRAMS = ['recover.mjs', 'recover.sh'] as const;
+const PROGRAM_FOLDER = new URL('../../../recovery/', import.meta.url);
+/** Backups are read in pages of so many. */
+const PAGE = 500;
+
+/**
+ * Makes the recovery kit: a ZIP with which a person gets everything back without db-manager. It says where each backup lies,
+ * which key opens it and what its SHA-256 is, and holds programs that turn an archive into files. Secrets of destinations are
+ * in it only if they can be encrypted for the keys on record; identities and passphrases never are.
+ */
+export class RecoveryKits {
+  constructor(private readonly env: KitEnvironment) {}
+
+  /** @returns the bytes of the ZIP @throws AppError CONFIG_INVALID if a saved secret does not open */
+  async make(actor: string): Promise<Buffer> {
+    const { models, audit, now, version } = this.env;
+    const at = now();
+    const keys = await this.env.keys.list();
+    const configs = await models.BackupConfig.findAll({ order: [['id', 'ASC']] });
+    const destinations = await models.Destination.findAll({ where: { deletedAt: null }, order: [['id', 'ASC']] });
+    const lists = await this.lists(configs);
+    const secrets = await this.sealedSecrets(destinations, keys);
+    const programs = await Promise.all(PROGRAMS.map((name) => readFile(new URL(name, PROGRAM_FOLDER), 'utf8')));
+    const kit = await packed(
+      {
+        'README.txt': readme({ at, version, keys, newest: lists.newest, hasSecrets: secrets !== null }),
+        'backups.txt': lists.backups,
+        SHA256SUMS: lists.sums,
+        'keys.txt': keysText(keys),
+        'configs.json': json(configs.map(configOf)),
+        'destinations.json': json(destinations.map(destinationOf)),
+        ...(secrets !== null && { 'secrets.json.age': secrets }),
+        ...Object.fromEntries(PROGRAMS.map((name, index) => [name, programs[index] ?? ''])),
+      },
+      at,
+    );
+    await audit.record(actor, 'recovery-kit.make', null, { keys: keys.map(({ id }) => id) });
+    return kit;
+  }
+
+  /** Every stored archive, newest first. */
+  private async lists(
+    configs: BackupConfigRow[],
+  ): Promise<{ backups: string; sums: string; newest: BackupRow | null }> {
+    const names = new Map(configs.map(({ id, name }) => [id, name]));
+    const backups: string[] = [];
+    const sums: string[] = [];
+    let newest: BackupRow | null = null;
+    for (let offset = 0; ; offset += PAGE) {
+      const rows = await this.env.models.Backup.findAll({
+        where: { status: 'COMPLETED' },
+        order: [
+          ['createdAt', 'DESC'],
+          ['id', 'DESC'],
+        ],
+        limit: PAGE,
+        offset,
+      });
+      newest ??= rows[0] ?? null;
+      const keys = new Map((await this.env.keys.ofBackups(rows.map(({ id }) => id))).map((own) => [own.id, own.keys]));
+      for (const row of rows) {
+        backups.push(backupText(row, names.get(row.configId ?? 0), keys.get(row.id) ?? []));
+        if (row.checksum !== null) sums.push(`${row.checksum}  ${row.fileName}\n`);
+      }
+      if (rows.length < PAGE) return { backups: backups.join('\n'), sums: sums.join(''), newest };
+    }
+  }
+
+  /** Null where nothing is secret, or no key could open it. */
+  private async sealedSecrets(destinations: DestinationRow[], keys: EncryptionKeyRow[]): Promise<Buffer | null> {
+    const secrets = [];
+    for (const { id, name, storagePath, secrets: sealed } of destinations) {
+      if (sealed !== null)
+        secrets.push({ id, name: name ?? storagePath, secrets: await this.env.secrets.open(sealed) });
+    }
+    const recipients = keys.filter(({ recipient }) => recipient !== null);
+    const chosen = recipients.length > 0 ? recipients : keys.slice(0, 1);
+    if (secrets.length === 0 || chosen.length === 0) return null;
+    const fileKey = newFileKey();
+    const header = await sealedHeader(fileKey, await this.env.keys.sealedFor(chosen));
+    return buffer(Readable.from([Buffer.from(json(secrets))]).pipe(new Sealing({ header, fileKey })));
+  }
+}
+
+const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
+
+function backupText(row: BackupRow, config: string | undefined, keys: EncryptionKeyRow[]): string {
+  const copies = row.copies
+    .filter(({ status }) => status === 'COMPLETED')
+    .map(({ location }) => `  lies at   ${location}`);
+  const opens = keys.length === 0 ? [] : [`  opens by  ${keys.map(({ name }) => name).join(', or ')}`];
+  return [
+    `${row.fileName}`,
+    `  made      ${row.createdAt.toISOString()} from ${config ?? row.databaseName}`,
+    `  size      ${humanSize(row.fileSize ?? 0)}, SHA-256 ${row.checksum ?? 'not noted'}`,
+    ...copies,
+    ...opens,
+    '',
+  ].join('\n');
+}
+
+const keysText = (keys: EncryptionKeyRow[]) =>
+  keys.length === 0
+    ? 'Backups are not encrypted: no key is needed.\n'
+    : keys
+        .map(({ name, recipient }) =>
+          recipient === null
+            ? `${name}: a passphrase\n`
+            : `${name}: the identity (a text that begins with AGE-SECRET-KEY-1) of the recipient ${recipient}\n`,
+        )
+        .join('');
+
+/** The settings of a config as they are saved; the URL of its database without a password. */
+function configOf(row: BackupConfigRow): object {
+  const { databaseKey: _key, environment: _environment, testError: _error, ...settings } = row.get({ plain: true });
+  return { ...settings, databaseUrl: withoutPassword(settings.databaseUrl) };
+}
+
+const withoutPassword = (url: string) => url.replace(/(\/\/[^/@:]*:)[^@/]*@/, '$1***@');
+
+function destinationOf({ id, name, storageType, storagePath, offline, settings }: DestinationRow): object {
+  return { id, name: name ?? storagePath, storageType, location: storagePath, offline, settings };
+}
+
+interface ReadmeFacts {
+  at: Date;
+  version: string;
+  keys: EncryptionKeyRow[];
+  newest: BackupRow | null;
+  hasSecrets: boolean;
+}
+
+function readme({ at, version, keys, newest, hasSecrets }: ReadmeFacts): string {
+  const archive = newest?.fileName ?? 'archive.zip';
+  const isSealed = archive.endsWith('.age');
+  return `RECOVERY KIT
+
+Made ${at.toISOString()} by db-manager ${version}.
+Your data is in the backups. This gets it back, with or without db-manager. Take your time.
+
+1. GET AN ARCHIVE
+   backups.txt lists every backup, newest first, and where it lies.
+   ${newest === null ? 'There was no backup when this kit was made.' : `The newest when this kit was made: ${archive}`}
+   Newer ones lie in the same places, and are named by date and time.
+   Addresses: s3:// a bucket, sftp:// an SSH server, gdrive:// Google Drive, rclone:// a remote of rclone.
+${
+  hasSecrets
+    ? `   The passwords of these places are in secrets.json.age: age -d -i <identity file> secrets.json.age
+`
+    : ''
+}
+2. CHECK IT (it may be skipped: step 3 checks it too)
+   sha256sum -c SHA256SUMS --ignore-missing
+
+3. UNPACK IT
+   ${keys.length === 0 ? 'Backups are not encrypted.' : 'Encrypted archives end with .age. keys.txt names the keys: look where you keep them.'}
+   With Node.js 18 or newer, nothing else:
+     node recover.mjs ${archive} recovered${isSealed ? ' --identity <identity file>' : ''}
+   Or with unzip${isSealed ? ', age' : ''} and sqlite3:
+     sh recover.sh ${archive} recovered${isSealed ? ' <identity file>' : ''}
+   Where a passphrase is the key, leave the identity out: you are asked.
+
+4. PUT IT BACK
+   Stop the application.
+   recovered/database.sqlite3 is the database: copy it to where it belongs, with the right owner.
+   Remove files of the same name that end with -wal, -shm or -journal there.
+   recovered/media/ has the uploaded files. backup_metadata.json says which folder they are from.
+   Start the application.
+
+WITH DB-MANAGER ON A NEW MACHINE
+   Install it, then take the archives in:
+     npx db-manager reconcile --take-in
+   configs.json and destinations.json say how it was set up.
+`;
+}

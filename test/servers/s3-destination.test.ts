@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.js';
 import { roundTrip } from '../support/round-trip.js';
 import { S3_CREDENTIALS, startS3 } from '../support/s3.js';
-import { createWorld, type World } from '../support/world.js';
+import { contentHash } from '../support/sqlite.js';
+import { createWorld, NEVER, type World } from '../support/world.js';
 
 const server = await startS3();
 const missing = 'missing' in server ? server.missing : null;
@@ -58,6 +60,40 @@ afterAll(async () => {
       const backup = await world.backup();
       expect(backup).toMatchObject({ status: 'COMPLETED', filePath: `s3://${bucket}/${backup.fileName}` });
       expect(await world.restore({ backupId: backup.id })).toMatchObject({ status: 'COMPLETED' });
+    });
+
+    it('gives an encrypted backup to a new machine that has only the key of the old one', async () => {
+      if ('missing' in server) return;
+      const bucket = await server.bucket();
+      const values = { bucket, endpoint: server.url, forcePathStyle: true, ...S3_CREDENTIALS };
+      const input = { name: 'Bucket', storageType: 'S3' as const, values };
+      const [lost, fresh] = [await createWorld(), await createWorld()];
+      open.push(lost, fresh);
+      const { key, identity } = await lost.app.keys.create({ name: 'Safe', generate: true }, 'test');
+      const { id } = await lost.app.destinations.create(input, 'test', NEVER);
+      await lost.app.configs.update(1, { destinationIds: [id], encryptionKeyIds: [key.id] }, 'test');
+      const backup = await lost.backup();
+      const before = await contentHash(lost.database);
+
+      await fresh.app.destinations.create(input, 'test', NEVER);
+      const found = (await fresh.app.cleanup.reconcile()).find(({ storage }) => storage.storageType === 'S3');
+      expect(found).toMatchObject({ files: [backup.filePath], error: null });
+      const at = { address: found!.storage, fileName: backup.fileName };
+      const options = { sameApplication: false };
+      await expect(fresh.app.backups.adopt(at, options, 'test', NEVER)).rejects.toMatchObject({
+        code: 'ENCRYPTION_KEY_MISSING',
+      });
+      const taken = await fresh.app.backups.adopt(at, { ...options, identity: identity! }, 'test', NEVER);
+      const target = join(fresh.folder, 'restored.sqlite3');
+      const restore = await fresh.restore({
+        backupId: taken.id,
+        identity: identity!,
+        targetDatabaseUrl: `sqlite:${target}`,
+        restoreMedia: false,
+        allowForeign: true,
+      });
+      expect(restore).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+      expect(await contentHash(target)).toBe(before);
     });
   },
 );

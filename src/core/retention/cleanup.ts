@@ -180,12 +180,19 @@ export class Cleanup {
     }
     for (const { storageType, storagePath } of await this.env.configs.list()) groupOf({ storageType, storagePath });
     const destinations = await models.Destination.findAll({ where: { deletedAt: null } });
-    for (const { storageType, storagePath } of destinations) groupOf({ storageType, storagePath });
+    const away = new Set<unknown>();
+    const asked = new Set<unknown>();
+    for (const { storageType, storagePath, name, settings, offline } of destinations) {
+      const group = groupOf({ storageType, storagePath });
+      if (offline) away.add(group);
+      // Somebody has added it, so it must be there.
+      else if (name !== null || settings !== null) asked.add(group);
+    }
     groupOf(storages.resolve({ storageType: 'LOCAL', storagePath: '.' }, 'storagePath'));
-    const named = folders.map((storagePath) => groupOf({ storageType: 'SYSTEM', storagePath }));
+    for (const storagePath of folders) asked.add(groupOf({ storageType: 'SYSTEM', storagePath }));
     const found: Orphans[] = [];
     for (const group of groups.values()) {
-      const wanted = group.rows.size > 0 || named.includes(group);
+      const wanted = asked.has(group) || (group.rows.size > 0 && !away.has(group));
       found.push(await this.compare(group.storage, group.rows, known, wanted));
     }
     return found;

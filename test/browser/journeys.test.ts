@@ -994,15 +994,19 @@ journey(title('All together'), () => {
     const schema = buildSchema(await readFile(new URL('../../schema/schema.graphql', import.meta.url), 'utf8'));
     const fieldsOf = (type: 'Query' | 'Mutation') =>
       Object.keys((schema.getType(type) as GraphQLObjectType).getFields()).filter((field) => !answered.has(field));
-    // Those are walked in onboarding.test.ts, recover.test.ts and destinations.test.ts.
+    // Those are walked in onboarding.test.ts, recover.test.ts, destinations.test.ts and keys.test.ts.
     expect(fieldsOf('Mutation').sort()).toEqual([
       'assignBackup',
       'changePassword',
+      'copyBackup',
       'createConfigFromBackup',
       'createDestination',
+      'createEncryptionKey',
       'deleteDestination',
+      'deleteEncryptionKey',
       'importBackup',
       'removeUser',
+      'rewrapBackup',
       'testDestination',
       'updateDestination',
     ]);

@@ -66,6 +66,36 @@ walk(title('The page of encryption keys'), () => {
     expect(await visit.barriers()).toEqual([]);
   });
 
+  it('encrypts a backup for other keys once its identity is given', async () => {
+    const held = await app.app.keys.create({ name: 'Held here', generate: true, keepHere: true }, 'test');
+    const { id } = await app.backup();
+    await visit.page.goto(`${app.url}/backups/${id}`);
+    await button('More').click();
+    await visit.page.getByRole('menuitem', { name: 'Encrypt for other keys …' }).click();
+    await visit.page.getByRole('menu').waitFor({ state: 'detached' });
+    expect(await visit.barriers()).toEqual([]);
+    await dialog().getByLabel('Keys from now on').first().click();
+    await visit.page.getByRole('option', { name: 'Held here' }).click();
+    await visit.page.keyboard.press('Escape');
+    await inDialog('Encrypt').click();
+    await dialog().getByRole('alert').waitFor();
+    await dialog().getByLabel('Identity or passphrase').fill(identity);
+    await inDialog('Encrypt').click();
+    await text('The backup is encrypted for these keys now.');
+    await text('For Held here');
+    expect((await app.app.keys.ofBackup(id)).map((key) => key.id)).toEqual([held.key.id]);
+    visit.troubles.splice(0);
+  });
+
+  it('removes a key that nothing needs, once that was confirmed', async () => {
+    await app.app.keys.create({ name: 'Never used', generate: true }, 'test');
+    await visit.page.goto(`${app.url}/keys`);
+    await button('Remove Never used').click();
+    await inDialog('Remove key').click();
+    await text('Never used was removed.');
+    expect((await app.app.keys.list()).map(({ name }) => name)).not.toContain('Never used');
+  });
+
   it('asks for the identity where an encrypted backup is restored', async () => {
     const { id, fileName } = await app.backup();
     await visit.page.goto(`${app.url}/backups/${id}/restore`);

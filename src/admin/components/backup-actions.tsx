@@ -5,6 +5,7 @@ import {
   IconEye,
   IconFlask,
   IconFolderSymlink,
+  IconKey,
   IconLifebuoy,
   IconPin,
   IconPinnedOff,
@@ -31,6 +32,7 @@ import { type Belonging, isActive, isHomeless, isStored } from '../words.js';
 import { AssignBackup } from './assign-backup.js';
 import { Confirm } from './confirm.js';
 import { isAssignable } from './origin.js';
+import { RewrapBackup } from './rewrap-backup.js';
 
 /** What the actions need to know of a backup. */
 export interface ActedOn extends Belonging {
@@ -42,10 +44,11 @@ export interface ActedOn extends Belonging {
   pinned: boolean;
   pinnedBy?: string | null;
   fileSize?: number | null;
+  encrypted: boolean;
 }
 
 /** What is asked in a dialog before it is done. */
-type Question = 'delete' | 'cancel' | 'assign';
+type Question = 'delete' | 'cancel' | 'assign' | 'rewrap';
 
 /** Everything that can be done to one backup, in a menu. `inTable` also leads to its page. */
 export function BackupActions({ backup, inTable = false }: { backup: ActedOn; inTable?: boolean }) {
@@ -56,6 +59,7 @@ export function BackupActions({ backup, inTable = false }: { backup: ActedOn; in
       {any && <ActionMenu backup={backup} inTable={inTable} ask={setAsked} />}
       {asked === 'delete' && <DeleteOne backup={backup} onClose={() => setAsked(null)} />}
       {asked === 'assign' && <AssignBackup backup={backup} onClose={() => setAsked(null)} />}
+      {asked === 'rewrap' && <RewrapBackup backup={backup} onClose={() => setAsked(null)} />}
       {asked === 'cancel' && <CancelOne backup={backup} onClose={() => setAsked(null)} />}
     </>
   );
@@ -124,6 +128,11 @@ function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
             {isAssignable(backup) && (
               <Menu.Item leftSection={<IconFolderSymlink size={16} />} onClick={() => ask('assign')}>
                 File under a config …
+              </Menu.Item>
+            )}
+            {backup.encrypted && (
+              <Menu.Item leftSection={<IconKey size={16} />} onClick={() => ask('rewrap')}>
+                Encrypt for other keys …
               </Menu.Item>
             )}
             {pinned && (

@@ -248,14 +248,22 @@ async function unpack(file, folder) {
     await mkdir(dirname(path), { recursive: true });
     sums.set(entry.path, await extract(file, entry, path));
   }
-  const metadata = entries.some(({ path }) => path === METADATA)
-    ? JSON.parse(await readFile(join(folder, METADATA), 'utf8'))
-    : { entries: [] };
-  for (const { path, sha256 } of metadata.entries ?? []) {
+  const metadata = sums.has(METADATA) ? await readMetadata(join(folder, METADATA)) : { entries: [] };
+  for (const { path, sha256 } of metadata.entries) {
     if (sums.get(path) !== sha256) throw new Problem(`${path} is not what was backed up: its SHA-256 differs.`);
   }
   say(`${sums.size} files are in ${folder}, each with its right checksum.`);
+  if (metadata.entries.length === 0) say('The archive has no list of SHA-256 sums: they were compared by CRC-32 only.');
   tellNext(metadata, sums);
+}
+
+async function readMetadata(file) {
+  try {
+    const { entries = [], media = [], ...more } = JSON.parse(await readFile(file, 'utf8'));
+    return { ...more, entries: [...entries], media: [...media] };
+  } catch {
+    throw new Problem(`${METADATA} cannot be read. The files are unpacked, but were compared by CRC-32 only.`);
+  }
 }
 
 function tellNext(metadata, sums) {
@@ -284,12 +292,15 @@ async function readDirectory(file) {
   const locator = at - 20;
   if (locator >= 0 && tail.toString('latin1', locator, locator + 4) === 'PK\x06\x07') {
     const end = await read(file, Number(tail.readBigUInt64LE(locator + 8)), 56);
-    [count, length, start] = [24, 40, 48].map((place) => Number(end.readBigUInt64LE(place + (place === 24 ? 8 : 0))));
+    [count, length, start] = [32, 40, 48].map((place) => Number(end.readBigUInt64LE(place)));
   }
+  // Nothing that the archive says is allocated before it is known to be there.
+  if (!(start + length <= size)) throw new Problem('The archive is damaged, or cut off.');
   const directory = await read(file, start, length);
   const entries = [];
   for (let place = 0; entries.length < count;) {
-    if (directory.toString('latin1', place, place + 4) !== 'PK\x01\x02') throw new Problem('The archive is damaged.');
+    const isEntry = place + 46 <= length && directory.toString('latin1', place, place + 4) === 'PK\x01\x02';
+    if (!isEntry) throw new Problem('The archive is damaged.');
     const [nameLength, extraLength, commentLength] = [28, 30, 32].map((offset) =>
       directory.readUInt16LE(place + offset),
     );
@@ -298,6 +309,7 @@ async function readDirectory(file) {
     entries.push({
       path: name.toString('utf8'),
       method: directory.readUInt16LE(place + 10),
+      crc: directory.readUInt32LE(place + 16),
       ...sizesOf(directory, place, extra),
     });
     place += 46 + nameLength + extraLength + commentLength;
@@ -316,7 +328,7 @@ function sizesOf(directory, place, extra) {
     if (extra.readUInt16LE(at) !== 1) continue;
     let field = at + 4;
     for (const name of Object.keys(values)) {
-      if (values[name] !== 0xffffffff) continue;
+      if (values[name] !== 0xffffffff || field + 8 > extra.length) continue;
       values[name] = Number(extra.readBigUInt64LE(field));
       field += 8;
     }
@@ -325,15 +337,17 @@ function sizesOf(directory, place, extra) {
 }
 
 /** Writes one entry. @returns its SHA-256 in hex */
-async function extract(file, { path, method, size, compressedSize, offset }, to) {
+async function extract(file, { path, method, crc, size, compressedSize, offset }, to) {
   const header = await read(file, offset, 30);
   const start = offset + 30 + header.readUInt16LE(26) + header.readUInt16LE(28);
   const hash = createHash('sha256');
   let written = 0;
+  let sum = 0;
   const count = new Transform({
     transform(chunk, _encoding, done) {
       written += chunk.length;
       hash.update(chunk);
+      sum = crc32(chunk, sum);
       done(written > size ? new Problem(`${path} is larger than the archive says.`) : null, chunk);
     },
   });
@@ -347,7 +361,22 @@ async function extract(file, { path, method, size, compressedSize, offset }, to)
     throw error.code?.startsWith('Z_') ? new Problem(`${path} is damaged in the archive.`) : error;
   });
   if (written !== size) throw new Problem(`${path} is damaged in the archive: it ends too early.`);
+  if (sum !== crc) throw new Problem(`${path} is damaged in the archive: its CRC-32 differs.`);
   return hash.digest('hex');
+}
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let value = byte;
+  for (let bit = 0; bit < 8; bit++) value = (value >>> 1) ^ (value & 1 ? 0xedb88320 : 0);
+  return value;
+});
+
+/** Node.js has it only from 20.15 and 22.2 on. */
+function crc32(bytes, before) {
+  if (zlib.crc32) return zlib.crc32(bytes, before);
+  let value = ~before;
+  for (const byte of bytes) value = CRC_TABLE[(value ^ byte) & 255] ^ (value >>> 8);
+  return ~value >>> 0;
 }
 
 function expanderOf(method, path) {

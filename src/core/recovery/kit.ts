@@ -4,6 +4,7 @@ import { buffer } from 'node:stream/consumers';
 import { packed } from '../../archive/pack.js';
 import { newFileKey, sealedHeader } from '../../archive/seal-header.js';
 import { Sealing } from '../../archive/seal.js';
+import { maskSecrets } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, DestinationRow, EncryptionKeyRow } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { Keys } from '../keys/keys.js';
@@ -132,10 +133,8 @@ const keysText = (keys: EncryptionKeyRow[]) =>
 /** The settings of a config as they are saved; the URL of its database without a password. */
 function configOf(row: BackupConfigRow): object {
   const { databaseKey: _key, environment: _environment, testError: _error, ...settings } = row.get({ plain: true });
-  return { ...settings, databaseUrl: withoutPassword(settings.databaseUrl) };
+  return { ...settings, databaseUrl: maskSecrets(settings.databaseUrl) };
 }
-
-const withoutPassword = (url: string) => url.replace(/(\/\/[^/@:]*:)[^@/]*@/, '$1***@');
 
 function destinationOf({ id, name, storageType, storagePath, offline, settings }: DestinationRow): object {
   return { id, name: name ?? storagePath, storageType, location: storagePath, offline, settings };
@@ -187,8 +186,10 @@ ${
    Start the application.
 
 WITH DB-MANAGER ON A NEW MACHINE
-   Install it, then take the archives in:
-     npx db-manager reconcile --take-in
-   configs.json and destinations.json say how it was set up.
+   Install it: npm ci && npm start
+   Add the place that the archives lie in, as destinations.json says: npx db-manager destinations add --help
+   Take the archives in: npx db-manager reconcile --take-in
+   For encrypted ones add: --identity-file <identity file>
+   configs.json says how it was set up.
 `;
 }

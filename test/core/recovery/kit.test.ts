@@ -135,6 +135,27 @@ describe('The recovery kit', () => {
     expect(await readdir(world.folder)).not.toContain('escaped.txt');
   });
 
+  it('compares by CRC-32 where an archive has no list of its own', async () => {
+    const out = join(world.folder, 'out-crc');
+    const damaged = join(world.folder, 'crc.zip');
+    const bytes = await zipOf('a.txt');
+    await writeFile(damaged, bytes);
+    expect((await run('node', [join(kit, 'recover.mjs'), damaged, out])).stdout).toContain('compared by CRC-32 only');
+    await rm(out, { recursive: true });
+    bytes.writeUInt32LE(1, bytes.indexOf('PK\x01\x02') + 16);
+    await writeFile(damaged, bytes);
+    await expect(run('node', [join(kit, 'recover.mjs'), damaged, out])).rejects.toThrow(/CRC-32 differs/);
+  });
+
+  it('allocates nothing by what an archive says of itself', async () => {
+    const out = join(world.folder, 'out-large');
+    const large = join(world.folder, 'large.zip');
+    const bytes = await zipOf('a.txt');
+    bytes.writeUInt32LE(0xf0000000, bytes.length - 10);
+    await writeFile(large, bytes);
+    await expect(run('node', [join(kit, 'recover.mjs'), large, out])).rejects.toThrow(/damaged, or cut off/);
+  });
+
   it('lists every archive with its SHA-256, and holds no secret of a destination in the clear', async () => {
     const values = {
       bucket: 'bucket',

@@ -1,6 +1,5 @@
 import { type IncomingMessage, request as plainRequest } from 'node:http';
 import { request as secureRequest } from 'node:https';
-import { text } from 'node:stream/consumers';
 import { stalled } from './stream.js';
 
 export interface Transfer {
@@ -34,15 +33,16 @@ export function transfer(
   });
 }
 
-/** The body of an answer as JSON; an empty object if it is none. */
+/** The body of an answer as JSON; an empty object if it is none, or longer than any answer is. */
 export async function jsonOf(response: IncomingMessage): Promise<object> {
-  if (Number(response.headers['content-length'] ?? 0) > MAX_TEXT) {
-    response.destroy();
-    return {};
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    if ((bytes += chunk.length) > MAX_TEXT) return {};
+    chunks.push(chunk);
   }
-  const body = await text(response);
   try {
-    const value = JSON.parse(body) as unknown;
+    const value = JSON.parse(Buffer.concat(chunks).toString()) as unknown;
     return typeof value === 'object' && value !== null ? value : {};
   } catch {
     return {};

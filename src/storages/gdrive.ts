@@ -117,11 +117,12 @@ export class GdriveStorage implements Storage {
   /** Also those of the same name that others have put there: after it the name is free. */
   async remove(name: string): Promise<void> {
     plainName(name);
-    for (let found = await this.find(name); found !== null; found = await this.find(name)) {
+    let found = await this.find(name);
+    while (found !== null) {
       await this.erase(found.id ?? '');
       const left = await this.find(name);
-      if (left?.id !== found.id) continue;
-      throw unavailable(`${this.locate(name)} is still there after it was deleted.`);
+      if (left?.id === found.id) throw unavailable(`${this.locate(name)} is still there after it was deleted.`);
+      found = left;
     }
   }
 

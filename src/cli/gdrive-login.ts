@@ -2,7 +2,8 @@ import { rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { loginToGdrive } from '../app.js';
-import { badInput, errnoOf, fromErrno } from '../errors.js';
+import { badInput } from '../errors.js';
+import { writeNewFile } from './new-file.js';
 import type { GlobalOptions } from './print.js';
 import { readHidden } from './prompt.js';
 import { inSession, type Session } from './session.js';
@@ -36,7 +37,7 @@ async function login({ app, print, stop }: Session, options: LoginOptions): Prom
   if (clientSecret === '') throw badInput('GDRIVE_CLIENT_SECRET', 'is missing.');
   const file = resolve(options.out);
   // Made first: a token that cannot be kept is not worth a person's consent.
-  await createFile(file);
+  await writeNewFile(file, '', 'out');
   const token = await loginToGdrive({
     clientId,
     clientSecret,
@@ -54,16 +55,6 @@ async function login({ app, print, stop }: Session, options: LoginOptions): Prom
       `  npx db-manager destinations add gdrive folder=Backups clientId=${clientId} --secret-file refreshToken=${file}`,
     ].join('\n'),
   );
-}
-
-/** An empty file that only its owner can read. @throws AppError BAD_USER_INPUT if it cannot be made, or is there already */
-async function createFile(file: string): Promise<void> {
-  try {
-    await writeFile(file, '', { mode: 0o600, flag: 'wx' });
-  } catch (error) {
-    if (errnoOf(error) === 'EEXIST') throw badInput('out', `${file} is already there.`, 'Name a new file.');
-    throw fromErrno(error, `write ${file}`, 'BAD_USER_INPUT', 'BAD_USER_INPUT') ?? error;
-  }
 }
 
 const textOf = (value: unknown) => (typeof value === 'string' ? value : '');

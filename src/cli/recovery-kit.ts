@@ -1,7 +1,6 @@
-import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { badInput, errnoOf, fromErrno } from '../errors.js';
+import { writeNewFile } from './new-file.js';
 import type { GlobalOptions } from './print.js';
 import { inSession } from './session.js';
 
@@ -17,7 +16,7 @@ export function addRecoveryKit(program: Command): void {
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print }) => {
         const file = resolve(out);
         const kit = await app.recoveryKits.make(actor);
-        await write(file, kit);
+        await writeNewFile(file, kit, 'out');
         print.result({ file, bytes: kit.length }, () =>
           [
             `The recovery kit is ${file}. Keep it away from this machine, printed too if you like.`,
@@ -26,13 +25,4 @@ export function addRecoveryKit(program: Command): void {
         );
       }),
     );
-}
-
-async function write(file: string, kit: Buffer): Promise<void> {
-  try {
-    await writeFile(file, kit, { flag: 'wx', mode: 0o600 });
-  } catch (error) {
-    if (errnoOf(error) === 'EEXIST') throw badInput('out', `${file} is already there.`, 'Name a new file.');
-    throw fromErrno(error, `write ${file}`, 'BAD_USER_INPUT', 'BAD_USER_INPUT') ?? error;
-  }
 }

@@ -33,7 +33,7 @@ const project = (displayName, testMatch, { minutes = 1.5, except = [], shareOfCa
 /** Each needs a folder of its own: what they test takes servers, a browser, a build or minutes. */
 const APART = ['browser', 'cluster', 'kill', 'large', 'properties', 'servers'];
 
-/** Of more than 20 seconds each. */
+/** Of more than 20 seconds each on two cores. */
 const SLOW = [
   // Start the product as a process for every case, or build it.
   'cli/commands.test.ts',
@@ -48,7 +48,20 @@ const SLOW = [
   // Big: every day of a year, paths and trees as large as the system allows, a hundred thousand rows.
   'core/retention/year.test.ts',
   'core/restores/media/deep.test.ts',
+  'core/restores/media/many.test.ts',
   'core/status/history.test.ts',
+  // Whole round trips in many variants. `default` has the plain ones: core/backups/backups, core/restores/restores.
+  'archive/repacked.test.ts',
+  'core/backups/copies.test.ts',
+  'core/backups/damaged.test.ts',
+  'core/backups/encrypted.test.ts',
+  'core/backups/recover.test.ts',
+  'core/configs/places.test.ts',
+  'core/restores/origins.test.ts',
+  'core/restores/space.test.ts',
+  'engines/sqlite/findings.test.ts',
+  'engines/sqlite/own-functions.test.ts',
+  'engines/sqlite/sources.test.ts',
 ];
 
 /*
@@ -67,7 +80,7 @@ export default {
   projects: [
     project('default', ['**/*.test.ts'], {
       except: [...APART.map((folder) => `${folder}/`), ...SLOW],
-      shareOfCases: 0.1,
+      shareOfCases: 0.03,
     }),
     project('slow', SLOW, { minutes: 3 }),
     project('browser', ['browser/*.test.ts'], { minutes: 4 }),

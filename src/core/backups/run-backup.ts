@@ -96,7 +96,10 @@ export async function runBackup(
       snapshot,
       (name) => (stored = name),
     );
+    // All of the snapshot is in the archive now. To free a large file takes as long as to verify it.
+    const removed = removeWork(env, folder);
     const completed = await verifyAndComplete(env, run, row, storage, { ...archive, seal });
+    await removed;
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     if (config?.testError) await config.update({ testError: null });
     env.log.info({ backup: id, size: archive.size }, 'backup completed');

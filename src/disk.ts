@@ -41,6 +41,12 @@ export async function flush(handle: FileHandle): Promise<boolean> {
   }
 }
 
+/** Flushes the content of a file. @returns false where the file system has no such thing */
+export async function flushFile(path: string): Promise<boolean> {
+  const handle = await open(path, constants.O_RDWR);
+  return flush(handle).finally(() => handle.close());
+}
+
 /** Flushes the names in a folder. @returns false where the file system has no such thing */
 export async function flushFolder(folder: string): Promise<boolean> {
   let handle: FileHandle;

@@ -26,6 +26,8 @@ export interface EntryToWrite {
 export interface FolderOptions {
   /** How many files will be written. */
   files: number;
+  /** False for what is of no use after a crash: it is not flushed to the disk. Default: true. */
+  flush?: boolean | undefined;
   /** Permissions of folders. */
   folderMode?: number | undefined;
   /** Called for what the disk or the user cannot give to a file. */
@@ -48,7 +50,7 @@ export class FolderWriter {
   /** What every path within the folder begins with. */
   private readonly inside: string;
   private readonly made = new Set<string>();
-  private readonly isMany: boolean;
+  private readonly flushes: 'each' | 'all' | 'none';
   private open: { path: string; handle: FileHandle } | undefined;
   private batch: Batch = emptyBatch();
   private thread: FileThread | undefined;
@@ -60,7 +62,7 @@ export class FolderWriter {
   ) {
     this.folder = resolve(folder);
     this.inside = this.folder.endsWith(sep) ? this.folder : this.folder + sep;
-    this.isMany = options.files > MANY;
+    this.flushes = options.flush === false ? 'none' : options.files > MANY ? 'all' : 'each';
   }
 
   /**
@@ -81,7 +83,7 @@ export class FolderWriter {
       }
       if (!last) return;
       if (entry.attributes !== undefined) this.note(giveAttributes(handle.fd, entry.attributes));
-      await flush(handle);
+      if (this.flushes !== 'none') await flush(handle);
       await this.closeFile();
     } catch (error) {
       throw notWritten(error, entry.path);
@@ -89,13 +91,13 @@ export class FolderWriter {
   }
 
   /**
-   * To be called when all was written: from then on it is on the disk.
+   * To be called when all was written: from then on it is on the disk, if it is to be flushed.
    * @throws AppError as `write`
    */
   async finish(signal: AbortSignal): Promise<void> {
     await this.send();
     await Promise.all(this.underWay);
-    if (!this.isMany) return;
+    if (this.flushes !== 'all') return;
     await flushBelow(this.folder, signal).catch((error: unknown) => {
       throw signal.aborted ? abortReason(signal) : notWritten(error, this.folder);
     });
@@ -143,7 +145,7 @@ export class FolderWriter {
       bytes.set(piece, at);
       at += piece.length;
     }
-    const task = { files, bytes, flush: !this.isMany };
+    const task = { files, bytes, flush: this.flushes === 'each' };
     const work = (this.thread?.lay(task) ?? Promise.resolve(layFiles(task))).then((laid) => this.judge(paths, laid));
     // Whoever waits for it hears of it.
     work.catch(() => undefined);

@@ -50,6 +50,8 @@ export interface PassOptions extends ReadOptions {
 /** What is extracted, and how it is laid. */
 export interface ExtractOptions extends PassOptions {
   filter?(path: string): boolean;
+  /** False for what is of no use after a crash: it need not be on the disk when this returns. Default: true. */
+  flush?: boolean;
   /** Reads the whole file, so that all entries are verified as by `verify`; otherwise only those. */
   whole?: boolean;
   /** What a file gets instead of 0600, the time now and this process's user. */
@@ -83,7 +85,7 @@ export interface Archive {
   verifyWritten(made: readonly number[], options?: PassOptions): Promise<void>;
   /**
    * Writes the entries that `filter` lets through below `folder`, which should be new: files 0600, folders 0700, nothing
-   * is overwritten, each file is checked and on disk when this returns. After an error the caller removes the folder.
+   * is overwritten, each file is checked, and on disk unless `flush` is false, when this returns. After an error the caller removes the folder.
    * @throws AppError also STORAGE_FULL, STORAGE_NOT_WRITABLE
    */
   extract(folder: string, options?: ExtractOptions): Promise<void>;
@@ -457,9 +459,9 @@ class OpenArchive implements Archive {
 
   async extract(folder: string, options: ExtractOptions = {}): Promise<void> {
     const { signal = NEVER, onProgress, filter = () => true, whole = false, onBytes = IGNORE } = options;
-    const { attributesOf, folderMode, onMissed } = options;
+    const { attributesOf, folderMode, onMissed, flush } = options;
     const laid = this.records.filter(({ path }) => filter(path));
-    const writer = new FolderWriter(folder, { files: laid.length, folderMode, onMissed });
+    const writer = new FolderWriter(folder, { files: laid.length, flush, folderMode, onMissed });
     const progress = new Progress(onProgress);
     try {
       const pieces = contents(this.source, whole ? this.records : laid, this.factsOf, {

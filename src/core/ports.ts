@@ -56,7 +56,8 @@ export interface SnapshotContents extends Omit<DatabaseInfo, 'engine' | 'name'> 
 
 /**
  * What becomes of a database with damaged pages. `refuse`: an error. `keep`: a copy as far as the engine can make one, else
- * its raw files. `keep-raw`: its files, byte by byte, with what lies beside them.
+ * its raw files. `keep-raw`: its files, byte by byte, with what lies beside them; for a state that is about to be replaced,
+ * so that nothing is looked for that a restore of it can still find.
  */
 export type DamagePolicy = 'refuse' | 'keep' | 'keep-raw';
 

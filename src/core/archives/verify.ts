@@ -56,7 +56,7 @@ interface WholeOptions {
   /** SHA-256 noted when the archive was stored, in hex; null if none was. */
   checksum: string | null;
   engine: Engine;
-  /** A folder for the database's entries; if left out, nothing is written. */
+  /** A folder for the database's entries, of no use after a crash; if left out, nothing is written. */
   databaseTo?: string;
 }
 
@@ -76,7 +76,7 @@ export async function readWhole(
     const options = { signal: step.signal, onBytes, onProgress: (done: number) => step.onProgress(done, total) };
     if (databaseTo === undefined) return archive.verify(options);
     await assertRoomFor(archive, engine, databaseTo);
-    await archive.extract(databaseTo, { ...options, filter: engine.ownsEntry, whole: true });
+    await archive.extract(databaseTo, { ...options, filter: engine.ownsEntry, whole: true, flush: false });
   });
 }
 
@@ -106,7 +106,7 @@ export async function verifyBytes(stored: StoredArchive, noted: string | null, s
   if (noted !== null && checksum !== noted) throw otherChecksum(stored);
 }
 
-/** Lays the archive's database entries below `folder`. @throws AppError ARCHIVE_FOREIGN if there are none */
+/** Lays the archive's database entries below `folder`, which is of no use after a crash. @throws AppError ARCHIVE_FOREIGN if there are none */
 export async function extractDatabase(
   archive: Archive,
   engine: Engine,
@@ -117,6 +117,7 @@ export async function extractDatabase(
   await archive.extract(folder, {
     signal: step.signal,
     filter: engine.ownsEntry,
+    flush: false,
     onProgress: (done) => step.onProgress(done, bytes),
   });
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { measureMedia } from '../../archive/measure.js';
 import type { Archive } from '../../archive/read.js';
 import { AppError, type ErrorCode } from '../../errors.js';
-import type { BackupRow, RestoreRow } from '../../models/index.js';
+import { type BackupRow, isRegular, type RestoreRow } from '../../models/index.js';
 import type { Backups } from '../backups/backups.js';
 import { backupWork } from '../backups/run-backup.js';
 import { databaseLease } from '../runs/hold.js';
@@ -53,7 +53,9 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
     // Written before the evidence (the stamp, the old files) goes, so that a crash in between is not taken for a failure.
     row.changes = { ...row.changes, settled: true };
     if (!(await run.update({ changes: row.changes }))) throw new AppError('INTERRUPTED', 'The run was lost.');
+    const removed = removeWork(env, folder);
     run.warn(...(await settle(env, row)));
+    await removed;
     await run.complete();
     env.log.info({ restore: id, backup: backup.id }, 'restore completed');
   } catch (thrown) {
@@ -114,9 +116,12 @@ async function fileKeyOf({ keys }: RestoresEnvironment, { sealedFileKey }: Resto
 const hasAnother = ({ copies }: BackupRow, tried: number[]) =>
   copies.some(({ id, status }) => status === 'COMPLETED' && !tried.includes(id));
 
-/** True if the run that made the backup has looked for damage in these very bytes: a restore need not do so again. */
+/**
+ * True if the run that made the backup has looked for all damage in these very bytes: a restore need not do so again. Of a
+ * safety backup, only the pages were looked at.
+ */
 const isCheckedHere = ({ backupType, checksum, damaged }: BackupRow) =>
-  backupType !== 'UPLOADED' && checksum !== null && !damaged;
+  isRegular(backupType) && checksum !== null && !damaged;
 
 /** Bytes of each phase of the restore, from the archive's list and from what is at the target now. */
 async function workOf(

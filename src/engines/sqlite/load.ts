@@ -2,7 +2,7 @@ import { link, lstat, stat } from 'node:fs/promises';
 import type { LoadOptions } from '../../core/ports.js';
 import { dirname } from 'node:path';
 import { makeFolder } from '../../archive/make-folder.js';
-import { flushFolder } from '../../disk.js';
+import { flushFile, flushFolder } from '../../disk.js';
 import { AppError, errnoOf, fromErrno } from '../../errors.js';
 import { SqliteConnection, withConnection } from './connection.js';
 import { whileGrowing } from './growth.js';
@@ -50,7 +50,8 @@ async function place(dump: string, target: string, { stamp, source, madeHere }: 
   // SQLite would replay what lies beside a file, whatever it belonged to.
   for (const suffix of ['', ...BESIDE]) if (await isTaken(target + suffix)) return null;
   try {
-    const { file } = await prepare(dump, { pageSize: null, keepJournal: true, stamp });
+    const { file } = await prepare(dump, { pageSize: null, keepJournal: true, stamp, durable: true });
+    await flushFile(file);
     const warnings = await giveRights(file, target, source, madeHere);
     await link(file, target);
     await flushFolder(dirname(target));
@@ -81,7 +82,7 @@ async function load(dump: string, target: string, options: LoadOptions, exists: 
   try {
     const wal = exists && (await connection.value<string>('PRAGMA journal_mode')) === 'wal';
     const pageSize = exists && wal ? await connection.value<number>('PRAGMA page_size') : null;
-    const ready = await prepare(dump, { pageSize, keepJournal: !exists || wal, stamp: options.stamp });
+    const ready = await prepare(dump, { pageSize, keepJournal: !exists || wal, stamp: options.stamp, durable: false });
     const { size } = await stat(ready.file);
     const files = ['', '-wal', '-journal'].map((suffix) => target + suffix);
     const copy = () => connection.copy(ready.file, 'from-file', options);
@@ -92,12 +93,17 @@ async function load(dump: string, target: string, options: LoadOptions, exists: 
   }
 }
 
-/** Gives the dump what the target dictates. @returns the file to load, and false if its page size could not be changed */
+/**
+ * Gives the dump what the target dictates.
+ * @param want `durable`: the dump becomes the database; otherwise it is copied, and of no use after a crash
+ * @returns the file to load, and false if its page size could not be changed
+ */
 async function prepare(
   dump: string,
-  want: { pageSize: number | null; keepJournal: boolean; stamp: string },
+  want: { pageSize: number | null; keepJournal: boolean; stamp: string; durable: boolean },
 ): Promise<{ file: string; fits: boolean }> {
   return withConnection(dump, 'readwrite', undefined, async (connection) => {
+    if (!want.durable) await connection.run('PRAGMA synchronous = OFF');
     if (!want.keepJournal) await connection.run('PRAGMA journal_mode = DELETE');
     await connection.run('BEGIN');
     await writeStamp(connection, want.stamp);

@@ -352,6 +352,7 @@ export async function createServer(app: App): Promise<HttpServer> {
     explorer: environment.graphql.explorer,
     corsOrigins,
     version: VERSION,
+    metricsToken: environment.metricsToken,
     ping: () => tryWriting(app),
   });
   return {

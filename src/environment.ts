@@ -149,6 +149,7 @@ const SECRETS = [
   'JOBS_URL',
   'JWT_SECRET',
   'ADMIN_PASSWORD',
+  'METRICS_TOKEN',
   'SECRETS_KEY',
   'S3_ACCESS_KEY_ID',
   'S3_SECRET_ACCESS_KEY',
@@ -175,6 +176,10 @@ const variables = z.object({
   CONTROL_DATABASE_URL: judged(controlUrlProblem).optional(),
   JOBS_URL: judged(jobsUrlProblem).optional(),
   JWT_SECRET: z.string().min(32, 'is shorter than 32 characters: make one with `openssl rand -hex 32`').optional(),
+  METRICS_TOKEN: z
+    .string()
+    .regex(/^\S{20,}$/, 'must be 20 characters or more without spaces: make one with `openssl rand -hex 32`')
+    .optional(),
   JWT_PUBLIC_KEY: z.string().optional(),
   JWT_ISSUER: z.string().optional(),
   JWT_AUDIENCE: z.string().optional(),
@@ -292,6 +297,8 @@ export interface Environment {
   allowedPaths: string[];
   /** Prefix of archive names. */
   prefix: string;
+  /** What a monitoring system may send for `/metrics` instead of an admin's token; null: nothing. */
+  metricsToken: string | null;
   /** What seals the secrets of destinations; undefined: the key in `secretsKeyFile`. */
   secretsKey: string | undefined;
   /** Absolute. */
@@ -429,6 +436,7 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
     compressionThreads: env.COMPRESSION_THREADS,
     leaseMs: env.LEASE_SECONDS * 1000,
     shutdownMs: env.SHUTDOWN_SECONDS * 1000,
+    metricsToken: env.METRICS_TOKEN ?? null,
     auth: {
       secret: env.JWT_SECRET ?? generatedSecret(dataDir),
       publicKey: env.JWT_PUBLIC_KEY === undefined ? undefined : readKey(env.JWT_PUBLIC_KEY, cwd),

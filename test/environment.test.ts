@@ -116,6 +116,7 @@ describe('The configuration', () => {
     expect(problems).toContain('jwt-secret holds 5 characters');
     expect(problems.split('\n- ')).toHaveLength(Object.keys(named).length + 2);
     expect(problemsOf({ JWT_SECRET: 'short' })).toContain('openssl rand');
+    expect(problemsOf({ METRICS_TOKEN: 'twenty characters or more' })).toContain('openssl rand');
   });
 
   it.each([

@@ -9,6 +9,7 @@ import { type DownloadParts, downloads } from './download.js';
 import { type KitParts, recoveryKit } from './recovery-kit.js';
 import { errorHandler, unknownRoute } from './error-handler.js';
 import { health, type Readiness } from './health.js';
+import { metrics, type MetricsParts } from './metrics.js';
 import { openApi } from './openapi.js';
 import { endSilent } from './silence.js';
 import { Request } from './upgrades.js';
@@ -27,15 +28,13 @@ const SERVER = { requestTimeout: 0, headersTimeout: 60_000, IncomingMessage: Req
 const PATIENCE = 120_000;
 
 /** What the routes are made of. */
-export interface HttpParts extends DownloadParts, KitParts, Readiness {
+export interface HttpParts extends DownloadParts, KitParts, MetricsParts, Readiness {
   /** The API, served at /graphql. */
   graphql: { router: Router; attach(server: Server, path: string): void; stop(): Promise<void> };
   /** What /graphql shows to a browser: the explorer of this server, Apollo Sandbox, or nothing. */
   explorer: AdminSettings['explorer'];
   /** Web pages of other servers that may use the API. */
   corsOrigins: string[];
-  /** Of the product. */
-  version: string;
   /** How long a client that owes the rest of its request may send nothing, in milliseconds. */
   patience?: number;
 }
@@ -58,7 +57,7 @@ export function createHttp(parts: HttpParts): HttpServer {
   app.use(helmet({ contentSecurityPolicy: { useDefaults: false, directives: STRICT }, hsts: false }));
   if (parts.explorer === 'local') app.get(GRAPHQL, localExplorer(parts), onlyForApollo(allowSandbox));
   if (parts.explorer === 'apollo') app.get(GRAPHQL, allowSandbox);
-  app.use(health(parts));
+  app.use(health(parts), metrics(parts));
   if (parts.corsOrigins.length > 0) app.use([GRAPHQL, '/api'], crossOrigin(parts.corsOrigins));
   app.use('/api', openApi(parts.version));
   app.use('/api/db-manager', downloads(parts), recoveryKit(parts));

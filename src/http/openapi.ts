@@ -34,7 +34,7 @@ export function openApiDocument(version: string): Document {
       version,
       license: { name: 'MIT', identifier: 'MIT' },
       description:
-        'Downloads, health and this description. Everything else is GraphQL at `/graphql`, which describes itself: ' +
+        'Downloads, metrics, health and this description. Everything else is GraphQL at `/graphql`, which describes itself: ' +
         'see schema/schema.graphql, or Apollo Sandbox at the same address.',
     },
     servers: [{ url: '/' }],
@@ -44,6 +44,7 @@ export function openApiDocument(version: string): Document {
       '/graphql': { post: GRAPHQL },
       '/healthz': { get: HEALTH },
       '/readyz': { get: READINESS },
+      '/metrics': { get: METRICS },
       '/api/openapi.json': { get: DESCRIPTION },
     },
     components: {
@@ -260,6 +261,21 @@ const READINESS: Operation = {
       status: 'not ready',
       reason: 'stopping',
     }),
+  },
+};
+
+const METRICS: Operation = {
+  operationId: 'metrics',
+  summary: 'How things are, in numbers, for Prometheus.',
+  description: "Instead of an admin's token, `METRICS_TOKEN` will do.",
+  security: [{ token: [] }],
+  responses: {
+    200: {
+      description: 'In the text format of Prometheus.',
+      headers: { 'Cache-Control': NOT_KEPT },
+      content: { 'text/plain': {} },
+    },
+    ...refusals(['UNAUTHENTICATED', 'FORBIDDEN', 'INTERNAL_ERROR']),
   },
 };
 

@@ -211,6 +211,18 @@ describe('What a real server answers is as described', () => {
     recoveryKits.make = make;
   });
 
+  it('to GET of metrics', async () => {
+    const { auth, overview } = app.app;
+    await ask('GET', '/metrics', 200, { headers: token() });
+    await ask('GET', '/metrics', 401);
+    const user = await auth.users.create('metrics@example.org', PASSWORD, 'USER');
+    await ask('GET', '/metrics', 403, { headers: { Authorization: `Bearer ${auth.sessionOf(user).token}` } });
+    const usage = overview.usage.bind(overview);
+    overview.usage = () => Promise.reject(new Error('unexpected'));
+    await ask('GET', '/metrics', 500, { headers: token() });
+    overview.usage = usage;
+  });
+
   it('to questions about its health', async () => {
     await ask('GET', '/healthz', 200);
     await ask('GET', '/readyz', 200);

@@ -28,7 +28,8 @@ beforeAll(async () => {
     });
   });
   const graphql: HttpParts['graphql'] = { router, attach: (made) => (server = made), stop: async () => undefined };
-  const parts = { explorer: 'off' as const, corsOrigins: [], version: '1.2.3', ping: async () => undefined };
+  const about = { version: '1.2.3', metricsToken: null, ping: async () => undefined };
+  const parts = { explorer: 'off' as const, corsOrigins: [], ...about };
   const stopping = new AbortController().signal;
   http = createHttp({ ...world.app, ...parts, graphql, stopping, patience: PATIENCE });
   url = new URL(await http.listen(0, '127.0.0.1'));

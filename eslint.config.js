@@ -11,6 +11,7 @@ const CORE = [
   'file-locks',
   'log',
   'core/audit',
+  'core/audit-trail',
   'core/environment',
   'core/ports',
   'core/secrets',

@@ -36,6 +36,7 @@ const APART = ['browser', 'cluster', 'kill', 'large', 'properties', 'servers'];
 /** Of more than 20 seconds each on two cores. */
 const SLOW = [
   // Start the product as a process for every case, or build it.
+  'cli/audit.test.ts',
   'cli/commands.test.ts',
   'cli/import.test.ts',
   'cli/keys.test.ts',

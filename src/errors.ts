@@ -95,6 +95,10 @@ export const ERRORS = {
     meaning: 'The encryption key cannot be deleted while a config names it or a backup opens with no other key.',
     hint: 'Take it out of the configs, and encrypt those backups for another key with rewrapBackup, first.',
   },
+  AUDIT_BROKEN: {
+    meaning: 'The audit trail is not what was written: events were changed, removed or put in.',
+    hint: 'Compare it with an earlier export and with a copy of the control database, and find out who could write to it.',
+  },
   CONTROL_DATABASE_FAILED: {
     meaning: 'The control database cannot be opened, read or written, or brought to the present version.',
     hint: 'Check CONTROL_DATABASE_URL, DATA_DIR, the rights on them and the free space.',

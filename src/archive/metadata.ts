@@ -119,6 +119,8 @@ const metadataSchema = z
     origin: originSchema.optional(),
     /** For whom the archive was sealed when it was made: age recipients, or a passphrase. Missing where it was not. */
     encryption: z.object({ recipients: z.array(clean(100)).max(1000), passphrase: z.boolean() }).optional(),
+    /** The newest event of the audit trail when the archive was made, and its link in the chain. Missing in older ones. */
+    audit: z.object({ event: count, sha256: z.string().regex(/^[0-9a-f]{64}$/, 'not a SHA-256') }).optional(),
     app_version: z.string().nullable(),
     node_version: z.string().nullable(),
     /** Django's version; only in archives of version 1.0. */

@@ -35,6 +35,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   'rotate-secrets-key': async () => (await import('./destinations.js')).addRotateSecretsKey,
   status: async () => (await import('./status.js')).addStatus,
   reconcile: async () => (await import('./reconcile.js')).addReconcile,
+  audit: async () => (await import('./audit.js')).addAudit,
   'setup-schedule': async () => (await import('./setup-schedule.js')).addSetupSchedule,
   token: async () => (await import('./token.js')).addToken,
   password: async () => (await import('./password.js')).addPassword,

@@ -1,23 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { UniqueConstraintError } from 'sequelize';
 import type { Log } from '../log.js';
+import { FIRST_LINK, type LinkedEvent, linkOf } from '../models/audit-chain.js';
 import type { Models } from '../models/index.js';
+import { trailHead } from './audit-trail.js';
 
 /** How long a record may hold up what it is about, in milliseconds. */
 const WAIT_MS = 2_000;
 /** How many records that could not be written are kept for later. */
 const MAX_MISSED = 1_000;
 
-interface Event {
-  at: Date;
-  actor: string;
-  action: string;
-  subject: string | null;
-  details: Record<string, unknown>;
-}
+/** How often an event is linked anew because another process was faster. */
+const MAX_TRIES = 100;
 
-/** Writes down who did what. Every change of a record and every download goes through here. */
+/**
+ * Writes down who did what. Every change of a record and every download goes through here. Each event carries the hash of
+ * the one before, so that a change of what was written shows: see `verifyTrail`.
+ */
 export class Audit {
-  private missed: Event[] = [];
+  private missed: LinkedEvent[] = [];
   private writing: Promise<void> = Promise.resolve();
 
   constructor(
@@ -37,7 +38,9 @@ export class Audit {
     subject: string | number | null,
     details: Record<string, unknown> = {},
   ): Promise<void> {
-    const event = { at: this.now(), actor, action, subject: subject === null ? null : String(subject), details };
+    // As it will be read again: without what JSON leaves out.
+    const kept = JSON.parse(JSON.stringify(details)) as Record<string, unknown>;
+    const event = { at: this.now(), actor, action, subject: subject === null ? null : String(subject), details: kept };
     const gaveUp = new AbortController();
     const late = sleep(WAIT_MS, undefined, { signal: gaveUp.signal }).catch(() => undefined);
     await Promise.race([this.write(event), late]);
@@ -54,19 +57,34 @@ export class Audit {
     return this.inOrder(async () => {
       if (this.missed.length === 0) return;
       const events = this.missed;
-      await this.models.AuditEvent.bulkCreate(events);
-      this.missed = this.missed.filter((event) => !events.includes(event));
+      for (const event of events) {
+        await this.append(event);
+        this.missed = this.missed.filter((one) => one !== event);
+      }
       this.log.warn({ events: events.length }, 'audit events that could not be written before are written now');
     }).catch(() => undefined);
   }
 
-  private async write(event: Event): Promise<void> {
+  private async write(event: LinkedEvent): Promise<void> {
     try {
-      await this.inOrder(() => this.models.AuditEvent.create({ ...event }));
+      await this.inOrder(() => this.append(event));
       await this.makeUp();
     } catch (error) {
       this.log.error({ err: error, event }, 'an audit event could not be written; it is kept for later');
       this.missed = [...this.missed, event].slice(-MAX_MISSED);
+    }
+  }
+
+  /** Two processes that link to the same event exclude each other by a unique index: one of them has to look again. */
+  private async append(event: LinkedEvent): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      const previous = (await trailHead(this.models))?.sha256 ?? FIRST_LINK;
+      try {
+        await this.models.AuditEvent.create({ ...event, previousHash: previous, hash: linkOf(previous, event) });
+        return;
+      } catch (error) {
+        if (!(error instanceof UniqueConstraintError) || tries >= MAX_TRIES) throw error;
+      }
     }
   }
 

@@ -18,6 +18,10 @@ export class AuditEventRow extends Model<InferAttributes<AuditEventRow>, InferCr
   /** The id of the record it was done to. */
   declare subject: string | null;
   declare details: CreationOptional<Record<string, unknown>>;
+  /** `hash` of the event before; of the first, 64 zeros. */
+  declare previousHash: CreationOptional<string | null>;
+  /** SHA-256 over `previousHash` and this event, hex: see `linkOf`. */
+  declare hash: CreationOptional<string | null>;
 }
 
 export function defineAuditEvent(sequelize: Sequelize): typeof AuditEventRow {
@@ -30,6 +34,8 @@ export function defineAuditEvent(sequelize: Sequelize): typeof AuditEventRow {
       action: DataTypes.STRING(64),
       subject: DataTypes.STRING(100),
       details: { type: DataTypes.JSON, defaultValue: {} },
+      previousHash: DataTypes.STRING(64),
+      hash: DataTypes.STRING(64),
     },
     { sequelize, tableName: 'audit_events', timestamps: false },
   );

@@ -18,6 +18,7 @@ import { destinations } from './migrations/0014-destinations.js';
 import { compression } from './migrations/0015-compression.js';
 import { encryption } from './migrations/0016-encryption.js';
 import { copies } from './migrations/0017-copies.js';
+import { auditChain } from './migrations/0020-audit-chain.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -37,6 +38,7 @@ const MIGRATIONS: Migration[] = [
   compression,
   encryption,
   copies,
+  auditChain,
 ];
 
 const TABLE = 'db_manager_migrations';

@@ -3,6 +3,9 @@ import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LoginLimit } from '../../src/auth/login-limit.js';
+import { verifyTrail } from '../../src/core/audit-trail.js';
+import { Audit } from '../../src/core/audit.js';
+import { createLog } from '../../src/log.js';
 import { type Models, openModels } from '../../src/models/index.js';
 import { startPostgres } from '../support/servers.js';
 import { all, exec } from '../support/sqlite.js';
@@ -122,6 +125,29 @@ describe.each(dialects)('The control database on %s', (_title, missing, makeUrl)
     expect(rows[0]?.copy.verifiedAt).toEqual(new Date('2026-01-02T00:00:00Z'));
     expect(rows[1]?.address).toEqual({ storageType: 'SYSTEM', storagePath: '/b' });
     expect(await Destination.count()).toBe(2);
+  });
+
+  itThere('links the audit events of an older version, however many there are', async () => {
+    const url = (await makeUrl?.()) ?? '';
+    const { sequelize, AuditEvent } = await open(url);
+    await AuditEvent.bulkCreate(
+      Array.from({ length: 1_203 }, (_, number) => ({
+        at: new Date(Date.UTC(2026, 0, 1) + number),
+        actor: 'a@example.org',
+        action: 'backup.create',
+        subject: number % 2 === 0 ? null : String(number),
+        details: { number, 'ä "b"': [null, 1.5] },
+      })),
+    );
+    await sequelize.query('DROP INDEX audit_events_previous_hash');
+    for (const column of ['previousHash', 'hash']) {
+      await sequelize.query(`ALTER TABLE audit_events DROP COLUMN "${column}"`);
+    }
+    await sequelize.query(`DELETE FROM db_manager_migrations WHERE name = '0020-audit-chain'`);
+    const models = await open(url);
+    expect(await verifyTrail(models, new AbortController().signal)).toMatchObject({ events: 1_203, breaks: [] });
+    await new Audit(models, () => new Date(), createLog('silent')).record('b', 'test.event', null, { late: true });
+    expect(await verifyTrail(models, new AbortController().signal)).toMatchObject({ events: 1_204, breaks: [] });
   });
 
   itThere('counts logins that fail at the same time in several processes as one', async () => {

@@ -1,6 +1,7 @@
 import { isRegular, REGULAR_TYPES, type BackupConfigRow, type BackupRow, type EncryptionKeyRow } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import { updateCopies } from '../archives/copies.js';
+import { trailHead } from '../audit-trail.js';
 import { firstFree, seriesOf } from '../archives/names.js';
 import { createHash } from 'node:crypto';
 import { mkdir, statfs } from 'node:fs/promises';
@@ -242,7 +243,10 @@ async function store(
       files: snapshot.files,
       mediaPaths,
       excluded: protection.covers,
-      describe: async (collected) => describe(env, row, snapshot, seal, await snapshot.contents, collected),
+      describe: async (collected) => ({
+        ...describe(env, row, snapshot, seal, await snapshot.contents, collected),
+        ...(await auditHead(env)),
+      }),
       signal: run.signal,
       onProgress: (done) => step.onProgress(done, total),
     });
@@ -331,6 +335,12 @@ function describe(
     findings: contents.findings,
     ...collected,
   };
+}
+
+/** What the archive will know of the audit trail, so that a trail that is written anew shows. */
+async function auditHead({ models }: BackupsEnvironment): Promise<Pick<ArchiveMetadata, 'audit'>> {
+  const head = await trailHead(models);
+  return head === null ? {} : { audit: head };
 }
 
 /** For whom the archive is sealed, as far as anyone may know who has opened it. */

@@ -62,14 +62,24 @@ export const importRules = {
     may: [...CORE, 'core/configs', 'core/keys'],
     why: 'a destination is one place, whatever is stored there',
   },
-  'core/recovery': {
-    may: [...CORE, 'core/keys'],
-    why: 'what a kit says is read from the records',
-  },
   'core/discovery': { may: [...CORE, 'core/lists'], why: 'looking around changes nothing and needs no config' },
   'core/backups': {
     may: [...CORE, 'core/archives', 'core/configs', 'core/keys', 'core/runs', 'core/schedules'],
     why: 'a backup does not depend on restores',
+  },
+  'core/recovery': {
+    may: [
+      ...CORE,
+      'core/archives',
+      'core/backups',
+      'core/configs',
+      'core/destinations',
+      'core/keys',
+      'core/retention',
+      'core/runs',
+      'core/schedules',
+    ],
+    why: 'what gets everything back makes use of what made it',
   },
   'core/restores/media': {
     may: [...CORE, 'core/configs'],

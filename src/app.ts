@@ -23,6 +23,7 @@ import { savedSettings, settingsOf } from './core/destinations/saved.js';
 import { Keys } from './core/keys/keys.js';
 import { Secrets } from './core/secrets.js';
 import { restoreEnded } from './core/restores/ended.js';
+import { ControlBackups } from './core/recovery/control-backups.js';
 import { RecoveryKits } from './core/recovery/kit.js';
 import { Restores } from './core/restores/restores.js';
 import { createEngines } from './engines/index.js';
@@ -73,6 +74,7 @@ export interface App {
   cleanup: Cleanup;
   overview: Overview;
   recoveryKits: RecoveryKits;
+  controlBackups: ControlBackups;
   /** Opens the job store; work may then be added. */
   connectQueue(): Promise<Jobs>;
   /** Ends dead runs and hands waiting ones to the queue, now and then every few seconds; begins to run jobs. */
@@ -180,6 +182,7 @@ async function createServices(
     },
     restores,
     cleanup,
+    controlBackups,
   }));
   const { leaseMs, prefix, compressionThreads, maxUploadBytes, maxUploadEntries } = environment;
   const exclude = [dataDir, localRoot, ...controlFiles(environment.controlDatabaseUrl)];
@@ -212,6 +215,7 @@ async function createServices(
   const scheduler = new Scheduler({ ...shared, backups });
   const cleanup = new Cleanup({ ...shared, backups, configs });
   const overview = new Overview(shared);
+  const controlBackups = new ControlBackups({ ...shared, secrets, version: VERSION });
   const recoveryKits = new RecoveryKits({ ...shared, secrets, version: VERSION });
   return {
     models,
@@ -232,6 +236,7 @@ async function createServices(
     cleanup,
     overview,
     recoveryKits,
+    controlBackups,
     queue,
   };
 }
@@ -304,7 +309,7 @@ function createWork(parts: WorkParts) {
   };
 }
 
-/** Ends what died, hands what waits to the queue, begins copies, makes what is due, and asks for the clean-up once an hour. */
+/** Ends what died, hands what waits to the queue, begins copies, makes what is due, and asks once an hour for what is done then. */
 async function sweep({ audit, restores, backups, copies, scheduler, models, queue }: WorkParts): Promise<void> {
   await audit.makeUp();
   await restores.recover();
@@ -313,11 +318,12 @@ async function sweep({ audit, restores, backups, copies, scheduler, models, queu
   await restores.requeue();
   await copies.tick();
   await scheduler.tick();
-  // Only the node that takes this lease asks for the clean-up of the hour.
+  // Only the node that takes this lease asks for what is done once an hour.
   const mine = await models.leases.acquire('due:cleanup', `${Date.now()}-${Math.random()}`, CLEANUP_EVERY);
   if (!mine) return;
   await scheduler.realign();
   await queue.add({ name: 'cleanup' });
+  await queue.add({ name: 'control-backup' });
 }
 
 /** What every run needs: a record that can be written, and a work folder. @throws AppError */

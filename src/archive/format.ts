@@ -21,3 +21,9 @@ export const ZSTD = 93;
 export const SMALL_BYTES = 128 * 1024;
 /** Files up to so many bytes are stored: compressing would gain nothing. */
 export const TINY_BYTES = 64;
+
+/** How the name of a backup of the control database begins. It lies among the archives, and is none. */
+export const CONTROL_PREFIX = 'db-manager-control_';
+/** True for the name of a backup of the control database, such as `db-manager-control_20261126_020000_1a2b3c.zip.age`. */
+export const isControlName = (name: string): boolean =>
+  name.startsWith(CONTROL_PREFIX) && /^\d{8}_\d{6}_[0-9a-f]{6}\.zip(\.age)?$/.test(name.slice(CONTROL_PREFIX.length));

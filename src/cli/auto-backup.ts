@@ -52,6 +52,7 @@ export function addAutoBackup(program: Command): void {
         }
         // Copies that failed before: where no server runs, nothing else tries them again.
         await app.copies.runDue(session.stop);
+        await app.controlBackups.runDue(session.stop);
         const results = outcomes.map(({ config, backup, reason }) => ({
           configId: config.id,
           done: backup?.status === 'COMPLETED',

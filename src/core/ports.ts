@@ -340,7 +340,10 @@ export interface Storages {
 
 /** A piece of work for the queue. */
 export type Job =
-  { name: 'run-backup'; backupId: string } | { name: 'run-restore'; restoreId: string } | { name: 'cleanup' };
+  | { name: 'run-backup'; backupId: string }
+  | { name: 'run-restore'; restoreId: string }
+  | { name: 'cleanup' }
+  | { name: 'control-backup' };
 
 /** Hands work to a worker, in this process or another. Delivers at least once: a worker claims a job's row before it runs it. */
 export interface JobQueue {

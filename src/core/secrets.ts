@@ -69,6 +69,11 @@ export class Secrets {
     await this.write(`${next}\n`);
   }
 
+  /** The keys themselves: never but into what is sealed for people. @throws AppError CONFIG_INVALID */
+  present(): Promise<string[]> {
+    return this.read();
+  }
+
   private async read(): Promise<[string, ...string[]]> {
     const { given, file } = this.keys;
     const text = given ?? (await this.fileText());

@@ -6,6 +6,7 @@ import { AppError } from '../errors.js';
 import { type AuditEventRow, defineAuditEvent } from './audit-event.js';
 import { type BackupRow, defineBackup } from './backup.js';
 import { type BackupConfigRow, defineBackupConfig } from './backup-config.js';
+import { type ControlBackupRow, defineControlBackup } from './control-backup.js';
 import { Leases } from './leases.js';
 import { migrate } from './migrations.js';
 import { type BackupKeyRow, type ConfigKeyRow, defineKeys, type EncryptionKeyRow } from './encryption-key.js';
@@ -14,7 +15,7 @@ import { type CopyStatus, defineStoredObject, type DestinationRow, type StoredOb
 import { defineUser, type UserRow } from './user.js';
 
 export type { AuditEventRow, BackupConfigRow, BackupRow, DestinationRow, RestoreRow, StoredObjectRow, UserRow };
-export type { CopyStatus, EncryptionKeyRow };
+export type { ControlBackupRow, CopyStatus, EncryptionKeyRow };
 export { isGood } from './stored-object.js';
 export type { CompressionMethod, ConfigOrigin } from './backup-config.js';
 export type { FailedTest } from './backup-config.js';
@@ -33,6 +34,7 @@ export interface Models {
   EncryptionKey: typeof EncryptionKeyRow;
   ConfigKey: typeof ConfigKeyRow;
   BackupKey: typeof BackupKeyRow;
+  ControlBackup: typeof ControlBackupRow;
   Restore: typeof RestoreRow;
   User: typeof UserRow;
   AuditEvent: typeof AuditEventRow;
@@ -72,6 +74,7 @@ export async function openModels(url: string): Promise<Models> {
       Backup: defineBackup(sequelize, stored.StoredObject),
       ...stored,
       ...defineKeys(sequelize),
+      ControlBackup: defineControlBackup(sequelize),
       Restore: defineRestore(sequelize),
       User: defineUser(sequelize),
       AuditEvent: defineAuditEvent(sequelize),

@@ -18,6 +18,7 @@ import { destinations } from './migrations/0014-destinations.js';
 import { compression } from './migrations/0015-compression.js';
 import { encryption } from './migrations/0016-encryption.js';
 import { copies } from './migrations/0017-copies.js';
+import { controlBackups } from './migrations/0018-control-backups.js';
 import { auditChain } from './migrations/0020-audit-chain.js';
 
 const MIGRATIONS: Migration[] = [
@@ -38,10 +39,29 @@ const MIGRATIONS: Migration[] = [
   compression,
   encryption,
   copies,
+  controlBackups,
   auditChain,
 ];
 
 const TABLE = 'db_manager_migrations';
+
+/** All other tables, those first that refer to others. */
+const TABLES = [
+  'restores',
+  'backup_keys',
+  'config_keys',
+  'control_backups',
+  'stored_objects',
+  'backups',
+  'encryption_keys',
+  'destinations',
+  'backup_configs',
+  'users',
+  'audit_events',
+  'leases',
+  'jobs',
+  'login_limits',
+];
 
 /**
  * Brings the control database to the present version. All steps run in one transaction that holds the write lock, so
@@ -51,49 +71,82 @@ const TABLE = 'db_manager_migrations';
  */
 export async function migrate(sequelize: Sequelize): Promise<string[]> {
   if (await isUpToDate(sequelize)) return [];
-  // Loading it takes longer than all else that opens a database does, and it is hardly ever needed.
-  const { Umzug } = await import('umzug');
   return sequelize.transaction({ type: Transaction.TYPES.IMMEDIATE }, async (transaction) => {
     if (sequelize.getDialect() === 'postgres') {
       await sequelize.query(`SELECT pg_advisory_xact_lock(hashtext('db-manager migrations'))`, { transaction });
     }
     await assertOurs(sequelize, transaction);
-    await sequelize.query(`CREATE TABLE IF NOT EXISTS ${TABLE} (name VARCHAR(100) PRIMARY KEY)`, { transaction });
-    const executed = async () => {
-      const rows = await sequelize.query<{ name: string }>(`SELECT name FROM ${TABLE} ORDER BY name`, {
-        type: QueryTypes.SELECT,
-        transaction,
-      });
-      return rows.map((row) => row.name);
-    };
-    const umzug = new Umzug<MigrationContext>({
-      migrations: MIGRATIONS.map(({ name, up }) => ({ name, up: ({ context }) => up(context) })),
-      context: { sequelize, queryInterface: sequelize.getQueryInterface(), transaction },
-      storage: {
-        executed,
-        async logMigration({ name }) {
-          await sequelize.query(`INSERT INTO ${TABLE} (name) VALUES (:name)`, {
-            replacements: { name },
-            transaction,
-          });
-        },
-        async unlogMigration({ name }) {
-          await sequelize.query(`DELETE FROM ${TABLE} WHERE name = :name`, { replacements: { name }, transaction });
-        },
-      },
-      logger: undefined,
-    });
-    const known = new Set(MIGRATIONS.map((step) => step.name));
-    const newer = (await executed()).filter((name) => !known.has(name));
-    if (newer.length > 0) {
-      throw new AppError(
-        'CONTROL_DATABASE_FAILED',
-        `The control database was written by a newer version (${newer.join(', ')}).`,
-        { hint: 'Start the newer version of db-manager, or put a copy of the older control database back.' },
-      );
-    }
-    return (await umzug.up()).map((step) => step.name);
+    const steps = await stepsOf(sequelize, transaction);
+    assertKnown(await executedSteps(sequelize, transaction));
+    return (await steps.up()).map((step) => step.name);
   });
+}
+
+/**
+ * Makes the control database anew, all in one transaction: its tables as the given steps leave them, what `fill` writes into
+ * them, and then the steps that came later. Everything that was in it is lost.
+ * @param names the steps that ran in the database that the content is from
+ * @throws AppError CONTROL_DATABASE_FAILED if a newer version wrote that; what `fill` throws
+ */
+export async function remake(
+  sequelize: Sequelize,
+  names: readonly string[],
+  fill: (transaction: Transaction) => Promise<void>,
+): Promise<void> {
+  assertKnown(names);
+  await sequelize.transaction({ type: Transaction.TYPES.IMMEDIATE }, async (transaction) => {
+    for (const table of [TABLE, ...TABLES]) {
+      await sequelize.query(`DROP TABLE IF EXISTS ${table}`, { transaction });
+    }
+    const steps = await stepsOf(sequelize, transaction);
+    await steps.up({ migrations: [...names] });
+    await fill(transaction);
+    await steps.up();
+  });
+}
+
+/** The names of all steps, in their order. */
+export const stepNames = (): string[] => MIGRATIONS.map(({ name }) => name);
+
+/** The steps and what ran of them, all within one transaction. */
+async function stepsOf(sequelize: Sequelize, transaction: Transaction) {
+  // Loading it takes longer than all else that opens a database does, and it is hardly ever needed.
+  const { Umzug } = await import('umzug');
+  await sequelize.query(`CREATE TABLE IF NOT EXISTS ${TABLE} (name VARCHAR(100) PRIMARY KEY)`, { transaction });
+  return new Umzug<MigrationContext>({
+    migrations: MIGRATIONS.map(({ name, up }) => ({ name, up: ({ context }) => up(context) })),
+    context: { sequelize, queryInterface: sequelize.getQueryInterface(), transaction },
+    storage: {
+      executed: () => executedSteps(sequelize, transaction),
+      async logMigration({ name }) {
+        await sequelize.query(`INSERT INTO ${TABLE} (name) VALUES (:name)`, { replacements: { name }, transaction });
+      },
+      async unlogMigration({ name }) {
+        await sequelize.query(`DELETE FROM ${TABLE} WHERE name = :name`, { replacements: { name }, transaction });
+      },
+    },
+    logger: undefined,
+  });
+}
+
+/** @throws AppError CONTROL_DATABASE_FAILED if a step is of a newer version */
+function assertKnown(names: readonly string[]): void {
+  const known = new Set(stepNames());
+  const newer = names.filter((name) => !known.has(name));
+  if (newer.length === 0) return;
+  throw new AppError(
+    'CONTROL_DATABASE_FAILED',
+    `The control database was written by a newer version (${newer.join(', ')}).`,
+    { hint: 'Start the newer version of db-manager, or put a copy of the older control database back.' },
+  );
+}
+
+async function executedSteps(sequelize: Sequelize, transaction: Transaction): Promise<string[]> {
+  const rows = await sequelize.query<{ name: string }>(`SELECT name FROM ${TABLE} ORDER BY name`, {
+    type: QueryTypes.SELECT,
+    transaction,
+  });
+  return rows.map((row) => row.name);
 }
 
 async function isUpToDate(sequelize: Sequelize): Promise<boolean> {

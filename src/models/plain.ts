@@ -7,7 +7,7 @@ import { type Attributes, DataTypes, type FindOptions, type Model, type ModelSta
 export async function readPlain<Row extends Model, Column extends keyof Attributes<Row> & string>(
   model: ModelStatic<Row>,
   columns: readonly Column[],
-  options: Pick<FindOptions<Attributes<Row>>, 'where' | 'order' | 'limit'> = {},
+  options: Pick<FindOptions<Attributes<Row>>, 'where' | 'order' | 'limit' | 'offset' | 'transaction'> = {},
 ): Promise<Pick<Row, Column & keyof Row>[]> {
   const rows = await model.unscoped().findAll({ ...options, attributes: [...columns], raw: true });
   const plain = rows as unknown as Record<string, unknown>[];

@@ -58,6 +58,7 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
         'run-restore': async (job) => void ran.push(job.restoreId),
         'run-backup': async (job) => void ran.push(job.backupId),
         cleanup: async () => void ran.push('cleanup'),
+        'control-backup': async () => void ran.push('control-backup'),
         ...options.handlers,
       };
       const jobs = createJobs({

@@ -54,9 +54,12 @@ describe('the choice of the job store', () => {
 describe('the jobs of a run', () => {
   const added: unknown[] = [];
   const queue = { add: async (...job: unknown[]) => void added.push(job) };
-  const cleanup = { runScheduled: async () => undefined };
+  const others = {
+    cleanup: { runScheduled: async () => undefined },
+    controlBackups: { runDue: async () => undefined },
+  };
   const both = async (runs: Workers['backups']) => {
-    const handlers = createHandlers({ backups: runs, restores: runs, cleanup }, queue);
+    const handlers = createHandlers({ backups: runs, restores: runs, ...others }, queue);
     await handlers['run-backup']({ name: 'run-backup', backupId: 'b' }, { signal });
     await handlers['run-restore']({ name: 'run-restore', restoreId: 'r' }, { signal });
   };

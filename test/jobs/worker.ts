@@ -38,6 +38,7 @@ const jobs = createJobs({
     'run-restore': (job) => hold(job.restoreId),
     'run-backup': (job) => hold(job.backupId),
     cleanup: () => hold('cleanup'),
+    'control-backup': () => hold('control-backup'),
   },
   concurrency: options.concurrency,
   log: createLog('error'),

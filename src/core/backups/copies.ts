@@ -290,7 +290,7 @@ function failureOf(copy: StoredObjectRow, error: AppError) {
  * Makes a destination ready to be written. A disk that is away most of the time is never made up for by a folder of its name.
  * @throws AppError STORAGE_…
  */
-async function makeReady(models: Models, storage: Storage, destination: DestinationRow): Promise<void> {
+export async function makeReady(models: Models, storage: Storage, destination: DestinationRow): Promise<void> {
   const { made, undo } = await storage.prepare();
   if (!destination.offline) return;
   if (made.length > 0) {

@@ -93,7 +93,7 @@ export class Destinations {
 
   /** @throws AppError NOT_FOUND, DESTINATION_IN_USE */
   async remove(id: number, actor: string): Promise<DestinationRow> {
-    const { sequelize, StoredObject, BackupConfig } = this.env.models;
+    const { sequelize, StoredObject, BackupConfig, ControlBackup } = this.env.models;
     const row = await this.get(id);
     await sequelize.transaction(async (transaction) => {
       const { storageType, storagePath } = row;
@@ -105,6 +105,7 @@ export class Destinations {
           config.copyTo.includes(id) || (config.storageType === storageType && config.storagePath === storagePath),
       );
       if (configs.length > 0) throw inUse(row, `it is named by ${configs.map(({ name }) => `"${name}"`).join(', ')}`);
+      await ControlBackup.destroy({ where: { destinationId: id }, transaction });
       const past = await StoredObject.count({ where: { destinationId: id }, transaction });
       if (past === 0) await row.destroy({ transaction });
       else await row.update({ deletedAt: this.env.now(), name: null, settings: null, secrets: null }, { transaction });

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { packed } from '../../archive/pack.js';
-import { newFileKey, sealedHeader } from '../../archive/seal-header.js';
+import { MAX_RECIPIENTS, newFileKey, sealedHeader } from '../../archive/seal-header.js';
 import { Sealing } from '../../archive/seal.js';
 import { maskSecrets } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, DestinationRow, EncryptionKeyRow } from '../../models/index.js';
@@ -93,13 +93,18 @@ export class RecoveryKits {
       if (sealed !== null)
         secrets.push({ id, name: name ?? storagePath, secrets: await this.env.secrets.open(sealed) });
     }
-    const recipients = keys.filter(({ recipient }) => recipient !== null);
-    const chosen = recipients.length > 0 ? recipients : keys.slice(0, 1);
-    if (secrets.length === 0 || chosen.length === 0) return null;
-    const fileKey = newFileKey();
-    const header = await sealedHeader(fileKey, await this.env.keys.sealedFor(chosen));
-    return buffer(Readable.from([Buffer.from(json(secrets))]).pipe(new Sealing({ header, fileKey })));
+    const sealing = secrets.length === 0 ? null : await sealingFor(this.env.keys, keys);
+    return sealing === null ? null : buffer(Readable.from([Buffer.from(json(secrets))]).pipe(sealing));
   }
+}
+
+/** Seals for all recipients among the keys, or for the first passphrase where there is none; null where there is no key. */
+export async function sealingFor(keys: Keys, rows: EncryptionKeyRow[]): Promise<Sealing | null> {
+  const recipients = rows.filter(({ recipient }) => recipient !== null).slice(0, MAX_RECIPIENTS);
+  const chosen = recipients.length > 0 ? recipients : rows.slice(0, 1);
+  if (chosen.length === 0) return null;
+  const fileKey = newFileKey();
+  return new Sealing({ header: await sealedHeader(fileKey, await keys.sealedFor(chosen)), fileKey });
 }
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;

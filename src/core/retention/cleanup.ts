@@ -1,5 +1,6 @@
 import type { CoreEnvironment } from '../environment.js';
 import { Op } from 'sequelize';
+import { isControlName } from '../../archive/format.js';
 import { AppError, toAppError } from '../../errors.js';
 import { type BackupConfigRow, type BackupRow, isGood } from '../../models/index.js';
 import type { StorageAddress } from '../ports.js';
@@ -212,7 +213,7 @@ export class Cleanup {
     const files: string[] = [];
     try {
       for await (const { name, location } of this.env.storages.open(storage).list()) {
-        if (!missing.delete(name) && !known.has(location)) files.push(location);
+        if (!missing.delete(name) && !known.has(location) && !isControlName(name)) files.push(location);
       }
       return { storage, files: files.sort(), rows: [...missing.values()], error: null };
     } catch (error) {

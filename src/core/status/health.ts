@@ -33,6 +33,7 @@ export const HEALTH_CODES = [
   'COPIES_MISSING',
   'COPY_FAILED',
   'NO_COPY_AWAY',
+  'CONTROL_BACKUP_FAILED',
 ] as const;
 export type HealthCode = (typeof HEALTH_CODES)[number];
 

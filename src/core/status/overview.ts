@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { Op, QueryTypes } from 'sequelize';
 import { AppError } from '../../errors.js';
 import { ArchiveWatch } from './archive-watch.js';
+import { controlReasons } from './control-states.js';
 import { copyNotices, copyReasons } from './copy-states.js';
 import { configStates, hasUnkeptSchedule, suspectConfigs } from './config-states.js';
 import {
@@ -59,20 +60,22 @@ export class Overview {
 
   async read(): Promise<SystemHealth> {
     const { models } = this.env;
-    const [copies, notices, configCount, configs, nodes, storages, pending, running, stuck] = await Promise.all([
-      copyReasons(models, this.env.now()),
-      copyNotices(models),
-      models.BackupConfig.count(),
-      this.suspects(),
-      this.nodes(),
-      this.storages(),
-      this.countRuns({ status: 'PENDING' }),
-      this.countRuns({ status: 'RUNNING' }),
-      this.countRuns({ status: 'PENDING', createdAt: { [Op.lt]: new Date(this.env.now().getTime() - STUCK) } }),
-    ]);
+    const [copies, control, notices, configCount, configs, nodes, storages, pending, running, stuck] =
+      await Promise.all([
+        copyReasons(models, this.env.now()),
+        controlReasons(models),
+        copyNotices(models),
+        models.BackupConfig.count(),
+        this.suspects(),
+        this.nodes(),
+        this.storages(),
+        this.countRuns({ status: 'PENDING' }),
+        this.countRuns({ status: 'RUNNING' }),
+        this.countRuns({ status: 'PENDING', createdAt: { [Op.lt]: new Date(this.env.now().getTime() - STUCK) } }),
+      ]);
     const withoutWorker = nodes.length === 0 && (await hasUnkeptSchedule(models));
     const installation = { hasConfig: configCount > 0, withoutWorker, stuck };
-    const reasons = [...reasonsOf(installation, configs, storages), ...copies];
+    const reasons = [...reasonsOf(installation, configs, storages), ...copies, ...control];
     const worst = reasons.some(({ level }) => level === 'CRITICAL') ? 'CRITICAL' : 'WARNING';
     const health = reasons.length === 0 ? 'OK' : worst;
     return { health, reasons, notices, nodes, pending, running, configCount, storages };

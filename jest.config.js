@@ -46,7 +46,8 @@ const SLOW = [
   'cli/start.test.ts',
   'http/process.test.ts',
   'jobs/sqlite.test.ts',
-  // Big: every day of a year, paths and trees as large as the system allows, a hundred thousand rows.
+  // Big: whole installations, every day of a year, paths and trees as large as the system allows, a hundred thousand rows.
+  'core/recovery/recovery.test.ts',
   'core/retention/year.test.ts',
   'core/restores/media/deep.test.ts',
   'core/restores/media/many.test.ts',

@@ -25,6 +25,7 @@ import { Secrets } from './core/secrets.js';
 import { restoreEnded } from './core/restores/ended.js';
 import { ControlBackups } from './core/recovery/control-backups.js';
 import { RecoveryKits } from './core/recovery/kit.js';
+import { Recovery } from './core/recovery/recovery.js';
 import { Restores } from './core/restores/restores.js';
 import { createEngines } from './engines/index.js';
 import type { Jobs, JobStore, Workers } from './jobs/index.js';
@@ -75,6 +76,7 @@ export interface App {
   overview: Overview;
   recoveryKits: RecoveryKits;
   controlBackups: ControlBackups;
+  recovery: Recovery;
   /** Opens the job store; work may then be added. */
   connectQueue(): Promise<Jobs>;
   /** Ends dead runs and hands waiting ones to the queue, now and then every few seconds; begins to run jobs. */
@@ -217,6 +219,7 @@ async function createServices(
   const overview = new Overview(shared);
   const controlBackups = new ControlBackups({ ...shared, secrets, version: VERSION });
   const recoveryKits = new RecoveryKits({ ...shared, secrets, version: VERSION });
+  const recovery = new Recovery({ ...shared, secrets, destinations, backups, configs, copies, cleanup, scheduler });
   return {
     models,
     engines,
@@ -237,6 +240,7 @@ async function createServices(
     overview,
     recoveryKits,
     controlBackups,
+    recovery,
     queue,
   };
 }

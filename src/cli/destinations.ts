@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { App } from '../app.js';
 import type { StorageTest } from '../core/configs/try-storage.js';
-import type { StorageType } from '../core/ports.js';
+import type { SettingValue, StorageType } from '../core/ports.js';
 import type { StorageUsage } from '../core/status/health.js';
 import { humanSize } from '../core/text/format.js';
 import { AppError, badInput } from '../errors.js';
@@ -11,7 +11,7 @@ import { CommandError, fields, type GlobalOptions, moment, table } from './print
 import { readHidden } from './prompt.js';
 import { inSession, type Session } from './session.js';
 
-const KINDS = ['LOCAL', 'SYSTEM', 'S3', 'GDRIVE', 'SFTP', 'RCLONE'] satisfies StorageType[];
+export const KINDS = ['LOCAL', 'SYSTEM', 'S3', 'GDRIVE', 'SFTP', 'RCLONE'] satisfies StorageType[];
 
 /** Secrets that a person is asked for; the others come from variables or files. */
 const ASKED: Partial<Record<StorageType, string[]>> = {
@@ -110,16 +110,25 @@ async function list({ app, print }: Session): Promise<void> {
 
 async function add(session: Session, storageType: StorageType, given: string[], options: AddOptions): Promise<void> {
   const { app, actor, stop } = session;
-  const { secrets } = app.storages.kindOf(storageType);
-  const settings = Object.fromEntries(given.map((text) => setting(text, secrets)));
   const values = {
-    ...settings,
-    ...(await secretsOf(session, storageType, secrets, options.secretFile ?? {})),
+    ...(await valuesOf(session, storageType, given, options.secretFile)),
     ...(options.bandwidthLimit !== undefined && { bandwidthLimit: options.bandwidthLimit }),
   };
   const { name, offline } = options;
   const row = await app.destinations.create({ name, offline, storageType, values }, actor, stop);
   await report(session, row, await app.destinations.test(row.id, undefined, stop));
+}
+
+/** Settings from the arguments, and secrets from where they may come from. @throws AppError BAD_USER_INPUT */
+export async function valuesOf(
+  session: Session,
+  storageType: StorageType,
+  given: string[],
+  secretFiles: Record<string, string> = {},
+): Promise<Record<string, SettingValue>> {
+  const { secrets } = session.app.storages.kindOf(storageType);
+  const settings = Object.fromEntries(given.map((text) => setting(text, secrets)));
+  return { ...settings, ...(await secretsOf(session, storageType, secrets, secretFiles)) };
 }
 
 function setting(text: string, secrets: readonly string[]): [string, string] {
@@ -205,7 +214,8 @@ function split(text: string): [string, string] {
   throw badInput('setting', `"${text}" is not of the form name=value.`);
 }
 
-function pair(value: string, before: Record<string, string> = {}): Record<string, string> {
+/** `name=file` of a secret. @throws InvalidArgumentError */
+export function pair(value: string, before: Record<string, string> = {}): Record<string, string> {
   const at = value.indexOf('=');
   if (at < 1) throw new InvalidArgumentError('Write it like secretAccessKey=/run/secrets/s3.');
   return { ...before, [value.slice(0, at)]: value.slice(at + 1) };

@@ -32,6 +32,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   keys: async () => (await import('./keys.js')).addKeys,
   rewrap: async () => (await import('./keys.js')).addRewrap,
   'recovery-kit': async () => (await import('./recovery-kit.js')).addRecoveryKit,
+  recover: async () => (await import('./recover.js')).addRecover,
   'rotate-secrets-key': async () => (await import('./destinations.js')).addRotateSecretsKey,
   status: async () => (await import('./status.js')).addStatus,
   reconcile: async () => (await import('./reconcile.js')).addReconcile,

@@ -23,11 +23,13 @@ const SIGNALS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
  * left, works, closes it, and sets the process's exit code. The first SIGINT, SIGTERM or SIGHUP (the terminal was closed) lets
  * running work end cleanly, a second SIGINT or SIGTERM ends the process at once.
  * @param adjust settings of this command that differ from the environment's
+ * @param options.firstConfig false for a command that needs a control database without the config of the environment
  */
 export async function inSession(
   options: GlobalOptions,
   work: (session: Session) => Promise<void>,
   adjust: (environment: Environment) => Environment = (environment) => environment,
+  { firstConfig = true }: { firstConfig?: boolean } = {},
 ): Promise<void> {
   const print = new Printer(options.json === true);
   const stop = new AbortController();
@@ -56,7 +58,7 @@ export async function inSession(
     app = await createApp(environment, { log });
     await app.restores.recover();
     await app.backups.recover();
-    await ensureFirstConfig(app, { serves: false });
+    if (firstConfig) await ensureFirstConfig(app, { serves: false });
     await work({ app, actor: `${COMMAND_ACTOR}${systemUser()}`, print, stop: stop.signal });
   } catch (thrown) {
     app?.log.error({ err: thrown }, 'the command failed');

@@ -191,10 +191,11 @@ ${
    Start the application.
 
 WITH DB-MANAGER ON A NEW MACHINE
-   Install it: npm ci && npm start
-   Add the place that the archives lie in, as destinations.json says: npx db-manager destinations add --help
-   Take the archives in: npx db-manager reconcile --take-in
+   Install it: npm ci
+   Name the place that the archives lie in, as destinations.json says, with an empty DATA_DIR:
+     npx db-manager recover --from <kind> <setting>=<value> …   (npx db-manager recover --help)
    For encrypted ones add: --identity-file <identity file>
+   It brings back configs, destinations, users and history. Then restore: npx db-manager list
    configs.json says how it was set up.
 `;
 }

@@ -5,6 +5,9 @@ import { FIRST_LINK, type LinkedEvent, linkOf } from '../models/audit-chain.js';
 import type { Models } from '../models/index.js';
 import { trailHead } from './audit-trail.js';
 
+/** The action of a recovery kit that was made. Its details say for which keys and destinations, and the SHA-256 of its list. */
+export const KIT_MADE = 'recovery-kit.make';
+
 /** How long a record may hold up what it is about, in milliseconds. */
 const WAIT_MS = 2_000;
 /** How many records that could not be written are kept for later. */

@@ -1,10 +1,11 @@
-import { Badge, Button, Card, Group, Stack, Table, Text } from '@mantine/core';
+import { Alert, Badge, Button, Card, Group, Stack, Table, Text } from '@mantine/core';
 import { IconLifebuoy, IconPlus } from '@tabler/icons-react';
 import { useState } from 'react';
 import {
   DeleteDestinationDocument,
   type DestinationPartsFragment,
   DestinationsDocument,
+  StatusDocument,
   TestDestinationDocument,
 } from '../../client/generated/graphql.js';
 import { tellDone, tellProblem, useAction, useApi } from '../api.js';
@@ -20,16 +21,23 @@ import { STORAGE } from '../words.js';
 /** The places that archives lie in. */
 export default function Destinations() {
   const answer = useApi(DestinationsDocument, {}, { every: EVERY });
+  const status = useApi(StatusDocument, {}, { every: EVERY });
+  const outdated = status.data?.status.notices.find(({ code }) => code === 'KIT_OUTDATED');
   const [edited, setEdited] = useState<DestinationPartsFragment | 'new' | null>(null);
   const close = () => setEdited(null);
   return (
     <>
       <PageHead title="Destinations">
-        <KitButton />
+        <KitButton onDone={status.refresh} />
         <Button leftSection={<IconPlus size={16} />} onClick={() => setEdited('new')}>
           Add destination
         </Button>
       </PageHead>
+      {outdated !== undefined && (
+        <Alert color="yellow" mb="md" title="The recovery kit is out of date">
+          {outdated.message} {outdated.hint}
+        </Alert>
+      )}
       <Answered answer={answer}>
         {({ destinations }) =>
           destinations.length === 0 ? (
@@ -56,14 +64,15 @@ export default function Destinations() {
 }
 
 /** With the kit, and the keys that it names, everything can be had back without db-manager. */
-function KitButton() {
+function KitButton({ onDone }: { onDone: () => void }) {
   const [busy, setBusy] = useState(false);
   const download = async () => {
     setBusy(true);
     const problem = await downloadKit();
     setBusy(false);
-    if (problem === null) tellDone('The recovery kit is downloaded. Keep it away from the server.');
-    else tellProblem(problem);
+    if (problem !== null) return tellProblem(problem);
+    tellDone('The recovery kit is downloaded. Keep it away from the server.');
+    onDone();
   };
   return (
     <Button variant="default" leftSection={<IconLifebuoy size={16} />} loading={busy} onClick={() => void download()}>

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -6,6 +7,7 @@ import { MAX_RECIPIENTS, newFileKey, sealedHeader } from '../../archive/seal-hea
 import { Sealing } from '../../archive/seal.js';
 import { maskSecrets } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, DestinationRow, EncryptionKeyRow } from '../../models/index.js';
+import { KIT_MADE } from '../audit.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { Keys } from '../keys/keys.js';
 import type { Secrets } from '../secrets.js';
@@ -54,7 +56,12 @@ export class RecoveryKits {
       },
       at,
     );
-    await audit.record(actor, 'recovery-kit.make', null, { keys: keys.map(({ id }) => id) });
+    // What the newest kit on record can do is compared with the backups by the status.
+    await audit.record(actor, KIT_MADE, null, {
+      keys: keys.map(({ id }) => id),
+      destinations: destinations.map(({ id }) => id),
+      sha256: createHash('sha256').update(lists.sums).digest('hex'),
+    });
     return kit;
   }
 

@@ -34,6 +34,7 @@ export const HEALTH_CODES = [
   'COPY_FAILED',
   'NO_COPY_AWAY',
   'CONTROL_BACKUP_FAILED',
+  'KIT_OUTDATED',
 ] as const;
 export type HealthCode = (typeof HEALTH_CODES)[number];
 

@@ -5,6 +5,7 @@ import { AppError } from '../../errors.js';
 import { ArchiveWatch } from './archive-watch.js';
 import { controlReasons } from './control-states.js';
 import { copyNotices, copyReasons } from './copy-states.js';
+import { kitNotices } from './kit-states.js';
 import { configStates, hasUnkeptSchedule, suspectConfigs } from './config-states.js';
 import {
   type ConfigHealth,
@@ -60,11 +61,12 @@ export class Overview {
 
   async read(): Promise<SystemHealth> {
     const { models } = this.env;
-    const [copies, control, notices, configCount, configs, nodes, storages, pending, running, stuck] =
+    const [copies, control, copyNotes, kitNotes, configCount, configs, nodes, storages, pending, running, stuck] =
       await Promise.all([
         copyReasons(models, this.env.now()),
         controlReasons(models),
         copyNotices(models),
+        kitNotices(models),
         models.BackupConfig.count(),
         this.suspects(),
         this.nodes(),
@@ -78,6 +80,7 @@ export class Overview {
     const reasons = [...reasonsOf(installation, configs, storages), ...copies, ...control];
     const worst = reasons.some(({ level }) => level === 'CRITICAL') ? 'CRITICAL' : 'WARNING';
     const health = reasons.length === 0 ? 'OK' : worst;
+    const notices = [...copyNotes, ...kitNotes];
     return { health, reasons, notices, nodes, pending, running, configCount, storages };
   }
 

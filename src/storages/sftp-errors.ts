@@ -4,6 +4,7 @@ import { AppError } from '../errors.js';
 const NO_SUCH_FILE = 2;
 const PERMISSION_DENIED = 3;
 const CONNECTION_LOST = new Set([6, 7]);
+const UNSUPPORTED = 8;
 
 interface SshError {
   message?: string;
@@ -15,6 +16,12 @@ interface SshError {
 /** True for an error that says that a file or folder is not there. */
 export const isMissing = (error: unknown): boolean =>
   error instanceof AppError && (error.cause as SshError | undefined)?.code === NO_SUCH_FILE;
+
+/** True for an error that says that the server has no such request, or that its client knows it from the server's list. */
+export const isUnsupported = (error: unknown): boolean => {
+  const { code, message = '' } = ((error instanceof AppError ? error.cause : null) ?? {}) as SshError;
+  return code === UNSUPPORTED || message.includes('does not support this extended request');
+};
 
 /** What an error of the SSH client means for the user. @param doing what was tried, with the place */
 export function sftpError(error: unknown, doing: string): AppError {

@@ -6,7 +6,7 @@ import type { Preparation, PutOptions, Storage, StoredObject } from '../core/por
 import { AppError } from '../errors.js';
 import { isListed, plainName } from './names.js';
 import { blocksOf, sendAll } from './parts.js';
-import { isMissing, sftpError } from './sftp-errors.js';
+import { isMissing, isUnsupported, sftpError } from './sftp-errors.js';
 import { SftpConnection } from './sftp-connection.js';
 import { sftpPlace, type SftpSettings } from './sftp-settings.js';
 import { pulled, STALLED_AFTER } from './stream.js';
@@ -157,8 +157,8 @@ export class SftpStorage implements Storage {
       );
       return { free: Number(f_bavail) * Number(f_frsize), total: Number(f_blocks) * Number(f_frsize) };
     } catch (error) {
-      if (error instanceof AppError && error.code === 'STORAGE_UNAVAILABLE') throw error;
-      return null;
+      if (isUnsupported(error)) return null;
+      throw error;
     }
   }
 
@@ -210,7 +210,7 @@ export class SftpStorage implements Storage {
       await sendAll(counted(), IN_FLIGHT, send, signal);
       // Not every server can: then the close must do.
       await this.ask('write to', 'ext_openssh_fsync', handle).catch((error: unknown) => {
-        if (error instanceof AppError && error.code === 'STORAGE_UNAVAILABLE') throw error;
+        if (!isUnsupported(error)) throw error;
       });
       await this.ask('write to', 'close', handle);
       return size;

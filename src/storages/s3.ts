@@ -36,6 +36,8 @@ const IN_FLIGHT = 3;
 const ATTEMPTS = 3;
 /** An unfinished upload that got no part for this time is dead, in milliseconds. */
 const DEAD_AFTER = 86_400_000;
+/** How the name of an upload begins that only tries whether one can be begun. */
+const PROBE = 'db-manager-probe-';
 
 /** A bucket, or a prefix of one, of any service that speaks S3. */
 export class S3Storage implements Storage {
@@ -81,7 +83,7 @@ export class S3Storage implements Storage {
     await this.doing('use', async () => {
       await this.client.send(new HeadBucketCommand(this.bucket));
       await this.removeDead();
-      const Key = this.keyOf(`db-manager-probe-${randomUUID()}`);
+      const Key = this.keyOf(`${PROBE}${randomUUID()}`);
       const { UploadId } = await this.client.send(new CreateMultipartUploadCommand({ ...this.bucket, Key }));
       await this.client.send(new AbortMultipartUploadCommand({ ...this.bucket, Key, UploadId }));
     });
@@ -323,12 +325,13 @@ export class S3Storage implements Storage {
     }
   }
 
-  /** Ends uploads of archives that no process goes on with: what they have sent costs money and is never seen. */
+  /** Ends uploads of ours that no process goes on with: what they have sent costs money and is never seen. */
   private async removeDead(): Promise<void> {
     const before = Date.now() - DEAD_AFTER;
     for await (const { Key, UploadId, Initiated } of this.uploads(this.base)) {
       const name = Key.slice(this.base.length);
-      if (Initiated.getTime() > before || !isListed(name, '')) continue;
+      const isOurs = isListed(name, '') || name.startsWith(PROBE);
+      if (Initiated.getTime() > before || !isOurs) continue;
       const { Parts = [] } = await this.client.send(new ListPartsCommand({ ...this.bucket, Key, UploadId }));
       const isDead = Parts.every(({ LastModified }) => (LastModified?.getTime() ?? 0) < before);
       if (isDead) await this.abandon(Key, UploadId);

@@ -50,7 +50,7 @@ export class SftpStorage implements Storage {
       const probe = this.pathOf(`${PROBE}${randomUUID()}${PARTIAL}`);
       const handle = await this.ask<Buffer>('write to', 'open', probe, 'wx', { mode: 0o600 });
       await this.ask('write to', 'close', handle);
-      await this.ask('delete from', 'unlink', probe);
+      await this.unlink(probe);
       const { hostKey } = this.connection;
       return {
         made: made.map((folder) => `${this.place} (${folder})`),
@@ -114,37 +114,25 @@ export class SftpStorage implements Storage {
 
   async remove(name: string): Promise<void> {
     const location = this.locate(name);
-    await this.ask('delete from', 'unlink', this.pathOf(name)).catch((error: unknown) => {
-      if (!isMissing(error)) throw error;
-    });
+    await this.unlink(this.pathOf(name));
     if ((await this.stat(name)) === null) return;
     throw new AppError('STORAGE_UNAVAILABLE', `${location} is still there after it was deleted.`);
   }
 
   async discard(owner: string, name: string): Promise<void> {
-    const partial = this.pathOf(`.${plainName(name)}.${owner}${PARTIAL}`);
-    await this.ask('delete from', 'unlink', partial).catch((error: unknown) => {
+    await this.unlink(this.pathOf(`.${plainName(name)}.${owner}${PARTIAL}`));
+    try {
+      for await (const { filename } of this.files()) {
+        if (filename.startsWith(PROBE) && filename.endsWith(PARTIAL)) await this.unlink(this.pathOf(filename));
+      }
+    } catch (error) {
       if (!isMissing(error)) throw error;
-    });
+    }
   }
 
   async *list(prefix = ''): AsyncIterable<StoredObject> {
-    const release = this.connection.hold();
-    try {
-      const handle = await this.ask<Buffer>('list', 'opendir', this.settings.path);
-      try {
-        for (;;) {
-          const page = await this.ask<{ filename: string; attrs: Stats }[] | null>('list', 'readdir', handle);
-          if (page === null) return;
-          for (const { filename, attrs } of page) {
-            if (attrs.isFile() && isListed(filename, prefix)) yield this.object(filename, attrs);
-          }
-        }
-      } finally {
-        await this.ask('list', 'close', handle).catch(() => undefined);
-      }
-    } finally {
-      release();
+    for await (const { filename, attrs } of this.files()) {
+      if (isListed(filename, prefix)) yield this.object(filename, attrs);
     }
   }
 
@@ -160,6 +148,32 @@ export class SftpStorage implements Storage {
       if (isUnsupported(error)) return null;
       throw error;
     }
+  }
+
+  /** All files of the folder. */
+  private async *files(): AsyncGenerator<{ filename: string; attrs: Stats }> {
+    const release = this.connection.hold();
+    try {
+      const handle = await this.ask<Buffer>('list', 'opendir', this.settings.path);
+      try {
+        for (;;) {
+          const page = await this.ask<{ filename: string; attrs: Stats }[] | null>('list', 'readdir', handle);
+          if (page === null) return;
+          yield* page.filter(({ attrs }) => attrs.isFile());
+        }
+      } finally {
+        await this.ask('list', 'close', handle).catch(() => undefined);
+      }
+    } finally {
+      release();
+    }
+  }
+
+  /** Removes a file, if it is there. */
+  private async unlink(path: string): Promise<void> {
+    await this.ask('delete from', 'unlink', path).catch((error: unknown) => {
+      if (!isMissing(error)) throw error;
+    });
   }
 
   private pathOf(name: string): string {

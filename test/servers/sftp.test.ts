@@ -112,6 +112,7 @@ async function startCutter(target: number): Promise<{ port: number; cut(): void;
     open.pop();
     expect(await readdir(path)).toEqual([`.${NAME}.run.partial`]);
     const { storage: again } = await place({ path });
+    await writeFile(join(path, '.probe-x.partial'), 'of a process that was killed');
     await again.discard('run', NAME);
     expect(await readdir(path)).toEqual([]);
   });

@@ -32,8 +32,8 @@ export function addExtract(program: Command): void {
         (shown = { ...begun, progress: shareOf(done, total), bytesDone: Math.round(done), bytesTotal: total });
       const step = { signal: stop, onProgress };
       try {
-        const opened = await app.backups.open(id, identity);
-        const { files, bytes } = await progress.during(extractBackup(app.audit, opened, folder, actor, step));
+        const open = (without: readonly number[]) => app.backups.open(id, identity, without);
+        const { files, bytes } = await progress.during(extractBackup(app.audit, open, folder, actor, step));
         print.result(
           { backupId: id, folder, files, bytes },
           () => `${files} files (${humanSize(bytes)}) of ${id} are in ${folder}, each with its right hash.`,

@@ -249,11 +249,16 @@ export class Backups {
   /**
    * A COMPLETED backup and its stored bytes.
    * @param identity what opens a sealed one, as `readGiven` takes it; left out, the keys that are held here do
+   * @param without ids of copies that are not wanted
    * @throws AppError NOT_FOUND; as `openStored`
    */
-  async open(id: string, identity?: string): Promise<{ row: BackupRow; stored: StoredArchive }> {
+  async open(
+    id: string,
+    identity?: string,
+    without: readonly number[] = [],
+  ): Promise<{ row: BackupRow; stored: StoredArchive }> {
     const row = await this.get(id);
-    const stored = await openStored(this.env.storages, row, { unseal: this.unsealOf(row, identity) });
+    const stored = await openStored(this.env.storages, row, { without, unseal: this.unsealOf(row, identity) });
     if (row.copies.length > 1) this.env.log.info({ backup: id, from: stored.location }, 'reads a copy');
     return { row, stored };
   }

@@ -97,7 +97,10 @@ export class Destinations {
     const row = await this.get(id);
     await sequelize.transaction(async (transaction) => {
       const { storageType, storagePath } = row;
-      const lying = await StoredObject.count({ where: { destinationId: id, status: LIVING }, transaction });
+      // A damaged copy still lies there.
+      const damaged = { status: 'FAILED', size: { [Op.ne]: null } };
+      const where = { destinationId: id, [Op.or]: [{ status: LIVING }, damaged] };
+      const lying = await StoredObject.count({ where, transaction });
       if (lying > 0) throw inUse(row, `${lying} backup(s) lie there`);
       const all = await BackupConfig.findAll({ transaction });
       const configs = all.filter(

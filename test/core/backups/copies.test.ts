@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createReadStream } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { extractBackup } from '../../../src/core/archives/extract.js';
 import type { Storage } from '../../../src/core/ports.js';
 import { AppError, type ErrorCode } from '../../../src/errors.js';
 import type { DestinationRow, StoredObjectRow } from '../../../src/models/index.js';
@@ -242,6 +243,33 @@ describe('A backup with copies', () => {
     await runDue();
     const { stored } = await world.app.backups.open(row.id);
     expect(stored.location).toBe(join(world.folder, 'second', row.fileName));
+  });
+
+  it('that turns out damaged while it is extracted is passed over for another one', async () => {
+    await copyTo(second);
+    const row = await world.backup();
+    await runDue();
+    await damage(row.filePath);
+    const out = join(world.folder, 'extracted');
+    const step = { signal: NEVER, onProgress: () => undefined };
+    const open = (without: readonly number[]) => world.app.backups.open(row.id, undefined, without);
+    await extractBackup(world.app.audit, open, out, 'test', step);
+    expect(await readFile(join(out, 'media/uploads/a photo.txt'), 'utf8')).toBe('first');
+    await damage(join(world.folder, 'second', row.fileName));
+    const again = extractBackup(world.app.audit, open, join(world.folder, 'none'), 'test', step);
+    await expect(again).rejects.toMatchObject({ code: 'ARCHIVE_CORRUPT' });
+    expect(await filesIn(join(world.folder, 'none'))).toEqual([]);
+  });
+
+  it('that is damaged keeps its destination from being removed', async () => {
+    await copyTo(second);
+    const row = await world.backup();
+    await runDue();
+    await copyTo();
+    await damage(join(world.folder, 'second', row.fileName));
+    await world.app.backups.verify(row.id, 'CHECKSUM', 'test', NEVER);
+    expect(copyIn((await get(row.id)).copies, second).status).toBe('FAILED');
+    await expect(world.app.destinations.remove(second.id, 'test')).rejects.toMatchObject({ code: 'DESTINATION_IN_USE' });
   });
 
   it('that turns out damaged while it is restored is read from another copy, and repaired', async () => {

@@ -79,7 +79,7 @@ describe('A database with damaged pages', () => {
     expect(configs[0]?.lastSuccessAt).toEqual(first.createdAt);
     const to = join(world.folder, 'extracted');
     const step = { signal: NEVER, onProgress: () => undefined };
-    await extractBackup(world.app.audit, await world.app.backups.open(kept.id), to, 'test', step);
+    await extractBackup(world.app.audit, () => world.app.backups.open(kept.id), to, 'test', step);
     expect((await stat(join(to, 'database.sqlite3'))).size).toBe((await stat(world.database)).size);
   });
 

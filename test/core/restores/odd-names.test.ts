@@ -87,7 +87,7 @@ describe('Media whose names a ZIP cannot hold', () => {
   it('are extracted under their own names', async () => {
     const row = await world.backup();
     const out = join(world.folder, 'out');
-    await extractBackup(world.app.audit, await world.app.backups.open(row.id), out, 'test', {
+    await extractBackup(world.app.audit, () => world.app.backups.open(row.id), out, 'test', {
       signal: NEVER,
       onProgress: () => undefined,
     });

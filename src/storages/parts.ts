@@ -1,23 +1,26 @@
 import type { Readable } from 'node:stream';
 
-/** The bytes of a stream in blocks of exactly `size` bytes; the last one may be shorter, an empty stream has none. */
-export async function* blocksOf(stream: Readable, size: number): AsyncGenerator<Buffer> {
-  let parts: Buffer[] = [];
+/**
+ * The bytes of a stream in blocks of exactly `size` bytes; the last one may be shorter, an empty stream has none.
+ * @param free blocks that nobody uses any more: they are filled again, so that no memory waits to be collected
+ */
+export async function* blocksOf(stream: Readable, size: number, free: Buffer[] = []): AsyncGenerator<Buffer> {
+  let block: Buffer | undefined;
   let filled = 0;
   for await (const chunk of stream as AsyncIterable<Buffer | string>) {
-    let rest = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
-    while (rest.length > 0) {
-      const part = rest.subarray(0, size - filled);
-      parts.push(part);
-      filled += part.length;
-      rest = rest.subarray(part.length);
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    for (let at = 0; at < bytes.length;) {
+      block ??= free.pop() ?? Buffer.allocUnsafeSlow(size);
+      const copied = bytes.copy(block, filled, at);
+      filled += copied;
+      at += copied;
       if (filled < size) continue;
-      yield Buffer.concat(parts);
-      parts = [];
+      yield block;
+      block = undefined;
       filled = 0;
     }
   }
-  if (filled > 0) yield Buffer.concat(parts);
+  if (block !== undefined && filled > 0) yield block.subarray(0, filled);
 }
 
 /**

@@ -28,10 +28,10 @@ import { guarded, STALLED_AFTER } from './stream.js';
 
 const MIB = 1024 * 1024;
 /** Bytes of a part unless the object needs larger ones, and how many parts an upload may have. */
-const PART = 8 * MIB;
+const PART = 5 * MIB;
 const MOST_PARTS = 10_000;
 /** How many parts are sent at once. */
-const IN_FLIGHT = 3;
+const IN_FLIGHT = 2;
 /** How often the client itself tries one request, in quick succession. */
 const ATTEMPTS = 3;
 /** An unfinished upload that got no part for this time is dead, in milliseconds. */
@@ -176,30 +176,26 @@ export class S3Storage implements Storage {
 
   /** One part is an object of its own; more become one when all are there. */
   private async store(name: string, body: Readable, { owner, signal, size = 0 }: PutOptions): Promise<void> {
-    const blocks = blocksOf(body, partBytes(size));
+    const free: Buffer[] = [];
+    const blocks = blocksOf(body, partBytes(size), free);
     const first = (await blocks.next()).value ?? Buffer.alloc(0);
     const second = first.length === 0 ? undefined : (await blocks.next()).value;
     const object = { ...this.bucket, Key: this.keyOf(name), ...this.attributes(owner, name) };
-    if (second !== undefined) return this.storeParts(object, [first, second], blocks, signal);
+    if (second !== undefined) return this.storeParts(object, [first, second], { blocks, free }, signal);
     const whole = () => ({ ...object, ...this.checksum(first), Body: first });
     await this.published(object, signal, (conditions) =>
       this.client.send(new PutObjectCommand({ ...whole(), ...conditions }), { abortSignal: signal }),
     );
   }
 
-  private async storeParts(
-    object: StoredAs,
-    begun: Buffer[],
-    blocks: AsyncGenerator<Buffer>,
-    signal: AbortSignal,
-  ): Promise<void> {
+  private async storeParts(object: StoredAs, begun: Buffer[], rest: Rest, signal: AbortSignal): Promise<void> {
     const { Bucket, Key } = object;
     const options = { abortSignal: signal };
     const kind = () => (this.extras ? { ChecksumAlgorithm: 'SHA256' as const } : {});
     const create = () => this.client.send(new CreateMultipartUploadCommand({ ...object, ...kind() }), options);
     const { UploadId } = await this.persisting('write to', () => this.withExtras(create), signal);
     try {
-      const Parts = await this.sendParts({ Bucket, Key, UploadId }, begun, blocks, signal);
+      const Parts = await this.sendParts({ Bucket, Key, UploadId }, begun, rest, signal);
       const whole = { Bucket, Key, UploadId, MultipartUpload: { Parts } };
       await this.published(object, signal, (conditions) =>
         this.client.send(new CompleteMultipartUploadCommand({ ...whole, ...conditions }), options),
@@ -213,7 +209,7 @@ export class S3Storage implements Storage {
   private async sendParts(
     upload: { Bucket: string; Key: string; UploadId: string | undefined },
     begun: Buffer[],
-    blocks: AsyncGenerator<Buffer>,
+    { blocks, free }: Rest,
     signal: AbortSignal,
   ): Promise<CompletedPart[]> {
     const parts: CompletedPart[] = [];
@@ -230,6 +226,7 @@ export class S3Storage implements Storage {
       const sent = () => this.client.send(request(), { abortSignal });
       const { ETag, ChecksumSHA256 } = await this.persisting('write to', sent, abortSignal);
       parts[index] = { ETag, PartNumber, ...(ChecksumSHA256 !== undefined && { ChecksumSHA256 }) };
+      free.push(Body);
     };
     await sendAll(all(), IN_FLIGHT, send, signal);
     return parts;
@@ -363,6 +360,12 @@ export class S3Storage implements Storage {
 
 /** Where the mark of one `put` stands among an object's metadata. */
 const MARK = 'db-manager-put';
+
+/** What follows the first parts, and the memory of those that are sent. */
+interface Rest {
+  blocks: AsyncGenerator<Buffer>;
+  free: Buffer[];
+}
 
 interface StoredAs {
   Bucket: string;

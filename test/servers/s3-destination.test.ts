@@ -1,3 +1,10 @@
+import {
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  GetObjectRetentionCommand,
+  ListObjectVersionsCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from '@jest/globals';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.js';
@@ -60,6 +67,36 @@ afterAll(async () => {
       const backup = await world.backup();
       expect(backup).toMatchObject({ status: 'COMPLETED', filePath: `s3://${bucket}/${backup.fileName}` });
       expect(await world.restore({ backupId: backup.id })).toMatchObject({ status: 'COMPLETED' });
+    });
+
+    it('locks an archive for as long as it is set to: a deletion only hides it', async () => {
+      if ('missing' in server) return;
+      const client = new S3Client({
+        endpoint: server.url,
+        region: 'us-east-1',
+        forcePathStyle: true,
+        credentials: { ...S3_CREDENTIALS },
+      });
+      const bucket = 'locked';
+      await client.send(new CreateBucketCommand({ Bucket: bucket, ObjectLockEnabledForBucket: true }));
+      const world = await createWorld();
+      open.push(world);
+      const values = { bucket, endpoint: server.url, forcePathStyle: true, objectLockDays: 2, ...S3_CREDENTIALS };
+      const { id } = await world.app.destinations.create({ storageType: 'S3', values }, 'test', NEVER);
+      await world.app.configs.update(1, { destinationIds: [id] }, 'test');
+      const backup = await world.backup();
+      const object = { Bucket: bucket, Key: backup.fileName };
+      const { Retention } = await client.send(new GetObjectRetentionCommand(object));
+      expect(Retention).toMatchObject({ Mode: 'COMPLIANCE' });
+      const days = ((Retention?.RetainUntilDate?.getTime() ?? 0) - Date.now()) / 86_400_000;
+      expect(Math.round(days)).toBe(2);
+      await world.app.backups.remove([backup.id], 'test');
+      const { Versions = [] } = await client.send(new ListObjectVersionsCommand({ Bucket: bucket }));
+      const kept = Versions.find(({ Key }) => Key === backup.fileName);
+      expect(kept?.Size).toBe(backup.fileSize);
+      const forGood = new DeleteObjectCommand({ ...object, VersionId: kept?.VersionId });
+      await expect(client.send(forGood)).rejects.toThrow();
+      client.destroy();
     });
 
     it('gives an encrypted backup to a new machine that has only the key of the old one', async () => {

@@ -14,16 +14,17 @@ interface Answer {
 /**
  * Sends one archive as the GraphQL multipart request specification says; the browser reads the file as it sends it.
  * Over XMLHttpRequest, because `fetch` does not report how much of a request is sent.
+ * @param options.identity opens an encrypted one
  * @param onSent called with the bytes that are sent so far
  */
 export function uploadBackup(
   file: File,
-  configId: string | null,
+  options: { configId: string | null; identity: string | undefined },
   signal: AbortSignal,
   onSent: (bytes: number) => void,
 ): Promise<Uploaded> {
   const body = new FormData();
-  const variables = { file: null, configId };
+  const variables = { file: null, ...options };
   body.set('operations', JSON.stringify({ query: UploadBackupDocument.toString(), variables }));
   body.set('map', JSON.stringify({ 0: ['variables.file'] }));
   body.set('0', file);

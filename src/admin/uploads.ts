@@ -21,6 +21,8 @@ export interface Upload {
   /** The backup that became of it. */
   backup?: UploadBackupMutation['uploadBackup'];
   problem?: Problem;
+  /** Opens an encrypted one: kept until it is sent. */
+  identity?: string;
 }
 
 /** Before so many seconds have passed, a speed would be a guess. */
@@ -46,8 +48,9 @@ export function addUploads(files: readonly File[], config: Upload['config']): nu
   return added.map(({ id }) => id);
 }
 
-export function retryUpload(id: number): void {
-  change(id, AGAIN);
+/** Sends it again. @param identity opens an encrypted archive */
+export function retryUpload(id: number, identity?: string): void {
+  change(id, identity === undefined ? AGAIN : { ...AGAIN, identity });
   void sendNext();
 }
 
@@ -68,12 +71,12 @@ export function dropUpload(id: number): void {
 async function sendNext(): Promise<void> {
   const next = uploads.get().find(({ state }) => state === 'waiting');
   if (present !== null || next === undefined) return;
-  const { id, file, config } = next;
+  const { id, file, config, identity } = next;
   const token = currentToken();
   present = { id, stop: new AbortController() };
   change(id, { state: 'sending' });
   const problem = (await isArchive(file))
-    ? await send(id, file, config?.id ?? null, present.stop.signal)
+    ? await send(id, file, { configId: config?.id ?? null, identity }, present.stop.signal)
     : {
         code: 'BAD_USER_INPUT',
         message: 'This is neither a ZIP file nor one that age has encrypted.',
@@ -83,21 +86,26 @@ async function sendNext(): Promise<void> {
   // The session was refused, not the file: after the next sign-in it is sent again.
   const refused = problem?.code === 'UNAUTHENTICATED';
   if (refused) change(id, AGAIN);
-  else if (problem) change(id, { state: 'failed', problem });
+  else change(id, { identity: undefined, ...(problem && { state: 'failed', problem }) });
   if (refused && currentToken() === token) return;
   // The next one would fare no better.
   if (problem?.code === 'OFFLINE') await whenThere();
   void sendNext();
 }
 
-async function send(id: number, file: File, configId: string | null, signal: AbortSignal): Promise<Problem | null> {
+async function send(
+  id: number,
+  file: File,
+  options: { configId: string | null; identity: string | undefined },
+  signal: AbortSignal,
+): Promise<Problem | null> {
   const begin = Date.now();
   const onSent = (sent: number) => {
     const seconds = (Date.now() - begin) / 1000;
     const bytesPerSecond = seconds < SOON ? 0 : sent / seconds;
     change(id, { sent, bytesPerSecond, state: sent === file.size ? 'sent' : 'sending' });
   };
-  const answer = await uploadBackup(file, configId, signal, onSent);
+  const answer = await uploadBackup(file, options, signal, onSent);
   if ('problem' in answer) return answer.problem;
   change(id, { state: 'done', backup: answer.backup });
   return null;

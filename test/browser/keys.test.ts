@@ -109,4 +109,27 @@ walk(title('The page of encryption keys'), () => {
     await text('Completed');
     expect(visit.troubles).toEqual([]);
   });
+
+  it('asks for the identity where a restore is undone', async () => {
+    await visit.page.getByRole('button', { name: 'Undo …' }).click();
+    await inDialog('Undo restore').click();
+    await dialog().getByLabel('Identity or passphrase').fill(identity);
+    expect(await visit.barriers()).toEqual([]);
+    const here = visit.page.url();
+    await inDialog('Undo restore').click();
+    await visit.page.waitForURL((url) => url.href !== here);
+    await text('Completed');
+    visit.troubles.splice(0);
+  });
+
+  it('asks for the identity where an encrypted archive is uploaded', async () => {
+    const row = await app.backup();
+    await visit.page.goto(`${app.url}/upload`);
+    await visit.page.locator('input[type=file]').setInputFiles(row.filePath);
+    await visit.page.getByLabel('Identity or passphrase').fill(identity);
+    expect(await visit.barriers()).toEqual([]);
+    await button('Decrypt').click();
+    await text('Uploaded and verified.');
+    visit.troubles.splice(0);
+  });
 });

@@ -3,6 +3,7 @@ import { IconCircleCheck } from '@tabler/icons-react';
 import { duration, size } from '../format.js';
 import { dropUpload, isWaiting, retryUpload, type Upload, type UploadState } from '../uploads.js';
 import { applicationOf, isHomeless } from '../words.js';
+import { IdentityRetry, isOfTheKey } from './identity-retry.js';
 import { OriginBadge } from './origin.js';
 import { TextLink } from './page.js';
 import { ProblemAlert } from './state.js';
@@ -54,6 +55,7 @@ function UploadCard({ upload }: { upload: Upload }) {
       {state === 'waiting' && <Text size="sm">{STATE.waiting}</Text>}
       {state === 'done' && backup && <Stored backup={backup} />}
       {problem && <ProblemAlert problem={problem} retry={isFinal(problem.code) ? undefined : () => retryUpload(id)} />}
+      {isOfTheKey(problem) && <IdentityRetry onTry={(identity) => retryUpload(id, identity)} />}
     </Stack>
   );
 }
@@ -86,7 +88,7 @@ function Stored({ backup }: { backup: NonNullable<Upload['backup']> }) {
 }
 
 /** The same file would be refused again. */
-const isFinal = (code: string) => /^(ARCHIVE_|BAD_USER_INPUT$|PAYLOAD_TOO_LARGE$)/.test(code);
+const isFinal = (code: string) => /^(ARCHIVE_|ENCRYPTION_KEY_|BAD_USER_INPUT$|PAYLOAD_TOO_LARGE$)/.test(code);
 
 function Sending({ upload }: { upload: Upload }) {
   const { file, sent, bytesPerSecond, state } = upload;

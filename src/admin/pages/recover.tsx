@@ -5,6 +5,7 @@ import { ImportBackupDocument } from '../../client/generated/graphql.js';
 import { useAction } from '../api.js';
 import { DropZone } from '../components/drop-zone.js';
 import { FolderBrowser } from '../components/folder-browser.js';
+import { IdentityRetry, isOfTheKey } from '../components/identity-retry.js';
 import { PageHead, Step } from '../components/page.js';
 import { ProblemAlert } from '../components/state.js';
 import { UploadList } from '../components/upload-list.js';
@@ -61,8 +62,8 @@ function FromServer() {
   const [, go] = useLocation();
   const [chosen, setChosen] = useState<string | null>(null);
   const take = useAction(ImportBackupDocument, { quiet: true });
-  const use = async (path: string) => {
-    const done = await take.run({ path });
+  const use = async (path: string, identity?: string) => {
+    const done = await take.run({ path, identity });
     if (done !== null) go(`/recover/${done.importBackup.id}`);
   };
   if (take.busy)
@@ -87,6 +88,9 @@ function FromServer() {
         }}
       />
       {take.problem && <ProblemAlert problem={take.problem} />}
+      {chosen !== null && isOfTheKey(take.problem) && (
+        <IdentityRetry busy={take.busy} onTry={(identity) => void use(chosen, identity)} />
+      )}
       {chosen !== null && (
         <Group gap="xs">
           <Button onClick={() => void use(chosen)}>Use this archive</Button>

@@ -8,10 +8,11 @@ import {
   type RestorePartsFragment,
   UndoRestoreDocument,
 } from '../../client/generated/graphql.js';
-import { useAction, useApi } from '../api.js';
+import { type Problem, tellProblem, useAction, useApi } from '../api.js';
 import { Confirm } from '../components/confirm.js';
 import { Age } from '../components/exact.js';
 import { Facts } from '../components/facts.js';
+import { IdentityInput, isOfTheKey } from '../components/identity-retry.js';
 import { PageHead, TextLink } from '../components/page.js';
 import { RestoreProgress } from '../components/run-progress.js';
 import { Answered, Missing, ProblemAlert, Warnings } from '../components/state.js';
@@ -130,11 +131,15 @@ function Undo({ restore }: { restore: RestorePartsFragment }) {
   const [asked, setAsked] = useState(false);
   const [, go] = useLocation();
   const undo = useAction(UndoRestoreDocument);
+  const [identity, setIdentity] = useState('');
+  const [locked, setLocked] = useState<Problem | null>(null);
   if (restore.safetyBackup?.status !== 'COMPLETED') return null;
   const run = async () => {
-    const answer = await undo.run({ id: restore.id });
+    const outcome = await undo.attempt({ id: restore.id, ...(identity !== '' && { identity }) });
+    if ('data' in outcome) return go(`/restores/${outcome.data.undoRestore.id}`);
+    if (isOfTheKey(outcome.problem)) return setLocked(outcome.problem);
+    tellProblem(outcome.problem);
     setAsked(false);
-    if (answer !== null) go(`/restores/${answer.undoRestore.id}`);
   };
   return (
     <>
@@ -153,6 +158,12 @@ function Undo({ restore }: { restore: RestorePartsFragment }) {
             Restores the data from before this restore, from {restore.safetyBackup.fileName}. The current data is saved
             to another safety backup first, so the undo can be undone, too.
           </Text>
+          {locked !== null && (
+            <>
+              <ProblemAlert problem={locked} />
+              <IdentityInput value={identity} onChange={setIdentity} />
+            </>
+          )}
         </Confirm>
       )}
     </>

@@ -12,6 +12,8 @@ export const RESERVED_PREFIX = '.db-manager-';
 export const METADATA_ENTRY = 'backup_metadata.json';
 /** The `backup_version` that is written. */
 export const BACKUP_VERSION = '2.0';
+/** That of an incremental backup: a reader that knows none must not take it for a whole one. */
+export const INCREMENTAL_VERSION = '3.0';
 /** Largest metadata that is written, in bytes. A string of Node.js cannot be longer than this. */
 export const MAX_METADATA_BYTES = 512 * 1024 * 1024 - 1024;
 
@@ -103,6 +105,24 @@ const renamedSchema = z.object({
     .refine((name) => !name.startsWith(RESERVED_PREFIX), "one of db-manager's own names"),
 });
 
+const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'not a SHA-256');
+/** Most paths that `removed` may have. */
+export const MAX_REMOVED = 100_000;
+const reproducesSchema = z.object({
+  /** The database that this archive and its parents make together. */
+  database: z.object({
+    path: z.string(),
+    size: count,
+    sha256: sha256Schema,
+    page_size: count,
+    page_count: count,
+  }),
+  /** The media roots with all their files, as `media` of a full backup. */
+  media: z.array(mediaSchema),
+  /** Media files, and folders with a '/' at their end, that the parent has and this state does not. */
+  removed: z.array(z.string()).max(MAX_REMOVED),
+});
+
 const metadataSchema = z
   .object({
     backup_version: z.string(),
@@ -121,6 +141,11 @@ const metadataSchema = z
     encryption: z.object({ recipients: z.array(clean(100)).max(1000), passphrase: z.boolean() }).optional(),
     /** The newest event of the audit trail when the archive was made, and its link in the chain. Missing in older ones. */
     audit: z.object({ event: count, sha256: z.string().regex(/^[0-9a-f]{64}$/, 'not a SHA-256') }).optional(),
+    /** The archive that this one builds on, known by its metadata entry. Missing in a full backup, as the next two. */
+    parent: z.object({ backup_id: clean(64), file_name: clean(255), metadata_sha256: sha256Schema }).optional(),
+    /** The full backup that it all builds on, and the place behind it: 1 for the first incremental. */
+    chain: z.object({ id: clean(64), position: z.number().int().positive().max(1_000_000) }).optional(),
+    reproduces: reproducesSchema.optional(),
     app_version: z.string().nullable(),
     node_version: z.string().nullable(),
     /** Django's version; only in archives of version 1.0. */
@@ -149,6 +174,8 @@ const metadataSchema = z
   })
   .passthrough();
 
+/** The state that an incremental backup and its parents make together. */
+export type Reproduced = z.infer<typeof reproducesSchema>;
 /** What `backup_metadata.json` says, in one shape for all versions. Fields that this version does not know are kept. */
 export type ArchiveMetadata = z.infer<typeof metadataSchema>;
 /** Something that was found wrong with the database: what kind of thing, in which table if in one, and in words. */
@@ -264,7 +291,7 @@ const djangoSchema = z
   .passthrough();
 
 /**
- * Reads `backup_metadata.json` of version 2.x or of the older Django system's 1.x.
+ * Reads `backup_metadata.json` of version 2.x, 3.x or of the older Django system's 1.x.
  * @throws AppError ARCHIVE_TOO_NEW for a higher version; ARCHIVE_FOREIGN, naming the field, for anything else
  */
 export function parseMetadata(text: string): ArchiveMetadata {
@@ -276,12 +303,21 @@ export function parseMetadata(text: string): ArchiveMetadata {
   if (version === undefined) throw foreign(`${METADATA_ENTRY} has no backup_version.`);
   const major = /^(\d{1,6})(\.\d{1,6})?$/.exec(version)?.[1];
   if (major === undefined) throw foreign(`${METADATA_ENTRY}: backup_version is wrong: ${version.slice(0, 40)}.`);
-  if (Number(major) > 2) {
-    throw new AppError('ARCHIVE_TOO_NEW', `The archive has version ${version}; this product reads up to 2.`);
+  if (Number(major) > 3) {
+    throw new AppError('ARCHIVE_TOO_NEW', `The archive has version ${version}; this product reads up to 3.`);
   }
-  if (major === '2') return checked(metadataSchema, json);
+  if (major === '2' || major === '3') return whole(major, checked(metadataSchema, json));
   if (major === '1') return fromDjango(version, checked(djangoSchema, json));
   throw foreign(`${METADATA_ENTRY}: backup_version is wrong: ${version}.`);
+}
+
+/** An incremental has all that says so, and a full backup nothing of it. */
+function whole(major: string, metadata: ArchiveMetadata): ArchiveMetadata {
+  for (const field of ['parent', 'chain', 'reproduces'] as const) {
+    if ((metadata[field] !== undefined) === (major === '3')) continue;
+    throw foreign(`${METADATA_ENTRY}: ${field} ${major === '3' ? 'is missing' : 'stands in a full backup'}.`);
+  }
+  return metadata;
 }
 
 function parseJson(text: string): unknown {

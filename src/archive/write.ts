@@ -68,6 +68,8 @@ export interface WriteOptions {
   threads?: number;
   /** What is neither read nor entered below the media folders, such as other archives. Default: nothing. */
   excluded?: Excluded;
+  /** Told of every media item in order; true leaves a file or folder out, because a parent archive has it. */
+  isUnchanged?(item: MediaItem): Promise<boolean>;
 }
 
 /** An archive being written. */
@@ -78,6 +80,8 @@ export interface WrittenArchive {
   done: Promise<ArchiveMetadata>;
   /** CRC-32 of each entry's bytes as they must lie in the archive, from where they were made: for `Archive.verifyWritten`. */
   sums: readonly number[];
+  /** SHA-256 of the metadata entry, hex; only once `done`. */
+  metadataSha256(): string;
 }
 
 /** An item of a walk, and its file if it was read already. */
@@ -101,7 +105,7 @@ export function writeArchive(options: WriteOptions): WrittenArchive {
   const writer = new ArchiveWriter(options, stream);
   const done = writer.run();
   done.catch(() => undefined);
-  return { stream, done, sums: writer.sums };
+  return { stream, done, sums: writer.sums, metadataSha256: () => writer.metadataSha256 };
 }
 
 class ArchiveWriter {
@@ -112,6 +116,7 @@ class ArchiveWriter {
   private readonly room: () => Promise<void>;
   private readonly small: SmallFileOptions;
   readonly sums: number[] = [];
+  metadataSha256 = '';
   private readonly collected: Collected = { entries: [], media: [], symlinks: [], skipped: [], renamed: [] };
   private readonly names = new Set<string>();
   private failure: AppError | undefined;
@@ -220,7 +225,7 @@ class ArchiveWriter {
     for (const root of await mediaRoots(this.options.mediaPaths)) {
       const sum: MediaMetadata = { path: root.path, prefix: root.prefix, files: 0, bytes: 0 };
       media.push(sum);
-      for await (const { item, file } of this.readAhead(walkMedia(root, excluded))) {
+      for await (const { item, file } of this.readAhead(this.changed(walkMedia(root, excluded)))) {
         this.throwIfFailed();
         if (file) await this.addSmall((item as { path: string }).path, file, sum);
         else if (item.kind === 'symlink') symlinks.push({ path: item.path, target: item.target });
@@ -230,6 +235,11 @@ class ArchiveWriter {
         else await this.addMedia(item.path, item.file, sum);
       }
     }
+  }
+
+  private async *changed(walk: AsyncIterable<MediaItem>): AsyncGenerator<MediaItem> {
+    const { isUnchanged } = this.options;
+    for await (const item of walk) if (!(await isUnchanged?.(item))) yield item;
   }
 
   /** The items of a walk in their order; of many files, those that are small are read and compressed in threads before. */
@@ -337,6 +347,7 @@ class ArchiveWriter {
       });
     }
     const crc = crc32(bytes);
+    this.metadataSha256 = createHash('sha256').update(bytes).digest('hex');
     await this.append(bytes, { name: METADATA_ENTRY, mode: 0o644 }, () => crc);
     return metadata;
   }

@@ -349,8 +349,8 @@ describe('A file that is not an archive of this product is refused as foreign', 
   });
 
   it('metadata of a later version ask for an update', async () => {
-    const bytes = rawZip([sqlite, metadataEntry([sqlite], { backup_version: '3.0' })]);
-    await expectRefused(bytes, 'ARCHIVE_TOO_NEW', /version 3.0/);
+    const bytes = rawZip([sqlite, metadataEntry([sqlite], { backup_version: '4.0' })]);
+    await expectRefused(bytes, 'ARCHIVE_TOO_NEW', /version 4.0/);
   });
 });
 

@@ -13,7 +13,7 @@ const django = {
 
 describe('The metadata of an archive', () => {
   it('are read as they were written, fields of later versions included', () => {
-    const metadata = { ...buildMetadata(), backup_version: '2.7', parent: 'backup_x' };
+    const metadata = { ...buildMetadata(), backup_version: '2.7', from_later: 'backup_x' };
     expect(parseMetadata(JSON.stringify(metadata))).toEqual(metadata);
   });
 
@@ -37,7 +37,7 @@ describe('The metadata of an archive', () => {
     expect(listed.apps).toEqual(byName.apps);
   });
 
-  it.each(['3.0', '10', '3.1'])('of version %s ask for an update', (version) => {
+  it.each(['4.0', '10', '4.1'])('of version %s ask for an update', (version) => {
     const text = JSON.stringify({ backup_version: version });
     expect(() => parseMetadata(text)).toThrow(expect.objectContaining({ code: 'ARCHIVE_TOO_NEW' }));
   });

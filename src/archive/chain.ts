@@ -1,0 +1,423 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { flush } from '../disk.js';
+import { AppError } from '../errors.js';
+import { DELTA_ENTRY, type DeltaPage, DeltaReader } from './delta.js';
+import {
+  type ArchiveMetadata,
+  BACKUP_VERSION,
+  type EntryMetadata,
+  METADATA_ENTRY,
+  RESERVED_PREFIX,
+  type Reproduced,
+} from './metadata.js';
+import { nameProblem, shown } from './names.js';
+import type { Archive, ArchiveEntry, ExtractOptions, PassOptions } from './read.js';
+import { corrupt, hostile } from './refuse.js';
+
+/** One archive of a chain. */
+export interface ChainMember {
+  archive: Archive;
+  /**
+   * Works through the stored bytes in one pass, and compares their checksum. Left out for the newest member, whose caller
+   * does that.
+   */
+  whole?: (pass: (onBytes: (chunk: Buffer) => void) => Promise<void>) => Promise<void>;
+}
+
+const NEVER = new AbortController().signal;
+const READ_BYTES = 1024 * 1024;
+/** Where the deltas lie while a database is put together. */
+const SCRATCH = `${RESERVED_PREFIX}chain`;
+
+/**
+ * A full backup and the incrementals that build on it, as one archive: that of the state of the last one. Its database is
+ * put together page by page, of which each is the newest that there is.
+ * @param members the full backup first, each following one on the one before
+ * @throws AppError ARCHIVE_CORRUPT, ARCHIVE_HOSTILE if they are not one chain
+ */
+export async function openChain(members: readonly ChainMember[], signal: AbortSignal): Promise<Archive> {
+  for (const [index, { archive }] of members.entries()) {
+    await assertFollows(archive, members[index - 1]?.archive, { index, signal });
+  }
+  return new ChainArchive(members, statesOf(members));
+}
+
+/** SHA-256 of the archive's metadata entry, hex: it covers the hashes of all other entries. */
+export async function metadataHash(archive: Archive, signal: AbortSignal): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of await archive.read(METADATA_ENTRY, { signal })) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}
+
+async function assertFollows(
+  archive: Archive,
+  before: Archive | undefined,
+  { index, signal }: { index: number; signal: AbortSignal },
+): Promise<void> {
+  const { backup_id: id, parent, chain, database_engine: engine } = archive.metadata;
+  if (before === undefined) {
+    if (parent !== undefined) throw corrupt(`A chain begins with the incremental backup ${id}.`);
+    return;
+  }
+  const follows = parent !== undefined && parent.backup_id === before.metadata.backup_id && chain?.position === index;
+  if (!follows || engine !== before.metadata.database_engine) {
+    throw corrupt(`The backup ${id} does not build on ${before.metadata.backup_id}.`);
+  }
+  if ((await metadataHash(before, signal)) !== parent.metadata_sha256) {
+    throw corrupt(`${before.metadata.backup_id} is not the archive that ${id} builds on: its metadata are others.`);
+  }
+}
+
+/** Which member each file of the state lies in. */
+interface States {
+  owners: Map<string, number>;
+  reproduces: Reproduced;
+}
+
+function statesOf(members: readonly ChainMember[]): States {
+  const owners = new Map<string, number>();
+  const sizes = new Map<string, number>();
+  for (const [index, { archive }] of members.entries()) {
+    for (const path of archive.metadata.reproduces?.removed ?? []) owners.delete(path);
+    for (const { path, size } of archive.entries) {
+      if (!path.startsWith('media/')) continue;
+      owners.set(path, index);
+      sizes.set(path, size);
+    }
+  }
+  const reproduces = members.at(-1)?.archive.metadata.reproduces;
+  if (reproduces === undefined) throw new AppError('INTERNAL_ERROR', 'A chain has a full backup at its end.');
+  if (nameProblem(reproduces.database.path) !== undefined || reproduces.database.path.startsWith('media/')) {
+    throw hostile(`The database would be laid at ${shown(reproduces.database.path)}.`);
+  }
+  assertMedia(reproduces, owners, sizes);
+  return { owners, reproduces };
+}
+
+function assertMedia({ media }: Reproduced, owners: Map<string, number>, sizes: Map<string, number>): void {
+  const found = media.map(({ prefix }) => ({ prefix, files: 0, bytes: 0 }));
+  for (const path of owners.keys()) {
+    if (path.endsWith('/')) continue;
+    const root = found.find(({ prefix }) => path.startsWith(prefix));
+    if (root === undefined) continue;
+    root.files += 1;
+    root.bytes += sizes.get(path) ?? 0;
+  }
+  for (const [index, { path, files, bytes }] of media.entries()) {
+    if (found[index]?.files === files && found[index]?.bytes === bytes) continue;
+    throw corrupt(`The chain says that ${shown(path)} had ${files} files of ${bytes} bytes, but holds others.`);
+  }
+}
+
+class ChainArchive implements Archive {
+  readonly metadata: ArchiveMetadata;
+  readonly entries: readonly ArchiveEntry[];
+  readonly ignored: readonly string[];
+  readonly totalBytes: number;
+  private readonly newest: Archive;
+  private readonly text: Buffer;
+
+  constructor(
+    private readonly members: readonly ChainMember[],
+    private readonly states: States,
+  ) {
+    this.newest = (members.at(-1) as ChainMember).archive;
+    this.ignored = this.newest.ignored;
+    this.totalBytes = members.reduce((sum, { archive }) => sum + archive.totalBytes, 0);
+    const files = [this.databaseEntry(), ...this.mediaEntries()];
+    this.metadata = wholeMetadata(this.newest.metadata, states.reproduces, files);
+    this.text = Buffer.from(`${JSON.stringify(this.metadata, null, 1)}\n`);
+    const about = this.newest.entries.find(({ path }) => path === METADATA_ENTRY) as ArchiveEntry;
+    const { mtime, mode, crc32 } = about;
+    const text = { mtime, mode, crc32, path: METADATA_ENTRY, original: METADATA_ENTRY, directory: false };
+    this.entries = [...files, { ...text, size: this.text.length, compressedSize: this.text.length, sha256: undefined }];
+  }
+
+  original(path: string): string {
+    return this.newest.original(path);
+  }
+
+  /** The piece of each member: all its bytes, and so what this archive is made of. */
+  async verify(options: PassOptions = {}): Promise<void> {
+    await this.pass(options, (archive, watch) => archive.verify(watch));
+  }
+
+  /** Of the newest member alone: what it builds on was not just written. */
+  verifyWritten(made: readonly number[], options?: PassOptions): Promise<void> {
+    return this.newest.verifyWritten(made, options);
+  }
+
+  async extract(folder: string, options: ExtractOptions = {}): Promise<void> {
+    const { filter = () => true, whole = false, signal = NEVER } = options;
+    const { path } = this.states.reproduces.database;
+    const isWanted = filter(path);
+    const scratch = join(folder, SCRATCH);
+    if (isWanted) await mkdir(scratch, { recursive: true, mode: 0o700 });
+    const laid = (index: number) => (entry: string) => {
+      if (entry === path || entry === DELTA_ENTRY) return isWanted;
+      return filter(entry) && this.states.owners.get(entry) === index;
+    };
+    try {
+      await this.pass(options, async (archive, watch, index) => {
+        const isNeeded = laid(index);
+        if (!whole && !archive.entries.some((entry) => isNeeded(entry.path))) return;
+        await archive.extract(folder, { ...options, ...watch, filter: isNeeded });
+        if (isWanted && index > 0) await rename(join(folder, DELTA_ENTRY), join(scratch, String(index)));
+      });
+      if (isWanted) await this.putTogether(join(folder, path), scratch, signal);
+      if (filter(METADATA_ENTRY)) await writeText(join(folder, METADATA_ENTRY), this.text);
+    } finally {
+      await rm(scratch, { recursive: true, force: true });
+    }
+  }
+
+  async read(path: string, { signal = NEVER }: { signal?: AbortSignal } = {}): Promise<Readable> {
+    if (path === METADATA_ENTRY) return Readable.from([this.text], { objectMode: false });
+    if (path === this.states.reproduces.database.path) {
+      return Readable.from(this.databaseBytes(signal), { objectMode: false });
+    }
+    const owner = this.states.owners.get(path);
+    const member = owner === undefined || path.endsWith('/') ? undefined : this.members[owner];
+    if (member === undefined) throw new AppError('NOT_FOUND', `The archive has no file ${shown(path)}.`);
+    return member.archive.read(path, { signal });
+  }
+
+  /** Goes through the members, the full backup first. */
+  private async pass(
+    { signal, onProgress, onBytes }: PassOptions,
+    work: (archive: Archive, watch: PassOptions, index: number) => Promise<void>,
+  ): Promise<void> {
+    let before = 0;
+    for (const [index, { archive, whole }] of this.members.entries()) {
+      const at = before;
+      const watch = { ...(signal && { signal }), onProgress: (done: number) => onProgress?.(at + done) };
+      // Who asks for every byte of the newest one wants every byte of its parents compared, too.
+      if (archive === this.newest && onBytes !== undefined) await work(archive, { ...watch, onBytes }, index);
+      else if (onBytes === undefined || whole === undefined) await work(archive, watch, index);
+      else await whole((bytes) => work(archive, { ...watch, onBytes: bytes }, index));
+      before += archive.totalBytes;
+    }
+  }
+
+  private databaseEntry(): ArchiveEntry {
+    const { path, size, sha256 } = this.states.reproduces.database;
+    const own = this.newest.entries.find((entry) => entry.path === DELTA_ENTRY);
+    if (own === undefined) throw corrupt(`The backup ${this.newest.metadata.backup_id} holds no ${DELTA_ENTRY}.`);
+    const { mtime, mode, compressedSize, crc32 } = own;
+    return { path, original: path, size, sha256, mtime, mode, compressedSize, crc32, directory: false };
+  }
+
+  private mediaEntries(): ArchiveEntry[] {
+    const { owners } = this.states;
+    return this.members.flatMap(({ archive }, index) =>
+      archive.entries.filter(({ path }) => owners.get(path) === index),
+    );
+  }
+
+  /** Overwrites the pages of the full backup's database by the newest ones, each once. */
+  private async putTogether(file: string, scratch: string, signal: AbortSignal): Promise<void> {
+    const { size, sha256, page_size: pageSize, page_count: pageCount } = this.states.reproduces.database;
+    const handle = await open(file, 'r+');
+    try {
+      const paths = this.members.slice(1).map((_, index) => join(scratch, String(index + 1)));
+      const { size: baseBytes } = await handle.stat();
+      await this.assertPages(baseBytes, async (index) => readerOf(paths[index - 1] as string));
+      const written = new Uint8Array(pageCount + 1);
+      for (const path of paths.toReversed()) {
+        await writePages(handle, await readerOf(path), { written, pageSize, signal });
+      }
+      await handle.truncate(size);
+      await flush(handle);
+    } finally {
+      await handle.close();
+    }
+    const hash = createHash('sha256');
+    for await (const chunk of createReadStream(file, { highWaterMark: READ_BYTES })) {
+      signal.throwIfAborted();
+      hash.update(chunk as Buffer);
+    }
+    this.compare(hash.digest('hex'), sha256);
+  }
+
+  private compare(found: string, sha256: string): void {
+    if (found === sha256) return;
+    const { backup_id: id } = this.newest.metadata;
+    throw corrupt(
+      `The database that the chain of ${id} makes is not the one that was backed up: its SHA-256 is another.`,
+    );
+  }
+
+  /** Each delta must fit to the one before, and all together to the size that the newest member states. */
+  private async assertPages(baseBytes: number, delta: (index: number) => Promise<DeltaReader>): Promise<void> {
+    const { page_size: pageSize, page_count: pageCount, size } = this.states.reproduces.database;
+    let pages = baseBytes / pageSize;
+    let most = pages;
+    for (let index = 1; index < this.members.length; index++) {
+      const reader = await delta(index);
+      await reader.close();
+      const { header } = reader;
+      if (header.pageSize !== pageSize || header.before !== pages) {
+        const { backup_id: id } = (this.members[index] as ChainMember).archive.metadata;
+        throw corrupt(`${DELTA_ENTRY} of ${id} does not fit to the database of its parent.`);
+      }
+      pages = header.after;
+      most += header.changed;
+    }
+    if (pages !== pageCount || pageCount > most || size !== pageCount * pageSize) {
+      throw corrupt('The chain does not make a database of the size that its newest backup states.');
+    }
+  }
+
+  /** The database as a stream, merged from all members at once: their pages come in order. */
+  private async *databaseBytes(signal: AbortSignal): AsyncGenerator<Buffer> {
+    const { page_size: pageSize, page_count: pageCount, path, sha256 } = this.states.reproduces.database;
+    const base = (this.members[0] as ChainMember).archive;
+    const entry = base.entries.find((candidate) => candidate.path === path);
+    if (entry === undefined) throw corrupt(`The backup ${base.metadata.backup_id} holds no ${shown(path)}.`);
+    const open = async (index: number) => {
+      const { archive } = this.members[index] as ChainMember;
+      const size = archive.entries.find((candidate) => candidate.path === DELTA_ENTRY)?.size ?? 0;
+      return DeltaReader.open((await archive.read(DELTA_ENTRY, { signal })) as AsyncIterable<Buffer>, size);
+    };
+    await this.assertPages(entry.size, open);
+    const merge = new PageMerge();
+    const hash = createHash('sha256');
+    try {
+      for (let index = 1; index < this.members.length; index++) await merge.add(await open(index));
+      const full = new FullPages((await base.read(path, { signal })) as AsyncIterable<Buffer>, pageSize);
+      for (let page = 1; page <= pageCount; page++) {
+        const old = await full.next();
+        const bytes = (await merge.take(page)) ?? old;
+        if (bytes === null) throw corrupt(`No backup of the chain has page ${page} of the database.`);
+        hash.update(bytes);
+        yield bytes;
+      }
+      while ((await full.next()) !== null);
+      await merge.finish();
+    } finally {
+      await merge.close();
+    }
+    this.compare(hash.digest('hex'), sha256);
+  }
+}
+
+/** The metadata of a full backup of the same state. */
+function wholeMetadata(own: ArchiveMetadata, { media }: Reproduced, files: ArchiveEntry[]): ArchiveMetadata {
+  const { parent: _parent, chain: _chain, reproduces: _reproduces, ...about } = own;
+  const entries = files.flatMap(({ path, size, sha256, mtime, mode, directory }): EntryMetadata[] => {
+    if (directory || sha256 === undefined) return [];
+    return [{ path, size, sha256, ...(mtime && { mtime: mtime.toISOString() }), ...(mode !== undefined && { mode }) }];
+  });
+  return { ...about, backup_version: BACKUP_VERSION, media, entries };
+}
+
+async function readerOf(path: string): Promise<DeltaReader> {
+  const { size } = await stat(path);
+  return DeltaReader.open(createReadStream(path, { highWaterMark: READ_BYTES }) as AsyncIterable<Buffer>, size);
+}
+
+/** Writes the pages of a delta that no newer one has written. */
+async function writePages(
+  handle: FileHandle,
+  reader: DeltaReader,
+  { written, pageSize, signal }: { written: Uint8Array; pageSize: number; signal: AbortSignal },
+): Promise<void> {
+  try {
+    for await (const { page, bytes } of reader.pages()) {
+      signal.throwIfAborted();
+      if (page >= written.length || written[page] === 1) continue;
+      written[page] = 1;
+      await handle.write(bytes, 0, pageSize, (page - 1) * pageSize);
+    }
+  } finally {
+    await reader.close();
+  }
+}
+
+async function writeText(file: string, text: Buffer): Promise<void> {
+  const handle = await open(file, 'wx', 0o600);
+  try {
+    await handle.writeFile(text);
+    await flush(handle);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The pages of the full backup's database. */
+class FullPages {
+  private readonly iterator: AsyncIterator<Buffer>;
+  private rest: Buffer = Buffer.alloc(0);
+
+  constructor(
+    chunks: AsyncIterable<Buffer>,
+    private readonly pageSize: number,
+  ) {
+    this.iterator = chunks[Symbol.asyncIterator]();
+  }
+
+  /** Null behind the last one. */
+  async next(): Promise<Buffer | null> {
+    while (this.rest.length < this.pageSize) {
+      const { value, done } = await this.iterator.next();
+      if (done) return null;
+      this.rest = this.rest.length === 0 ? value : Buffer.concat([this.rest, value]);
+    }
+    const page = this.rest.subarray(0, this.pageSize);
+    this.rest = this.rest.subarray(this.pageSize);
+    return page;
+  }
+}
+
+interface Cursor {
+  /** The higher, the newer. */
+  age: number;
+  reader: DeltaReader;
+  pages: AsyncGenerator<DeltaPage>;
+  bytes: Buffer;
+}
+
+/** The changed pages of several deltas, page by page. */
+class PageMerge {
+  /** The deltas by the page that they have next. */
+  private readonly waiting = new Map<number, Cursor[]>();
+  private readonly all: Cursor[] = [];
+
+  /** Adds a delta, the oldest first. */
+  async add(reader: DeltaReader): Promise<void> {
+    const cursor = { age: this.all.length, reader, pages: reader.pages(), bytes: Buffer.alloc(0) };
+    this.all.push(cursor);
+    await this.advance(cursor);
+  }
+
+  /** The newest content of a page; null if no delta has it. To be asked for every page in order. */
+  async take(page: number): Promise<Buffer | null> {
+    const cursors = this.waiting.get(page);
+    if (cursors === undefined) return null;
+    this.waiting.delete(page);
+    const newest = cursors.reduce((one, other) => (other.age > one.age ? other : one));
+    const { bytes } = newest;
+    for (const cursor of cursors) await this.advance(cursor);
+    return bytes;
+  }
+
+  /** Reads what lies behind the last page, so that every delta is compared to its end. */
+  async finish(): Promise<void> {
+    for (const { pages } of this.all) for await (const { page } of pages) if (page < 1) return;
+  }
+
+  async close(): Promise<void> {
+    for (const { reader } of this.all) await reader.close();
+  }
+
+  private async advance(cursor: Cursor): Promise<void> {
+    const { value, done } = await cursor.pages.next();
+    if (done) return;
+    cursor.bytes = value.bytes;
+    this.waiting.set(value.page, [...(this.waiting.get(value.page) ?? []), cursor]);
+  }
+}

@@ -208,7 +208,7 @@ async function createServices(
     exclude,
   };
   const limits = { maxUploadBytes, maxUploadEntries, compressionThreads };
-  const backups = new Backups({ ...shared, ...limits, configs, prefix, version: VERSION });
+  const backups = new Backups({ ...shared, ...limits, configs, dataDir, prefix, version: VERSION });
   const copies = new Copies(shared);
   const restores = new Restores({ ...shared, backups, controlFile });
   const configTests = new ConfigTests({ ...shared, configs, controlFile });

@@ -47,6 +47,14 @@ export const ERRORS = {
     meaning: 'The backup is pinned, so it is not deleted.',
     hint: 'Unpin it first: `pinBackup(id, pinned: false)`.',
   },
+  BACKUP_NEEDED: {
+    meaning: 'Incremental backups build on the backup, so it cannot be deleted without them.',
+    hint: 'Delete the backups that build on it as well: `deleteBackup(id, cascade: true)`.',
+  },
+  CHAIN_BROKEN: {
+    meaning: 'A backup that an incremental one builds on is missing or damaged.',
+    hint: 'Put that backup back or repair its copy, then verify again; or restore an older backup.',
+  },
   BACKUP_FOREIGN: {
     meaning:
       'The backup was made of another application, or does not say of which, and would replace data of this one.',

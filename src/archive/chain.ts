@@ -25,7 +25,7 @@ export interface ChainMember {
    * Works through the stored bytes in one pass, and compares their checksum. Left out for the newest member, whose caller
    * does that.
    */
-  whole?: (pass: (onBytes: (chunk: Buffer) => void) => Promise<void>) => Promise<void>;
+  whole?: (signal: AbortSignal, pass: (onBytes: (chunk: Buffer) => void) => Promise<void>) => Promise<void>;
 }
 
 const NEVER = new AbortController().signal;
@@ -198,7 +198,7 @@ class ChainArchive implements Archive {
       // Who asks for every byte of the newest one wants every byte of its parents compared, too.
       if (archive === this.newest && onBytes !== undefined) await work(archive, { ...watch, onBytes }, index);
       else if (onBytes === undefined || whole === undefined) await work(archive, watch, index);
-      else await whole((bytes) => work(archive, { ...watch, onBytes: bytes }, index));
+      else await whole(signal ?? NEVER, (bytes) => work(archive, { ...watch, onBytes: bytes }, index));
       before += archive.totalBytes;
     }
   }

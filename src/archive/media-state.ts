@@ -37,6 +37,12 @@ export class MediaWatch {
     this.startedAt = now;
   }
 
+  /** Forgets what an earlier walk has found. */
+  begin(): void {
+    this.found.clear();
+    this.unchanged.clear();
+  }
+
   /** True if the file or folder need not be stored again. */
   async isUnchanged(item: MediaItem): Promise<boolean> {
     if (item.kind !== 'file' && item.kind !== 'folder') return false;

@@ -1,11 +1,15 @@
 import { createHash, hash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { startThread } from '../threads.js';
 
 /** Bytes of a page's hash: the first half of its SHA-256. */
 export const PAGE_HASH_BYTES = 16;
 /** Read at once; a multiple of every page size. */
 const READ_BYTES = 1024 * 1024;
+
+/** Files up to so many bytes are hashed on the calling thread. */
+const SMALL_BYTES = 8 * 1024 * 1024;
 
 /** The hashes of a database file. */
 export interface PageHashes {
@@ -24,12 +28,14 @@ export interface PageHashTask {
 }
 
 /**
- * Hashes every page of a file and the whole of it, in a thread.
+ * Hashes every page of a file and the whole of it, in a thread if it is large.
  * @returns null if the file is not made of whole pages
  * @throws an error of the file system; the signal's reason
  */
 export async function hashPages(task: PageHashTask, signal: AbortSignal): Promise<PageHashes | null> {
   signal.throwIfAborted();
+  // A thread takes longer to start than a small database to be hashed.
+  if ((await stat(task.file)).size <= SMALL_BYTES) return hashPagesSync(task);
   const thread = startThread(new URL('./page-hash-worker', import.meta.url), task);
   const abort = () => void thread.terminate();
   signal.addEventListener('abort', abort, { once: true });

@@ -53,6 +53,8 @@ export function configDocument(row: BackupConfigRow, databaseUrl: string): Confi
     keepYearly: row.keepYearly ?? null,
     keepWithin: row.keepWithin ?? null,
     maxTotalSize: row.maxTotalSize ?? null,
+    incremental: row.incremental,
+    fullEveryDays: row.fullEveryDays,
     compression: row.compression,
     compressionLevel: row.compressionLevel,
     restoreLockTimeout: row.restoreLockTimeout,

@@ -44,8 +44,20 @@ export interface DatabaseInfo {
 /** One consistent state of a database, laid ready to be archived. */
 export interface Snapshot extends Pick<DatabaseInfo, 'engine' | 'name'> {
   files: SourceFile[];
+  /** The same state as one file of pages; left out where the engine has none, or the database is damaged. */
+  pages?: PagedFile;
   /** Worked out while the files are archived. Rejects with what a damaged database is refused for. */
   contents: Promise<SnapshotContents>;
+}
+
+/** A file that is made of pages of one size, so that two states can be compared page by page. */
+export interface PagedFile {
+  /** Absolute; stays as it is until the run has ended. */
+  file: string;
+  /** Bytes. */
+  pageSize: number;
+  /** The entry that it is in a full archive. */
+  entry: string;
 }
 
 /** What a snapshot holds, and what is wrong with it. */

@@ -67,6 +67,7 @@ export const CopyStatus = enumOf<Copy>('CopyStatus', 'State of one copy of a bac
 
 export const BackupMode = enumOf<BackupRow['mode']>('BackupMode', 'What an archive holds.', {
   FULL: 'Everything: the archive restores alone.',
+  INCREMENTAL: 'What changed since the backup that it builds on: it needs that one to be restored.',
 });
 
 export const BackupStatus = enumOf<BackupState>('BackupStatus', 'State of a backup.', {

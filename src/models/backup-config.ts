@@ -43,6 +43,10 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   declare timezone: string;
   declare backupRetentionDays: number;
   declare maxBackupFiles: number;
+  /** Automatic backups hold only what changed since the one before. */
+  declare incremental: CreationOptional<boolean>;
+  /** After so many days the next one is a full backup. */
+  declare fullEveryDays: CreationOptional<number>;
   declare compression: CreationOptional<CompressionMethod>;
   /** 0 to 9. */
   declare compressionLevel: CreationOptional<number>;
@@ -103,6 +107,8 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       storagePath: DataTypes.TEXT,
       copyTo: { type: DataTypes.JSON, defaultValue: [] },
       minimumCopies: { type: DataTypes.INTEGER, defaultValue: 1 },
+      incremental: { type: DataTypes.BOOLEAN, defaultValue: false },
+      fullEveryDays: { type: DataTypes.INTEGER, defaultValue: 7 },
       autoBackupEnabled: DataTypes.BOOLEAN,
       schedule: DataTypes.STRING(200),
       timezone: DataTypes.STRING(64),

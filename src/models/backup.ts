@@ -14,6 +14,7 @@ import type { StoredObjectRow } from './stored-object.js';
 import { type PhaseEntry, runColumns, type RunStatus } from './run.js';
 
 export type BackupStatus = RunStatus | 'DELETED';
+export type BackupMode = 'FULL' | 'INCREMENTAL';
 export type VerificationLevel = 'CHECKSUM' | 'ARCHIVE' | 'DRILL';
 
 /** A table and the number of its rows. */
@@ -45,7 +46,16 @@ export class BackupRow extends Model<
   declare id: string;
   declare configId: number | null;
   declare backupType: BackupType;
-  declare mode: 'FULL';
+  /** As requested until the run begins, which takes a full backup where an incremental one makes no sense. */
+  declare mode: BackupMode;
+  /** The id that the archive itself has: its own, but for an uploaded one. Null where it has none. */
+  declare archiveId: CreationOptional<string | null>;
+  /** `archiveId` of the backup that this one builds on; null for a full one. */
+  declare parentArchiveId: CreationOptional<string | null>;
+  /** `archiveId` of the full backup that it all builds on; null for a full one. */
+  declare chainArchiveId: CreationOptional<string | null>;
+  /** How many backups it needs below it. */
+  declare chainPosition: CreationOptional<number>;
   declare status: BackupStatus;
   /** 0 to 1. */
   declare progress: CreationOptional<number>;
@@ -133,6 +143,10 @@ export function defineBackup(sequelize: Sequelize, StoredObject: typeof StoredOb
       configId: DataTypes.INTEGER,
       backupType: DataTypes.STRING(32),
       mode: DataTypes.STRING(32),
+      archiveId: DataTypes.STRING(64),
+      parentArchiveId: DataTypes.STRING(64),
+      chainArchiveId: DataTypes.STRING(64),
+      chainPosition: { type: DataTypes.INTEGER, defaultValue: 0 },
       status: DataTypes.STRING(32),
       ...runColumns,
       engine: DataTypes.STRING(32),

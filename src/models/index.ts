@@ -21,7 +21,7 @@ export type { CompressionMethod, ConfigOrigin } from './backup-config.js';
 export type { FailedTest } from './backup-config.js';
 export { readPlain } from './plain.js';
 export { type BackupType, isRegular, REGULAR_TYPES } from './kinds.js';
-export type { BackupStatus, Origin, TableCount, VerificationLevel } from './backup.js';
+export type { BackupMode, BackupStatus, Origin, TableCount, VerificationLevel } from './backup.js';
 export type { PhaseEntry, RunStatus } from './run.js';
 
 /** The control database: the product's own records. */

@@ -19,6 +19,7 @@ import { compression } from './migrations/0015-compression.js';
 import { encryption } from './migrations/0016-encryption.js';
 import { copies } from './migrations/0017-copies.js';
 import { controlBackups } from './migrations/0018-control-backups.js';
+import { incrementals } from './migrations/0019-incrementals.js';
 import { auditChain } from './migrations/0020-audit-chain.js';
 
 const MIGRATIONS: Migration[] = [
@@ -40,6 +41,7 @@ const MIGRATIONS: Migration[] = [
   encryption,
   copies,
   controlBackups,
+  incrementals,
   auditChain,
 ];
 

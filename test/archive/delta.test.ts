@@ -80,7 +80,7 @@ describe('the pages in which two databases differ', () => {
 
   it('gives the same hashes in a thread as on the calling one', async () => {
     const file = join(folder, 'large');
-    const bytes = Buffer.alloc(3 * 1024 * 1024 + PAGE, 'page');
+    const bytes = Buffer.alloc(9 * 1024 * 1024 + PAGE, 'page');
     writeFileSync(file, bytes);
     const found = await hashPages({ file, pageSize: PAGE }, new AbortController().signal);
     expect(found).toEqual(hashPagesSync({ file, pageSize: PAGE }));

@@ -99,7 +99,9 @@ export type BackupFilter = {
 /** What an archive holds. */
 export type BackupMode =
   /** Everything: the archive restores alone. */
-  | 'FULL';
+  | 'FULL'
+  /** What changed since the backup that it builds on: it needs that one to be restored. */
+  | 'INCREMENTAL';
 
 /** In which order backups are listed. */
 export type BackupOrder =

@@ -2,7 +2,7 @@ import type { Archive } from '../../archive/read.js';
 import type { Engine } from '../ports.js';
 import { dosTime } from '../../archive/directory.js';
 import { badInput } from '../../errors.js';
-import type { StoredArchive } from './stored-archive.js';
+import type { Listed, StoredArchive } from './stored-archive.js';
 import { assertPageSize, type Page } from '../lists/page.js';
 import type { PageRequest } from '../lists/lists.js';
 
@@ -45,7 +45,7 @@ export async function listMedia(
     total += 1;
     if (position < start) return;
     if (page.length === first) more = true;
-    else page.push({ position, file: { path: record.path, size: record.size, modifiedAt: dosTime(record.dosTime) } });
+    else page.push({ position, file: { path: record.path, size: record.size, modifiedAt: modifiedAt(record) } });
   });
   return {
     nodes: page.map(({ file }) => file),
@@ -55,6 +55,8 @@ export async function listMedia(
     totalCount: async () => total,
   };
 }
+
+const modifiedAt = (record: Listed) => ('mtime' in record ? record.mtime : dosTime(record.dosTime));
 
 /** One form for upper and lower case, and for accents however they were written. */
 const folded = (text: string) => text.normalize('NFC').toLowerCase();

@@ -38,7 +38,7 @@ export async function extractBackup(
         const archive = await extractCopy({ row, stored }, folder, step);
         await audit.record(actor, 'backup.extract', row.id, { folder });
         const files = archive.entries.filter((entry) => !entry.directory);
-        return { files: files.length, bytes: archive.totalBytes };
+        return { files: files.length, bytes: files.reduce((sum, { size }) => sum + size, 0) };
       } catch (error) {
         step.signal.throwIfAborted();
         if (stored.copy === null || !mayBeOfTheCopy(error)) throw error;

@@ -2,8 +2,9 @@ import { createHash, type Hash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { isSealedName } from '../../archive/format.js';
 import { type DirectoryRecord, readDirectory } from '../../archive/directory.js';
+import { type ChainMember, openChain } from '../../archive/chain.js';
 import { type Archive, openArchive } from '../../archive/read.js';
-import { readHeader } from '../../archive/seal-header.js';
+import { FILE_KEY_BYTES, readHeader } from '../../archive/seal-header.js';
 import { UnsealedSource } from '../../archive/seal.js';
 import { compareWithUnzipper } from '../../archive/second-reader.js';
 import type { ArchiveSource } from '../../archive/source.js';
@@ -26,7 +27,27 @@ export interface Reading {
   without?: readonly number[];
   /** Asked when a sealed archive is opened. */
   unseal?: Unseal | undefined;
+  /** What an incremental backup builds on; not needed by who only handles its stored bytes. */
+  parents?: Parents | undefined;
+  /** True for its own bytes alone, whatever they build on. */
+  alone?: boolean;
 }
+
+/** A backup that another one builds on, and how it is opened. */
+export interface Parent {
+  row: BackupRow;
+  unseal?: Unseal | undefined;
+}
+
+/** Finds what an incremental backup builds on, the full one first. @throws AppError CHAIN_BROKEN if one is missing */
+export type Parents = () => Promise<Parent[]>;
+
+/** An entry of an archive's list. */
+export type Listed = Pick<DirectoryRecord, 'path' | 'size' | 'directory'> &
+  ({ dosTime: number } | { mtime: Date | null });
+
+/** What stands for the file key of an archive that is not sealed. */
+export const NO_FILE_KEY = Buffer.alloc(FILE_KEY_BYTES);
 
 /** For whoever only handles stored bytes. */
 const NO_KEY: Unseal = () => {
@@ -39,11 +60,15 @@ const NO_KEY: Unseal = () => {
  */
 export class StoredArchive {
   private opened: Promise<Archive> | null = null;
+  private own: Promise<Archive> | null = null;
   private unsealed: Promise<{ source: UnsealedSource; fileKey: Buffer }> | null = null;
   /** The copy that this is of; null where it is of none yet. */
   copy: StoredObjectRow | null = null;
   /** Why nearer copies were passed over. */
   passedOver: AppError[] = [];
+  /** Opens what it builds on, the full backup first; null where only its own bytes count. */
+  below: ((signal: AbortSignal) => Promise<OpenedParent[]>) | null = null;
+  private opening: Promise<OpenedParent[]> | null = null;
 
   constructor(
     private readonly storage: Storage,
@@ -67,9 +92,22 @@ export class StoredArchive {
     return this.isSealed ? (await this.openSeal(signal)).source : this.stored;
   }
 
-  /** The file key of a sealed archive, for a later run; null for one that is not sealed. @throws AppError as `content` */
+  /** The file key of its own archive; null if that is not sealed. @throws AppError as `content` */
   async fileKey(signal: AbortSignal): Promise<Buffer | null> {
     return this.isSealed ? (await this.openSeal(signal)).fileKey : null;
+  }
+
+  /**
+   * The file keys of the archive and of what it builds on, for a later run: the full backup's first, and nothing but zeros
+   * for one that is not sealed. Null if none is.
+   * @throws AppError as `content`
+   */
+  async fileKeys(signal: AbortSignal): Promise<Buffer | null> {
+    const all = [...(await this.parents(signal)).map(({ stored }) => stored), this];
+    if (!all.some(({ isSealed }) => isSealed)) return null;
+    const keys: Buffer[] = [];
+    for (const stored of all) keys.push((await stored.fileKey(signal)) ?? NO_FILE_KEY);
+    return Buffer.concat(keys);
   }
 
   /** The stored bytes, or a range of them. @throws AppError ARCHIVE_MISSING, STORAGE_… */
@@ -83,25 +121,55 @@ export class StoredArchive {
   }
 
   /**
-   * The archive, opened at the first call; every caller gets the same one.
-   * @throws AppError ENCRYPTION_KEY_…, ARCHIVE_…, STORAGE_…
+   * The archive, opened at the first call; every caller gets the same one. An incremental one is that of the whole state,
+   * put together from what it builds on.
+   * @throws AppError ENCRYPTION_KEY_…, ARCHIVE_…, STORAGE_…; CHAIN_BROKEN
    */
   archive(signal: AbortSignal): Promise<Archive> {
-    const opening = async () => openArchive(await this.content(signal), { signal });
+    const opening = async () => {
+      const parents = await this.parents(signal);
+      const own = await this.piece(signal);
+      if (parents.length === 0) return own;
+      const below = await Promise.all(parents.map((parent) => parent.member(signal)));
+      return openChain([...below, { archive: own }], signal);
+    };
     return (this.opened ??= opening().catch((error: unknown) => {
       this.opened = null;
       throw error;
     }));
   }
 
-  /** The archive's list of entries alone: reads no metadata and no content. @throws AppError ARCHIVE_…, STORAGE_… */
-  async directory(signal: AbortSignal): Promise<DirectoryRecord[]> {
-    return readDirectory(await this.content(signal), signal);
+  /** What is stored under this name alone, whatever it builds on. @throws AppError as `archive` */
+  piece(signal: AbortSignal): Promise<Archive> {
+    const opening = async () => openArchive(await this.content(signal), { signal });
+    return (this.own ??= opening().catch((error: unknown) => {
+      this.own = null;
+      throw error;
+    }));
+  }
+
+  private parents(signal: AbortSignal): Promise<OpenedParent[]> {
+    if (this.below === null) return Promise.resolve([]);
+    return (this.opening ??= this.below(signal).catch((error: unknown) => {
+      this.opening = null;
+      throw error;
+    }));
+  }
+
+  /**
+   * The archive's list of entries. Reads no metadata and no content, as long as it builds on no other.
+   * @throws AppError as `archive`
+   */
+  async directory(signal: AbortSignal): Promise<Listed[]> {
+    if (this.below === null) return readDirectory(await this.content(signal), signal);
+    const { entries } = await this.archive(signal);
+    return entries.map(({ path, size, directory, mtime }) => ({ path, size, directory, mtime }));
   }
 
   /** Compares what an independent ZIP reader sees. Only after `archive` was verified. @throws AppError ARCHIVE_CORRUPT */
   async compareReaders(signal: AbortSignal): Promise<void> {
-    await compareWithUnzipper(await this.content(signal), await this.archive(signal), signal);
+    for (const { stored } of await this.parents(signal)) await stored.compareReaders(signal);
+    await compareWithUnzipper(await this.content(signal), await this.piece(signal), signal);
   }
 
   /**
@@ -209,14 +277,14 @@ export async function findStored(storage: Storage, name: string, unseal?: Unseal
 export async function openStored(
   storages: Storages,
   backup: BackupRow,
-  { without = [], unseal }: Reading = {},
+  { without = [], ...reading }: Reading = {},
 ): Promise<StoredArchive> {
   assertCompleted(backup);
   const passedOver: AppError[] = [];
   for (const copy of nearestFirst(storages, backup)) {
     if (without.includes(copy.id)) continue;
     try {
-      const stored = await openCopy(storages, backup, copy, unseal);
+      const stored = await openCopy(storages, backup, copy, reading);
       stored.passedOver = passedOver;
       return stored;
     } catch (error) {
@@ -235,12 +303,12 @@ export async function openReadable(
   storages: Storages,
   backup: BackupRow,
   signal: AbortSignal,
-  unseal?: Unseal,
+  reading: Omit<Reading, 'without'> = {},
 ): Promise<StoredArchive> {
   const tried: number[] = [];
   const failures: AppError[] = [];
   for (;;) {
-    const stored = await openStored(storages, backup, { without: tried, unseal }).catch((error: unknown) => {
+    const stored = await openStored(storages, backup, { ...reading, without: tried }).catch((error: unknown) => {
       throw failures[0] ?? error;
     });
     try {
@@ -249,7 +317,9 @@ export async function openReadable(
       return stored;
     } catch (error) {
       signal.throwIfAborted();
-      if (!(error instanceof AppError) || stored.copy === null || error.code.startsWith('ENCRYPTION_')) throw error;
+      if (!(error instanceof AppError) || stored.copy === null || /^(ENCRYPTION_|CHAIN_)/.test(error.code)) {
+        throw error;
+      }
       failures.push(error);
       tried.push(stored.copy.id);
     }
@@ -261,12 +331,48 @@ export async function openCopy(
   storages: Storages,
   backup: BackupRow,
   copy: StoredObjectRow,
-  unseal?: Unseal,
+  { unseal, parents, alone = false }: Omit<Reading, 'without'> = {},
 ): Promise<StoredArchive> {
   const stored = await findStored(storages.open(copy.destination), copy.name, unseal);
   if (backup.fileSize !== null) assertSize(stored, backup.fileSize);
   stored.copy = copy;
+  if (!alone && (backup.parentArchiveId ?? null) !== null)
+    stored.below = (signal) => openParents(storages, backup, parents, signal);
   return stored;
+}
+
+/** A backup that another one builds on, opened. */
+interface OpenedParent {
+  stored: StoredArchive;
+  /** Its own archive. @throws AppError CHAIN_BROKEN */
+  member(signal: AbortSignal): Promise<ChainMember>;
+}
+
+async function openParents(
+  storages: Storages,
+  { id }: BackupRow,
+  parents: Parents | undefined,
+  signal: AbortSignal,
+): Promise<OpenedParent[]> {
+  if (parents === undefined) throw new AppError('INTERNAL_ERROR', `Backup ${id} was opened without what it builds on.`);
+  const opened: OpenedParent[] = [];
+  for (const { row, unseal } of await parents()) {
+    const broken = (error: unknown) => Promise.reject(brokenBy(row, id, error));
+    const stored = await openReadable(storages, row, signal, { unseal, alone: true }).catch(broken);
+    const whole: ChainMember['whole'] = (stop, pass) =>
+      stored.whole(row.checksum, stop, (_archive, onBytes) => pass(onBytes)).then(() => undefined, broken);
+    opened.push({ stored, member: async (stop) => ({ archive: await stored.piece(stop).catch(broken), whole }) });
+  }
+  return opened;
+}
+
+/** Damage of a parent is not damage of what builds on it. */
+function brokenBy(parent: BackupRow, id: string, error: unknown): unknown {
+  const isOfParent = error instanceof AppError && /^(ARCHIVE_|BACKUP_)/.test(error.code);
+  if (!isOfParent) return error;
+  return new AppError('CHAIN_BROKEN', `Backup ${id} builds on ${parent.id}, which cannot be read: ${error.message}`, {
+    cause: error,
+  });
 }
 
 function nearestFirst(storages: Storages, { copies }: BackupRow): StoredObjectRow[] {

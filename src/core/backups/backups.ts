@@ -1,11 +1,13 @@
 import {
   REGULAR_TYPES,
   type BackupConfigRow,
+  type BackupMode,
   type BackupRow,
   type BackupType,
   type StoredObjectRow,
   type VerificationLevel,
 } from '../../models/index.js';
+import { childrenOf, noteBroken, parentsOf } from '../archives/chains.js';
 import { noteDamaged } from '../archives/copies.js';
 import { deleteCopy } from './copies.js';
 import { insertBackup, type NewBackup } from './new-backup.js';
@@ -18,6 +20,7 @@ import { type BackupsEnvironment, runBackup, type RunOptions } from './run-backu
 import { copyLease, Hold, isHeld, runLease } from '../runs/hold.js';
 import { rewrap } from './rewrap.js';
 import { adoptStored, takeIn } from './upload.js';
+import { firstOf } from '../text/format.js';
 import { newId } from '../text/ids.js';
 import { originOf } from '../archives/origin.js';
 import type { StorageAddress, StorageType } from '../ports.js';
@@ -28,6 +31,7 @@ import {
   openCopy,
   openReadable,
   openStored,
+  type Reading,
   type StoredArchive,
   type Unseal,
 } from '../archives/stored-archive.js';
@@ -65,6 +69,8 @@ export interface BackupRequest {
   note?: string | undefined;
   /** Keeps a database with damaged pages as it is; without it such a backup fails. */
   allowDamaged?: boolean | undefined;
+  /** INCREMENTAL: only what changed since the one before, where that is possible. By default as the config says. */
+  mode?: BackupMode | undefined;
 }
 
 /**
@@ -95,6 +101,7 @@ export class Backups {
       keyIds: await this.keysOf(config.id),
       note: request.note ?? null,
       allowDamaged: request.allowDamaged ?? false,
+      mode: request.mode ?? modeOf(config),
       actor,
     });
     const { backupType: type, allowDamaged } = row;
@@ -111,7 +118,8 @@ export class Backups {
   ): Promise<BackupRow> {
     const { id: configId, storageType, storagePath } = config;
     const keyIds = await this.keysOf(configId, transaction);
-    const request = { configId, backupType: 'AUTO' as const, address: { storageType, storagePath }, note: null, keyIds };
+    const address = { storageType, storagePath };
+    const request = { configId, backupType: 'AUTO' as const, address, note: null, keyIds, mode: modeOf(config) };
     return insertBackup(this.env, { ...request, ...this.sourceOf(config), ...due, actor: 'system' }, transaction);
   }
 
@@ -258,7 +266,7 @@ export class Backups {
     without: readonly number[] = [],
   ): Promise<{ row: BackupRow; stored: StoredArchive }> {
     const row = await this.get(id);
-    const stored = await openStored(this.env.storages, row, { without, unseal: this.unsealOf(row, identity) });
+    const stored = await openStored(this.env.storages, row, { without, ...this.readingOf(row, identity) });
     if (row.copies.length > 1) this.env.log.info({ backup: id, from: stored.location }, 'reads a copy');
     return { row, stored };
   }
@@ -273,7 +281,16 @@ export class Backups {
     identity?: string,
   ): Promise<{ row: BackupRow; stored: StoredArchive }> {
     const row = await this.get(id);
-    return { row, stored: await openReadable(this.env.storages, row, signal, this.unsealOf(row, identity)) };
+    return { row, stored: await openReadable(this.env.storages, row, signal, this.readingOf(row, identity)) };
+  }
+
+  /** How a backup and what it builds on are opened. */
+  private readingOf(row: BackupRow, identity: string | undefined): Required<Pick<Reading, 'unseal' | 'parents'>> {
+    const parents = async () => {
+      const rows = await parentsOf(this.env.models, row);
+      return rows.map((parent) => ({ row: parent, unseal: this.unsealOf(parent, identity) }));
+    };
+    return { unseal: this.unsealOf(row, identity), parents };
   }
 
   private unsealOf({ id, fileName }: BackupRow, identity: string | undefined): Unseal {
@@ -326,16 +343,24 @@ export class Backups {
   ): Promise<BackupRow> {
     const row = await this.get(id);
     assertCompleted(row);
-    const unseal = this.unsealOf(row, identity);
-    const found = await this.verifyCopies(row, copiesToVerify(row, destinationId), { level, unseal }, stop);
+    const reading = this.readingOf(row, identity);
+    const found = await this.verifyCopies(row, copiesToVerify(row, destinationId), { level, reading }, stop);
     const bad = found.filter(({ error }) => error !== null && /^(ARCHIVE|DATABASE)_/.test(error.code));
     const good = found.filter(({ error }) => error === null);
+    const broken = found.find(({ error }) => error?.code === 'CHAIN_BROKEN')?.error;
+    if (broken) {
+      const { code: errorCode, message: errorMessage, hint: errorHint } = broken;
+      await row.update({ verifiedAt: null, verificationLevel: null, errorCode, errorMessage, errorHint });
+      await this.env.audit.record(actor, 'backup.verify', id, { level, result: errorCode });
+      return row.reload();
+    }
     const [unread] = found.flatMap(({ error }) => error ?? []);
     if (good.length + bad.length === 0 && unread !== undefined) {
       await this.env.audit.record(actor, 'backup.verify', id, { level, result: unread.code });
       throw unread;
     }
     await this.noteVerified(row, level, { good, bad });
+    if (good.length === 0) await noteBroken(this.env.models, row);
     for (const { copy, error } of bad) {
       this.env.log.error({ backup: id, copy: copy.location, err: error }, 'verification failed');
     }
@@ -348,7 +373,7 @@ export class Backups {
   private async verifyCopies(
     row: BackupRow,
     copies: StoredObjectRow[],
-    wanted: { level: VerificationLevel; unseal: Unseal },
+    wanted: { level: VerificationLevel; reading: Omit<Reading, 'without'> },
     stop: AbortSignal,
   ): Promise<VerifiedCopy[]> {
     const found: VerifiedCopy[] = [];
@@ -396,10 +421,10 @@ export class Backups {
   private async verifyNow(
     row: BackupRow,
     copy: StoredObjectRow,
-    wanted: { level: VerificationLevel; unseal: Unseal },
+    wanted: { level: VerificationLevel; reading: Omit<Reading, 'without'> },
     stop: AbortSignal,
   ): Promise<VerificationLevel> {
-    const stored = await openCopy(this.env.storages, row, copy, wanted.unseal);
+    const stored = await openCopy(this.env.storages, row, copy, wanted.reading);
     const sees = wanted.level === 'CHECKSUM' || (await opens(stored, stop));
     const level = sees ? wanted.level : 'CHECKSUM';
     const id = newId('verify', this.env.now());
@@ -458,11 +483,12 @@ export class Backups {
   /**
    * Deletes archives, in every destination, and marks their rows DELETED. All are checked before the first is touched; where a storage then
    * refuses one, those before it are gone, and the error says which.
-   * @throws AppError NOT_FOUND, BACKUP_PINNED, BUSY, STORAGE_…
+   * @param cascade also what builds on them
+   * @throws AppError NOT_FOUND, BACKUP_NEEDED, BACKUP_PINNED, BUSY, STORAGE_…
    */
-  async remove(ids: string[], actor: string, reason = 'deleted by hand'): Promise<BackupRow[]> {
+  async remove(ids: string[], actor: string, reason = 'deleted by hand', cascade = false): Promise<BackupRow[]> {
     if (ids.length === 0) throw badInput('ids', 'is empty.', 'Name at least one backup.');
-    const unique = [...new Set(ids)];
+    const unique = await this.withChildren(new Set(ids), cascade);
     for (const id of unique) await this.assertRemovable(await this.get(id));
     const removed: BackupRow[] = [];
     for (const id of unique) {
@@ -543,6 +569,26 @@ export class Backups {
     if (restoring > 0) throw new AppError('BUSY', `Backup ${backupId} is being restored.`);
   }
 
+  /** What is to be deleted, in an order in which nothing is deleted before what builds on it. */
+  private async withChildren(ids: ReadonlySet<string>, cascade: boolean): Promise<string[]> {
+    const all = new Map<string, BackupRow>();
+    for (const id of ids) {
+      const row = await this.get(id);
+      all.set(id, row);
+      for (const child of await childrenOf(this.env.models, row)) {
+        if (!cascade && !ids.has(child.id)) throw await this.needed(row);
+        all.set(child.id, child);
+      }
+    }
+    return [...all.values()].sort((one, other) => other.chainPosition - one.chainPosition).map(({ id }) => id);
+  }
+
+  private async needed(row: BackupRow): Promise<AppError> {
+    const children = await childrenOf(this.env.models, row);
+    const names = firstOf(children.map(({ id }) => id));
+    return new AppError('BACKUP_NEEDED', `Backup ${row.id} cannot be deleted: ${names} need it.`);
+  }
+
   /** Holds the row and its copies while it works, so that a pin, a restore or a copy that came in between is seen. */
   private removeOne(
     id: string,
@@ -558,6 +604,7 @@ export class Backups {
       if (row.status === 'DELETED') return row;
       await this.assertRemovable(row);
       if (!(await stillDue())) return null;
+      if ((await childrenOf(this.env.models, row)).length > 0) throw await this.needed(row);
       const copies = row.copies.map((copy) => copyLease(copy.id));
       const remove = () => this.removeHeld(row, actor, reason);
       return Hold.during(this.env, copies, remove, inUse('being copied'));
@@ -654,6 +701,8 @@ export class Backups {
     }
   }
 }
+
+const modeOf = ({ incremental }: BackupConfigRow): BackupMode => (incremental ? 'INCREMENTAL' : 'FULL');
 
 /** False if no key for the archive is held here. @throws AppError ENCRYPTION_KEY_WRONG, ARCHIVE_…, STORAGE_… */
 async function opens(stored: StoredArchive, signal: AbortSignal): Promise<boolean> {

@@ -1,6 +1,6 @@
 import type { CoreEnvironment } from '../environment.js';
 import { type Transaction, UniqueConstraintError } from 'sequelize';
-import type { BackupRow, BackupType, Origin } from '../../models/index.js';
+import type { BackupMode, BackupRow, BackupType, Origin } from '../../models/index.js';
 import { archiveNames, type NameSeries, firstFree } from '../archives/names.js';
 import { addCopy } from '../archives/copies.js';
 import type { DatabaseEngine, StorageAddress } from '../ports.js';
@@ -25,6 +25,7 @@ export interface NewBackup {
   applicationId: string | null;
   origin: Origin | null;
   allowDamaged?: boolean;
+  mode?: BackupMode;
   /** The keys that the archive is sealed for; none: it is not. */
   keyIds?: number[];
 }
@@ -38,17 +39,19 @@ const MAX_NUMBER = 10_000;
 /** Makes the PENDING row of a backup under the first archive name that no other row has. */
 export async function insertBackup(
   env: InsertEnvironment,
-  { address, archivePrefix, actor, names, keyIds = [], ...values }: NewBackup,
+  { address, archivePrefix, actor, names, keyIds = [], mode = 'FULL', ...values }: NewBackup,
   transaction?: Transaction,
 ): Promise<BackupRow> {
   const createdAt = env.now();
   const storage = env.storages.open(address);
   const nameAt = names ?? archiveNames(archivePrefix ?? env.prefix, createdAt, keyIds.length > 0);
   for (let number = await firstFree(env.models, storage, nameAt, { transaction }); ; number++) {
+    const id = newId('backup', createdAt);
     const row = {
       ...values,
-      id: newId('backup', createdAt),
-      mode: 'FULL' as const,
+      id,
+      mode,
+      archiveId: values.backupType === 'UPLOADED' ? null : id,
       status: 'PENDING' as const,
       pinned: values.backupType === 'SAFETY',
       fileName: nameAt(number),

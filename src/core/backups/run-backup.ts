@@ -25,10 +25,11 @@ import type { Places } from '../configs/places.js';
 import { type Protection, protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
 import { assertSize, findStored } from '../archives/stored-archive.js';
+import { Increment } from './increment.js';
 import { sealHeaderOf, verifyWritten } from '../archives/verify.js';
 
 /** What the backups need of the process around them. */
-export type BackupsEnvironment = RunEnvironment & Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'prefix' | 'version' | 'compressionThreads' | 'workFolder' | 'exclude' | 'maxUploadBytes' | 'maxUploadEntries'> & { configs: Configs; places: Places; keys: Keys };
+export type BackupsEnvironment = RunEnvironment & Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'dataDir' | 'prefix' | 'version' | 'compressionThreads' | 'workFolder' | 'exclude' | 'maxUploadBytes' | 'maxUploadEntries'> & { configs: Configs; places: Places; keys: Keys };
 
 /** What a backup reads. */
 export interface BackupSource {
@@ -87,12 +88,13 @@ export async function runBackup(
     snapshot = await takeSnapshot(env, run, row, source, { folder, damage });
     // What the snapshot is refused for ends the writing of it.
     snapshot.contents.catch((error: unknown) => run.abandon(toAppError(error)));
+    const increment = await Increment.plan(env, run, row, { config, snapshot, mediaPaths: source.mediaPaths });
     const seal = await sealFor(env, run, row);
     const archive = await store(
       env,
       run,
       row,
-      { ...ground, mediaPaths: source.mediaPaths, settings: config, seal },
+      { ...ground, mediaPaths: source.mediaPaths, settings: config, seal, increment },
       storage,
       snapshot,
       (name) => (stored = name),
@@ -102,6 +104,7 @@ export async function runBackup(
     const completed = await verifyAndComplete(env, run, row, storage, { ...archive, seal });
     await removed;
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
+    await increment?.note(env, row, archive.metadata, archive.metadataSha256);
     if (config?.testError) await config.update({ testError: null });
     env.log.info({ backup: id, size: archive.size }, 'backup completed');
   } catch (thrown) {
@@ -175,7 +178,7 @@ async function takeSnapshot(
 }
 
 /** What goes into an archive beside the snapshot, and the config whose settings it is written with. */
-type Material = Ground & Pick<BackupSource, 'mediaPaths'> & { settings: BackupConfigRow | null; seal: Seal | null };
+type Material = Ground & Pick<BackupSource, 'mediaPaths'> & { settings: BackupConfigRow | null; seal: Seal | null; increment: Increment | null };
 
 /** What a run seals its archive with, and for whom. Forgotten when the run ends. */
 interface Seal extends SealKey {
@@ -223,14 +226,15 @@ async function store(
   env: BackupsEnvironment,
   run: Run,
   row: BackupRow,
-  { mediaPaths, media, protection, settings, seal }: Material,
+  { mediaPaths, media, protection, settings, seal, increment }: Material,
   storage: Storage,
   snapshot: Snapshot,
   onStored: (name: string) => void,
 ): Promise<LaidArchive> {
   const step = await run.phase('archive');
   await updateCopies(env.models, row.id, { status: 'RUNNING' });
-  const total = media.bytes + snapshot.files.reduce((sum, file) => sum + (file.size ?? 0), 0);
+  const files = increment?.files(snapshot.files) ?? snapshot.files;
+  const total = media.bytes + files.reduce((sum, file) => sum + (file.size ?? 0), 0);
   await assertStorageSpace(env, storage, row.configId, total);
   const compression = await compressionOf(row, settings, storage, total);
   // What writes archives is slow to load, and only a backup needs it.
@@ -240,12 +244,14 @@ async function store(
     const archive = writeArchive({
       compression,
       ...(env.compressionThreads !== null && { threads: env.compressionThreads }),
-      files: snapshot.files,
+      files,
+      ...(increment && { isUnchanged: increment.watchMedia() }),
       mediaPaths,
       excluded: protection.covers,
       describe: async (collected) => ({
         ...describe(env, row, snapshot, seal, await snapshot.contents, collected),
         ...(await auditHead(env)),
+        ...increment?.describe(collected),
       }),
       signal: run.signal,
       onProgress: (done) => step.onProgress(done, total),
@@ -258,14 +264,20 @@ async function store(
       const object = await storage.put(row.fileName, body, { owner: row.id, signal: run.signal, size });
       onStored(row.fileName);
       const metadata = await archive.done;
+      if (increment?.isSame(metadata)) await noteUnchanged(run, row, increment);
       run.warn(...databaseWarnings(metadata), ...mediaWarnings(metadata), ...(await emptyRoots(env, row, metadata)));
-      return { size: object.size, checksum: hash.digest('hex'), made: archive.sums, metadata };
+      return { size: object.size, checksum: hash.digest('hex'), made: archive.sums, metadata, metadataSha256: archive.metadataSha256() };
     } catch (error) {
       archive.stream.destroy();
       if (!(error instanceof AppError) || error.code !== 'NAME_TAKEN') throw error;
       await takeNextName(env, run, row, storage);
     }
   }
+}
+
+async function noteUnchanged(run: Run, row: BackupRow, { parentId }: Increment): Promise<void> {
+  const note = [row.note, `Unchanged since ${parentId ?? ''}.`].filter(Boolean).join(' ');
+  await run.update({ note });
 }
 
 /** What an archive can come to where nothing in it compresses and media grow a little: a storage sizes its parts by it. */
@@ -285,12 +297,12 @@ async function verifyAndComplete(
   assertSize(stored, fileSize);
   await verifyWritten(stored, { checksum, made }, await run.phase('verify'));
   run.signal.throwIfAborted();
-  const { tables, media, damaged } = metadata;
+  const { tables, damaged } = metadata;
   return run.complete({
     fileSize,
     checksum,
     tables: tables.map(({ name, row_count: rows }) => ({ name, rows })),
-    mediaFileCount: media.reduce((sum, root) => sum + root.files, 0),
+    mediaFileCount: mediaOf(metadata).reduce((sum, root) => sum + root.files, 0),
     damaged,
     ...(damaged ? {} : { verifiedAt: env.now(), verificationLevel: 'ARCHIVE' }),
   });
@@ -441,6 +453,8 @@ interface LaidArchive {
   /** `WrittenArchive.sums`. */
   made: readonly number[];
   metadata: ArchiveMetadata;
+  /** SHA-256 of the metadata entry, hex. */
+  metadataSha256: string;
 }
 
 function hashing(hash: ReturnType<typeof createHash>): Transform {
@@ -460,8 +474,12 @@ export function assertSpace(free: number, needed: number, what: string): void {
   });
 }
 
+/** The media of the state, whether they lie in this archive or in one that it builds on. */
+const mediaOf = ({ media, reproduces }: ArchiveMetadata) => reproduces?.media ?? media;
+
 /** Media folders that hold nothing, where the config's backup before had more files: an unmounted disk looks like that. */
-async function emptyRoots(env: BackupsEnvironment, row: BackupRow, { media }: ArchiveMetadata): Promise<string[]> {
+async function emptyRoots(env: BackupsEnvironment, row: BackupRow, metadata: ArchiveMetadata): Promise<string[]> {
+  const media = mediaOf(metadata);
   const empty = media.filter(({ files }) => files === 0);
   if (empty.length === 0 || row.configId === null || !isRegular(row.backupType)) return [];
   const before = await env.models.Backup.unscoped().findOne({

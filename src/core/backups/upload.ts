@@ -8,6 +8,7 @@ import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UniqueConstraintError } from 'sequelize';
 import { type Archive, fileSource, openArchive } from '../../archive/read.js';
+import type { ArchiveMetadata } from '../../archive/metadata.js';
 import { shown } from '../../archive/names.js';
 import { isSealed, readHeader } from '../../archive/seal-header.js';
 import { UnsealedSource } from '../../archive/seal.js';
@@ -155,6 +156,7 @@ async function examine(
   signal: AbortSignal,
 ): Promise<Examined> {
   const { metadata } = archive;
+  if (metadata.parent !== undefined) throw incomplete(metadata);
   const engine = env.engines.of(metadata.database_engine as DatabaseEngine);
   const strange = [...strangeEntries(archive.entries, engine), ...ignoredEntries(archive.ignored)];
   const config = named ?? (await ownerOf(env, metadata));
@@ -196,6 +198,14 @@ async function examine(
       warnings: [...dated, ...strange, ...inside.warnings, ...mediaWarnings(metadata)],
     },
   };
+}
+
+/** An incremental backup restores only together with what it builds on. */
+function incomplete({ parent }: ArchiveMetadata): AppError {
+  return new AppError('CHAIN_BROKEN', `file: it is an incremental backup that builds on ${parent?.backup_id}.`, {
+    field: 'file',
+    hint: 'Upload a full backup.',
+  });
 }
 
 /**

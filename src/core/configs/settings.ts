@@ -33,6 +33,10 @@ export interface ConfigInput {
   timezone?: string | undefined;
   backupRetentionDays?: number | undefined;
   maxBackupFiles?: number | undefined;
+  /** Automatic backups hold only what changed since the one before. */
+  incremental?: boolean | undefined;
+  /** After so many days the next one is a full backup. */
+  fullEveryDays?: number | undefined;
   compression?: CompressionMethod | undefined;
   compressionLevel?: number | undefined;
   /** Seconds. */
@@ -72,6 +76,8 @@ const DEFAULTS = {
   timezone: 'UTC',
   backupRetentionDays: 30,
   maxBackupFiles: 30,
+  incremental: false,
+  fullEveryDays: 7,
   compression: 'DEFLATE' as CompressionMethod,
   compressionLevel: 1,
   restoreLockTimeout: 30,
@@ -142,6 +148,9 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
   if (!Number.isInteger(input.jitterSeconds) || input.jitterSeconds < 0 || input.jitterSeconds > 3_600) {
     throw badInput('jitterSeconds', `${input.jitterSeconds} is not a whole number from 0 to 3600.`);
   }
+  if (!Number.isInteger(input.fullEveryDays) || input.fullEveryDays < 1 || input.fullEveryDays > 365) {
+    throw badInput('fullEveryDays', `${input.fullEveryDays} is not a whole number from 1 to 365.`);
+  }
   assertCompression(input);
   assertPolicy(policyOf(input as never));
   assertSchedule(input.schedule, input.timezone);
@@ -164,6 +173,8 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
     timezone: input.timezone,
     backupRetentionDays: input.backupRetentionDays,
     maxBackupFiles: input.maxBackupFiles,
+    incremental: input.incremental,
+    fullEveryDays: input.fullEveryDays,
     compression: input.compression,
     compressionLevel: input.compressionLevel,
     restoreLockTimeout: input.restoreLockTimeout,

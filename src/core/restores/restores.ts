@@ -149,7 +149,7 @@ export class Restores {
   /** The identity of an encrypted backup ends here: what the run gets is the key of this one archive, sealed. */
   private async insert(scope: Scope, stored: StoredArchive, actor: string, undoOf: string | null): Promise<RestoreRow> {
     const createdAt = this.env.now();
-    const fileKey = await stored.fileKey(AbortSignal.timeout(60_000));
+    const fileKeys = await stored.fileKeys(AbortSignal.timeout(60_000));
     const row = await this.env.models.Restore.create({
       id: newId('restore', createdAt),
       backupId: scope.backup.id,
@@ -167,7 +167,7 @@ export class Restores {
       lockTimeout: scope.lockTimeout,
       rebuildIndexes: scope.rebuildIndexes,
       warnings: scope.leaves,
-      sealedFileKey: fileKey === null ? null : await this.env.keys.sealFileKey(fileKey),
+      sealedFileKey: fileKeys === null ? null : await this.env.keys.sealFileKey(fileKeys),
       undoOf,
       createdBy: actor,
       createdAt,

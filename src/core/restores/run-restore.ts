@@ -4,6 +4,8 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { measureMedia } from '../../archive/measure.js';
 import type { Archive } from '../../archive/read.js';
+import { FILE_KEY_BYTES } from '../../archive/seal-header.js';
+import { parentsOf } from '../archives/chains.js';
 import { AppError, type ErrorCode } from '../../errors.js';
 import { type BackupRow, isRegular, type RestoreRow } from '../../models/index.js';
 import type { Backups } from '../backups/backups.js';
@@ -17,7 +19,7 @@ import { type PlanEnvironment } from './plan.js';
 import { within } from '../runs/progress.js';
 import { protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
-import { openStored, type StoredArchive } from '../archives/stored-archive.js';
+import { NO_FILE_KEY, openStored, type Reading, type StoredArchive } from '../archives/stored-archive.js';
 import { noteDamaged } from '../archives/copies.js';
 import { assertSameCounts, isDamage, readWhole } from '../archives/verify.js';
 
@@ -84,7 +86,7 @@ async function verified(
   const options = { checksum: backup.checksum, engine, ...(row.restoreDatabase && { databaseTo: folder }) };
   const tried: number[] = [];
   for (;;) {
-    const stored = await openStored(env.storages, backup, { without: tried, unseal: () => fileKeyOf(env, row) });
+    const stored = await openStored(env.storages, backup, { without: tried, ...(await readingOf(env, row, backup)) });
     const from = { restore: run.id, backup: backup.id, from: stored.location };
     env.log.info(from, 'reads a copy');
     for (const { message } of stored.passedOver) run.warn(`${message} ${stored.location} was read instead.`);
@@ -107,9 +109,21 @@ async function verified(
   }
 }
 
-/** The key of the archive, from when the restore was requested. */
-async function fileKeyOf({ keys }: RestoresEnvironment, { sealedFileKey }: RestoreRow): Promise<Buffer> {
-  if (sealedFileKey !== null) return keys.openFileKey(sealedFileKey);
+/** How the archive and what it builds on are opened: with the keys from when the restore was requested. */
+async function readingOf(env: RestoresEnvironment, row: RestoreRow, backup: BackupRow): Promise<Reading> {
+  const parents = await parentsOf(env.models, backup);
+  const unsealAt = (index: number) => () => fileKeyAt(env, row, index);
+  return {
+    unseal: unsealAt(parents.length),
+    parents: async () => parents.map((parent, index) => ({ row: parent, unseal: unsealAt(index) })),
+  };
+}
+
+/** @param index 0 for the full backup of a chain */
+async function fileKeyAt({ keys }: RestoresEnvironment, { sealedFileKey }: RestoreRow, index: number): Promise<Buffer> {
+  const all = sealedFileKey === null ? Buffer.alloc(0) : await keys.openFileKey(sealedFileKey);
+  const own = all.subarray(index * FILE_KEY_BYTES, (index + 1) * FILE_KEY_BYTES);
+  if (own.length === FILE_KEY_BYTES && !own.equals(NO_FILE_KEY)) return own;
   throw new AppError('ENCRYPTION_KEY_MISSING', 'The backup was encrypted after this restore was requested.');
 }
 

@@ -30,6 +30,13 @@ export async function hasHeader(path: string): Promise<boolean> {
   return (await readStart(path, HEADER.length)).toString('latin1') === HEADER;
 }
 
+/** Bytes of a page, as the header of a SQLite file says. @throws the error of the system call if it cannot be read */
+export async function pageSizeOf(path: string): Promise<number> {
+  const stored = (await readStart(path, 18)).readUInt16BE(16);
+  // The largest does not fit into its two bytes.
+  return stored === 1 ? 65_536 : stored;
+}
+
 /** True if there is something to replace: a file with at least one byte. @throws AppError if the path cannot be looked at */
 export async function hasContent(path: string): Promise<boolean> {
   try {

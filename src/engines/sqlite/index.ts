@@ -18,7 +18,7 @@ import { AppError, badInput } from '../../errors.js';
 import { assertUndamaged, type CheckedPages, checkIndexes, checkPages } from './check.js';
 import { type SqliteConnection, withConnection } from './connection.js';
 import { whileGrowing } from './growth.js';
-import { assertSqliteFile, checkWritable, hasContent, hasHeader, holders } from './file.js';
+import { assertSqliteFile, checkWritable, hasContent, hasHeader, holders, pageSizeOf } from './file.js';
 import { shortened } from './findings.js';
 import { describeConnection, foreignKeyFindings } from './info.js';
 import { loadDump } from './load.js';
@@ -155,7 +155,9 @@ async function snapshot(
   }
   const { size, mtime } = await stat(copy);
   const open = async () => createReadStream(copy, { highWaterMark: BLOCK_BYTES });
-  return { ...base, files: [{ path: ENTRY, size, mtime, mode: 0o600, open }] };
+  const pageSize = await pageSizeOf(copy);
+  const files = [{ path: ENTRY, size, mtime, mode: 0o600, open }];
+  return { ...base, files, pages: { file: copy, pageSize, entry: ENTRY } };
 }
 
 async function contentsOf(

@@ -1,0 +1,227 @@
+import { DELTA_ENTRY, deltaBytes, type DeltaHeader, deltaOf, deltaStream, MAX_RUNS } from '../../archive/delta.js';
+import type { MediaItem } from '../../archive/media.js';
+import { MediaWatch } from '../../archive/media-state.js';
+import { type ArchiveMetadata, INCREMENTAL_VERSION, MAX_REMOVED, type SourceFile } from '../../archive/metadata.js';
+import { changedPages, hashPages, type PageHashes } from '../../archive/page-hashes.js';
+import type { Collected } from '../../archive/write.js';
+import { AppError } from '../../errors.js';
+import { type BackupConfigRow, type BackupRow, isGood } from '../../models/index.js';
+import { parentsOf } from '../archives/chains.js';
+import { Hold, runLease } from '../runs/hold.js';
+import type { Run, RunEnvironment } from '../runs/run.js';
+import type { CoreEnvironment } from '../environment.js';
+import type { PagedFile, Snapshot } from '../ports.js';
+import { indexPath, type PageIndex, readIndex, writeIndex } from './page-index.js';
+
+/** What comparing with the last backup needs of the process around it. */
+type IncrementEnvironment = RunEnvironment & Pick<CoreEnvironment, 'dataDir'>;
+
+const DAY = 86_400_000;
+/** A delta that is larger than this share of the database is not worth a chain. */
+const MOST_CHANGED = 0.5;
+
+/** Why a backup is a full one although it was to be incremental. */
+interface Refusal {
+  why: string;
+  /** True if something is wrong, which the admin should know. */
+  isWrong: boolean;
+}
+
+const routine = (why: string): Refusal => ({ why, isWrong: false });
+const wrong = (why: string): Refusal => ({ why, isWrong: true });
+
+/** The backup that an incremental one builds on. */
+interface Base {
+  row: BackupRow;
+  index: PageIndex;
+}
+
+/**
+ * How a run of a config with incremental backups is made: as what, of which files, and what is noted for the next one. A
+ * run without any of this is a full one of which nothing is noted.
+ */
+export class Increment {
+  private constructor(
+    private readonly path: string,
+    private readonly pages: PagedFile,
+    private readonly hashes: PageHashes,
+    private readonly watch: MediaWatch,
+    private readonly base: (Base & { delta: DeltaHeader }) | null,
+    private readonly mediaPaths: string[],
+  ) {}
+
+  /**
+   * Compares the snapshot with the last backup, and decides whether this one holds only the difference. Where not, the run
+   * says why.
+   * @returns null where nothing is to be noted
+   */
+  static async plan(
+    env: IncrementEnvironment,
+    run: Run,
+    row: BackupRow,
+    { config, snapshot, mediaPaths }: { config: BackupConfigRow | null; snapshot: Snapshot; mediaPaths: string[] },
+  ): Promise<Increment | null> {
+    if (config === null || row.backupType === 'SAFETY') return null;
+    if (row.mode === 'FULL' && !config.incremental) return null;
+    const path = indexPath(env.dataDir, config.id);
+    const startedAt = env.now().getTime();
+    const hashes = snapshot.pages === undefined ? null : await hashPages(snapshot.pages, run.signal);
+    if (hashes === null || snapshot.pages === undefined) {
+      await beFull(run, row, wrong('the database has no pages that can be compared.'));
+      return null;
+    }
+    const found = row.mode === 'FULL' ? null : await baseFor(env, row, { config, hashes, mediaPaths, path });
+    if (found !== null && 'why' in found) await beFull(run, row, found);
+    const base = found === null || 'why' in found ? null : found;
+    if (base !== null) await buildOn(env, run, row, base);
+    const kept = row.mode === 'INCREMENTAL' ? base : null;
+    const watch = new MediaWatch(kept?.index.media ?? null, startedAt);
+    return new Increment(path, snapshot.pages, hashes, watch, kept, mediaPaths);
+  }
+
+  /** What is stored of the database. @param files those of a full backup */
+  files(files: SourceFile[]): SourceFile[] {
+    const { base, pages } = this;
+    if (base === null) return files;
+    const { delta } = base;
+    const own = files.find(({ path }) => path === pages.entry);
+    const about = { ...(own?.mtime && { mtime: own.mtime }), ...(own?.mode !== undefined && { mode: own.mode }) };
+    return [{ ...about, path: DELTA_ENTRY, size: deltaBytes(delta), open: async () => deltaStream(pages.file, delta) }];
+  }
+
+  /** Called before the media are walked. @returns what to ask of each item */
+  watchMedia(): (item: MediaItem) => Promise<boolean> {
+    this.watch.begin();
+    return (item) => this.watch.isUnchanged(item);
+  }
+
+  /** What the metadata says beyond that of a full backup. */
+  describe(collected: Collected): Partial<ArchiveMetadata> {
+    if (this.base === null) return {};
+    const { row, index } = this.base;
+    const { pageSize, pageCount, sha256 } = this.hashes;
+    const state = this.watch.state(collected);
+    const removed = this.watch.removed(state);
+    if (removed.length > MAX_REMOVED) {
+      throw new AppError('MEDIA_UNREADABLE', `${removed.length} media files are gone since ${row.id}.`, {
+        hint: 'Make a full backup: createBackup(mode: FULL).',
+      });
+    }
+    return {
+      backup_version: INCREMENTAL_VERSION,
+      parent: { backup_id: row.archiveId ?? row.id, file_name: row.fileName, metadata_sha256: index.metadataSha256 },
+      chain: { id: row.chainArchiveId ?? row.archiveId ?? row.id, position: row.chainPosition + 1 },
+      reproduces: {
+        database: {
+          path: this.pages.entry,
+          size: pageCount * pageSize,
+          sha256,
+          page_size: pageSize,
+          page_count: pageCount,
+        },
+        media: this.watch.roots(state, collected.media),
+        removed,
+      },
+    };
+  }
+
+  /** True if nothing changed since the backup that this one builds on. */
+  isSame(collected: Pick<Collected, 'entries'>): boolean {
+    return this.base !== null && this.base.delta.changed === 0 && this.watch.isSame(collected);
+  }
+
+  /** Id of the backup that it builds on. */
+  get parentId(): string | null {
+    return this.base?.row.id ?? null;
+  }
+
+  /**
+   * Keeps what the next backup is compared with. Without it that is a full one, so a failure ends nothing.
+   * @param metadataSha256 of the archive that was stored
+   */
+  async note(env: IncrementEnvironment, row: BackupRow, collected: Pick<Collected, 'entries'>, metadataSha256: string): Promise<void> {
+    const { hashes, mediaPaths } = this;
+    const media = this.watch.state(collected);
+    const about = { backupId: row.id, fileName: row.fileName, metadataSha256, mediaPaths };
+    try {
+      await writeIndex(this.path, { ...about, hashes, media });
+    } catch (error) {
+      env.log.warn({ err: error, backup: row.id }, 'the index of pages could not be kept: the next backup is a full one');
+    }
+  }
+}
+
+/** Finds what a backup can build on; or why it must be a full one. */
+async function baseFor(
+  env: IncrementEnvironment,
+  row: BackupRow,
+  { config, hashes, mediaPaths, path }: { config: BackupConfigRow; hashes: PageHashes; mediaPaths: string[]; path: string },
+): Promise<(Base & { delta: DeltaHeader }) | Refusal> {
+  const index = await readIndex(path).catch(() => 'doubtful' as const);
+  if (index === null) return routine('there is none to build on yet.');
+  if (index === 'doubtful') return wrong('what was noted of the last one cannot be read.');
+  const parent = await env.models.Backup.findByPk(index.backupId);
+  if (parent === null || parent.status !== 'COMPLETED') return routine(`the last one, ${index.backupId}, was deleted.`);
+  const chain = [...(await parentsOf(env.models, parent).catch(() => [])), parent];
+  const [full] = chain;
+  if (full === undefined || full.parentArchiveId) return wrong(`${parent.id} builds on a backup that is missing.`);
+  const bad = chain.find((member) => member.verifiedAt === null || member.errorCode || !member.copies.some(isGood));
+  if (bad !== undefined) return wrong(`${bad.id} is damaged or not verified.`);
+  if (full.createdAt.getTime() + config.fullEveryDays * DAY <= row.createdAt.getTime()) {
+    return routine(`the last one, ${full.id}, is ${config.fullEveryDays} days old.`);
+  }
+  const before = index.hashes;
+  if (before.pageSize !== hashes.pageSize) return routine('the page size of the database has changed.');
+  if (index.mediaPaths.join('\0') !== mediaPaths.join('\0')) return routine('the media folders of the config have changed.');
+  const delta = deltaOf(changedPages(before, hashes), {
+    pageSize: hashes.pageSize,
+    before: before.pageCount,
+    after: hashes.pageCount,
+  });
+  const isWorth = deltaBytes(delta) <= Math.max(MOST_CHANGED * hashes.pageCount * hashes.pageSize, SMALL_DELTA);
+  if (!isWorth || delta.runs.length / 2 > MAX_RUNS) {
+    return routine(`${delta.changed} of ${hashes.pageCount} pages have changed.`);
+  }
+  return { row: parent, index, delta };
+}
+
+/** A delta of up to so many bytes is always worth it. */
+const SMALL_DELTA = 4_096;
+
+/** Notes what the row builds on, unless that is being deleted at this moment. */
+async function buildOn(env: IncrementEnvironment, run: Run, row: BackupRow, { row: parent }: Base): Promise<void> {
+  const noted = await Hold.during(
+    env,
+    [runLease(parent.id)],
+    async () => {
+      await parent.reload();
+      if (parent.status !== 'COMPLETED') return false;
+      await noteMode(run, row, {
+        mode: 'INCREMENTAL',
+        parentArchiveId: parent.archiveId ?? parent.id,
+        chainArchiveId: parent.chainArchiveId ?? parent.archiveId ?? parent.id,
+        chainPosition: parent.chainPosition + 1,
+      });
+      return true;
+    },
+    () => false,
+  );
+  if (noted !== true) await beFull(run, row, routine(`the last one, ${parent.id}, is in use.`));
+}
+
+async function beFull(run: Run, row: BackupRow, { why, isWrong }: Refusal): Promise<void> {
+  if (row.mode === 'FULL') return;
+  const text = `A full backup was made: ${why}`;
+  if (isWrong) run.warn(text);
+  const note = isWrong ? row.note : [row.note, text].filter(Boolean).join(' ');
+  await noteMode(run, row, { mode: 'FULL', parentArchiveId: null, chainArchiveId: null, chainPosition: 0, note });
+}
+
+async function noteMode(
+  run: Run,
+  row: BackupRow,
+  values: Partial<Pick<BackupRow, 'mode' | 'parentArchiveId' | 'chainArchiveId' | 'chainPosition' | 'note'>>,
+): Promise<void> {
+  if (!(await run.update(values))) throw new AppError('INTERRUPTED', 'The run was lost.');
+  await row.reload();
+}

@@ -1,0 +1,215 @@
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { BackupRow } from '../../../src/models/index.js';
+import { all, exec } from '../../support/sqlite.js';
+import { createWorld, filesIn, NEVER, readTree, type World } from '../../support/world.js';
+
+let world: World;
+beforeEach(async () => {
+  world = await createWorld();
+  await exec(world.database, 'CREATE TABLE filler (id INTEGER PRIMARY KEY, text TEXT)');
+  await exec(
+    world.database,
+    `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+     INSERT INTO filler SELECT i, hex(randomblob(100)) FROM n`,
+  );
+  await world.app.configs.update(1, { incremental: true }, 'test');
+});
+afterEach(() => world.close());
+
+/** Rows of every table, and the media. */
+async function present() {
+  const names = await all<{ name: string }>(world.database, "SELECT name FROM sqlite_master WHERE type = 'table'");
+  const tables: Record<string, unknown> = {};
+  for (const { name } of names) tables[name] = await all(world.database, `SELECT * FROM "${name}" ORDER BY 1`);
+  return { tables, media: await readTree(world.media) };
+}
+
+async function change(step: number): Promise<void> {
+  await exec(world.database, `UPDATE filler SET text = 'step ${step}' WHERE id % 2000 = ${step}`);
+  await writeFile(join(world.media, `step ${step}.txt`), `step ${step}`);
+}
+
+async function chainOf(length: number): Promise<{ rows: BackupRow[]; states: Awaited<ReturnType<typeof present>>[] }> {
+  const [rows, states] = [[] as BackupRow[], [] as Awaited<ReturnType<typeof present>>[]];
+  for (let step = 0; step < length; step++) {
+    if (step > 0) await change(step);
+    states.push(await present());
+    rows.push(await world.backup());
+  }
+  return { rows, states };
+}
+
+/** Flips a byte in the middle of the stored file. */
+async function damage({ filePath }: BackupRow): Promise<void> {
+  const bytes = await readFile(filePath);
+  const middle = bytes.length >> 1;
+  bytes[middle] = (bytes[middle] ?? 0) ^ 0xff;
+  await rm(filePath);
+  await writeFile(filePath, bytes);
+}
+
+describe('A config with incremental backups', () => {
+  it('makes a full one first, then ones that hold only what changed', async () => {
+    const { rows } = await chainOf(3);
+    expect(rows.map(({ status, mode, chainPosition }) => ({ status, mode, chainPosition }))).toEqual([
+      { status: 'COMPLETED', mode: 'FULL', chainPosition: 0 },
+      { status: 'COMPLETED', mode: 'INCREMENTAL', chainPosition: 1 },
+      { status: 'COMPLETED', mode: 'INCREMENTAL', chainPosition: 2 },
+    ]);
+    const [full = 0, first = 0] = rows.map(({ fileSize }) => fileSize ?? 0);
+    expect(first).toBeLessThan(full / 5);
+    expect(rows[2]?.parentArchiveId).toBe(rows[1]?.id);
+    expect(rows.map(({ mediaFileCount }) => mediaFileCount)).toEqual([3, 4, 5]);
+    expect(rows[1]?.warnings).toEqual([]);
+  });
+
+  it('restores every one of them to the state of its moment', async () => {
+    const { rows, states } = await chainOf(4);
+    await rm(join(world.media, 'step 1.txt'));
+    await exec(world.database, 'DELETE FROM filler WHERE id > 1000');
+    for (const [index, row] of rows.entries()) {
+      const restore = await world.restore({ backupId: row.id, restoreMedia: true, mediaMode: 'MIRROR' });
+      expect(restore).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+      expect(await present()).toEqual(states[index]);
+    }
+  });
+
+  it('verifies each at every level', async () => {
+    const { rows } = await chainOf(3);
+    for (const row of rows) {
+      for (const level of ['CHECKSUM', 'ARCHIVE', 'DRILL'] as const) {
+        expect(await world.app.backups.verify(row.id, level, 'test', NEVER)).toMatchObject({
+          verificationLevel: level,
+          errorCode: null,
+        });
+      }
+    }
+  });
+
+  it('says of one without a change that it is unchanged, and stores next to nothing', async () => {
+    await world.app.models.BackupConfig.update({ mediaPaths: [] }, { where: { id: 1 } });
+    const full = await world.backup();
+    const row = await world.backup();
+    expect(row.note).toBe(`Unchanged since ${full.id}.`);
+    expect(row.fileSize).toBeLessThan((full.fileSize ?? 0) / 50);
+  });
+
+  it.each<[string, (full: BackupRow) => Promise<unknown>, RegExp]>([
+    ['the last one is deleted', (full) => world.app.backups.remove([full.id], 'test'), /was deleted/],
+    ['the last one is damaged', async (full) => {
+      await damage(full);
+      await world.app.backups.verify(full.id, 'CHECKSUM', 'test', NEVER);
+    }, /damaged or not verified/],
+    ['half of the pages have changed', () => exec(world.database, "UPDATE filler SET text = hex(randomblob(100))"), /pages have changed/],
+    ['the page size has changed', () => exec(world.database, 'PRAGMA journal_mode = DELETE; PRAGMA page_size = 8192; VACUUM'), /page size/],
+    ['the index of pages is gone', () => rm(join(world.folder, 'data', 'pages', '1.index')), /none to build on/],
+    ['the index of pages is damaged', async () => {
+      const path = join(world.folder, 'data', 'pages', '1.index');
+      const bytes = await readFile(path);
+      bytes[100] = (bytes[100] ?? 0) ^ 1;
+      await writeFile(path, bytes);
+    }, /cannot be read/],
+    ['the last full one is old enough', (full) => full.update({ createdAt: new Date(Date.now() - 8 * 86_400_000) }), /7 days old/],
+    ['other media folders are backed up', async () => {
+      await mkdir(join(world.folder, 'app', 'more'));
+      await world.app.configs.update(1, { mediaPaths: [world.media, join(world.folder, 'app', 'more')] }, 'test');
+    }, /media folders/],
+  ])('makes a full one, and says why, when %s', async (_case, prepare, why) => {
+    const full = await world.backup();
+    await prepare(full);
+    const row = await world.backup();
+    expect(row).toMatchObject({ status: 'COMPLETED', mode: 'FULL', chainPosition: 0, parentArchiveId: null });
+    expect([row.note, ...row.warnings].join(' ')).toMatch(why);
+    await change(1);
+    expect(await world.backup()).toMatchObject({ mode: 'INCREMENTAL', parentArchiveId: row.id });
+  });
+
+  it('makes a full one on request, on which the next one builds', async () => {
+    await chainOf(2);
+    const { id } = await world.app.backups.create({ backupType: 'MANUAL', mode: 'FULL' }, 'test');
+    await world.app.backups.run(id, NEVER);
+    await change(2);
+    expect(await world.backup()).toMatchObject({ mode: 'INCREMENTAL', parentArchiveId: id });
+  });
+
+  it('extracts one as if it were a full one', async () => {
+    const { rows, states } = await chainOf(3);
+    const { extractBackup } = await import('../../../src/core/archives/extract.js');
+    const target = join(world.folder, 'out');
+    const opened = await world.app.backups.open(rows[2]?.id ?? '');
+    await extractBackup(world.app.audit, opened, target, 'test', { signal: NEVER, onProgress: () => undefined });
+    const files = await filesIn(target);
+    expect(files).toEqual(expect.arrayContaining(['backup_metadata.json', 'database.sqlite3', 'media/step 2.txt']));
+    expect(files).toHaveLength(2 + Object.keys(states[2]?.media ?? {}).length);
+  });
+});
+
+describe('A chain with a damaged member', () => {
+  it('has the damage found by the verification of every backup that needs it', async () => {
+    const { rows } = await chainOf(4);
+    await damage(rows[1] as BackupRow);
+    const found: (string | null)[] = [];
+    for (const { id } of rows) found.push((await world.app.backups.verify(id, 'ARCHIVE', 'test', NEVER)).errorCode ?? null);
+    expect(found).toEqual([null, 'ARCHIVE_CORRUPT', 'CHAIN_BROKEN', 'CHAIN_BROKEN']);
+  });
+
+  it('marks what builds on it as broken, and goes on with a full backup', async () => {
+    const { rows } = await chainOf(3);
+    await damage(rows[1] as BackupRow);
+    await world.app.backups.verify(rows[1]?.id ?? '', 'CHECKSUM', 'test', NEVER);
+    expect(await rows[2]?.reload()).toMatchObject({ errorCode: 'CHAIN_BROKEN', verifiedAt: null });
+    await change(3);
+    const next = await world.backup();
+    expect(next.mode).toBe('FULL');
+    expect(next.warnings.join()).toContain(`${rows[1]?.id} is damaged`);
+  });
+
+  it('changes nothing when one of it is restored, and names the damaged one', async () => {
+    const { rows } = await chainOf(3);
+    await damage(rows[0] as BackupRow);
+    const before = await present();
+    const outcome = await world
+      .restore({ backupId: rows[2]?.id ?? '' })
+      .then(({ errorCode, errorMessage }) => `${errorCode} ${errorMessage}`, String);
+    expect(outcome).toContain(rows[0]?.id);
+    expect(await present()).toEqual(before);
+  });
+});
+
+describe('A backup that others build on', () => {
+  it('is not deleted without them', async () => {
+    const { rows } = await chainOf(3);
+    const [full, first, second] = rows.map(({ id }) => id) as [string, string, string];
+    await expect(world.app.backups.remove([full], 'test')).rejects.toMatchObject({
+      code: 'BACKUP_NEEDED',
+      message: expect.stringContaining(first),
+    });
+    expect(await filesIn(world.backups)).toHaveLength(3);
+    await world.app.backups.remove([second], 'test');
+    expect(await filesIn(world.backups)).toHaveLength(2);
+  });
+
+  it('is deleted together with them on request', async () => {
+    const { rows } = await chainOf(3);
+    const removed = await world.app.backups.remove([rows[0]?.id ?? ''], 'test', 'deleted by hand', true);
+    expect(removed.map(({ id }) => id)).toEqual(rows.map(({ id }) => id).reverse());
+    expect(await filesIn(world.backups)).toEqual([]);
+  });
+
+  it('is deleted with them when all of them are named', async () => {
+    const { rows } = await chainOf(3);
+    await world.app.backups.remove(rows.map(({ id }) => id), 'test');
+    expect(await filesIn(world.backups)).toEqual([]);
+  });
+});
+
+describe('An incremental backup from elsewhere', () => {
+  it('is refused, and says what it builds on', async () => {
+    const { rows } = await chainOf(2);
+    const { createReadStream } = await import('node:fs');
+    const upload = world.app.backups.upload(createReadStream(rows[1]?.filePath ?? ''), 'a.zip', undefined, 'test', NEVER);
+    await expect(upload).rejects.toMatchObject({ code: 'CHAIN_BROKEN', message: expect.stringContaining(rows[0]?.id ?? '') });
+  });
+});

@@ -4,7 +4,7 @@ import { isControlName } from '../../archive/format.js';
 import { AppError, toAppError } from '../../errors.js';
 import { type BackupConfigRow, type BackupRow, isGood } from '../../models/index.js';
 import type { StorageAddress } from '../ports.js';
-import { planHash, planRetention, type RetentionBackup, type RetentionDecision } from './plan.js';
+import { keepNeeded, planHash, planRetention, type RetentionBackup, type RetentionDecision } from './plan.js';
 import { policyOf } from './policy.js';
 
 /** What cleaning up needs of the process around it. */
@@ -76,6 +76,8 @@ const FACTS = [
   'verifiedAt',
   'fileSize',
   'fileName',
+  'archiveId',
+  'parentArchiveId',
 ] as const;
 
 /** Deletes by policy. Every deletion is checked against a plan of the moment, under the lock of the backup. */
@@ -104,7 +106,7 @@ export class Cleanup {
       const decision = decisions.get(backup.id);
       return decision === undefined ? [] : [{ ...decision, backup, error: null }];
     });
-    return summed(config, at, items);
+    return summed(config, at, keepNeeded(items, parentsIn(rows)));
   }
 
   /**
@@ -269,6 +271,17 @@ function summed(config: BackupConfigRow, at: Date, items: RetentionItem[]): Rete
     keepSize: size(true),
     hash: planHash(items),
   };
+}
+
+/** For each incremental backup the one that it builds on. */
+function parentsIn(rows: BackupRow[]): Map<string, string> {
+  const ids = new Map(rows.map(({ archiveId, id }) => [archiveId, id]));
+  return new Map(
+    rows.flatMap(({ id, parentArchiveId = null }): [string, string][] => {
+      const parent = parentArchiveId === null ? undefined : ids.get(parentArchiveId);
+      return parent === undefined ? [] : [[id, parent]];
+    }),
+  );
 }
 
 /** The backups as each destination has them: verified as its own copy is. */

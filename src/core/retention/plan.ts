@@ -15,6 +15,7 @@ import { momentOf, wallAt } from '../schedules/zones.js';
  * Beside the rules stand, and use up no place in them:
  * - the newest verified backup, pinned ones, ones of the future and ones without a readable date: kept
  * - unverified and empty ones, and those with too few copies: kept while nothing newer is verified, then subject to the limits, never to a keep-rule
+ * - those that a kept one builds on, whatever else is said of them: kept, see `keepNeeded`
  * - UPLOADED ones: a user put them there, so no policy deletes them
  * - SAFETY ones: unpinned after `safetyRetentionDays`, deleted by the next plan, never by a count
  */
@@ -42,6 +43,7 @@ export type RetentionCode =
   | 'UNREADABLE_DATE'
   | 'NEWER_THAN_VERIFIED'
   | 'TOO_FEW_COPIES'
+  | 'NEEDED'
   | 'UPLOADED'
   | 'SAFETY_RECENT'
   | 'SAFETY_UNPIN'
@@ -103,6 +105,29 @@ export function planRetention(input: RetentionInput): RetentionDecision[] {
     const reasons = aside(backup, input, newest) ?? kept.get(backup.id) ?? limits.reasons(backup);
     const keep = !reasons.some(({ code }) => DELETING.has(code));
     return { id: backup.id, keep, unpin: reasons[0]?.code === 'SAFETY_UNPIN', reasons };
+  });
+}
+
+/**
+ * Keeps what a kept backup builds on.
+ * @param parents for each incremental backup the one that it builds on, by their ids
+ * @returns the decisions in their order
+ */
+export function keepNeeded<Decision extends Pick<RetentionDecision, 'id' | 'keep' | 'unpin' | 'reasons'>>(
+  decisions: Decision[],
+  parents: ReadonlyMap<string, string>,
+): Decision[] {
+  const neededBy = new Map<string, string>();
+  for (const { id, keep } of decisions) {
+    if (!keep) continue;
+    for (let parent = parents.get(id); parent !== undefined && !neededBy.has(parent); parent = parents.get(parent)) {
+      neededBy.set(parent, id);
+    }
+  }
+  return decisions.map((decision) => {
+    const child = neededBy.get(decision.id);
+    if (child === undefined || decision.keep) return decision;
+    return { ...decision, keep: true, reasons: [because('NEEDED', `The kept backup ${child} builds on it.`)] };
   });
 }
 

@@ -205,6 +205,30 @@ describe('A backup that others build on', () => {
   });
 });
 
+describe('The retention of a chain', () => {
+  it('keeps what a kept backup builds on, and restores it afterwards', async () => {
+    const { rows, states } = await chainOf(3);
+    for (const row of rows) await row.update({ createdAt: new Date(row.createdAt.getTime() - 86_400_000) });
+    await world.app.configs.update(1, { maxBackupFiles: 1 }, 'test');
+    const plan = await world.app.cleanup.run(1, 'test');
+    expect(plan.items.map(({ reasons: [first] }) => first?.code)).toEqual(['NEWEST_VERIFIED', 'NEEDED', 'NEEDED']);
+    await world.restore({ backupId: rows[2]?.id ?? '', mediaMode: 'MIRROR' });
+    expect(await present()).toEqual(states[2]);
+  });
+
+  it('deletes a whole chain once a newer full backup has taken its place', async () => {
+    const { rows } = await chainOf(3);
+    for (const row of rows) await row.update({ createdAt: new Date(row.createdAt.getTime() - 86_400_000) });
+    const { id } = await world.app.backups.create({ backupType: 'MANUAL', mode: 'FULL' }, 'test');
+    await world.app.backups.run(id, NEVER);
+    await world.app.configs.update(1, { maxBackupFiles: 1 }, 'test');
+    const plan = await world.app.cleanup.run(1, 'test');
+    expect(plan.items.filter(({ error }) => error !== null)).toEqual([]);
+    expect(plan.deleteCount).toBe(3);
+    expect(await filesIn(world.backups)).toHaveLength(1);
+  });
+});
+
 describe('An incremental backup from elsewhere', () => {
   it('is refused, and says what it builds on', async () => {
     const { rows } = await chainOf(2);

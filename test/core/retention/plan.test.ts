@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { assertPolicy, type RetentionPolicy } from '../../../src/core/retention/policy.js';
 import {
+  keepNeeded,
   planHash,
   planRetention,
   type RetentionBackup,
@@ -243,5 +244,50 @@ describe('Limits and keep-rules together', () => {
   it('uploaded ones are deleted only by hand', () => {
     const backups = history(daysAgo(1, 2000), { 1: { backupType: 'UPLOADED' } });
     expect(codes(plan(backups, { retentionDays: 1 }), '1')).toEqual(['UPLOADED']);
+  });
+});
+
+describe('What a kept backup builds on', () => {
+  const decision = (id: string, keep: boolean): RetentionDecision => ({
+    id,
+    keep,
+    unpin: false,
+    reasons: [{ code: keep ? 'KEEP_LAST' : 'TOO_OLD', text: '' }],
+  });
+  const chain = new Map([
+    ['3', '2'],
+    ['2', '1'],
+    ['1', '0'],
+  ]);
+
+  it('is kept to the full backup, with a reason that names the one that needs it', () => {
+    const decisions = keepNeeded(
+      [decision('3', false), decision('2', true), decision('1', false), decision('0', false)],
+      chain,
+    );
+    expect(deleted(decisions)).toEqual(['3']);
+    expect(codes(decisions, '0')).toEqual(['NEEDED']);
+    expect(decisions.find(({ id }) => id === '1')?.reasons[0]?.text).toContain('2 builds on it');
+  });
+
+  it('goes together with it when nothing else keeps the chain', () => {
+    const decisions = keepNeeded(
+      ['3', '2', '1', '0'].map((id) => decision(id, false)),
+      chain,
+    );
+    expect(deleted(decisions)).toEqual(['0', '1', '2', '3']);
+  });
+
+  it('keeps its own reasons where a rule keeps it', () => {
+    const decisions = keepNeeded([decision('1', true), decision('0', true)], chain);
+    expect(codes(decisions, '0')).toEqual(['KEEP_LAST']);
+  });
+
+  it('ends where a chain leads back to itself', () => {
+    const circle = new Map([
+      ['1', '0'],
+      ['0', '1'],
+    ]);
+    expect(deleted(keepNeeded([decision('1', true), decision('0', false)], circle))).toEqual([]);
   });
 });

@@ -46,6 +46,8 @@ const SLOW = [
   'cli/start.test.ts',
   'http/process.test.ts',
   'jobs/sqlite.test.ts',
+  // Makes chains of backups of a whole application for every case.
+  'core/backups/incremental.test.ts',
   // Big: whole installations, every day of a year, paths and trees as large as the system allows, a hundred thousand rows.
   'core/recovery/recovery.test.ts',
   'core/retention/year.test.ts',

@@ -28,6 +28,8 @@ export interface Settings {
   keepYearly: Whole;
   keepWithin: string;
   maxTotalSize: Typed;
+  incremental: boolean;
+  fullEveryDays: Whole;
   compression: Compression;
   compressionLevel: Whole;
   jitterSeconds: Whole;
@@ -64,6 +66,8 @@ export const LABEL: Record<Field, string> = {
   keepMonthly: 'Keep monthly',
   keepYearly: 'Keep yearly',
   keepWithin: 'Keep all within',
+  incremental: 'Incremental backups',
+  fullEveryDays: 'Full backup every (days)',
   compression: 'Compression',
   compressionLevel: 'Compression level',
   jitterSeconds: 'Maximum start delay (seconds)',
@@ -97,6 +101,8 @@ export const RETENTION: readonly Field[] = [
 
 /** The settings that few people ever change. */
 export const ADVANCED: readonly Field[] = [
+  'incremental',
+  'fullEveryDays',
   'compression',
   'compressionLevel',
   'jitterSeconds',
@@ -127,6 +133,8 @@ const NEW: Settings = {
   keepYearly: '',
   keepWithin: '',
   maxTotalSize: '',
+  incremental: false,
+  fullEveryDays: 7,
   compression: 'DEFLATE',
   compressionLevel: 1,
   jitterSeconds: 0,

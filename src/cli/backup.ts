@@ -14,6 +14,8 @@ interface Options {
   storage?: 'LOCAL' | 'SYSTEM';
   note?: string;
   allowDamaged?: boolean;
+  incremental?: boolean;
+  full?: boolean;
 }
 
 export function addBackup(program: Command): void {
@@ -25,6 +27,8 @@ export function addBackup(program: Command): void {
     .addOption(new Option('--storage <type>', "another storage than the config's").choices(['LOCAL', 'SYSTEM']))
     .option('--note <text>', 'a remark to keep with the backup')
     .option('--allow-damaged', 'keep a database with damaged pages as it is; never counts as a good backup')
+    .addOption(new Option('--incremental', 'store only what changed since the last one').conflicts('full'))
+    .option('--full', 'store everything, also where the config is incremental')
     .action((options: Options, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
         const row = await makeBackup(session, {
@@ -34,6 +38,7 @@ export function addBackup(program: Command): void {
           customPath: options.storage === 'SYSTEM' && options.path !== undefined ? resolve(options.path) : options.path,
           note: options.note,
           allowDamaged: options.allowDamaged,
+          mode: options.full ? 'FULL' : options.incremental ? 'INCREMENTAL' : undefined,
         });
         session.print.result({ backup: backupDocument(row) }, () => backupSummary(row));
       }),

@@ -36,6 +36,8 @@ interface Options {
   timezone?: string;
   retentionDays?: number;
   maxFiles?: number;
+  incremental?: boolean;
+  fullEveryDays?: number;
   compression?: CompressionMethod;
   compressionLevel?: number;
   safetyDays?: number;
@@ -186,6 +188,9 @@ function withSettings(command: Command): Command {
     .option('--retention-days <n>', 'delete backups older than this', whole)
     .option('--max-files <n>', 'keep at most this many backups', whole)
     .option('--safety-days <n>', 'how long safety backups stay pinned', whole)
+    .option('--incremental', 'store only what changed since the backup before')
+    .option('--no-incremental', 'make a full backup each time')
+    .option('--full-every-days <n>', 'after so many days the next backup is a full one (default: 7)', whole)
     .option('--compression <method>', 'DEFLATE, ZSTD (Node 22.15 or newer) or NONE', compression)
     .option('--compression-level <n>', '0 (fastest) to 9 (smallest)', wholeOrZero)
     .option('--lock-timeout <seconds>', "how long a restore waits for another program's lock", whole)
@@ -221,6 +226,8 @@ async function inputOf(
     timezone: options.timezone,
     backupRetentionDays: options.retentionDays,
     maxBackupFiles: options.maxFiles,
+    incremental: options.incremental,
+    fullEveryDays: options.fullEveryDays,
     compression: options.compression,
     compressionLevel: options.compressionLevel,
     safetyRetentionDays: options.safetyDays,

@@ -81,6 +81,7 @@ export function configText(config: ConfigDocument, encryption: string): string {
     ['Encryption', encryption],
     ['Copies', config.copyTo.length === 0 ? null : `in destination ${config.copyTo.join(', ')}`],
     ['Archive prefix', config.archivePrefix],
+    ['Incremental', config.incremental ? `with a full backup every ${config.fullEveryDays} days` : null],
     ['Minimum copies', config.minimumCopies === 1 ? null : config.minimumCopies],
     ['Schedule', config.autoBackupEnabled ? `${config.schedule} (${config.timezone})` : 'off'],
     ['Start delay', config.jitterSeconds === 0 ? null : `up to ${config.jitterSeconds} s`],

@@ -10,8 +10,9 @@ export function addDelete(program: Command): void {
     .command('delete')
     .description('Delete the archives of backups; their records stay as DELETED. JSON: {backups: […]}')
     .argument('<id...>', `backups: for each ${ID_HELP}`)
+    .option('--cascade', 'also delete the incremental backups that build on them')
     .option('--yes', 'needed: yes, delete them')
-    .action((given: string[], { yes }: { yes?: boolean }, command: Command) =>
+    .action((given: string[], { yes, cascade }: { yes?: boolean; cascade?: boolean }, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print }) => {
         const ids = await Promise.all(given.map((id) => backupId(app.models, id)));
         if (yes !== true) {
@@ -19,7 +20,7 @@ export function addDelete(program: Command): void {
             hint: 'Repeat the command with --yes.',
           });
         }
-        const rows = await app.backups.remove(ids, actor);
+        const rows = await app.backups.remove(ids, actor, undefined, cascade);
         print.result({ backups: rows.map(backupDocument) }, () =>
           rows.map((row) => `Deleted ${row.id} (${row.filePath}).`).join('\n'),
         );

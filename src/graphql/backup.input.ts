@@ -1,8 +1,8 @@
 import { MaxLength } from 'class-validator';
 import { Field, ID, InputType } from 'type-graphql';
 import type { StorageType as Storage } from '../core/ports.js';
-import type { BackupStatus as Status, BackupType as Type } from '../models/index.js';
-import { BackupStatus, BackupType, StorageType } from './enums.js';
+import type { BackupMode as Mode, BackupStatus as Status, BackupType as Type } from '../models/index.js';
+import { BackupMode, BackupStatus, BackupType, StorageType } from './enums.js';
 import { DateTime } from './scalars.js';
 
 @InputType({
@@ -69,4 +69,11 @@ export class CreateBackupInput {
       'Keeps a database with damaged pages as it is, instead of failing with DATABASE_CORRUPT: see `Backup.damaged`.',
   })
   allowDamaged?: boolean | null;
+
+  @Field(() => BackupMode, {
+    nullable: true,
+    description:
+      'INCREMENTAL stores only what changed since the last one; where there is nothing to build on, a full backup is made and says why. As the config says if left out.',
+  })
+  mode?: Mode | null;
 }

@@ -1,7 +1,20 @@
 import { BackupCopy, copiesOf } from './copy.type.js';
 import type { GraphQLResolveInfo } from 'graphql';
 import type { FileUpload } from 'graphql-upload/processRequest.mjs';
-import { Arg, Args, Ctx, FieldResolver, ID, Info, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
+import {
+  Arg,
+  Args,
+  Ctx,
+  FieldResolver,
+  ID,
+  Info,
+  Int,
+  Mutation,
+  Query,
+  Resolver,
+  Root,
+  Subscription,
+} from 'type-graphql';
 import { type BackupOrder as Order, listBackups } from '../core/lists/lists.js';
 import { humanSize } from '../core/text/format.js';
 import { copyWarnings } from '../core/archives/copies.js';
@@ -87,6 +100,7 @@ export class BackupResolver extends runFieldsOf(Backup) {
         customPath: input.customPath ?? undefined,
         note: input.note ?? undefined,
         allowDamaged: input.allowDamaged ?? undefined,
+        mode: input.mode ?? undefined,
       },
       email,
     );
@@ -200,16 +214,19 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
-      'Deletes the archive; the record stays, DELETED. A pinned one is refused.',
+      'Deletes the archive; the record stays, DELETED. A pinned one is refused, and one that others build on unless `cascade` deletes those, too.',
       'mutation { deleteBackup(id: "backup_20250724_143022_a1b2c3d4") { status deletedAt } }',
     ),
   })
   async deleteBackup(
     @Ctx() { services, admin }: GraphqlContext,
     @Arg('id', () => ID, { description: 'The backup.' }) id: string,
+    @Arg('cascade', () => Boolean, { defaultValue: false, description: 'Also deletes the backups that build on it.' })
+    cascade: boolean,
   ): Promise<Backup> {
-    const [row] = await services.backups.remove([runId(id)], (await admin()).email);
-    return row as BackupRow;
+    const email = (await admin()).email;
+    const rows = await services.backups.remove([runId(id)], email, undefined, cascade);
+    return rows.find((row) => row.id === runId(id)) as BackupRow;
   }
 
   @Admin()
@@ -326,6 +343,26 @@ export class BackupResolver extends runFieldsOf(Backup) {
   })
   async config(@Root() row: BackupRow, @Ctx() { load }: GraphqlContext): Promise<BackupConfig | null> {
     return row.configId === null ? null : load.config(row.configId);
+  }
+
+  @FieldResolver(() => Backup, {
+    nullable: true,
+    description: 'The backup that an incremental one builds on; null for a full one, or if that is not here.',
+  })
+  async parent(@Root() row: BackupRow, @Ctx() { services }: GraphqlContext): Promise<Backup | null> {
+    return services.backups.parentOf(row);
+  }
+
+  @FieldResolver(() => [Backup], { description: 'The incremental backups that build directly on it.' })
+  async children(@Root() row: BackupRow, @Ctx() { services }: GraphqlContext): Promise<Backup[]> {
+    return services.backups.childrenOf(row);
+  }
+
+  @FieldResolver(() => Int, {
+    description: 'How many archives a restore of it reads: 1 for a full one, more for an incremental one.',
+  })
+  chainLength(@Root() { chainPosition }: BackupRow): number {
+    return chainPosition + 1;
   }
 
   @FieldResolver(() => [BackupCopy], { description: 'Where its archive lies. The run itself wrote the first.' })

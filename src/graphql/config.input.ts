@@ -87,6 +87,18 @@ export class BackupConfigInput {
   @Field(() => Int, { nullable: true, description: '1 or more. Default: 30.' })
   maxBackupFiles?: number;
 
+  @Field(() => Boolean, {
+    nullable: true,
+    description: 'Store only what changed since the backup before. Default: false.',
+  })
+  incremental?: boolean;
+
+  @Field(() => Int, {
+    nullable: true,
+    description: 'After so many days the next backup is a full one, 1 to 365. Default: 7.',
+  })
+  fullEveryDays?: number;
+
   @Field(() => Compression, { nullable: true, description: 'Default: DEFLATE.' })
   compression?: CompressionMethod;
 

@@ -61,6 +61,14 @@ export class BackupConfig {
   @Field(() => Int, { description: 'Maximum number of backups; beyond it, the oldest may be deleted.' })
   maxBackupFiles!: number;
 
+  @Field(() => Boolean, {
+    description: 'Whether its backups hold only what changed since the one before: see `fullEveryDays`.',
+  })
+  incremental!: boolean;
+
+  @Field(() => Int, { description: 'After so many days the next backup is a full one; only with `incremental`.' })
+  fullEveryDays!: number;
+
   @Field(() => Compression, { description: 'How archives are compressed.' })
   compression!: CompressionMethod;
 

@@ -306,6 +306,17 @@ export function Advanced({ form, open, setOpen }: { form: Form; open: boolean; s
         </UnstyledButton>
       </Title>
       <SimpleGrid id={id} cols={{ base: 1, sm: 2 }} mt="sm" display={open ? undefined : 'none'}>
+        <Switch
+          {...setting(form, 'incremental')}
+          description="Backups hold only what changed since the one before. Restoring one needs those it builds on."
+          checked={form.settings.incremental}
+          onChange={(event) => form.set('incremental', event.currentTarget.checked)}
+        />
+        <WholeSetting
+          form={form}
+          field="fullEveryDays"
+          description="After so many days the next incremental backup is a full one."
+        />
         <CompressionSetting form={form} />
         <WholeSetting
           form={form}

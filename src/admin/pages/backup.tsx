@@ -182,11 +182,28 @@ function About({ backup }: { backup: BackupPartsFragment }) {
     ['Storage', STORAGE[backup.storageType]],
     ['File', stored ? <Code key="path">{backup.filePath}</Code> : 'No archive'],
     ['Encryption', encryptionOf(backup)],
+    ...chainFacts(backup),
     ['Pinned', pinOf(backup)],
     ['Note', backup.note ?? '–'],
     ['Id', <Code key="id">{backup.id}</Code>],
   ];
   return <Facts facts={facts} />;
+}
+
+/** What it builds on, and what builds on it; nothing for a backup that stands alone. */
+function chainFacts({ mode, parent, children, chainLength }: BackupPartsFragment): [string, ReactNode][] {
+  const link = ({ id }: { id: string }) => (
+    <TextLink key={id} href={`/backups/${id}`}>
+      {id}
+    </TextLink>
+  );
+  const facts: [string, ReactNode][] = [];
+  if (mode === 'INCREMENTAL') {
+    facts.push(['Builds on', parent ? link(parent) : 'A backup that is missing']);
+    facts.push(['Restored from', plural(chainLength, 'archive')]);
+  }
+  if (children.length > 0) facts.push(['Needed by', <Stack key="children">{children.map(link)}</Stack>]);
+  return facts;
 }
 
 function encryptionOf({ encrypted, encryptionKeys }: BackupPartsFragment): string {

@@ -348,9 +348,25 @@ interface OpenedParent {
   member(signal: AbortSignal): Promise<ChainMember>;
 }
 
+/**
+ * An archive that is not stored yet, together with what it builds on.
+ * @param id names it in errors
+ * @throws AppError CHAIN_BROKEN, ARCHIVE_…, ENCRYPTION_KEY_…, STORAGE_…
+ */
+export async function openOnParents(
+  storages: Storages,
+  own: { id: string; archive: Archive },
+  parents: Parent[],
+  signal: AbortSignal,
+): Promise<Archive> {
+  const opened = await openParents(storages, own, async () => parents, signal);
+  const below = await Promise.all(opened.map((parent) => parent.member(signal)));
+  return openChain([...below, { archive: own.archive }], signal);
+}
+
 async function openParents(
   storages: Storages,
-  { id }: BackupRow,
+  { id }: { id: string },
   parents: Parents | undefined,
   signal: AbortSignal,
 ): Promise<OpenedParent[]> {

@@ -254,6 +254,19 @@ export class Backups {
     return row;
   }
 
+  /** The backup that an incremental one builds on; null for a full one, or if that is not here. */
+  async parentOf({ parentArchiveId }: BackupRow): Promise<BackupRow | null> {
+    if ((parentArchiveId ?? null) === null) return null;
+    return this.env.models.Backup.findOne({ where: { archiveId: parentArchiveId, status: 'COMPLETED' } });
+  }
+
+  /** The backups that build directly on it. */
+  async childrenOf({ archiveId }: BackupRow): Promise<BackupRow[]> {
+    if ((archiveId ?? null) === null) return [];
+    const where = { parentArchiveId: archiveId, status: ['COMPLETED', 'RUNNING'] };
+    return this.env.models.Backup.findAll({ where, order: [['createdAt', 'ASC']] });
+  }
+
   /**
    * A COMPLETED backup and its stored bytes.
    * @param identity what opens a sealed one, as `readGiven` takes it; left out, the keys that are held here do

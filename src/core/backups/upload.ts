@@ -8,7 +8,6 @@ import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UniqueConstraintError } from 'sequelize';
 import { type Archive, fileSource, openArchive } from '../../archive/read.js';
-import type { ArchiveMetadata } from '../../archive/metadata.js';
 import { shown } from '../../archive/names.js';
 import { isSealed, readHeader } from '../../archive/seal-header.js';
 import { UnsealedSource } from '../../archive/seal.js';
@@ -31,7 +30,8 @@ import {
   sealHeaderOf,
   verifyBytes,
 } from '../archives/verify.js';
-import { assertSize, findStored } from '../archives/stored-archive.js';
+import { parentsOf } from '../archives/chains.js';
+import { assertSize, findStored, openOnParents } from '../archives/stored-archive.js';
 
 /** How many tables of an archive are listed on its row. */
 const MAX_TABLES = 10_000;
@@ -80,7 +80,8 @@ export async function takeIn(env: BackupsEnvironment, incoming: Incoming, stop: 
         const { size, checksum } = await receive(incoming.body, file, env.maxUploadBytes, signal);
         const { source, seal } = await damageIsOfTheFile(contentOfFile(env, file, incoming, signal));
         const archive = await damageIsOfTheFile(openArchive(source, { signal, maxEntries: env.maxUploadEntries }));
-        const examined = await examine(env, archive, incoming.config, folder, signal);
+        const { whole, columns } = await inChain(env, archive, incoming.identity, signal);
+        const examined = { ...(await examine(env, whole, incoming.config, folder, signal)), columns };
         return await keep(env, incoming, { ...examined, seal, file, size, checksum }, stop);
       } finally {
         incoming.body.destroy();
@@ -144,6 +145,49 @@ async function receive(body: Readable, file: string, limit: number, signal: Abor
   return { size, checksum: hash.digest('hex') };
 }
 
+/** What a row says of its place in a chain. */
+type ChainColumns = Pick<BackupRow, 'mode'> &
+  Record<'archiveId' | 'parentArchiveId' | 'chainArchiveId', string | null> & { chainPosition: number };
+
+/**
+ * An archive together with what it builds on, which must be here already.
+ * @throws AppError CHAIN_BROKEN naming what is missing
+ */
+async function inChain(
+  env: BackupsEnvironment,
+  archive: Archive,
+  identity: string | undefined,
+  signal: AbortSignal,
+): Promise<{ whole: Archive; columns: ChainColumns }> {
+  const { backup_id: archiveId, parent, chain } = archive.metadata;
+  if (parent === undefined || chain === undefined) {
+    const none = { parentArchiveId: null, chainArchiveId: null, chainPosition: 0 };
+    return { whole: archive, columns: { mode: 'FULL', archiveId, ...none } };
+  }
+  const where = { archiveId: parent.backup_id, status: 'COMPLETED' };
+  const row = await env.models.Backup.findOne({ where });
+  if (row === null) {
+    throw new AppError('CHAIN_BROKEN', `file: it builds on ${shown(parent.file_name)}, which is not here.`, {
+      field: 'file',
+      hint: `Upload ${shown(parent.file_name)} (${shown(parent.backup_id)}) first.`,
+    });
+  }
+  const unsealOf = ({ id, fileName }: BackupRow) => async (header: Buffer) =>
+    (await env.keys.open(header, fileName, identity, id)).fileKey;
+  const parents = [...(await parentsOf(env.models, row)), row].map((one) => ({ row: one, unseal: unsealOf(one) }));
+  const whole = await openOnParents(env.storages, { id: archiveId ?? '', archive }, parents, signal);
+  return {
+    whole,
+    columns: {
+      mode: 'INCREMENTAL',
+      archiveId,
+      parentArchiveId: row.archiveId ?? null,
+      chainArchiveId: row.chainArchiveId ?? row.archiveId ?? null,
+      chainPosition: row.chainPosition + 1,
+    },
+  };
+}
+
 /**
  * Reads all of an archive that was opened as a hostile one, and says what is missing if it is not ours.
  * @param folder where the database is laid while it is looked at
@@ -156,7 +200,6 @@ async function examine(
   signal: AbortSignal,
 ): Promise<Examined> {
   const { metadata } = archive;
-  if (metadata.parent !== undefined) throw incomplete(metadata);
   const engine = env.engines.of(metadata.database_engine as DatabaseEngine);
   const strange = [...strangeEntries(archive.entries, engine), ...ignoredEntries(archive.ignored)];
   const config = named ?? (await ownerOf(env, metadata));
@@ -198,14 +241,6 @@ async function examine(
       warnings: [...dated, ...strange, ...inside.warnings, ...mediaWarnings(metadata)],
     },
   };
-}
-
-/** An incremental backup restores only together with what it builds on. */
-function incomplete({ parent }: ArchiveMetadata): AppError {
-  return new AppError('CHAIN_BROKEN', `file: it is an incremental backup that builds on ${parent?.backup_id}.`, {
-    field: 'file',
-    hint: 'Upload a full backup.',
-  });
 }
 
 /**
@@ -262,7 +297,7 @@ async function damageIsOfTheFile<T>(work: Promise<T>): Promise<T> {
 async function keep(
   env: BackupsEnvironment,
   incoming: Incoming,
-  upload: Examined & { seal: OpenedSeal | null; file: string; size: number; checksum: string },
+  upload: Examined & { columns: ChainColumns; seal: OpenedSeal | null; file: string; size: number; checksum: string },
   stop: AbortSignal,
 ): Promise<BackupRow> {
   const { engine, config, level, seal, size: fileSize, checksum } = upload;
@@ -294,7 +329,7 @@ async function keep(
     const verified = upload.found.damaged ? {} : { verifiedAt: env.now(), verificationLevel: level };
     const { warnings, ...found } = upload.found;
     run.warn(...warnings, ...(await notEncrypted(env, config, seal)));
-    const completed = await run.complete({ ...found, ...verified });
+    const completed = await run.complete({ ...found, ...verified, ...upload.columns });
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     if (incoming.config === null) await continueApplication(upload);
   } catch (thrown) {
@@ -350,7 +385,8 @@ export async function adoptStored(
       seal = { keyIds, sealHeader: sealHeaderOf(header) };
       return fileKey;
     });
-    const examined = await examine(env, await stored.archive(signal), named, folder, signal);
+    const { whole, columns } = await inChain(env, await stored.archive(signal), identity, signal);
+    const examined = await examine(env, whole, named, folder, signal);
     const { config, engine, level, begun, found } = examined;
     const own = sameApplication && named !== null ? { applicationId: named.applicationId } : {};
     const values = {
@@ -360,7 +396,7 @@ export async function adoptStored(
       id,
       configId: config?.id ?? null,
       backupType: 'UPLOADED' as const,
-      mode: 'FULL' as const,
+      ...columns,
       status: 'COMPLETED' as const,
       progress: 1,
       engine: engine.kind,

@@ -1,5 +1,6 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { BackupRow } from '../../../src/models/index.js';
 import { all, exec } from '../../support/sqlite.js';
@@ -229,11 +230,62 @@ describe('The retention of a chain', () => {
   });
 });
 
-describe('An incremental backup from elsewhere', () => {
-  it('is refused, and says what it builds on', async () => {
-    const { rows } = await chainOf(2);
-    const { createReadStream } = await import('node:fs');
-    const upload = world.app.backups.upload(createReadStream(rows[1]?.filePath ?? ''), 'a.zip', undefined, 'test', NEVER);
-    await expect(upload).rejects.toMatchObject({ code: 'CHAIN_BROKEN', message: expect.stringContaining(rows[0]?.id ?? '') });
+describe('A chain from elsewhere', () => {
+  const files = (rows: BackupRow[]) => Promise.all(rows.map(({ filePath }) => readFile(filePath)));
+  const upload = (bytes: Buffer) =>
+    world.app.backups.upload(Readable.from([bytes]), 'uploaded.zip', undefined, 'test', NEVER);
+
+  it('is taken in from its full backup on, and every member restores', async () => {
+    const { rows, states } = await chainOf(3);
+    const archives = await files(rows);
+    await world.app.backups.remove(rows.map(({ id }) => id), 'test');
+    const uploaded: BackupRow[] = [];
+    for (const bytes of archives) uploaded.push(await upload(bytes));
+    expect(uploaded.map(({ mode, chainPosition }) => `${mode} ${chainPosition}`)).toEqual([
+      'FULL 0',
+      'INCREMENTAL 1',
+      'INCREMENTAL 2',
+    ]);
+    for (const [index, { id }] of uploaded.entries()) {
+      await world.restore({ backupId: id, mediaMode: 'MIRROR', allowForeign: true });
+      expect(await present()).toEqual(states[index]);
+    }
+  });
+
+  it('is refused where a member is missing, and says which one to send first', async () => {
+    const { rows } = await chainOf(3);
+    const archives = await files(rows);
+    await world.app.backups.remove(rows.map(({ id }) => id), 'test');
+    await upload(archives[0] as Buffer);
+    await expect(upload(archives[2] as Buffer)).rejects.toMatchObject({
+      code: 'CHAIN_BROKEN',
+      hint: expect.stringContaining(rows[1]?.id ?? ''),
+    });
+  });
+});
+
+describe('A chain that is encrypted', () => {
+  it('restores with an identity that is not held here', async () => {
+    const made = await world.app.keys.create({ name: 'Away', generate: true }, 'test');
+    await world.app.configs.update(1, { encryptionKeyIds: [made.key.id] }, 'test');
+    const { rows, states } = await chainOf(3);
+    expect(rows.map(({ mode }) => mode)).toEqual(['FULL', 'INCREMENTAL', 'INCREMENTAL']);
+    const backupId = rows[2]?.id ?? '';
+    await expect(world.restore({ backupId })).rejects.toMatchObject({ code: 'ENCRYPTION_KEY_MISSING' });
+    await change(3);
+    await world.restore({ backupId, mediaMode: 'MIRROR', identity: made.identity ?? '' });
+    expect(await present()).toEqual(states[2]);
+  });
+
+  it('goes on after one of it was encrypted for another key', async () => {
+    const [one, other] = await Promise.all(
+      ['One', 'Other'].map((name) => world.app.keys.create({ name, generate: true, keepHere: true }, 'test')),
+    );
+    await world.app.configs.update(1, { encryptionKeyIds: [one?.key.id ?? 0] }, 'test');
+    const { rows, states } = await chainOf(2);
+    await world.app.backups.rewrap(rows[0]?.id ?? '', [other?.key.id ?? 0], 'test', NEVER);
+    await change(2);
+    await world.restore({ backupId: rows[1]?.id ?? '', mediaMode: 'MIRROR' });
+    expect(await present()).toEqual(states[1]);
   });
 });

@@ -30,6 +30,8 @@ export interface ChainMember {
 
 const NEVER = new AbortController().signal;
 const READ_BYTES = 1024 * 1024;
+/** So many neighbouring pages are written together. */
+const MOST_PAGES = 256;
 /** Where the deltas lie while a database is put together. */
 const SCRATCH = `${RESERVED_PREFIX}chain`;
 
@@ -320,19 +322,29 @@ async function readerOf(path: string): Promise<DeltaReader> {
   return DeltaReader.open(createReadStream(path, { highWaterMark: READ_BYTES }) as AsyncIterable<Buffer>, size);
 }
 
-/** Writes the pages of a delta that no newer one has written. */
+/** Writes the pages of a delta that no newer one has written, neighbours together. */
 async function writePages(
   handle: FileHandle,
   reader: DeltaReader,
   { written, pageSize, signal }: { written: Uint8Array; pageSize: number; signal: AbortSignal },
 ): Promise<void> {
+  let run: { first: number; pages: Buffer[] } = { first: 0, pages: [] };
+  const write = async () => {
+    if (run.pages.length > 0) await handle.writev(run.pages, (run.first - 1) * pageSize);
+  };
   try {
     for await (const { page, bytes } of reader.pages()) {
       signal.throwIfAborted();
       if (page >= written.length || written[page] === 1) continue;
       written[page] = 1;
-      await handle.write(bytes, 0, pageSize, (page - 1) * pageSize);
+      const isNext = page === run.first + run.pages.length && run.pages.length < MOST_PAGES;
+      if (isNext) run.pages.push(bytes);
+      else {
+        await write();
+        run = { first: page, pages: [bytes] };
+      }
     }
+    await write();
   } finally {
     await reader.close();
   }

@@ -7,12 +7,14 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { backupSection } from './backup.mjs';
 import { downloadSection } from './download.mjs';
+import { incrementalSection } from './incremental.mjs';
 import { listsSection } from './lists.mjs';
 import { mediaSection } from './media.mjs';
 import { writerSection } from './writer.mjs';
 
 const SECTIONS = {
   backup: backupSection,
+  incremental: incrementalSection,
   media: mediaSection,
   writer: writerSection,
   lists: listsSection,

@@ -161,7 +161,7 @@ async function baseFor(
   if (index === null) return routine('there is none to build on yet.');
   if (index === 'doubtful') return wrong('what was noted of the last one cannot be read.');
   const parent = await env.models.Backup.findByPk(index.backupId);
-  if (parent === null || parent.status !== 'COMPLETED') return routine(`the last one, ${index.backupId}, was deleted.`);
+  if (parent?.configId !== config.id || parent.status !== 'COMPLETED') return routine(`the last one, ${index.backupId}, was deleted.`);
   const chain = [...(await parentsOf(env.models, parent).catch(() => [])), parent];
   const [full] = chain;
   if (full === undefined || full.parentArchiveId) return wrong(`${parent.id} builds on a backup that is missing.`);

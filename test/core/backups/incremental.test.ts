@@ -135,6 +135,34 @@ describe('A config with incremental backups', () => {
     expect(await world.backup()).toMatchObject({ mode: 'INCREMENTAL', parentArchiveId: id });
   });
 
+  it('builds on the one before where the index of the last one was lost in a crash', async () => {
+    const index = join(world.folder, 'data', 'pages', '1.index');
+    const { rows } = await chainOf(2);
+    const kept = await readFile(index);
+    await change(2);
+    await world.backup();
+    await writeFile(index, kept);
+    await change(3);
+    const state = await present();
+    const row = await world.backup();
+    expect(row).toMatchObject({ mode: 'INCREMENTAL', parentArchiveId: rows[1]?.id, chainPosition: 2 });
+    await world.restore({ backupId: row.id, mediaMode: 'MIRROR' });
+    expect(await present()).toEqual(state);
+  });
+
+  it('restores one from the copies of what it builds on where the first ones are gone', async () => {
+    const { app } = world;
+    const storagePath = join(world.folder, 'second');
+    const second = await app.destinations.create({ name: 'Second', storageType: 'SYSTEM', settings: { path: storagePath } }, 'test');
+    await app.configs.update(1, { copyTo: [second.id] }, 'test');
+    const { rows, states } = await chainOf(2);
+    await app.copies.runDue(NEVER);
+    await rm(rows[0]?.filePath ?? '');
+    await change(2);
+    await world.restore({ backupId: rows[1]?.id ?? '', mediaMode: 'MIRROR' });
+    expect(await present()).toEqual(states[1]);
+  });
+
   it('extracts one as if it were a full one', async () => {
     const { rows, states } = await chainOf(3);
     const { extractBackup } = await import('../../../src/core/archives/extract.js');

@@ -1,0 +1,86 @@
+/* An incremental backup after scattered changes, and after none, against restic; and the restore of a long chain. */
+import { execFileSync } from 'node:child_process';
+import { readdirSync, statSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { makeDatabase } from './data.mjs';
+import { isInstalled, megabytes, quantile, runCommand } from './measure.mjs';
+import { Product } from './product.mjs';
+
+const UPDATES = 5_000;
+const INSERTS = 20_000;
+const CHAIN = 10;
+
+export async function incrementalSection(folder, { size, rounds }) {
+  const place = join(folder, 'incremental');
+  await mkdir(place, { recursive: true });
+  const database = join(place, 'db.sqlite3');
+  const bytes = await makeDatabase(database, 'text', size);
+  const product = new Product(join(place, 'product'), { database });
+  await product.prepare();
+  product.ask('config', 'edit', '1', '--incremental');
+  const repository = join(place, 'restic');
+  const restic = isInstalled('restic') ? (args) => `RESTIC_PASSWORD=x restic -q -r "${repository}" ${args}` : null;
+  await product.backup();
+  const full = product.archiveSize();
+  if (restic !== null) await runCommand(`${restic('init')} && ${restic(`backup "${database}"`)}`);
+  const rows = [];
+  for (let round = 0; round < rounds; round++) {
+    changeRows(database);
+    rows.push(await both('changed', product, restic, { database, repository }));
+    rows.push(await both('unchanged', product, restic, { database, repository }));
+  }
+  while (product.ask('show', product.backupId()).backup.chainPosition < CHAIN) await product.backup();
+  const parts = [
+    `### Incremental: ${UPDATES} updates and ${INSERTS} inserts in ${megabytes(bytes)} MB; a full backup has ${megabytes(full)} MB`,
+    ['changed', 'unchanged'].map((kind) => described(kind, rows, full)).join('\n'),
+    await restored(product, place),
+  ];
+  await rm(place, { recursive: true, force: true });
+  return parts;
+}
+
+function changeRows(database) {
+  const sql = `BEGIN;
+    UPDATE t SET a = a || '.' WHERE id IN (SELECT abs(random()) % (SELECT max(id) FROM t) + 1 FROM t LIMIT ${UPDATES});
+    INSERT INTO t (a, b, c) SELECT 'guest ' || id, printf('z%012d', (SELECT max(id) FROM t) + id), id FROM t LIMIT ${INSERTS};
+    COMMIT; PRAGMA wal_checkpoint(TRUNCATE);`;
+  execFileSync('sqlite3', [database, sql]);
+}
+
+/** Backs up with both, and says what each took and added. */
+async function both(kind, product, restic, { database, repository }) {
+  const own = await product.backup();
+  const result = { kind, own: own.seconds, ownBytes: product.archiveSize() };
+  if (restic === null) return result;
+  const before = bytesBelow(repository);
+  const { seconds } = await runCommand(restic(`backup "${database}"`));
+  return { ...result, restic: seconds, resticBytes: bytesBelow(repository) - before };
+}
+
+function described(kind, rows, full) {
+  const values = (name) => rows.filter((row) => row.kind === kind).map((row) => row[name]);
+  const [own, ownBytes] = [quantile(values('own'), 0.5), quantile(values('ownBytes'), 0.5)];
+  const text = `- ${kind}: ${own.toFixed(2)} s, ${((100 * ownBytes) / full).toFixed(2)} % of a full backup`;
+  if (values('restic')[0] === undefined) return `${text}; restic is not installed`;
+  const [restic, resticBytes] = [quantile(values('restic'), 0.5), quantile(values('resticBytes'), 0.5)];
+  const bytes = `${(ownBytes / resticBytes).toFixed(3)} of its added bytes`;
+  return `${text}; ${(own / restic).toFixed(2)} of restic's time (${restic.toFixed(2)} s), ${bytes}`;
+}
+
+/** A restore of the last member of a chain against that of its full backup. */
+async function restored(product, place) {
+  const { backups } = product.ask('list');
+  const [last, first] = [backups[0].id, backups.at(-1).id];
+  const seconds = {};
+  for (const [name, id] of Object.entries({ full: first, last })) {
+    const target = join(place, `${name}.sqlite3`);
+    seconds[name] = (await product.run(`restore ${id} --to "${target}" --confirm`)).seconds;
+  }
+  const { chainPosition } = product.ask('show', last).backup;
+  const ratio = (seconds.last / seconds.full).toFixed(2);
+  return `- restore of member ${chainPosition}: ${seconds.last.toFixed(2)} s, ${ratio} of that of the full backup`;
+}
+
+const bytesBelow = (folder) =>
+  readdirSync(folder, { recursive: true }).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);

@@ -153,7 +153,7 @@ describe('A config with incremental backups', () => {
   it('restores one from the copies of what it builds on where the first ones are gone', async () => {
     const { app } = world;
     const storagePath = join(world.folder, 'second');
-    const second = await app.destinations.create({ name: 'Second', storageType: 'SYSTEM', settings: { path: storagePath } }, 'test');
+    const second = await app.destinations.create({ name: 'Second', storageType: 'SYSTEM', values: { path: storagePath } }, 'test', NEVER);
     await app.configs.update(1, { copyTo: [second.id] }, 'test');
     const { rows, states } = await chainOf(2);
     await app.copies.runDue(NEVER);

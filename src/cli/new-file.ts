@@ -6,7 +6,11 @@ import { badInput, errnoOf, fromErrno } from '../errors.js';
  * @param option that names the file
  * @throws AppError BAD_USER_INPUT
  */
-export async function writeNewFile(file: string, content: string | Buffer | AsyncIterable<string>, option: string): Promise<void> {
+export async function writeNewFile(
+  file: string,
+  content: string | Buffer | AsyncIterable<string>,
+  option: string,
+): Promise<void> {
   try {
     await writeFile(file, content, { mode: 0o600, flag: 'wx' });
   } catch (error) {

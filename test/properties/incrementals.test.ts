@@ -54,8 +54,8 @@ async function restored({ id }: BackupRow) {
   await mkdir(media);
   const { extractBackup } = await import('../../src/core/archives/extract.js');
   const target = join(folder, 'out');
-  const opened = await world.app.backups.open(id);
-  await extractBackup(world.app.audit, opened, target, 'test', { signal: NEVER, onProgress: () => undefined });
+  const open = () => world.app.backups.open(id);
+  await extractBackup(world.app.audit, open, target, 'test', { signal: NEVER, onProgress: () => undefined });
   const state = {
     content: await contentOf(join(target, 'database.sqlite3')),
     media: await readTree(join(target, 'media')).catch(() => ({})),

@@ -167,8 +167,8 @@ describe('A config with incremental backups', () => {
     const { rows, states } = await chainOf(3);
     const { extractBackup } = await import('../../../src/core/archives/extract.js');
     const target = join(world.folder, 'out');
-    const opened = await world.app.backups.open(rows[2]?.id ?? '');
-    await extractBackup(world.app.audit, opened, target, 'test', { signal: NEVER, onProgress: () => undefined });
+    const open = () => world.app.backups.open(rows[2]?.id ?? '');
+    await extractBackup(world.app.audit, open, target, 'test', { signal: NEVER, onProgress: () => undefined });
     const files = await filesIn(target);
     expect(files).toEqual(expect.arrayContaining(['backup_metadata.json', 'database.sqlite3', 'media/step 2.txt']));
     expect(files).toHaveLength(2 + Object.keys(states[2]?.media ?? {}).length);

@@ -7,6 +7,9 @@
  * An encrypted archive (.age) asks for its passphrase, or needs a file with an age identity (AGE-SECRET-KEY-1…). Every file
  * is compared with the size and the checksum that the archive has of it. Nothing is ever overwritten.
  *
+ * An incremental backup is put together with those that it builds on: they must lie in the same folder, under their own
+ * names.
+ *
  * Formats: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT and https://age-encryption.org/v1.
  */
 import { Buffer } from 'node:buffer';
@@ -21,15 +24,16 @@ import {
   scryptSync,
   timingSafeEqual,
 } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { mkdir, open, readFile, rm } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import zlib from 'node:zlib';
 
 const METADATA = 'backup_metadata.json';
+const DELTA = 'database.delta';
 const AGE = 'age-encryption.org/v1\n';
 const CHUNK = 64 * 1024;
 const TAG = 16;
@@ -45,6 +49,13 @@ async function main(args) {
       throw new Problem(`${folder} is already there. Name a folder that does not exist yet.`);
     throw error;
   });
+  const newest = await unpackArchive(archive, folder, identityFile);
+  if (newest.metadata.parent !== undefined) await putTogether(archive, newest.metadata, folder, identityFile);
+  tellNext(newest);
+}
+
+/** Lays the files of one archive. @returns its metadata, and the SHA-256 of each file by its path */
+async function unpackArchive(archive, folder, identityFile) {
   const file = await open(archive);
   const plain = join(folder, '.decrypted.zip');
   try {
@@ -52,7 +63,7 @@ async function main(args) {
     say('The archive is encrypted. Decrypting …');
     await decrypt(file, plain, identityFile);
     const zip = await open(plain);
-    await unpack(zip, folder).finally(() => zip.close());
+    return await unpack(zip, folder).finally(() => zip.close());
   } finally {
     await file.close();
     await rm(plain, { force: true });
@@ -224,11 +235,14 @@ function fromBech32(text) {
   return Buffer.from(bytes);
 }
 
+let answer;
+
 async function ask(question) {
+  if (answer !== undefined) return answer;
   if (!process.stdin.isTTY) throw new Problem('The archive needs its passphrase: run this in a terminal.');
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    return await terminal.question(question);
+    return (answer = await terminal.question(question));
   } finally {
     terminal.close();
   }
@@ -254,7 +268,7 @@ async function unpack(file, folder) {
   }
   say(`${sums.size} files are in ${folder}, each with its right checksum.`);
   if (metadata.entries.length === 0) say('The archive has no list of SHA-256 sums: they were compared by CRC-32 only.');
-  tellNext(metadata, sums);
+  return { metadata, sums };
 }
 
 async function readMetadata(file) {
@@ -266,12 +280,106 @@ async function readMetadata(file) {
   }
 }
 
-function tellNext(metadata, sums) {
+function tellNext({ metadata, sums }) {
   if (metadata.backup_date) say(`Backed up: ${metadata.backup_date}, ${metadata.database_name ?? ''}`);
-  if (sums.has('database.sqlite3')) {
+  const { reproduces } = metadata;
+  if (reproduces !== undefined || sums.has('database.sqlite3')) {
     say('The database is database.sqlite3. Stop your application, and copy it to where its database belongs.');
   }
-  for (const { path, prefix } of metadata.media ?? []) say(`The files below ${prefix} belong in ${path}.`);
+  for (const { path, prefix } of reproduces?.media ?? metadata.media ?? [])
+    say(`The files below ${prefix} belong in ${path}.`);
+}
+
+/* ---- incremental backups: docs/archive-format.md ---- */
+
+/** Lays what the archive builds on, the full backup last, then changes that step by step into the newest state. */
+async function putTogether(archive, newest, folder, identityFile) {
+  const steps = [];
+  for (let metadata = newest; metadata.parent !== undefined;) {
+    const step = join(folder, `.step-${steps.length + 1}`);
+    const names = await readdir(folder);
+    await mkdir(step);
+    for (const name of names) if (!name.startsWith('.step-')) await rename(join(folder, name), join(step, name));
+    steps.push({ step, metadata });
+    const { file_name: name, metadata_sha256: sum } = metadata.parent;
+    if (name !== basename(name)) throw new Problem(`The archive is not safe: it builds on ${JSON.stringify(name)}.`);
+    const before = join(dirname(archive), name);
+    say(`It is incremental and builds on ${name}.`);
+    metadata = await unpackArchive(before, folder, identityFile).then(
+      (unpacked) => unpacked.metadata,
+      (error) => {
+        throw error.code === 'ENOENT'
+          ? new Problem(`Put ${name} into the folder of ${archive}, and start again.`)
+          : error;
+      },
+    );
+    if ((await sha256Of(join(folder, METADATA))) !== sum) {
+      throw new Problem(`${name} is not the archive that was built on: another one has its name.`);
+    }
+  }
+  const database = placeOf(folder, newest.reproduces.database.path);
+  for (const { step, metadata } of steps.reverse()) {
+    await applyDelta(join(step, DELTA), database);
+    // What lies in a folder goes before the folder.
+    const removed = [...metadata.reproduces.removed].sort().reverse();
+    for (const path of removed) await remove(placeOf(folder, path), path.endsWith('/'));
+    await rm(join(step, DELTA));
+    await moveOver(step, folder);
+  }
+  if ((await sha256Of(database)) !== newest.reproduces.database.sha256) {
+    throw new Problem('The database is not what was backed up: its SHA-256 differs.');
+  }
+  say(`${steps.length + 1} archives are put together in ${folder}. The database has its right checksum.`);
+}
+
+async function sha256Of(path) {
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path), hash);
+  return hash.digest('hex');
+}
+
+/** Overwrites the pages that changed. */
+async function applyDelta(path, database) {
+  const [delta, file] = [await open(path), await open(database, 'r+')];
+  try {
+    const header = await read(delta, 0, 32);
+    const [version, pageSize, before, after, runs] = [8, 12, 16, 20, 24].map((at) => header.readUInt32LE(at));
+    const { size } = await delta.stat();
+    const fits = before * pageSize === (await file.stat()).size && 32 + runs * 8 <= size;
+    if (header.toString('latin1', 0, 8) !== 'DBMDELTA' || version !== 1 || !fits) {
+      throw new Problem(`${DELTA} does not fit to the database that it changes.`);
+    }
+    const list = await read(delta, 32, runs * 8);
+    let at = 32 + runs * 8;
+    for (let run = 0; run < runs; run++) {
+      const [first, count] = [list.readUInt32LE(run * 8), list.readUInt32LE(run * 8 + 4)];
+      if (first < 1 || first + count - 1 > after) throw new Problem(`${DELTA} has a page outside the database.`);
+      for (let page = first; page < first + count; page++, at += pageSize) {
+        await file.write(await read(delta, at, pageSize), 0, pageSize, (page - 1) * pageSize);
+      }
+    }
+    await file.truncate(after * pageSize);
+  } finally {
+    await delta.close();
+    await file.close();
+  }
+}
+
+/** A folder goes once it is empty. */
+async function remove(path, isFolder) {
+  if (!isFolder) return rm(path, { force: true });
+  await rmdir(path).catch(() => undefined);
+}
+
+/** Moves what lies in a folder into another one, in place of what is there. */
+async function moveOver(from, to) {
+  await mkdir(to, { recursive: true });
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, entry.name), join(to, entry.name)];
+    if (entry.isDirectory()) await moveOver(source, target);
+    else await rename(source, target);
+  }
+  await rmdir(from);
 }
 
 /** Where an entry is written. What could lead out of the folder is refused. */

@@ -3,6 +3,8 @@
 #
 #   sh recover.sh <archive.zip or archive.zip.age> <new folder> [identity file]
 #
+# An incremental backup is put together with those that it builds on: they must lie in the same folder, under their own names.
+#
 # Debian and Ubuntu: apt-get install unzip age sqlite3
 set -eu
 umask 077
@@ -18,21 +20,92 @@ folder=$2
 [ -f "$archive" ] || fail "$archive is not there."
 [ ! -e "$folder" ] || fail "$folder is already there. Name a folder that does not exist yet."
 command -v unzip >/dev/null || fail "unzip is not installed."
-mkdir -p "$folder"
+identity=${3:-}
+plain=$folder/.decrypted.zip
+steps=$folder/.steps
+trap 'rm -rf "$plain" "$steps"' EXIT
 
-case $(head -c 21 "$archive") in
-age-encryption.org/v1)
-  command -v age >/dev/null || fail "The archive is encrypted, and age is not installed."
-  plain=$folder/.decrypted.zip
-  trap 'rm -f "$plain"' EXIT
-  # Without an identity file age asks for the passphrase.
-  if [ $# -eq 3 ]; then age -d -i "$3" -o "$plain" "$archive"; else age -d -o "$plain" "$archive"; fi
-  archive=$plain
-  ;;
-esac
+# unpack <archive> <folder>
+unpack() {
+  mkdir -p "$2"
+  case $(head -c 21 "$1") in
+  age-encryption.org/v1)
+    command -v age >/dev/null || fail "The archive is encrypted, and age is not installed."
+    # Without an identity file age asks for the passphrase.
+    if [ -n "$identity" ]; then age -d -i "$identity" -o "$plain" "$1"; else age -d -o "$plain" "$1"; fi
+    unzip -q "$plain" -d "$2" || fail "The archive cannot be unpacked whole."
+    rm -f "$plain"
+    ;;
+  *) unzip -q "$1" -d "$2" || fail "The archive cannot be unpacked whole." ;;
+  esac
+}
 
-unzip -q "$archive" -d "$folder" || fail "The archive cannot be unpacked whole."
+# parent_of <folder>: the name of the archive that this one builds on; empty for a full backup
+parent_of() {
+  sed -n '/^ "parent": {/,/^ }/s/^  "file_name": "\(.*\)",*$/\1/p' "$1/backup_metadata.json" 2>/dev/null || true
+}
+
+# number <file> <offset>: 32 bits, the lowest byte first
+number() {
+  set -- $(od -An -v -tu1 -j"$2" -N4 "$1")
+  echo $(($1 + $2 * 256 + $3 * 65536 + $4 * 16777216))
+}
+
+# apply <delta> <database>: overwrites the pages that changed; docs/archive-format.md has the format
+apply() {
+  [ "$(head -c 8 "$1")" = DBMDELTA ] && [ "$(number "$1" 8)" -eq 1 ] || fail "database.delta has an unknown form."
+  size=$(number "$1" 12)
+  after=$(number "$1" 20)
+  runs=$(number "$1" 24)
+  [ $(($(number "$1" 16) * size)) -eq $(($(wc -c <"$2"))) ] || fail "database.delta does not fit to its database."
+  tail -c +$((33 + runs * 8)) "$1" >"$1.pages"
+  taken=0
+  od -An -v -tu1 -j32 -N$((runs * 8)) "$1" | xargs -n 8 | while read -r a b c d e f g h; do
+    # Without a run xargs gives one empty line.
+    [ -n "$a" ] || continue
+    first=$((a + b * 256 + c * 65536 + d * 16777216))
+    count=$((e + f * 256 + g * 65536 + h * 16777216))
+    [ "$first" -ge 1 ] && [ $((first + count - 1)) -le "$after" ] || fail "database.delta has a page outside the database."
+    dd if="$1.pages" of="$2" bs="$size" skip="$taken" seek=$((first - 1)) count="$count" conv=notrunc 2>/dev/null
+    taken=$((taken + count))
+  done
+  dd if=/dev/null of="$2" bs="$size" seek="$after" count=0 2>/dev/null
+  rm "$1" "$1.pages"
+}
+
+# remove_gone <step> <folder>: what the state no longer has; what lies in a folder goes before the folder
+remove_gone() {
+  sed -n '/^ "reproduces": {/,/^ }/{/^  "removed": \[/,/^  \]/s/^   "\(.*\)",*$/\1/p;}' "$1/backup_metadata.json" |
+    sed 's/\\"/"/g' | LC_ALL=C sort -r | while read -r path; do
+    case /$path/ in */../* | *//*/) fail "The archive is not safe: it removes $path." ;; esac
+    case $path in */) rmdir "$2/$path" 2>/dev/null || true ;; *) rm -f "$2/$path" ;; esac
+  done
+}
+
+step=1
+unpack "$archive" "$steps/1"
+while parent=$(parent_of "$steps/$step") && [ -n "$parent" ]; do
+  case $parent in */*) fail "The archive is not safe: it builds on $parent." ;; esac
+  before=$(dirname "$archive")/$parent
+  [ -f "$before" ] || fail "Put $parent into the folder of $archive, and start again."
+  echo "It is incremental and builds on $parent."
+  step=$((step + 1))
+  unpack "$before" "$steps/$step"
+done
+# The full backup first, then step by step what changed.
+mv "$steps/$step"/* "$folder"
+while [ "$step" -gt 1 ]; do
+  step=$((step - 1))
+  apply "$steps/$step/database.delta" "$folder/database.sqlite3"
+  remove_gone "$steps/$step" "$folder"
+  cp -R -p "$steps/$step/." "$folder"
+  rm -r "${steps:?}/$step"
+done
 echo "The files are in $folder."
+expected=$(sed -n '/^ "reproduces": {/,/^ }/s/^   "sha256": "\(.*\)",*$/\1/p' "$folder/backup_metadata.json" 2>/dev/null | head -n 1)
+if [ -n "$expected" ]; then
+  [ "$(sha256sum <"$folder/database.sqlite3")" = "$expected  -" ] || fail "The database is not what was backed up."
+fi
 if [ -f "$folder/database.sqlite3" ]; then
   if command -v sqlite3 >/dev/null; then
     [ "$(sqlite3 "$folder/database.sqlite3" 'PRAGMA integrity_check')" = ok ] || fail "The database is damaged."

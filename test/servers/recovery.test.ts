@@ -1,8 +1,9 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { makeChain } from '../support/chain.js';
 import { contentHash } from '../support/sqlite.js';
 import { createWorld, readTree, type World } from '../support/world.js';
 
@@ -31,5 +32,26 @@ const skipped = missing.length === 0 ? '' : ` (skipped: ${missing.join(', ')} no
     expect(await contentHash(join(out, 'database.sqlite3'))).toBe(await contentHash(world.database));
     expect(await readTree(join(out, 'media'))).toEqual(await readTree(world.media));
     await expect(run('sh', [program, row.filePath, out])).rejects.toThrow(/already there/);
+  });
+
+  it('puts an encrypted incremental backup together with those that it builds on', async () => {
+    const { key, identity } = await world.app.keys.create({ name: 'chain', generate: true }, 'test');
+    await world.app.configs.update(1, { encryptionKeyIds: [key.id] }, 'test');
+    const { rows, states } = await makeChain(world);
+    const file = join(world.folder, 'chain.txt');
+    await writeFile(file, `${identity}\n`);
+    const program = join(process.cwd(), 'recovery', 'recover.sh');
+    for (const [index, row] of rows.entries()) {
+      const out = join(world.folder, `chain ${index}`);
+      const { stdout } = await run('sh', [program, row.filePath, out, file]);
+      expect(stdout).toContain('The database is intact');
+      expect([await contentHash(join(out, 'database.sqlite3')), await readTree(join(out, 'media'))]).toEqual(
+        states[index],
+      );
+      expect((await readdir(out)).filter((name) => name.startsWith('.'))).toEqual([]);
+    }
+    await rename(rows[1]!.filePath, `${rows[1]!.filePath}.away`);
+    const failed = run('sh', [program, rows[2]!.filePath, join(world.folder, 'lacking'), file]);
+    await expect(failed).rejects.toThrow(`Put ${rows[1]!.fileName} into the folder`);
   });
 });

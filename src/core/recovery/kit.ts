@@ -85,12 +85,21 @@ export class RecoveryKits {
       });
       newest ??= rows[0] ?? null;
       const keys = new Map((await this.env.keys.ofBackups(rows.map(({ id }) => id))).map((own) => [own.id, own.keys]));
+      const parents = await this.parentNames(rows);
       for (const row of rows) {
-        backups.push(backupText(row, names.get(row.configId ?? 0), keys.get(row.id) ?? []));
+        const parent = parents.get(row.parentArchiveId ?? '');
+        backups.push(backupText(row, { config: names.get(row.configId ?? 0), keys: keys.get(row.id) ?? [], parent }));
         if (row.checksum !== null) sums.push(`${row.checksum}  ${row.fileName}\n`);
       }
       if (rows.length < PAGE) return { backups: backups.join('\n'), sums: sums.join(''), newest };
     }
+  }
+
+  /** The file names of what incremental backups build on, by the ids that those give. */
+  private async parentNames(rows: BackupRow[]): Promise<Map<string, string>> {
+    const archiveId = rows.flatMap(({ parentArchiveId }) => parentArchiveId ?? []);
+    const parents = await this.env.models.Backup.findAll({ where: { archiveId, status: 'COMPLETED' } });
+    return new Map(parents.map((parent) => [parent.archiveId ?? '', parent.fileName]));
   }
 
   /** Null where nothing is secret, or no key could open it. */
@@ -116,7 +125,10 @@ export async function sealingFor(keys: Keys, rows: EncryptionKeyRow[]): Promise<
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
 
-function backupText(row: BackupRow, config: string | undefined, keys: EncryptionKeyRow[]): string {
+function backupText(
+  row: BackupRow,
+  { config, keys, parent }: { config: string | undefined; keys: EncryptionKeyRow[]; parent: string | undefined },
+): string {
   const copies = row.copies
     .filter(({ status }) => status === 'COMPLETED')
     .map(({ location }) => `  lies at   ${location}`);
@@ -127,6 +139,7 @@ function backupText(row: BackupRow, config: string | undefined, keys: Encryption
     `  size      ${humanSize(row.fileSize ?? 0)}, SHA-256 ${row.checksum ?? 'not noted'}`,
     ...copies,
     ...opens,
+    ...(parent === undefined ? [] : [`  builds on ${parent}`]),
     '',
   ].join('\n');
 }
@@ -172,6 +185,7 @@ Your data is in the backups. This gets it back, with or without db-manager. Take
    backups.txt lists every backup, newest first, and where it lies.
    ${newest === null ? 'There was no backup when this kit was made.' : `The newest when this kit was made: ${archive}`}
    Newer ones lie in the same places, and are named by date and time.
+   One that builds on another needs that one, and what it builds on, in the same folder.
    Addresses: s3:// a bucket, sftp:// an SSH server, gdrive:// Google Drive, rclone:// a remote of rclone.
 ${
   hasSecrets

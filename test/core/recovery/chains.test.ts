@@ -1,0 +1,68 @@
+import { execFile } from 'node:child_process';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import type { BackupRow } from '../../../src/models/index.js';
+import { makeChain } from '../../support/chain.js';
+import { contentHash } from '../../support/sqlite.js';
+import { createWorld, readTree, type World } from '../../support/world.js';
+
+const run = promisify(execFile);
+const PROGRAM = join(process.cwd(), 'recovery', 'recover.mjs');
+
+let world: World;
+let rows: BackupRow[];
+let states: Awaited<ReturnType<typeof makeChain>>['states'];
+let out: string;
+beforeAll(async () => {
+  world = await createWorld();
+  ({ rows, states } = await makeChain(world));
+  out = join(world.folder, 'out');
+});
+afterAll(() => world.close());
+
+const recover = async (row: BackupRow) => {
+  await rm(out, { recursive: true, force: true });
+  return run('node', [PROGRAM, row.filePath, out]);
+};
+
+it('The chain is a full backup and incremental ones', () => {
+  expect(rows.map(({ mode, status }) => `${mode} ${status}`)).toEqual([
+    'FULL COMPLETED',
+    'INCREMENTAL COMPLETED',
+    'INCREMENTAL COMPLETED',
+    expect.stringMatching(/COMPLETED/),
+  ]);
+});
+
+it('The program of the kit puts every member together as its source was, and leaves nothing else', async () => {
+  for (const [index, row] of rows.entries()) {
+    const { stdout } = await recover(row);
+    expect([await contentHash(join(out, 'database.sqlite3')), await readTree(join(out, 'media'))]).toEqual(
+      states[index],
+    );
+    expect((await readdir(out)).sort()).toEqual(['backup_metadata.json', 'database.sqlite3', 'media']);
+    if (row.mode === 'INCREMENTAL') expect(stdout).toContain(`${index + 1} archives are put together`);
+    expect(stdout).toContain(`belong in ${world.media}`);
+  }
+});
+
+it('A member that is not there or is another one is named, and nothing is passed off as whole', async () => {
+  const [full, first, second] = rows as [BackupRow, BackupRow, BackupRow];
+  await rename(first.filePath, `${first.filePath}.away`);
+  await expect(recover(second)).rejects.toThrow(`Put ${first.fileName} into the folder`);
+  await writeFile(first.filePath, await readFile(full.filePath));
+  await expect(recover(second)).rejects.toThrow(`${first.fileName} is not the archive that was built on`);
+  await rename(`${first.filePath}.away`, first.filePath);
+  await recover(second);
+});
+
+it('backups.txt says what each one builds on', async () => {
+  const zip = join(world.folder, 'kit.zip');
+  await writeFile(zip, await world.app.recoveryKits.make('test'));
+  await run('node', [PROGRAM, zip, join(world.folder, 'kit')]);
+  const text = await readFile(join(world.folder, 'kit', 'backups.txt'), 'utf8');
+  expect(text).toContain(`  builds on ${rows[0]!.fileName}`);
+  expect(text).toContain(`  builds on ${rows[1]!.fileName}`);
+});

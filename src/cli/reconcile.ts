@@ -1,7 +1,8 @@
 import { basename, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Orphans } from '../core/retention/cleanup.js';
-import { AppError, toAppError } from '../errors.js';
+import { AppError } from '../errors.js';
+import { takeInAll } from '../core/backups/take-in.js';
 import type { BackupRow } from '../models/index.js';
 import { whole } from './options.js';
 import { CommandError, type Document, fields, type GlobalOptions } from './print.js';
@@ -56,26 +57,17 @@ interface TakenIn {
 
 /** Takes in all that can be; one that is refused does not keep the others from it. */
 async function takeIn({ app, actor, print, stop }: Session, found: Orphans[], options: Options): Promise<TakenIn> {
-  const done: TakenIn = { takenIn: [], refused: [] };
+  const takenIn: BackupRow[] = [];
   const identity = await identityOf({ print, stop }, options);
   const adoption = { configId: options.config, sameApplication: options.sameApplication === true, identity };
-  for (const { storage, files } of found) {
-    for (const file of files) {
-      stop.throwIfAborted();
-      try {
-        done.takenIn.push(
-          await app.backups.adopt({ address: storage, fileName: basename(file) }, adoption, actor, stop),
-        );
-        print.note(`taken in   ${file}`);
-      } catch (thrown) {
-        if (stop.aborted) throw thrown;
-        const error = toAppError(thrown);
-        done.refused.push({ file, error });
-        print.note(`refused    ${file}: ${error.message}`);
-      }
-    }
-  }
-  return done;
+  const items = found.flatMap(({ storage, files }) => files.map((file) => ({ address: storage, file })));
+  const take = async ({ address, file }: (typeof items)[number]) => {
+    takenIn.push(await app.backups.adopt({ address, fileName: basename(file) }, adoption, actor, stop));
+    print.note(`taken in   ${file}`);
+  };
+  const refused = (await takeInAll(items, take, stop)).map(({ item: { file }, error }) => ({ file, error }));
+  for (const { file, error } of refused) print.note(`refused    ${file}: ${error.message}`);
+  return { takenIn, refused };
 }
 
 const doneDocument = ({ takenIn, refused }: TakenIn): Document => ({

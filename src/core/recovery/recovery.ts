@@ -6,6 +6,7 @@ import { loadRecords } from '../../models/portable.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { Copies } from '../backups/copies.js';
 import { configFromBackup, type RecoverEnvironment } from '../backups/recover.js';
+import { takeInAll } from '../backups/take-in.js';
 import type { DestinationInput, Destinations } from '../destinations/destinations.js';
 import { readGiven } from '../keys/given.js';
 import type { SettingValue, Storage, StorageAddress, StorageSettings, StorageType } from '../ports.js';
@@ -258,19 +259,17 @@ export class Recovery {
 
   /** Makes records for archives that have none, in all destinations; one that is refused does not keep the others from it. */
   private async takeIn(recovered: Recovered, { identity, actor }: RecoveryOptions, signal: AbortSignal): Promise<void> {
-    for (const { storage, files, error } of await this.env.cleanup.reconcile()) {
+    const found = await this.env.cleanup.reconcile();
+    for (const { storage, error } of found) {
       if (error !== null) recovered.passedOver.push({ file: storage.storagePath, error });
-      for (const file of files) {
-        signal.throwIfAborted();
-        try {
-          const row = await this.takeInOne(recovered, storage, file, { identity, actor, signal });
-          if (row !== null) recovered.takenIn.push(row);
-        } catch (thrown) {
-          signal.throwIfAborted();
-          recovered.passedOver.push({ file, error: toAppError(thrown) });
-        }
-      }
     }
+    const items = found.flatMap(({ storage, files }) => files.map((file) => ({ storage, file })));
+    const take = async ({ storage, file }: (typeof items)[number]) => {
+      const row = await this.takeInOne(recovered, storage, file, { identity, actor, signal });
+      if (row !== null) recovered.takenIn.push(row);
+    };
+    const refused = await takeInAll(items, take, signal);
+    recovered.passedOver.push(...refused.map(({ item: { file }, error }) => ({ file, error })));
   }
 
   /** @returns null for a further copy of an archive that was taken in just now */

@@ -3,10 +3,11 @@ import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { takeInAll } from '../../../src/core/backups/take-in.js';
 import type { BackupRow } from '../../../src/models/index.js';
 import { makeChain } from '../../support/chain.js';
 import { contentHash } from '../../support/sqlite.js';
-import { createWorld, readTree, type World } from '../../support/world.js';
+import { createWorld, NEVER, readTree, type World } from '../../support/world.js';
 
 const run = promisify(execFile);
 const PROGRAM = join(process.cwd(), 'recovery', 'recover.mjs');
@@ -36,7 +37,7 @@ it('The chain is a full backup and incremental ones', () => {
   ]);
 });
 
-it('The program of the kit puts every member together as its source was, and leaves nothing else', async () => {
+it('The program of the kit puts every member together as its source was, with nothing else', async () => {
   for (const [index, row] of rows.entries()) {
     const { stdout } = await recover(row);
     expect([await contentHash(join(out, 'database.sqlite3')), await readTree(join(out, 'media'))]).toEqual(
@@ -65,4 +66,28 @@ it('backups.txt says what each one builds on', async () => {
   const text = await readFile(join(world.folder, 'kit', 'backups.txt'), 'utf8');
   expect(text).toContain(`  builds on ${rows[0]!.fileName}`);
   expect(text).toContain(`  builds on ${rows[1]!.fileName}`);
+});
+
+it('Archives without a record are taken in whatever their order, and restore as they were', async () => {
+  const { backups, models } = world.app;
+  const files = rows.map(({ fileName }) => fileName).reverse();
+  const { address } = rows[0]!;
+  await models.StoredObject.destroy({ where: {} });
+  await models.Backup.destroy({ where: {} });
+  const taken: string[] = [];
+  const take = async (fileName: string) => {
+    const row = await backups.adopt({ address, fileName }, { sameApplication: false }, 'test', NEVER);
+    taken.push(row.fileName);
+  };
+  const lacking = files.filter((fileName) => fileName !== rows[0]!.fileName);
+  const refused = await takeInAll(lacking.slice(-1), take, NEVER);
+  expect(refused).toEqual([{ item: rows[1]!.fileName, error: expect.objectContaining({ code: 'CHAIN_BROKEN' }) }]);
+  expect(await takeInAll(files, take, NEVER)).toEqual([]);
+  expect(taken.sort()).toEqual(files.sort());
+  for (const [index, { fileName }] of rows.entries()) {
+    const row = await models.Backup.findOne({ where: { fileName }, rejectOnEmpty: true });
+    const restore = await world.restore({ backupId: row.id, restoreMedia: true, mediaMode: 'MIRROR' });
+    expect(restore).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    expect([await contentHash(world.database), await readTree(world.media)]).toEqual(states[index]);
+  }
 });

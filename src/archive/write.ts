@@ -30,6 +30,7 @@ import {
 import { SMALL_BYTES, TINY_BYTES } from './format.js';
 import { nameProblem, shown } from './names.js';
 import { abortReason } from './refuse.js';
+import type { Archive } from './read.js';
 import type { SmallFile, SmallFileOptions } from './small-file.js';
 import { type Compressed, createZip } from './zip.js';
 
@@ -68,6 +69,8 @@ export interface WriteOptions {
   threads?: number;
   /** What is neither read nor entered below the media folders, such as other archives. Default: nothing. */
   excluded?: Excluded;
+  /** Its media are stored, as they lie in it, in place of media folders. */
+  copied?: Pick<Archive, 'entries' | 'read'>;
   /** Told of every media item in order; true leaves a file or folder out, because a parent archive has it. */
   isUnchanged?(item: MediaItem): Promise<boolean>;
 }
@@ -158,6 +161,7 @@ class ArchiveWriter {
       if (signal.aborted) abort();
       await this.writeFiles();
       await this.writeMedia();
+      await this.writeCopied();
       const metadata = await this.writeMetadata();
       this.throwIfFailed();
       this.zip.finalize().catch((error: unknown) => this.fail(error));
@@ -234,6 +238,22 @@ class ArchiveWriter {
         else if (item.kind === 'folder') await this.addFolder(item.path, item.stats.mtime, item.stats.mode);
         else await this.addMedia(item.path, item.file, sum);
       }
+    }
+  }
+
+  private async writeCopied(): Promise<void> {
+    const { copied, signal } = this.options;
+    for (const { path, directory, size, compressedSize, mtime, mode } of copied?.entries ?? []) {
+      if (copied === undefined || !path.startsWith('media/')) continue;
+      this.throwIfFailed();
+      if (directory) {
+        await this.addFolder(path, mtime ?? NO_DATE, mode ?? 0o755);
+        continue;
+      }
+      const bytes = await copied.read(path, { signal });
+      const about = { mode: mode ?? 0o644, mtime: mtime ?? NO_DATE };
+      // What did not become smaller there does not here.
+      await this.add(path, about, size > SMALL_BYTES ? bytes : await whole(bytes), compressedSize >= size);
     }
   }
 
@@ -348,7 +368,8 @@ class ArchiveWriter {
     }
     const crc = crc32(bytes);
     this.metadataSha256 = createHash('sha256').update(bytes).digest('hex');
-    await this.append(bytes, { name: METADATA_ENTRY, mode: 0o644 }, () => crc);
+    const date = new Date(metadata.backup_date);
+    await this.append(bytes, { name: METADATA_ENTRY, mode: 0o644, date }, () => crc);
     return metadata;
   }
 
@@ -388,6 +409,9 @@ class ArchiveWriter {
     }
   }
 }
+
+/** What a ZIP without a date has. */
+const NO_DATE = new Date(Date.UTC(1980, 0, 1));
 
 /** The bytes of a media file, at most as many as it had when it was opened. */
 async function* readMedia(file: string, { handle, stats }: OpenedFile): AsyncGenerator<Buffer> {

@@ -14,7 +14,10 @@ export interface DownloadParts {
   log: Log;
 }
 
-/** GET and HEAD /backups/:id/download/ — the archive, as it is stored, or with `?decrypt=true` the ZIP in an encrypted one. */
+/**
+ * GET and HEAD /backups/:id/download/ — the archive, as it is stored, or with `?decrypt=true` the ZIP in an encrypted one. An
+ * incremental backup becomes one full archive with what it builds on, unless `?as=stored` asks for its own piece.
+ */
 export function downloads(parts: DownloadParts): Router {
   const router = Router();
   router.get('/backups/:id/download', (request, response) => download(parts, request, response));
@@ -30,6 +33,8 @@ async function download(
   const { email } = requireAdmin(await callerOf(auth, request));
   if (!/^\w{1,64}$/.test(id)) throw new AppError('NOT_FOUND', 'There is no such backup.');
   const { row, stored } = await backups.open(id, identityIn(request));
+  if (row.mode === 'INCREMENTAL' && wantsFull(request))
+    return downloadFull({ audit, log, email, request, response, row, stored });
   const decrypts = stored.isSealed && wantsDecryption(request);
   const content = decrypts ? await stored.content(AbortSignal.timeout(PATIENCE)) : stored.stored;
   const fileName = decrypts ? row.fileName.slice(0, -AGE.length) : row.fileName;
@@ -67,6 +72,58 @@ async function download(
     // The connection is broken, by the client or by the storage: the client notices by the promised length.
     log.warn({ err: error, backup: id }, 'a download broke off');
   }
+}
+
+type Opened = Awaited<ReturnType<Backups['open']>>;
+
+interface FullDownload extends Opened, Pick<DownloadParts, 'audit' | 'log'> {
+  email: string;
+  request: Request<{ id: string }>;
+  response: Response;
+}
+
+/** A chain as one archive. Its size is known only at its end, so there are no parts of it. */
+async function downloadFull({ audit, log, email, request, response, row, stored }: FullDownload): Promise<void> {
+  if (stored.isSealed && !wantsDecryption(request)) {
+    throw badInput(
+      'as',
+      'an encrypted incremental backup becomes a full archive only in the clear.',
+      'Add decrypt=true; or as=stored for the encrypted piece, which needs those that it builds on.',
+    );
+  }
+  const fileName = stored.isSealed ? row.fileName.slice(0, -AGE.length) : row.fileName;
+  // What is missing or damaged is told while it can be.
+  await stored.archive(AbortSignal.timeout(PATIENCE));
+  response.set({
+    'Cache-Control': 'no-store',
+    ETag: `"${row.checksum ?? row.id}-full"`,
+    ...(row.completedAt ? { 'Last-Modified': row.completedAt.toUTCString() } : {}),
+  });
+  if (request.fresh) {
+    response.status(304).end();
+    return;
+  }
+  response.attachment(fileName).set('Content-Type', mediaTypeOf(fileName));
+  if (request.method === 'HEAD') {
+    response.end();
+    return;
+  }
+  await audit.record(email, 'backup.download', row.id, { file: fileName, as: 'full' });
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  try {
+    await pipeline(await stored.full(gone.signal), response);
+  } catch (error) {
+    if (!response.headersSent) throw error;
+    log.warn({ err: error, backup: row.id }, 'a download broke off');
+  }
+}
+
+/** By default. */
+function wantsFull({ query: { as } }: Request<{ id: string }>): boolean {
+  if (as === undefined || as === 'full') return true;
+  if (as === 'stored') return false;
+  throw badInput('as', 'must be full or stored.');
 }
 
 /** How long opening an encrypted archive may take, in milliseconds. */

@@ -148,6 +148,14 @@ const DOWNLOAD: Operation = {
   security: [{ token: [] }, { ticket: [] }],
   parameters: [
     {
+      name: 'as',
+      in: 'query',
+      description:
+        'Of an incremental backup: `full` (default), one full archive of its state, written on the way, so without a ' +
+        'length and without parts; or `stored`, its own piece. Makes no difference for a full backup.',
+      schema: { type: 'string', enum: ['full', 'stored'] },
+    },
+    {
       name: 'decrypt',
       in: 'query',
       description:
@@ -173,6 +181,7 @@ const DOWNLOAD: Operation = {
       'FORBIDDEN',
       'NOT_FOUND',
       'BACKUP_NOT_COMPLETED',
+      'CHAIN_BROKEN',
       'BACKUP_DELETED',
       'ARCHIVE_MISSING',
       'ARCHIVE_CORRUPT',

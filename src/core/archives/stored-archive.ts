@@ -139,6 +139,16 @@ export class StoredArchive {
     }));
   }
 
+  /**
+   * What the archive stands for, as one full archive that is written on the way, the same each time.
+   * @returns a stream that fails with AppError ARCHIVE_…, STORAGE_…
+   */
+  async full(signal: AbortSignal): Promise<Readable> {
+    // What writes archives is slow to load.
+    const { writeFull } = await import('../../archive/full.js');
+    return writeFull(await this.archive(signal), { signal }).stream;
+  }
+
   /** What is stored under this name alone, whatever it builds on. @throws AppError as `archive` */
   piece(signal: AbortSignal): Promise<Archive> {
     const opening = async () => openArchive(await this.content(signal), { signal });

@@ -654,7 +654,10 @@ export class Backups {
   }
 
   /** @returns the copies that could not be deleted now, and why */
-  private async deleteCopies(row: BackupRow, copies: StoredObjectRow[]): Promise<{ copy: StoredObjectRow; error: AppError }[]> {
+  private async deleteCopies(
+    row: BackupRow,
+    copies: StoredObjectRow[],
+  ): Promise<{ copy: StoredObjectRow; error: AppError }[]> {
     const left: { copy: StoredObjectRow; error: AppError }[] = [];
     const remove = async (copy: StoredObjectRow) => {
       try {

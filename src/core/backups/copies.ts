@@ -224,12 +224,7 @@ export class Copies {
     return false;
   }
 
-  private async put(
-    backup: BackupRow,
-    copy: StoredObjectRow,
-    storage: Storage,
-    signal: AbortSignal,
-  ): Promise<void> {
+  private async put(backup: BackupRow, copy: StoredObjectRow, storage: Storage, signal: AbortSignal): Promise<void> {
     const source = await openStored(this.env.storages, backup, { without: [copy.id] });
     const space = await storage.space();
     if (space !== null) assertSpace(space.free, source.size, `for the copy in ${storage.place}`);

@@ -139,14 +139,22 @@ export class Increment {
    * Keeps what the next backup is compared with. Without it that is a full one, so a failure ends nothing.
    * @param metadataSha256 of the archive that was stored
    */
-  async note(env: IncrementEnvironment, row: BackupRow, collected: Pick<Collected, 'entries'>, metadataSha256: string): Promise<void> {
+  async note(
+    env: IncrementEnvironment,
+    row: BackupRow,
+    collected: Pick<Collected, 'entries'>,
+    metadataSha256: string,
+  ): Promise<void> {
     const { hashes, mediaPaths } = this;
     const media = this.watch.state(collected);
     const about = { backupId: row.id, fileName: row.fileName, metadataSha256, mediaPaths };
     try {
       await writeIndex(this.path, { ...about, hashes, media });
     } catch (error) {
-      env.log.warn({ err: error, backup: row.id }, 'the index of pages could not be kept: the next backup is a full one');
+      env.log.warn(
+        { err: error, backup: row.id },
+        'the index of pages could not be kept: the next backup is a full one',
+      );
     }
   }
 }
@@ -155,13 +163,19 @@ export class Increment {
 async function baseFor(
   env: IncrementEnvironment,
   row: BackupRow,
-  { config, hashes, mediaPaths, path }: { config: BackupConfigRow; hashes: PageHashes; mediaPaths: string[]; path: string },
+  {
+    config,
+    hashes,
+    mediaPaths,
+    path,
+  }: { config: BackupConfigRow; hashes: PageHashes; mediaPaths: string[]; path: string },
 ): Promise<(Base & { delta: DeltaHeader }) | Refusal> {
   const index = await readIndex(path).catch(() => 'doubtful' as const);
   if (index === null) return routine('there is none to build on yet.');
   if (index === 'doubtful') return wrong('what was noted of the last one cannot be read.');
   const parent = await env.models.Backup.findByPk(index.backupId);
-  if (parent?.configId !== config.id || parent.status !== 'COMPLETED') return routine(`the last one, ${index.backupId}, was deleted.`);
+  if (parent?.configId !== config.id || parent.status !== 'COMPLETED')
+    return routine(`the last one, ${index.backupId}, was deleted.`);
   const chain = [...(await parentsOf(env.models, parent).catch(() => [])), parent];
   const [full] = chain;
   if (full === undefined || full.parentArchiveId) return wrong(`${parent.id} builds on a backup that is missing.`);
@@ -172,7 +186,8 @@ async function baseFor(
   }
   const before = index.hashes;
   if (before.pageSize !== hashes.pageSize) return routine('the page size of the database has changed.');
-  if (index.mediaPaths.join('\0') !== mediaPaths.join('\0')) return routine('the media folders of the config have changed.');
+  if (index.mediaPaths.join('\0') !== mediaPaths.join('\0'))
+    return routine('the media folders of the config have changed.');
   const delta = deltaOf(changedPages(before, hashes), {
     pageSize: hashes.pageSize,
     before: before.pageCount,

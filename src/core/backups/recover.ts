@@ -12,7 +12,12 @@ import type { Keys } from '../keys/keys.js';
 import type { Places } from '../configs/places.js';
 
 /** What recovering from an archive needs of the product. */
-export type RecoverEnvironment = Pick<CoreEnvironment, 'models' | 'engines' | 'audit'> & { backups: Backups; configs: Configs; places: Places; keys: Keys };
+export type RecoverEnvironment = Pick<CoreEnvironment, 'models' | 'engines' | 'audit'> & {
+  backups: Backups;
+  configs: Configs;
+  places: Places;
+  keys: Keys;
+};
 
 /**
  * Takes in an archive that lies on this machine, as an upload.
@@ -56,7 +61,7 @@ export async function configFromBackup(
   await assertWithoutConfig(env, row);
   const given = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined && value !== null));
   const encryptionKeyIds = (await env.keys.ofBackup(id)).map((key) => key.id);
-  const settings: ConfigInput = { ...await statedSettings(env, row), encryptionKeyIds, ...given };
+  const settings: ConfigInput = { ...(await statedSettings(env, row)), encryptionKeyIds, ...given };
   if (settings.databaseUrl === undefined) {
     throw badInput('databaseUrl', 'is missing: the archive does not name an absolute path.', 'Say where it shall go.');
   }

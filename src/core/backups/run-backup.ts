@@ -1,4 +1,10 @@
-import { isRegular, REGULAR_TYPES, type BackupConfigRow, type BackupRow, type EncryptionKeyRow } from '../../models/index.js';
+import {
+  isRegular,
+  REGULAR_TYPES,
+  type BackupConfigRow,
+  type BackupRow,
+  type EncryptionKeyRow,
+} from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import { updateCopies } from '../archives/copies.js';
 import { trailHead } from '../audit-trail.js';
@@ -29,7 +35,22 @@ import { Increment } from './increment.js';
 import { sealHeaderOf, verifyWritten } from '../archives/verify.js';
 
 /** What the backups need of the process around them. */
-export type BackupsEnvironment = RunEnvironment & Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'dataDir' | 'prefix' | 'version' | 'compressionThreads' | 'workFolder' | 'exclude' | 'maxUploadBytes' | 'maxUploadEntries'> & { configs: Configs; places: Places; keys: Keys };
+export type BackupsEnvironment = RunEnvironment &
+  Pick<
+    CoreEnvironment,
+    | 'engines'
+    | 'storages'
+    | 'audit'
+    | 'queue'
+    | 'dataDir'
+    | 'prefix'
+    | 'version'
+    | 'compressionThreads'
+    | 'workFolder'
+    | 'exclude'
+    | 'maxUploadBytes'
+    | 'maxUploadEntries'
+  > & { configs: Configs; places: Places; keys: Keys };
 
 /** What a backup reads. */
 export interface BackupSource {
@@ -70,8 +91,7 @@ export async function runBackup(
     return 'done';
   }
   // Asked for anew: the file may lie behind a link that leads elsewhere by now.
-  const key =
-    options.source || config === null ? null : await env.engines.of(config.engine).keyOf(config.databaseUrl);
+  const key = options.source || config === null ? null : await env.engines.of(config.engine).keyOf(config.databaseUrl);
   const holds = key === null ? [] : [databaseLease(key)];
   const storage = env.storages.open(row.address);
   const ready = () => noDeadRestore(env.models, key);
@@ -178,7 +198,12 @@ async function takeSnapshot(
 }
 
 /** What goes into an archive beside the snapshot, and the config whose settings it is written with. */
-type Material = Ground & Pick<BackupSource, 'mediaPaths'> & { settings: BackupConfigRow | null; seal: Seal | null; increment: Increment | null };
+type Material = Ground &
+  Pick<BackupSource, 'mediaPaths'> & {
+    settings: BackupConfigRow | null;
+    seal: Seal | null;
+    increment: Increment | null;
+  };
 
 /** What a run seals its archive with, and for whom. Forgotten when the run ends. */
 interface Seal extends SealKey {
@@ -266,7 +291,13 @@ async function store(
       const metadata = await archive.done;
       if (increment?.isSame(metadata)) await noteUnchanged(run, row, increment);
       run.warn(...databaseWarnings(metadata), ...mediaWarnings(metadata), ...(await emptyRoots(env, row, metadata)));
-      return { size: object.size, checksum: hash.digest('hex'), made: archive.sums, metadata, metadataSha256: archive.metadataSha256() };
+      return {
+        size: object.size,
+        checksum: hash.digest('hex'),
+        made: archive.sums,
+        metadata,
+        metadataSha256: archive.metadataSha256(),
+      };
     } catch (error) {
       archive.stream.destroy();
       if (!(error instanceof AppError) || error.code !== 'NAME_TAKEN') throw error;
@@ -421,7 +452,9 @@ export async function endBadly(
   { storage, stored, thrown }: { storage: Storage; stored: string | null; thrown: unknown },
 ): Promise<AppError | null> {
   const error = run.explain(thrown);
-  const row = await env.models.Backup.unscoped().findByPk(run.id, { attributes: ['status'] }).catch(() => null);
+  const row = await env.models.Backup.unscoped()
+    .findByPk(run.id, { attributes: ['status'] })
+    .catch(() => null);
   if (row === null) throw thrown;
   if (row.status === 'COMPLETED') {
     env.log.warn({ backup: run.id, err: error }, 'backup completed, though the last answer was lost');

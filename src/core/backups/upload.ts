@@ -23,13 +23,7 @@ import { backupDate, databaseName, ignoredEntries, ownerOf, statedOrigin, strang
 import type { DatabaseEngine, Engine, Storage, StorageAddress } from '../ports.js';
 import { contentOf } from '../archives/contents.js';
 import { Run } from '../runs/run.js';
-import {
-  assertSameCounts,
-  extractDatabase,
-  isDamage,
-  sealHeaderOf,
-  verifyBytes,
-} from '../archives/verify.js';
+import { assertSameCounts, extractDatabase, isDamage, sealHeaderOf, verifyBytes } from '../archives/verify.js';
 import { parentsOf } from '../archives/chains.js';
 import { assertSize, findStored, openOnParents } from '../archives/stored-archive.js';
 
@@ -172,8 +166,10 @@ async function inChain(
       hint: `Upload ${shown(parent.file_name)} (${shown(parent.backup_id)}) first.`,
     });
   }
-  const unsealOf = ({ id, fileName }: BackupRow) => async (header: Buffer) =>
-    (await env.keys.open(header, fileName, identity, id)).fileKey;
+  const unsealOf =
+    ({ id, fileName }: BackupRow) =>
+    async (header: Buffer) =>
+      (await env.keys.open(header, fileName, identity, id)).fileKey;
   const parents = [...(await parentsOf(env.models, row)), row].map((one) => ({ row: one, unseal: unsealOf(one) }));
   const whole = await openOnParents(env.storages, { id: archiveId ?? '', archive }, parents, signal);
   return {

@@ -220,13 +220,11 @@ describe('A backup that fails leaves a FAILED row with the reason, and nothing e
       await writeFile(w.database, bytes);
     }));
   it('when a media folder is missing', () => failing('MEDIA_NOT_FOUND', {}, (w) => rm(w.media, { recursive: true })));
-  (root ? it.skip : it)(
-    `when the storage folder is read-only${root ? ' (skipped: root writes anywhere)' : ''}`,
-    () =>
-      failing('STORAGE_NOT_WRITABLE', {}, async (w) => {
-        await mkdir(w.backups);
-        await chmod(w.backups, 0o500);
-      }),
+  (root ? it.skip : it)(`when the storage folder is read-only${root ? ' (skipped: root writes anywhere)' : ''}`, () =>
+    failing('STORAGE_NOT_WRITABLE', {}, async (w) => {
+      await mkdir(w.backups);
+      await chmod(w.backups, 0o500);
+    }),
   );
   it('when the storage path is a file', () =>
     failing('STORAGE_UNAVAILABLE', {}, (w) => writeFile(w.backups, 'a file')));

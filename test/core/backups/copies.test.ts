@@ -26,8 +26,7 @@ beforeEach(async () => {
   const open = app.storages.open.bind(app.storages);
   app.storages.open = (address) => (address.storagePath === memory.place ? memory : open(address));
   const resolve = app.storages.resolve.bind(app.storages);
-  app.storages.resolve = (address, field) =>
-    address.storagePath === memory.place ? address : resolve(address, field);
+  app.storages.resolve = (address, field) => (address.storagePath === memory.place ? address : resolve(address, field));
   second = await folderAt(join(world.folder, 'second'));
   distant = await app.models.Destination.create({ storageType: 'SYSTEM', storagePath: memory.place });
 });
@@ -38,14 +37,20 @@ const folderAt = (path: string, values: Partial<DestinationRow> = {}) =>
 
 /** The config's own folder first, then these. */
 async function copyTo(...destinations: DestinationRow[]): Promise<void> {
-  const first = await world.app.models.Destination.findOne({ where: { storagePath: world.backups }, rejectOnEmpty: true });
+  const first = await world.app.models.Destination.findOne({
+    where: { storagePath: world.backups },
+    rejectOnEmpty: true,
+  });
   const destinationIds = [first, ...destinations].map(({ id }) => id);
   await world.app.configs.update(1, { destinationIds }, 'test');
 }
 
 /** The run writes the distant one: no config can name it, for it is none of a real kind. */
 const distantFirst = () =>
-  world.app.models.BackupConfig.update({ storagePath: distant.storagePath, storageType: 'SYSTEM' }, { where: { id: 1 } });
+  world.app.models.BackupConfig.update(
+    { storagePath: distant.storagePath, storageType: 'SYSTEM' },
+    { where: { id: 1 } },
+  );
 
 const runDue = () => world.app.copies.runDue(NEVER);
 const later = (minutes: number) => (now += minutes * MINUTE);
@@ -92,7 +97,9 @@ describe('A config with several destinations', () => {
 
   it('keeps a destination from being removed', async () => {
     await copyTo(second);
-    await expect(world.app.destinations.remove(second.id, 'test')).rejects.toMatchObject({ code: 'DESTINATION_IN_USE' });
+    await expect(world.app.destinations.remove(second.id, 'test')).rejects.toMatchObject({
+      code: 'DESTINATION_IN_USE',
+    });
   });
 
   it('copies uploads, and no safety backups', async () => {
@@ -120,7 +127,11 @@ describe('A copy that fails', () => {
       await runDue();
       const failed = await get(row.id);
       expect(failed).toMatchObject({ status: 'COMPLETED', errorCode: null });
-      expect(copyIn(failed.copies, distant)).toMatchObject({ status: 'FAILED', errorCode: 'STORAGE_UNAVAILABLE', attempts: 1 });
+      expect(copyIn(failed.copies, distant)).toMatchObject({
+        status: 'FAILED',
+        errorCode: 'STORAGE_UNAVAILABLE',
+        attempts: 1,
+      });
       memory.failures.length = 0;
       await runDue();
       expect(await statesOf(row.id)).toEqual(['COMPLETED', 'FAILED']);
@@ -269,7 +280,9 @@ describe('A backup with copies', () => {
     await damage(join(world.folder, 'second', row.fileName));
     await world.app.backups.verify(row.id, 'CHECKSUM', 'test', NEVER);
     expect(copyIn((await get(row.id)).copies, second).status).toBe('FAILED');
-    await expect(world.app.destinations.remove(second.id, 'test')).rejects.toMatchObject({ code: 'DESTINATION_IN_USE' });
+    await expect(world.app.destinations.remove(second.id, 'test')).rejects.toMatchObject({
+      code: 'DESTINATION_IN_USE',
+    });
   });
 
   it('that turns out damaged while it is restored is read from another copy, and repaired', async () => {
@@ -511,7 +524,9 @@ describe('The status', () => {
     await runDue();
     const { codes, reasons } = await read();
     expect(codes).toEqual(['COPIES_MISSING']);
-    expect(reasons.map(({ message }) => message).join('\n')).toContain('has no copy in memory://test. It does not answer.');
+    expect(reasons.map(({ message }) => message).join('\n')).toContain(
+      'has no copy in memory://test. It does not answer.',
+    );
     later(2);
     await runDue();
     expect(await read()).toMatchObject({ codes: [] });

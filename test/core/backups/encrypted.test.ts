@@ -252,7 +252,9 @@ describe('The secrets of encryption', () => {
     expect(pending.sealedFileKey).not.toBeNull();
     const text = async () => {
       const { sequelize } = world.app.models;
-      const tables = (await sequelize.query("SELECT name FROM sqlite_master WHERE type = 'table'"))[0] as { name: string }[];
+      const tables = (await sequelize.query("SELECT name FROM sqlite_master WHERE type = 'table'"))[0] as {
+        name: string;
+      }[];
       const rows = await Promise.all(tables.map(({ name }) => sequelize.query(`SELECT * FROM "${name}"`)));
       return JSON.stringify(rows);
     };

@@ -99,24 +99,48 @@ describe('A config with incremental backups', () => {
 
   it.each<[string, (full: BackupRow) => Promise<unknown>, RegExp]>([
     ['the last one is deleted', (full) => world.app.backups.remove([full.id], 'test'), /was deleted/],
-    ['the last one is damaged', async (full) => {
-      await damage(full);
-      await world.app.backups.verify(full.id, 'CHECKSUM', 'test', NEVER);
-    }, /damaged or not verified/],
-    ['half of the pages have changed', () => exec(world.database, "UPDATE filler SET text = hex(randomblob(100))"), /pages have changed/],
-    ['the page size has changed', () => exec(world.database, 'PRAGMA journal_mode = DELETE; PRAGMA page_size = 8192; VACUUM'), /page size/],
+    [
+      'the last one is damaged',
+      async (full) => {
+        await damage(full);
+        await world.app.backups.verify(full.id, 'CHECKSUM', 'test', NEVER);
+      },
+      /damaged or not verified/,
+    ],
+    [
+      'half of the pages have changed',
+      () => exec(world.database, 'UPDATE filler SET text = hex(randomblob(100))'),
+      /pages have changed/,
+    ],
+    [
+      'the page size has changed',
+      () => exec(world.database, 'PRAGMA journal_mode = DELETE; PRAGMA page_size = 8192; VACUUM'),
+      /page size/,
+    ],
     ['the index of pages is gone', () => rm(join(world.folder, 'data', 'pages', '1.index')), /none to build on/],
-    ['the index of pages is damaged', async () => {
-      const path = join(world.folder, 'data', 'pages', '1.index');
-      const bytes = await readFile(path);
-      bytes[100] = (bytes[100] ?? 0) ^ 1;
-      await writeFile(path, bytes);
-    }, /cannot be read/],
-    ['the last full one is old enough', (full) => full.update({ createdAt: new Date(Date.now() - 8 * 86_400_000) }), /7 days old/],
-    ['other media folders are backed up', async () => {
-      await mkdir(join(world.folder, 'app', 'more'));
-      await world.app.configs.update(1, { mediaPaths: [world.media, join(world.folder, 'app', 'more')] }, 'test');
-    }, /media folders/],
+    [
+      'the index of pages is damaged',
+      async () => {
+        const path = join(world.folder, 'data', 'pages', '1.index');
+        const bytes = await readFile(path);
+        bytes[100] = (bytes[100] ?? 0) ^ 1;
+        await writeFile(path, bytes);
+      },
+      /cannot be read/,
+    ],
+    [
+      'the last full one is old enough',
+      (full) => full.update({ createdAt: new Date(Date.now() - 8 * 86_400_000) }),
+      /7 days old/,
+    ],
+    [
+      'other media folders are backed up',
+      async () => {
+        await mkdir(join(world.folder, 'app', 'more'));
+        await world.app.configs.update(1, { mediaPaths: [world.media, join(world.folder, 'app', 'more')] }, 'test');
+      },
+      /media folders/,
+    ],
   ])('makes a full one, and says why, when %s', async (_case, prepare, why) => {
     const full = await world.backup();
     await prepare(full);
@@ -153,7 +177,11 @@ describe('A config with incremental backups', () => {
   it('restores one from the copies of what it builds on where the first ones are gone', async () => {
     const { app } = world;
     const storagePath = join(world.folder, 'second');
-    const second = await app.destinations.create({ name: 'Second', storageType: 'SYSTEM', values: { path: storagePath } }, 'test', NEVER);
+    const second = await app.destinations.create(
+      { name: 'Second', storageType: 'SYSTEM', values: { path: storagePath } },
+      'test',
+      NEVER,
+    );
     await app.configs.update(1, { copyTo: [second.id] }, 'test');
     const { rows, states } = await chainOf(2);
     await app.copies.runDue(NEVER);
@@ -180,7 +208,8 @@ describe('A chain with a damaged member', () => {
     const { rows } = await chainOf(4);
     await damage(rows[1] as BackupRow);
     const found: (string | null)[] = [];
-    for (const { id } of rows) found.push((await world.app.backups.verify(id, 'ARCHIVE', 'test', NEVER)).errorCode ?? null);
+    for (const { id } of rows)
+      found.push((await world.app.backups.verify(id, 'ARCHIVE', 'test', NEVER)).errorCode ?? null);
     expect(found).toEqual([null, 'ARCHIVE_CORRUPT', 'CHAIN_BROKEN', 'CHAIN_BROKEN']);
   });
 
@@ -229,7 +258,10 @@ describe('A backup that others build on', () => {
 
   it('is deleted with them when all of them are named', async () => {
     const { rows } = await chainOf(3);
-    await world.app.backups.remove(rows.map(({ id }) => id), 'test');
+    await world.app.backups.remove(
+      rows.map(({ id }) => id),
+      'test',
+    );
     expect(await filesIn(world.backups)).toEqual([]);
   });
 });
@@ -266,7 +298,10 @@ describe('A chain from elsewhere', () => {
   it('is taken in from its full backup on, and every member restores', async () => {
     const { rows, states } = await chainOf(3);
     const archives = await files(rows);
-    await world.app.backups.remove(rows.map(({ id }) => id), 'test');
+    await world.app.backups.remove(
+      rows.map(({ id }) => id),
+      'test',
+    );
     const uploaded: BackupRow[] = [];
     for (const bytes of archives) uploaded.push(await upload(bytes));
     expect(uploaded.map(({ mode, chainPosition }) => `${mode} ${chainPosition}`)).toEqual([
@@ -283,7 +318,10 @@ describe('A chain from elsewhere', () => {
   it('is refused where a member is missing, and says which one to send first', async () => {
     const { rows } = await chainOf(3);
     const archives = await files(rows);
-    await world.app.backups.remove(rows.map(({ id }) => id), 'test');
+    await world.app.backups.remove(
+      rows.map(({ id }) => id),
+      'test',
+    );
     await upload(archives[0] as Buffer);
     await expect(upload(archives[2] as Buffer)).rejects.toMatchObject({
       code: 'CHAIN_BROKEN',

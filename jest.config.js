@@ -33,7 +33,7 @@ const project = (displayName, testMatch, { minutes = 1.5, except = [], shareOfCa
 /** Each needs a folder of its own: what they test takes servers, a browser, a build or minutes. */
 const APART = ['browser', 'cluster', 'kill', 'large', 'properties', 'servers'];
 
-/** Of more than 20 seconds each on two cores. */
+/** Of more than 15 seconds each on two cores: the default tests take less than five minutes. */
 const SLOW = [
   // Start the product as a process for every case, or build it.
   'cli/audit.test.ts',
@@ -44,9 +44,10 @@ const SLOW = [
   'cli/reconcile.test.ts',
   'cli/schedule.test.ts',
   'cli/start.test.ts',
+  'first-start.test.ts',
   'http/process.test.ts',
   'jobs/sqlite.test.ts',
-  // Makes chains of backups of a whole application for every case.
+  // Make chains of backups of a whole application for every case.
   'core/backups/incremental.test.ts',
   // Big: whole installations, every day of a year, paths and trees as large as the system allows, a hundred thousand rows.
   'core/recovery/recovery.test.ts',
@@ -54,16 +55,23 @@ const SLOW = [
   'core/restores/media/deep.test.ts',
   'core/restores/media/many.test.ts',
   'core/status/history.test.ts',
+  'graphql/lists.test.ts',
   // Whole round trips in many variants. `default` has the plain ones: core/backups/backups, core/restores/restores.
+  'archive/folder.test.ts',
   'archive/repacked.test.ts',
   'core/backups/copies.test.ts',
   'core/backups/damaged.test.ts',
   'core/backups/encrypted.test.ts',
   'core/backups/recover.test.ts',
   'core/configs/places.test.ts',
+  'core/recovery/kit.test.ts',
+  'core/restores/media/media.test.ts',
+  'core/restores/media/races.test.ts',
   'core/restores/origins.test.ts',
   'core/restores/space.test.ts',
+  'core/restores/tables.test.ts',
   'engines/sqlite/findings.test.ts',
+  'engines/sqlite/index-compare.test.ts',
   'engines/sqlite/own-functions.test.ts',
   'engines/sqlite/sources.test.ts',
 ];

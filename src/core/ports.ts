@@ -180,6 +180,11 @@ export interface Engine {
   urlOfFile(path: string): string | null;
   /** True if the file begins like a database of this engine. @throws if it cannot be read */
   recognises(path: string): Promise<boolean>;
+  /**
+   * What the database looks like from outside: where two are the same, nothing was written between them. Null where that
+   * cannot be told, as shortly after a write. Reads no content.
+   */
+  fingerprint(url: string): Promise<string | null>;
   /** One committed state of the database, in files below `folder` (which exists and is empty). Never blocks the application longer than its own format demands. */
   snapshot(url: string, folder: string, step: StepContext, damage?: DamagePolicy): Promise<Snapshot>;
   /** Describes a live database without changing it; null if there is none yet. */

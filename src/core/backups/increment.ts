@@ -14,7 +14,7 @@ import type { PagedFile, Snapshot } from '../ports.js';
 import { indexPath, type PageIndex, readIndex, writeIndex } from './page-index.js';
 
 /** What comparing with the last backup needs of the process around it. */
-type IncrementEnvironment = RunEnvironment & Pick<CoreEnvironment, 'dataDir'>;
+type IncrementEnvironment = RunEnvironment & Pick<CoreEnvironment, 'dataDir' | 'engines'>;
 
 const DAY = 86_400_000;
 /** A delta that is larger than this share of the database is not worth a chain. */
@@ -36,13 +36,55 @@ interface Base {
   index: PageIndex;
 }
 
+/** What is known of a run of a config with incremental backups before its database is read. */
+export class Beginning {
+  private constructor(
+    readonly path: string,
+    /** Milliseconds since 1970. */
+    readonly startedAt: number,
+    readonly fingerprint: string | null,
+    readonly base: Base | null,
+  ) {}
+
+  /**
+   * Looks for a backup to build on. Where there is none, the run says why.
+   * @returns null where nothing is to be noted for the next one
+   */
+  static async of(
+    env: IncrementEnvironment,
+    run: Run,
+    row: BackupRow,
+    { config, url, mediaPaths }: { config: BackupConfigRow | null; url: string | null; mediaPaths: string[] },
+  ): Promise<Beginning | null> {
+    if (config === null || row.backupType === 'SAFETY') return null;
+    if (row.mode === 'FULL' && !config.incremental) return null;
+    const path = indexPath(env.dataDir, config.id);
+    const startedAt = env.now().getTime();
+    const look = url === null ? null : env.engines.of(row.engine).fingerprint(url);
+    const fingerprint = (await look?.catch(() => null)) ?? null;
+    const found = row.mode === 'FULL' ? null : await baseFor(env, row, { config, mediaPaths, path });
+    if (found !== null && 'why' in found) await beFull(run, row, found);
+    const base = found === null || 'why' in found ? null : found;
+    if (base !== null) await buildOn(env, run, row, base);
+    return new Beginning(path, startedAt, fingerprint, row.mode === 'INCREMENTAL' ? base : null);
+  }
+
+  /** The snapshot of a database that nobody has written to since the last backup; null if it must be read. */
+  untouched({ engine }: BackupRow): Snapshot | null {
+    const index = this.base?.index;
+    if (index === undefined || this.fingerprint === null || index.fingerprint !== this.fingerprint) return null;
+    return { engine, name: index.name, files: [], contents: Promise.resolve(index.contents) };
+  }
+}
+
 /**
  * How a run of a config with incremental backups is made: as what, of which files, and what is noted for the next one. A
  * run without any of this is a full one of which nothing is noted.
  */
 export class Increment {
   private constructor(
-    private readonly path: string,
+    private readonly beginning: Beginning,
+    private readonly snapshot: Snapshot,
     private readonly pages: PagedFile,
     private readonly hashes: PageHashes,
     private readonly watch: MediaWatch,
@@ -53,30 +95,28 @@ export class Increment {
   /**
    * Compares the snapshot with the last backup, and decides whether this one holds only the difference. Where not, the run
    * says why.
+   * @param options `isUntouched`: the snapshot is `Beginning.untouched`
    * @returns null where nothing is to be noted
    */
   static async plan(
-    env: IncrementEnvironment,
     run: Run,
     row: BackupRow,
-    { config, snapshot, mediaPaths }: { config: BackupConfigRow | null; snapshot: Snapshot; mediaPaths: string[] },
+    beginning: Beginning | null,
+    { snapshot, isUntouched, mediaPaths }: { snapshot: Snapshot; isUntouched: boolean; mediaPaths: string[] },
   ): Promise<Increment | null> {
-    if (config === null || row.backupType === 'SAFETY') return null;
-    if (row.mode === 'FULL' && !config.incremental) return null;
-    const path = indexPath(env.dataDir, config.id);
-    const startedAt = env.now().getTime();
-    const hashes = snapshot.pages === undefined ? null : await hashPages(snapshot.pages, run.signal);
-    if (hashes === null || snapshot.pages === undefined) {
+    if (beginning === null) return null;
+    const { startedAt, base } = beginning;
+    const found = isUntouched && base !== null ? knownPages(base) : await pagesOf(run, snapshot);
+    if (found === null) {
       await beFull(run, row, wrong('the database has no pages that can be compared.'));
       return null;
     }
-    const found = row.mode === 'FULL' ? null : await baseFor(env, row, { config, hashes, mediaPaths, path });
-    if (found !== null && 'why' in found) await beFull(run, row, found);
-    const base = found === null || 'why' in found ? null : found;
-    if (base !== null) await buildOn(env, run, row, base);
-    const kept = row.mode === 'INCREMENTAL' ? base : null;
+    const { pages, hashes } = found;
+    const delta = base === null ? null : deltaFor(base.index.hashes, hashes);
+    if (delta !== null && 'why' in delta) await beFull(run, row, delta);
+    const kept = base === null || delta === null || 'why' in delta ? null : { ...base, delta };
     const watch = new MediaWatch(kept?.index.media ?? null, startedAt);
-    return new Increment(path, snapshot.pages, hashes, watch, kept, mediaPaths);
+    return new Increment(beginning, snapshot, pages, hashes, watch, kept, mediaPaths);
   }
 
   /** What is stored of the database. @param files those of a full backup */
@@ -85,7 +125,7 @@ export class Increment {
     if (base === null) return files;
     const { delta } = base;
     const own = files.find(({ path }) => path === pages.entry);
-    const about = { ...(own?.mtime && { mtime: own.mtime }), ...(own?.mode !== undefined && { mode: own.mode }) };
+    const about = { mtime: own?.mtime ?? new Date(this.beginning.startedAt), mode: own?.mode ?? 0o600 };
     return [{ ...about, path: DELTA_ENTRY, size: deltaBytes(delta), open: async () => deltaStream(pages.file, delta) }];
   }
 
@@ -145,11 +185,12 @@ export class Increment {
     collected: Pick<Collected, 'entries'>,
     metadataSha256: string,
   ): Promise<void> {
-    const { hashes, mediaPaths } = this;
+    const { hashes, mediaPaths, snapshot, pages, beginning } = this;
     const media = this.watch.state(collected);
-    const about = { backupId: row.id, fileName: row.fileName, metadataSha256, mediaPaths };
+    const database = { name: snapshot.name, entry: pages.entry, contents: await snapshot.contents };
+    const about = { backupId: row.id, fileName: row.fileName, metadataSha256, mediaPaths, ...database };
     try {
-      await writeIndex(this.path, { ...about, hashes, media });
+      await writeIndex(beginning.path, { ...about, fingerprint: beginning.fingerprint, hashes, media });
     } catch (error) {
       env.log.warn(
         { err: error, backup: row.id },
@@ -159,23 +200,35 @@ export class Increment {
   }
 }
 
+interface HashedPages {
+  pages: PagedFile;
+  hashes: PageHashes;
+}
+
+/** Null where the snapshot has none that can be compared. */
+async function pagesOf(run: Run, { pages }: Snapshot): Promise<HashedPages | null> {
+  const hashes = pages === undefined ? null : await hashPages(pages, run.signal);
+  return pages === undefined || hashes === null ? null : { pages, hashes };
+}
+
+/** Those of the last backup: no file is read for them. */
+function knownPages({ index: { hashes, entry } }: Base): HashedPages {
+  return { pages: { file: '', pageSize: hashes.pageSize, entry }, hashes };
+}
+
 /** Finds what a backup can build on; or why it must be a full one. */
 async function baseFor(
   env: IncrementEnvironment,
   row: BackupRow,
-  {
-    config,
-    hashes,
-    mediaPaths,
-    path,
-  }: { config: BackupConfigRow; hashes: PageHashes; mediaPaths: string[]; path: string },
-): Promise<(Base & { delta: DeltaHeader }) | Refusal> {
+  { config, mediaPaths, path }: { config: BackupConfigRow; mediaPaths: string[]; path: string },
+): Promise<Base | Refusal> {
   const index = await readIndex(path).catch(() => 'doubtful' as const);
   if (index === null) return routine('there is none to build on yet.');
   if (index === 'doubtful') return wrong('what was noted of the last one cannot be read.');
   const parent = await env.models.Backup.findByPk(index.backupId);
-  if (parent?.configId !== config.id || parent.status !== 'COMPLETED')
+  if (parent?.configId !== config.id || parent.status !== 'COMPLETED') {
     return routine(`the last one, ${index.backupId}, was deleted.`);
+  }
   const chain = [...(await parentsOf(env.models, parent).catch(() => [])), parent];
   const [full] = chain;
   if (full === undefined || full.parentArchiveId) return wrong(`${parent.id} builds on a backup that is missing.`);
@@ -184,20 +237,23 @@ async function baseFor(
   if (full.createdAt.getTime() + config.fullEveryDays * DAY <= row.createdAt.getTime()) {
     return routine(`the last one, ${full.id}, is ${config.fullEveryDays} days old.`);
   }
-  const before = index.hashes;
-  if (before.pageSize !== hashes.pageSize) return routine('the page size of the database has changed.');
-  if (index.mediaPaths.join('\0') !== mediaPaths.join('\0'))
+  if (index.mediaPaths.join('\0') !== mediaPaths.join('\0')) {
     return routine('the media folders of the config have changed.');
+  }
+  return { row: parent, index };
+}
+
+/** The pages that differ; or why they are not worth a chain. */
+function deltaFor(before: PageHashes, hashes: PageHashes): DeltaHeader | Refusal {
+  if (before.pageSize !== hashes.pageSize) return routine('the page size of the database has changed.');
   const delta = deltaOf(changedPages(before, hashes), {
     pageSize: hashes.pageSize,
     before: before.pageCount,
     after: hashes.pageCount,
   });
   const isWorth = deltaBytes(delta) <= Math.max(MOST_CHANGED * hashes.pageCount * hashes.pageSize, SMALL_DELTA);
-  if (!isWorth || delta.runs.length / 2 > MAX_RUNS) {
-    return routine(`${delta.changed} of ${hashes.pageCount} pages have changed.`);
-  }
-  return { row: parent, index, delta };
+  if (isWorth && delta.runs.length / 2 <= MAX_RUNS) return delta;
+  return routine(`${delta.changed} of ${hashes.pageCount} pages have changed.`);
 }
 
 /** A delta of up to so many bytes is always worth it. */

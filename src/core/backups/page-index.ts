@@ -5,6 +5,7 @@ import type { Fingerprint, MediaState } from '../../archive/media-state.js';
 import { PAGE_HASH_BYTES, type PageHashes } from '../../archive/page-hashes.js';
 import { flush, flushFolder } from '../../disk.js';
 import { errnoOf } from '../../errors.js';
+import type { SnapshotContents } from '../ports.js';
 
 /*
  * What the last backup of a config held, kept beside the control database so that no archive is read to make the next one.
@@ -19,12 +20,18 @@ export interface PageIndex {
   fileName: string;
   metadataSha256: string;
   mediaPaths: string[];
+  /** `Engine.fingerprint` from before the database was read; null where there was none. */
+  fingerprint: string | null;
+  /** The snapshot's name, and the entry that its pages are in a full archive. */
+  name: string;
+  entry: string;
+  contents: SnapshotContents;
   hashes: PageHashes;
   media: MediaState;
 }
 
 const MAGIC = Buffer.from('DBMPAGES');
-const VERSION = 1;
+const VERSION = 2;
 const START_BYTES = MAGIC.length + 4;
 const CHECKSUM_BYTES = 32;
 

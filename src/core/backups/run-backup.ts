@@ -31,7 +31,7 @@ import type { Places } from '../configs/places.js';
 import { type Protection, protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
 import { assertSize, findStored } from '../archives/stored-archive.js';
-import { Increment } from './increment.js';
+import { Beginning, Increment } from './increment.js';
 import { sealHeaderOf, verifyWritten } from '../archives/verify.js';
 
 /** What the backups need of the process around them. */
@@ -105,16 +105,20 @@ export async function runBackup(
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const damage = options.damage ?? (row.allowDamaged ? 'keep' : 'refuse');
     const ground = await checkGround(env, run, row, source, storage, { damage, onProgress: options.onProgress });
-    snapshot = await takeSnapshot(env, run, row, source, { folder, damage });
+    const { databaseUrl: url, mediaPaths } = source;
+    const beginning = await Beginning.of(env, run, row, { config, url, mediaPaths });
+    const untouched = beginning?.untouched(row) ?? null;
+    snapshot = untouched ?? (await takeSnapshot(env, run, row, source, { folder, damage }));
     // What the snapshot is refused for ends the writing of it.
     snapshot.contents.catch((error: unknown) => run.abandon(toAppError(error)));
-    const increment = await Increment.plan(env, run, row, { config, snapshot, mediaPaths: source.mediaPaths });
+    const about = { snapshot, isUntouched: untouched !== null, mediaPaths };
+    const increment = await Increment.plan(run, row, beginning, about);
     const seal = await sealFor(env, run, row);
     const archive = await store(
       env,
       run,
       row,
-      { ...ground, mediaPaths: source.mediaPaths, settings: config, seal, increment },
+      { ...ground, mediaPaths, settings: config, seal, increment },
       storage,
       snapshot,
       (name) => (stored = name),

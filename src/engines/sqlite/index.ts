@@ -27,7 +27,7 @@ import { clearRawStamp, copyRaw, ENTRY, loadRaw, ownsEntry, rawStampOf, replaceF
 import { rebuildIndexes } from './rebuild.js';
 import { assertPlainSchema, folded, schemaProblem } from './schema.js';
 import { rightsOf } from './rights.js';
-import { accessFindings, assertReadable, PARTS, readSource, shareCompanions } from './source.js';
+import { accessFindings, assertReadable, fingerprintOf, PARTS, readSource, shareCompanions } from './source.js';
 import { loadSpace } from './space.js';
 import { clearStamp, stampOf } from './stamp.js';
 
@@ -53,6 +53,7 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
     urlOfFile: (path) => `sqlite:${path}`,
     check,
     exists: (url) => hasContent(pathOf(url)),
+    fingerprint: (url) => fingerprintOf(pathOf(url)),
     snapshot,
     describe: (url, signal) => describe(url, signal, scratch),
     describeDump,

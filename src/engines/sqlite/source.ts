@@ -188,6 +188,27 @@ export async function stateOf(path: string): Promise<SourceState> {
   }
 }
 
+/** A change within so many milliseconds of another may leave the same time, on the coarsest file systems. */
+const COARSE_TICK = 2_000;
+
+/**
+ * The files of a database as `stateOf` sees them, in one text; null if one of them changed just now, or in the future. As
+ * root SQLite sets the owner of a WAL whenever it opens it, which changes the time of its inode: what stands at its beginning
+ * changes each time it is begun anew.
+ */
+export async function fingerprintOf(path: string): Promise<string | null> {
+  const { parts } = await stateOf(path);
+  const facts = [...parts].map(([part, text]) => [part, ...text.split(' ').slice(0, part === '' ? 4 : 3)]);
+  const settled = BigInt(Date.now() - COARSE_TICK) * 1_000_000n;
+  const isSettled = facts.every((fact) => fact.slice(3).every((time) => BigInt(time) < settled));
+  if (!isSettled) return null;
+  const start = parts.has('-wal') ? (await readStart(`${path}-wal`, WAL_HEADER)).toString('hex') : '';
+  return JSON.stringify([path, start, ...facts]);
+}
+
+/** Bytes: https://sqlite.org/fileformat2.html#walformat. */
+const WAL_HEADER = 32;
+
 /** As `stateOf`, at a moment from which on whatever is written gets another time than the state that is looked at. */
 export async function settledState(path: string): Promise<SourceState> {
   const age = Date.now() - (await stat(path).catch(() => ({ mtimeMs: 0 }))).mtimeMs;

@@ -1,7 +1,9 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { SqliteConnection } from '../../../src/engines/sqlite/connection.js';
 import type { BackupRow } from '../../../src/models/index.js';
 import { all, exec } from '../../support/sqlite.js';
 import { createWorld, filesIn, NEVER, readTree, type World } from '../../support/world.js';
@@ -95,6 +97,65 @@ describe('A config with incremental backups', () => {
     const row = await world.backup();
     expect(row.note).toBe(`Unchanged since ${full.id}.`);
     expect(row.fileSize).toBeLessThan((full.fileSize ?? 0) / 50);
+  });
+
+  it('does not read a database that nobody has written to, and reads it after each kind of write', async () => {
+    const engine = world.app.engines.of('SQLITE');
+    const snapshot = engine.snapshot.bind(engine);
+    let read = 0;
+    engine.snapshot = (...options) => {
+      read += 1;
+      return snapshot(...options);
+    };
+    const settled = () => sleep(2_100);
+    const backUp = async () => {
+      read = 0;
+      const state = await present();
+      const row = await world.backup();
+      expect(row).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+      return { row, state, read };
+    };
+    const full = await backUp();
+    await settled();
+    // What was noted of the full one was too young to be told from a later write.
+    const known = await backUp();
+    const same = await backUp();
+    expect(same.row.note).toBe(`Unchanged since ${known.row.id}.`);
+    await writeFile(join(world.media, 'new.txt'), 'new');
+    const untouched = await backUp();
+    expect([full.read, known.read, same.read, untouched.read]).toEqual([1, 1, 0, 0]);
+    expect(untouched.row).toMatchObject({ mode: 'INCREMENTAL', tables: known.row.tables, note: null });
+
+    // While another connection is open, what is written stays in the WAL.
+    const reader = await SqliteConnection.open(world.database, 'readonly');
+    await reader.all('SELECT count(*) FROM filler');
+    await exec(world.database, `UPDATE filler SET text = 'in the WAL' WHERE id = 7`);
+    const written = await backUp();
+    await settled();
+    const again = await backUp();
+    const withWal = await backUp();
+    await exec(world.database, 'PRAGMA wal_checkpoint(TRUNCATE)');
+    const checkpointed = await backUp();
+    expect([written.read, again.read, withWal.read, checkpointed.read]).toEqual([1, 1, 0, 1]);
+    await reader.close();
+    for (const { row, state } of [untouched, written, withWal, checkpointed]) {
+      await world.restore({ backupId: row.id, restoreMedia: true, mediaMode: 'MIRROR' });
+      expect(await present()).toEqual(state);
+    }
+    const afterRestore = await backUp();
+    expect(afterRestore.read).toBe(1);
+    engine.snapshot = snapshot;
+  });
+
+  it('reads an untouched database all the same where a full backup is due', async () => {
+    await world.backup();
+    await sleep(2_100);
+    const known = await world.backup();
+    await world.app.models.Backup.update({ createdAt: new Date('2020-01-01') }, { where: { mode: 'FULL' } });
+    const row = await world.backup();
+    expect(row).toMatchObject({ status: 'COMPLETED', mode: 'FULL', tables: known.tables });
+    await world.app.backups.remove([known.id], 'test');
+    expect(await world.app.backups.verify(row.id, 'DRILL', 'test', NEVER)).toMatchObject({ errorCode: null });
   });
 
   it.each<[string, (full: BackupRow) => Promise<unknown>, RegExp]>([

@@ -29,7 +29,7 @@ export class Users {
   async check(email: string, password: string): Promise<UserRow | null> {
     if (password.length > MAX_PASSWORD) return null;
     const row = await this.findByEmail(email);
-    const matches = await matchesPassword(password, row?.passwordHash ?? NOBODY);
+    const matches = await matchesPassword(password, row?.passwordHash || NOBODY);
     return matches ? row : null;
   }
 

@@ -25,7 +25,7 @@ export function addRecover(program: Command): void {
         'users and history from the newest backup of the control database in a destination, and records for archives ' +
         'that are newer; from the archives alone where there is none. No application is touched: restore them ' +
         'afterwards. JSON: {found: {place, controlBackups, archives}}; without --dry-run also {controlBackup, takenIn, ' +
-        'configsMade, configs, passedOver: [{file, error}], withoutSecrets}',
+        'configsMade, configs, passedOver: [{file, error}], withoutSecrets, withoutPasswords}',
     )
     .argument('[setting=value...]', 'as for `destinations add`; left out, the variables of the storage are used')
     .requiredOption('--from <place>', `a folder, or ${KINDS.map((kind) => kind.toLowerCase()).join(', ')}`)
@@ -62,6 +62,7 @@ async function recover(session: Session, settings: string[], options: Options): 
       error: { code, message, hint },
     })),
     withoutSecrets: done.withoutSecrets,
+    withoutPasswords: done.withoutPasswords,
   };
   print.result(document, () =>
     doneText(
@@ -118,13 +119,17 @@ function foundText({ place, controlBackups, archives }: FoundInstallation): stri
   return `${head}\n\n${rows}`;
 }
 
-function doneText({ controlBackup, takenIn, configsMade, withoutSecrets }: Recovered, configs: string[]): string {
+function doneText(
+  { controlBackup, takenIn, configsMade, withoutSecrets, withoutPasswords }: Recovered,
+  configs: string[],
+): string {
   const from =
     controlBackup === null
       ? 'from the archives alone: check the settings of each config, above all schedule, retention and encryption'
       : `as of ${moment(controlBackup.at)}, from ${controlBackup.host}`;
   const steps = [
     ...withoutSecrets.map((name) => `Give destination "${name}" its secrets again: its backup was not encrypted.`),
+    ...withoutPasswords.map((email) => `Set a password: \`npx db-manager password ${email}\`. None was in the backup.`),
     'Restore: `npx db-manager list`, then `npx db-manager restore ID --dry-run`.',
     'Start: `npm start`.',
   ];

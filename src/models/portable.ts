@@ -4,6 +4,9 @@ import type { Models } from './index.js';
 import { remake } from './migrations.js';
 import { readPlain } from './plain.js';
 
+/** The hash of a user whom no password lets in, until a new one is set. */
+export const NO_PASSWORD = '';
+
 /** What a row is in JSON. */
 type Values = Record<string, unknown>;
 
@@ -35,8 +38,12 @@ export const KEPT_TABLES = [
 /**
  * The records of the control database as lines of JSON, the same whichever kind of database holds them. They are of one moment,
  * and no one who writes waits for it.
+ * @param options `passwords`: false leaves the hashes of users' passwords out
  */
-export async function* portableRecords(models: Models): AsyncGenerator<string> {
+export async function* portableRecords(
+  models: Models,
+  { passwords = true }: { passwords?: boolean } = {},
+): AsyncGenerator<string> {
   const isSqlite = models.sequelize.getDialect() === 'sqlite';
   const transaction = await models.sequelize.transaction({
     type: Transaction.TYPES.DEFERRED,
@@ -49,7 +56,8 @@ export async function* portableRecords(models: Models): AsyncGenerator<string> {
       yield line(headOf(model));
       for await (const row of rowsOf(model, transaction)) {
         rows += 1;
-        yield line({ row });
+        const isBare = !passwords && table === 'users';
+        yield line({ row: isBare ? { ...row, passwordHash: NO_PASSWORD } : row });
       }
     }
     yield line({ rows });

@@ -114,7 +114,7 @@ export class ControlBackups {
       {
         'README.txt': README,
         [FACTS_ENTRY]: `${JSON.stringify(facts, null, 2)}\n`,
-        [RECORDS_ENTRY]: Readable.from(portableRecords(models), { objectMode: false }),
+        [RECORDS_ENTRY]: Readable.from(portableRecords(models, { passwords: sealing !== null }), { objectMode: false }),
       },
       at,
     );

@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { isControlName } from '../../archive/format.js';
 import { AppError, badInput, toAppError } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, DestinationRow, Models } from '../../models/index.js';
-import { loadRecords } from '../../models/portable.js';
+import { loadRecords, NO_PASSWORD } from '../../models/portable.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { Copies } from '../backups/copies.js';
 import { configFromBackup, type RecoverEnvironment } from '../backups/recover.js';
@@ -67,6 +67,8 @@ export interface Recovered {
   configsMade: BackupConfigRow[];
   /** Destinations whose secrets are to be given again, by their names. */
   withoutSecrets: string[];
+  /** Users whose passwords are to be set again, by their e-mail. */
+  withoutPasswords: string[];
 }
 
 /**
@@ -99,6 +101,7 @@ export class Recovery {
       takenIn: [],
       configsMade: [],
       withoutSecrets: [],
+      withoutPasswords: [],
     };
     await this.restoreControl(storage, recovered, options, signal);
     const destination = await this.destinationOf(source, storage, found, options.actor, signal);
@@ -108,6 +111,8 @@ export class Recovery {
     const { models, audit } = this.env;
     const lost = await models.Destination.findAll({ where: { id: [...this.lost], secrets: null, deletedAt: null } });
     recovered.withoutSecrets.push(...lost.map(({ name, storagePath }) => name ?? storagePath));
+    const barred = await models.User.findAll({ where: { passwordHash: NO_PASSWORD }, order: [['id', 'ASC']] });
+    recovered.withoutPasswords.push(...barred.map(({ email }) => email));
     const details = { controlBackup: recovered.controlBackup?.name ?? null, takenIn: recovered.takenIn.length };
     await audit.record(options.actor, 'recovery.run', found.place, details);
     return recovered;

@@ -78,7 +78,9 @@ describe('Recovering an installation', () => {
     const config = await fresh.configs.get(1);
     expect(config).toMatchObject({ name: 'App', schedule: '30 4 * * *', keepDaily: 5, copyTo: [destination.id] });
     expect(config.nextRunAt!.getTime()).toBeGreaterThan(Date.now());
-    expect(await fresh.models.User.count()).toBe(1);
+    expect(done.withoutPasswords).toEqual(['you@example.org']);
+    expect((await fresh.models.User.findAll()).map(({ passwordHash }) => passwordHash)).toEqual(['']);
+    expect(await fresh.auth.users.check('you@example.org', '')).toBeNull();
     expect(await fresh.backups.get(first.id)).toMatchObject({ status: 'COMPLETED', configId: 1 });
     expect(await restoreWith(fresh, first.id)).toEqual(before);
     expect(await restoreWith(fresh, done.takenIn[0]?.id ?? '')).toEqual(before);
@@ -87,6 +89,8 @@ describe('Recovering an installation', () => {
   });
 
   it('opens an encrypted control backup with the identity, and seals its secrets anew', async () => {
+    const user = { email: 'you@example.org', passwordHash: 'a hash', role: 'ADMIN' as const, createdAt: new Date() };
+    await lost.app.models.User.create(user);
     const { key, identity } = await lost.app.keys.create({ name: 'Safe', generate: true }, 'test');
     const held = await lost.app.keys.create({ name: 'Held', generate: true, keepHere: true }, 'test');
     await lost.app.configs.update(1, { encryptionKeyIds: [key.id, held.key.id] }, 'test');
@@ -103,7 +107,9 @@ describe('Recovering an installation', () => {
     await expect(fresh.recovery.run(from(), OPTIONS, NEVER)).rejects.toMatchObject({ code: 'ENCRYPTION_KEY_MISSING' });
     expect(await fresh.configs.list()).toEqual([]);
     const done = await fresh.recovery.run(from(), { ...OPTIONS, identity: identity! }, NEVER);
-    expect(done).toMatchObject({ controlBackup: { encrypted: true }, withoutSecrets: [], takenIn: [] });
+    expect(done).toMatchObject({ controlBackup: { encrypted: true }, takenIn: [] });
+    expect(done).toMatchObject({ withoutSecrets: [], withoutPasswords: [] });
+    expect(await fresh.models.User.findAll()).toEqual([expect.objectContaining({ passwordHash: 'a hash' })]);
     expect((await fresh.keys.ofConfig(1)).map(({ name }) => name)).toEqual(['Safe', 'Held']);
     const row = await fresh.destinations.get(other.id);
     expect(await openedBy(fresh, row.secrets)).toEqual({ password: 'canary-password' });

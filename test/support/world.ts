@@ -112,10 +112,15 @@ export async function readTree(root: string): Promise<Record<string, string>> {
   return files;
 }
 
+/** What a program at work removed after it was listed. */
+const vanished = () => false;
+
 /** All files of a folder and below, by name, hidden ones too; [] if it is not there. */
 export async function filesIn(root: string): Promise<string[]> {
   const names = await readdir(root, { recursive: true }).catch(() => []);
-  const kinds = await Promise.all(names.map((name) => stat(join(root, name)).then((found) => found.isFile())));
+  const kinds = await Promise.all(
+    names.map((name) => stat(join(root, name)).then((found) => found.isFile(), vanished)),
+  );
   return names.filter((_, index) => kinds[index]).sort();
 }
 

@@ -17,7 +17,7 @@ import type { Readable } from 'node:stream';
 import { Op, type Transaction } from 'sequelize';
 import { AppError, badInput } from '../../errors.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './run-backup.js';
-import { copyLease, Hold, isHeld, runLease } from '../runs/hold.js';
+import { CONTROL_LEASE, copyLease, Hold, isHeld, runLease } from '../runs/hold.js';
 import { rewrap } from './rewrap.js';
 import { adoptStored, takeIn } from './upload.js';
 import { firstOf } from '../text/format.js';
@@ -711,8 +711,9 @@ export class Backups {
         await rm(join(this.env.workFolder, name), { recursive: true, force: true });
         continue;
       }
-      if (!/^(backup|restore|verify|upload|plan)_\d{8}_\d{6}_[0-9a-f]{8}$/.test(name)) continue;
-      if (await isHeld(this.env.models, runLease(name))) continue;
+      const isOfControl = /^control-[0-9a-f]{12}$/.test(name);
+      if (!isOfControl && !/^(backup|restore|verify|upload|plan)_\d{8}_\d{6}_[0-9a-f]{8}$/.test(name)) continue;
+      if (await isHeld(this.env.models, isOfControl ? CONTROL_LEASE : runLease(name))) continue;
       await rm(join(this.env.workFolder, name), { recursive: true, force: true });
     }
   }

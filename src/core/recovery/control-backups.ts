@@ -15,7 +15,7 @@ import { assertSize, findStored } from '../archives/stored-archive.js';
 import { makeReady } from '../backups/copies.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { Keys } from '../keys/keys.js';
-import { Hold, type HoldEnvironment } from '../runs/hold.js';
+import { CONTROL_LEASE, Hold, type HoldEnvironment } from '../runs/hold.js';
 import type { Secrets } from '../secrets.js';
 import { stamp } from '../text/ids.js';
 import { sealingFor } from './kit.js';
@@ -59,7 +59,7 @@ export class ControlBackups {
       const due = await this.due();
       if (due.length > 0) await this.run(due, AbortSignal.any([stop, hold.lost]));
     };
-    await Hold.during(this.env, ['control-backup'], work, () => undefined);
+    await Hold.during(this.env, [CONTROL_LEASE], work, () => undefined);
   }
 
   private async due(): Promise<DestinationRow[]> {

@@ -7,6 +7,9 @@ import type { Models } from '../../models/index.js';
 /** What holding needs of the process around it. */
 export type HoldEnvironment = Pick<CoreEnvironment, 'models' | 'log' | 'leaseMs'>;
 
+/** The lease of the process that backs up the control database. */
+export const CONTROL_LEASE = 'control-backup';
+
 /** The lease that a run holds while it is under way; without it the run counts as dead. */
 export const runLease = (id: string) => `run:${id}`;
 /** The lease that a command holds while the run that it made waits for its turn; without it such a run counts as abandoned. */

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileSource } from '../../../src/archive/read.js';
 import { unpacking } from '../../../src/archive/pack.js';
+import { CONTROL_LEASE, Hold } from '../../../src/core/runs/hold.js';
 import { AppError } from '../../../src/errors.js';
 import type { DestinationRow } from '../../../src/models/index.js';
 import { MemoryStorage } from '../../support/memory-storage.js';
@@ -78,6 +79,19 @@ describe('The backup of the control database', () => {
     const key = (await readFile(join(world.folder, 'data', 'secrets-key'), 'utf8').catch(() => 'none')).trim();
     expect(bytes).not.toContain(key);
     expect(bytes).not.toContain(identity);
+  });
+
+  it('that a killed process left half-made in the work folder goes, once its lease is over', async () => {
+    const left = join(world.folder, 'data', 'tmp', 'control-0123456789ab');
+    await mkdir(left, { recursive: true });
+    await writeFile(join(left, 'control'), 'half of it');
+    const { models, log } = world.app;
+    const hold = await Hold.take({ models, log, leaseMs: 60_000 }, [CONTROL_LEASE]);
+    await world.app.backups.recover();
+    expect(await filesIn(left)).toEqual(['control']);
+    if (hold instanceof Hold) await hold.release();
+    await world.app.backups.recover();
+    expect(await filesIn(join(world.folder, 'data', 'tmp'))).toEqual([]);
   });
 
   it('that fails is shown, tried again and cleaned up after', async () => {

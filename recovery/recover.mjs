@@ -345,10 +345,13 @@ async function applyDelta(path, database) {
     const header = await read(delta, 0, 32);
     const [version, pageSize, before, after, runs] = [8, 12, 16, 20, 24].map((at) => header.readUInt32LE(at));
     const { size } = await delta.stat();
-    const fits = before * pageSize === (await file.stat()).size && 32 + runs * 8 <= size;
+    const isPageSize = pageSize >= 512 && pageSize <= 65_536;
+    const fits = isPageSize && before * pageSize === (await file.stat()).size && 32 + runs * 8 <= size;
     if (header.toString('latin1', 0, 8) !== 'DBMDELTA' || version !== 1 || !fits) {
       throw new Problem(`${DELTA} does not fit to the database that it changes.`);
     }
+    // A database grows by pages that are there, whatever the header says.
+    if (after > before + size / pageSize) throw new Problem(`${DELTA} lacks pages of the database.`);
     const list = await read(delta, 32, runs * 8);
     let at = 32 + runs * 8;
     for (let run = 0; run < runs; run++) {

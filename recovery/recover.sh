@@ -38,11 +38,13 @@ unpack() {
     ;;
   *) unzip -q "$1" -d "$2" || fail "The archive cannot be unpacked whole." ;;
   esac
+  # No archive of db-manager holds links, and what is written through one lands anywhere.
+  [ -z "$(find "$2" -type l)" ] || fail "The archive is not safe: it holds links."
 }
 
-# parent_of <folder>: the name of the archive that this one builds on; empty for a full backup
-parent_of() {
-  sed -n '/^ "parent": {/,/^ }/s/^  "file_name": "\(.*\)",*$/\1/p' "$1/backup_metadata.json" 2>/dev/null || true
+# of_parent <folder> <field>: what this archive says of the one that it builds on; empty for a full backup
+of_parent() {
+  sed -n '/^ "parent": {/,/^ }/s/^  "'"$2"'": "\(.*\)",*$/\1/p' "$1/backup_metadata.json" 2>/dev/null || true
 }
 
 # number <file> <offset>: 32 bits, the lowest byte first
@@ -57,7 +59,11 @@ apply() {
   size=$(number "$1" 12)
   after=$(number "$1" 20)
   runs=$(number "$1" 24)
-  [ $(($(number "$1" 16) * size)) -eq $(($(wc -c <"$2"))) ] || fail "database.delta does not fit to its database."
+  had=$(number "$1" 16)
+  [ "$size" -ge 512 ] && [ "$size" -le 65536 ] && [ $((had * size)) -eq $(($(wc -c <"$2"))) ] ||
+    fail "database.delta does not fit to its database."
+  # A database grows by pages that are there, whatever the header says.
+  [ "$after" -le $((had + $(wc -c <"$1") / size)) ] || fail "database.delta lacks pages of the database."
   tail -c +$((33 + runs * 8)) "$1" >"$1.pages"
   taken=0
   od -An -v -tu1 -j32 -N$((runs * 8)) "$1" | xargs -n 8 | while read -r a b c d e f g h; do
@@ -84,13 +90,16 @@ remove_gone() {
 
 step=1
 unpack "$archive" "$steps/1"
-while parent=$(parent_of "$steps/$step") && [ -n "$parent" ]; do
+while parent=$(of_parent "$steps/$step" file_name) && [ -n "$parent" ]; do
   case $parent in */*) fail "The archive is not safe: it builds on $parent." ;; esac
   before=$(dirname "$archive")/$parent
   [ -f "$before" ] || fail "Put $parent into the folder of $archive, and start again."
   echo "It is incremental and builds on $parent."
+  sum=$(of_parent "$steps/$step" metadata_sha256)
   step=$((step + 1))
   unpack "$before" "$steps/$step"
+  [ "$(sha256sum <"$steps/$step/backup_metadata.json")" = "$sum  -" ] ||
+    fail "$parent is not the archive that was built on: another one has its name."
 done
 # The full backup first, then step by step what changed.
 mv "$steps/$step"/* "$folder"

@@ -1,5 +1,5 @@
 import { execFile, spawnSync } from 'node:child_process';
-import { readdir, rename, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -8,7 +8,7 @@ import { contentHash } from '../support/sqlite.js';
 import { createWorld, readTree, type World } from '../support/world.js';
 
 const run = promisify(execFile);
-const missing = ['unzip', 'age', 'sqlite3'].filter((tool) => spawnSync('which', [tool]).status !== 0);
+const missing = ['unzip', 'zip', 'age', 'sqlite3'].filter((tool) => spawnSync('which', [tool]).status !== 0);
 const skipped = missing.length === 0 ? '' : ` (skipped: ${missing.join(', ')} not installed)`;
 
 (missing.length === 0 ? describe : describe.skip)(`The shell program of the recovery kit${skipped}`, () => {
@@ -50,6 +50,16 @@ const skipped = missing.length === 0 ? '' : ` (skipped: ${missing.join(', ')} no
       );
       expect((await readdir(out)).filter((name) => name.startsWith('.'))).toEqual([]);
     }
+    const refused = (archive: string, name: string) =>
+      expect(run('sh', [program, archive, join(world.folder, name), file])).rejects;
+    // One that builds on itself would be unpacked for ever.
+    await mkdir(join(world.folder, 'loop'));
+    const loop = join(world.folder, 'loop', rows[0]!.fileName);
+    await copyFile(rows[1]!.filePath, loop);
+    await refused(loop, 'endless').toThrow(`${rows[0]!.fileName} is not the archive that was built on`);
+    await symlink('/etc/hostname', join(world.folder, 'database.sqlite3'));
+    await run('zip', ['-q', '-y', 'link.zip', 'database.sqlite3'], { cwd: world.folder });
+    await refused(join(world.folder, 'link.zip'), 'linked').toThrow('it holds links');
     await rename(rows[1]!.filePath, `${rows[1]!.filePath}.away`);
     const failed = run('sh', [program, rows[2]!.filePath, join(world.folder, 'lacking'), file]);
     await expect(failed).rejects.toThrow(`Put ${rows[1]!.fileName} into the folder`);

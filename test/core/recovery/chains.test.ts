@@ -1,8 +1,13 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import type { ArchiveMetadata } from '../../../src/archive/metadata.js';
+import { packed, unpacking } from '../../../src/archive/pack.js';
+import { fileSource } from '../../../src/archive/read.js';
 import { takeInAll } from '../../../src/core/backups/take-in.js';
 import type { BackupRow } from '../../../src/models/index.js';
 import { makeChain } from '../../support/chain.js';
@@ -57,6 +62,25 @@ it('A member that is not there or is another one is named, and nothing is passed
   await expect(recover(second)).rejects.toThrow(`${first.fileName} is not the archive that was built on`);
   await rename(`${first.filePath}.away`, first.filePath);
   await recover(second);
+});
+
+it.each([
+  ['pages that no archive has', 20, 0xffff_ffff, 'lacks pages'],
+  ['pages of a size that no database has', 12, 0x8000_0000, 'does not fit'],
+])('A list of changes that speaks of %s is refused, and allocates nothing', async (_what, at, value, message) => {
+  const source = await fileSource(rows[1]!.filePath);
+  const contentOf = async (path: string) => buffer(unpacking(source, path, NEVER));
+  const delta = await contentOf('database.delta');
+  delta.writeUInt32LE(value, at);
+  const metadata = JSON.parse((await contentOf('backup_metadata.json')).toString()) as ArchiveMetadata;
+  metadata.entries = metadata.entries.filter(({ path }) => path === 'database.delta');
+  metadata.entries[0]!.sha256 = createHash('sha256').update(delta).digest('hex');
+  const evil = join(world.backups, 'evil.zip');
+  const files = { 'database.delta': delta, 'backup_metadata.json': JSON.stringify(metadata) };
+  await writeFile(evil, await packed(files, new Date()));
+  await rm(out, { recursive: true, force: true });
+  await expect(run('node', [PROGRAM, evil, out])).rejects.toThrow(message);
+  await rm(evil);
 });
 
 it('backups.txt says what each one builds on', async () => {

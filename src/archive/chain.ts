@@ -93,8 +93,14 @@ function statesOf(members: readonly ChainMember[]): States {
   }
   const reproduces = members.at(-1)?.archive.metadata.reproduces;
   if (reproduces === undefined) throw new AppError('INTERNAL_ERROR', 'A chain has a full backup at its end.');
-  if (nameProblem(reproduces.database.path) !== undefined || reproduces.database.path.startsWith('media/')) {
-    throw hostile(`The database would be laid at ${shown(reproduces.database.path)}.`);
+  const { path } = reproduces.database;
+  if (nameProblem(path) !== undefined || path.startsWith('media/') || [METADATA_ENTRY, DELTA_ENTRY].includes(path)) {
+    throw hostile(`The database would be laid at ${shown(path)}.`);
+  }
+  for (const [index, { archive }] of members.entries()) {
+    const needed = index === 0 ? path : DELTA_ENTRY;
+    if (archive.entries.some((entry) => entry.path === needed)) continue;
+    throw corrupt(`The backup ${archive.metadata.backup_id} holds no ${shown(needed)}.`);
   }
   assertMedia(reproduces, owners, sizes);
   return { owners, reproduces };
@@ -133,8 +139,7 @@ class ChainArchive implements Archive {
     const files = [this.databaseEntry(), ...this.mediaEntries()];
     this.metadata = wholeMetadata(this.newest.metadata, states.reproduces, files);
     this.text = Buffer.from(`${JSON.stringify(this.metadata, null, 1)}\n`);
-    const about = this.newest.entries.find(({ path }) => path === METADATA_ENTRY) as ArchiveEntry;
-    const { mtime, mode, crc32 } = about;
+    const { mtime, mode, crc32 } = entryOf(this.newest, METADATA_ENTRY);
     const text = { mtime, mode, crc32, path: METADATA_ENTRY, original: METADATA_ENTRY, directory: false };
     this.entries = [...files, { ...text, size: this.text.length, compressedSize: this.text.length, sha256: undefined }];
   }
@@ -207,9 +212,7 @@ class ChainArchive implements Archive {
 
   private databaseEntry(): ArchiveEntry {
     const { path, size, sha256 } = this.states.reproduces.database;
-    const own = this.newest.entries.find((entry) => entry.path === DELTA_ENTRY);
-    if (own === undefined) throw corrupt(`The backup ${this.newest.metadata.backup_id} holds no ${DELTA_ENTRY}.`);
-    const { mtime, mode, compressedSize, crc32 } = own;
+    const { mtime, mode, compressedSize, crc32 } = entryOf(this.newest, DELTA_ENTRY);
     return { path, original: path, size, sha256, mtime, mode, compressedSize, crc32, directory: false };
   }
 
@@ -278,14 +281,12 @@ class ChainArchive implements Archive {
   private async *databaseBytes(signal: AbortSignal): AsyncGenerator<Buffer> {
     const { page_size: pageSize, page_count: pageCount, path, sha256 } = this.states.reproduces.database;
     const base = (this.members[0] as ChainMember).archive;
-    const entry = base.entries.find((candidate) => candidate.path === path);
-    if (entry === undefined) throw corrupt(`The backup ${base.metadata.backup_id} holds no ${shown(path)}.`);
     const open = async (index: number) => {
       const { archive } = this.members[index] as ChainMember;
-      const size = archive.entries.find((candidate) => candidate.path === DELTA_ENTRY)?.size ?? 0;
+      const { size } = entryOf(archive, DELTA_ENTRY);
       return DeltaReader.open((await archive.read(DELTA_ENTRY, { signal })) as AsyncIterable<Buffer>, size);
     };
-    await this.assertPages(entry.size, open);
+    await this.assertPages(entryOf(base, path).size, open);
     const merge = new PageMerge();
     const hash = createHash('sha256');
     try {
@@ -306,6 +307,9 @@ class ChainArchive implements Archive {
     this.compare(hash.digest('hex'), sha256);
   }
 }
+
+/** An entry that is there: see `statesOf`. */
+const entryOf = ({ entries }: Archive, path: string) => entries.find((entry) => entry.path === path) as ArchiveEntry;
 
 /** The metadata of a full backup of the same state. */
 function wholeMetadata(own: ArchiveMetadata, { media }: Reproduced, files: ArchiveEntry[]): ArchiveMetadata {

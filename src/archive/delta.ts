@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { corrupt, hostile } from './refuse.js';
 
@@ -26,6 +26,8 @@ const HEADER_BYTES = 32;
 const RUN_BYTES = 8;
 /** More runs than this are never written nor read: they are held in memory. */
 export const MAX_RUNS = 4_000_000;
+/** Read at once. */
+const READ_BYTES = 1024 * 1024;
 const MIN_PAGE_SIZE = 512;
 const MAX_PAGE_SIZE = 65_536;
 
@@ -68,11 +70,23 @@ export function deltaStream(file: string, header: DeltaHeader): Readable {
   const { runs, pageSize } = header;
   async function* bytes(): AsyncGenerator<Buffer> {
     yield headerBytes(header);
-    for (let at = 0; at < runs.length; at += 2) {
-      const start = ((runs[at] ?? 0) - 1) * pageSize;
-      const end = start + (runs[at + 1] ?? 0) * pageSize - 1;
-      for await (const chunk of createReadStream(file, { start, end, highWaterMark: 1024 * 1024 }))
-        yield chunk as Buffer;
+    if (runs.length === 0) return;
+    const handle = await open(file);
+    try {
+      for (let index = 0; index < runs.length; index += 2) {
+        const start = ((runs[index] ?? 0) - 1) * pageSize;
+        const end = start + (runs[index + 1] ?? 0) * pageSize;
+        for (let at = start; at < end;) {
+          const buffer = Buffer.allocUnsafe(Math.min(end - at, READ_BYTES));
+          const { bytesRead } = await handle.read(buffer, 0, buffer.length, at);
+          // A file that is too short makes an entry that is, which its writer refuses.
+          if (bytesRead === 0) return;
+          yield buffer.subarray(0, bytesRead);
+          at += bytesRead;
+        }
+      }
+    } finally {
+      await handle.close();
     }
   }
   return Readable.from(bytes(), { objectMode: false });

@@ -44,6 +44,7 @@ export interface SourceFile {
 }
 
 const count = z.number().int().nonnegative();
+const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'not a SHA-256');
 const isoDate = z
   .string()
   .regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)$/, 'not an ISO 8601 date');
@@ -60,7 +61,7 @@ const entrySchema = z.object({
   /** Bytes before compression. */
   size: count,
   /** SHA-256 of the bytes before compression, 64 hexadecimal digits in lower case. */
-  sha256: z.string().regex(/^[0-9a-f]{64}$/, 'not a SHA-256'),
+  sha256: sha256Schema,
   /** When the file was last changed, ISO 8601. */
   mtime: z.string().optional(),
   /** Permission bits, such as 420 for rw-r--r--. */
@@ -105,7 +106,6 @@ const renamedSchema = z.object({
     .refine((name) => !name.startsWith(RESERVED_PREFIX), "one of db-manager's own names"),
 });
 
-const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/, 'not a SHA-256');
 /** Most paths that `removed` may have. */
 export const MAX_REMOVED = 100_000;
 const reproducesSchema = z.object({
@@ -140,7 +140,7 @@ const metadataSchema = z
     /** For whom the archive was sealed when it was made: age recipients, or a passphrase. Missing where it was not. */
     encryption: z.object({ recipients: z.array(clean(100)).max(1000), passphrase: z.boolean() }).optional(),
     /** The newest event of the audit trail when the archive was made, and its link in the chain. Missing in older ones. */
-    audit: z.object({ event: count, sha256: z.string().regex(/^[0-9a-f]{64}$/, 'not a SHA-256') }).optional(),
+    audit: z.object({ event: count, sha256: sha256Schema }).optional(),
     /** The archive that this one builds on, known by its metadata entry. Missing in a full backup, as the next two. */
     parent: z.object({ backup_id: clean(64), file_name: clean(255), metadata_sha256: sha256Schema }).optional(),
     /** The full backup that it all builds on, and the place behind it: 1 for the first incremental. */

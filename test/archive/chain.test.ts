@@ -288,6 +288,12 @@ describe('archives that are no chain', () => {
       /does not make/,
     ],
     ['states another page size', (m) => withDatabase(m, { page_size: 1024 }), /does not fit/],
+    [
+      'lays its database over the metadata',
+      (m) => withDatabase(m, { path: 'backup_metadata.json' }),
+      /^ARCHIVE_HOSTILE/,
+    ],
+    ['names a database that its full backup lacks', (m) => withDatabase(m, { path: 'other' }), /holds no "other"/],
     ['lays its database elsewhere', (m) => withDatabase(m, { path: '../database' }), /^ARCHIVE_HOSTILE/],
     [
       'states more media files',

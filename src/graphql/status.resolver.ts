@@ -1,5 +1,6 @@
 import { Arg, Ctx, FieldResolver, ID, Int, Query, Resolver, Root } from 'type-graphql';
 import { backupHistory } from '../core/status/history.js';
+import { countByStatus } from '../models/index.js';
 import { Admin } from './admin.directive.js';
 import { Backup } from './backup.type.js';
 import { BackupConfig } from './config.type.js';
@@ -96,13 +97,12 @@ export class StatusResolver {
 
   @FieldResolver(() => [BackupCount], { description: 'Backups by state; states without any are left out.' })
   async backupCounts(@Ctx() { services: { models } }: GraphqlContext): Promise<BackupCount[]> {
-    const counts = await models.Backup.unscoped().count({ attributes: ['status'], group: ['status'] });
-    return counts as unknown as BackupCount[];
+    return countByStatus(models.Backup);
   }
 
   @FieldResolver(() => [RestoreCount], { description: 'Restores by state; states without any are left out.' })
   async restoreCounts(@Ctx() { services: { models } }: GraphqlContext): Promise<RestoreCount[]> {
-    return (await models.Restore.count({ attributes: ['status'], group: ['status'] })) as unknown as RestoreCount[];
+    return countByStatus(models.Restore);
   }
 
   @FieldResolver(() => [Backup], { description: 'Backups in progress, at most 100.' })

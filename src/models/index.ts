@@ -19,7 +19,7 @@ export type { ControlBackupRow, CopyStatus, EncryptionKeyRow };
 export { isGood } from './stored-object.js';
 export type { CompressionMethod, ConfigOrigin } from './backup-config.js';
 export type { FailedTest } from './backup-config.js';
-export { readPlain } from './plain.js';
+export { countByStatus, readPlain } from './plain.js';
 export { type BackupType, isRegular, REGULAR_TYPES } from './kinds.js';
 export type { BackupMode, BackupStatus, Origin, TableCount, VerificationLevel } from './backup.js';
 export type { PhaseEntry, RunStatus } from './run.js';

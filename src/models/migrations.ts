@@ -21,6 +21,7 @@ import { copies } from './migrations/0017-copies.js';
 import { controlBackups } from './migrations/0018-control-backups.js';
 import { incrementals } from './migrations/0019-incrementals.js';
 import { auditChain } from './migrations/0020-audit-chain.js';
+import { lookups } from './migrations/0021-lookups.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -43,6 +44,7 @@ const MIGRATIONS: Migration[] = [
   controlBackups,
   incrementals,
   auditChain,
+  lookups,
 ];
 
 const TABLE = 'db_manager_migrations';

@@ -27,3 +27,11 @@ function reader(type: unknown): ((value: unknown) => unknown) | null {
     return (value) => (typeof value === 'string' ? JSON.parse(value) : value) as unknown;
   return type instanceof DataTypes.BIGINT ? Number : null;
 }
+
+/** How many rows there are in each state; states without any are left out. */
+export async function countByStatus<Status extends string>(
+  model: ModelStatic<Model<{ status: Status }>>,
+): Promise<{ status: Status; count: number }[]> {
+  const rows = await model.unscoped().count({ attributes: ['status'], group: ['status'] });
+  return rows.map(({ status, count }) => ({ status: status as Status, count: Number(count) }));
+}

@@ -1,6 +1,6 @@
 import { QueryTypes } from 'sequelize';
 import type { CoreEnvironment } from '../environment.js';
-import { readPlain } from '../../models/index.js';
+import { countByStatus, readPlain } from '../../models/index.js';
 import { NEWEST_COMPLETED, NEWEST_VERIFIED } from './config-states.js';
 import { type Health, HEALTH_CODES, type StorageHealth } from './health.js';
 import type { Overview } from './overview.js';
@@ -29,8 +29,8 @@ export async function readMetrics(env: MetricsEnvironment): Promise<Metric[]> {
   const [health, usage, backups, restores, configs] = await Promise.all([
     overview.read(),
     overview.usage(),
-    countByState(models.Backup.unscoped()),
-    countByState(models.Restore),
+    countByStatus(models.Backup),
+    countByStatus(models.Restore),
     readConfigs(env),
   ]);
   const problems = (code: string) => health.reasons.filter((reason) => reason.code === code).length;
@@ -70,16 +70,9 @@ function many(name: string, help: string, labels: readonly string[], values: Val
 const one = (name: string, help: string, value: number, labels: Record<string, string> = {}): Metric =>
   many(name, help, Object.keys(labels), [[labels, value]]);
 
-const states = (counts: Map<string, number>, all: string[]): Value[] =>
-  all.map((state) => [{ state }, counts.get(state) ?? 0]);
-
-async function countByState(model: { count(options: object): Promise<unknown> }): Promise<Map<string, number>> {
-  const rows = (await model.count({ attributes: ['status'], group: ['status'] })) as {
-    status: string;
-    count: number;
-  }[];
-  return new Map(rows.map(({ status, count }) => [status, Number(count)]));
-}
+/** States without any are told, too. */
+const states = (counts: { status: string; count: number }[], all: string[]): Value[] =>
+  all.map((state) => [{ state }, counts.find(({ status }) => status === state)?.count ?? 0]);
 
 /** What is measured of one config. Times are seconds since 1970. */
 interface ConfigState {

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import type { App } from '../../src/app.js';
 import type { PutOptions, Storage, StoredObject } from '../../src/core/ports.js';
 import { AppError } from '../../src/errors.js';
 import { isListed, plainName } from '../../src/storages/names.js';
@@ -106,4 +107,10 @@ export class MemoryStorage implements Storage {
 /** All bytes of an object or of a range of it. */
 export async function bytesOf(storage: Storage, name: string, range?: { start: number; end?: number }) {
   return buffer(await storage.get(name, range));
+}
+
+/** Makes an application store in memory whatever goes to the address of such a storage. */
+export function serveMemory({ storages }: Pick<App, 'storages'>, memory: MemoryStorage): void {
+  const open = storages.open.bind(storages);
+  storages.open = (address) => (address.storagePath === memory.place ? memory : open(address));
 }

@@ -1,4 +1,4 @@
-import type { Models } from '../../models/index.js';
+import { type Models, REGULAR_TYPES } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import { compareHead, type TrailBreak } from '../audit-trail.js';
 import { openReadable } from './stored-archive.js';
@@ -43,7 +43,7 @@ async function newestOfEach({ BackupConfig, Backup }: Models) {
   const newest = [];
   for (const { id: configId } of configs) {
     const row = await Backup.findOne({
-      where: { configId, status: 'COMPLETED', backupType: ['MANUAL', 'AUTO'] },
+      where: { configId, status: 'COMPLETED', backupType: REGULAR_TYPES },
       order: [['createdAt', 'DESC']],
     });
     if (row !== null) newest.push(row);

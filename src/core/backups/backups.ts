@@ -7,7 +7,7 @@ import {
   type StoredObjectRow,
   type VerificationLevel,
 } from '../../models/index.js';
-import { childrenOf, noteBroken, parentsOf } from '../archives/chains.js';
+import { descendantsOf, type Member, noteBroken, parentsOf } from '../archives/chains.js';
 import { noteDamaged } from '../archives/copies.js';
 import { deleteCopy } from './copies.js';
 import { insertBackup, type NewBackup } from './new-backup.js';
@@ -307,7 +307,7 @@ export class Backups {
   }
 
   private unsealOf({ id, fileName }: BackupRow, identity: string | undefined): Unseal {
-    return async (header) => (await this.env.keys.open(header, fileName, identity, id)).fileKey;
+    return this.env.keys.unsealing(fileName, identity, id);
   }
 
   /**
@@ -584,22 +584,15 @@ export class Backups {
 
   /** What is to be deleted, in an order in which nothing is deleted before what builds on it. */
   private async withChildren(ids: ReadonlySet<string>, cascade: boolean): Promise<string[]> {
-    const all = new Map<string, BackupRow>();
+    const all = new Map<string, Member>();
     for (const id of ids) {
       const row = await this.get(id);
       all.set(id, row);
-      for (const child of await childrenOf(this.env.models, row)) {
-        if (!cascade && !ids.has(child.id)) throw await this.needed(row);
-        all.set(child.id, child);
-      }
+      const needing = await descendantsOf(this.env.models, row);
+      if (!cascade && needing.some((child) => !ids.has(child.id))) throw isNeeded(row, needing);
+      for (const child of needing) all.set(child.id, child);
     }
     return [...all.values()].sort((one, other) => other.chainPosition - one.chainPosition).map(({ id }) => id);
-  }
-
-  private async needed(row: BackupRow): Promise<AppError> {
-    const children = await childrenOf(this.env.models, row);
-    const names = firstOf(children.map(({ id }) => id));
-    return new AppError('BACKUP_NEEDED', `Backup ${row.id} cannot be deleted: ${names} need it.`);
   }
 
   /** Holds the row and its copies while it works, so that a pin, a restore or a copy that came in between is seen. */
@@ -617,7 +610,8 @@ export class Backups {
       if (row.status === 'DELETED') return row;
       await this.assertRemovable(row);
       if (!(await stillDue())) return null;
-      if ((await childrenOf(this.env.models, row)).length > 0) throw await this.needed(row);
+      const needing = await descendantsOf(this.env.models, row);
+      if (needing.length > 0) throw isNeeded(row, needing);
       const copies = row.copies.map((copy) => copyLease(copy.id));
       const remove = () => this.removeHeld(row, actor, reason);
       return Hold.during(this.env, copies, remove, inUse('being copied'));
@@ -718,6 +712,9 @@ export class Backups {
     }
   }
 }
+
+const isNeeded = ({ id }: BackupRow, needing: Member[]) =>
+  new AppError('BACKUP_NEEDED', `Backup ${id} cannot be deleted: ${firstOf(needing.map((one) => one.id))} need it.`);
 
 const modeOf = ({ incremental }: BackupConfigRow): BackupMode => (incremental ? 'INCREMENTAL' : 'FULL');
 

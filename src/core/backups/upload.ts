@@ -166,10 +166,7 @@ async function inChain(
       hint: `Upload ${shown(parent.file_name)} (${shown(parent.backup_id)}) first.`,
     });
   }
-  const unsealOf =
-    ({ id, fileName }: BackupRow) =>
-    async (header: Buffer) =>
-      (await env.keys.open(header, fileName, identity, id)).fileKey;
+  const unsealOf = ({ id, fileName }: BackupRow) => env.keys.unsealing(fileName, identity, id);
   const parents = [...(await parentsOf(env.models, row)), row].map((one) => ({ row: one, unseal: unsealOf(one) }));
   const whole = await openOnParents(env.storages, { id: archiveId ?? '', archive }, parents, signal);
   return {

@@ -179,6 +179,11 @@ export class Keys {
     await this.env.models.EncryptionKey.update({ lastUsedAt: this.env.now() }, { where: { id: [...ids] } });
   }
 
+  /** As `open`, for whoever needs the file key alone. @returns what gives the file key of a header */
+  unsealing(what: string, given: string | undefined, backupId: string | null): (header: Buffer) => Promise<Buffer> {
+    return async (header) => (await this.open(header, what, given, backupId)).fileKey;
+  }
+
   /**
    * Opens the header of a sealed archive: with what is given, or otherwise with the keys that are held here.
    * @param what the archive, for the error

@@ -49,9 +49,7 @@ export async function openControl(
   identity: string | undefined,
   signal: AbortSignal,
 ): Promise<OpenedControl> {
-  const stored = await findStored(storage, name, async (header) => {
-    return (await keys.open(header, name, identity, null)).fileKey;
-  });
+  const stored = await findStored(storage, name, keys.unsealing(name, identity, null));
   const source = await stored.content(signal);
   let text = '';
   for await (const chunk of unpacking(source, FACTS_ENTRY, signal)) {

@@ -6,7 +6,7 @@ import { extractBackup } from '../../../src/core/archives/extract.js';
 import type { Storage } from '../../../src/core/ports.js';
 import { AppError, type ErrorCode } from '../../../src/errors.js';
 import type { DestinationRow, StoredObjectRow } from '../../../src/models/index.js';
-import { MemoryStorage } from '../../support/memory-storage.js';
+import { MemoryStorage, serveMemory } from '../../support/memory-storage.js';
 import { all, exec } from '../../support/sqlite.js';
 import { createWorld, filesIn, NEVER, type World } from '../../support/world.js';
 
@@ -23,8 +23,7 @@ beforeEach(async () => {
   world = await createWorld({ now: () => new Date(now) });
   memory = new MemoryStorage();
   const { app } = world;
-  const open = app.storages.open.bind(app.storages);
-  app.storages.open = (address) => (address.storagePath === memory.place ? memory : open(address));
+  serveMemory(app, memory);
   const resolve = app.storages.resolve.bind(app.storages);
   app.storages.resolve = (address, field) => (address.storagePath === memory.place ? address : resolve(address, field));
   second = await folderAt(join(world.folder, 'second'));

@@ -6,7 +6,7 @@ import { unpacking } from '../../../src/archive/pack.js';
 import { CONTROL_LEASE, Hold } from '../../../src/core/runs/hold.js';
 import { AppError } from '../../../src/errors.js';
 import type { DestinationRow } from '../../../src/models/index.js';
-import { MemoryStorage } from '../../support/memory-storage.js';
+import { MemoryStorage, serveMemory } from '../../support/memory-storage.js';
 import { createWorld, filesIn, NEVER, type World } from '../../support/world.js';
 
 const HOUR = 3_600_000;
@@ -22,8 +22,7 @@ beforeEach(async () => {
   world = await createWorld({ now: () => new Date(now) });
   memory = new MemoryStorage();
   const { app } = world;
-  const open = app.storages.open.bind(app.storages);
-  app.storages.open = (address) => (address.storagePath === memory.place ? memory : open(address));
+  serveMemory(app, memory);
   distant = await app.models.Destination.create({ storageType: 'SYSTEM', storagePath: memory.place });
 });
 afterEach(() => world.close());

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Request, type Response, Router } from 'express';
 import { type Actor, type Auth, requireAdmin } from '../auth/index.js';
@@ -32,58 +33,75 @@ async function download(
   const { id } = request.params;
   const { email } = requireAdmin(await callerOf(auth, request));
   if (!/^\w{1,64}$/.test(id)) throw new AppError('NOT_FOUND', 'There is no such backup.');
-  const { row, stored } = await backups.open(id, identityIn(request));
-  if (row.mode === 'INCREMENTAL' && wantsFull(request))
-    return downloadFull({ audit, log, email, request, response, row, stored });
-  const decrypts = stored.isSealed && wantsDecryption(request);
-  const content = decrypts ? await stored.content(AbortSignal.timeout(PATIENCE)) : stored.stored;
-  const fileName = decrypts ? row.fileName.slice(0, -AGE.length) : row.fileName;
-  const { size } = content;
+  const opened = await backups.open(id, identityIn(request));
+  const isFull = opened.row.mode === 'INCREMENTAL' && wantsFull(request);
+  const form = isFull ? await fullForm(opened, request) : await storedForm(opened, request);
+  const { fileName, etag, size } = form;
+  const { completedAt } = opened.row;
   response.set({
     'Cache-Control': 'no-store',
-    'Accept-Ranges': 'bytes',
-    ETag: `"${row.checksum ?? `${id}-${size}`}${decrypts ? '-zip' : ''}"`,
-    ...(row.completedAt ? { 'Last-Modified': row.completedAt.toUTCString() } : {}),
+    ...(size === null ? {} : { 'Accept-Ranges': 'bytes' }),
+    ETag: etag,
+    ...(completedAt ? { 'Last-Modified': completedAt.toUTCString() } : {}),
   });
   if (request.fresh) {
     response.status(304).end();
     return;
   }
-  const range = request.method === 'HEAD' ? null : wantedRange(request, response, size);
+  const range = request.method === 'HEAD' || size === null ? null : wantedRange(request, response, size);
   if (range === 'unsatisfiable') {
     const message = `Range: the archive has ${size} bytes, and the range lies outside.`;
     response.status(416).set('Content-Range', `bytes */${size}`);
     response.json({ code: 'BAD_USER_INPUT', message, hint: 'Request a range inside it.', field: 'Range' });
     return;
   }
-  const body = request.method === 'HEAD' ? null : await content.read(range?.start ?? 0, range?.end ?? size - 1);
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  const body = request.method === 'HEAD' ? null : await form.read(range, gone.signal);
   try {
-    if (body !== null) await audit.record(email, 'backup.download', id, { file: fileName, ...(range ?? {}) });
+    const details = { file: fileName, ...(isFull && { as: 'full' }), ...range };
+    if (body !== null) await audit.record(email, 'backup.download', id, details);
     if (range !== null) response.status(206).set('Content-Range', `bytes ${range.start}-${range.end}/${size}`);
-    response.attachment(fileName).set({
-      'Content-Type': mediaTypeOf(fileName),
-      'Content-Length': String(range === null ? size : range.end - range.start + 1),
-    });
+    response.attachment(fileName).set('Content-Type', mediaTypeOf(fileName));
+    if (size !== null) {
+      response.set('Content-Length', String(range === null ? size : range.end - range.start + 1));
+    }
     if (body === null) response.end();
     else await pipeline(body, response);
   } catch (error) {
     body?.destroy();
     if (!response.headersSent) throw error;
-    // The connection is broken, by the client or by the storage: the client notices by the promised length.
+    // The connection is broken, by the client or by the storage: the client notices by the promised length, or by the end.
     log.warn({ err: error, backup: id }, 'a download broke off');
   }
 }
 
 type Opened = Awaited<ReturnType<Backups['open']>>;
 
-interface FullDownload extends Opened, Pick<DownloadParts, 'audit' | 'log'> {
-  email: string;
-  request: Request<{ id: string }>;
-  response: Response;
+/** What of a backup is sent. */
+interface Form {
+  fileName: string;
+  etag: string;
+  /** Bytes; null where that is known only at the end, so that there are no parts. */
+  size: number | null;
+  read(range: { start: number; end: number } | null, signal: AbortSignal): Promise<Readable>;
 }
 
-/** A chain as one archive. Its size is known only at its end, so there are no parts of it. */
-async function downloadFull({ audit, log, email, request, response, row, stored }: FullDownload): Promise<void> {
+/** The archive as it is stored, or the ZIP in an encrypted one. */
+async function storedForm({ row, stored }: Opened, request: Request<{ id: string }>): Promise<Form> {
+  const decrypts = stored.isSealed && wantsDecryption(request);
+  const content = decrypts ? await stored.content(AbortSignal.timeout(PATIENCE)) : stored.stored;
+  const { size } = content;
+  return {
+    fileName: decrypts ? withoutAge(row.fileName) : row.fileName,
+    etag: `"${row.checksum ?? `${row.id}-${size}`}${decrypts ? '-zip' : ''}"`,
+    size,
+    read: (range) => content.read(range?.start ?? 0, range?.end ?? size - 1),
+  };
+}
+
+/** A chain as one archive. */
+async function fullForm({ row, stored }: Opened, request: Request<{ id: string }>): Promise<Form> {
   if (stored.isSealed && !wantsDecryption(request)) {
     throw badInput(
       'as',
@@ -91,33 +109,20 @@ async function downloadFull({ audit, log, email, request, response, row, stored 
       'Add decrypt=true; or as=stored for the encrypted piece, which needs those that it builds on.',
     );
   }
-  const fileName = stored.isSealed ? row.fileName.slice(0, -AGE.length) : row.fileName;
   // What is missing or damaged is told while it can be.
   await stored.archive(AbortSignal.timeout(PATIENCE));
-  response.set({
-    'Cache-Control': 'no-store',
-    ETag: `"${row.checksum ?? row.id}-full"`,
-    ...(row.completedAt ? { 'Last-Modified': row.completedAt.toUTCString() } : {}),
-  });
-  if (request.fresh) {
-    response.status(304).end();
-    return;
-  }
-  response.attachment(fileName).set('Content-Type', mediaTypeOf(fileName));
-  if (request.method === 'HEAD') {
-    response.end();
-    return;
-  }
-  await audit.record(email, 'backup.download', row.id, { file: fileName, as: 'full' });
-  const gone = new AbortController();
-  response.once('close', () => gone.abort());
-  try {
-    await pipeline(await stored.full(gone.signal), response);
-  } catch (error) {
-    if (!response.headersSent) throw error;
-    log.warn({ err: error, backup: row.id }, 'a download broke off');
-  }
+  return {
+    fileName: stored.isSealed ? withoutAge(row.fileName) : row.fileName,
+    etag: `"${row.checksum ?? row.id}-full"`,
+    size: null,
+    read: (_range, signal) => stored.full(signal),
+  };
 }
+
+/** How long opening an archive may take, in milliseconds. */
+const PATIENCE = 60_000;
+const AGE = '.age';
+const withoutAge = (name: string) => name.slice(0, -AGE.length);
 
 /** By default. */
 function wantsFull({ query: { as } }: Request<{ id: string }>): boolean {
@@ -126,9 +131,6 @@ function wantsFull({ query: { as } }: Request<{ id: string }>): boolean {
   throw badInput('as', 'must be full or stored.');
 }
 
-/** How long opening an encrypted archive may take, in milliseconds. */
-const PATIENCE = 60_000;
-const AGE = '.age';
 /** What opens an encrypted archive. Never a part of the address, which proxies and browsers keep. */
 export const IDENTITY_HEADER = 'Encryption-Identity';
 

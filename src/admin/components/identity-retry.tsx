@@ -1,5 +1,5 @@
 import { Button, Group, PasswordInput } from '@mantine/core';
-import { useState } from 'react';
+import { type CSSProperties, useState } from 'react';
 import type { Problem } from '../api.js';
 
 /** True for a problem that the right identity or passphrase solves. */
@@ -22,7 +22,7 @@ export function IdentityRetry({ busy = false, onTry }: IdentityRetryProps) {
       }}
     >
       <Group gap="xs" align="flex-end">
-        <IdentityInput value={identity} onChange={setIdentity} />
+        <IdentityInput value={identity} onChange={setIdentity} style={{ flex: 1 }} />
         <Button type="submit" variant="default" loading={busy} disabled={identity === ''}>
           Decrypt
         </Button>
@@ -31,16 +31,25 @@ export function IdentityRetry({ busy = false, onTry }: IdentityRetryProps) {
   );
 }
 
+interface IdentityInputProps {
+  value: string;
+  onChange: (identity: string) => void;
+  description?: string;
+  error?: string | undefined;
+  style?: CSSProperties;
+}
+
 /** The field for it. */
-export function IdentityInput({ value, onChange }: { value: string; onChange: (identity: string) => void }) {
+export function IdentityInput({ description = FOR_THE_ARCHIVE, onChange, ...more }: IdentityInputProps) {
   return (
     <PasswordInput
+      {...more}
       label="Identity or passphrase"
-      description="Opens the archive. Used for this once and never kept."
-      value={value}
+      description={description}
       onChange={(event) => onChange(event.currentTarget.value)}
       autoComplete="off"
-      style={{ flex: 1 }}
     />
   );
 }
+
+const FOR_THE_ARCHIVE = 'Opens the archive. Used for this once and never kept.';

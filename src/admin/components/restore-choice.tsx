@@ -1,7 +1,8 @@
-import { Card, Checkbox, MultiSelect, PasswordInput, Radio, Stack, Text, TextInput, Title } from '@mantine/core';
+import { Card, Checkbox, MultiSelect, Radio, Stack, Text, TextInput, Title } from '@mantine/core';
 import type { BackupPartsFragment, RestoreBackupInput } from '../../client/generated/graphql.js';
 import type { Problem } from '../api.js';
 import { count } from '../format.js';
+import { IdentityInput } from './identity-retry.js';
 import { MediaChoice } from './media-choice.js';
 import { TextLink } from './page.js';
 
@@ -77,13 +78,11 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
     <Stack>
       {needsIdentity(backup) && (
         <Card withBorder>
-          <PasswordInput
-            label="Identity or passphrase"
+          <IdentityInput
             description={`Opens this backup, which is encrypted${keysOf(backup)}. Used for this once and never kept.`}
             value={choice.identity}
-            onChange={(event) => change({ identity: event.currentTarget.value })}
+            onChange={(identity) => change({ identity })}
             error={errorOf('identity')}
-            autoComplete="off"
           />
         </Card>
       )}

@@ -1,8 +1,9 @@
-import { Button, Group, MultiSelect, PasswordInput, Stack, Text } from '@mantine/core';
+import { Button, Group, MultiSelect, Stack, Text } from '@mantine/core';
 import { type FormEvent, useState } from 'react';
 import { EncryptionKeysDocument, RewrapBackupDocument } from '../../client/generated/graphql.js';
 import { tellDone, useAction, useApi } from '../api.js';
 import { Dialog } from './dialog.js';
+import { IdentityInput } from './identity-retry.js';
 import { Answered, ProblemAlert } from './state.js';
 
 interface RewrapBackupProps {
@@ -43,12 +44,10 @@ export function RewrapBackup({ backup, onClose }: RewrapBackupProps) {
                 onChange={setKeys}
                 required
               />
-              <PasswordInput
-                label="Identity or passphrase"
+              <IdentityInput
                 description="Of a former key. Leave it empty where one is kept here."
                 value={identity}
-                onChange={(event) => setIdentity(event.currentTarget.value)}
-                autoComplete="off"
+                onChange={setIdentity}
               />
               {rewrap.problem && <ProblemAlert problem={rewrap.problem} />}
               <Group justify="flex-end" gap="xs">

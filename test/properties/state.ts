@@ -110,7 +110,7 @@ export function problemsOf(path: string): Promise<string[]> {
           ? `SELECT * FROM ${own}`
           : `INSERT INTO ${own} (${own}${columns}) VALUES ('integrity-check'${values})`,
       );
-      if (typeof found === 'string') problems.push(`${folded(name)}: ${found}`);
+      if (typeof found === 'string') problems.push(`${type} ${folded(name)}: ${found}`);
     }
     await rows(db, 'ROLLBACK');
     return problems.filter((text) => text !== 'ok').sort();

@@ -36,7 +36,7 @@ async function restoreSomeTables(found: Case): Promise<void> {
     const tables = await chosenOf(dump, found);
     if (tables.length === 0) return;
     const before = await stateOf(file);
-    const sound = await problemsOf(file);
+    const known = await problemsOf(file);
     const { includeRelated } = found;
     const plan = await engine.rehearse(dump, url, { ...step, tables, includeRelated, exact: false });
     expect(await stateOf(file)).toEqual(before);
@@ -66,7 +66,10 @@ async function restoreSomeTables(found: Case): Promise<void> {
     const derived = await derivedNames(file);
     compareRestored(after, { backedUp, before, restored: new Set(plan.tables.map(folded)), derived });
     expect(
-      newProblems(await problemsOf(file), [...sound, ...(await problemsOf(join(dump, 'database.sqlite3')))]),
+      newProblems(await problemsOf(file), {
+        before: known,
+        backedUp: await problemsOf(join(dump, 'database.sqlite3')),
+      }),
     ).toEqual([]);
     const undo = await engine.rehearse(safety, url, {
       ...step,
@@ -156,7 +159,15 @@ function ownerOf(key: string, state: State): string {
   return (state[key] ?? '').split(': ')[0] ?? '';
 }
 
-const newProblems = (now: string[], known: string[]) => now.filter((text) => !known.includes(text));
+/**
+ * What a restore broke. A view that could not be used before it either is not: it may name several tables that are missing,
+ * and SQLite words the first that it meets.
+ */
+function newProblems(now: string[], { before, backedUp }: { before: string[]; backedUp: string[] }): string[] {
+  const view = (text: string) => /^view [^:]*: /.exec(text)?.[0];
+  const unusable = new Set(before.flatMap((text) => view(text) ?? []));
+  return now.filter((text) => !before.includes(text) && !backedUp.includes(text) && !unusable.has(view(text) ?? ''));
+}
 
 /** Half of the cases: the other half is a file of its own, so that both can run at the same time. */
 const CASES = Math.ceil(Number(process.env.CASES ?? 5_000) / 2);

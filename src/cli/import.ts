@@ -51,6 +51,7 @@ export function addImport(program: Command): void {
         return print.result(document, () => `${importedText(row, config)}\n\n${nextStep(row, config, file)}`);
       }
       print.note(`${importedText(row, config)}\n`);
+      if (row.errorCode !== null) throw incomplete(row);
       if (options.confirm !== true && !print.interactive) throw notConfirmed();
       if (config === null) {
         const made = await configFromBackup(app, row.id, settingsOf(options, app), actor);
@@ -62,6 +63,12 @@ export function addImport(program: Command): void {
     }),
   );
 }
+
+/** What was taken in before the archives that it builds on. */
+const incomplete = ({ errorMessage, errorHint }: BackupRow) =>
+  new AppError('CHAIN_BROKEN', `The archive was taken in, but cannot be restored yet. ${errorMessage ?? ''}`, {
+    hint: (errorHint ?? '').replace('Upload', 'Import'),
+  });
 
 function notConfirmed(): AppError {
   return new AppError('CONFIRMATION_REQUIRED', 'The archive was taken in, but not restored: --confirm was not given.', {
@@ -98,6 +105,10 @@ function importedText(row: BackupRow, config: BackupConfigRow | null): string {
 }
 
 function nextStep(row: BackupRow, config: BackupConfigRow | null, file: string): string {
+  if (row.errorCode !== null) {
+    const { message, hint } = incomplete(row);
+    return `${message} ${hint}`;
+  }
   if (config === null) {
     return `To bring its application back: npx db-manager import ${file} --restore [--database FILE] [--media DIR …]\nTo look into it first:         npx db-manager restore ${row.id} --to /tmp/look.sqlite3`;
   }

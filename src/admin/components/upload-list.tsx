@@ -1,5 +1,5 @@
 import { Button, Card, Group, Progress, Stack, Text, VisuallyHidden } from '@mantine/core';
-import { IconCircleCheck } from '@tabler/icons-react';
+import { IconCircleCheck, IconHourglass } from '@tabler/icons-react';
 import { duration, size } from '../format.js';
 import { dropUpload, isWaiting, retryUpload, type Upload, type UploadState } from '../uploads.js';
 import { applicationOf, isHomeless } from '../words.js';
@@ -35,7 +35,7 @@ function UploadCard({ upload }: { upload: Upload }) {
     <Stack gap="xs">
       <Group justify="space-between" wrap="nowrap" align="flex-start">
         <VisuallyHidden role="status">
-          {file.name}: {STATE[state]}
+          {file.name}: {backup?.errorMessage ? 'Stored, but not complete' : STATE[state]}
         </VisuallyHidden>
         <div>
           <Text fw={600} className="breakable">
@@ -62,12 +62,19 @@ function UploadCard({ upload }: { upload: Upload }) {
 
 /** What became of it: the config that it is filed under, or the way to recover its application. */
 function Stored({ backup }: { backup: NonNullable<Upload['backup']> }) {
-  const { id, config } = backup;
+  const { id, config, errorMessage, errorHint } = backup;
+  const waits = errorMessage !== null;
   return (
     <Stack gap={4}>
       <Group gap="xs">
-        <IconCircleCheck size={20} color="var(--mantine-color-teal-text)" aria-hidden />
-        <Text size="sm">{STATE.done}.</Text>
+        {waits ? (
+          <IconHourglass size={20} color="var(--mantine-color-orange-text)" aria-hidden />
+        ) : (
+          <IconCircleCheck size={20} color="var(--mantine-color-teal-text)" aria-hidden />
+        )}
+        <Text size="sm" className="breakable">
+          {waits ? `Stored, but not complete. ${errorMessage} ${errorHint ?? ''}` : `${STATE.done}.`}
+        </Text>
         <TextLink href={`/backups/${id}`} size="sm">
           Show backup
         </TextLink>

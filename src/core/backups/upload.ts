@@ -7,6 +7,7 @@ import { basename, dirname, join } from 'node:path';
 import { type Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { UniqueConstraintError } from 'sequelize';
+import { DELTA_ENTRY } from '../../archive/delta.js';
 import { type Archive, fileSource, openArchive } from '../../archive/read.js';
 import { shown } from '../../archive/names.js';
 import { isSealed, readHeader } from '../../archive/seal-header.js';
@@ -24,8 +25,8 @@ import type { DatabaseEngine, Engine, Storage, StorageAddress } from '../ports.j
 import { contentOf } from '../archives/contents.js';
 import { Run } from '../runs/run.js';
 import { assertSameCounts, extractDatabase, isDamage, sealHeaderOf, verifyBytes } from '../archives/verify.js';
-import { parentsOf } from '../archives/chains.js';
-import { assertSize, findStored, openOnParents } from '../archives/stored-archive.js';
+import { descendantsOf, parentsOf } from '../archives/chains.js';
+import { assertSize, findStored, openOnParents, openReadable } from '../archives/stored-archive.js';
 
 /** How many tables of an archive are listed on its row. */
 const MAX_TABLES = 10_000;
@@ -74,9 +75,11 @@ export async function takeIn(env: BackupsEnvironment, incoming: Incoming, stop: 
         const { size, checksum } = await receive(incoming.body, file, env.maxUploadBytes, signal);
         const { source, seal } = await damageIsOfTheFile(contentOfFile(env, file, incoming, signal));
         const archive = await damageIsOfTheFile(openArchive(source, { signal, maxEntries: env.maxUploadEntries }));
-        const { whole, columns } = await inChain(env, archive, incoming.identity, signal);
-        const examined = { ...(await examine(env, whole, incoming.config, folder, signal)), columns };
-        return await keep(env, incoming, { ...examined, seal, file, size, checksum }, stop);
+        const place = await inChain(env, archive, incoming.identity, signal);
+        const examined = await examine(env, { archive, whole: place.whole }, incoming.config, folder, signal);
+        const row = await keep(env, incoming, { ...examined, place, seal, file, size, checksum }, stop);
+        await completeWaiting(env, row, incoming.identity, stop);
+        return row;
       } finally {
         incoming.body.destroy();
         await rm(folder, { recursive: true, force: true });
@@ -143,58 +146,78 @@ async function receive(body: Readable, file: string, limit: number, signal: Abor
 type ChainColumns = Pick<BackupRow, 'mode'> &
   Record<'archiveId' | 'parentArchiveId' | 'chainArchiveId', string | null> & { chainPosition: number };
 
-/**
- * An archive together with what it builds on, which must be here already.
- * @throws AppError CHAIN_BROKEN naming what is missing
- */
+/** The place of an archive that comes from elsewhere. */
+interface ChainPlace {
+  /** The state that it stands for; null as long as something that it builds on is missing. */
+  whole: Archive | null;
+  /** Says what is missing; null if nothing is. */
+  missing: AppError | null;
+  columns: ChainColumns;
+}
+
+/** An archive together with what it builds on, as far as that is here. @throws AppError ARCHIVE_… */
 async function inChain(
   env: BackupsEnvironment,
   archive: Archive,
   identity: string | undefined,
   signal: AbortSignal,
-): Promise<{ whole: Archive; columns: ChainColumns }> {
+): Promise<ChainPlace> {
   const { backup_id: archiveId, parent, chain } = archive.metadata;
   if (parent === undefined || chain === undefined) {
     const none = { parentArchiveId: null, chainArchiveId: null, chainPosition: 0 };
-    return { whole: archive, columns: { mode: 'FULL', archiveId, ...none } };
+    return { whole: archive, missing: null, columns: { mode: 'FULL', archiveId, ...none } };
   }
-  const where = { archiveId: parent.backup_id, status: 'COMPLETED' };
+  const columns: ChainColumns = {
+    mode: 'INCREMENTAL',
+    archiveId,
+    parentArchiveId: parent.backup_id,
+    chainArchiveId: chain.id,
+    chainPosition: chain.position,
+  };
+  try {
+    return { whole: await onParents(env, { archive, columns, identity }, signal), missing: null, columns };
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === 'CHAIN_BROKEN')) throw error;
+    return { whole: null, missing: error, columns };
+  }
+}
+
+/** @throws AppError CHAIN_BROKEN naming what is missing; ARCHIVE_… if what is here is not what it builds on */
+async function onParents(
+  env: BackupsEnvironment,
+  { archive, columns, identity }: { archive: Archive; columns: ChainColumns; identity: string | undefined },
+  signal: AbortSignal,
+): Promise<Archive> {
+  const { parent } = archive.metadata;
+  const named = `${shown(parent?.file_name ?? '')} (${shown(columns.parentArchiveId ?? '')})`;
+  const where = { archiveId: columns.parentArchiveId, status: 'COMPLETED' };
   const row = await env.models.Backup.findOne({ where });
   if (row === null) {
-    throw new AppError('CHAIN_BROKEN', `file: it builds on ${shown(parent.file_name)}, which is not here.`, {
-      field: 'file',
-      hint: `Upload ${shown(parent.file_name)} (${shown(parent.backup_id)}) first.`,
-    });
+    const hint = `Upload ${named}, too: the order does not matter.`;
+    throw new AppError('CHAIN_BROKEN', `It builds on ${named}, which is not here yet.`, { hint });
   }
   const unsealOf = ({ id, fileName }: BackupRow) => env.keys.unsealing(fileName, identity, id);
   const parents = [...(await parentsOf(env.models, row)), row].map((one) => ({ row: one, unseal: unsealOf(one) }));
-  const whole = await openOnParents(env.storages, { id: archiveId ?? '', archive }, parents, signal);
-  return {
-    whole,
-    columns: {
-      mode: 'INCREMENTAL',
-      archiveId,
-      parentArchiveId: row.archiveId ?? null,
-      chainArchiveId: row.chainArchiveId ?? row.archiveId ?? null,
-      chainPosition: row.chainPosition + 1,
-    },
-  };
+  return openOnParents(env.storages, { id: columns.archiveId ?? '', archive }, parents, signal);
 }
 
 /**
  * Reads all of an archive that was opened as a hostile one, and says what is missing if it is not ours.
+ * @param read `whole`: the state that it stands for; null as long as only its own bytes can be looked at
  * @param folder where the database is laid while it is looked at
  */
 async function examine(
   env: BackupsEnvironment,
-  archive: Archive,
+  read: { archive: Archive; whole: Archive | null },
   named: BackupConfigRow | null,
   folder: string,
   signal: AbortSignal,
 ): Promise<Examined> {
+  const archive = read.whole ?? read.archive;
   const { metadata } = archive;
   const engine = env.engines.of(metadata.database_engine as DatabaseEngine);
-  const strange = [...strangeEntries(archive.entries, engine), ...ignoredEntries(archive.ignored)];
+  const listed = read.whole === null ? archive.entries.filter(({ path }) => path !== DELTA_ENTRY) : archive.entries;
+  const strange = [...strangeEntries(listed, engine), ...ignoredEntries(archive.ignored)];
   const config = named ?? (await ownerOf(env, metadata));
   if (config !== null && config.engine !== engine.kind) {
     throw badInput(
@@ -204,14 +227,15 @@ async function examine(
     );
   }
   const holds = contentOf(archive, engine);
-  if (!holds.database && !holds.media) {
+  if (read.whole !== null && !holds.database && !holds.media) {
     throw new AppError('ARCHIVE_FOREIGN', 'file: the archive holds neither a database nor media.', { field: 'file' });
   }
   await damageIsOfTheFile(archive.verify({ signal }));
   const level = metadata.backup_version.startsWith('1.') && holds.database ? 'DRILL' : 'ARCHIVE';
-  const inside = holds.database
-    ? await lookInside(archive, engine, { folder, level }, signal)
-    : { tables: [], damaged: false, warnings: [] };
+  const inside =
+    holds.database && read.whole !== null
+      ? await lookInside(archive, engine, { folder, level }, signal)
+      : { tables: [], damaged: false, warnings: [] };
   const { applicationId, ...origin } = statedOrigin(metadata);
   const { at: createdAt, warning } = backupDate(metadata, env.now());
   const dated = warning === null ? [] : [warning];
@@ -290,7 +314,7 @@ async function damageIsOfTheFile<T>(work: Promise<T>): Promise<T> {
 async function keep(
   env: BackupsEnvironment,
   incoming: Incoming,
-  upload: Examined & { columns: ChainColumns; seal: OpenedSeal | null; file: string; size: number; checksum: string },
+  upload: Examined & { place: ChainPlace; seal: OpenedSeal | null; file: string; size: number; checksum: string },
   stop: AbortSignal,
 ): Promise<BackupRow> {
   const { engine, config, level, seal, size: fileSize, checksum } = upload;
@@ -319,10 +343,12 @@ async function keep(
     const kept = await findStored(storage, row.fileName);
     assertSize(kept, fileSize);
     await verifyBytes(kept, checksum, step);
-    const verified = upload.found.damaged ? {} : { verifiedAt: env.now(), verificationLevel: level };
+    const { columns, missing } = upload.place;
+    const isGood = missing === null && !upload.found.damaged;
+    const verified = isGood ? { verifiedAt: env.now(), verificationLevel: level } : {};
     const { warnings, ...found } = upload.found;
     run.warn(...warnings, ...(await notEncrypted(env, config, seal)));
-    const completed = await run.complete({ ...found, ...verified, ...upload.columns });
+    const completed = await run.complete({ ...found, ...verified, ...columns, ...markOf(missing) });
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     if (incoming.config === null) await continueApplication(upload);
   } catch (thrown) {
@@ -333,6 +359,13 @@ async function keep(
   }
   return row.reload();
 }
+
+/** What a row says that lacks what it builds on. */
+const markOf = (missing: AppError | null) => ({
+  errorCode: missing?.code ?? null,
+  errorMessage: missing?.message ?? null,
+  errorHint: missing?.hint ?? null,
+});
 
 /** What came without encryption is stored without it, which is not what the config says of its own backups. */
 async function notEncrypted(
@@ -378,8 +411,11 @@ export async function adoptStored(
       seal = { keyIds, sealHeader: sealHeaderOf(header) };
       return fileKey;
     });
-    const { whole, columns } = await inChain(env, await stored.archive(signal), identity, signal);
-    const examined = await examine(env, whole, named, folder, signal);
+    const archive = await stored.archive(signal);
+    const { whole, missing, columns } = await inChain(env, archive, identity, signal);
+    // It stays where it lies, and is taken in once what it builds on is here.
+    if (missing !== null) throw missing;
+    const examined = await examine(env, { archive, whole }, named, folder, signal);
     const { config, engine, level, begun, found } = examined;
     const own = sameApplication && named !== null ? { applicationId: named.applicationId } : {};
     const values = {
@@ -422,6 +458,62 @@ export async function adoptStored(
     await rm(folder, { recursive: true, force: true });
   }
 }
+
+/**
+ * Completes uploads that came before what they build on: with it here, they are read through like any other. One that turns
+ * out to be bad is marked with what is wrong, and none of them makes the upload fail that brought what was missing.
+ */
+async function completeWaiting(
+  env: BackupsEnvironment,
+  row: BackupRow,
+  identity: string | undefined,
+  stop: AbortSignal,
+): Promise<void> {
+  for (const { id } of row.errorCode === null ? await descendantsOf(env.models, row) : []) {
+    const scratch = newId('verify', env.now());
+    const work = async (hold: Hold) => {
+      const waiting = await env.models.Backup.findByPk(id);
+      if (waiting?.backupType !== 'UPLOADED' || waiting.errorCode !== 'CHAIN_BROKEN') return;
+      const folder = join(env.workFolder, scratch);
+      await completeOne(env, waiting, { identity, folder }, AbortSignal.any([stop, hold.lost]));
+    };
+    try {
+      await Hold.during(env, [runLease(id), runLease(scratch)], work, () => undefined);
+    } catch (error) {
+      stop.throwIfAborted();
+      env.log.warn({ err: error, backup: id }, 'an uploaded backup still waits for what it builds on');
+    }
+  }
+}
+
+async function completeOne(
+  env: BackupsEnvironment,
+  row: BackupRow,
+  { identity, folder }: { identity: string | undefined; folder: string },
+  signal: AbortSignal,
+): Promise<void> {
+  const unsealOf = ({ id, fileName }: BackupRow) => env.keys.unsealing(fileName, identity, id);
+  const parents = async () =>
+    (await parentsOf(env.models, row)).map((parent) => ({ row: parent, unseal: unsealOf(parent) }));
+  const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId);
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const stored = await openReadable(env.storages, row, signal, { unseal: unsealOf(row), parents });
+    const archive = await stored.archive(signal);
+    const { found, level } = await examine(env, { archive, whole: archive }, config, folder, signal);
+    const verified = found.damaged ? {} : { verifiedAt: env.now(), verificationLevel: level };
+    await row.update({ ...found, warnings: [...row.warnings, ...found.warnings], ...verified, ...markOf(null) });
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof AppError && isOfContent(error)) await row.update(markOf(error));
+    throw error;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** False for what may pass: a storage that does not answer, a key that is not here. */
+const isOfContent = ({ code }: AppError) => /^(ARCHIVE_|DATABASE_|CHAIN_)/.test(code);
 
 /** How the name begins where the client's is none of an archive: as its config's archives do, or by whose it says it is. */
 function prefixOf(env: BackupsEnvironment, { config, begun }: Examined): string {

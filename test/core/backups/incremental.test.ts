@@ -376,18 +376,66 @@ describe('A chain from elsewhere', () => {
     }
   });
 
-  it('is refused where a member is missing, and says which one to send first', async () => {
-    const { rows } = await chainOf(3);
+  it('is taken in in any order, and is complete when the last part is there', async () => {
+    const { rows, states } = await chainOf(4);
     const archives = await files(rows);
     await world.app.backups.remove(
       rows.map(({ id }) => id),
       'test',
     );
-    await upload(archives[0] as Buffer);
-    await expect(upload(archives[2] as Buffer)).rejects.toMatchObject({
+    const uploaded: BackupRow[] = [];
+    for (const index of [2, 3, 0]) uploaded.push(await upload(archives[index] as Buffer));
+    const waiting = await Promise.all(uploaded.map((row) => row.reload()));
+    expect(waiting.map(({ errorCode }) => errorCode)).toEqual(['CHAIN_BROKEN', 'CHAIN_BROKEN', null]);
+    expect(waiting[0]).toMatchObject({ status: 'COMPLETED', verifiedAt: null, tables: [], mode: 'INCREMENTAL' });
+    expect(waiting[0]?.errorMessage).toContain(rows[1]?.id);
+    expect(waiting[0]?.errorHint).toContain(`Upload "${rows[1]?.fileName}"`);
+    await expect(world.restore({ backupId: waiting[0]?.id ?? '', allowForeign: true })).rejects.toMatchObject({
       code: 'CHAIN_BROKEN',
-      hint: expect.stringContaining(rows[1]?.id ?? ''),
     });
+    uploaded.push(await upload(archives[1] as Buffer));
+    const members = (await Promise.all(uploaded.map((row) => row.reload()))).sort(
+      (one, other) => one.chainPosition - other.chainPosition,
+    );
+    expect(members.map(({ errorCode, errorHint }) => errorCode ?? errorHint)).toEqual([null, null, null, null]);
+    for (const [index, { id, verifiedAt, tables }] of members.entries()) {
+      expect(verifiedAt).not.toBeNull();
+      expect(tables).not.toEqual([]);
+      await world.restore({ backupId: id, mediaMode: 'MIRROR', allowForeign: true });
+      expect(await present()).toEqual(states[index]);
+    }
+  });
+
+  it('is refused where its own bytes are damaged, whatever it waits for', async () => {
+    const { rows } = await chainOf(2);
+    const [, bytes] = await files(rows);
+    await world.app.backups.remove(
+      rows.map(({ id }) => id),
+      'test',
+    );
+    const broken = Buffer.from(bytes as Buffer);
+    broken[60] = (broken[60] ?? 0) ^ 1;
+    await expect(upload(broken)).rejects.toMatchObject({ code: expect.stringMatching(/^ARCHIVE_/), field: 'file' });
+  });
+
+  it('keeps a waiting one marked when what arrives is not what it builds on', async () => {
+    const { rows } = await chainOf(2);
+    const [, child] = await files(rows);
+    const [full] = rows as [BackupRow];
+    await world.app.backups.remove(
+      rows.map(({ id }) => id),
+      'test',
+    );
+    const { id } = await upload(child as Buffer);
+    // Another archive that says it is the parent.
+    await change(5);
+    const other = await world.app.backups.create({ backupType: 'MANUAL', mode: 'FULL' }, 'test');
+    await world.app.backups.run(other.id, NEVER);
+    await world.app.models.Backup.update({ archiveId: full.archiveId ?? full.id }, { where: { id: other.id } });
+    await world.app.backups.verify(id, 'ARCHIVE', 'test', NEVER).catch(() => undefined);
+    const row = await world.app.backups.get(id);
+    expect(row.errorCode).toMatch(/^(ARCHIVE|CHAIN)_/);
+    expect(row.verifiedAt).toBeNull();
   });
 });
 

@@ -35,20 +35,41 @@ export function keepLocks(path: string): () => void {
   };
 }
 
+/** A file that is read beside SQLite. */
+export interface FileBeside {
+  fd: number;
+  /** Closes it, once no connection has the database open. */
+  close(): void;
+}
+
+/**
+ * Opens a file for reading, without cost to the locks that this process holds on it.
+ * @param of the database whose connections may hold them; by default the file itself
+ * @throws the error of the system call
+ */
+export async function openBeside(path: string, of?: FileBeside): Promise<FileBeside> {
+  // Opening a pipe without a writer would block for ever.
+  const fd = await openFile(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0), 0);
+  const key = keyOf(fstatSync(of?.fd ?? fd, { bigint: true }));
+  const close = () => {
+    // In one go with the look at the connections: none can come in between.
+    const entry = locked.get(key);
+    if (entry === undefined) closeSync(fd);
+    else entry.files.push(fd);
+  };
+  return { fd, close };
+}
+
 /**
  * The first bytes of a file, fewer if it is shorter. Costs no lock on it.
  * @throws the error of the system call
  */
 export async function readStart(path: string, bytes: number): Promise<Buffer> {
-  // Opening a pipe without a writer would block for ever.
-  const file = await openFile(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0), 0);
+  const file = await openBeside(path);
   try {
-    const { buffer, bytesRead } = await readFile(file, Buffer.alloc(bytes), 0, bytes, 0);
+    const { buffer, bytesRead } = await readFile(file.fd, Buffer.alloc(bytes), 0, bytes, 0);
     return buffer.subarray(0, bytesRead);
   } finally {
-    // In one go with the look at the connections: none can come in between.
-    const entry = locked.get(keyOf(fstatSync(file, { bigint: true })));
-    if (entry === undefined) closeSync(file);
-    else entry.files.push(file);
+    file.close();
   }
 }

@@ -8,8 +8,8 @@ export const PAGE_HASH_BYTES = 16;
 /** Read at once; a multiple of every page size. */
 const READ_BYTES = 1024 * 1024;
 
-/** Files up to so many bytes are hashed on the calling thread. */
-const SMALL_BYTES = 8 * 1024 * 1024;
+/** Files up to so many bytes are hashed on the calling thread: another one takes longer to start. */
+export const SMALL_BYTES = 8 * 1024 * 1024;
 
 /** The hashes of a database file. */
 export interface PageHashes {
@@ -34,7 +34,6 @@ export interface PageHashTask {
  */
 export async function hashPages(task: PageHashTask, signal: AbortSignal): Promise<PageHashes | null> {
   signal.throwIfAborted();
-  // A thread takes longer to start than a small database to be hashed.
   if ((await stat(task.file)).size <= SMALL_BYTES) return hashPagesSync(task);
   const thread = startThread(new URL('./page-hash-worker', import.meta.url), task);
   const abort = () => void thread.terminate();
@@ -58,35 +57,60 @@ export async function hashPages(task: PageHashTask, signal: AbortSignal): Promis
 export function hashPagesSync({ file, pageSize }: PageHashTask): PageHashes | null {
   const fd = openSync(file, 'r');
   try {
-    const whole = createHash('sha256');
+    const hasher = new PageHasher(pageSize);
     const buffer = Buffer.allocUnsafe(READ_BYTES);
-    let digests = Buffer.alloc(READ_BYTES);
-    let pageCount = 0;
     for (;;) {
       const length = readFully(fd, buffer);
-      if (length === 0) break;
+      if (length === 0) return hasher.end();
       if (length % pageSize !== 0) return null;
-      whole.update(buffer.subarray(0, length));
-      for (let at = 0; at < length; at += pageSize) {
-        if ((pageCount + 1) * PAGE_HASH_BYTES > digests.length) {
-          digests = Buffer.concat([digests, Buffer.alloc(digests.length)]);
-        }
-        const digest = hash('sha256', buffer.subarray(at, at + pageSize), 'buffer');
-        digest.copy(digests, pageCount * PAGE_HASH_BYTES, 0, PAGE_HASH_BYTES);
-        pageCount += 1;
-      }
+      hasher.add(buffer.subarray(0, length));
     }
-    const pages = new Uint8Array(digests.subarray(0, pageCount * PAGE_HASH_BYTES));
-    return { pageSize, pageCount, sha256: whole.digest('hex'), pages };
   } finally {
     closeSync(fd);
   }
 }
 
-function readFully(fd: number, buffer: Buffer): number {
+/** Hashes the pages of a database as they come. */
+export class PageHasher {
+  private readonly whole = createHash('sha256');
+  private digests = Buffer.alloc(READ_BYTES);
+  private pageCount = 0;
+
+  /** @param pageSize bytes */
+  constructor(private readonly pageSize: number) {}
+
+  /** @param pages the next ones, whole */
+  add(pages: Buffer): void {
+    this.whole.update(pages);
+    for (let at = 0; at < pages.length; at += this.pageSize) {
+      if ((this.pageCount + 1) * PAGE_HASH_BYTES > this.digests.length) {
+        this.digests = Buffer.concat([this.digests, Buffer.alloc(this.digests.length)]);
+      }
+      const digest = hash('sha256', pages.subarray(at, at + this.pageSize), 'buffer');
+      digest.copy(this.digests, this.pageCount * PAGE_HASH_BYTES, 0, PAGE_HASH_BYTES);
+      this.pageCount += 1;
+    }
+  }
+
+  /** True if a page that was added is the same in a former state. @param page from 1 */
+  isSame(page: number, before: Buffer): boolean {
+    const [start, end] = [(page - 1) * PAGE_HASH_BYTES, page * PAGE_HASH_BYTES];
+    return end <= before.length && this.digests.compare(before, start, end, start, end) === 0;
+  }
+
+  end(): PageHashes {
+    const { pageSize, pageCount } = this;
+    const pages = new Uint8Array(this.digests.subarray(0, pageCount * PAGE_HASH_BYTES));
+    return { pageSize, pageCount, sha256: this.whole.digest('hex'), pages };
+  }
+}
+
+/** Fills a buffer, from a position or on from where the last read ended. @returns the bytes there were, fewer at the end */
+export function readFully(fd: number, buffer: Buffer, position: number | null = null): number {
   let length = 0;
   while (length < buffer.length) {
-    const read = readSync(fd, buffer, length, buffer.length - length, null);
+    const at = position === null ? null : position + length;
+    const read = readSync(fd, buffer, length, buffer.length - length, at);
     if (read === 0) break;
     length += read;
   }

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { DatabaseEngine, StorageType } from '../models/kinds.js';
 import type { AppVersion, FindingMetadata, SourceFile, TableInfo } from '../archive/metadata.js';
+import type { PageHashes } from '../archive/page-hashes.js';
 import type { AppError } from '../errors.js';
 
 export type { AppVersion, SourceFile, TableInfo };
@@ -58,6 +59,21 @@ export interface PagedFile {
   pageSize: number;
   /** The entry that it is in a full archive. */
   entry: string;
+}
+
+/** A former state that the database is compared with. */
+export interface FormerState {
+  hashes: PageHashes;
+  /** What was wrong with it. */
+  findings: readonly Finding[];
+  /** The largest share of the pages that may differ, from 0 to 1. */
+  mostChanged: number;
+}
+
+/** A snapshot of which only the pages are laid that differ from a former state: its file has holes in place of the others. */
+export interface ChangedSnapshot extends Snapshot {
+  pages: PagedFile;
+  hashes: PageHashes;
 }
 
 /** What a snapshot holds, and what is wrong with it. */
@@ -187,6 +203,11 @@ export interface Engine {
   fingerprint(url: string): Promise<string | null>;
   /** One committed state of the database, in files below `folder` (which exists and is empty). Never blocks the application longer than its own format demands. */
   snapshot(url: string, folder: string, step: StepContext, damage?: DamagePolicy): Promise<Snapshot>;
+  /**
+   * As `snapshot`, of what differs from a former state only: nothing else is copied. Findings that only a full snapshot looks
+   * for are those of the former state. Null where that cannot be done, so that a full snapshot must be taken.
+   */
+  snapshotChanges(url: string, folder: string, step: StepContext, before: FormerState): Promise<ChangedSnapshot | null>;
   /** Describes a live database without changing it; null if there is none yet. */
   describe(url: string, signal?: AbortSignal): Promise<DatabaseInfo | null>;
   /**

@@ -10,7 +10,7 @@ import { parentsOf } from '../archives/chains.js';
 import { Hold, runLease } from '../runs/hold.js';
 import type { Run, RunEnvironment } from '../runs/run.js';
 import type { CoreEnvironment } from '../environment.js';
-import type { PagedFile, Snapshot } from '../ports.js';
+import type { ChangedSnapshot, FormerState, PagedFile, Snapshot } from '../ports.js';
 import { indexPath, type PageIndex, readIndex, writeIndex } from './page-index.js';
 
 /** What comparing with the last backup needs of the process around it. */
@@ -70,10 +70,19 @@ export class Beginning {
   }
 
   /** The snapshot of a database that nobody has written to since the last backup; null if it must be read. */
-  untouched({ engine }: BackupRow): Snapshot | null {
+  untouched({ engine }: BackupRow): ChangedSnapshot | null {
     const index = this.base?.index;
     if (index === undefined || this.fingerprint === null || index.fingerprint !== this.fingerprint) return null;
-    return { engine, name: index.name, files: [], contents: Promise.resolve(index.contents) };
+    const { name, entry, hashes, contents } = index;
+    const pages = { file: '', pageSize: hashes.pageSize, entry };
+    return { engine, name, files: [], contents: Promise.resolve(contents), pages, hashes };
+  }
+
+  /** What the database is compared with while it is read; null if there is nothing. */
+  former(): FormerState | null {
+    if (this.base === null) return null;
+    const { hashes, contents } = this.base.index;
+    return { hashes, findings: contents.findings, mostChanged: MOST_CHANGED };
   }
 }
 
@@ -95,18 +104,17 @@ export class Increment {
   /**
    * Compares the snapshot with the last backup, and decides whether this one holds only the difference. Where not, the run
    * says why.
-   * @param options `isUntouched`: the snapshot is `Beginning.untouched`
    * @returns null where nothing is to be noted
    */
   static async plan(
     run: Run,
     row: BackupRow,
     beginning: Beginning | null,
-    { snapshot, isUntouched, mediaPaths }: { snapshot: Snapshot; isUntouched: boolean; mediaPaths: string[] },
+    { snapshot, mediaPaths }: { snapshot: Snapshot | ChangedSnapshot; mediaPaths: string[] },
   ): Promise<Increment | null> {
     if (beginning === null) return null;
     const { startedAt, base } = beginning;
-    const found = isUntouched && base !== null ? knownPages(base) : await pagesOf(run, snapshot);
+    const found = await pagesOf(run, snapshot);
     if (found === null) {
       await beFull(run, row, wrong('the database has no pages that can be compared.'));
       return null;
@@ -170,6 +178,11 @@ export class Increment {
     return this.base !== null && this.base.delta.changed === 0 && this.watch.isSame(collected);
   }
 
+  /** True if only the difference is stored. */
+  get isIncremental(): boolean {
+    return this.base !== null;
+  }
+
   /** Id of the backup that it builds on. */
   get parentId(): string | null {
     return this.base?.row.id ?? null;
@@ -206,14 +219,11 @@ interface HashedPages {
 }
 
 /** Null where the snapshot has none that can be compared. */
-async function pagesOf(run: Run, { pages }: Snapshot): Promise<HashedPages | null> {
-  const hashes = pages === undefined ? null : await hashPages(pages, run.signal);
-  return pages === undefined || hashes === null ? null : { pages, hashes };
-}
-
-/** Those of the last backup: no file is read for them. */
-function knownPages({ index: { hashes, entry } }: Base): HashedPages {
-  return { pages: { file: '', pageSize: hashes.pageSize, entry }, hashes };
+async function pagesOf(run: Run, snapshot: Snapshot | ChangedSnapshot): Promise<HashedPages | null> {
+  const { pages } = snapshot;
+  if (pages === undefined) return null;
+  const hashes = 'hashes' in snapshot ? snapshot.hashes : await hashPages(pages, run.signal);
+  return hashes === null ? null : { pages, hashes };
 }
 
 /** Finds what a backup can build on; or why it must be a full one. */

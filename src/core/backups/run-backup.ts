@@ -26,7 +26,15 @@ import type { Keys } from '../keys/keys.js';
 import type { Configs } from '../configs/configs.js';
 import { databaseLease } from '../runs/hold.js';
 import { firstOf, humanSize } from '../text/format.js';
-import type { DamagePolicy, OnProgress, Snapshot, SnapshotContents, Storage } from '../ports.js';
+import type {
+  ChangedSnapshot,
+  DamagePolicy,
+  OnProgress,
+  Snapshot,
+  SnapshotContents,
+  StepContext,
+  Storage,
+} from '../ports.js';
 import type { Places } from '../configs/places.js';
 import { type Protection, protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
@@ -100,19 +108,16 @@ export async function runBackup(
   if (run === 'taken') return 'done';
   const folder = join(env.workFolder, id);
   let stored: string | null = null;
-  let snapshot: Snapshot | null = null;
+  let snapshot = null as Snapshot | null;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const damage = options.damage ?? (row.allowDamaged ? 'keep' : 'refuse');
     const ground = await checkGround(env, run, row, source, storage, { damage, onProgress: options.onProgress });
     const { databaseUrl: url, mediaPaths } = source;
     const beginning = await Beginning.of(env, run, row, { config, url, mediaPaths });
-    const untouched = beginning?.untouched(row) ?? null;
-    snapshot = untouched ?? (await takeSnapshot(env, run, row, source, { folder, damage }));
-    // What the snapshot is refused for ends the writing of it.
-    snapshot.contents.catch((error: unknown) => run.abandon(toAppError(error)));
-    const about = { snapshot, isUntouched: untouched !== null, mediaPaths };
-    const increment = await Increment.plan(run, row, beginning, about);
+    const about = { beginning, folder, damage };
+    const state = await takeState(env, run, row, source, about, (taken) => (snapshot = taken));
+    const { increment } = state;
     const seal = await sealFor(env, run, row);
     const archive = await store(
       env,
@@ -120,7 +125,7 @@ export async function runBackup(
       row,
       { ...ground, mediaPaths, settings: config, seal, increment },
       storage,
-      snapshot,
+      state.snapshot,
       (name) => (stored = name),
     );
     // All of the snapshot is in the archive now. To free a large file takes as long as to verify it.
@@ -182,20 +187,49 @@ export function backupWork(database: number, media: number): Record<string, numb
   return { snapshot: database, archive: all, verify: all / READ_BACK };
 }
 
-async function takeSnapshot(
+/**
+ * Takes as little of the database as the last backup allows: nothing, what has changed, or all.
+ * @param onSnapshot called with a snapshot whose contents are still being looked at
+ */
+async function takeState(
   env: BackupsEnvironment,
   run: Run,
   row: BackupRow,
+  source: BackupSource,
+  { beginning, folder, damage }: { beginning: Beginning | null; folder: string; damage: DamagePolicy },
+  onSnapshot: (snapshot: Snapshot) => void,
+): Promise<{ snapshot: Snapshot; increment: Increment | null }> {
+  const { databaseUrl: url, mediaPaths } = source;
+  const plan = (snapshot: Snapshot | ChangedSnapshot) => Increment.plan(run, row, beginning, { snapshot, mediaPaths });
+  const untouched = beginning?.untouched(row) ?? null;
+  if (untouched !== null) return { snapshot: untouched, increment: await plan(untouched) };
+  const step = await run.phase('snapshot');
+  const former = damage === 'refuse' && url !== null ? (beginning?.former() ?? null) : null;
+  if (former !== null && url !== null) {
+    const changed = await env.engines.of(row.engine).snapshotChanges(url, folder, step, former);
+    const increment = changed && (await plan(changed));
+    if (changed !== null && increment?.isIncremental) return { snapshot: changed, increment };
+  }
+  const snapshot = await takeSnapshot(env, row, source, { folder, damage }, step);
+  onSnapshot(snapshot);
+  // What the snapshot is refused for ends the writing of it.
+  snapshot.contents.catch((error: unknown) => run.abandon(toAppError(error)));
+  return { snapshot, increment: await plan(snapshot) };
+}
+
+async function takeSnapshot(
+  env: BackupsEnvironment,
+  row: BackupRow,
   { databaseUrl }: BackupSource,
   { folder, damage }: { folder: string; damage: DamagePolicy },
+  step: StepContext,
 ): Promise<Snapshot> {
-  const step = await run.phase('snapshot');
   if (databaseUrl === null) {
     const nothing = { tables: [], apps: [], source: {}, findings: [], damaged: false };
     return { engine: row.engine, name: row.databaseName, files: [], contents: Promise.resolve(nothing) };
   }
   const engine = env.engines.of(row.engine);
-  const { bytes } = await engine.check(databaseUrl, { wait: LOCK_PATIENCE, signal: run.signal, damage });
+  const { bytes } = await engine.check(databaseUrl, { wait: LOCK_PATIENCE, signal: step.signal, damage });
   const { bavail, bsize } = await statfs(folder);
   assertSpace(bavail * bsize, bytes * SNAPSHOT_MARGIN, `for the snapshot in ${env.workFolder}`);
   return engine.snapshot(databaseUrl, folder, step, damage);

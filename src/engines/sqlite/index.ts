@@ -4,17 +4,20 @@ import { rm, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { BLOCK_BYTES } from '../../archive/block.js';
 import type {
+  ChangedSnapshot,
   CheckOptions,
   DamagePolicy,
   DatabaseInfo,
   Engine,
   Finding,
+  FormerState,
   LoadOptions,
   Snapshot,
   SnapshotContents,
   StepContext,
 } from '../../core/ports.js';
-import { AppError, badInput } from '../../errors.js';
+import { AppError, badInput, errnoOf } from '../../errors.js';
+import { withChanges } from './changes.js';
 import { assertUndamaged, type CheckedPages, checkIndexes, checkPages } from './check.js';
 import { type SqliteConnection, withConnection } from './connection.js';
 import { whileGrowing } from './growth.js';
@@ -27,7 +30,15 @@ import { clearRawStamp, copyRaw, ENTRY, loadRaw, ownsEntry, rawStampOf, replaceF
 import { rebuildIndexes } from './rebuild.js';
 import { assertPlainSchema, folded, schemaProblem } from './schema.js';
 import { rightsOf } from './rights.js';
-import { accessFindings, assertReadable, fingerprintOf, PARTS, readSource, shareCompanions } from './source.js';
+import {
+  accessFindings,
+  assertReadable,
+  fingerprintOf,
+  PARTS,
+  readSource,
+  shareCompanions,
+  wouldLeaveFiles,
+} from './source.js';
 import { loadSpace } from './space.js';
 import { clearStamp, stampOf } from './stamp.js';
 
@@ -55,6 +66,7 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
     exists: (url) => hasContent(pathOf(url)),
     fingerprint: (url) => fingerprintOf(pathOf(url)),
     snapshot,
+    snapshotChanges,
     describe: (url, signal) => describe(url, signal, scratch),
     describeDump,
     inspect,
@@ -161,6 +173,44 @@ async function snapshot(
   return { ...base, files, pages: { file: copy, pageSize, entry: ENTRY } };
 }
 
+/** Reads past SQLite, in its own transaction: see `withChanges`. What stands in the way of that, `snapshot` meets as well. */
+async function snapshotChanges(
+  url: string,
+  folder: string,
+  { signal, onProgress }: StepContext,
+  { hashes, findings, mostChanged }: FormerState,
+): Promise<ChangedSnapshot | null> {
+  const path = pathOf(url);
+  const file = join(folder, ENTRY);
+  const wait = { lockTimeoutMs: SNAPSHOT_PATIENCE, signal };
+  try {
+    if (await wouldLeaveFiles(path)) return null;
+    const taken = await withConnection(
+      path,
+      'readonly',
+      signal,
+      (connection) =>
+        withChanges(connection, path, { before: hashes, file, mostChanged }, { signal, onProgress }, async () => {
+          const pages = await checkPages(connection, signal);
+          // Its indexes are compared with their tables when the next full one is taken.
+          const known = pages.pending ? findings.filter(({ kind }) => kind === 'index') : [];
+          const checked = { ...pages, findings: [...pages.findings, ...known], pending: false };
+          return examineOpen(connection, checked, signal);
+        }),
+      wait,
+    );
+    if (taken === null || taken.result.findings.some(isPages)) return null;
+    const source = { ...taken.result.source, ...rightsOf(await stat(path)) };
+    const contents = Promise.resolve({ ...taken.result, source, damaged: false });
+    const pages = { file, pageSize: taken.hashes.pageSize, entry: ENTRY };
+    return { engine: 'SQLITE', name: basename(path), files: [], contents, pages, hashes: taken.hashes };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (errnoOf(error) === undefined) throw error;
+    return null;
+  }
+}
+
 async function contentsOf(
   path: string,
   copy: string,
@@ -207,21 +257,24 @@ const isPages = ({ kind }: Finding) => kind === 'pages';
 async function examine(copy: string, pages: CheckedPages, signal: AbortSignal): Promise<Contents> {
   if (!pages.readable) return unknownContents(pages.findings);
   try {
-    return await withConnection(copy, 'immutable', signal, async (connection) => {
-      const info = await describeConnection(connection, signal);
-      const findings = [
-        ...pages.findings,
-        ...(pages.pending ? await checkIndexes(connection, signal) : []),
-        ...info.findings,
-        ...(await foreignKeyFindings(connection)),
-        ...(await unsafe(connection)),
-      ];
-      return { ...info, findings: shortened(findings) };
-    });
+    return await withConnection(copy, 'immutable', signal, (connection) => examineOpen(connection, pages, signal));
   } catch (error) {
     if (!isDamaged(error)) throw error;
     return unknownContents(unreadable(error).findings);
   }
+}
+
+/** @param connection all of it sees one state */
+async function examineOpen(connection: SqliteConnection, pages: CheckedPages, signal: AbortSignal): Promise<Contents> {
+  const info = await describeConnection(connection, signal);
+  const findings = [
+    ...pages.findings,
+    ...(pages.pending ? await checkIndexes(connection, signal) : []),
+    ...info.findings,
+    ...(await foreignKeyFindings(connection)),
+    ...(await unsafe(connection)),
+  ];
+  return { ...info, findings: shortened(findings) };
 }
 
 type Contents = Omit<DatabaseInfo, 'engine' | 'name'>;

@@ -101,11 +101,15 @@ describe('A config with incremental backups', () => {
 
   it('does not read a database that nobody has written to, and reads it after each kind of write', async () => {
     const engine = world.app.engines.of('SQLITE');
-    const snapshot = engine.snapshot.bind(engine);
+    const { snapshot, snapshotChanges } = engine;
     let read = 0;
     engine.snapshot = (...options) => {
       read += 1;
       return snapshot(...options);
+    };
+    engine.snapshotChanges = (...options) => {
+      read += 1;
+      return snapshotChanges(...options);
     };
     const settled = () => sleep(2_100);
     const backUp = async () => {
@@ -144,7 +148,7 @@ describe('A config with incremental backups', () => {
     }
     const afterRestore = await backUp();
     expect(afterRestore.read).toBe(1);
-    engine.snapshot = snapshot;
+    Object.assign(engine, { snapshot, snapshotChanges });
   });
 
   it('reads an untouched database all the same where a full backup is due', async () => {

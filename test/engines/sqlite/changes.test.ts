@@ -226,7 +226,7 @@ describe('A database whose changes cannot be told', () => {
   });
 });
 
-it('What differs of a large database is found in a thread, and takes no more room than it has bytes', async () => {
+it('What differs of a large database is found in a thread, and takes little room', async () => {
   await exec(file, `${TABLE} ${rows(1, 30_000)}`);
   const { hashes } = await copied();
   expect(hashes.pageCount * hashes.pageSize).toBeGreaterThan(SMALL_BYTES);

@@ -17,6 +17,7 @@ interface Options {
   after?: Date;
   before?: Date;
   search?: string;
+  newestOfChain?: boolean;
   limit: number;
 }
 
@@ -34,6 +35,7 @@ export function addList(program: Command): void {
     .option('--after <date>', 'only those created after this time (UTC)', date)
     .option('--before <date>', 'only those created before this time (UTC)', date)
     .option('--search <text>', 'only those with this text in id, file name, note, database or error')
+    .option('--newest-of-chain', 'leave out incremental ones that another one builds on')
     .option('--limit <n>', 'at most so many', whole, 50)
     .action(async (options: Options, command: Command) => {
       const global = command.optsWithGlobals<GlobalOptions>();
@@ -56,6 +58,7 @@ async function show({ models, print }: Records, options: Options): Promise<void>
     createdAfter: options.after,
     createdBefore: options.before,
     search: options.search,
+    newestOfChain: options.newestOfChain,
   };
   const read = (first: number, after: string | null) =>
     listBackups(models, filter, 'CREATED_AT_DESC', { first, after });

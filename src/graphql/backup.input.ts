@@ -21,6 +21,16 @@ export class BackupFilter {
   @Field(() => [StorageType], { nullable: true, description: 'Stored in one of these ways.' })
   storageType?: Storage[] | null;
 
+  @Field(() => [BackupMode], { nullable: true, description: 'Full or incremental.' })
+  mode?: Mode[] | null;
+
+  @Field(() => Boolean, {
+    nullable: true,
+    description:
+      'True: of each chain only the full backup and the newest incremental one. Those that another one builds on are left out, unless they failed or run.',
+  })
+  newestOfChain?: boolean | null;
+
   @Field(() => DateTime, { nullable: true, description: 'Requested at this time or later.' })
   createdAfter?: Date | null;
 

@@ -37,6 +37,13 @@ export class BackupDay implements Day {
 
   @Field(() => ID, { nullable: true, description: 'That backup.' })
   newestId!: string | null;
+
+  @Field(() => ByteSize, {
+    nullable: true,
+    description:
+      "Bytes of the archive of the day's newest full backup; null if there was none. Comparable from day to day, as those of incremental ones are not.",
+  })
+  fullSize!: number | null;
 }
 
 @ObjectType({ description: 'How many restores are in a state.' })

@@ -131,6 +131,49 @@ describe('A list of thousands', () => {
     expect(plan.map((step) => step.detail).join('\n')).toMatch(/SCAN Backup USING COVERING INDEX backups_search/);
   });
 
+  it('leaves out what another backup of its chain builds on, where only the newest of each are wanted', async () => {
+    const { models } = app.app;
+    const added = ['full', 'one', 'two', 'broken', 'three', 'other'].map((name, index) => {
+      const isOwn = index > 0 && name !== 'other';
+      const parent = { one: 'full', two: 'one', broken: 'two', three: 'two' }[name] ?? null;
+      return {
+        id: `chain_${index}_${name}`,
+        configId: 1,
+        backupType: 'MANUAL' as const,
+        mode: isOwn ? ('INCREMENTAL' as const) : ('FULL' as const),
+        status:
+          name === 'broken' ? ('FAILED' as const) : name === 'one' ? ('DELETED' as const) : ('COMPLETED' as const),
+        createdBy: 'test',
+        createdAt: new Date(START + 9e9 + index),
+        engine: 'SQLITE' as const,
+        databaseName: 'db.sqlite3',
+        storageType: 'LOCAL' as const,
+        storagePath: '/backups',
+        fileName: `chain_${name}.zip`,
+        filePath: `/backups/chain_${name}.zip`,
+        fileSize: 1,
+        archiveId: name,
+        parentArchiveId: parent,
+        chainArchiveId: isOwn ? 'full' : null,
+        chainPosition: isOwn ? index : 0,
+      };
+    });
+    await addBackups(models, added);
+    const named = async (filter: BackupFilter) =>
+      (await walk(50, 'CREATED_AT_ASC', { search: 'chain_', ...filter })).map(({ id }) => id.split('_')[2]);
+    expect(await named({})).toEqual(['full', 'one', 'two', 'broken', 'three', 'other']);
+    expect(await named({ newestOfChain: true })).toEqual(['full', 'broken', 'three', 'other']);
+    expect(await named({ mode: ['INCREMENTAL'] })).toEqual(['one', 'two', 'broken', 'three']);
+    const [sql] = await statements(() =>
+      listBackups(models, { newestOfChain: true }, 'CREATED_AT_DESC', { first: 10 }),
+    );
+    const [plan] = (await models.sequelize.query(`EXPLAIN QUERY PLAN ${sql}`)) as [{ detail: string }[], unknown];
+    const text = plan.map(({ detail }) => detail).join('\n');
+    expect(text).toMatch(/SEARCH next USING .*INDEX/);
+    expect(text).not.toMatch(/SCAN next/);
+    await models.Backup.destroy({ where: { id: added.map(({ id }) => id) } });
+  });
+
   it('of configs gives each once, page by page, and is searched by name, path and media', async () => {
     const { BackupConfig } = app.app.models;
     const [first] = await BackupConfig.findAll();

@@ -15,11 +15,18 @@ afterAll(() => app.close());
 describe('The history of backups over the API', () => {
   it('is that of the last year in UTC where nothing else is said', async () => {
     const { id, fileSize } = await app.backup();
-    const day = { date: new Date().toISOString().slice(0, 10), completed: 1, failed: 0, size: fileSize, newestId: id };
+    const day = {
+      date: new Date().toISOString().slice(0, 10),
+      completed: 1,
+      failed: 0,
+      size: fileSize,
+      newestId: id,
+      fullSize: fileSize,
+    };
     expect((await client.request(api.BackupHistoryDocument)).backupHistory).toEqual([day]);
     const nulls = await send(
       app,
-      '{ backupHistory(configId: null, days: null, timezone: null) { date completed failed size newestId } }',
+      '{ backupHistory(configId: null, days: null, timezone: null) { date completed failed size newestId fullSize } }',
     );
     expect(nulls.data).toEqual({ backupHistory: [day] });
     const other = await client.request(api.BackupHistoryDocument, { configId: '99' });

@@ -125,6 +125,8 @@ function filterOf(filters: Filters): BackupFilter {
     ...one<StorageType>('storageType'),
     ...(filters.get('config') === null ? {} : { configId: filters.get('config') }),
     ...(filters.get('search') === null ? {} : { search: filters.get('search') }),
+    // Hundreds of a day would hide all else.
+    ...(filters.get('incrementals') === 'all' ? {} : { newestOfChain: true }),
     ...range(filters),
   };
 }
@@ -137,6 +139,12 @@ function FilterBar({ filters }: { filters: Filters }) {
       <ChoiceFilter filters={filters} name="status" label="Status" data={options(STATUS)} />
       <ChoiceFilter filters={filters} name="backupType" label="Type" data={options(TYPE)} />
       <ChoiceFilter filters={filters} name="storageType" label="Storage" data={options(STORAGE)} />
+      <ChoiceFilter
+        filters={filters}
+        name="incrementals"
+        label="Newest of each chain"
+        data={[{ value: 'all', label: 'All incrementals' }]}
+      />
       <ConfigFilter filters={filters} />
       <DateFilter filters={filters} />
       {isDay(one) && (
@@ -248,6 +256,7 @@ function Name({ row, refresh }: { row: Row; refresh: () => void }) {
         <Age at={row.createdAt} />
         {isHomeless(row) && row.origin?.host && ` · from ${row.origin.host}`}
         {row.config && row.foreign && ` · filed under ${row.config.name}`}
+        {row.mode === 'INCREMENTAL' && ` · incremental, ${plural(row.chainLength, 'archive')}`}
         {row.note && ` · ${row.note}`}
       </Text>
       <Text size="xs" c="dimmed" className="breakable">

@@ -511,7 +511,7 @@ function Sizes({ configs, after }: { configs: { id: string; name: string }[]; af
         <Answered answer={answer} height={140}>
           {({ backupHistory }) => (
             <SizeChart
-              days={backupHistory.flatMap(({ date, size: bytes }) =>
+              days={backupHistory.flatMap(({ date, fullSize: bytes }) =>
                 typeof bytes === 'number' ? [{ date, size: bytes }] : [],
               )}
             />

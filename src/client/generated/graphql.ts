@@ -92,6 +92,10 @@ export type BackupFilter = {
   createdAfter?: string | null | undefined;
   /** Requested before this time. */
   createdBefore?: string | null | undefined;
+  /** Full or incremental. */
+  mode?: Array<BackupMode> | null | undefined;
+  /** True: of each chain only the full backup and the newest incremental one. Those that another one builds on are left out, unless they failed or run. */
+  newestOfChain?: boolean | null | undefined;
   /** Part of the id, file name, note, database name or error message, in any case, such as `2025072`. */
   search?: string | null | undefined;
   /** In one of these states. */
@@ -476,7 +480,7 @@ export type BackupsQueryVariables = Exact<{
 }>;
 
 
-export type BackupsQuery = { backups: { totalCount: number, nodes: Array<{ id: string, backupType: BackupType, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, encrypted: boolean, fileSize: number | null, fileSizeHuman: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, damaged: boolean, verificationLevel: VerificationLevel | null, createdAt: string, completedAt: string | null, downloadUrl: string | null, foreign: boolean, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+export type BackupsQuery = { backups: { totalCount: number, nodes: Array<{ id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, encrypted: boolean, fileSize: number | null, fileSizeHuman: string | null, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, damaged: boolean, verificationLevel: VerificationLevel | null, createdAt: string, completedAt: string | null, downloadUrl: string | null, foreign: boolean, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
 export type BackupQueryVariables = Exact<{
   id: string | number;
@@ -868,7 +872,7 @@ export type BackupHistoryQueryVariables = Exact<{
 }>;
 
 
-export type BackupHistoryQuery = { backupHistory: Array<{ date: string, completed: number, failed: number, size: number | null, newestId: string | null }> };
+export type BackupHistoryQuery = { backupHistory: Array<{ date: string, completed: number, failed: number, size: number | null, newestId: string | null, fullSize: number | null }> };
 
 export type UsersQueryVariables = Exact<{ [key: string]: never; }>;
 
@@ -1206,6 +1210,8 @@ export const BackupsDocument = new TypedDocumentString(`
     nodes {
       id
       backupType
+      mode
+      chainLength
       status
       storageType
       databaseName
@@ -3952,6 +3958,7 @@ export const BackupHistoryDocument = new TypedDocumentString(`
     failed
     size
     newestId
+    fullSize
   }
 }
     `) as unknown as TypedDocumentString<BackupHistoryQuery, BackupHistoryQueryVariables>;

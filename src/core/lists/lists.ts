@@ -2,6 +2,7 @@ import { literal, Op, QueryTypes, type WhereOptions, where as compare } from 'se
 import type {
   AuditEventRow,
   BackupConfigRow,
+  BackupMode,
   BackupRow,
   BackupStatus,
   BackupType,
@@ -32,6 +33,9 @@ export interface BackupFilter extends Period {
   status?: Optional<BackupStatus[]>;
   backupType?: Optional<BackupType[]>;
   storageType?: Optional<StorageType[]>;
+  mode?: Optional<BackupMode[]>;
+  /** Of each chain only the full backup and the newest one that builds on it: what another one builds on is left out. */
+  newestOfChain?: Optional<boolean>;
   /** Part of the id, file name, note, database name or error message, in any case. */
   search?: Optional<string>;
 }
@@ -85,6 +89,8 @@ export async function listBackups(
     equal('configId', filter.configId),
     oneOf('status', filter.status, plain),
     oneOf('backupType', filter.backupType, plain),
+    oneOf('mode', filter.mode, plain),
+    filter.newestOfChain ? literal(ENDS_OF_CHAINS) : null,
     await inStorage(models, filter.storageType),
     period('createdAt', filter),
     search,
@@ -143,6 +149,11 @@ function equal(column: string, value: Optional<string | number>): WhereOptions |
 function oneOf(column: string, values: Optional<string[]>, operator: '' | '+' = ''): WhereOptions | null {
   return values?.length ? compare(literal(`${operator}"${column}"`), { [Op.in]: values }) : null;
 }
+
+/** Runs that are not over, and failed ones, are never left out. */
+const ENDS_OF_CHAINS = `("Backup".mode = 'FULL' OR "Backup".status NOT IN ('COMPLETED', 'DELETED') OR NOT EXISTS (
+  SELECT 1 FROM backups next WHERE next."parentArchiveId" = "Backup"."archiveId"
+  AND next.status IN ('COMPLETED', 'DELETED') AND next.id <> "Backup".id))`;
 
 /** Up to how many copies a list of their backups is faster than a look at the copies of each backup. */
 const FEW_COPIES = 2_000;

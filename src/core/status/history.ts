@@ -29,6 +29,8 @@ export interface BackupDay {
   size: number | null;
   /** That backup. */
   newestId: string | null;
+  /** Bytes of the archive of the day's newest full backup; null if there was none. */
+  fullSize: number | null;
 }
 
 interface Piece {
@@ -36,7 +38,11 @@ interface Piece {
   completed: number;
   failed: number;
   newestId: string | null;
+  fullId: string | null;
 }
+
+/** A day before the sizes of its archives are known. */
+type FoundDay = Omit<BackupDay, 'size' | 'fullSize'> & Pick<Piece, 'fullId'>;
 
 /**
  * The days that have backups, oldest first. The database groups the rows by quarters of an hour, so that neither the
@@ -55,20 +61,22 @@ export async function backupHistory(
   const today = Math.floor(wallAt(timezone, now.getTime()) / DAY);
   const walls = Array.from({ length: days + 1 }, (_, index) => (today - days + 1 + index) * DAY);
   const starts = walls.map((wall) => momentOf(timezone, wall));
-  const found: BackupDay[] = [];
+  const found: FoundDay[] = [];
   let day = 0;
-  for (const { piece, completed, failed, newestId } of await readPieces(models, configId, starts)) {
+  for (const { piece, completed, failed, newestId, fullId } of await readPieces(models, configId, starts)) {
     while ((starts[day + 1] ?? Infinity) <= Number(piece) * PIECE) day += 1;
     const date = new Date(walls[day] ?? 0).toISOString().slice(0, 10);
     const last = found.at(-1);
-    const into = last?.date === date ? last : { date, completed: 0, failed: 0, size: null, newestId: null };
+    const into = last?.date === date ? last : { date, completed: 0, failed: 0, newestId: null, fullId: null };
     if (into !== last) found.push(into);
     into.completed += Number(completed);
     into.failed += Number(failed);
     into.newestId = newestId ?? into.newestId;
+    into.fullId = fullId ?? into.fullId;
   }
   const sizes = await sizesOf(models, found);
-  return found.map((one) => ({ ...one, size: sizes.get(one.newestId ?? '') ?? null }));
+  const sizeOf = (id: string | null) => sizes.get(id ?? '') ?? null;
+  return found.map(({ fullId, ...one }) => ({ ...one, size: sizeOf(one.newestId), fullSize: sizeOf(fullId) }));
 }
 
 /** Ids sort by time: the greatest is the newest. */
@@ -84,7 +92,8 @@ function readPieces({ sequelize }: Models, configId: number | undefined, starts:
     `SELECT ${seconds} / ${PIECE / 1_000} AS piece,
        sum(CASE WHEN ${done} THEN 1 ELSE 0 END) AS completed,
        sum(CASE WHEN ${failed} THEN 1 ELSE 0 END) AS failed,
-       max(CASE WHEN ${done} AND "fileSize" IS NOT NULL THEN id END) AS "newestId"
+       max(CASE WHEN ${done} AND "fileSize" IS NOT NULL THEN id END) AS "newestId",
+       max(CASE WHEN ${done} AND "fileSize" IS NOT NULL AND mode = 'FULL' THEN id END) AS "fullId"
      FROM backups
      WHERE "createdAt" >= :from AND "createdAt" < :to AND "backupType" IN (:types)
        AND status IN ('COMPLETED', 'DELETED', 'FAILED') ${configId === undefined ? '' : 'AND "configId" = :configId'}
@@ -101,8 +110,8 @@ function readPieces({ sequelize }: Models, configId: number | undefined, starts:
   );
 }
 
-async function sizesOf(models: Models, days: BackupDay[]): Promise<Map<string, number | null>> {
-  const id = days.flatMap(({ newestId }) => (newestId === null ? [] : [newestId]));
+async function sizesOf(models: Models, days: FoundDay[]): Promise<Map<string, number | null>> {
+  const id = [...new Set(days.flatMap(({ newestId, fullId }) => [newestId ?? [], fullId ?? []].flat()))];
   const rows = await models.Backup.findAll({ attributes: ['id', 'fileSize'], where: { id } });
   return new Map(rows.map((row) => [row.id, row.fileSize]));
 }

@@ -1,7 +1,7 @@
 import { addBackups } from '../../support/records.js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type BackupDay, backupHistory } from '../../../src/core/status/history.js';
-import type { BackupStatus, BackupType, Models } from '../../../src/models/index.js';
+import type { BackupMode, BackupStatus, BackupType, Models } from '../../../src/models/index.js';
 import { openModels } from '../../../src/models/index.js';
 import { controlDatabases } from '../../support/control-databases.js';
 
@@ -16,6 +16,7 @@ interface Given {
   status: BackupStatus;
   type?: BackupType;
   size?: number | null;
+  mode?: BackupMode;
   configId?: number;
 }
 
@@ -23,7 +24,7 @@ let serial = 0;
 
 /** Rows as runs leave them: their ids begin with their time. */
 async function add(models: Models, given: Given[]): Promise<string[]> {
-  const rows = given.map(({ at, status, type = 'AUTO', size = null, configId = 1 }) => {
+  const rows = given.map(({ at, status, type = 'AUTO', size = null, mode = 'FULL', configId = 1 }) => {
     const createdAt = new Date(at);
     const time = createdAt.toISOString().slice(0, 19).replace(/[-:]/g, '').replace('T', '_');
     serial += 1;
@@ -31,7 +32,7 @@ async function add(models: Models, given: Given[]): Promise<string[]> {
       id: `backup_${time}_${serial.toString(16).padStart(8, '0')}`,
       configId,
       backupType: type,
-      mode: 'FULL' as const,
+      mode,
       status,
       createdBy: 'test',
       createdAt,
@@ -81,6 +82,7 @@ describe.each(databases)('The history of backups on %s', (_title, missing, url) 
     const ids = await add(models, [
       { at: '2026-04-08T02:00:00Z', status: 'DELETED', size: 100 },
       { at: '2026-04-08T09:30:00Z', status: 'COMPLETED', size: 300, type: 'MANUAL' },
+      { at: '2026-04-08T10:30:00Z', status: 'COMPLETED', size: 3, mode: 'INCREMENTAL' },
       { at: '2026-04-08T23:59:59.999Z', status: 'FAILED' },
       { at: '2026-04-10T00:00:01Z', status: 'DELETED' },
       { at: '2026-04-10T00:00:00Z', status: 'FAILED' },
@@ -93,8 +95,8 @@ describe.each(databases)('The history of backups on %s', (_title, missing, url) 
       { at: '2026-04-09T02:00:00Z', status: 'COMPLETED', size: 7, configId: 2 },
     ]);
     expect(await backupHistory(models, { configId: 1, days: 7, timezone: 'UTC' }, NOW)).toEqual([
-      { date: '2026-04-08', completed: 2, failed: 1, size: 300, newestId: ids[1] },
-      { date: '2026-04-10', completed: 0, failed: 2, size: null, newestId: null },
+      { date: '2026-04-08', completed: 3, failed: 1, size: 3, newestId: ids[2], fullSize: 300 },
+      { date: '2026-04-10', completed: 0, failed: 2, size: null, newestId: null, fullSize: null },
     ]);
     const all = await backupHistory(models, { days: 1_096, timezone: 'UTC' }, NOW);
     expect(all.map(({ date }) => date)).toEqual(['2026-04-03', '2026-04-08', '2026-04-09', '2026-04-10']);
@@ -120,10 +122,17 @@ describe.each(databases)('The history of backups on %s', (_title, missing, url) 
         .sort((a, b) => a.at - b.at)
         .forEach(({ at, status, size = null, id }) => {
           const date = dateOf.format(at);
-          const day = expected.get(date) ?? { date, completed: 0, failed: 0, size: null, newestId: null };
+          const day = expected.get(date) ?? {
+            date,
+            completed: 0,
+            failed: 0,
+            size: null,
+            newestId: null,
+            fullSize: null,
+          };
           expected.set(date, day);
           if (status === 'FAILED') day.failed += 1;
-          else Object.assign(day, { completed: day.completed + 1, size, newestId: id });
+          else Object.assign(day, { completed: day.completed + 1, size, newestId: id, fullSize: size });
         });
       const from = dateOf.format(NOW.getTime() - 364 * DAY);
       const wanted = [...expected.values()].filter(({ date }) => date >= from && date <= dateOf.format(NOW));

@@ -14,6 +14,7 @@ const CORE = [
   'core/audit-trail',
   'core/environment',
   'core/ports',
+  'core/sealed-url',
   'core/secrets',
   'core/text',
 ];

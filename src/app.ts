@@ -16,11 +16,12 @@ import { Copies } from './core/backups/copies.js';
 import { Browser } from './core/discovery/browse.js';
 import { ConfigTests } from './core/configs/trials.js';
 import { Configs } from './core/configs/configs.js';
-import { assertNotControl } from './core/configs/settings.js';
+import { assertNotControl, assertNotControlServer } from './core/configs/settings.js';
 import { Places } from './core/configs/places.js';
 import { Destinations } from './core/destinations/destinations.js';
 import { savedSettings, settingsOf } from './core/destinations/saved.js';
 import { Keys } from './core/keys/keys.js';
+import { openUrl, sealUrl } from './core/sealed-url.js';
 import { Secrets } from './core/secrets.js';
 import { restoreEnded } from './core/restores/ended.js';
 import { ControlBackups } from './core/recovery/control-backups.js';
@@ -159,12 +160,21 @@ async function createServices(
   const { dataDir, localRoot, allowedPaths } = environment;
   const controlFile = controlPath(environment.controlDatabaseUrl);
   const workFolder = join(dataDir, 'tmp');
-  const engines = options.engines ?? createEngines({ scratch: workFolder });
+  const secrets = new Secrets({ given: environment.secretsKey, file: environment.secretsKeyFile });
+  const passwords = {
+    sealUrl: (url: string, saved?: string) => sealUrl(secrets, url, saved),
+    openUrl: (url: string) => openUrl(secrets, url),
+  };
+  const engines = options.engines ?? createEngines({ scratch: workFolder, pgBinDir: environment.pgBinDir, passwords });
+  const controlKey = await controlKeyOf(engines, environment.controlDatabaseUrl);
   // Before the control database is opened, which would make its tables in the database that is to be protected.
   const [seedFile] = await engines.filesOf(environment.seed.databaseUrl);
   if (seedFile !== undefined) await assertNotControl(seedFile, controlFile);
+  if (environment.seed.databaseUrl !== '') {
+    const engine = engines.forUrl(environment.seed.databaseUrl);
+    await assertNotControlServer(engine, engine.resolve(environment.seed.databaseUrl).url, controlKey);
+  }
   const models = await openModels(environment.controlDatabaseUrl);
-  const secrets = new Secrets({ given: environment.secretsKey, file: environment.secretsKeyFile });
   const saved = (address: StorageAddress) => savedSettings({ models, secrets }, address, distant);
   const storages = options.storages ?? createStorages(localRoot, saved);
   const audit = new Audit(models, now, log);
@@ -172,7 +182,7 @@ async function createServices(
   const auth = new Auth(models, environment.auth, audit, now);
   const productFolder = fileURLToPath(new URL('..', import.meta.url));
   const places = new Places({ models, engines, allowedPaths, productFolder, dataDir, localRoot });
-  const configs = new Configs({ places, keys, models, engines, storages, audit, now, controlFile });
+  const configs = new Configs({ places, keys, models, engines, storages, audit, now, controlFile, controlKey });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
   const queue = lazyQueue(environment, models, log, () => ({
     backups: {
@@ -210,8 +220,8 @@ async function createServices(
   const limits = { maxUploadBytes, maxUploadEntries, compressionThreads };
   const backups = new Backups({ ...shared, ...limits, configs, dataDir, prefix, version: VERSION });
   const copies = new Copies(shared);
-  const restores = new Restores({ ...shared, backups, controlFile });
-  const configTests = new ConfigTests({ ...shared, configs, controlFile });
+  const restores = new Restores({ ...shared, backups, controlFile, controlKey });
+  const configTests = new ConfigTests({ ...shared, configs, controlFile, controlKey });
   const destinations = new Destinations({ ...shared, secrets });
   const browser = new Browser({ engines, allowedPaths, controlFile });
   const scheduler = new Scheduler({ ...shared, backups });
@@ -243,6 +253,19 @@ async function createServices(
     recovery,
     queue,
   };
+}
+
+/** The control database as an engine names it in locks; null for a file, or for what no engine knows. */
+async function controlKeyOf(engines: Engines, url: string): Promise<string | null> {
+  if (controlPath(url) !== null) return null;
+  try {
+    // Its parameters are those of another driver.
+    const plain = url.replace(/\?.*$/, '');
+    return await engines.forUrl(plain).keyOf(plain);
+  } catch (error) {
+    if (error instanceof AppError) return null;
+    throw error;
+  }
 }
 
 /** A queue that opens its job store at the first use: most commands need none, and its libraries take a while to load. */

@@ -110,10 +110,17 @@ function sqliteUrlProblem(url: string): string | null {
 function databaseUrlProblem(url: string): string | null {
   if (url === '') return null;
   if (/^sqlite:/.test(url)) return sqliteUrlProblem(url);
-  if (!/^(postgres(ql)?|mysql|mariadb|mongodb(\+srv)?):/i.test(url)) {
-    return 'is not a database URL: write it like sqlite:./db.sqlite3 or sqlite:///srv/app/db.sqlite3';
+  if (/^postgres(ql)?:/i.test(url)) return protectedServerProblem(url);
+  if (!/^(mysql|mariadb|mongodb(\+srv)?):/i.test(url)) {
+    return 'is not a database URL: write it like sqlite:./db.sqlite3 or postgres://user:password@host:5432/database';
   }
-  return 'names a kind of database that this version does not support: use sqlite:./path or sqlite:///absolute/path';
+  return 'names a kind of database that this version does not support: use sqlite:./path or postgres://…';
+}
+
+/** A socket's folder stands in the parameter host. */
+function protectedServerProblem(url: string): string | null {
+  const isSocket = URL.canParse(url) && new URL(url).searchParams.has('host');
+  return isSocket ? null : serverUrlProblem(url);
 }
 
 function controlUrlProblem(url: string): string | null {
@@ -173,6 +180,7 @@ const variables = z.object({
   DATABASE_URL: judged(databaseUrlProblem).default(''),
   MEDIA_PATHS: text(''),
   ALLOWED_PATHS: listOf(pathProblem).transform((paths) => paths.map((path) => resolve(path))),
+  PG_BIN_DIR: judged(pathProblem).optional(),
   CONTROL_DATABASE_URL: judged(controlUrlProblem).optional(),
   JOBS_URL: judged(jobsUrlProblem).optional(),
   JWT_SECRET: z.string().min(32, 'is shorter than 32 characters: make one with `openssl rand -hex 32`').optional(),
@@ -262,6 +270,8 @@ export interface Environment {
   dataDir: string;
   /** Sequelize's URL: postgres://… or sqlite:/absolute/path. */
   controlDatabaseUrl: string;
+  /** The folder of PostgreSQL's client programs; null: they are looked for. */
+  pgBinDir: string | null;
   /** Empty: jobs lie in the control database. */
   jobsUrl: string;
   jobConcurrency: number;
@@ -429,6 +439,7 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
       env.CONTROL_DATABASE_URL ?? `sqlite:${join(dataDir, 'db-manager.sqlite3')}`,
       cwd,
     ),
+    pgBinDir: env.PG_BIN_DIR ?? null,
     jobsUrl: env.JOBS_URL ?? '',
     jobConcurrency: env.JOB_CONCURRENCY,
     maxUploadBytes: env.MAX_UPLOAD_MB * 1024 * 1024,

@@ -132,6 +132,10 @@ export const ERRORS = {
     meaning: 'What lies there is not a database of the kind that the URL names.',
     hint: 'Check the path or address. Encrypted database files and other formats cannot be read.',
   },
+  DATABASE_TOOLS_MISSING: {
+    meaning: 'The client programs of the database server (pg_dump, pg_restore) are missing here, or too old for it.',
+    hint: 'Install those of the version of the server, or name their folder in PG_BIN_DIR.',
+  },
   DATABASE_CORRUPT: {
     meaning: 'The database fails its own integrity check.',
     hint: 'Run `PRAGMA integrity_check`; restore the newest verified backup if it is damaged.',

@@ -76,9 +76,11 @@ async function follow(app: App, settings: EnvironmentSettings): Promise<FirstSta
 }
 
 /** What to say of a DATABASE_URL of which no config was made. */
-async function unused({ configs }: App, { databaseUrl }: EnvironmentSettings): Promise<string[]> {
+async function unused({ configs, engines }: App, { databaseUrl }: EnvironmentSettings): Promise<string[]> {
+  const engine = engines.forUrl(databaseUrl);
+  const key = await engine.keyOf(engine.resolve(databaseUrl).url);
   const present = await configs.list();
-  if (present.some((row) => row.databaseUrl === databaseUrl)) return [];
+  if (present.some((row) => row.databaseKey === key)) return [];
   return [
     'DATABASE_URL names a database that no config protects. To protect it: npx db-manager config create --from-environment',
   ];

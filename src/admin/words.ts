@@ -38,6 +38,7 @@ export const STORAGE: Record<StorageType, string> = {
 
 export const ENGINE: Record<DatabaseEngine, string> = {
   SQLITE: 'SQLite',
+  POSTGRES: 'PostgreSQL',
 };
 
 export const COMPRESSION: Record<Compression, string> = {

@@ -38,6 +38,8 @@ export interface SourceFile {
   path: string;
   /** Bytes, where known before reading. */
   size?: number;
+  /** Bytes that it may come to, where `size` is not known. */
+  expected?: number;
   mtime?: Date;
   mode?: number;
   open(): Promise<Readable>;

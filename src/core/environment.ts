@@ -33,6 +33,8 @@ export interface CoreEnvironment {
   workFolder: string;
   /** The control database's file, or null where it is a server. */
   controlFile: string | null;
+  /** The control database's name in locks where it is a server of a kind that can be protected. */
+  controlKey?: string | null;
   /** Absolute paths of db-manager's own files and folders: never backed up as media and never touched by a restore. */
   exclude: string[];
   /** Folders that every path which a user names must lie in; absolute. Empty: any. */

@@ -1,12 +1,12 @@
 import type { Readable } from 'node:stream';
-import type { DatabaseEngine, StorageType } from '../models/kinds.js';
+import type { DatabaseEngine, FileEngine, StorageType } from '../models/kinds.js';
 import type { AppVersion, FindingMetadata, SourceFile, TableInfo } from '../archive/metadata.js';
 import type { PageHashes } from '../archive/page-hashes.js';
 import type { AppError } from '../errors.js';
 
 export type { AppVersion, SourceFile, TableInfo };
 
-export type { DatabaseEngine, StorageType };
+export type { DatabaseEngine, FileEngine, StorageType };
 
 /**
  * Reports how much of a step is done, of how much in all: bytes, unless its run says that the phase counts something else.
@@ -120,6 +120,13 @@ export interface LoadOptions extends StepContext {
   madeHere: boolean;
   /** True for the files of a damaged database: they take the target's place byte by byte. */
   damaged: boolean;
+  /**
+   * Called right before the switch by an engine whose answer can be lost: from then on only `stampOf` says whether it
+   * happened.
+   */
+  onSwitch(): void;
+  /** Tables and rows that the dump's metadata notes; empty where it notes none. */
+  expected: Pick<TableInfo, 'name' | 'rows'>[];
 }
 
 /** A table bound to restored ones by triggers. */
@@ -167,6 +174,10 @@ export interface EngineCapabilities {
   selectiveTables: boolean;
   /** A dump holds exactly the rows that were counted when it was made. */
   exactCounts: boolean;
+  /** A snapshot lies in the work folder before it is archived; otherwise it is read while the archive is written. */
+  snapshotOnDisk: boolean;
+  /** Loading a dump runs the statements in it with the rights of the database's user: a stranger's may do anything. */
+  runsStatements: boolean;
 }
 
 /** One kind of database. Every method throws AppError with a DATABASE_… code; none ever writes to the source but `load`. */
@@ -175,6 +186,11 @@ export interface Engine {
   readonly capabilities: EngineCapabilities;
   /** Checks the URL's form and gives it normalised (absolute path), with the text to show (no password). */
   resolve(url: string): { url: string; display: string; name: string };
+  /**
+   * The URL as a row keeps it: with a password in it sealed. Every method takes it in both forms.
+   * @param url normalised @param saved what a row has: it is returned if it means the same
+   */
+  seal(url: string, saved?: string): Promise<string>;
   /**
    * Names the database in locks: the same for every way of writing its URL, also through links, and while it is not there.
    * @param url normalised
@@ -217,8 +233,11 @@ export interface Engine {
   describeDump(folder: string, step: StepContext): Promise<DatabaseInfo>;
   /** As `describeDump`, and checks its integrity, without a server. @throws AppError DATABASE_CORRUPT for damaged pages */
   inspect(folder: string, step: StepContext): Promise<DatabaseInfo>;
-  /** Restores the dump into a scratch database that is removed again, and inspects that. @throws AppError as `inspect` */
-  drill(folder: string, step: StepContext): Promise<DatabaseInfo>;
+  /**
+   * Restores the dump into a scratch database that is removed again, and inspects that. @throws AppError as `inspect`
+   * @param url of the database that the backup was made of: an engine that needs a server uses that one; null for none
+   */
+  drill(folder: string, step: StepContext, url: string | null): Promise<DatabaseInfo>;
   /** Rebuilds in the dump what `inspect` found out of step. @returns what is left to say */
   rebuild(folder: string, findings: Finding[], step: StepContext): Promise<Finding[]>;
   /**
@@ -238,6 +257,10 @@ export interface Engine {
   ): Promise<TablesRehearsal>;
   /** What `load` would take. `live` is what `describe` says now, `tables` as in `LoadOptions`. */
   loadSpace(dump: DumpSize, url: string, live: DatabaseInfo | null, tables: string[] | null): Promise<LoadSpace>;
+  /** What a load does beside replacing the content, for the plan. `live` is what `describe` says now. */
+  loadNotes(url: string, live: DatabaseInfo | null): Promise<string[]>;
+  /** Removes what a load with this stamp left behind when its process died before the switch. */
+  discard(url: string, stamp: string): Promise<void>;
   /** The stamp that `load` left, or null: also null where there is no database. */
   stampOf(url: string): Promise<string | null>;
   /** Removes the stamp, if there is one. */
@@ -332,7 +355,7 @@ export interface Engines {
   /** The URL of the database in a file, for a path that is written in place of a URL. @param path absolute */
   urlOfFile(path: string): string;
   /** Which engine's database a file is, by its first bytes; null for any other file. @throws if it cannot be read */
-  recognise(path: string): Promise<DatabaseEngine | null>;
+  recognise(path: string): Promise<FileEngine | null>;
 }
 
 /** Which storage a config or a backup means: its type and its folder or address, as the row keeps it. */
@@ -356,6 +379,12 @@ export interface StorageKind {
   secrets: readonly string[];
   /** The names of those that say which machine gets the secrets. */
   reach: readonly string[];
+}
+
+/** Seals what must not be kept in the clear, and opens it again. */
+export interface Sealer {
+  seal(values: Record<string, string>): Promise<string>;
+  open(sealed: string): Promise<Record<string, string>>;
 }
 
 /** Opens storages by address. */

@@ -51,7 +51,7 @@ export class Secrets {
       'CONFIG_INVALID',
       'A secret of the control database does not open with the present secrets key.',
       {
-        hint: 'Put the former SECRETS_KEY or DATA_DIR/secrets-key back, or give the destination or the encryption key its secrets anew.',
+        hint: 'Put the former SECRETS_KEY or DATA_DIR/secrets-key back, or give the destination, the encryption key or the database URL its secret anew.',
       },
     );
   }

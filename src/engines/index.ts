@@ -1,16 +1,35 @@
 import type { DatabaseEngine, Engine, Engines } from '../core/ports.js';
 import { AppError } from '../errors.js';
+import { createPostgresEngine, type PostgresOptions } from './postgres/index.js';
 import { createSqliteEngine } from './sqlite/index.js';
 
 /** The kind that a URL's scheme means. */
-const SCHEMES: Record<string, DatabaseEngine> = { sqlite: 'SQLITE' };
+const SCHEMES: Record<string, DatabaseEngine> = {
+  sqlite: 'SQLITE',
+  postgres: 'POSTGRES',
+  postgresql: 'POSTGRES',
+};
 
 const schemeOf = (url: string) => /^([a-z+]+):/i.exec(url)?.[1]?.toLowerCase() ?? '';
 const kindOf = (url: string) => SCHEMES[schemeOf(url)];
 
-/** The engines of this installation. @param options `scratch`: a folder for private copies */
-export function createEngines(options: { scratch?: string } = {}): Engines {
-  const engines = new Map<DatabaseEngine, Engine>([['SQLITE', createSqliteEngine(options)]]);
+/** What the engines get from the process. */
+export interface EngineOptions {
+  /** A folder for private copies and for files of the moment. */
+  scratch?: string;
+  /** PG_BIN_DIR; null: PostgreSQL's client programs are looked for. */
+  pgBinDir?: string | null;
+  /** Seals and opens the passwords in URLs. */
+  passwords?: PostgresOptions['passwords'];
+}
+
+/** The engines of this installation. */
+export function createEngines({ scratch, pgBinDir, passwords }: EngineOptions = {}): Engines {
+  const sqlite = createSqliteEngine(scratch === undefined ? {} : { scratch });
+  const engines = new Map<DatabaseEngine, Engine>([
+    ['SQLITE', sqlite],
+    ['POSTGRES', createPostgresEngine({ scratch, binDir: pgBinDir, passwords })],
+  ]);
   const of = (kind: string) => {
     const engine = engines.get(kind as DatabaseEngine);
     if (engine === undefined) {
@@ -29,8 +48,7 @@ export function createEngines(options: { scratch?: string } = {}): Engines {
     },
     urlOfFile: (path) => `sqlite:${path}`,
     async recognise(path) {
-      for (const engine of engines.values()) if (await engine.recognises(path)) return engine.kind;
-      return null;
+      return (await sqlite.recognises(path)) ? 'SQLITE' : null;
     },
     forUrl(url) {
       const kind = kindOf(url);

@@ -32,6 +32,7 @@ function enumOf<Value extends string>(name: string, description: string, values:
 
 export const DatabaseEngine = enumOf<Engine>('DatabaseEngine', 'The kind of database that is protected.', {
   SQLITE: 'SQLite: one file.',
+  POSTGRES: 'PostgreSQL: one database of a server.',
 });
 
 export const StorageType = enumOf<Storage>('StorageType', 'Where archives are stored.', {

@@ -49,6 +49,8 @@ async function restoreSomeTables(found: Case): Promise<void> {
         source: {},
         exact,
         madeHere: true,
+        expected: [],
+        onSwitch: () => undefined,
         damaged: false,
       });
     if (plan.refusals.length > 0) {

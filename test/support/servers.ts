@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -24,23 +24,28 @@ const START_WITHIN = 30_000;
 /**
  * A PostgreSQL of its own in a temporary folder, started from Debian's package as an unprivileged user.
  * Every call gives a fresh, empty server.
+ * @param password of the superuser; given, every user must have one, and left out, none is asked for one
  */
-export async function startPostgres(): Promise<TestServer | MissingServer> {
+export async function startPostgres(password?: string): Promise<TestServer | MissingServer> {
   const bin = postgresBinaries();
   if (bin === null) return { missing: 'PostgreSQL is not installed in /usr/lib/postgresql (Debian: postgresql)' };
-  const user = unprivilegedUser();
-  if (user === null) return { missing: 'PostgreSQL does not run as root, and there is no user postgres or nobody' };
+  const account = unprivilegedUser();
+  if (account === null) return { missing: 'PostgreSQL does not run as root, and there is no user postgres or nobody' };
   const folder = mkdtempSync(join(tmpdir(), 'db-manager-postgres-'));
-  if (user !== undefined) chownSync(folder, user.uid, user.gid);
-  const options = { cwd: folder, stdio: 'ignore' as const, ...user };
+  if (account !== undefined) chownSync(folder, account.uid, account.gid);
+  const options = { cwd: folder, stdio: 'ignore' as const, ...account };
   const data = join(folder, 'data');
-  const init = spawn(join(bin, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '-N'], options);
+  const secret = join(folder, 'password');
+  writeFileSync(secret, `${password}\n`);
+  const auth = password === undefined ? ['-A', 'trust'] : ['-A', 'scram-sha-256', `--pwfile=${secret}`];
+  const init = spawn(join(bin, 'initdb'), ['-D', data, '-U', 'postgres', ...auth, '-E', 'UTF8', '-N'], options);
   const [code] = await once(init, 'exit');
   if (code !== 0) return { missing: `initdb ended with ${code}` };
   const port = await freePort();
   const settings = ['listen_addresses=127.0.0.1', `port=${port}`, `unix_socket_directories=${folder}`, 'fsync=off'];
   const server = spawn(join(bin, 'postgres'), ['-D', data, ...settings.flatMap((text) => ['-c', text])], options);
-  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
+  const user = password === undefined ? 'postgres' : `postgres:${encodeURIComponent(password)}`;
+  const url = `postgres://${user}@127.0.0.1:${port}/postgres`;
   await answering(server, () => connectPostgres(url));
   return { url, stop: () => end(server, 'SIGINT').then(() => rmSync(folder, { recursive: true, force: true })) };
 }

@@ -195,6 +195,8 @@ export type CreateBackupInput = {
 
 /** The kind of database that is protected. */
 export type DatabaseEngine =
+  /** PostgreSQL: one database of a server. */
+  | 'POSTGRES'
   /** SQLite: one file. */
   | 'SQLITE';
 

@@ -16,6 +16,8 @@ export interface VerifyOptions {
   engine: Engine;
   /** SHA-256 noted when the archive was stored, in hex; null if none was. */
   checksum: string | null;
+  /** The database that the backup was made of, for a DRILL that needs its server; null if that is not known for sure. */
+  databaseUrl: string | null;
   /** A folder that DRILL makes and removes again. */
   scratch: string;
   /** True if the database is known to be damaged: then DRILL verifies no more than ARCHIVE. */
@@ -34,7 +36,7 @@ export const isDamage = (error: unknown): error is AppError =>
  * @throws AppError ARCHIVE_MISSING, ARCHIVE_CORRUPT, DATABASE_CORRUPT or another ARCHIVE_… code
  */
 export async function verifyStored(stored: StoredArchive, options: VerifyOptions, step: StepContext): Promise<void> {
-  const { level, engine, checksum, scratch, damaged } = options;
+  const { level, engine, checksum, scratch, damaged, databaseUrl } = options;
   if (level === 'CHECKSUM') return verifyBytes(stored, checksum, step);
   if (level === 'ARCHIVE' || damaged) {
     await readWhole(stored, { checksum, engine }, step);
@@ -45,7 +47,7 @@ export async function verifyStored(stored: StoredArchive, options: VerifyOptions
   try {
     const archive = await readWhole(stored, { checksum, engine, databaseTo: scratch }, within(step, 0, 0.6));
     await stored.compareReaders(step.signal);
-    assertSameCounts(archive, await engine.drill(scratch, within(step, 0.6, 1)));
+    assertSameCounts(archive, await engine.drill(scratch, within(step, 0.6, 1), databaseUrl));
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }

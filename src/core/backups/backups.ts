@@ -443,7 +443,8 @@ export class Backups {
     const id = newId('verify', this.env.now());
     const scratch = join(this.env.workFolder, id);
     const { checksum, damaged } = row;
-    const options = { level, engine: this.env.engines.of(row.engine), checksum, scratch, damaged };
+    const engine = this.env.engines.of(row.engine);
+    const options = { level, engine, checksum, scratch, damaged, databaseUrl: await this.drillUrl(row) };
     const work = (hold: Hold) =>
       verifyStored(stored, options, {
         signal: AbortSignal.any([stop, hold.lost]),
@@ -451,6 +452,13 @@ export class Backups {
       });
     await Hold.during(this.env, [runLease(id)], work, () => undefined);
     return level;
+  }
+
+  /** What an uploaded archive says that it is of is no reason to run its statements on a server. */
+  private async drillUrl({ backupType, configId, engine }: BackupRow): Promise<string | null> {
+    if (backupType === 'UPLOADED' || configId === null) return null;
+    const config = await this.env.models.BackupConfig.findByPk(configId);
+    return config?.engine === engine ? config.databaseUrl : null;
   }
 
   /**

@@ -230,8 +230,10 @@ async function takeSnapshot(
   }
   const engine = env.engines.of(row.engine);
   const { bytes } = await engine.check(databaseUrl, { wait: LOCK_PATIENCE, signal: step.signal, damage });
-  const { bavail, bsize } = await statfs(folder);
-  assertSpace(bavail * bsize, bytes * SNAPSHOT_MARGIN, `for the snapshot in ${env.workFolder}`);
+  if (engine.capabilities.snapshotOnDisk) {
+    const { bavail, bsize } = await statfs(folder);
+    assertSpace(bavail * bsize, bytes * SNAPSHOT_MARGIN, `for the snapshot in ${env.workFolder}`);
+  }
   return engine.snapshot(databaseUrl, folder, step, damage);
 }
 
@@ -297,7 +299,8 @@ async function store(
   const step = await run.phase('archive');
   await updateCopies(env.models, row.id, { status: 'RUNNING' });
   const files = increment?.files(snapshot.files) ?? snapshot.files;
-  const total = media.bytes + files.reduce((sum, file) => sum + (file.size ?? 0), 0);
+  const total = media.bytes + files.reduce((sum, file) => sum + (file.size ?? file.expected ?? 0), 0);
+  const unsure = files.reduce((sum, file) => sum + (file.size === undefined ? (file.expected ?? 0) : 0), 0);
   await assertStorageSpace(env, storage, row.configId, total);
   const compression = await compressionOf(row, settings, storage, total);
   // What writes archives is slow to load, and only a backup needs it.
@@ -323,7 +326,7 @@ async function store(
       const sealing = seal === null ? [] : [new Sealing(seal)];
       const body = [...sealing, hashing(hash)].reduce((from, into) => from.pipe(into), archive.stream);
       archive.stream.on('error', (error) => body.destroy(error));
-      const size = mostBytes(total, media.files);
+      const size = mostBytes(total + unsure * UNSURE, media.files);
       const object = await storage.put(row.fileName, body, { owner: row.id, signal: run.signal, size });
       onStored(row.fileName);
       const metadata = await archive.done;
@@ -348,6 +351,9 @@ async function noteUnchanged(run: Run, row: BackupRow, { parentId }: Increment):
   const note = [row.note, `Unchanged since ${parentId ?? ''}.`].filter(Boolean).join(' ');
   await run.update({ note });
 }
+
+/** By how many times more a file without a known size may exceed what it is expected to come to: binary values as text. */
+const UNSURE = 4;
 
 /** What an archive can come to where nothing in it compresses and media grow a little: a storage sizes its parts by it. */
 function mostBytes(content: number, files: number): number {

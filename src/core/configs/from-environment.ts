@@ -183,6 +183,7 @@ const COMMON =
 
 /** What the application is called, as far as the path of its database says. */
 export function applicationName(databaseUrl: string): string {
+  if (!databaseUrl.startsWith('sqlite:') && databaseUrl.includes('://')) return nameOnServer(databaseUrl);
   const path = databaseUrl.replace(/^[a-z+]+:/i, '').replace(/\?.*$/, '');
   const file = basename(path).replace(/\.[a-z0-9]{2,8}$/i, '');
   // A database may be called after its engine, as the URL is.
@@ -192,4 +193,19 @@ export function applicationName(databaseUrl: string): string {
     if (!COMMON.test(basename(folder))) return basename(folder).slice(0, 200);
   }
   return file || 'Application';
+}
+
+/** The database's own name; a common one says nothing, and then its host does. Nothing else of the URL: it may hold a password. */
+function nameOnServer(databaseUrl: string): string {
+  if (!URL.canParse(databaseUrl)) return 'Application';
+  const { pathname, hostname } = new URL(databaseUrl);
+  const plain = (text: string) =>
+    text
+      .replace(/%[0-9a-f]{2}/gi, ' ')
+      .trim()
+      .slice(0, 200);
+  const name = plain(pathname.replace(/^\//, ''));
+  if (name !== '' && !COMMON.test(name) && !/^(postgres(ql)?|mysql|mariadb|mongodb)$/i.test(name)) return name;
+  const isName = /[a-z]/i.test(hostname) && !hostname.includes('%') && hostname !== 'localhost';
+  return (isName ? plain(hostname) : name) || 'Application';
 }

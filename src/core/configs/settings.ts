@@ -11,7 +11,10 @@ import { assertPolicy, KEEP_RULES, policyOf } from '../retention/policy.js';
 import { assertSchedule, normaliseSchedule } from '../schedules/cron.js';
 
 /** What checking settings needs of the process around it. */
-export type SettingsEnvironment = Pick<CoreEnvironment, 'models' | 'engines' | 'storages' | 'controlFile'> & {
+export type SettingsEnvironment = Pick<
+  CoreEnvironment,
+  'models' | 'engines' | 'storages' | 'controlFile' | 'controlKey'
+> & {
   places: Places;
 };
 
@@ -162,7 +165,7 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
     name,
     archivePrefix: input.archivePrefix,
     engine: engine.kind,
-    databaseUrl: url,
+    databaseUrl: await engine.seal(url, saved?.databaseUrl),
     databaseKey: await engine.keyOf(url),
     mediaPaths,
     ...address,
@@ -226,6 +229,7 @@ export async function checkSource(
     );
   }
   const { url } = engine.resolve(databaseUrl);
+  await assertNotControlServer(engine, url, env.controlKey);
   const [file] = await engine.files(url);
   if (file !== undefined) {
     await assertNotControl(file, env.controlFile);
@@ -328,6 +332,17 @@ function mediaPath(path: string): string {
     throw badInput('mediaPaths', `"${path}" is not an absolute path.`, 'Write paths such as /srv/okpuja/media.');
   }
   return resolve(path);
+}
+
+/** As `assertNotControl`, where the control database is on a server. @throws AppError DATABASE_IS_CONTROL */
+export async function assertNotControlServer(
+  engine: Engine,
+  url: string,
+  controlKey: string | null | undefined,
+): Promise<void> {
+  if (!controlKey || (await engine.keyOf(url)) !== controlKey) return;
+  const text = `databaseUrl: ${engine.resolve(url).display} is db-manager's own control database.`;
+  throw new AppError('DATABASE_IS_CONTROL', text, { field: 'databaseUrl' });
 }
 
 /**

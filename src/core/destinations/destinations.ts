@@ -1,4 +1,4 @@
-import { Op, UniqueConstraintError } from 'sequelize';
+import { Op, type Transaction, UniqueConstraintError } from 'sequelize';
 import { AppError, badInput } from '../../errors.js';
 import type { DestinationRow } from '../../models/index.js';
 import type { Places } from '../configs/places.js';
@@ -7,6 +7,7 @@ import { type StorageTest, tryStorage } from '../configs/try-storage.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { SettingValue, Storage, StorageAddress, StorageSettings, StorageType } from '../ports.js';
 import type { Keys } from '../keys/keys.js';
+import { resealUrl } from '../sealed-url.js';
 import type { Secrets } from '../secrets.js';
 
 /** What destinations need of the process around them. */
@@ -145,10 +146,27 @@ export class Destinations {
           count.destinations += 1;
         }
         count.keys = await this.env.keys.reseal(transaction);
+        await this.resealUrls(transaction);
       }),
     );
     await this.env.audit.record(actor, 'secrets.rotate', null, count);
     return count;
+  }
+
+  /** The passwords of databases lie in their URLs. */
+  private async resealUrls(transaction: Transaction): Promise<void> {
+    const { BackupConfig, Restore } = this.env.models;
+    const reseal = (url: string) => resealUrl(this.env.secrets, this.env.secrets, url);
+    for (const row of await BackupConfig.findAll({ transaction })) {
+      const { databaseUrl: former, environment } = row;
+      const databaseUrl = await reseal(former);
+      if (databaseUrl === former) continue;
+      const same = environment !== null && environment.databaseUrl === former;
+      await row.update({ databaseUrl, ...(same && { environment: { ...environment, databaseUrl } }) }, { transaction });
+    }
+    for (const row of await Restore.findAll({ where: { targetUrl: { [Op.like]: '%:sealed-%' } }, transaction })) {
+      await row.update({ targetUrl: await reseal(row.targetUrl) }, { transaction });
+    }
   }
 
   /** Tries a saved destination out and notes what came of it. A disk that may be away is no error while it is. */

@@ -1,5 +1,5 @@
 import type { CoreEnvironment } from '../environment.js';
-import type { DatabaseEngine } from '../ports.js';
+import type { FileEngine } from '../ports.js';
 import type { Dirent } from 'node:fs';
 import { opendir, realpath, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -11,7 +11,7 @@ import type { PageRequest } from '../lists/lists.js';
 import { assertPageSize } from '../lists/page.js';
 
 /** What an entry of a folder is: what cannot be read may be of any kind. */
-export type EntryKind = 'FOLDER' | DatabaseEngine | 'FILE' | 'UNREADABLE';
+export type EntryKind = 'FOLDER' | FileEngine | 'FILE' | 'UNREADABLE';
 
 export interface FolderEntry {
   name: string;

@@ -13,6 +13,7 @@ import type { SettingValue, Storage, StorageAddress, StorageSettings, StorageTyp
 import type { Cleanup } from '../retention/cleanup.js';
 import { endPending, failure, pendingRuns, type RunEnvironment } from '../runs/run.js';
 import type { Scheduler } from '../schedules/scheduler.js';
+import { resealUrl } from '../sealed-url.js';
 import { Secrets } from '../secrets.js';
 import { type FoundControl, listControls, openControl } from './control-reader.js';
 
@@ -179,7 +180,8 @@ export class Recovery {
       secretsKeys.length === 0 ? this.env.secrets : new Secrets({ given: secretsKeys.join('\n'), file: '' });
     this.lost.clear();
     const reseal = async (sealed: string) => this.env.secrets.seal(await former.open(sealed));
-    await loadRecords(this.env.models.sequelize, steps, lines, async (table, row) => {
+    await loadRecords(this.env.models.sequelize, steps, lines, async (table, given) => {
+      const row = await withUrls(table, given, (url) => resealUrl(former, this.env.secrets, url));
       if (table === 'restores') return ended(row, this.env.now());
       const column = SEALED[table];
       const sealed = column === undefined ? null : row[column];
@@ -318,6 +320,21 @@ const isEncrypted = (name: string) => name.endsWith('.age');
 
 /** Which column of a table is sealed with the secrets key. */
 const SEALED: Record<string, string> = { destinations: 'secrets', encryption_keys: 'secret' };
+
+/** Which column of a table is a URL with a sealed password. */
+const URLS: Record<string, string> = { backup_configs: 'databaseUrl', restores: 'targetUrl' };
+
+/** Seals the password in a row's URL anew. One that does not open stays as it is: its use then fails with the reason. */
+async function withUrls(
+  table: string,
+  row: Record<string, unknown>,
+  reseal: (url: string) => Promise<string>,
+): Promise<Record<string, unknown>> {
+  const column = URLS[table];
+  const url = column === undefined ? null : row[column];
+  if (column === undefined || typeof url !== 'string') return row;
+  return { ...row, [column]: await reseal(url).catch(() => url) };
+}
 
 /** A restore that was under way has nothing to go on with: neither its target nor its files are here. */
 function ended(row: Record<string, unknown>, now: Date): Record<string, unknown> {

@@ -92,6 +92,7 @@ export async function planRestore(
     return { live: null, there: false, damage: null };
   });
   for (const refusal of contentRefusals(backup, archive, scope, undone === null ? request : null)) refuse(refusal);
+  if (scope.tables !== null && !scope.engine.capabilities.selectiveTables) refuse(wholeOnly(scope));
   if (scope.restoreDatabase && refusals.length === 0) {
     const writable = scope.engine.checkWritable(scope.targetUrl);
     await writable.catch((error: unknown) => (isDamage(error) && damage !== null ? null : refuse(error)));
@@ -116,6 +117,7 @@ export async function planRestore(
   }
   const { media, ...work } = await planMedia(scope, parts, protection.covers);
   if (undone === null && request.allowForeign !== true) {
+    for (const refusal of statementRefusals(backup, scope)) refuse(refusal);
     const replaced = { there, live, media: media.replace + media.remove > 0 };
     for (const refusal of await strangerRefusals(backup, archive, scope, replaced)) refuse(refusal);
   }
@@ -126,6 +128,7 @@ export async function planRestore(
   const byTrigger = refusals.length > 0 ? [] : await rehearsed(env, archive, scope, options, refusals);
   const related = scope.tables === null ? [] : allRelated(archive, scope.engine, scope.tables, byTrigger);
   const tables = scope.restoreDatabase ? planTables(scope, archive, live) : [];
+  const notes = scope.restoreDatabase ? await scope.engine.loadNotes(scope.targetUrl, live).catch(refuse) : null;
   const plan: RestorePlan = {
     backup,
     allowed: refusals.length === 0,
@@ -135,6 +138,7 @@ export async function planRestore(
       ...stored.passedOver.map(({ message }) => `${message} ${stored.location} is read instead.`),
       ...damageWarnings(scope, archive, damage),
       ...warnings(scope, archive, backup, related, request, tables),
+      ...(notes ?? []),
       ...leftOut(parts),
       ...parts.flatMap(({ survey }) => survey.warnings),
     ],
@@ -198,6 +202,18 @@ function contentRefusals(
     refusals.push(new AppError('DATABASE_CORRUPT', text, { field: 'allowDamaged', hint: ALLOW_DAMAGED }));
   }
   return refusals;
+}
+
+const wholeOnly = ({ engine }: Scope) =>
+  badInput('tables', `single tables of a ${engine.kind} database cannot be restored.`, 'Leave tables out.');
+
+/** An archive that came from outside says itself whose it is: its statements are run only if someone answers for them. */
+function statementRefusals({ id, backupType }: BackupRow, { engine, restoreDatabase }: Scope): AppError[] {
+  if (!restoreDatabase || !engine.capabilities.runsStatements || backupType !== 'UPLOADED') return [];
+  const text = `${id} was uploaded. A restore runs the statements in it with all rights of the database's user.`;
+  const hint =
+    'If you know who made it, repeat it with allowForeign: true (command line: --allow-foreign). If not, restore it only on a server that may be lost.';
+  return [new AppError('BACKUP_FOREIGN', text, { field: 'allowForeign', hint })];
 }
 
 /** What stands in the way where the database can only be replaced as a file. @param unreadable the target is too damaged */

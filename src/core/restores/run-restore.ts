@@ -63,8 +63,8 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
   } catch (thrown) {
     const error = run.explain(thrown);
     env.log.error({ restore: id, err: error, inForce }, 'restore failed');
-    // Once the new state is in force, or another process has taken over, `recover` ends the row as what it is.
-    if (!inForce && !run.isLost) await run.fail(error);
+    // Once the new state is in force or may be, or another process has taken over, `recover` ends the row as what it is.
+    if (!inForce && !run.isLost && !(thrown instanceof Undecided)) await run.fail(error);
   } finally {
     await removeWork(env, folder);
     await run.close();
@@ -183,6 +183,16 @@ async function checkDump(
   await engine.checkWritable(row.targetUrl).catch(unlessDamaged);
 }
 
+/** The switch was begun and its answer lost, and the database does not say now whether it happened. */
+class Undecided extends AppError {
+  constructor(cause: unknown) {
+    super('DATABASE_FAILED', 'The database does not answer, so it is not known yet whether the switch happened.', {
+      hint: 'Start the server of the database again: the restore is ended as soon as it answers.',
+      cause,
+    });
+  }
+}
+
 /** What a run reads from. */
 interface Extracted {
   backup: BackupRow;
@@ -281,6 +291,7 @@ async function switchOver(
   row.changes = { roots, database: row.restoreDatabase };
   await run.assertOwn({ changes: row.changes });
   const swaps: MediaSwap[] = [];
+  let isSwitching = false;
   try {
     const laying = await run.phase('media');
     const parts: MediaPart[] = [];
@@ -310,10 +321,17 @@ async function switchOver(
       source: archive.metadata.source,
       madeHere: archive.metadata.origin?.host === hostname(),
       damaged: backup.damaged,
+      onSwitch: () => void (isSwitching = true),
+      expected: archive.metadata.tables.map(({ name, row_count: rows }) => ({ name, rows })),
     });
     run.warn(...loaded);
   } catch (error) {
-    if (row.restoreDatabase && (await engine.stampOf(row.targetUrl).catch(() => null)) === row.id) return;
+    const stamp = row.restoreDatabase ? engine.stampOf(row.targetUrl) : Promise.resolve(null);
+    const left = await stamp.catch((cause: unknown) => {
+      if (isSwitching) throw new Undecided(cause);
+      return null;
+    });
+    if (left === row.id) return;
     if (!run.isLost) await putBack(env, row, run.explain(error), swaps);
     throw error;
   } finally {
@@ -370,5 +388,6 @@ export async function repair(
   const stamped = row.restoreDatabase && (await env.engines.of(row.engine).stampOf(row.targetUrl)) === row.id;
   if (settled === true || stamped) return { inForce: true, warnings: await settle(env, row) };
   await putBack(env, row, new AppError('INTERRUPTED', 'The process that did this restore stopped.'));
+  if (row.restoreDatabase) await env.engines.of(row.engine).discard(row.targetUrl, row.id);
   return { inForce: false, warnings: [] };
 }

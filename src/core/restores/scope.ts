@@ -8,7 +8,7 @@ import type { BackupConfigRow, BackupRow, RestoreRow } from '../../models/index.
 import { nearest } from '../text/near.js';
 import { realFile } from '../../disk.js';
 import { chosenTables } from './tables.js';
-import { assertNotControl } from '../configs/settings.js';
+import { assertNotControl, assertNotControlServer } from '../configs/settings.js';
 import type { MediaMode, MediaTarget } from './media/survey.js';
 import type { Places } from '../configs/places.js';
 import type { Engine } from '../ports.js';
@@ -67,7 +67,9 @@ export interface Scope {
 }
 
 /** What resolving a scope needs. */
-export type ScopeEnvironment = Pick<CoreEnvironment, 'models' | 'engines' | 'controlFile'> & { places: Places };
+export type ScopeEnvironment = Pick<CoreEnvironment, 'models' | 'engines' | 'controlFile' | 'controlKey'> & {
+  places: Places;
+};
 
 /**
  * Works out where a restore reads and writes, and judges what was named. Looks at no database.
@@ -155,9 +157,9 @@ async function refusedOnly(judging: Promise<unknown>): Promise<{ refused: AppErr
   }
 }
 
-function withoutMedia({ targetUrl }: Pick<Scope, 'targetUrl'>, { tables }: RestoreRequest): string {
+function withoutMedia({ engine, targetUrl }: Pick<Scope, 'engine' | 'targetUrl'>, { tables }: RestoreRequest): string {
   if (tables !== undefined) return 'The media are not restored, because only tables were chosen.';
-  return `The media are not restored: give targetMediaPath for ${basename(targetUrl)}, or choose the config's own database.`;
+  return `The media are not restored: give targetMediaPath for ${engine.resolve(targetUrl).name}, or choose the config's own database.`;
 }
 
 /**
@@ -228,6 +230,7 @@ async function resolveTarget(
     throw badInput('targetDatabaseUrl', `is a ${engine.kind} database, but the backup is of ${backup.engine}.`);
   }
   const { url } = engine.resolve(wanted ?? config?.databaseUrl ?? '');
+  await assertNotControlServer(engine, url, env.controlKey);
   const [file] = await engine.files(url);
   if (file !== undefined) await assertNotControl(file, env.controlFile);
   const targetKey = await engine.keyOf(url);
@@ -236,9 +239,18 @@ async function resolveTarget(
   const [written = file] = wanted === undefined ? [] : await engine.files(wanted);
   const { refused } =
     own || written === undefined
-      ? { refused: null }
+      ? { refused: own ? null : await othersDatabase(env, targetKey) }
       : await refusedOnly(env.places.judge('targetDatabaseUrl', written, 'target database'));
-  return { engine, targetUrl: url, targetKey, own, refused };
+  return { engine, targetUrl: await engine.seal(url, config?.databaseUrl), targetKey, own, refused };
+}
+
+/** Of files the places judge this. The database of another config has a restore of its own, with its checks. */
+async function othersDatabase({ models }: ScopeEnvironment, databaseKey: string): Promise<AppError | null> {
+  const config = await models.BackupConfig.findOne({ where: { databaseKey } });
+  if (config === null) return null;
+  const text = `targetDatabaseUrl: that is the database of "${config.name}".`;
+  const hint = `Choose another name. To restore into "${config.name}", file the backup under it (assignBackup) and restore in place.`;
+  return new AppError('PATH_NOT_ALLOWED', text, { field: 'targetDatabaseUrl', hint });
 }
 
 const keyOf = ({ engines }: ScopeEnvironment, { engine, databaseUrl }: BackupConfigRow) =>

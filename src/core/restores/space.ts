@@ -51,7 +51,8 @@ export async function planSpace(
     const size = archived + (present > 0 ? archivedBytes('database', present) : 0);
     if (archives !== null) safety.push({ path: archives, bytes: size });
   }
-  const during = [dump, { path: workFolder, bytes: present * SNAPSHOT_MARGIN }, ...safety];
+  const snapshot = engine.capabilities.snapshotOnDisk ? present * SNAPSHOT_MARGIN : 0;
+  const during = [dump, { path: workFolder, bytes: snapshot }, ...safety];
   const after = [dump, ...safety, ...staged];
   const rehearsal: Need[] = [];
   if (restoreDatabase) {

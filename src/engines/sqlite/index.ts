@@ -55,8 +55,9 @@ const LOOK_PATIENCE = 5_000;
 export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engine {
   return {
     kind: 'SQLITE',
-    capabilities: { selectiveTables: true, exactCounts: true },
+    capabilities: { selectiveTables: true, exactCounts: true, snapshotOnDisk: true, runsStatements: false },
     resolve: resolveUrl,
+    seal: async (url) => url,
     foldName: folded,
     keyOf: async (url) => `SQLITE:${await realFile(pathOf(url))}`,
     files,
@@ -75,6 +76,9 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
     rebuild: (folder, findings, { signal }) => rebuildIndexes(join(folder, ENTRY), findings, signal),
     load: (folder, url, options) => load(folder, pathOf(url), options),
     rehearse: (folder, url, options) => rehearseTables(join(folder, ENTRY), pathOf(url), options),
+    loadNotes: async () => [],
+    // A load is one transaction, and what lies in the work folder goes with that.
+    discard: async () => undefined,
     loadSpace: (dump, url, live, tables) => loadSpace(dump, pathOf(url), live, tables),
     stampOf: async (url) => (await rawStampOf(pathOf(url))) ?? stampOf(pathOf(url), scratch).catch(noneIfDamaged),
     clearStamp: async (url, lockTimeoutMs) => {

@@ -59,7 +59,15 @@ describe(`A database that a restore makes anew${isRoot ? '' : ' (skipped in part
     const load = (source: Record<string, string | number>) =>
       createEngines()
         .of('SQLITE')
-        .load(out, `sqlite:${target}`, { ...options, source, madeHere: false, damaged: false, exact: false });
+        .load(out, `sqlite:${target}`, {
+          ...options,
+          source,
+          madeHere: false,
+          damaged: false,
+          exact: false,
+          expected: [],
+          onSwitch: () => undefined,
+        });
     expect(await load(made)).toEqual([]);
     expect(await rights(target)).toBe(`644 ${OTHER}:${APP}`);
     for (const side of SIDES) await rm(target + side, { force: true });

@@ -102,6 +102,8 @@ describe.each(['table', 'index', 'view', 'trigger'])(
           source: {},
           exact: false,
           madeHere: true,
+          expected: [],
+          onSwitch: () => undefined,
           damaged: false,
           signal: NEVER,
           onProgress: () => undefined,

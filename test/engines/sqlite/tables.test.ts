@@ -36,6 +36,8 @@ const LOAD = {
   stamp: 'run',
   source: {},
   madeHere: true,
+  expected: [],
+  onSwitch: () => undefined,
   damaged: false,
   exact: false,
 };

@@ -1,0 +1,189 @@
+import type { CheckOptions, DatabaseInfo, Engine, LoadOptions, StepContext } from '../../core/ports.js';
+import { AppError, badInput } from '../../errors.js';
+import { type Connection, withConnection, withServer } from './connection.js';
+import { assertDump, countRows, describedDump, dumpBytes, type DumpFile, ENTRY, outlineOf } from './dump.js';
+import { assertReadable, countFindings, factsOf, sizeOf } from './facts.js';
+import { assertWritable, clearStampAt, loadDump, sessionsOf, stampAt } from './load.js';
+import { quoted } from './names.js';
+import { createDatabase, drillName, dropDatabase, dropOldDrills, fillDatabase, newName, shapeOf } from './scratch.js';
+import { takeSnapshot } from './snapshot.js';
+import { findTools, newestTools, type Tools, toolsFor } from './tools.js';
+import { keyOf, parseUrl, type Place, resolveUrl } from './url.js';
+
+/** What the engine gets from the process. */
+export interface PostgresOptions {
+  /** Where files with passwords lie while a program runs; by default the system's temporary folder. */
+  scratch?: string | undefined;
+  /** PG_BIN_DIR: the folder of pg_dump and pg_restore; null or left out: they are looked for. */
+  binDir?: string | null | undefined;
+  /** Seals the password of a URL, and opens it again; left out: it stays as it is. */
+  passwords?:
+    { sealUrl(url: string, saved?: string): Promise<string>; openUrl(url: string): Promise<string> } | undefined;
+}
+
+/** How long a look that a user waits for counts rows, in milliseconds. */
+const COUNT_WITHIN = 20_000;
+
+/**
+ * Databases of a PostgreSQL server: pg_dump reads a snapshot that our own connection holds, and pg_restore fills a new
+ * database that then takes the old one's name.
+ */
+export function createPostgresEngine({ scratch, binDir = null, passwords }: PostgresOptions = {}): Engine {
+  const placeOf = async (url: string): Promise<Place> => parseUrl((await passwords?.openUrl(url)) ?? url);
+  const fitting = async (major: number): Promise<Tools> => toolsFor(await findTools(binDir), major, binDir);
+  const dumpIn = async (folder: string, signal: AbortSignal): Promise<DumpFile> => {
+    const path = await assertDump(folder);
+    return { path, tools: newestTools(await findTools(binDir), binDir), scratch, signal };
+  };
+  /** For a load: the programs of the server's own version, because newer ones set what an older server does not know. */
+  const dumpFor = async (folder: string, server: Connection, signal: AbortSignal): Promise<DumpFile> => ({
+    ...(await dumpIn(folder, signal)),
+    tools: await fitting(server.major),
+  });
+  return {
+    kind: 'POSTGRES',
+    capabilities: {
+      selectiveTables: false,
+      exactCounts: true,
+      snapshotOnDisk: false,
+      runsStatements: true,
+    },
+    resolve: resolveUrl,
+    seal: async (url, saved) => (await passwords?.sealUrl(url, saved)) ?? url,
+    keyOf: async (url) => keyOf(url),
+    files: async () => [],
+    foldName: (name) => name,
+    urlOfFile: () => null,
+    recognises: async () => false,
+    fingerprint: async () => null,
+    check: async (url, options) => check(await placeOf(url), fitting, options),
+    exists: async (url) => (await openIfThere(await placeOf(url), undefined, async () => true)) ?? false,
+    snapshot: async (url, _folder, step) => takeSnapshot(await placeOf(url), { toolsFor: fitting, scratch }, step),
+    // A dump has no pages that could be compared.
+    snapshotChanges: async () => null,
+    describe: async (url, signal) => describe(await placeOf(url), signal),
+    describeDump: async (folder, step) => describedDump(await outlineOf(await dumpIn(folder, step.signal)), null),
+    inspect: async (folder, step) => inspect(await dumpIn(folder, step.signal), step),
+    drill: async (folder, step, url) => {
+      if (url === null) throw noServer();
+      const place = await placeOf(url);
+      return withServer(place, undefined, async (server) =>
+        drill(server, place, await dumpFor(folder, server, step.signal)),
+      );
+    },
+    rebuild: async (_folder, findings) => findings,
+    load: async (folder, url, options) => {
+      assertWhole(options);
+      const place = await placeOf(url);
+      const dump = await withServer(place, options.signal, (server) => dumpFor(folder, server, options.signal));
+      return loadDump(dump, place, options);
+    },
+    loadNotes: async (url, live) => loadNotes(await placeOf(url), live),
+    rehearse: async () => {
+      throw wholeOnly();
+    },
+    loadSpace: async () => ({ beside: 0, target: 0 }),
+    stampOf: async (url) => stampAt(await placeOf(url)),
+    clearStamp: async (url) => clearStampAt(await placeOf(url)),
+    discard: async (url, stamp) =>
+      withServer(await placeOf(url), undefined, (server) => dropDatabase(server, newName(stamp))),
+    checkWritable: async (url) => {
+      const place = await placeOf(url);
+      await assertWritable(place);
+      await withServer(place, undefined, ({ major }) => fitting(major));
+    },
+    holders: async (url) => {
+      const place = await placeOf(url);
+      return withServer(place, undefined, (server) => sessionsOf(server, place.database)).catch(() => []);
+    },
+    ownsEntry: (path) => path === ENTRY,
+    isCompanion: () => false,
+  };
+}
+
+const noServer = () =>
+  new AppError(
+    'DATABASE_NOT_FOUND',
+    'A drill needs the server that the backup was made of, and this backup has none.',
+    {
+      hint: 'Verify it at level ARCHIVE, or restore it into a new database of a server of your choice.',
+    },
+  );
+
+const wholeOnly = () =>
+  badInput('tables', 'single tables of a PostgreSQL database cannot be restored.', 'Leave tables out.');
+
+function assertWhole({ tables, damaged }: LoadOptions): void {
+  if (tables !== null) throw wholeOnly();
+  if (damaged) throw new AppError('DATABASE_CORRUPT', 'A PostgreSQL database is never kept damaged.');
+}
+
+/** Null where the server has no such database. */
+async function openIfThere<T>(
+  place: Place,
+  signal: AbortSignal | undefined,
+  work: (connection: Connection) => Promise<T>,
+): Promise<T | null> {
+  try {
+    return await withConnection(place, signal, work);
+  } catch (error) {
+    const cause = error instanceof AppError ? (error.cause as { code?: unknown } | undefined) : undefined;
+    if (cause?.code === '3D000') return null;
+    throw error;
+  }
+}
+
+async function check(
+  place: Place,
+  fitting: (major: number) => Promise<Tools>,
+  { signal }: CheckOptions = {},
+): Promise<{ bytes: number }> {
+  return withConnection(place, signal, async (connection) => {
+    await assertReadable(connection, place);
+    await fitting(connection.major);
+    return { bytes: await sizeOf(connection) };
+  });
+}
+
+async function describe(place: Place, signal: AbortSignal | undefined): Promise<DatabaseInfo | null> {
+  return openIfThere(place, signal, async (connection) => {
+    const facts = await factsOf(connection, { deadline: Date.now() + COUNT_WITHIN });
+    return { engine: 'POSTGRES', name: place.database, ...facts, findings: countFindings(facts.tables) };
+  });
+}
+
+async function inspect(dump: DumpFile, step: StepContext): Promise<DatabaseInfo> {
+  const outline = await outlineOf(dump);
+  const total = await dumpBytes(dump.path);
+  return describedDump(outline, await countRows(dump, (bytes) => step.onProgress(Math.min(bytes, total), total)));
+}
+
+async function drill(server: Connection, place: Place, dump: DumpFile): Promise<DatabaseInfo> {
+  const database = drillName();
+  await dropOldDrills(server).catch(() => undefined);
+  const shape = await shapeOf(server, place.database);
+  const scratch = { ...place, database };
+  try {
+    await createDatabase(server, database, { ...shape, connectionLimit: -1 });
+    await fillDatabase(server, dump, scratch, shape?.owner ?? null);
+    return await withConnection(scratch, dump.signal, async (connection) => {
+      const facts = await factsOf(connection, { deadline: null });
+      return { engine: 'POSTGRES', name: database, ...facts, findings: [] };
+    });
+  } finally {
+    await dropDatabase(server, database);
+  }
+}
+
+async function loadNotes(place: Place, live: DatabaseInfo | null): Promise<string[]> {
+  const making = 'The backup is loaded into a new database on the server first, which needs as much room there again.';
+  if (live === null) return [making];
+  const count = await withServer(place, undefined, (server) => sessionsOf(server, place.database));
+  const open =
+    count.length === 0 ? 'Connections' : `The ${count.length} connections that are open now, and later ones,`;
+  return [
+    making,
+    `${open} to ${quoted(place.database)} are ended when the new database takes its place: the application must connect again.`,
+    'What the application writes after the safety backup was taken, and before the switch, is lost: stop it first if that matters.',
+  ];
+}

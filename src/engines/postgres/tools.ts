@@ -1,0 +1,230 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { homedir, tmpdir } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { type Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { AppError, maskSecrets } from '../../errors.js';
+import { serverOf } from './connection.js';
+import type { Place } from './url.js';
+
+/** The programs of PostgreSQL that are used. */
+export type Program = 'pg_dump' | 'pg_restore';
+
+/** The programs of one version. */
+export interface Tools {
+  folder: string;
+  /** Such as 15. */
+  major: number;
+}
+
+/** Where packages put the programs of each version: `*` stands for any name. */
+const PLACES = ['/usr/lib/postgresql/*/bin', '/usr/pgsql-*/bin', '/opt/homebrew/opt/postgresql@*/bin'];
+
+/** The programs of this machine, each version once. @param binDir PG_BIN_DIR: then only those there */
+export async function findTools(binDir: string | null): Promise<Tools[]> {
+  const folders = binDir === null ? [...(await installed()), ...(await onPath())] : [binDir];
+  const found = await Promise.all(folders.map(toolsIn));
+  return found.filter((tools) => tools !== null);
+}
+
+async function installed(): Promise<string[]> {
+  const folders = PLACES.map(async (place) => {
+    const [before = '', after = ''] = place.split('*');
+    const parent = before.endsWith('/') ? before : dirname(before);
+    const names = await readdir(parent).catch(() => []);
+    const paths = names.map((name) => join(parent, name));
+    return paths.filter((path) => path.startsWith(before)).map((path) => join(path, after));
+  });
+  return (await Promise.all(folders)).flat();
+}
+
+/** A shell is asked: the search path is its own, as for every program that is started by name. */
+async function onPath(): Promise<string[]> {
+  const shell = spawn('sh', ['-c', 'command -v pg_dump'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const path = await said(shell).catch(() => '');
+  return path.startsWith('/') ? [dirname(path.trim())] : [];
+}
+
+async function toolsIn(folder: string): Promise<Tools | null> {
+  if (!existsSync(join(folder, 'pg_dump')) || !existsSync(join(folder, 'pg_restore'))) return null;
+  const asked = spawn(join(folder, 'pg_dump'), ['--version'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const version = /\(PostgreSQL\) (\d+)/.exec(await said(asked).catch(() => ''))?.[1];
+  return version === undefined ? null : { folder, major: Number(version) };
+}
+
+async function said(child: ChildProcess): Promise<string> {
+  const exited = once(child, 'exit');
+  const output = await text(child.stdout as Readable);
+  await exited;
+  return output;
+}
+
+/**
+ * The programs that fit a server best: of its own version, else of the nearest newer one. An older pg_dump refuses a server.
+ * @throws AppError DATABASE_TOOLS_MISSING
+ */
+export function toolsFor(found: readonly Tools[], major: number, binDir: string | null): Tools {
+  const fitting = found.filter((tools) => tools.major >= major).sort((one, other) => one.major - other.major)[0];
+  if (fitting !== undefined) return fitting;
+  const where = binDir === null ? 'on this machine' : `in PG_BIN_DIR (${binDir})`;
+  const have = found.map((tools) => tools.major).join(', ');
+  const text =
+    found.length === 0
+      ? `pg_dump and pg_restore are not installed ${where}.`
+      : `The server is of version ${major}, and the pg_dump ${where} is of version ${have}.`;
+  throw new AppError('DATABASE_TOOLS_MISSING', text, {
+    hint: `Install the client programs, on Debian and Ubuntu \`apt install postgresql-client-${major}\`, or name their folder in PG_BIN_DIR.`,
+  });
+}
+
+/** The newest programs: they read the dumps of all older ones. @throws AppError DATABASE_TOOLS_MISSING */
+export function newestTools(found: readonly Tools[], binDir: string | null): Tools {
+  const [newest] = [...found].sort((one, other) => other.major - one.major);
+  return newest ?? toolsFor(found, 0, binDir);
+}
+
+/** What a program is started for. */
+export interface ToolRun {
+  tools: Tools;
+  program: Program;
+  args: string[];
+  /** The server; null where the program reads a file only. */
+  place: Place | null;
+  /** Where the file with the password lies while the program runs; by default the system's temporary folder. */
+  scratch: string | undefined;
+  signal: AbortSignal;
+}
+
+/** A program that runs. */
+export interface RunningTool {
+  stdout: Readable;
+  /** Settles when the program has ended and all is tidied up. @throws AppError DATABASE_FAILED with what it said last */
+  ended: Promise<void>;
+  /** What it said so far, line by line, without secrets; the last ones only. */
+  messages: readonly string[];
+}
+
+/** Lines of a program's messages that are kept. */
+const TAIL = 40;
+/** How long a program may take to end by itself when it is told to, in milliseconds. */
+const END_WITHIN = 3_000;
+
+/**
+ * Starts a program in a process group of its own, which ends with the signal. The password lies in a file that only this user
+ * can read (PGPASSFILE), and neither in the arguments nor in the environment.
+ */
+export async function startTool({ tools, program, args, place, scratch, signal }: ToolRun): Promise<RunningTool> {
+  signal.throwIfAborted();
+  const folder = await mkdtemp(join(scratch ?? tmpdir(), 'postgres_'));
+  const messages: string[] = [];
+  try {
+    const env = await environmentOf(tools, place, folder);
+    const connection = place === null ? [] : ['--no-password', '--dbname', conninfo(place)];
+    const child = spawn(join(tools.folder, program), [...args, ...connection], {
+      env,
+      cwd: folder,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const kill = (name: NodeJS.Signals) => {
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, name);
+      } catch {
+        // It has ended already.
+      }
+    };
+    let late: NodeJS.Timeout | undefined;
+    const stop = () => {
+      kill('SIGTERM');
+      late = setTimeout(() => kill('SIGKILL'), END_WITHIN);
+    };
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop, { once: true });
+    const lines = createInterface({ input: child.stderr });
+    lines.on('line', (line) => {
+      messages.push(maskSecrets(line).slice(0, 500));
+      if (messages.length > TAIL) messages.shift();
+    });
+    const ended = ending(child)
+      .catch((error: unknown) => ({ code: null, name: null, error }))
+      .then((how) => assertEnded(program, place, how, messages, signal))
+      .finally(async () => {
+        clearTimeout(late);
+        signal.removeEventListener('abort', stop);
+        await rm(folder, { recursive: true, force: true });
+      });
+    ended.catch(() => undefined);
+    return { stdout: child.stdout, ended, messages };
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+interface End {
+  code: number | null;
+  name: string | null;
+  error?: unknown;
+}
+
+async function ending(child: ChildProcess): Promise<End> {
+  const [code, name] = (await once(child, 'close')) as [number | null, string | null];
+  return { code, name };
+}
+
+function assertEnded(
+  program: Program,
+  place: Place | null,
+  { code, name, error }: End,
+  messages: readonly string[],
+  signal: AbortSignal,
+): void {
+  signal.throwIfAborted();
+  if (code === 0 && name === null && error === undefined) return;
+  const how =
+    error !== undefined ? 'could not be started' : name !== null ? `was ended by ${name}` : `ended with ${code}`;
+  // What stands beside an error may be a row of the application's.
+  const said = messages.filter((line) => ERROR_LINE.test(line)).slice(-3);
+  const at = place === null ? '' : ` at ${serverOf(place).replace('The PostgreSQL server ', '')}`;
+  const text = `${program}${at} ${how}${said.length === 0 ? '.' : `: ${said.join(' ').trim()}`}`;
+  throw new AppError('DATABASE_FAILED', text, { cause: error });
+}
+
+const ERROR_LINE = /^(pg_dump|pg_restore): (error|fatal|warning: errors)|^(ERROR|FATAL):/;
+
+/** Runs a program to its end. @returns its messages @throws AppError as `RunningTool.ended` */
+export async function runTool(run: ToolRun): Promise<readonly string[]> {
+  const running = await startTool(run);
+  running.stdout.resume();
+  await running.ended;
+  return running.messages;
+}
+
+/** Nothing of our own environment, which holds secrets. */
+async function environmentOf(tools: Tools, place: Place | null, folder: string): Promise<NodeJS.ProcessEnv> {
+  const path = [tools.folder, '/usr/local/bin', '/usr/bin', '/bin'].join(delimiter);
+  const env: NodeJS.ProcessEnv = { PATH: path, LC_ALL: 'C.UTF-8', PGAPPNAME: 'db-manager' };
+  if (place === null) return env;
+  if (place.password === null) return { ...env, HOME: homedir() };
+  const file = join(folder, 'pgpass');
+  const escaped = place.password.replace(/[\\:]/g, '\\$&');
+  await writeFile(file, `*:*:*:*:${escaped}\n`, { mode: 0o600, flag: 'wx' });
+  return { ...env, PGPASSFILE: file };
+}
+
+/** The server and its database for libpq. A name alone would be read as such a text if it held a sign of equality. */
+function conninfo({ host, port, user, database, sslMode, sslRootCert }: Place): string {
+  const values = {
+    ...{ host, port, user, dbname: database, sslmode: sslMode },
+    ...(sslRootCert !== null && { sslrootcert: sslRootCert }),
+    ...{ connect_timeout: 10, keepalives_idle: 60, keepalives_interval: 15, keepalives_count: 4 },
+  };
+  const escaped = (value: string | number) => String(value).replace(/['\\]/g, '\\$&');
+  return Object.entries(values)
+    .map(([name, value]) => `${name}='${escaped(value)}'`)
+    .join(' ');
+}

@@ -14,6 +14,11 @@ export interface TestServer {
   stop(): Promise<void>;
 }
 
+/** One that can stop without waiting for anyone, and start again. */
+export interface RestartableServer extends TestServer {
+  restart(): Promise<void>;
+}
+
 /** Why a server cannot be had on this machine: for the title of what is skipped. */
 export interface MissingServer {
   missing: string;
@@ -26,7 +31,7 @@ const START_WITHIN = 30_000;
  * Every call gives a fresh, empty server.
  * @param password of the superuser; given, every user must have one, and left out, none is asked for one
  */
-export async function startPostgres(password?: string): Promise<TestServer | MissingServer> {
+export async function startPostgres(password?: string): Promise<RestartableServer | MissingServer> {
   const bin = postgresBinaries();
   if (bin === null) return { missing: 'PostgreSQL is not installed in /usr/lib/postgresql (Debian: postgresql)' };
   const account = unprivilegedUser();
@@ -43,11 +48,20 @@ export async function startPostgres(password?: string): Promise<TestServer | Mis
   if (code !== 0) return { missing: `initdb ended with ${code}` };
   const port = await freePort();
   const settings = ['listen_addresses=127.0.0.1', `port=${port}`, `unix_socket_directories=${folder}`, 'fsync=off'];
-  const server = spawn(join(bin, 'postgres'), ['-D', data, ...settings.flatMap((text) => ['-c', text])], options);
+  const run = () => spawn(join(bin, 'postgres'), ['-D', data, ...settings.flatMap((text) => ['-c', text])], options);
+  let server = run();
   const user = password === undefined ? 'postgres' : `postgres:${encodeURIComponent(password)}`;
   const url = `postgres://${user}@127.0.0.1:${port}/postgres`;
   await answering(server, () => connectPostgres(url));
-  return { url, stop: () => end(server, 'SIGINT').then(() => rmSync(folder, { recursive: true, force: true })) };
+  return {
+    url,
+    stop: () => end(server, 'SIGINT').then(() => rmSync(folder, { recursive: true, force: true })),
+    async restart() {
+      await end(server, 'SIGQUIT');
+      server = run();
+      await answering(server, () => connectPostgres(url));
+    },
+  };
 }
 
 /**

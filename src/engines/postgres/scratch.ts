@@ -123,7 +123,8 @@ export async function createDatabase(
     ...(ctype ? [`LC_CTYPE ${literal(ctype)}`] : []),
     ...(locale && provider === 'icu' ? [`ICU_LOCALE ${literal(locale)}`] : []),
     ...(locale && provider === 'builtin' ? [`BUILTIN_LOCALE ${literal(locale)}`] : []),
-    ...(tablespace ? [`TABLESPACE ${quoted(tablespace)}`] : []),
+    // To name even the usual one takes a right on it.
+    ...(tablespace && tablespace !== 'pg_default' ? [`TABLESPACE ${quoted(tablespace)}`] : []),
     ...(connectionLimit === undefined || connectionLimit < 0 ? [] : [`CONNECTION LIMIT ${connectionLimit}`]),
   ];
   await connection.run(`CREATE DATABASE ${quoted(name)} ${options.join(' ')}`);

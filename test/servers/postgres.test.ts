@@ -1,0 +1,429 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createLog } from '../../src/log.js';
+import { start, translate } from '../cli/command.js';
+import { createTestApp, type TestApp } from '../support/app.js';
+import { send } from '../support/operations.js';
+import { at, stateOf, query, using, ZOO } from '../support/postgres.js';
+import { type RestartableServer, startPostgres } from '../support/servers.js';
+import { unpack } from '../support/unpack.js';
+import { filesIn, NEVER } from '../support/world.js';
+
+/** With every sign that a URL, a password file or a shell could stumble over. */
+const PASSWORD = `p:a\\s's "w/o@r?d%`;
+
+const server = await startPostgres(PASSWORD);
+const missing = 'missing' in server ? server.missing : null;
+const root = 'missing' in server ? '' : server.url;
+afterAll(async () => {
+  if (!('missing' in server)) await server.stop();
+});
+
+(missing === null ? describe : describe.skip)(`A PostgreSQL database${missing ? ` (skipped: ${missing})` : ''}`, () => {
+  let app: TestApp;
+  let logged = '';
+  beforeAll(async () => {
+    const stream = new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        logged += chunk.toString();
+        done();
+      },
+    });
+    app = await createTestApp({ log: createLog('trace', stream) });
+    await query(
+      root,
+      `CREATE ROLE owner LOGIN PASSWORD 'owner-secret' CREATEDB;
+         CREATE ROLE app LOGIN PASSWORD 'app-secret'; CREATE ROLE reader LOGIN PASSWORD 'reader-secret'`,
+    );
+  });
+  afterAll(() => app?.close());
+
+  /** Sends an operation; its errors fail the test. */
+  async function ask<Data>(operation: string, variables: object = {}): Promise<Data> {
+    const { data, errors } = await send(app, operation, variables);
+    expect(errors).toEqual([]);
+    return data as Data;
+  }
+
+  async function configure(name: string, databaseUrl: string): Promise<string> {
+    const made = await ask<{ createConfig: { id: string; engine: string; databaseUrl: string } }>(
+      `mutation($input: BackupConfigInput!) { createConfig(input: $input) { id engine databaseUrl } }`,
+      { input: { name, databaseUrl, mediaPaths: [], autoBackupEnabled: false } },
+    );
+    expect(made.createConfig).toMatchObject({ engine: 'POSTGRES', databaseUrl: expect.stringContaining(':***@') });
+    return made.createConfig.id;
+  }
+
+  interface Run {
+    id: string;
+    status: string;
+    phase: string | null;
+    errorCode: string | null;
+    errorMessage: string | null;
+    errorHint: string | null;
+    warnings: string[];
+  }
+  const RUN = 'id status phase errorCode errorMessage errorHint warnings';
+
+  /** Waits for the end of a run, or for a phase of it. */
+  async function follow(kind: 'backup' | 'restore', id: string, phase?: string): Promise<Run> {
+    for (;;) {
+      const { [kind]: run } = await ask<Record<string, Run>>(`query($id: ID!) { ${kind}(id: $id) { ${RUN} } }`, { id });
+      if (run === undefined) throw new Error(`There is no ${kind} ${id}.`);
+      if (phase !== undefined ? run.phase === phase : ['COMPLETED', 'FAILED'].includes(run.status)) return run;
+      if (phase !== undefined && run.status === 'FAILED') throw new Error(JSON.stringify(run));
+      await sleep(50);
+    }
+  }
+
+  async function startBackup(configId: string): Promise<string> {
+    const made = await ask<{ createBackup: Run }>(
+      'mutation($input: CreateBackupInput!) { createBackup(input: $input) { id } }',
+      { input: { configId } },
+    );
+    return made.createBackup.id;
+  }
+
+  async function backUp(configId: string): Promise<string> {
+    const run = await follow('backup', await startBackup(configId));
+    expect(run).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    return run.id;
+  }
+
+  async function startRestore(input: object): Promise<string> {
+    const made = await ask<{ restoreBackup: Run }>(
+      'mutation($input: RestoreBackupInput!) { restoreBackup(input: $input) { id } }',
+      { input: { confirm: true, ...input } },
+    );
+    return made.restoreBackup.id;
+  }
+
+  async function restore(input: object): Promise<Run> {
+    const run = await follow('restore', await startRestore(input));
+    expect(run).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    return run;
+  }
+
+  const makeDatabase = async (name: string, sql = '', owner = 'postgres') => {
+    await query(root, `CREATE DATABASE "${name.replaceAll('"', '""')}" OWNER ${owner}`);
+    if (sql !== '') await query(at(root, name), sql);
+    return at(root, name);
+  };
+  /** What restores and drills make beside the databases. */
+  const leftovers = () => query(root, `SELECT datname FROM pg_database WHERE datname LIKE 'dbm\\_%'`);
+
+  it('comes back row for row after a backup under a writer, and so does the state before the restore', async () => {
+    const url = await makeDatabase(
+      'zoo "ü"',
+      `${ZOO}
+         CREATE TABLE left_side (n int); CREATE TABLE right_side (n int);
+         GRANT SELECT ON zoo TO app; ALTER TABLE kid OWNER TO owner;`,
+    );
+    const named = '"zoo ""ü"""';
+    for (const statement of [
+      `COMMENT ON DATABASE ${named} IS 'the app''s'`,
+      `ALTER DATABASE ${named} SET search_path = public, "$user"`,
+      `REVOKE ALL ON DATABASE ${named} FROM PUBLIC`,
+      `GRANT CONNECT ON DATABASE ${named} TO app`,
+      `ALTER ROLE app IN DATABASE ${named} SET work_mem = '7MB'`,
+    ]) {
+      await query(root, statement);
+    }
+    const config = await configure('Zoo', url);
+    let isWriting = true;
+    const writer = using(url, async (client) => {
+      for (let n = 0; isWriting; n++) {
+        await client.query(`BEGIN; INSERT INTO left_side VALUES (${n}); INSERT INTO right_side VALUES (${n}); COMMIT`);
+      }
+    });
+    const backup = await backUp(config);
+    isWriting = false;
+    await writer;
+    const except = ['left_side', 'right_side'];
+    const whole = await stateOf(url, except);
+    await query(
+      url,
+      'DELETE FROM zoo WHERE i IS NULL; DROP TABLE child; UPDATE orders SET note = NULL; TRUNCATE left_side',
+    );
+    const broken = await stateOf(url);
+
+    const { restorePlan: plan } = await ask<{
+      restorePlan: { allowed: boolean; warnings: string[]; tables: { name: string; change: string }[] };
+    }>(
+      `query($input: RestoreBackupInput!) { restorePlan(input: $input) { allowed warnings tables { name change } } }`,
+      { input: { backupId: backup, confirm: true } },
+    );
+    expect(plan).toMatchObject({
+      allowed: true,
+      warnings: expect.arrayContaining([expect.stringContaining('are ended when the new database takes its place')]),
+      tables: expect.arrayContaining([
+        expect.objectContaining({ name: 'child', change: 'ADD' }),
+        expect.objectContaining({ name: '"a.b"', change: 'REPLACE' }),
+        expect.objectContaining({ name: '"Ünïque ""schema""."."it\'s ""a"".table; --"', change: 'REPLACE' }),
+      ]),
+    });
+    const waiting = using(url, (client) => client.query('SELECT pg_sleep(60)')).catch(() => 'ended');
+    const done = await restore({ backupId: backup });
+    expect(await waiting).toBe('ended');
+    expect(done.warnings).toEqual([]);
+    expect(await stateOf(url, except)).toEqual(whole);
+    const [pairs] = await query<{ one: string; other: string }>(
+      url,
+      `SELECT (SELECT count(*) || ' ' || max(n) FROM left_side) AS one, (SELECT count(*) || ' ' || max(n) FROM right_side) AS other`,
+    );
+    expect(pairs?.one).toBe(pairs?.other);
+    expect(await shape('zoo "ü"')).toEqual(SHAPE);
+    expect(await leftovers()).toEqual([]);
+
+    const { undoRestore } = await ask<{ undoRestore: Run }>('mutation($id: ID!) { undoRestore(id: $id) { id } }', {
+      id: done.id,
+    });
+    expect(await follow('restore', undoRestore.id)).toMatchObject({ status: 'COMPLETED' });
+    expect(await stateOf(url)).toEqual(broken);
+    expect(await shape('zoo "ü"')).toEqual(SHAPE);
+
+    const { verifyBackup } = await ask<{ verifyBackup: object }>(
+      'mutation($id: ID!) { verifyBackup(id: $id, level: DRILL) { verificationLevel errorMessage } }',
+      { id: backup },
+    );
+    expect(verifyBackup).toEqual({ verificationLevel: 'DRILL', errorMessage: null });
+    expect(await leftovers()).toEqual([]);
+    await opensWithout(backup);
+  });
+
+  /** What is set for a database itself. */
+  const shape = (name: string) =>
+    query(
+      root,
+      `SELECT shobj_description(oid, 'pg_database') AS comment, datacl::text AS rights, (SELECT json_agg(setconfig ORDER BY setrole)
+           FROM pg_db_role_setting WHERE setdatabase = pg_database.oid) AS settings
+         FROM pg_database WHERE datname = '${name}'`,
+    );
+  const SHAPE = [
+    {
+      comment: "the app's",
+      rights: '{postgres=CTc/postgres,app=c/postgres}',
+      settings: [['search_path=public, "$user"'], ['work_mem=7MB']],
+    },
+  ];
+
+  /** The dump in the archive opens with PostgreSQL's own program. */
+  async function opensWithout(backup: string): Promise<void> {
+    const folder = await mkdtemp(join(tmpdir(), 'db-manager-'));
+    try {
+      const row = await app.app.backups.get(backup);
+      await unpack(row.filePath, folder);
+      const list = execFileSync('pg_restore', ['--list', join(folder, 'database.dump')]).toString();
+      expect(list).toMatch(/TABLE DATA public zoo /);
+      expect(await readFile(join(folder, 'backup_metadata.json'), 'utf8')).not.toContain(encodeURIComponent(PASSWORD));
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+
+  it('keeps its password out of records, archives, logs and the folder for files of the moment', async () => {
+    const secrets = [PASSWORD, encodeURIComponent(PASSWORD), JSON.stringify(PASSWORD).slice(1, -1)];
+    const control = await readFile(join(app.folder, 'data', 'db-manager.sqlite3'), 'latin1');
+    const wal = await readFile(join(app.folder, 'data', 'db-manager.sqlite3-wal'), 'latin1').catch(() => '');
+    // Compared as truth: a failure must not print a whole file.
+    for (const [where, text] of Object.entries({ control, wal, logged })) {
+      expect([where, secrets.filter((secret) => text.includes(secret))]).toEqual([where, []]);
+    }
+    expect((control + wal).includes(':sealed-v1.')).toBe(true);
+    expect((await filesIn(join(app.folder, 'data', 'tmp'))).filter((name) => name.includes('pgpass'))).toEqual([]);
+  });
+
+  it('comes back with a new secrets key as well', async () => {
+    const config = await configure('Rotated', await makeDatabase('rotated', 'CREATE TABLE t (x int)'));
+    await app.app.destinations.rotateKey('test');
+    await backUp(config);
+  });
+
+  it('goes into a new database of the server, and a drill of an upload is refused', async () => {
+    const url = await makeDatabase('source', 'CREATE TABLE t (x int); INSERT INTO t VALUES (1)');
+    const backup = await backUp(await configure('Elsewhere', url));
+    await restore({ backupId: backup, targetDatabaseUrl: at(root, 'copy') });
+    expect(await stateOf(at(root, 'copy'))).toEqual(await stateOf(url));
+    const row = await app.app.backups.get(backup);
+    await row.update({ backupType: 'UPLOADED' });
+    const plan = await app.app.restores.plan({ backupId: backup, confirm: true });
+    expect(plan.refusals).toEqual([expect.objectContaining({ code: 'BACKUP_FOREIGN', field: 'allowForeign' })]);
+    await expect(app.app.backups.verify(backup, 'DRILL', 'test', NEVER)).resolves.toMatchObject({
+      errorMessage: expect.stringContaining('A drill needs the server'),
+    });
+  });
+
+  it('is backed up and comes back without any table', async () => {
+    const url = await makeDatabase('empty');
+    const backup = await backUp(await configure('Empty', url));
+    await query(url, 'CREATE TABLE later (x int)');
+    await restore({ backupId: backup });
+    expect(await query(url, `SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace`)).toEqual([]);
+  });
+
+  it('refuses single tables, and a backup of another kind of database', async () => {
+    const backup = await backUp(await configure('Whole', await makeDatabase('whole', 'CREATE TABLE t (x int)')));
+    const plan = await app.app.restores.plan({ backupId: backup, confirm: true, tables: ['t'] });
+    expect(plan.refusals).toEqual([expect.objectContaining({ code: 'BAD_USER_INPUT', field: 'tables' })]);
+    const sqlite = await app.backup();
+    const request = { backupId: sqlite.id, confirm: true, targetDatabaseUrl: at(root, 'whole'), overwrite: true };
+    await expect(app.app.restores.plan(request)).rejects.toMatchObject({ field: 'targetDatabaseUrl' });
+  });
+
+  describe('Without rights', () => {
+    const test = async (databaseUrl: string) => {
+      const { testConnection } = await ask<{
+        testConnection: { ok: boolean; error: { code: string; message: string; hint: string } | null };
+      }>('mutation($input: BackupConfigInput!) { testConnection(input: $input) { ok error { code message hint } } }', {
+        input: { databaseUrl, mediaPaths: [] },
+      });
+      return testConnection;
+    };
+
+    it('names a wrong password, an absent server and an absent database, and repeats no password', async () => {
+      const wrong = await test(at(root, 'postgres', { name: 'owner', password: 'wr:ong' }));
+      expect(wrong.error).toMatchObject({ code: 'DATABASE_UNREADABLE', hint: expect.stringContaining('pg_hba.conf') });
+      expect(JSON.stringify(wrong)).not.toMatch(/wr(:|%3A)ong/);
+      const absent = await test(at(root, 'none'));
+      expect(absent.error).toMatchObject({ code: 'DATABASE_NOT_FOUND', message: expect.stringContaining('"none"') });
+      expect((await test('postgres://a:b@127.0.0.1:1/c')).error).toMatchObject({ code: 'DATABASE_NOT_FOUND' });
+    });
+
+    it('names the statement that lets a user read, and then backs up', async () => {
+      const url = await makeDatabase('rights', ZOO);
+      const reader = at(url, 'rights', { name: 'reader', password: 'reader-secret' });
+      for (const statement of ['GRANT pg_read_all_data TO "reader";', 'ALTER ROLE "reader" BYPASSRLS;']) {
+        const { error } = await test(reader);
+        expect(error).toMatchObject({ code: 'DATABASE_UNREADABLE', hint: `As a superuser, run: ${statement}` });
+        await query(root, statement);
+      }
+      // Large objects have rights of their own.
+      await query(url, 'SELECT lo_unlink(oid) FROM pg_largeobject_metadata');
+      const backup = await backUp(await configure('Rights', reader));
+      const plan = await app.app.restores.plan({ backupId: backup, confirm: true });
+      expect(plan.refusals).toMatchObject([
+        { code: 'DATABASE_UNREADABLE', hint: 'As a superuser, run: ALTER ROLE "reader" CREATEDB;' },
+      ]);
+    });
+
+    it('restores as an owner who is no superuser', async () => {
+      const url = await makeDatabase('owned', '', 'owner');
+      const own = at(url, 'owned', { name: 'owner', password: 'owner-secret' });
+      await query(
+        own,
+        'CREATE EXTENSION pg_trgm; CREATE TABLE t (x serial, y text); INSERT INTO t (y) VALUES (1), (2)',
+      );
+      const before = await stateOf(own);
+      const backup = await backUp(await configure('Owned', own));
+      await query(own, 'DELETE FROM t');
+      await restore({ backupId: backup });
+      expect(await stateOf(own)).toEqual(before);
+    });
+  });
+
+  /** Sleeps only where a restore builds it. */
+  const SLOW = `CREATE TABLE t (x int); INSERT INTO t VALUES (1);
+      CREATE MATERIALIZED VIEW slow AS SELECT CASE WHEN current_database() LIKE 'dbm%' THEN pg_sleep(60)::text END AS s`;
+
+  it('stays as it was when a restore is cancelled while it loads', async () => {
+    const url = await makeDatabase('cancelled', SLOW);
+    const backup = await backUp(await configure('Cancelled', url));
+    await query(url, 'INSERT INTO t VALUES (2)');
+    const before = await stateOf(url);
+    const id = await startRestore({ backupId: backup });
+    await follow('restore', id, 'load');
+    await sleep(500);
+    await ask('mutation($id: ID!) { cancelRestore(id: $id) { id } }', { id });
+    expect(await follow('restore', id)).toMatchObject({ status: 'FAILED', errorCode: 'CANCELLED' });
+    expect(await stateOf(url)).toEqual(before);
+    expect(await leftovers()).toEqual([]);
+  });
+
+  it('is old or new as a whole, and the server tidy, when the process is killed at the switch', async () => {
+    const url = await makeDatabase('killed', 'CREATE TABLE t (x int); INSERT INTO t SELECT generate_series(1, 1000)');
+    const backup = await backUp(await configure('Killed', url));
+    const whole = await stateOf(url);
+    const program = join(await translate(join(app.folder, 'program')), 'src/cli.js');
+    const env = {
+      DATA_DIR: join(app.folder, 'data'),
+      DB_BACKUP_PATH: app.backups,
+      LOG_LEVEL: 'silent',
+      LEASE_SECONDS: '5',
+    };
+    const seen = new Set<string>();
+    for (const [round, isThere] of [
+      `SELECT 1 FROM pg_database WHERE datname LIKE 'dbm\\_new%'`,
+      `SELECT 1 FROM pg_database WHERE shobj_description(oid, 'pg_database') LIKE 'db-manager:%'`,
+      `SELECT 1 FROM pg_database WHERE datname LIKE 'dbm\\_old%'`,
+    ].entries()) {
+      await query(url, `INSERT INTO t VALUES (-${round})`);
+      const broken = await stateOf(url);
+      const running = start([program, 'restore', backup, '--confirm'], { cwd: app.folder, env });
+      await using(root, async (client) => {
+        while ((await client.query(isThere)).rows.length === 0 && running.child.exitCode === null) await sleep(2);
+      });
+      running.child.kill('SIGKILL');
+      await running.ended;
+      await app.app.models.sequelize.query('DELETE FROM leases');
+      await app.app.restores.recover();
+      const row = await app.app.models.Restore.findOne({ order: [['createdAt', 'DESC']] });
+      seen.add(row?.status ?? '');
+      expect(await stateOf(url)).toEqual(row?.status === 'COMPLETED' ? whole : broken);
+      expect(row?.status).toMatch(/^(COMPLETED|FAILED)$/);
+      expect(await leftovers()).toEqual([]);
+      expect(await query(root, `SELECT 1 FROM pg_shdescription WHERE description LIKE 'db-manager:%'`)).toEqual([]);
+    }
+    expect(seen).toEqual(new Set(['FAILED', 'COMPLETED']));
+  });
+
+  describe('Whose server stops', () => {
+    let other: RestartableServer;
+    let config: string;
+    let backup: string;
+    const url = () => at(other.url, 'app');
+    beforeAll(async () => {
+      other = (await startPostgres(PASSWORD)) as RestartableServer;
+      await query(other.url, 'CREATE DATABASE app');
+      await query(url(), SLOW);
+      config = await configure('Stopping', url());
+      backup = await backUp(config);
+    });
+    afterAll(() => other?.stop());
+
+    it('fails a backup under way with the reason, and leaves no archive', async () => {
+      const before = await filesIn(app.backups);
+      const locking = using(url(), (client) => client.query('BEGIN; LOCK TABLE t; SELECT pg_sleep(60)'));
+      locking.catch(() => undefined);
+      await sleep(300);
+      const id = await startBackup(config);
+      await follow('backup', id, 'archive');
+      await other.restart();
+      await locking.catch(() => undefined);
+      expect(await follow('backup', id)).toMatchObject({
+        status: 'FAILED',
+        errorCode: expect.stringMatching(/^DATABASE_/),
+        errorHint: expect.stringMatching(/./),
+      });
+      expect(await filesIn(app.backups)).toEqual(before);
+    });
+
+    it('fails a restore under way with the reason, and stays as it was', async () => {
+      await query(url(), 'INSERT INTO t VALUES (2)');
+      const before = await stateOf(url());
+      const id = await startRestore({ backupId: backup });
+      await follow('restore', id, 'load');
+      await sleep(1_000);
+      await other.restart();
+      expect(await follow('restore', id)).toMatchObject({
+        status: 'FAILED',
+        errorCode: expect.stringMatching(/^DATABASE_/),
+      });
+      expect(await stateOf(url())).toEqual(before);
+    });
+  });
+});

@@ -98,8 +98,8 @@ export async function connect(place: Place, signal?: AbortSignal): Promise<Conne
       });
     }
     for (const setting of SETTINGS) await run(`SET ${setting}`);
-    // A server that is asked in vain notices it while it counts.
-    if (major >= 14) await run('SET client_connection_check_interval = 2000');
+    // Neither is there before 14. A server that is asked in vain notices it while it counts.
+    if (major >= 14) await run('SET idle_session_timeout = 0; SET client_connection_check_interval = 2000');
     return { major, rows, run, close };
   } catch (error) {
     await close();

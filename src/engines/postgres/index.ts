@@ -5,7 +5,7 @@ import { assertDump, countRows, describedDump, dumpBytes, type DumpFile, ENTRY, 
 import { assertReadable, countFindings, factsOf, sizeOf } from './facts.js';
 import { assertWritable, clearStampAt, loadDump, sessionsOf, stampAt } from './load.js';
 import { quoted } from './names.js';
-import { createDatabase, drillName, dropDatabase, dropOldDrills, fillDatabase, newName, shapeOf } from './scratch.js';
+import { createDatabase, drillName, dropDatabase, dropLeftovers, fillDatabase, newName, shapeOf } from './scratch.js';
 import { takeSnapshot } from './snapshot.js';
 import { findTools, newestTools, type Tools, toolsFor } from './tools.js';
 import { keyOf, parseUrl, type Place, resolveUrl } from './url.js';
@@ -160,7 +160,7 @@ async function inspect(dump: DumpFile, step: StepContext): Promise<DatabaseInfo>
 
 async function drill(server: Connection, place: Place, dump: DumpFile): Promise<DatabaseInfo> {
   const database = drillName();
-  await dropOldDrills(server).catch(() => undefined);
+  await dropLeftovers(server).catch(() => undefined);
   const shape = await shapeOf(server, place.database);
   const scratch = { ...place, database };
   try {

@@ -9,6 +9,7 @@ import {
   createDatabase,
   type DatabaseShape,
   dropDatabase,
+  dropLeftovers,
   endSessions,
   fillDatabase,
   newName,
@@ -31,6 +32,7 @@ export async function loadDump(dump: DumpFile, place: Place, options: LoadOption
   // What an earlier restore could not tidy up would be taken for a comment of the application's.
   await clearStampAt(place).catch(() => undefined);
   return withServer(place, undefined, async (server) => {
+    await dropLeftovers(server).catch(() => undefined);
     const target = await shapeOf(server, place.database);
     const shape = target ?? shapeFrom(options.source);
     try {
@@ -46,7 +48,8 @@ export async function loadDump(dump: DumpFile, place: Place, options: LoadOption
       return warnings;
     } catch (error) {
       // After a switch whose answer was lost there is no database of this name any more.
-      await dropDatabase(server, name).catch(() => undefined);
+      const drop = (connection: Connection) => dropDatabase(connection, name);
+      await drop(server).catch(() => withServer(place, undefined, drop).catch(() => undefined));
       signal.throwIfAborted();
       throw error;
     }

@@ -13,13 +13,15 @@ export const newName = (stamp: string): string => `dbm_new_${stamp}`;
 /** What was at the target before, between the switch and the end of the restore. */
 export const oldName = (stamp: string): string => `dbm_old_${stamp}`;
 
-const DRILL = /^dbm_drill_(\d{10})_[0-9a-f]{8}$/;
-/** A drill's database is of a process that died if it is older than this, in seconds. */
-const DRILL_LIMIT = 86_400;
+/** A database of ours that nobody has used up is of a process that died if it is older than this, in milliseconds. */
+const LEFT_AFTER = 86_400_000;
+const LEFT = /^dbm_(?:drill|new_restore)_(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_[0-9a-f]{8}$/;
 
 /** A database of a drill: its name says when it was made. */
-export const drillName = (): string =>
-  `dbm_drill_${String(Math.floor(Date.now() / 1_000)).padStart(10, '0')}_${randomBytes(4).toString('hex')}`;
+export function drillName(): string {
+  const at = new Date().toISOString().replace(/[-:]/g, '').slice(0, 15).replace('T', '_');
+  return `dbm_drill_${at}_${randomBytes(4).toString('hex')}`;
+}
 
 /** How a database of the server was made, and what is set for it. */
 export interface DatabaseShape {
@@ -147,15 +149,16 @@ export async function endSessions(connection: Connection, name: string): Promise
   return rows.length;
 }
 
-/** Removes what drills of dead processes have left. */
-export async function dropOldDrills(connection: Connection): Promise<void> {
+/** Removes what drills and restores of dead processes have left: their names say when they were made. */
+export async function dropLeftovers(connection: Connection): Promise<void> {
   const rows = await connection.rows<{ name: string }>(
-    `SELECT datname AS name FROM pg_database WHERE datname LIKE 'dbm\\_drill\\_%' AND pg_has_role(datdba, 'MEMBER')`,
+    `SELECT datname AS name FROM pg_database d WHERE datname LIKE 'dbm\\_%' AND pg_has_role(datdba, 'MEMBER')
+       AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)`,
   );
-  const limit = Date.now() / 1_000 - DRILL_LIMIT;
   for (const { name } of rows) {
-    const madeAt = DRILL.exec(name)?.[1];
-    if (madeAt !== undefined && Number(madeAt) < limit) await dropDatabase(connection, name);
+    const [, year, month, day, hours, minutes, seconds] = LEFT.exec(name) ?? [];
+    const madeAt = Date.parse(`${year}-${month}-${day}T${hours}:${minutes}:${seconds}Z`);
+    if (Date.now() - madeAt > LEFT_AFTER) await dropDatabase(connection, name);
   }
 }
 

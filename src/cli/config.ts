@@ -13,6 +13,7 @@ import { AppError, badInput } from '../errors.js';
 import type { BackupConfigRow, CompressionMethod } from '../models/index.js';
 import { configDocument, configText } from './configs.js';
 import { destinationOf } from './destinations.js';
+import { secretIn } from './identity.js';
 import { keyOf } from './keys.js';
 import { databaseUrl, whole } from './options.js';
 import { type GlobalOptions } from './print.js';
@@ -22,6 +23,7 @@ import { inSession, type Session } from './session.js';
 interface Options {
   name?: string;
   database?: string;
+  databaseFile?: string;
   /** Folders; false with --no-media. */
   media?: string[] | false;
   storage?: 'LOCAL' | 'SYSTEM';
@@ -168,7 +170,11 @@ function withSettings(command: Command): Command {
   return command
     .option('--untested', 'save also what does not work, such as a database that is still to come')
     .option('--name <name>', 'how it is called')
-    .option('--database <file or URL>', 'what to back up: a SQLite file, or a URL such as sqlite:./db.sqlite3')
+    .option('--database <file or URL>', 'what to back up: a SQLite file, or a URL such as postgres://user@host/db')
+    .option(
+      '--database-file <file>',
+      'a file with the URL in place of --database, for one with a password; - for stdin',
+    )
     .option('--media <dir...>', 'folders with uploaded files, in place of those it has')
     .option('--no-media', 'no media folders')
     .option('--storage <type>', 'LOCAL (the backups folder) or SYSTEM (any folder)', storage)
@@ -205,14 +211,25 @@ function withSettings(command: Command): Command {
     .option('--max-size <bytes>', 'delete the oldest beyond this total size (none: no such rule)', bytesOrNone);
 }
 
+/** The URL of the database that is named, or that stands in a file: arguments can be seen among the processes. */
+async function databaseOf(
+  { database, databaseFile }: Pick<Options, 'database' | 'databaseFile'>,
+  { engines }: App,
+): Promise<string | undefined> {
+  if (database !== undefined && databaseFile !== undefined) {
+    throw badInput('database-file', 'cannot be combined with --database.');
+  }
+  const named = databaseFile === undefined ? database : (await secretIn(databaseFile)).trim();
+  return named === undefined ? undefined : databaseUrl(named, engines);
+}
+
 async function inputOf(
   { media, storage: storageType, path, destination, encryption, ...options }: Options,
   app: App,
 ): Promise<ConfigInput> {
-  const { engines } = app;
   const input: ConfigInput = {
     name: options.name,
-    databaseUrl: options.database === undefined ? undefined : databaseUrl(options.database, engines),
+    databaseUrl: await databaseOf(options, app),
     mediaPaths: media === false ? [] : media?.map((folder) => resolve(folder)),
     storageType,
     storagePath: storageType === 'SYSTEM' && path !== undefined ? resolve(path) : path,

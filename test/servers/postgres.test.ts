@@ -117,7 +117,7 @@ afterAll(async () => {
   /** What restores and drills make beside the databases. */
   const leftovers = () => query(root, `SELECT datname FROM pg_database WHERE datname LIKE 'dbm\\_%'`);
 
-  it('comes back row for row after a backup under a writer, and so does the state before the restore', async () => {
+  it('comes back row for row after a backup under a writer, and an undo takes that back', async () => {
     const url = await makeDatabase(
       'zoo "ü"',
       `${ZOO}

@@ -202,7 +202,7 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
           <Stack gap="sm" mt="sm">
             <TextInput
               label="Database"
-              description="For example, sqlite:/srv/copy/db.sqlite3"
+              description="For example, sqlite:/srv/copy/db.sqlite3 or postgres://user:password@host:5432/copy"
               value={choice.targetDatabaseUrl}
               onChange={(event) => change({ targetDatabaseUrl: event.currentTarget.value })}
               error={errorOf('targetDatabaseUrl')}

@@ -14,7 +14,7 @@ import {
 import { type Problem, useAction, useApi } from '../api.js';
 import { Dialog } from '../components/dialog.js';
 import { FolderBrowser, type Listing } from '../components/folder-browser.js';
-import { PageHead, Step } from '../components/page.js';
+import { PageHead, Step, TextLink } from '../components/page.js';
 import { BackupProgress } from '../components/run-progress.js';
 import { plainMessage } from '../components/setting.js';
 import { ProblemAlert, Warnings } from '../components/state.js';
@@ -84,7 +84,10 @@ function Database({ plan, setPlan }: StepProps) {
         </>
       ) : (
         <>
-          <Text size="sm">Choose the SQLite database of your application on this server.</Text>
+          <Text size="sm">
+            Choose the SQLite database of your application on this server. For a PostgreSQL database, make a{' '}
+            <TextLink href="/configs/new">new config</TextLink> with its URL.
+          </Text>
           <DatabaseBrowser chosen={plan.database} onChoose={choose} />
         </>
       )}

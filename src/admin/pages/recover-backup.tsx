@@ -153,9 +153,14 @@ interface Places {
   media: string[];
 }
 
-/** The absolute path of the database that the archive names; nothing where it names none. */
-function statedFile({ origin }: BackupPartsFragment): string {
-  const file = (origin?.database ?? '').replace(/^sqlite:(\/\/(?=\/))?/, '');
+/** True if the archive is of a database on a server. */
+const isOnServer = ({ origin }: BackupPartsFragment) => /^postgres(ql)?:\/\//.test(origin?.database ?? '');
+
+/** The database that the archive names, if it can be used as it is written: a file's absolute path, or a server's URL. */
+function statedDatabase(backup: BackupPartsFragment): string {
+  const stated = backup.origin?.database ?? '';
+  if (isOnServer(backup)) return stated;
+  const file = stated.replace(/^sqlite:(\/\/(?=\/))?/, '');
   return file.startsWith('/') ? file : '';
 }
 
@@ -172,16 +177,16 @@ function suggested(backup: BackupPartsFragment, taken: string[]): Places {
   const media = origin?.mediaPaths ?? [];
   return {
     name: freeName(origin?.config ?? databaseName.replace(/\.\w+$/, ''), taken),
-    database: statedFile(backup),
+    database: statedDatabase(backup),
     // Format 1.0 does not name its folder.
     media: media.length === 0 && mediaFileCount > 0 ? [''] : media.map((path) => (path.startsWith('/') ? path : '')),
   };
 }
 
 /** The places as the API takes them. */
-const inputOf = ({ name, database, media }: Places) => ({
+const inputOf = ({ name, database, media }: Places, isServer: boolean) => ({
   name: name.trim(),
-  databaseUrl: `sqlite:${database.trim().replace(/^sqlite:/, '')}`,
+  databaseUrl: isServer ? database.trim() : `sqlite:${database.trim().replace(/^sqlite:/, '')}`,
   mediaPaths: media.map((path) => path.trim()).filter((path) => path !== ''),
   timezone: ownZone,
 });
@@ -193,7 +198,9 @@ const inputOf = ({ name, database, media }: Places) => ({
 function faultOf({ databaseUrl, mediaPaths }: ReturnType<typeof inputOf>, stated: string[]): Problem | null {
   const wrong = (field: string, message: string, hint: string) => ({ code: 'BAD_USER_INPUT', message, hint, field });
   const RELATIVE = 'This is not an absolute path.';
-  if (!databaseUrl.startsWith('sqlite:/'))
+  if (databaseUrl.includes(':***@'))
+    return wrong('databaseUrl', 'The archive does not hold the password.', 'Write it in place of ***.');
+  if (databaseUrl.startsWith('sqlite:') && !databaseUrl.startsWith('sqlite:/'))
     return wrong('databaseUrl', RELATIVE, 'Write a path such as /srv/okpuja/db.sqlite3.');
   if (mediaPaths.some((path) => !path.startsWith('/')))
     return wrong('mediaPaths', RELATIVE, 'Write a path such as /srv/okpuja/media.');
@@ -221,6 +228,7 @@ function Destination({ backup, taken, onMade }: DestinationProps) {
   const create = useAction(CreateConfigFromBackupDocument, { quiet: true });
   const { name, database, media } = places;
   const problem = fault ?? create.problem;
+  const isServer = isOnServer(backup);
   const change = (values: Partial<Places>) => {
     create.clear();
     setFault(null);
@@ -230,7 +238,7 @@ function Destination({ backup, taken, onMade }: DestinationProps) {
   const submit = async (event: FormEvent) => {
     event.preventDefault();
     if (create.busy) return;
-    const input = inputOf(places);
+    const input = inputOf(places, isServer);
     const found = faultOf(input, backup.origin?.mediaPaths ?? []);
     setFault(found);
     if (found !== null) return;
@@ -256,16 +264,31 @@ function Destination({ backup, taken, onMade }: DestinationProps) {
             withAsterisk={false}
             autoComplete="off"
           />
-          <PathField
-            label="Database file"
-            description="The absolute path of the SQLite file."
-            value={database}
-            onChange={(path) => change({ database: path })}
-            onFolder={(folder) =>
-              change({ database: `${folder.replace(/\/$/, '')}/${nameOf(database) || 'db.sqlite3'}` })
-            }
-            error={errorOf('databaseUrl')}
-          />
+          {isServer ? (
+            <TextInput
+              label="Database"
+              description="postgres://user:password@host:5432/database. The restore makes the database if it is not there."
+              inputWrapperOrder={['label', 'input', 'description', 'error']}
+              value={database}
+              onChange={(event) => change({ database: event.currentTarget.value })}
+              error={errorOf('databaseUrl')}
+              required
+              withAsterisk={false}
+              autoComplete="off"
+              spellCheck={false}
+            />
+          ) : (
+            <PathField
+              label="Database file"
+              description="The absolute path of the SQLite file."
+              value={database}
+              onChange={(path) => change({ database: path })}
+              onFolder={(folder) =>
+                change({ database: `${folder.replace(/\/$/, '')}/${nameOf(database) || 'db.sqlite3'}` })
+              }
+              error={errorOf('databaseUrl')}
+            />
+          )}
           {media.map((path, index) => (
             <PathField
               key={index}

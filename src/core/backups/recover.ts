@@ -63,7 +63,12 @@ export async function configFromBackup(
   const encryptionKeyIds = (await env.keys.ofBackup(id)).map((key) => key.id);
   const settings: ConfigInput = { ...(await statedSettings(env, row)), encryptionKeyIds, ...given };
   if (settings.databaseUrl === undefined) {
-    throw badInput('databaseUrl', 'is missing: the archive does not name an absolute path.', 'Say where it shall go.');
+    const why = 'is missing: the archive names no absolute path, or an address whose password it does not hold.';
+    throw badInput('databaseUrl', why, 'Say where it shall go.');
+  }
+  const { kind } = env.engines.forUrl(settings.databaseUrl);
+  if (kind !== row.engine) {
+    throw badInput('databaseUrl', `is a ${kind} database, but the backup is of ${row.engine}.`);
   }
   const name = settings.name ?? (await freeName(models, row.origin?.config ?? row.databaseName.replace(/\.\w+$/, '')));
   const { applicationId } = row;

@@ -107,8 +107,8 @@ function Strangers({ planned: { strangers, allowForeign, setAllowForeign } }: { 
     <Alert color="red" variant="light" icon={<IconAlertTriangle />} title="Data of another application" role="alert">
       <Stack gap="sm">
         <List size="sm" className="breakable">
-          {strangers.map(({ code, message }) => (
-            <List.Item key={code}>{message}</List.Item>
+          {strangers.map(({ message }) => (
+            <List.Item key={message}>{message}</List.Item>
           ))}
         </List>
         <Checkbox

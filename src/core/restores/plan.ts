@@ -128,7 +128,10 @@ export async function planRestore(
   const byTrigger = refusals.length > 0 ? [] : await rehearsed(env, archive, scope, options, refusals);
   const related = scope.tables === null ? [] : allRelated(archive, scope.engine, scope.tables, byTrigger);
   const tables = scope.restoreDatabase ? planTables(scope, archive, live) : [];
-  const notes = scope.restoreDatabase ? await scope.engine.loadNotes(scope.targetUrl, live).catch(refuse) : null;
+  const notes =
+    scope.restoreDatabase && refusals.length === 0
+      ? await scope.engine.loadNotes(scope.targetUrl, live).catch(refuse)
+      : null;
   const plan: RestorePlan = {
     backup,
     allowed: refusals.length === 0,

@@ -49,10 +49,29 @@ export async function assertReadable(connection: Connection, place: Place): Prom
     `SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p') AND c.relrowsecurity AND ${OWN} AND row_security_active(c.oid) ORDER BY 1, 2`,
   );
-  if (hidden.length === 0) return;
-  throw new AppError('DATABASE_UNREADABLE', missing(place, hidden, 'is kept by row security from rows of'), {
-    hint: `As a superuser, run: ALTER ROLE ${quoted(place.user)} BYPASSRLS;`,
+  if (hidden.length > 0) {
+    throw new AppError('DATABASE_UNREADABLE', missing(place, hidden, 'is kept by row security from rows of'), {
+      hint: `As a superuser, run: ALTER ROLE ${quoted(place.user)} BYPASSRLS;`,
+    });
+  }
+  const owners = await ownersOfClosedObjects(connection);
+  if (owners.length === 0) return;
+  const user = `The user ${quoted(place.user)} of ${serverOf(place).replace('The', 'the')}`;
+  const text = `${user} must not read large objects of ${owners.map(quoted).join(', ')}.`;
+  throw new AppError('DATABASE_UNREADABLE', text, {
+    hint: `As a superuser, run: ${owners.map((owner) => `GRANT ${quoted(owner)} TO ${quoted(place.user)};`).join(' ')}`,
   });
+}
+
+/** Large objects have rights of their own, which no role has for all of them. */
+async function ownersOfClosedObjects(connection: Connection): Promise<string[]> {
+  const rows = await connection.rows<{ owner: string }>(
+    `SELECT DISTINCT pg_get_userbyid(lomowner) AS owner FROM pg_largeobject_metadata
+     WHERE current_setting('lo_compat_privileges') = 'off' AND NOT pg_has_role(lomowner, 'USAGE')
+       AND NOT EXISTS (SELECT FROM aclexplode(lomacl) a WHERE a.privilege_type = 'SELECT'
+         AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE'))) ORDER BY 1`,
+  );
+  return rows.map(({ owner }) => owner);
 }
 
 function missing(place: Place, tables: TableName[], what: string): string {

@@ -21,6 +21,8 @@ export interface PostgresOptions {
     { sealUrl(url: string, saved?: string): Promise<string>; openUrl(url: string): Promise<string> } | undefined;
 }
 
+/** After so many milliseconds the programs are looked for again: they may have been installed. */
+const LOOK_AGAIN = 10_000;
 /** How long a look that a user waits for counts rows, in milliseconds. */
 const COUNT_WITHIN = 20_000;
 
@@ -30,10 +32,16 @@ const COUNT_WITHIN = 20_000;
  */
 export function createPostgresEngine({ scratch, binDir = null, passwords }: PostgresOptions = {}): Engine {
   const placeOf = async (url: string): Promise<Place> => parseUrl((await passwords?.openUrl(url)) ?? url);
-  const fitting = async (major: number): Promise<Tools> => toolsFor(await findTools(binDir), major, binDir);
+  let looked: { at: number; found: Promise<Tools[]> } | null = null;
+  /** One run asks several times. */
+  const known = (): Promise<Tools[]> => {
+    if (looked === null || Date.now() - looked.at > LOOK_AGAIN) looked = { at: Date.now(), found: findTools(binDir) };
+    return looked.found;
+  };
+  const fitting = async (major: number): Promise<Tools> => toolsFor(await known(), major, binDir);
   const dumpIn = async (folder: string, signal: AbortSignal): Promise<DumpFile> => {
     const path = await assertDump(folder);
-    return { path, tools: newestTools(await findTools(binDir), binDir), scratch, signal };
+    return { path, tools: newestTools(await known(), binDir), scratch, signal };
   };
   /** For a load: the programs of the server's own version, because newer ones set what an older server does not know. */
   const dumpFor = async (folder: string, server: Connection, signal: AbortSignal): Promise<DumpFile> => ({
@@ -164,7 +172,7 @@ async function drill(server: Connection, place: Place, dump: DumpFile): Promise<
   const shape = await shapeOf(server, place.database);
   const scratch = { ...place, database };
   try {
-    await createDatabase(server, database, { ...shape, connectionLimit: -1 });
+    await createDatabase(server, database, shape ?? {});
     await fillDatabase(server, dump, scratch, shape?.owner ?? null);
     return await withConnection(scratch, dump.signal, async (connection) => {
       const facts = await factsOf(connection, { deadline: null });

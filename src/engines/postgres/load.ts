@@ -41,7 +41,7 @@ export async function loadDump(dump: DumpFile, place: Place, options: LoadOption
       options.onProgress(0.9, 1);
       await compare({ ...place, database: name }, options);
       await server.run(`COMMENT ON DATABASE ${quoted(name)} IS ${literal(stampText(stamp, target?.comment ?? null))}`);
-      for (const statement of target?.settings ?? []) await server.run(statement(name));
+      warnings.push(...(await giveSettings(server, name, target)));
       signal.throwIfAborted();
       await switchOver(server, place, target, options);
       options.onProgress(1, 1);
@@ -54,6 +54,20 @@ export async function loadDump(dump: DumpFile, place: Place, options: LoadOption
       throw error;
     }
   });
+}
+
+/** @returns a warning for each that cannot be given: some take the rights of a superuser */
+async function giveSettings(server: Connection, name: string, target: DatabaseShape | null): Promise<string[]> {
+  const warnings: string[] = [];
+  for (const statement of target?.settings ?? []) {
+    await server.run(statement(name)).catch((error: unknown) => {
+      if (!(error instanceof AppError) || /^DATABASE_(NOT_FOUND|IN_USE)$/.test(error.code)) throw error;
+      warnings.push(
+        `The database had a setting that the new one could not get: ${statement('database')}. ${error.message}`,
+      );
+    });
+  }
+  return warnings;
 }
 
 async function makeBeside(

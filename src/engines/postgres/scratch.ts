@@ -33,9 +33,8 @@ export interface DatabaseShape {
   provider: string;
   locale: string;
   tablespace: string;
-  connectionLimit: number;
   comment: string | null;
-  /** Statements that give another database the same rights and settings. */
+  /** Statements that give another database the same limit, rights and settings. */
   settings: ((database: string) => string)[];
 }
 
@@ -63,10 +62,17 @@ export async function shapeOf(connection: Connection, name: string): Promise<Dat
     ctype: text('datctype'),
     provider: PROVIDERS[text('datlocprovider')] ?? 'libc',
     locale: text('datlocale') || text('daticulocale'),
-    connectionLimit: Number(facts.datconnlimit ?? -1),
-    settings: [...(await rightsOf(connection, row.oid)), ...(await settingsOf(connection, row.oid))],
+    settings: [
+      ...limitOf(Number(facts.datconnlimit)),
+      ...(await rightsOf(connection, row.oid)),
+      ...(await settingsOf(connection, row.oid)),
+    ],
   };
 }
+
+/** Given last: to fill a database takes several connections. */
+const limitOf = (connections: number): DatabaseShape['settings'] =>
+  connections >= 0 ? [(database) => `ALTER DATABASE ${quoted(database)} CONNECTION LIMIT ${connections}`] : [];
 
 /** Rights on the database, where they are not those that every new one has. */
 async function rightsOf(connection: Connection, oid: string): Promise<DatabaseShape['settings']> {
@@ -115,7 +121,7 @@ export async function createDatabase(
   name: string,
   shape: Partial<DatabaseShape>,
 ): Promise<void> {
-  const { owner, encoding, collate, ctype, provider, locale, tablespace, connectionLimit } = shape;
+  const { owner, encoding, collate, ctype, provider, locale, tablespace } = shape;
   const options = [
     'TEMPLATE template0',
     ...(owner ? [`OWNER ${quoted(owner)}`] : []),
@@ -127,7 +133,6 @@ export async function createDatabase(
     ...(locale && provider === 'builtin' ? [`BUILTIN_LOCALE ${literal(locale)}`] : []),
     // To name even the usual one takes a right on it.
     ...(tablespace && tablespace !== 'pg_default' ? [`TABLESPACE ${quoted(tablespace)}`] : []),
-    ...(connectionLimit === undefined || connectionLimit < 0 ? [] : [`CONNECTION LIMIT ${connectionLimit}`]),
   ];
   await connection.run(`CREATE DATABASE ${quoted(name)} ${options.join(' ')}`);
 }

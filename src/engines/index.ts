@@ -15,7 +15,7 @@ const kindOf = (url: string) => SCHEMES[schemeOf(url)];
 
 /** What the engines get from the process. */
 export interface EngineOptions {
-  /** A folder for private copies and for files of the moment. */
+  /** A folder for private copies. */
   scratch?: string;
   /** PG_BIN_DIR; null: PostgreSQL's client programs are looked for. */
   pgBinDir?: string | null;
@@ -28,7 +28,7 @@ export function createEngines({ scratch, pgBinDir, passwords }: EngineOptions = 
   const sqlite = createSqliteEngine(scratch === undefined ? {} : { scratch });
   const engines = new Map<DatabaseEngine, Engine>([
     ['SQLITE', sqlite],
-    ['POSTGRES', createPostgresEngine({ scratch, binDir: pgBinDir, passwords })],
+    ['POSTGRES', createPostgresEngine({ binDir: pgBinDir, passwords })],
   ]);
   const of = (kind: string) => {
     const engine = engines.get(kind as DatabaseEngine);

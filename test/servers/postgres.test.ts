@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
+import { createReadStream } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -244,18 +245,23 @@ afterAll(async () => {
     await backUp(config);
   });
 
-  it('goes into a new database of the server, and a drill of an upload is refused', async () => {
+  it('goes into a new database, and from an upload only when someone answers for it', async () => {
     const url = await makeDatabase('source', 'CREATE TABLE t (x int); INSERT INTO t VALUES (1)');
-    const backup = await backUp(await configure('Elsewhere', url));
+    const config = await configure('Elsewhere', url);
+    const backup = await backUp(config);
     await restore({ backupId: backup, targetDatabaseUrl: at(root, 'copy') });
     expect(await stateOf(at(root, 'copy'))).toEqual(await stateOf(url));
-    const row = await app.app.backups.get(backup);
-    await row.update({ backupType: 'UPLOADED' });
-    const plan = await app.app.restores.plan({ backupId: backup, confirm: true });
+    const { filePath, fileName } = await app.app.backups.get(backup);
+    const upload = await app.app.backups.upload(createReadStream(filePath), fileName, undefined, 'test', NEVER);
+    expect(upload).toMatchObject({ backupType: 'UPLOADED', configId: Number(config), tables: [{ name: 't' }] });
+    const plan = await app.app.restores.plan({ backupId: upload.id, confirm: true });
     expect(plan.refusals).toEqual([expect.objectContaining({ code: 'BACKUP_FOREIGN', field: 'allowForeign' })]);
-    await expect(app.app.backups.verify(backup, 'DRILL', 'test', NEVER)).resolves.toMatchObject({
-      errorMessage: expect.stringContaining('A drill needs the server'),
-    });
+    await app.app.backups.verify(upload.id, 'DRILL', 'test', NEVER);
+    await upload.reload();
+    expect(upload.errorMessage).toMatch('A drill needs the server');
+    await query(url, 'DELETE FROM t');
+    await restore({ backupId: upload.id, allowForeign: true });
+    expect(await query(url, 'SELECT x FROM t')).toEqual([{ x: 1 }]);
   });
 
   it('is backed up and comes back without any table', async () => {
@@ -373,6 +379,8 @@ afterAll(async () => {
       await running.ended;
       await app.app.models.sequelize.query('DELETE FROM leases');
       await app.app.restores.recover();
+      await app.app.backups.recover();
+      expect(await filesIn(join(app.folder, 'data', 'tmp'))).toEqual([]);
       const row = await app.app.models.Restore.findOne({ order: [['createdAt', 'DESC']] });
       seen.add(row?.status ?? '');
       expect(await stateOf(url)).toEqual(row?.status === 'COMPLETED' ? whole : broken);

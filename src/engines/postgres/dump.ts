@@ -15,7 +15,8 @@ export const MAGIC = Buffer.from('PGDMP');
 export interface DumpFile {
   path: string;
   tools: Tools;
-  scratch: string | undefined;
+  /** As `ToolRun.scratch`. */
+  scratch: string;
   signal: AbortSignal;
 }
 

@@ -12,8 +12,6 @@ import { keyOf, parseUrl, type Place, resolveUrl } from './url.js';
 
 /** What the engine gets from the process. */
 export interface PostgresOptions {
-  /** Where files with passwords lie while a program runs; by default the system's temporary folder. */
-  scratch?: string | undefined;
   /** PG_BIN_DIR: the folder of pg_dump and pg_restore; null or left out: they are looked for. */
   binDir?: string | null | undefined;
   /** Seals the password of a URL, and opens it again; left out: it stays as it is. */
@@ -30,7 +28,7 @@ const COUNT_WITHIN = 20_000;
  * Databases of a PostgreSQL server: pg_dump reads a snapshot that our own connection holds, and pg_restore fills a new
  * database that then takes the old one's name.
  */
-export function createPostgresEngine({ scratch, binDir = null, passwords }: PostgresOptions = {}): Engine {
+export function createPostgresEngine({ binDir = null, passwords }: PostgresOptions = {}): Engine {
   const placeOf = async (url: string): Promise<Place> => parseUrl((await passwords?.openUrl(url)) ?? url);
   let looked: { at: number; found: Promise<Tools[]> } | null = null;
   /** One run asks several times. */
@@ -41,7 +39,7 @@ export function createPostgresEngine({ scratch, binDir = null, passwords }: Post
   const fitting = async (major: number): Promise<Tools> => toolsFor(await known(), major, binDir);
   const dumpIn = async (folder: string, signal: AbortSignal): Promise<DumpFile> => {
     const path = await assertDump(folder);
-    return { path, tools: newestTools(await known(), binDir), scratch, signal };
+    return { path, tools: newestTools(await known(), binDir), scratch: folder, signal };
   };
   /** For a load: the programs of the server's own version, because newer ones set what an older server does not know. */
   const dumpFor = async (folder: string, server: Connection, signal: AbortSignal): Promise<DumpFile> => ({
@@ -66,7 +64,8 @@ export function createPostgresEngine({ scratch, binDir = null, passwords }: Post
     fingerprint: async () => null,
     check: async (url, options) => check(await placeOf(url), fitting, options),
     exists: async (url) => (await openIfThere(await placeOf(url), undefined, async () => true)) ?? false,
-    snapshot: async (url, _folder, step) => takeSnapshot(await placeOf(url), { toolsFor: fitting, scratch }, step),
+    snapshot: async (url, folder, step) =>
+      takeSnapshot(await placeOf(url), { toolsFor: fitting, scratch: folder }, step),
     // A dump has no pages that could be compared.
     snapshotChanges: async () => null,
     describe: async (url, signal) => describe(await placeOf(url), signal),

@@ -13,7 +13,8 @@ const LOCK_WAIT = '60s';
 /** What a snapshot is taken with. */
 export interface SnapshotTools {
   toolsFor(major: number): Promise<Tools>;
-  scratch: string | undefined;
+  /** As `ToolRun.scratch`. */
+  scratch: string;
 }
 
 /**

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Readable } from 'node:stream';
@@ -94,8 +94,8 @@ export interface ToolRun {
   args: string[];
   /** The server; null where the program reads a file only. */
   place: Place | null;
-  /** Where the file with the password lies while the program runs; by default the system's temporary folder. */
-  scratch: string | undefined;
+  /** The folder of the run, below which the file with the password lies meanwhile: it goes with the run in any case. */
+  scratch: string;
   signal: AbortSignal;
 }
 
@@ -119,7 +119,7 @@ const END_WITHIN = 3_000;
  */
 export async function startTool({ tools, program, args, place, scratch, signal }: ToolRun): Promise<RunningTool> {
   signal.throwIfAborted();
-  const folder = await mkdtemp(join(scratch ?? tmpdir(), 'postgres_'));
+  const folder = await mkdtemp(join(scratch, 'postgres_'));
   const messages: string[] = [];
   try {
     const env = await environmentOf(tools, place, folder);

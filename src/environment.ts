@@ -112,7 +112,7 @@ function databaseUrlProblem(url: string): string | null {
   if (/^sqlite:/.test(url)) return sqliteUrlProblem(url);
   if (/^postgres(ql)?:/i.test(url)) return protectedServerProblem(url);
   if (!/^(mysql|mariadb|mongodb(\+srv)?):/i.test(url)) {
-    return 'is not a database URL: write it like sqlite:./db.sqlite3 or postgres://user:password@host:5432/database';
+    return 'is not a database URL: write it like sqlite:./db.sqlite3 or postgres://user@host:5432/database';
   }
   return 'names a kind of database that this version does not support: use sqlite:./path or postgres://…';
 }

@@ -19,7 +19,8 @@ export class BackupConfigInput {
   @MaxLength(4_000)
   @Field(() => String, {
     nullable: true,
-    description: 'Such as `sqlite:/srv/okpuja/db.sqlite3`. Required for a new config.',
+    description:
+      'Such as `sqlite:/srv/okpuja/db.sqlite3` or `postgres://user:password@host:5432/okpuja`. Required for a new config.',
   })
   databaseUrl?: string;
 

@@ -56,7 +56,8 @@ export class RestoreBackupInput {
   @MaxLength(4_000)
   @Field(() => String, {
     nullable: true,
-    description: "Another target than the config's own database, such as `sqlite:/srv/test/db.sqlite3`.",
+    description:
+      "Another target than the config's own database, such as `sqlite:/srv/test/db.sqlite3` or `postgres://user:password@host/test`.",
   })
   targetDatabaseUrl?: string | null;
 

@@ -18,8 +18,9 @@ export interface Place {
   sslRootCert: string | null;
 }
 
-const FORM = 'is not of the form postgres://user:password@host:5432/database.';
-const EXAMPLE = 'Write it like postgres://user:password@host:5432/database.';
+// What looks like a password is masked in every message, also in an example.
+const FORM = 'is not of the form postgres://user@host:5432/database, with a colon and the password behind the user.';
+const EXAMPLE = 'Write it like postgres://user@host:5432/database, with a colon and the password behind the user.';
 const ENCODE = 'Percent-encode special characters of user, password and name, such as %40 for @.';
 const MODES: readonly string[] = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'] satisfies SslMode[];
 const PARAMETERS: readonly string[] = ['host', 'sslmode', 'sslrootcert'];

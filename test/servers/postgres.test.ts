@@ -132,6 +132,7 @@ afterAll(async () => {
       `REVOKE ALL ON DATABASE ${named} FROM PUBLIC`,
       `GRANT CONNECT ON DATABASE ${named} TO app`,
       `ALTER ROLE app IN DATABASE ${named} SET work_mem = '7MB'`,
+      `ALTER DATABASE ${named} CONNECTION LIMIT 9`,
     ]) {
       await query(root, statement);
     }
@@ -201,7 +202,7 @@ afterAll(async () => {
   const shape = (name: string) =>
     query(
       root,
-      `SELECT shobj_description(oid, 'pg_database') AS comment, datacl::text AS rights, (SELECT json_agg(setconfig ORDER BY setrole)
+      `SELECT shobj_description(oid, 'pg_database') AS comment, datacl::text AS rights, datconnlimit AS most, (SELECT json_agg(setconfig ORDER BY setrole)
            FROM pg_db_role_setting WHERE setdatabase = pg_database.oid) AS settings
          FROM pg_database WHERE datname = '${name}'`,
     );
@@ -209,6 +210,7 @@ afterAll(async () => {
     {
       comment: "the app's",
       rights: '{postgres=CTc/postgres,app=c/postgres}',
+      most: 9,
       settings: [['search_path=public, "$user"'], ['work_mem=7MB']],
     },
   ];

@@ -52,7 +52,7 @@ export const importRules = {
   'core/keys': { may: [...CORE], why: 'a key does not know what is sealed for it' },
   'core/archives': { may: [...CORE, 'core/lists', 'core/runs'], why: 'stored bytes are read alike, whatever for' },
   'core/retention': {
-    may: [...CORE, 'core/runs', 'core/schedules'],
+    may: [...CORE, 'core/archives', 'core/runs', 'core/schedules'],
     why: 'a policy decides on facts; what deletes is handed in',
   },
   'core/configs': {

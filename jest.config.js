@@ -38,6 +38,7 @@ const SLOW = [
   // Start the product as a process for every case, or build it.
   'cli/audit.test.ts',
   'cli/commands.test.ts',
+  'cli/consolidate.test.ts',
   'cli/import.test.ts',
   'cli/keys.test.ts',
   'cli/odd-disk.test.ts',
@@ -48,9 +49,11 @@ const SLOW = [
   'http/process.test.ts',
   'jobs/sqlite.test.ts',
   // Make chains of backups of a whole application for every case.
+  'core/backups/consolidate.test.ts',
   'core/backups/incremental.test.ts',
   // Big: whole installations, every day of a year, paths and trees as large as the system allows, a hundred thousand rows.
   'core/recovery/recovery.test.ts',
+  'core/retention/consolidations.test.ts',
   'core/retention/year.test.ts',
   'core/restores/media/deep.test.ts',
   'core/restores/media/many.test.ts',

@@ -225,7 +225,7 @@ async function createServices(
   const destinations = new Destinations({ ...shared, secrets });
   const browser = new Browser({ engines, allowedPaths, controlFile });
   const scheduler = new Scheduler({ ...shared, backups });
-  const cleanup = new Cleanup({ ...shared, backups, configs });
+  const cleanup = new Cleanup({ ...shared, backups, configs, keys });
   const overview = new Overview(shared);
   const controlBackups = new ControlBackups({ ...shared, secrets, version: VERSION });
   const recoveryKits = new RecoveryKits({ ...shared, secrets, version: VERSION });

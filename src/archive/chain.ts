@@ -43,7 +43,7 @@ const SCRATCH = `${RESERVED_PREFIX}chain`;
  */
 export async function openChain(members: readonly ChainMember[], signal: AbortSignal): Promise<Archive> {
   for (const [index, { archive }] of members.entries()) {
-    await assertFollows(archive, members[index - 1]?.archive, { index, signal });
+    await assertFollows(archive, members[index - 1]?.archive, signal);
   }
   return new ChainArchive(members, statesOf(members));
 }
@@ -55,22 +55,23 @@ export async function metadataHash(archive: Archive, signal: AbortSignal): Promi
   return hash.digest('hex');
 }
 
-async function assertFollows(
-  archive: Archive,
-  before: Archive | undefined,
-  { index, signal }: { index: number; signal: AbortSignal },
-): Promise<void> {
+async function assertFollows(archive: Archive, before: Archive | undefined, signal: AbortSignal): Promise<void> {
   const { backup_id: id, parent, chain, database_engine: engine } = archive.metadata;
   if (before === undefined) {
     if (parent !== undefined) throw corrupt(`A chain begins with the incremental backup ${id}.`);
     return;
   }
-  const follows = parent !== undefined && parent.backup_id === before.metadata.backup_id && chain?.position === index;
-  if (!follows || engine !== before.metadata.database_engine) {
-    throw corrupt(`The backup ${id} does not build on ${before.metadata.backup_id}.`);
+  const below = before.metadata;
+  // A full archive that was made of a chain stands where the incremental one stood that it was made of.
+  const names = [below.backup_id, below.consolidated?.backup_id];
+  const place = (below.chain ?? below.consolidated?.chain)?.position ?? 0;
+  const follows = parent !== undefined && names.includes(parent.backup_id) && chain?.position === place + 1;
+  if (!follows || engine !== below.database_engine) {
+    throw corrupt(`The backup ${id} does not build on ${below.backup_id}.`);
   }
+  if (below.consolidated?.metadata_sha256 === parent.metadata_sha256) return;
   if ((await metadataHash(before, signal)) !== parent.metadata_sha256) {
-    throw corrupt(`${before.metadata.backup_id} is not the archive that ${id} builds on: its metadata are others.`);
+    throw corrupt(`${below.backup_id} is not the archive that ${id} builds on: its metadata are others.`);
   }
 }
 

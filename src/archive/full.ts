@@ -1,15 +1,25 @@
-import { METADATA_ENTRY, type SourceFile } from './metadata.js';
+import { type ArchiveMetadata, METADATA_ENTRY, type SourceFile } from './metadata.js';
 import type { Archive } from './read.js';
-import { writeArchive, type WrittenArchive } from './write.js';
+import { writeArchive, type WriteOptions, type WrittenArchive } from './write.js';
 
 /**
  * Writes what an opened archive stands for as one full archive, such as a chain of incremental backups: streamed, without a
  * copy of the whole, and with the same bytes each time. Every file is compared with its checksum on the way; the stream
  * fails if one differs.
- * @param options `threads`: how many compress
+ * @param options `threads`: how many compress. `about`: the metadata, but for `entries`; by default those of the archive
  * @throws as `writeArchive`, through the stream
  */
-export function writeFull(archive: Archive, options: { signal: AbortSignal; threads?: number }): WrittenArchive {
+export function writeFull(
+  archive: Archive,
+  {
+    about = async () => archive.metadata,
+    onProgress = () => undefined,
+    ...options
+  }: Pick<WriteOptions, 'signal' | 'threads' | 'compression'> & {
+    about?: () => Promise<ArchiveMetadata>;
+    onProgress?: WriteOptions['onProgress'];
+  },
+): WrittenArchive {
   const { signal } = options;
   const isDatabase = (path: string) => path !== METADATA_ENTRY && !path.startsWith('media/');
   const files = archive.entries
@@ -23,7 +33,7 @@ export function writeFull(archive: Archive, options: { signal: AbortSignal; thre
     files,
     mediaPaths: [],
     copied: archive,
-    describe: ({ entries }) => ({ ...archive.metadata, entries }),
-    onProgress: () => undefined,
+    describe: async ({ entries }) => ({ ...(await about()), entries }),
+    onProgress,
   });
 }

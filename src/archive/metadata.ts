@@ -148,6 +148,17 @@ const metadataSchema = z
     /** The full backup that it all builds on, and the place behind it: 1 for the first incremental. */
     chain: z.object({ id: clean(64), position: z.number().int().positive().max(1_000_000) }).optional(),
     reproduces: reproducesSchema.optional(),
+    /**
+     * In a full archive that was made of a chain: the incremental backup of the same state, known by its metadata entry. What
+     * builds on that builds on this as well.
+     */
+    consolidated: z
+      .object({
+        backup_id: clean(64),
+        metadata_sha256: sha256Schema,
+        chain: z.object({ id: clean(64), position: z.number().int().positive().max(1_000_000) }),
+      })
+      .optional(),
     app_version: z.string().nullable(),
     node_version: z.string().nullable(),
     /** Django's version; only in archives of version 1.0. */
@@ -318,6 +329,9 @@ function whole(major: string, metadata: ArchiveMetadata): ArchiveMetadata {
   for (const field of ['parent', 'chain', 'reproduces'] as const) {
     if ((metadata[field] !== undefined) === (major === '3')) continue;
     throw foreign(`${METADATA_ENTRY}: ${field} ${major === '3' ? 'is missing' : 'stands in a full backup'}.`);
+  }
+  if (major === '3' && metadata.consolidated !== undefined) {
+    throw foreign(`${METADATA_ENTRY}: consolidated stands in an incremental backup.`);
   }
   return metadata;
 }

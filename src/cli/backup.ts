@@ -53,8 +53,12 @@ export async function makeBackup(session: Session, request: BackupRequest): Prom
   return carryOutBackup(session, id, config.databaseKey);
 }
 
-/** Does a PENDING backup in this process. @throws CommandError with the row, if the run fails */
-export async function carryOutBackup(session: Session, id: string, databaseKey: string): Promise<BackupRow> {
+/**
+ * Does a PENDING backup in this process.
+ * @param databaseKey of the database that it reads; null for none
+ * @throws CommandError with the row, if the run fails
+ */
+export async function carryOutBackup(session: Session, id: string, databaseKey: string | null): Promise<BackupRow> {
   const row = await carryOut(session, session.app.backups, id, databaseKey);
   if (row.status !== 'COMPLETED') throw new CommandError(errorOf(row), { backup: backupDocument(row) });
   if (row.copies.length === 1) return row;

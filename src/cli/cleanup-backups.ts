@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { App } from '../app.js';
-import { type CleanedUp, failureOf, type RetentionPlan } from '../core/retention/cleanup.js';
+import { type CleanedUp, failureOf, type RetentionItem, type RetentionPlan } from '../core/retention/cleanup.js';
 import { humanSize } from '../core/text/format.js';
 import { badInput } from '../errors.js';
 import { whole } from './options.js';
@@ -12,18 +12,18 @@ export function addCleanupBackups(program: Command): void {
     .command('cleanup-backups')
     .description(
       'Delete what the retention policy does not keep, and say why for each backup. JSON: {plans: [{configId, at, ' +
-        'hash, dryRun, items: [{id, storagePath, keep, unpin, reasons, error}]}]}',
+        'hash, dryRun, items: [{id, storagePath, keep, unpin, consolidate, reasons, error}]}]}',
     )
     .option('--dry-run', 'only show the plan')
     .option('--config <id>', 'only this config', whole)
     .option('--hash <hash>', 'only if the plan is still the one with this hash (with --config)')
     .action((options: { dryRun?: boolean; config?: number; hash?: string }, command: Command) =>
-      inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print }) => {
+      inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, actor, print, stop }) => {
         const { dryRun = false, config, hash } = options;
         if (hash !== undefined && config === undefined) {
           throw badInput('hash', '--hash needs --config: a plan is of one config.');
         }
-        const done = dryRun ? await plansOf(app, config) : await run(app, actor, config, hash);
+        const done = dryRun ? await plansOf(app, config) : await run(app, { actor, stop, config, hash });
         const { plans } = done;
         const documents = { plans: plans.map((plan) => document(plan, dryRun)) };
         const failed =
@@ -44,9 +44,12 @@ async function plansOf({ cleanup, configs }: App, config: number | undefined): P
   return { plans, failures: [] };
 }
 
-async function run({ cleanup }: App, actor: string, config?: number, hash?: string): Promise<CleanedUp> {
-  if (config === undefined) return cleanup.tryAll(actor);
-  return { plans: [await cleanup.run(config, actor, hash)], failures: [] };
+async function run(
+  { cleanup }: App,
+  { actor, stop, config, hash }: { actor: string; stop: AbortSignal; config?: number; hash?: string },
+): Promise<CleanedUp> {
+  if (config === undefined) return cleanup.tryAll(actor, stop);
+  return { plans: [await cleanup.run(config, actor, { hash, stop })], failures: [] };
 }
 
 function document({ config, at, hash, items }: RetentionPlan, dryRun: boolean): Document {
@@ -55,11 +58,12 @@ function document({ config, at, hash, items }: RetentionPlan, dryRun: boolean): 
     at,
     hash,
     dryRun,
-    items: items.map(({ id, backup, keep, unpin, reasons, error }) => ({
+    items: items.map(({ id, backup, keep, unpin, consolidate, reasons, error }) => ({
       id,
       storagePath: backup.address.storagePath,
       keep,
       unpin,
+      consolidate,
       reasons,
       error: error === null ? null : { code: error.code, message: error.message, hint: error.hint },
     })),
@@ -72,7 +76,7 @@ function text({ config, items, deleteCount, deleteSize, hash }: RetentionPlan, d
     { title: 'created', cell: ({ backup }) => moment(backup.createdAt) },
     { title: 'type', cell: ({ backup }) => backup.backupType },
     { title: 'size', cell: ({ backup }) => humanSize(backup.fileSize ?? 0), right: true },
-    { title: '', cell: ({ keep, unpin }) => (keep ? (unpin ? 'unpin' : 'keep') : dryRun ? 'DELETE' : 'deleted') },
+    { title: '', cell: (item) => outcome(item, dryRun) },
     { title: 'why', cell: ({ reasons }) => reasons.map((reason) => reason.text).join(' ') },
   ]);
   const summary = fields([
@@ -81,4 +85,10 @@ function text({ config, items, deleteCount, deleteSize, hash }: RetentionPlan, d
     ['Plan', dryRun ? hash : null],
   ]);
   return `${summary}\n\n${list}`;
+}
+
+function outcome({ keep, unpin, consolidate }: RetentionItem, dryRun: boolean): string {
+  if (!keep) return dryRun ? 'DELETE' : 'deleted';
+  if (consolidate) return 'consolidate';
+  return unpin ? 'unpin' : 'keep';
 }

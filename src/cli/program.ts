@@ -15,6 +15,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   copies: async () => (await import('./copies.js')).addCopies,
   copy: async () => (await import('./copies.js')).addCopy,
   verify: async () => (await import('./verify.js')).addVerify,
+  consolidate: async () => (await import('./consolidate.js')).addConsolidate,
   pin: async () => (await import('./pin.js')).addPin,
   unpin: async () => (await import('./pin.js')).addPin,
   delete: async () => (await import('./delete.js')).addDelete,

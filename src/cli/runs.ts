@@ -23,14 +23,14 @@ type RunRow = BackupRow | RestoreRow;
  * Does a PENDING run in this process, showing its progress. While another run holds the database it waits and says for
  * whom; if a worker has taken the row meanwhile, it follows the row to its end. When the command is stopped, the run is
  * cancelled.
- * @param databaseKey the database that the run needs, to show its holder
+ * @param databaseKey the database that the run needs, to show its holder; null if it needs none
  * @returns the row, COMPLETED or FAILED
  */
 export async function carryOut<Row extends RunRow>(
   session: Session,
   runs: Runs<Row>,
   id: string,
-  databaseKey: string,
+  databaseKey: string | null,
 ): Promise<Row> {
   const progress = new Progress(session.print, () => runs.get(id));
   try {
@@ -52,7 +52,7 @@ async function waitForTurn<Row extends RunRow>(
   session: Session,
   runs: Runs<Row>,
   id: string,
-  databaseKey: string,
+  databaseKey: string | null,
   progress: Progress,
 ): Promise<void> {
   if ((await runs.run(id, session.stop)) === 'done') return;
@@ -62,7 +62,7 @@ async function waitForTurn<Row extends RunRow>(
   let told = '';
   try {
     do {
-      const holder = await holderOf(session, databaseKey);
+      const holder = databaseKey === null ? null : await holderOf(session, databaseKey);
       if (holder !== null && holder !== told) progress.line(`waiting: ${(told = holder)} holds the database`);
       await sleep(ASK_AGAIN_MS, undefined, { signal: session.stop }).catch(() => undefined);
     } while (!session.stop.aborted && (await runs.run(id, session.stop)) === 'busy');

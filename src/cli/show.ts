@@ -18,7 +18,8 @@ export function addShow(program: Command): void {
           return print.result({ restore: restoreDocument(row, target) }, () => restoreText(row, target));
         }
         const row = await app.backups.get(id);
-        print.result({ backup: backupDocument(row) }, () => backupText(row));
+        const archives = await app.backups.chainLength(row);
+        print.result({ backup: backupDocument(row) }, () => backupText(row, archives));
       }),
     );
 }

@@ -12,6 +12,7 @@ export function backupDocument(row: BackupRow): Document {
     backupType: row.backupType,
     mode: row.mode,
     chainPosition: row.chainPosition,
+    consolidates: row.consolidates ?? null,
     status: row.status,
     engine: row.engine,
     databaseName: row.databaseName,
@@ -128,13 +129,14 @@ const restoreColumns = (names: ConfigNames): Column<RestoreRow>[] => [
 
 export const restoreTable = (rows: RestoreRow[], names: ConfigNames) => table(rows, restoreColumns(names));
 
-/** A backup in all its parts, for `show` and after a run. */
-export function backupText(row: BackupRow): string {
+/** A backup in all its parts. @param archives how many a restore of it reads */
+export function backupText(row: BackupRow, archives: number): string {
   const head = fields([
     ['Backup', row.id],
     ['Status', row.status],
     ['Type', row.backupType],
-    ['Builds on', row.parentArchiveId && `${row.parentArchiveId}, restored from ${row.chainPosition + 1} archives`],
+    ['Builds on', row.parentArchiveId && `${row.parentArchiveId}, restored from ${archives} archives`],
+    ['Consolidates', row.consolidates],
     ['Database', `${row.databaseName} (${row.engine})`],
     ['File', row.filePath],
     ...copies(row),

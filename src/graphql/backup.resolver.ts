@@ -183,6 +183,20 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
+      'Makes a full backup of the state of an incremental one, of the stored archives: the database is not read. Returns the new backup at once, PENDING; follow it as one of `createBackup`. What builds on the incremental one builds on it from then on, and the clean-up deletes what nothing needs any more. An encrypted chain must open with keys that are held here.',
+      'mutation { consolidateBackup(id: "backup_20250724_143022_a1b2c3d4") { id status } }',
+    ),
+  })
+  async consolidateBackup(
+    @Ctx() { services, admin, signal }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'A COMPLETED, incremental backup.' }) id: string,
+  ): Promise<Backup> {
+    return services.backups.consolidate(runId(id), (await admin()).email, signal);
+  }
+
+  @Admin()
+  @Mutation(() => Backup, {
+    description: withExample(
       'Copies a backup to another destination, or tries a failed copy again. Returns at once: `copies` shows the state.',
       'mutation { copyBackup(id: "backup_20250724_143022_a1b2c3d4", destinationId: "2") { copies { status filePath } } }',
     ),
@@ -361,8 +375,8 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @FieldResolver(() => Int, {
     description: 'How many archives a restore of it reads: 1 for a full one, more for an incremental one.',
   })
-  chainLength(@Root() { chainPosition }: BackupRow): number {
-    return chainPosition + 1;
+  chainLength(@Root() row: BackupRow, @Ctx() { services }: GraphqlContext): Promise<number> {
+    return services.backups.chainLength(row);
   }
 
   @FieldResolver(() => [BackupCopy], { description: 'Where its archive lies. The run itself wrote the first.' })

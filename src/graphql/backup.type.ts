@@ -47,6 +47,13 @@ export class Backup {
   @Field(() => BackupMode, { description: 'What the archive holds.' })
   mode!: keyof typeof BackupMode;
 
+  @Field(() => ID, {
+    nullable: true,
+    description:
+      'The incremental backup of which this is the same state as a full one: see `consolidateBackup`. Null for any other.',
+  })
+  consolidates?: string | null;
+
   @Field(() => BackupStatus, { description: 'Its state.' })
   status!: Status;
 

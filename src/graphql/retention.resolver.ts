@@ -38,12 +38,12 @@ export class RetentionResolver {
   @Admin()
   @Mutation(() => [RetentionPlan], {
     description: withExample(
-      'Deletes what `retentionPlan` of this moment shows, and nothing else; answers with what was done. What stops one config is an error that names it, once all have been tried.',
+      'Deletes what `retentionPlan` of this moment shows, and nothing else; answers with what was done. Where the plan consolidates backups, that is done first, and what they let go is deleted, too. What stops one config is an error that names it, once all have been tried.',
       'mutation { cleanupBackups(configId: "1") { deleteCount deleteSize items { backup { id status } keep error { message hint } } } }',
     ),
   })
   async cleanupBackups(
-    @Ctx() { services, admin }: GraphqlContext,
+    @Ctx() { services, admin, signal: stop }: GraphqlContext,
     @Arg('configId', () => ID, { nullable: true, description: 'Only this config; all if left out.' })
     configId?: string | null,
     @Arg('hash', () => String, {
@@ -54,10 +54,10 @@ export class RetentionResolver {
   ): Promise<RetentionPlan[]> {
     const { email } = await admin();
     if (configId !== undefined && configId !== null) {
-      return [await services.cleanup.run(toConfigId(configId, 'configId'), email, hash ?? undefined)];
+      return [await services.cleanup.run(toConfigId(configId, 'configId'), email, { hash: hash ?? undefined, stop })];
     }
     if (hash) throw badInput('hash', 'needs configId: a plan is of one config.');
-    return services.cleanup.runAll(email);
+    return services.cleanup.runAll(email, stop);
   }
 
   /** Read anew: a plan knows only the columns that it is made of, and after `cleanupBackups` the backup may be DELETED. */

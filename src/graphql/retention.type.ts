@@ -17,8 +17,17 @@ export class RetentionItem {
   @Field(() => Boolean, { description: 'Whether it is kept.' })
   keep!: boolean;
 
-  @Field(() => Boolean, { description: 'Whether its pin is removed: a safety backup whose retention time has ended.' })
+  @Field(() => Boolean, {
+    description:
+      'Whether its pin is removed: a safety backup whose retention time has ended, or one whose pin a full backup has taken over.',
+  })
   unpin!: boolean;
+
+  @Field(() => Boolean, {
+    description:
+      'Whether a full backup is made of it first, as `consolidateBackup` does, so that the backups that it builds on can be deleted.',
+  })
+  consolidate!: boolean;
 
   @Field(() => [RetentionReason], { description: 'Never empty.' })
   reasons!: RetentionReason[];

@@ -17,7 +17,7 @@ const ASK_AGAIN = 2_000;
 export interface Workers {
   backups: { run(id: string, signal: AbortSignal): Promise<'done' | 'busy'> };
   restores: { run(id: string, signal: AbortSignal): Promise<'done' | 'busy'> };
-  cleanup: { runScheduled(): Promise<void> };
+  cleanup: { runScheduled(stop: AbortSignal): Promise<void> };
   controlBackups: { runDue(signal: AbortSignal): Promise<void> };
 }
 
@@ -32,7 +32,7 @@ export function createHandlers({ backups, restores, cleanup, controlBackups }: W
   return {
     'run-restore': async (job, { signal }) => again(await restores.run(job.restoreId, signal), job),
     'run-backup': async (job, { signal }) => again(await backups.run(job.backupId, signal), job),
-    cleanup: () => cleanup.runScheduled(),
+    cleanup: (_job, { signal }) => cleanup.runScheduled(signal),
     'control-backup': (_job, { signal }) => controlBackups.runDue(signal),
   };
 }

@@ -52,10 +52,12 @@ export class BackupRow extends Model<
   declare archiveId: CreationOptional<string | null>;
   /** `archiveId` of the backup that this one builds on; null for a full one. */
   declare parentArchiveId: CreationOptional<string | null>;
-  /** `archiveId` of the full backup that it all builds on; null for a full one. */
+  /** `archiveId` of the full backup that the chain began with; null for one that began none or its own. */
   declare chainArchiveId: CreationOptional<string | null>;
-  /** How many backups it needs below it. */
+  /** Its place in the chain, as its archive says: so many came before it. */
   declare chainPosition: CreationOptional<number>;
+  /** `archiveId` of the incremental backup of which this is the same state as a full one; null for any other. */
+  declare consolidates: CreationOptional<string | null>;
   declare status: BackupStatus;
   /** 0 to 1. */
   declare progress: CreationOptional<number>;
@@ -147,6 +149,7 @@ export function defineBackup(sequelize: Sequelize, StoredObject: typeof StoredOb
       parentArchiveId: DataTypes.STRING(64),
       chainArchiveId: DataTypes.STRING(64),
       chainPosition: { type: DataTypes.INTEGER, defaultValue: 0 },
+      consolidates: DataTypes.STRING(64),
       status: DataTypes.STRING(32),
       ...runColumns,
       engine: DataTypes.STRING(32),

@@ -22,6 +22,7 @@ import { controlBackups } from './migrations/0018-control-backups.js';
 import { incrementals } from './migrations/0019-incrementals.js';
 import { auditChain } from './migrations/0020-audit-chain.js';
 import { lookups } from './migrations/0021-lookups.js';
+import { consolidations } from './migrations/0022-consolidations.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -45,6 +46,7 @@ const MIGRATIONS: Migration[] = [
   incrementals,
   auditChain,
   lookups,
+  consolidations,
 ];
 
 const TABLE = 'db_manager_migrations';

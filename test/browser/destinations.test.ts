@@ -111,6 +111,21 @@ walk(title('The destinations page'), () => {
     await app.app.backups.remove([id], 'test');
   });
 
+  it('consolidates an incremental backup on its page, and leads to the full one', async () => {
+    await app.app.configs.update(1, { incremental: true }, 'test');
+    await app.backup();
+    const { id } = await app.backup();
+    await visit.page.goto(`${app.url}/backups/${id}`);
+    await button('Consolidate …').click();
+    await inDialog('Consolidate').waitFor();
+    expect(await visit.barriers()).toEqual([]);
+    await inDialog('Consolidate').click();
+    await visit.page.waitForURL((url) => !url.pathname.endsWith(id));
+    await app.app.backups.run(visit.page.url().split('/').at(-1) ?? '', NEVER);
+    await text(`Consolidated from ${id}.`);
+    await app.app.configs.update(1, { incremental: false }, 'test');
+  });
+
   it('tests and removes a destination', async () => {
     await visit.page.goto(`${app.url}/destinations`);
     await button('Test Second disk').click();

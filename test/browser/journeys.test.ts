@@ -1001,6 +1001,7 @@ journey(title('All together'), () => {
     expect(fieldsOf('Mutation').sort()).toEqual([
       'assignBackup',
       'changePassword',
+      'consolidateBackup',
       'copyBackup',
       'createConfigFromBackup',
       'createDestination',

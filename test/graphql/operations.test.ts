@@ -101,6 +101,18 @@ describe('A backup', () => {
     expect(deleteBackups.map(({ status }) => status)).toEqual(['DELETED', 'DELETED']);
   });
 
+  it('that is incremental is consolidated into a full one', async () => {
+    await client.request(api.UpdateConfigDocument, { id: '1', input: { incremental: true } });
+    await app.backup();
+    const { id } = await app.backup();
+    const { consolidateBackup } = await client.request(api.ConsolidateBackupDocument, { id });
+    expect(consolidateBackup).toMatchObject({ status: 'PENDING', mode: 'FULL', consolidates: id });
+    expect(await ended(consolidateBackup.id)).toMatchObject({ status: 'COMPLETED', chainLength: 1, parent: null });
+    const again = client.request(api.ConsolidateBackupDocument, { id });
+    await expect(again).rejects.toEqual(failing('BAD_USER_INPUT', 'id'));
+    await client.request(api.UpdateConfigDocument, { id: '1', input: { incremental: false } });
+  });
+
   it('that has ended cannot be cancelled', async () => {
     const { id } = await app.backup();
     await expect(client.request(api.CancelBackupDocument, { id })).rejects.toEqual(failing('BUSY'));

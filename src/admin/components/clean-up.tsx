@@ -71,8 +71,10 @@ function CleanUpDialog({ configId, unsaved, onClose }: { configId: string; unsav
   );
 }
 
-const questionOf = ({ deleteCount }: Plan) =>
-  deleteCount > 0 ? `Delete ${plural(deleteCount, 'backup')}?` : 'Remove pins?';
+function questionOf({ deleteCount, items }: Plan): string {
+  if (deleteCount > 0) return `Delete ${plural(deleteCount, 'backup')}?`;
+  return items.some(({ consolidate }) => consolidate) ? 'Consolidate backups?' : 'Remove pins?';
+}
 
 function Question({ plan, unsaved }: { plan: Plan; unsaved: boolean }) {
   return (
@@ -84,12 +86,14 @@ function Question({ plan, unsaved }: { plan: Plan; unsaved: boolean }) {
         </Text>
       )}
       <PlanSummary plan={plan} />
-      <PlanItems items={plan.items.filter(({ keep, unpin }) => !keep || unpin)} />
+      <PlanItems items={plan.items.filter(isChanged)} />
     </>
   );
 }
 
-const changesNothing = ({ deleteCount, items }: Plan) => deleteCount === 0 && items.every(({ unpin }) => !unpin);
+const isChanged = ({ keep, unpin, consolidate }: Plan['items'][number]) => !keep || unpin || consolidate;
+
+const changesNothing = ({ items }: Plan) => !items.some(isChanged);
 
 function Result({ plan }: { plan: Plan }) {
   const failed = plan.items.filter(({ error }) => error);
@@ -104,7 +108,7 @@ function Result({ plan }: { plan: Plan }) {
         <Alert
           color="red"
           variant="light"
-          title={`${plural(failed.length, 'backup')} could not be deleted`}
+          title={`${plural(failed.length, 'backup')} could not be deleted or consolidated`}
           role="alert"
           className="breakable"
         >

@@ -10,6 +10,8 @@ interface ConfirmFormProps {
   busy: boolean;
   /** What is shown is not settled yet, so it cannot be confirmed. */
   unsettled?: boolean;
+  /** Of the button: red for what cannot be taken back, which is the default. */
+  color?: string;
   /** To be typed first; nothing if left out. */
   typed?: string;
   onConfirm: () => void;
@@ -26,7 +28,16 @@ export function Confirm({ title, ...form }: ConfirmFormProps & { title: string }
 }
 
 /** The question of such a dialog. */
-export function ConfirmForm({ children, label, busy, unsettled = false, typed, onConfirm, onClose }: ConfirmFormProps) {
+export function ConfirmForm({
+  children,
+  label,
+  busy,
+  unsettled = false,
+  color = 'red',
+  typed,
+  onConfirm,
+  onClose,
+}: ConfirmFormProps) {
   const [text, setText] = useState('');
   const ready = !unsettled && (typed === undefined || text.trim() === typed);
   const submit = (event: FormEvent) => {
@@ -60,7 +71,7 @@ export function ConfirmForm({ children, label, busy, unsettled = false, typed, o
           >
             Cancel
           </Button>
-          <Button type="submit" color="red" loading={busy} disabled={!ready}>
+          <Button type="submit" color={color} loading={busy} disabled={!ready}>
             {label}
           </Button>
         </Group>

@@ -16,6 +16,7 @@ const LISTED = 100;
 export function PlanSummary({ plan }: { plan: Plan }) {
   const { keepCount, keepSize, deleteCount, deleteSize } = plan;
   const unpinned = plan.items.filter(({ unpin }) => unpin).length;
+  const consolidated = plan.items.filter(({ consolidate }) => consolidate).length;
   return (
     <div aria-live="polite" aria-atomic>
       <Group gap="xl">
@@ -24,7 +25,13 @@ export function PlanSummary({ plan }: { plan: Plan }) {
       </Group>
       {unpinned > 0 && (
         <Text size="sm" mt={4}>
-          {plural(unpinned, 'safety backup is unpinned', 'safety backups are unpinned')}.
+          {plural(unpinned, 'backup is unpinned', 'backups are unpinned')}.
+        </Text>
+      )}
+      {consolidated > 0 && (
+        <Text size="sm" mt={4}>
+          {plural(consolidated, 'backup is consolidated', 'backups are consolidated')}, so that what{' '}
+          {consolidated === 1 ? 'it builds' : 'they build'} on can be deleted.
         </Text>
       )}
     </div>

@@ -14,6 +14,7 @@ import {
 } from '../../client/generated/graphql.js';
 import { useAction, useApi } from '../api.js';
 import { BackupActions, useDownload } from '../components/backup-actions.js';
+import { ConsolidateBackup } from '../components/consolidate-backup.js';
 import { Age, Size } from '../components/exact.js';
 import { Facts, Section } from '../components/facts.js';
 import { Homeless, OriginBadge, originFacts } from '../components/origin.js';
@@ -108,7 +109,7 @@ function Outcome({ backup, refresh }: { backup: BackupPartsFragment; refresh: ()
         <ProblemAlert
           problem={{ code: errorCode, message: errorMessage ?? 'The backup failed.', hint: errorHint ?? '' }}
         >
-          {status === 'FAILED' && backup.config && (
+          {status === 'FAILED' && backup.config && !backup.consolidates && (
             <After type={backup.backupType} config={backup.config} damaged={errorCode === 'DATABASE_CORRUPT'} />
           )}
         </ProblemAlert>
@@ -191,16 +192,24 @@ function About({ backup }: { backup: BackupPartsFragment }) {
 }
 
 /** What it builds on, and what builds on it; nothing for a backup that stands alone. */
-function chainFacts({ mode, parent, children, chainLength }: BackupPartsFragment): [string, ReactNode][] {
+function chainFacts(backup: BackupPartsFragment): [string, ReactNode][] {
+  const { mode, parent, children, chainLength, consolidates } = backup;
   const link = ({ id }: { id: string }) => (
     <TextLink key={id} href={`/backups/${id}`}>
       {id}
     </TextLink>
   );
   const facts: [string, ReactNode][] = [];
+  if (consolidates) facts.push(['Consolidates', link({ id: consolidates })]);
   if (mode === 'INCREMENTAL') {
     facts.push(['Builds on', parent ? link(parent) : 'A backup that is missing']);
-    facts.push(['Restored from', plural(chainLength, 'archive')]);
+    facts.push([
+      'Restored from',
+      <Group key="length" gap="xs">
+        {plural(chainLength, 'archive')}
+        {isStored(backup) && parent && <ConsolidateBackup backup={backup} />}
+      </Group>,
+    ]);
   }
   if (children.length > 0) facts.push(['Needed by', <Stack key="children">{children.map(link)}</Stack>]);
   return facts;

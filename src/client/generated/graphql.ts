@@ -472,7 +472,7 @@ export type AuditEventsQueryVariables = Exact<{
 
 export type AuditEventsQuery = { auditEvents: { totalCount: number, nodes: Array<{ id: string, at: string, actor: string, action: string, subject: string | null, details: Array<{ name: string, value: string }> }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
-export type BackupPartsFragment = { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null };
+export type BackupPartsFragment = { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null };
 
 export type BackupsQueryVariables = Exact<{
   filter?: BackupFilter | null | undefined;
@@ -489,7 +489,7 @@ export type BackupQueryVariables = Exact<{
 }>;
 
 
-export type BackupQuery = { backup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } | null };
+export type BackupQuery = { backup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } | null };
 
 export type BackupMediaQueryVariables = Exact<{
   id: string | number;
@@ -507,21 +507,21 @@ export type CreateBackupMutationVariables = Exact<{
 }>;
 
 
-export type CreateBackupMutation = { createBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type CreateBackupMutation = { createBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type AutoBackupMutationVariables = Exact<{
   configId?: string | number | null | undefined;
 }>;
 
 
-export type AutoBackupMutation = { autoBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type AutoBackupMutation = { autoBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type CancelBackupMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type CancelBackupMutation = { cancelBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type CancelBackupMutation = { cancelBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type VerifyBackupMutationVariables = Exact<{
   id: string | number;
@@ -530,7 +530,7 @@ export type VerifyBackupMutationVariables = Exact<{
 }>;
 
 
-export type VerifyBackupMutation = { verifyBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type VerifyBackupMutation = { verifyBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type CopyBackupMutationVariables = Exact<{
   id: string | number;
@@ -538,7 +538,7 @@ export type CopyBackupMutationVariables = Exact<{
 }>;
 
 
-export type CopyBackupMutation = { copyBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type CopyBackupMutation = { copyBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type PinBackupMutationVariables = Exact<{
   id: string | number;
@@ -546,7 +546,7 @@ export type PinBackupMutationVariables = Exact<{
 }>;
 
 
-export type PinBackupMutation = { pinBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type PinBackupMutation = { pinBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type AssignBackupMutationVariables = Exact<{
   id: string | number;
@@ -555,21 +555,21 @@ export type AssignBackupMutationVariables = Exact<{
 }>;
 
 
-export type AssignBackupMutation = { assignBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type AssignBackupMutation = { assignBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type DeleteBackupMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type DeleteBackupMutation = { deleteBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type DeleteBackupMutation = { deleteBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type DeleteBackupsMutationVariables = Exact<{
   ids: Array<string | number> | string | number;
 }>;
 
 
-export type DeleteBackupsMutation = { deleteBackups: Array<{ id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null }> };
+export type DeleteBackupsMutation = { deleteBackups: Array<{ id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null }> };
 
 export type CreateDownloadLinkMutationVariables = Exact<{
   id: string | number;
@@ -585,7 +585,7 @@ export type UploadBackupMutationVariables = Exact<{
 }>;
 
 
-export type UploadBackupMutation = { uploadBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type UploadBackupMutation = { uploadBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type ImportBackupMutationVariables = Exact<{
   path: string;
@@ -594,14 +594,14 @@ export type ImportBackupMutationVariables = Exact<{
 }>;
 
 
-export type ImportBackupMutation = { importBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type ImportBackupMutation = { importBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type BackupProgressSubscriptionVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type RewrapBackupMutationVariables = Exact<{
   id: string | number;
@@ -610,7 +610,14 @@ export type RewrapBackupMutationVariables = Exact<{
 }>;
 
 
-export type RewrapBackupMutation = { rewrapBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type RewrapBackupMutation = { rewrapBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+
+export type ConsolidateBackupMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type ConsolidateBackupMutation = { consolidateBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type ConfigPartsFragment = { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> };
 
@@ -825,7 +832,7 @@ export type RestoreProgressSubscriptionVariables = Exact<{
 
 export type RestoreProgressSubscription = { restoreProgress: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } };
 
-export type RetentionPlanPartsFragment = { at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, status: BackupStatus, fileName: string, fileSize: number | null, verifiedAt: string | null, pinned: boolean }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> };
+export type RetentionPlanPartsFragment = { at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, consolidate: boolean, backup: { id: string, createdAt: string, backupType: BackupType, status: BackupStatus, fileName: string, fileSize: number | null, verifiedAt: string | null, pinned: boolean }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> };
 
 export type RetentionPlanQueryVariables = Exact<{
   configId: string | number;
@@ -834,7 +841,7 @@ export type RetentionPlanQueryVariables = Exact<{
 }>;
 
 
-export type RetentionPlanQuery = { retentionPlan: { at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, status: BackupStatus, fileName: string, fileSize: number | null, verifiedAt: string | null, pinned: boolean }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> } };
+export type RetentionPlanQuery = { retentionPlan: { at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, consolidate: boolean, backup: { id: string, createdAt: string, backupType: BackupType, status: BackupStatus, fileName: string, fileSize: number | null, verifiedAt: string | null, pinned: boolean }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> } };
 
 export type CleanupBackupsMutationVariables = Exact<{
   configId?: string | number | null | undefined;
@@ -842,7 +849,7 @@ export type CleanupBackupsMutationVariables = Exact<{
 }>;
 
 
-export type CleanupBackupsMutation = { cleanupBackups: Array<{ at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, backup: { id: string, createdAt: string, backupType: BackupType, status: BackupStatus, fileName: string, fileSize: number | null, verifiedAt: string | null, pinned: boolean }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> }> };
+export type CleanupBackupsMutation = { cleanupBackups: Array<{ at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, consolidate: boolean, backup: { id: string, createdAt: string, backupType: BackupType, status: BackupStatus, fileName: string, fileSize: number | null, verifiedAt: string | null, pinned: boolean }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> }> };
 
 export type LoginMutationVariables = Exact<{
   email: string;
@@ -920,6 +927,7 @@ export const BackupPartsFragmentDoc = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -1169,6 +1177,7 @@ export const RetentionPlanPartsFragmentDoc = new TypedDocumentString(`
     }
     keep
     unpin
+    consolidate
     reasons {
       code
       text
@@ -1271,6 +1280,7 @@ export const BackupDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -1392,6 +1402,7 @@ export const CreateBackupDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -1489,6 +1500,7 @@ export const AutoBackupDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -1586,6 +1598,7 @@ export const CancelBackupDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -1683,6 +1696,7 @@ export const VerifyBackupDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -1780,6 +1794,7 @@ export const CopyBackupDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -1877,6 +1892,7 @@ export const PinBackupDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -1974,6 +1990,7 @@ export const AssignBackupDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -2071,6 +2088,7 @@ export const DeleteBackupDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -2168,6 +2186,7 @@ export const DeleteBackupsDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -2273,6 +2292,7 @@ export const UploadBackupDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -2370,6 +2390,7 @@ export const ImportBackupDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -2467,6 +2488,7 @@ export const BackupProgressDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -2564,6 +2586,7 @@ export const RewrapBackupDocument = new TypedDocumentString(`
   backupType
   mode
   chainLength
+  consolidates
   parent {
     id
   }
@@ -2650,6 +2673,104 @@ export const RewrapBackupDocument = new TypedDocumentString(`
     mediaPaths
   }
 }`) as unknown as TypedDocumentString<RewrapBackupMutation, RewrapBackupMutationVariables>;
+export const ConsolidateBackupDocument = new TypedDocumentString(`
+    mutation ConsolidateBackup($id: ID!) {
+  consolidateBackup(id: $id) {
+    ...BackupParts
+  }
+}
+    fragment BackupParts on Backup {
+  id
+  backupType
+  mode
+  chainLength
+  consolidates
+  parent {
+    id
+  }
+  children {
+    id
+  }
+  status
+  storageType
+  databaseName
+  fileName
+  filePath
+  copies {
+    id
+    destination {
+      id
+      name
+      storageType
+      location
+      offline
+    }
+    status
+    filePath
+    verifiedAt
+    errorCode
+    errorMessage
+    errorHint
+    attempts
+    nextTryAt
+  }
+  fileSize
+  fileSizeHuman
+  checksum
+  encrypted
+  encryptionKeys {
+    id
+    name
+    recipient
+    passphrase
+    heldHere
+  }
+  progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  note
+  pinned
+  pinnedBy
+  verifiedAt
+  verificationLevel
+  damaged
+  createdAt
+  startedAt
+  completedAt
+  createdBy
+  downloadUrl
+  tables {
+    name
+    rowCount
+  }
+  mediaFileCount
+  deletedAt
+  deletedBy
+  deleteReason
+  config {
+    id
+    name
+  }
+  applicationId
+  foreign
+  origin {
+    config
+    host
+    database
+    mediaPaths
+  }
+}`) as unknown as TypedDocumentString<ConsolidateBackupMutation, ConsolidateBackupMutationVariables>;
 export const ConfigsDocument = new TypedDocumentString(`
     query Configs {
   configs {
@@ -3778,6 +3899,7 @@ export const RetentionPlanDocument = new TypedDocumentString(`
     }
     keep
     unpin
+    consolidate
     reasons {
       code
       text
@@ -3819,6 +3941,7 @@ export const CleanupBackupsDocument = new TypedDocumentString(`
     }
     keep
     unpin
+    consolidate
     reasons {
       code
       text

@@ -5,20 +5,87 @@ import { type BackupRow, type Models, readPlain } from '../../models/index.js';
 /** What a row says of its place in a chain. */
 export type Member = Pick<BackupRow, (typeof MEMBER)[number]>;
 
-const MEMBER = ['id', 'archiveId', 'parentArchiveId', 'chainArchiveId', 'chainPosition'] as const;
+const MEMBER = [
+  'id',
+  'archiveId',
+  'parentArchiveId',
+  'chainArchiveId',
+  'chainPosition',
+  'consolidates',
+  'verifiedAt',
+  'errorCode',
+] as const;
+
+/*
+ * What builds on a backup names its archive. Two rows can be that archive: the backup itself, and the full backup that was
+ * made of it and of what it builds on (`consolidates`). They are the same state, so either will do.
+ */
+
+/** The id under which others build on a backup. */
+export const baseIdOf = ({ archiveId, consolidates }: Pick<BackupRow, 'archiveId' | 'consolidates'>): string | null =>
+  consolidates ?? archiveId ?? null;
+
+const isIntact = ({ verifiedAt, errorCode }: Member) => verifiedAt !== null && (errorCode ?? null) === null;
+
+/** What was uploaded only says of itself what it is. */
+const isMadeHere = ({ id, archiveId }: Member): boolean => id === archiveId;
+
+const isConsolidation = ({ consolidates }: Member) => (consolidates ?? null) !== null;
+
+/**
+ * Of the rows that are one archive, the one to read: a good full backup that was made of it here, otherwise the backup itself,
+ * and what else there is only without that.
+ */
+export function preferred<Row extends Member>(rows: readonly Row[]): Row | undefined {
+  const own = rows.find((row) => isConsolidation(row) && isMadeHere(row) && isIntact(row));
+  return own ?? rows.find((row) => !isConsolidation(row)) ?? rows.find(isIntact) ?? rows[0];
+}
+
+/** The rows by the id under which others build on them. */
+export function byBaseId<Row extends Member>(rows: readonly Row[]): Map<string | null, Row[]> {
+  const groups = new Map<string | null, Row[]>();
+  for (const row of rows) groups.set(baseIdOf(row), [...(groups.get(baseIdOf(row)) ?? []), row]);
+  return groups;
+}
+
+/** The stored backups that are this archive. */
+const whereBase = (archiveId: string | string[]) => ({
+  [Op.or]: [{ archiveId }, { consolidates: archiveId }],
+  status: 'COMPLETED' as const,
+});
+
+/** The stored backup that others build on under this id; null if there is none. */
+export async function findBase(models: Models, archiveId: string): Promise<BackupRow | null> {
+  return preferred(await models.Backup.findAll({ where: whereBase(archiveId) })) ?? null;
+}
+
+/** As `findBase`, for many. */
+export async function findBases(models: Models, archiveIds: string[]): Promise<Map<string, BackupRow>> {
+  const groups = byBaseId(await models.Backup.findAll({ where: whereBase(archiveIds) }));
+  return new Map(
+    archiveIds.flatMap((id): [string, BackupRow][] => {
+      const row = preferred(groups.get(id) ?? []);
+      return row === undefined ? [] : [[id, row]];
+    }),
+  );
+}
+
+/** The stored backups of a chain. @param id `archiveId` of the full backup that it began with */
+const whereChain = (id: string | null | undefined) => ({
+  [Op.or]: [{ archiveId: id }, { chainArchiveId: id }],
+  status: 'COMPLETED' as const,
+});
 
 /**
  * What an incremental backup builds on, the full one first; empty for a full one.
  * @throws AppError CHAIN_BROKEN naming what is missing
  */
 export async function parentsOf(models: Models, row: BackupRow): Promise<BackupRow[]> {
-  if ((row.chainArchiveId ?? null) === null) return [];
-  const where = { [Op.or]: [{ archiveId: row.chainArchiveId }, { chainArchiveId: row.chainArchiveId }] };
-  const rows = await models.Backup.findAll({ where: { ...where, status: 'COMPLETED' } });
-  const byArchive = new Map(rows.map((member) => [member.archiveId, member]));
+  if ((row.parentArchiveId ?? null) === null) return [];
+  const rows = byBaseId(await models.Backup.findAll({ where: whereChain(row.chainArchiveId) }));
   const parents: BackupRow[] = [];
   for (let at: BackupRow = row; at.parentArchiveId;) {
-    const parent = byArchive.get(at.parentArchiveId);
+    const parent = preferred(rows.get(at.parentArchiveId) ?? []);
     // A record that names itself as its parent leads nowhere either.
     if (parent === undefined || parents.includes(parent)) throw missing(row, at.parentArchiveId);
     parents.unshift(parent);
@@ -30,26 +97,59 @@ export async function parentsOf(models: Models, row: BackupRow): Promise<BackupR
 const missing = ({ id }: BackupRow, parent: string) =>
   new AppError('CHAIN_BROKEN', `Backup ${id} builds on ${parent}, which is not here.`);
 
-/** All backups that need this one, stored or being made: those that build on it directly first. */
-export async function descendantsOf(models: Models, row: Member): Promise<Member[]> {
-  const chain = row.chainArchiveId ?? row.archiveId ?? null;
-  if (chain === null) return [];
-  const where = { chainArchiveId: chain, status: ['COMPLETED' as const, 'RUNNING' as const] };
-  const rows = await readPlain(models.Backup, MEMBER, { where });
-  const found: Member[] = [];
-  const known = new Set([row.archiveId]);
-  for (let next = rows.filter(isOn(known)); next.length > 0; next = rows.filter(isOn(known))) {
-    for (const member of next) known.add(member.archiveId);
-    found.push(...next);
+/** How many archives a restore of a backup reads; as many as it began with where one is missing. */
+export async function chainLengthOf(models: Models, row: Member): Promise<number> {
+  if ((row.parentArchiveId ?? null) === null) return 1;
+  const rows = byBaseId(await readPlain(models.Backup, MEMBER, { where: whereChain(row.chainArchiveId) }));
+  let length = 1;
+  for (let at: Member | undefined = row; at?.parentArchiveId && length <= row.chainPosition; length++) {
+    at = preferred(rows.get(at.parentArchiveId) ?? []);
+    if (at === undefined) return row.chainPosition + 1;
   }
-  return found.filter(({ id }) => id !== row.id);
+  return length;
 }
 
-/** True for a row whose parent is among these, and which is not itself. */
-const isOn =
-  (known: ReadonlySet<string | null | undefined>) =>
-  ({ archiveId, parentArchiveId }: Member) =>
-    (parentArchiveId ?? null) !== null && known.has(parentArchiveId) && !known.has(archiveId);
+/** The other stored backups of the same state, of which each can take the place of the others. */
+export async function equalsOf(models: Models, row: BackupRow): Promise<BackupRow[]> {
+  const id = baseIdOf(row);
+  if (id === null) return [];
+  return (await models.Backup.findAll({ where: whereBase(id) })).filter((other) => other.id !== row.id);
+}
+
+/**
+ * All backups that need this one, stored or being made: those that build on it directly first. None needs one whose place
+ * another good one of the same state takes.
+ * @param gone ids of backups that are to be deleted as well, and so take no one's place
+ */
+export async function descendantsOf(
+  models: Models,
+  row: Member,
+  gone: ReadonlySet<string> = new Set(),
+): Promise<Member[]> {
+  const chain = row.chainArchiveId ?? row.archiveId ?? null;
+  if (chain === null) return [];
+  const where = {
+    [Op.or]: [{ archiveId: chain }, { chainArchiveId: chain }],
+    status: ['COMPLETED' as const, 'RUNNING' as const],
+  };
+  const rows = await readPlain(models.Backup, [...MEMBER, 'status'], { where });
+  const stored = byBaseId(rows.filter(({ id, status }) => status === 'COMPLETED' && !gone.has(id)));
+  const isReplaced = (member: Member) =>
+    (stored.get(baseIdOf(member)) ?? []).some(
+      (other) => other.id !== member.id && isIntact(other) && (isMadeHere(other) || !isMadeHere(member)),
+    );
+  const found = new Map<string, Member>();
+  for (let level: Member[] = [row]; level.length > 0;) {
+    const bases = new Set(level.filter((member) => !isReplaced(member)).map(baseIdOf));
+    // A record that names itself as its parent is found once.
+    level = rows.filter(
+      ({ id, parentArchiveId = null }) =>
+        parentArchiveId !== null && bases.has(parentArchiveId) && id !== row.id && !found.has(id),
+    );
+    for (const member of level) found.set(member.id, member);
+  }
+  return [...found.values()];
+}
 
 /** Notes on all backups that need a damaged one that they cannot be restored. */
 export async function noteBroken(models: Models, row: BackupRow): Promise<void> {

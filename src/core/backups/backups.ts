@@ -7,7 +7,16 @@ import {
   type StoredObjectRow,
   type VerificationLevel,
 } from '../../models/index.js';
-import { descendantsOf, type Member, noteBroken, parentsOf } from '../archives/chains.js';
+import {
+  baseIdOf,
+  chainLengthOf,
+  descendantsOf,
+  equalsOf,
+  findBase,
+  type Member,
+  noteBroken,
+  parentsOf,
+} from '../archives/chains.js';
 import { noteDamaged } from '../archives/copies.js';
 import { deleteCopy } from './copies.js';
 import { insertBackup, type NewBackup } from './new-backup.js';
@@ -15,9 +24,10 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Op, type Transaction } from 'sequelize';
-import { AppError, badInput } from '../../errors.js';
+import { AppError, badInput, type ErrorCode } from '../../errors.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './run-backup.js';
 import { CONTROL_LEASE, copyLease, Hold, isHeld, runLease } from '../runs/hold.js';
+import { insertConsolidation, runConsolidation } from './consolidate.js';
 import { rewrap } from './rewrap.js';
 import { adoptStored, takeIn } from './upload.js';
 import { firstOf } from '../text/format.js';
@@ -110,6 +120,56 @@ export class Backups {
     return row;
   }
 
+  /**
+   * Requests a full backup of the state of an incremental one, which is made of the stored archives: the database is not read.
+   * The chain stays as it is; what builds on the incremental backup no longer needs it, nor what that builds on.
+   * @throws AppError as `createConsolidation`
+   */
+  async consolidate(id: string, actor: string, stop: AbortSignal): Promise<BackupRow> {
+    const row = await this.createConsolidation(id, actor, stop);
+    await this.env.queue.add({ name: 'run-backup', backupId: row.id });
+    return row;
+  }
+
+  /**
+   * Makes the PENDING row of a consolidation only: for a caller that runs it itself.
+   * @throws AppError NOT_FOUND, BAD_USER_INPUT, BACKUP_NOT_COMPLETED, BACKUP_DELETED, BUSY; CHAIN_BROKEN, ARCHIVE_…,
+   * ENCRYPTION_KEY_MISSING, STORAGE_…
+   */
+  async createConsolidation(id: string, actor: string, stop: AbortSignal): Promise<BackupRow> {
+    const work = async (hold: Hold) => {
+      const signal = AbortSignal.any([stop, hold.lost]);
+      const open = (row: BackupRow) => this.openChain(row, signal);
+      const row = await insertConsolidation(this.env, await this.get(id), { open, actor, signal });
+      await this.env.audit.record(actor, 'backup.consolidate', row.id, { of: id });
+      return row;
+    };
+    return Hold.during(this.env, [runLease(id)], work, () => {
+      throw new AppError('BUSY', `Backup ${id} is in use.`);
+    });
+  }
+
+  /**
+   * Makes a full backup of an incremental one for a policy, in this process.
+   * @returns the full one, COMPLETED
+   * @throws AppError as `createConsolidation`; why the run failed
+   */
+  async consolidateByPolicy(id: string, actor: string, stop: AbortSignal): Promise<BackupRow> {
+    const row = await this.createConsolidation(id, actor, stop);
+    await this.run(row.id, stop);
+    const { status, errorCode, errorMessage, errorHint } = await row.reload();
+    if (status === 'COMPLETED') return row;
+    if (status !== 'FAILED') throw new AppError('BUSY', `Another process makes ${row.id} of ${id}.`);
+    throw new AppError((errorCode ?? 'INTERNAL_ERROR') as ErrorCode, errorMessage ?? 'The run failed.', {
+      ...(errorHint && { hint: errorHint }),
+    });
+  }
+
+  /** A backup with what it builds on, opened by the keys that are held here. */
+  private openChain(row: BackupRow, signal: AbortSignal): Promise<StoredArchive> {
+    return openReadable(this.env.storages, row, signal, this.readingOf(row, undefined));
+  }
+
   /** Makes the PENDING row of an automatic backup in the transaction that takes its due time. */
   async createDue(
     config: BackupConfigRow,
@@ -134,8 +194,11 @@ export class Backups {
    * Does a PENDING backup. All failures end on the row; only a broken control database throws.
    * @returns 'busy' if another run holds the database: try again later
    */
-  run(id: string, stop: AbortSignal, options: RunOptions = {}): Promise<'done' | 'busy'> {
-    return runBackup(this.env, id, stop, options);
+  async run(id: string, stop: AbortSignal, options: RunOptions = {}): Promise<'done' | 'busy'> {
+    const row = await this.env.models.Backup.findByPk(id);
+    if (row === null || row.status !== 'PENDING') return 'done';
+    if ((row.consolidates ?? null) === null) return runBackup(this.env, row, stop, options);
+    return runConsolidation(this.env, id, stop, (member, signal) => this.openChain(member, signal));
   }
 
   /**
@@ -256,15 +319,22 @@ export class Backups {
 
   /** The backup that an incremental one builds on; null for a full one, or if that is not here. */
   async parentOf({ parentArchiveId }: BackupRow): Promise<BackupRow | null> {
-    if ((parentArchiveId ?? null) === null) return null;
-    return this.env.models.Backup.findOne({ where: { archiveId: parentArchiveId, status: 'COMPLETED' } });
+    return parentArchiveId ? findBase(this.env.models, parentArchiveId) : null;
   }
 
   /** The backups that build directly on it. */
-  async childrenOf({ archiveId }: BackupRow): Promise<BackupRow[]> {
-    if ((archiveId ?? null) === null) return [];
-    const where = { parentArchiveId: archiveId, status: ['COMPLETED', 'RUNNING'] };
-    return this.env.models.Backup.findAll({ where, order: [['createdAt', 'ASC']] });
+  async childrenOf(row: BackupRow): Promise<BackupRow[]> {
+    const parentArchiveId = baseIdOf(row);
+    if (parentArchiveId === null) return [];
+    const where = { parentArchiveId, status: ['COMPLETED', 'RUNNING'] };
+    const children = await this.env.models.Backup.findAll({ where, order: [['createdAt', 'ASC']] });
+    if (children.length === 0) return [];
+    return (await findBase(this.env.models, parentArchiveId))?.id === row.id ? children : [];
+  }
+
+  /** How many archives a restore of it reads. */
+  chainLength(row: BackupRow): Promise<number> {
+    return chainLengthOf(this.env.models, row);
   }
 
   /**
@@ -357,10 +427,15 @@ export class Backups {
     const row = await this.get(id);
     assertCompleted(row);
     const reading = this.readingOf(row, identity);
+    const below = await this.parentIds(row);
     const found = await this.verifyCopies(row, copiesToVerify(row, destinationId), { level, reading }, stop);
     const bad = found.filter(({ error }) => error !== null && /^(ARCHIVE|DATABASE)_/.test(error.code));
     const good = found.filter(({ error }) => error === null);
     const broken = found.find(({ error }) => error?.code === 'CHAIN_BROKEN')?.error;
+    // What it builds on was replaced and deleted while it was read.
+    if (broken && (await this.parentIds(row)) !== below) {
+      return this.verify(id, level, actor, stop, { destinationId, identity });
+    }
     if (broken) {
       const { code: errorCode, message: errorMessage, hint: errorHint } = broken;
       await row.update({ verifiedAt: null, verificationLevel: null, errorCode, errorMessage, errorHint });
@@ -380,6 +455,12 @@ export class Backups {
     const result = bad[0]?.error?.code ?? 'ok';
     await this.env.audit.record(actor, 'backup.verify', id, { level, result });
     return row.reload();
+  }
+
+  /** Which backups it is read together with. */
+  private async parentIds(row: BackupRow): Promise<string> {
+    const parents = await parentsOf(this.env.models, row).catch(() => []);
+    return parents.map(({ id }) => id).join();
   }
 
   /** Reads each copy in turn. What is no AppError is thrown. */
@@ -480,10 +561,19 @@ export class Backups {
     });
   }
 
-  /** Ends the pin that a safety backup was made with. One that a person has set stays. */
-  async endSafetyPin(id: string, actor: string): Promise<void> {
-    const where = { id, backupType: 'SAFETY', pinned: true, pinnedBy: null };
-    const [ended] = await this.env.models.Backup.update({ pinned: false }, { where });
+  /**
+   * Ends the pin that a safety backup was made with, or one that another backup of the same state has, too. Any other that a
+   * person has set stays.
+   */
+  async endPin(id: string, actor: string): Promise<void> {
+    const row = await this.get(id);
+    const isOver =
+      row.backupType === 'SAFETY'
+        ? (row.pinnedBy ?? null) === null
+        : (await equalsOf(this.env.models, row)).some(({ pinned }) => pinned);
+    if (!isOver) return;
+    const where = { id, pinned: true, pinnedBy: row.pinnedBy ?? null };
+    const [ended] = await this.env.models.Backup.update({ pinned: false, pinnedBy: null }, { where });
     if (ended > 0) await this.env.audit.record(actor, 'backup.unpin', id);
   }
 
@@ -555,7 +645,8 @@ export class Backups {
 
   /** Hands every waiting backup to the queue: the queue itself may have lost it. */
   async requeue(): Promise<void> {
-    for (const id of await pendingRuns(this.env.models, 'Backup', { backupType: REGULAR_TYPES })) {
+    const where = { [Op.or]: [{ backupType: REGULAR_TYPES }, { consolidates: { [Op.ne]: null } }] };
+    for (const id of await pendingRuns(this.env.models, 'Backup', where)) {
       await this.env.queue.add({ name: 'run-backup', backupId: id });
     }
   }
@@ -596,7 +687,7 @@ export class Backups {
     for (const id of ids) {
       const row = await this.get(id);
       all.set(id, row);
-      const needing = await descendantsOf(this.env.models, row);
+      const needing = await descendantsOf(this.env.models, row, ids);
       if (!cascade && needing.some((child) => !ids.has(child.id))) throw isNeeded(row, needing);
       for (const child of needing) all.set(child.id, child);
     }
@@ -618,13 +709,29 @@ export class Backups {
       if (row.status === 'DELETED') return row;
       await this.assertRemovable(row);
       if (!(await stillDue())) return null;
-      const needing = await descendantsOf(this.env.models, row);
-      if (needing.length > 0) throw isNeeded(row, needing);
       const copies = row.copies.map((copy) => copyLease(copy.id));
       const remove = () => this.removeHeld(row, actor, reason);
-      return Hold.during(this.env, copies, remove, inUse('being copied'));
+      const unless = async () => {
+        await this.assertNotNeeded(row);
+        return Hold.during(this.env, copies, remove, inUse('being copied'));
+      };
+      // Two of the same state must not go at the same time, each because the other one is there.
+      const equals = (await equalsOf(this.env.models, row)).map((other) => runLease(other.id));
+      return Hold.during(this.env, equals, unless, inUse('the same as another one, which is in use'));
     };
     return Hold.during(this.env, [runLease(id)], work, inUse('in use'));
+  }
+
+  /** @throws AppError BACKUP_NEEDED; BUSY while something is restored that may be read through it */
+  private async assertNotNeeded(row: BackupRow): Promise<void> {
+    const { models } = this.env;
+    const needing = await descendantsOf(models, row);
+    if (needing.length > 0) throw isNeeded(row, needing);
+    const equals = new Set((await equalsOf(models, row)).map(({ id }) => id));
+    if (equals.size === 0) return;
+    const readers = (await descendantsOf(models, row, equals)).map(({ id }) => id);
+    const restoring = await models.Restore.count({ where: { backupId: readers, status: ['PENDING', 'RUNNING'] } });
+    if (restoring > 0) throw new AppError('BUSY', `A backup that builds on ${row.id} is being restored.`);
   }
 
   /**
@@ -698,7 +805,7 @@ export class Backups {
   /** Safety backups and uploads are run right after they are made: one that still waits has lost the process that made it. */
   private async endAbandoned(): Promise<void> {
     const before = new Date(this.env.now().getTime() - this.env.leaseMs);
-    const where = { backupType: ['SAFETY', 'UPLOADED'], createdAt: { [Op.lt]: before } };
+    const where = { backupType: ['SAFETY', 'UPLOADED'], createdAt: { [Op.lt]: before }, consolidates: null };
     for (const id of await pendingRuns(this.env.models, 'Backup', where)) {
       const error = new AppError('INTERRUPTED', 'The process that wanted this backup stopped before it began.');
       await endPending(this.env, 'Backup', id, error);

@@ -23,16 +23,25 @@ export async function backupEnded(
   const copies = error === null ? { status: 'COMPLETED' as const, size, verifiedAt } : failure(error);
   await updateCopies(env.models, id, copies, transaction);
   if (error === null) await planCopies(env, row, transaction);
-  else await planRetry(env, row, error, transaction);
+  else if ((row.consolidates ?? null) === null) await planRetry(env, row, error, transaction);
 }
 
 /** A safety backup is for the undo of one restore, so it is not copied. */
 async function planCopies(env: EndedEnvironment, row: BackupRow, transaction: Transaction): Promise<void> {
-  if (row.backupType === 'SAFETY' || row.configId === null) return;
-  const config = await env.models.BackupConfig.findByPk(row.configId, { transaction });
-  for (const id of config?.copyTo ?? []) {
+  if (row.backupType === 'SAFETY') return;
+  const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId, { transaction });
+  for (const id of new Set([...(config?.copyTo ?? []), ...(await formerPlaces(env, row, transaction))])) {
     const destination = await env.models.Destination.findOne({ where: { id, deletedAt: null }, transaction });
     if (destination === null || id === row.copy.destinationId) continue;
     await addWaitingCopy(env, row, destination, transaction);
   }
+}
+
+/** Where the incremental backup lies that a full one was made of: it is to lie there, too. */
+async function formerPlaces(env: EndedEnvironment, row: BackupRow, transaction: Transaction): Promise<number[]> {
+  if ((row.consolidates ?? null) === null) return [];
+  const where = { archiveId: row.consolidates, status: 'COMPLETED' };
+  const members = await env.models.Backup.findAll({ where, transaction });
+  const stored = members.flatMap(({ copies }) => copies).filter(({ status }) => status === 'COMPLETED');
+  return stored.map(({ destinationId }) => destinationId);
 }

@@ -6,7 +6,7 @@ import { changedPages, hashPages, type PageHashes } from '../../archive/page-has
 import type { Collected } from '../../archive/write.js';
 import { AppError } from '../../errors.js';
 import { type BackupConfigRow, type BackupRow, isGood } from '../../models/index.js';
-import { parentsOf } from '../archives/chains.js';
+import { baseIdOf, findBase, parentsOf } from '../archives/chains.js';
 import { Hold, runLease } from '../runs/hold.js';
 import type { Run, RunEnvironment } from '../runs/run.js';
 import type { CoreEnvironment } from '../environment.js';
@@ -157,7 +157,7 @@ export class Increment {
     }
     return {
       backup_version: INCREMENTAL_VERSION,
-      parent: { backup_id: row.archiveId ?? row.id, file_name: row.fileName, metadata_sha256: index.metadataSha256 },
+      parent: { backup_id: baseIdOf(row) ?? row.id, file_name: row.fileName, metadata_sha256: index.metadataSha256 },
       chain: { id: row.chainArchiveId ?? row.archiveId ?? row.id, position: row.chainPosition + 1 },
       reproduces: {
         database: {
@@ -235,8 +235,9 @@ async function baseFor(
   const index = await readIndex(path).catch(() => 'doubtful' as const);
   if (index === null) return routine('there is none to build on yet.');
   if (index === 'doubtful') return wrong('what was noted of the last one cannot be read.');
-  const parent = await env.models.Backup.findByPk(index.backupId);
-  if (parent?.configId !== config.id || parent.status !== 'COMPLETED') {
+  // Its id is that of its archive. A full backup may have taken its place since.
+  const parent = await findBase(env.models, index.backupId);
+  if (parent?.configId !== config.id) {
     return routine(`the last one, ${index.backupId}, was deleted.`);
   }
   const chain = [...(await parentsOf(env.models, parent).catch(() => [])), parent];
@@ -244,13 +245,20 @@ async function baseFor(
   if (full === undefined || full.parentArchiveId) return wrong(`${parent.id} builds on a backup that is missing.`);
   const bad = chain.find((member) => member.verifiedAt === null || member.errorCode || !member.copies.some(isGood));
   if (bad !== undefined) return wrong(`${bad.id} is damaged or not verified.`);
-  if (full.createdAt.getTime() + config.fullEveryDays * DAY <= row.createdAt.getTime()) {
-    return routine(`the last one, ${full.id}, is ${config.fullEveryDays} days old.`);
+  const read = await beginningOf(env, full);
+  if (read.createdAt.getTime() + config.fullEveryDays * DAY <= row.createdAt.getTime()) {
+    return routine(`the last one, ${read.id}, is ${config.fullEveryDays} days old.`);
   }
   if (index.mediaPaths.join('\0') !== mediaPaths.join('\0')) {
     return routine('the media folders of the config have changed.');
   }
   return { row: parent, index };
+}
+
+/** The full backup that was made of the database itself: one that was made of a chain is not. */
+async function beginningOf({ models }: IncrementEnvironment, full: BackupRow): Promise<BackupRow> {
+  if ((full.consolidates ?? null) === null) return full;
+  return (await models.Backup.findOne({ where: { archiveId: full.chainArchiveId } })) ?? full;
 }
 
 /** The pages that differ; or why they are not worth a chain. */
@@ -279,7 +287,7 @@ async function buildOn(env: IncrementEnvironment, run: Run, row: BackupRow, { ro
       if (parent.status !== 'COMPLETED') return false;
       await noteMode(run, row, {
         mode: 'INCREMENTAL',
-        parentArchiveId: parent.archiveId ?? parent.id,
+        parentArchiveId: baseIdOf(parent) ?? parent.id,
         chainArchiveId: parent.chainArchiveId ?? parent.archiveId ?? parent.id,
         chainPosition: parent.chainPosition + 1,
       });

@@ -26,6 +26,12 @@ export interface NewBackup {
   origin: Origin | null;
   allowDamaged?: boolean;
   mode?: BackupMode;
+  /** Of when its data is, where that is not now. */
+  createdAt?: Date;
+  /** The incremental backup that it is to be the full form of, and that one's place in its chain. */
+  consolidates?: string;
+  chainArchiveId?: string | null;
+  chainPosition?: number;
   /** The keys that the archive is sealed for; none: it is not. */
   keyIds?: number[];
 }
@@ -39,24 +45,25 @@ const MAX_NUMBER = 10_000;
 /** Makes the PENDING row of a backup under the first archive name that no other row has. */
 export async function insertBackup(
   env: InsertEnvironment,
-  { address, archivePrefix, actor, names, keyIds = [], mode = 'FULL', ...values }: NewBackup,
+  { address, archivePrefix, actor, names, keyIds = [], mode = 'FULL', createdAt, ...values }: NewBackup,
   transaction?: Transaction,
 ): Promise<BackupRow> {
-  const createdAt = env.now();
+  const now = env.now();
   const storage = env.storages.open(address);
-  const nameAt = names ?? archiveNames(archivePrefix ?? env.prefix, createdAt, keyIds.length > 0);
+  const nameAt = names ?? archiveNames(archivePrefix ?? env.prefix, now, keyIds.length > 0);
   for (let number = await firstFree(env.models, storage, nameAt, { transaction }); ; number++) {
-    const id = newId('backup', createdAt);
+    const id = newId('backup', now);
     const row = {
       ...values,
       id,
       mode,
-      archiveId: values.backupType === 'UPLOADED' ? null : id,
+      // An archive that comes from elsewhere has an id of its own.
+      archiveId: values.backupType === 'UPLOADED' && values.consolidates === undefined ? null : id,
       status: 'PENDING' as const,
       pinned: values.backupType === 'SAFETY',
       fileName: nameAt(number),
       createdBy: actor,
-      createdAt,
+      createdAt: createdAt ?? now,
     };
     try {
       // In a transaction of its own (a savepoint inside another), so that a taken name ends nothing else.

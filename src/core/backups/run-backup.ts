@@ -1,27 +1,14 @@
-import {
-  isRegular,
-  REGULAR_TYPES,
-  type BackupConfigRow,
-  type BackupRow,
-  type EncryptionKeyRow,
-} from '../../models/index.js';
+import { isRegular, REGULAR_TYPES, type BackupConfigRow, type BackupRow } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import { updateCopies } from '../archives/copies.js';
-import { trailHead } from '../audit-trail.js';
-import { firstFree, seriesOf } from '../archives/names.js';
-import { createHash } from 'node:crypto';
 import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Transform } from 'node:stream';
-import { Op, UniqueConstraintError } from 'sequelize';
+import { Op } from 'sequelize';
 import { measureMedia } from '../../archive/measure.js';
 import { type ArchiveMetadata, BACKUP_VERSION } from '../../archive/metadata.js';
 import { shown } from '../../archive/names.js';
 import type { Collected, Compression } from '../../archive/write.js';
 import { AppError, toAppError } from '../../errors.js';
-import { isSealedName } from '../../archive/format.js';
-import { newFileKey, sealedHeader } from '../../archive/seal-header.js';
-import { Sealing, type SealKey } from '../../archive/seal.js';
 import type { Keys } from '../keys/keys.js';
 import type { Configs } from '../configs/configs.js';
 import { databaseLease } from '../runs/hold.js';
@@ -38,9 +25,17 @@ import type {
 import type { Places } from '../configs/places.js';
 import { type Protection, protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
-import { assertSize, findStored } from '../archives/stored-archive.js';
 import { Beginning, Increment } from './increment.js';
-import { sealHeaderOf, verifyWritten } from '../archives/verify.js';
+import {
+  auditHead,
+  type LaidArchive,
+  layArchive,
+  mostBytes,
+  type Seal,
+  sealFor,
+  statedKeys,
+  verifyLaid,
+} from './lay-archive.js';
 
 /** What the backups need of the process around them. */
 export type BackupsEnvironment = RunEnvironment &
@@ -83,12 +78,11 @@ export const SNAPSHOT_MARGIN = 1.05;
 /** Does a PENDING backup: see `Backups.run`. */
 export async function runBackup(
   env: BackupsEnvironment,
-  id: string,
+  row: BackupRow,
   stop: AbortSignal,
   options: RunOptions,
 ): Promise<'done' | 'busy'> {
-  const row = await env.models.Backup.findByPk(id);
-  if (row === null || row.status !== 'PENDING') return 'done';
+  const { id } = row;
   // Safety backups and uploads are run by the process that made them, never from the queue.
   if (options.source === undefined && !isRegular(row.backupType)) return 'done';
   const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId);
@@ -179,7 +173,7 @@ async function checkGround(
 }
 
 /** How much faster stored bytes are read back than they were written. */
-const READ_BACK = 8;
+export const READ_BACK = 8;
 
 /** Bytes of each phase of a backup. How well the archive compresses is not known before. */
 export function backupWork(database: number, media: number): Record<string, number> {
@@ -245,27 +239,6 @@ type Material = Ground &
     increment: Increment | null;
   };
 
-/** What a run seals its archive with, and for whom. Forgotten when the run ends. */
-interface Seal extends SealKey {
-  keys: EncryptionKeyRow[];
-}
-
-/** Null for an archive that is not sealed. The header is noted before anything is stored: see `isOwnObject`. */
-async function sealFor(env: BackupsEnvironment, run: Run, row: BackupRow): Promise<Seal | null> {
-  if (!isSealedName(row.fileName)) return null;
-  const keys = await env.keys.ofBackup(row.id);
-  if (keys.length === 0) {
-    throw new AppError('ENCRYPTION_KEY_MISSING', 'The keys that this backup was to be encrypted for were deleted.', {
-      hint: 'Choose encryption keys for the config, then start the backup again.',
-    });
-  }
-  const fileKey = newFileKey();
-  const header = await sealedHeader(fileKey, await env.keys.sealedFor(keys));
-  const noted = await run.update({ sealHeader: sealHeaderOf(header) });
-  if (!noted) throw new AppError('INTERRUPTED', 'The run was lost.');
-  return { header, fileKey, keys };
-}
-
 /** So many times its bytes uncompressed must be free for a safety backup that is stored as it is. */
 const AMPLE = 3;
 
@@ -305,9 +278,8 @@ async function store(
   const compression = await compressionOf(row, settings, storage, total);
   // What writes archives is slow to load, and only a backup needs it.
   const { writeArchive } = await import('../../archive/write.js');
-  for (;;) {
-    const hash = createHash('sha256');
-    const archive = writeArchive({
+  const make = () =>
+    writeArchive({
       compression,
       ...(env.compressionThreads !== null && { threads: env.compressionThreads }),
       files,
@@ -322,29 +294,12 @@ async function store(
       signal: run.signal,
       onProgress: (done) => step.onProgress(done, total),
     });
-    try {
-      const sealing = seal === null ? [] : [new Sealing(seal)];
-      const body = [...sealing, hashing(hash)].reduce((from, into) => from.pipe(into), archive.stream);
-      archive.stream.on('error', (error) => body.destroy(error));
-      const size = mostBytes(total + unsure * UNSURE, media.files);
-      const object = await storage.put(row.fileName, body, { owner: row.id, signal: run.signal, size });
-      onStored(row.fileName);
-      const metadata = await archive.done;
-      if (increment?.isSame(metadata)) await noteUnchanged(run, row, increment);
-      run.warn(...databaseWarnings(metadata), ...mediaWarnings(metadata), ...(await emptyRoots(env, row, metadata)));
-      return {
-        size: object.size,
-        checksum: hash.digest('hex'),
-        made: archive.sums,
-        metadata,
-        metadataSha256: archive.metadataSha256(),
-      };
-    } catch (error) {
-      archive.stream.destroy();
-      if (!(error instanceof AppError) || error.code !== 'NAME_TAKEN') throw error;
-      await takeNextName(env, run, row, storage);
-    }
-  }
+  const size = mostBytes(total + unsure * UNSURE, media.files);
+  const archive = await layArchive(env, run, row, { storage, seal, size, make, onStored });
+  const { metadata } = archive;
+  if (increment?.isSame(metadata)) await noteUnchanged(run, row, increment);
+  run.warn(...databaseWarnings(metadata), ...mediaWarnings(metadata), ...(await emptyRoots(env, row, metadata)));
+  return archive;
 }
 
 async function noteUnchanged(run: Run, row: BackupRow, { parentId }: Increment): Promise<void> {
@@ -355,11 +310,6 @@ async function noteUnchanged(run: Run, row: BackupRow, { parentId }: Increment):
 /** By how many times more a file without a known size may exceed what it is expected to come to: binary values as text. */
 const UNSURE = 4;
 
-/** What an archive can come to where nothing in it compresses and media grow a little: a storage sizes its parts by it. */
-function mostBytes(content: number, files: number): number {
-  return Math.ceil(content * 1.05) + files * 2_048 + (1 << 20);
-}
-
 async function verifyAndComplete(
   env: BackupsEnvironment,
   run: Run,
@@ -367,11 +317,8 @@ async function verifyAndComplete(
   storage: Storage,
   archive: LaidArchive & { seal: Seal | null },
 ): Promise<boolean> {
-  const { size: fileSize, checksum, made, metadata, seal } = archive;
-  const stored = await findStored(storage, row.fileName, (header) => ownFileKey(env, seal, header));
-  assertSize(stored, fileSize);
-  await verifyWritten(stored, { checksum, made }, await run.phase('verify'));
-  run.signal.throwIfAborted();
+  const { size: fileSize, checksum, metadata } = archive;
+  await verifyLaid(env, run, row, storage, archive);
   const { tables, damaged } = metadata;
   return run.complete({
     fileSize,
@@ -381,19 +328,6 @@ async function verifyAndComplete(
     damaged,
     ...(damaged ? {} : { verifiedAt: env.now(), verificationLevel: 'ARCHIVE' }),
   });
-}
-
-/**
- * The file key of the archive that this run has sealed. A key of which the secret is held here must open the header, too: of
- * the others, only the people who have them can find out.
- */
-async function ownFileKey(env: BackupsEnvironment, seal: Seal | null, header: Buffer): Promise<Buffer> {
-  const opens = seal?.header.equals(header) === true && (await env.keys.opensHere(header, seal.keys, seal.fileKey));
-  if (seal === null || opens === false) {
-    throw new AppError('ARCHIVE_CORRUPT', 'The header of the stored archive is not the one that was written.');
-  }
-  await env.keys.used(seal.keys.map(({ id }) => id));
-  return seal.fileKey;
 }
 
 function describe(
@@ -424,20 +358,6 @@ function describe(
   };
 }
 
-/** What the archive will know of the audit trail, so that a trail that is written anew shows. */
-async function auditHead({ models }: BackupsEnvironment): Promise<Pick<ArchiveMetadata, 'audit'>> {
-  const head = await trailHead(models);
-  return head === null ? {} : { audit: head };
-}
-
-/** For whom the archive is sealed, as far as anyone may know who has opened it. */
-function statedKeys({ keys }: Seal): NonNullable<ArchiveMetadata['encryption']> {
-  return {
-    recipients: keys.flatMap(({ recipient }) => recipient ?? []),
-    passphrase: keys.some(({ recipient }) => recipient === null),
-  };
-}
-
 /** Whose data this is, for a reader of the archive without these records. */
 function stated({ applicationId, origin }: BackupRow): Pick<ArchiveMetadata, 'origin'> {
   if (applicationId === null || applicationId === undefined || !origin) return {};
@@ -445,24 +365,6 @@ function stated({ applicationId, origin }: BackupRow): Pick<ArchiveMetadata, 'or
   return {
     origin: { application_id: applicationId, config: config ?? '', host: host ?? '', database: database ?? '' },
   };
-}
-
-/** Archive names are reserved among the rows; a foreign file may still have one. */
-async function takeNextName(env: BackupsEnvironment, run: Run, row: BackupRow, storage: Storage): Promise<void> {
-  const nameAt = seriesOf(row.fileName);
-  for (let number = 2; number < 1000; number++) {
-    number = await firstFree(env.models, storage, nameAt, { from: number, stored: true });
-    const fileName = nameAt(number);
-    try {
-      await updateCopies(env.models, row.id, { name: fileName, location: storage.locate(fileName) });
-      if (!(await run.update({ fileName }))) throw new AppError('INTERRUPTED', 'The run was lost.');
-      await row.reload();
-      return;
-    } catch (error) {
-      if (!(error instanceof UniqueConstraintError)) throw error;
-    }
-  }
-  throw new AppError('NAME_TAKEN', `No free name like ${row.fileName} in ${storage.place}.`);
 }
 
 /** Needs as much as the last archive of this config took, and a tenth more; before the first, all bytes uncompressed. */
@@ -519,28 +421,6 @@ async function withdraw(env: BackupsEnvironment, storage: Storage, stored: strin
     const left = `${error.message} Its file ${storage.locate(stored)} could not be removed.`;
     return new AppError(error.code, left, { hint: error.hint, cause: error });
   }
-}
-
-/** An archive that lies in its storage. */
-interface LaidArchive {
-  /** Bytes. */
-  size: number;
-  /** SHA-256 of the stored bytes, hex. */
-  checksum: string;
-  /** `WrittenArchive.sums`. */
-  made: readonly number[];
-  metadata: ArchiveMetadata;
-  /** SHA-256 of the metadata entry, hex. */
-  metadataSha256: string;
-}
-
-function hashing(hash: ReturnType<typeof createHash>): Transform {
-  return new Transform({
-    transform(chunk: Buffer, _encoding, callback) {
-      hash.update(chunk);
-      callback(null, chunk);
-    },
-  });
 }
 
 /** @throws AppError STORAGE_FULL */

@@ -25,7 +25,7 @@ import type { DatabaseEngine, Engine, Storage, StorageAddress } from '../ports.j
 import { contentOf } from '../archives/contents.js';
 import { Run } from '../runs/run.js';
 import { assertSameCounts, extractDatabase, isDamage, sealHeaderOf, verifyBytes } from '../archives/verify.js';
-import { descendantsOf, parentsOf } from '../archives/chains.js';
+import { descendantsOf, findBase, parentsOf } from '../archives/chains.js';
 import { assertSize, findStored, openOnParents, openReadable } from '../archives/stored-archive.js';
 
 /** How many tables of an archive are listed on its row. */
@@ -144,7 +144,9 @@ async function receive(body: Readable, file: string, limit: number, signal: Abor
 
 /** What a row says of its place in a chain. */
 type ChainColumns = Pick<BackupRow, 'mode'> &
-  Record<'archiveId' | 'parentArchiveId' | 'chainArchiveId', string | null> & { chainPosition: number };
+  Record<'archiveId' | 'parentArchiveId' | 'chainArchiveId' | 'consolidates', string | null> & {
+    chainPosition: number;
+  };
 
 /** The place of an archive that comes from elsewhere. */
 interface ChainPlace {
@@ -162,10 +164,15 @@ async function inChain(
   identity: string | undefined,
   signal: AbortSignal,
 ): Promise<ChainPlace> {
-  const { backup_id: archiveId, parent, chain } = archive.metadata;
+  const { backup_id: archiveId, parent, chain, consolidated } = archive.metadata;
   if (parent === undefined || chain === undefined) {
-    const none = { parentArchiveId: null, chainArchiveId: null, chainPosition: 0 };
-    return { whole: archive, missing: null, columns: { mode: 'FULL', archiveId, ...none } };
+    const place = {
+      parentArchiveId: null,
+      chainArchiveId: consolidated?.chain.id ?? null,
+      chainPosition: consolidated?.chain.position ?? 0,
+      consolidates: consolidated?.backup_id ?? null,
+    };
+    return { whole: archive, missing: null, columns: { mode: 'FULL', archiveId, ...place } };
   }
   const columns: ChainColumns = {
     mode: 'INCREMENTAL',
@@ -173,9 +180,10 @@ async function inChain(
     parentArchiveId: parent.backup_id,
     chainArchiveId: chain.id,
     chainPosition: chain.position,
+    consolidates: null,
   };
   try {
-    return { whole: await onParents(env, { archive, columns, identity }, signal), missing: null, columns };
+    return { ...(await onParents(env, { archive, columns, identity }, signal)), missing: null };
   } catch (error) {
     if (!(error instanceof AppError && error.code === 'CHAIN_BROKEN')) throw error;
     return { whole: null, missing: error, columns };
@@ -187,18 +195,19 @@ async function onParents(
   env: BackupsEnvironment,
   { archive, columns, identity }: { archive: Archive; columns: ChainColumns; identity: string | undefined },
   signal: AbortSignal,
-): Promise<Archive> {
+): Promise<Pick<ChainPlace, 'columns'> & { whole: Archive }> {
   const { parent } = archive.metadata;
   const named = `${shown(parent?.file_name ?? '')} (${shown(columns.parentArchiveId ?? '')})`;
-  const where = { archiveId: columns.parentArchiveId, status: 'COMPLETED' };
-  const row = await env.models.Backup.findOne({ where });
+  const row = await findBase(env.models, columns.parentArchiveId ?? '');
   if (row === null) {
     const hint = `Upload ${named}, too: the order does not matter.`;
     throw new AppError('CHAIN_BROKEN', `It builds on ${named}, which is not here yet.`, { hint });
   }
   const unsealOf = ({ id, fileName }: BackupRow) => env.keys.unsealing(fileName, identity, id);
   const parents = [...(await parentsOf(env.models, row)), row].map((one) => ({ row: one, unseal: unsealOf(one) }));
-  return openOnParents(env.storages, { id: columns.archiveId ?? '', archive }, parents, signal);
+  const whole = await openOnParents(env.storages, { id: columns.archiveId ?? '', archive }, parents, signal);
+  const place = { chainArchiveId: row.chainArchiveId ?? row.archiveId ?? null, chainPosition: row.chainPosition + 1 };
+  return { whole, columns: { ...columns, ...place } };
 }
 
 /**

@@ -8,6 +8,7 @@ import { Sealing } from '../../archive/seal.js';
 import { maskSecrets } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, DestinationRow, EncryptionKeyRow } from '../../models/index.js';
 import { KIT_MADE } from '../audit.js';
+import { findBases } from '../archives/chains.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { Keys } from '../keys/keys.js';
 import type { Secrets } from '../secrets.js';
@@ -97,9 +98,9 @@ export class RecoveryKits {
 
   /** The file names of what incremental backups build on, by the ids that those give. */
   private async parentNames(rows: BackupRow[]): Promise<Map<string, string>> {
-    const archiveId = rows.flatMap(({ parentArchiveId }) => parentArchiveId ?? []);
-    const parents = await this.env.models.Backup.findAll({ where: { archiveId, status: 'COMPLETED' } });
-    return new Map(parents.map((parent) => [parent.archiveId ?? '', parent.fileName]));
+    const ids = rows.flatMap(({ parentArchiveId }) => parentArchiveId ?? []);
+    const parents = await findBases(this.env.models, ids);
+    return new Map([...parents].map(([id, { fileName }]) => [id, fileName]));
   }
 
   /** Null where nothing is secret, or no key could open it. */

@@ -1,9 +1,10 @@
 import type { CoreEnvironment } from '../environment.js';
 import { Op } from 'sequelize';
-import { isControlName } from '../../archive/format.js';
+import { isControlName, isSealedName } from '../../archive/format.js';
 import { AppError, toAppError } from '../../errors.js';
-import { type BackupConfigRow, type BackupRow, isGood } from '../../models/index.js';
+import { type BackupConfigRow, type BackupRow, type EncryptionKeyRow, isGood } from '../../models/index.js';
 import type { StorageAddress } from '../ports.js';
+import { decideEquals, equalsIn, parentsIn, reasonOf, type Worthwhile, worthwhile } from './consolidations.js';
 import { keepNeeded, planHash, planRetention, type RetentionBackup, type RetentionDecision } from './plan.js';
 import { policyOf } from './policy.js';
 
@@ -14,8 +15,10 @@ export type CleanupEnvironment = Pick<CoreEnvironment, 'models' | 'log' | 'now' 
     list(): Promise<BackupConfigRow[]>;
   };
   backups: {
-    /** Ends the pin that a safety backup was made with. */
-    endSafetyPin(id: string, actor: string): Promise<void>;
+    /** Ends the pin that a safety backup was made with, or that another backup of the same state has, too. */
+    endPin(id: string, actor: string): Promise<void>;
+    /** Makes a full backup of an incremental one, and returns it COMPLETED. */
+    consolidateByPolicy(id: string, actor: string, stop: AbortSignal): Promise<BackupRow>;
     /** Deletes a backup, if under its lock it still may go; null if not. */
     removeByPolicy(
       id: string,
@@ -24,12 +27,18 @@ export type CleanupEnvironment = Pick<CoreEnvironment, 'models' | 'log' | 'now' 
       stillDue: () => Promise<boolean>,
     ): Promise<BackupRow | null>;
   };
+  keys: {
+    /** The keys of each of these backups that has some. */
+    ofBackups(ids: readonly string[]): Promise<{ id: string; keys: EncryptionKeyRow[] }[]>;
+  };
 };
 
 /** What becomes of one backup, and why. */
 export interface RetentionItem extends RetentionDecision {
   backup: BackupRow;
-  /** Why it could not be deleted, when the plan was run. */
+  /** True if a full backup is to be made of it, so that what it builds on can go. */
+  consolidate: boolean;
+  /** Why it could not be deleted or consolidated, when the plan was run. */
   error: AppError | null;
 }
 
@@ -78,6 +87,8 @@ const FACTS = [
   'fileName',
   'archiveId',
   'parentArchiveId',
+  'consolidates',
+  'errorCode',
 ] as const;
 
 /** Deletes by policy. Every deletion is checked against a plan of the moment, under the lock of the backup. */
@@ -93,8 +104,11 @@ export class Cleanup {
       attributes: [...FACTS],
       where: { configId: config.id, status: 'COMPLETED' },
     });
-    const decisions = new Map<string, RetentionDecision>();
-    for (const backups of inEachDestination(rows, config)) {
+    const equals = equalsIn(rows);
+    const decided = decideEquals(equals, rows);
+    const decisions = new Map<string, RetentionDecision>(decided.map((decision) => [decision.id, decision]));
+    const ruled = rows.filter(({ id }) => !decisions.has(id));
+    for (const backups of inEachDestination(ruled, config)) {
       const input = { backups, policy: policyOf(config), timezone: config.timezone, now: at };
       for (const decision of planRetention(input)) {
         const before = decisions.get(decision.id);
@@ -104,35 +118,77 @@ export class Cleanup {
     }
     const items = rows.flatMap((backup) => {
       const decision = decisions.get(backup.id);
-      return decision === undefined ? [] : [{ ...decision, backup, error: null }];
+      return decision === undefined ? [] : [{ ...decision, backup, consolidate: false, error: null }];
     });
-    return summed(config, at, keepNeeded(items, parentsIn(rows)));
+    const parents = parentsIn(rows, equals);
+    const kept = keepNeeded(items, parents);
+    for (const one of worthwhile(kept, parents, equals)) await this.planConsolidation(kept, one);
+    return summed(config, at, kept);
+  }
+
+  /** Says on the item of a backup that it is consolidated, or why not. */
+  private async planConsolidation(items: RetentionItem[], wanted: Worthwhile): Promise<void> {
+    const { backup, below } = wanted;
+    const sealed = [backup, ...below].filter(({ fileName }) => isSealedName(fileName)).map(({ id }) => id);
+    const keys = await this.env.keys.ofBackups(sealed);
+    const isHeld = (id: string) =>
+      keys.some((own) => own.id === id && own.keys.some(({ secret }) => (secret ?? null) !== null));
+    const opens = sealed.every(isHeld);
+    const item = items.find(({ id }) => id === backup.id);
+    if (item === undefined) return;
+    item.consolidate = opens;
+    item.reasons = [...item.reasons, reasonOf(wanted, opens)];
   }
 
   /**
    * Runs the plan of this moment. What cannot be deleted keeps its row, with the reason in the result, and is tried the
-   * next time.
-   * @param hash if given, the plan must still be the one with this hash
+   * next time. Where it makes full backups of incremental ones, what they let go is deleted once they are stored, verified and
+   * have their copies: at once, or the next time.
+   * @param options `hash`: if given, the plan must still be the one with this hash
+   * @returns the plan by which was deleted
    * @throws AppError NOT_FOUND, PLAN_CHANGED
    */
-  async run(configId: number, actor: string, hash?: string): Promise<RetentionPlan> {
-    const plan = await this.plan(await this.env.configs.get(configId));
-    if (hash !== undefined && hash !== plan.hash) {
+  async run(
+    configId: number,
+    actor: string,
+    { hash, stop = new AbortController().signal }: { hash?: string | undefined; stop?: AbortSignal } = {},
+  ): Promise<RetentionPlan> {
+    const first = await this.plan(await this.env.configs.get(configId));
+    if (hash !== undefined && hash !== first.hash) {
       throw new AppError('PLAN_CHANGED', 'Backups were added, verified, pinned or deleted since the plan was made.');
     }
+    const plan = await this.consolidate(first, actor, stop);
     for (const item of plan.items) {
-      if (item.unpin) await this.env.backups.endSafetyPin(item.id, actor);
+      if (item.unpin) await this.env.backups.endPin(item.id, actor);
       if (!item.keep) await this.delete(item, configId, actor);
     }
     return plan;
   }
 
+  /** Makes the full backups of a plan. @returns the plan that follows from them; the same where there are none */
+  private async consolidate(plan: RetentionPlan, actor: string, stop: AbortSignal): Promise<RetentionPlan> {
+    const wanted = plan.items.filter(({ consolidate }) => consolidate);
+    const failed = new Map<string, AppError>();
+    for (const item of wanted) {
+      try {
+        await this.env.backups.consolidateByPolicy(item.id, actor, stop);
+      } catch (error) {
+        if (!(error instanceof AppError)) throw error;
+        failed.set(item.id, error);
+        await this.noteFailure(item.id, actor, error, 'a backup could not be consolidated');
+      }
+    }
+    const next = wanted.length === failed.size ? plan : await this.plan(plan.config);
+    for (const item of next.items) item.error = failed.get(item.id) ?? null;
+    return next;
+  }
+
   /** Tries the plans of all configs: what stops one does not keep the others from theirs. */
-  async tryAll(actor: string): Promise<CleanedUp> {
+  async tryAll(actor: string, stop?: AbortSignal): Promise<CleanedUp> {
     const done: CleanedUp = { plans: [], failures: [] };
     for (const config of await this.env.configs.list()) {
       try {
-        done.plans.push(await this.run(config.id, actor));
+        done.plans.push(await this.run(config.id, actor, stop === undefined ? {} : { stop }));
       } catch (error) {
         done.failures.push({ config, error });
       }
@@ -141,16 +197,16 @@ export class Cleanup {
   }
 
   /** As `tryAll`, for a person. @throws AppError what stopped a config, once all have been tried */
-  async runAll(actor: string): Promise<RetentionPlan[]> {
-    const done = await this.tryAll(actor);
+  async runAll(actor: string, stop?: AbortSignal): Promise<RetentionPlan[]> {
+    const done = await this.tryAll(actor, stop);
     const error = failureOf(done);
     if (error !== null) throw error;
     return done.plans;
   }
 
   /** As `tryAll`, for the schedule: failures go to the log, and each config is tried again the next time. */
-  async runScheduled(): Promise<void> {
-    for (const { config, error } of (await this.tryAll('system')).failures) {
+  async runScheduled(stop?: AbortSignal): Promise<void> {
+    for (const { config, error } of (await this.tryAll('system', stop)).failures) {
       this.env.log.error({ err: error, config: config.id }, 'the retention of a config failed');
     }
   }
@@ -236,9 +292,13 @@ export class Cleanup {
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       item.error = error;
-      this.env.log.warn({ err: error, backup: item.id }, 'a backup could not be deleted');
-      await this.env.audit.record(actor, 'cleanup.failed', item.id, { code: error.code });
+      await this.noteFailure(item.id, actor, error, 'a backup could not be deleted');
     }
+  }
+
+  private async noteFailure(id: string, actor: string, error: AppError, what: string): Promise<void> {
+    this.env.log.warn({ err: error, backup: id }, what);
+    await this.env.audit.record(actor, 'cleanup.failed', id, { code: error.code });
   }
 }
 
@@ -271,17 +331,6 @@ function summed(config: BackupConfigRow, at: Date, items: RetentionItem[]): Rete
     keepSize: size(true),
     hash: planHash(items),
   };
-}
-
-/** For each incremental backup the one that it builds on. */
-function parentsIn(rows: BackupRow[]): Map<string, string> {
-  const ids = new Map(rows.map(({ archiveId, id }) => [archiveId, id]));
-  return new Map(
-    rows.flatMap(({ id, parentArchiveId = null }): [string, string][] => {
-      const parent = parentArchiveId === null ? undefined : ids.get(parentArchiveId);
-      return parent === undefined ? [] : [[id, parent]];
-    }),
-  );
 }
 
 /** The backups as each destination has them: verified as its own copy is. */

@@ -16,6 +16,7 @@ import { momentOf, wallAt } from '../schedules/zones.js';
  * - the newest verified backup, pinned ones, ones of the future and ones without a readable date: kept
  * - unverified and empty ones, and those with too few copies: kept while nothing newer is verified, then subject to the limits, never to a keep-rule
  * - those that a kept one builds on, whatever else is said of them: kept, see `keepNeeded`
+ * - incremental ones of which there is a full one: see `equalsIn`
  * - UPLOADED ones: a user put them there, so no policy deletes them
  * - SAFETY ones: unpinned after `safetyRetentionDays`, deleted by the next plan, never by a count
  */
@@ -44,12 +45,15 @@ export type RetentionCode =
   | 'NEWER_THAN_VERIFIED'
   | 'TOO_FEW_COPIES'
   | 'NEEDED'
+  | 'CONSOLIDATE'
+  | 'CONSOLIDATE_NO_KEY'
   | 'UPLOADED'
   | 'SAFETY_RECENT'
   | 'SAFETY_UNPIN'
   | 'WITHIN_LIMITS'
   | KeepCode
   | 'SAFETY_EXPIRED'
+  | 'CONSOLIDATED'
   | 'NOT_KEPT'
   | 'TOO_OLD'
   | 'TOO_MANY'
@@ -68,7 +72,7 @@ export interface RetentionReason {
 export interface RetentionDecision {
   id: string;
   keep: boolean;
-  /** True if its pin has done its time: a safety backup that the next plan may delete. */
+  /** True if its pin has done its time, that of a safety backup or one that a full backup has taken over: the next plan may delete it. */
   unpin: boolean;
   /** Never empty. */
   reasons: RetentionReason[];
@@ -134,10 +138,11 @@ export function keepNeeded<Decision extends Pick<RetentionDecision, 'id' | 'keep
 const isVerified = ({ verifiedAt, fileSize }: RetentionBackup) => verifiedAt !== null && (fileSize ?? 0) > 0;
 
 /** A fingerprint of what the decisions would change: the same for the same deletions, whatever else there is. */
-export function planHash(decisions: RetentionDecision[]): string {
-  const changes = decisions.flatMap(({ id, keep, unpin }) =>
-    keep ? (unpin ? [`unpin ${id}`] : []) : [`delete ${id}`],
-  );
+export function planHash(decisions: (RetentionDecision & { consolidate?: boolean })[]): string {
+  const changes = decisions.flatMap(({ id, keep, unpin, consolidate = false }) => [
+    ...(keep ? (unpin ? [`unpin ${id}`] : []) : [`delete ${id}`]),
+    ...(consolidate ? [`consolidate ${id}`] : []),
+  ]);
   return createHash('sha256').update(changes.sort().join('\n')).digest('hex');
 }
 

@@ -96,7 +96,7 @@ function readPieces({ sequelize }: Models, configId: number | undefined, starts:
        max(CASE WHEN ${done} AND "fileSize" IS NOT NULL AND mode = 'FULL' THEN id END) AS "fullId"
      FROM backups
      WHERE "createdAt" >= :from AND "createdAt" < :to AND "backupType" IN (:types)
-       AND status IN ('COMPLETED', 'DELETED', 'FAILED') ${configId === undefined ? '' : 'AND "configId" = :configId'}
+       AND consolidates IS NULL AND status IN ('COMPLETED', 'DELETED', 'FAILED') ${configId === undefined ? '' : 'AND "configId" = :configId'}
      GROUP BY 1 ORDER BY 1`,
     {
       replacements: {

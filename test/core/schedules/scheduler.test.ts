@@ -154,7 +154,7 @@ describe('The clean-up', () => {
       [rows[1]?.id, false],
       [rows[0]?.id, true],
     ]);
-    const done = await world.app.cleanup.run(1, 'boss', plan.hash);
+    const done = await world.app.cleanup.run(1, 'boss', { hash: plan.hash });
     expect(done.items.filter(({ keep }) => !keep).map(({ error }) => error)).toEqual([null, null]);
     expect((await world.app.backups.get(rows[1]?.id ?? '')).deleteReason).toMatch(/days/);
     expect(await world.app.models.Backup.count({ where: { status: 'COMPLETED' } })).toBe(2);
@@ -167,7 +167,7 @@ describe('The clean-up', () => {
     const plan = await world.app.cleanup.plan(await world.app.configs.get(1));
     expect(plan.deleteCount).toBe(1);
     await world.app.backups.pin(one.id, true, 'test');
-    await expect(world.app.cleanup.run(1, 'boss', plan.hash)).rejects.toMatchObject({ code: 'PLAN_CHANGED' });
+    await expect(world.app.cleanup.run(1, 'boss', { hash: plan.hash })).rejects.toMatchObject({ code: 'PLAN_CHANGED' });
     expect(await world.app.models.Backup.count({ where: { status: 'COMPLETED' } })).toBe(2);
   });
 

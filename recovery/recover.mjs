@@ -8,7 +8,7 @@
  * is compared with the size and the checksum that the archive has of it. Nothing is ever overwritten.
  *
  * An incremental backup is put together with those that it builds on: they must lie in the same folder, under their own
- * names.
+ * names. A full backup that was made of one of them takes its place.
  *
  * Formats: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT and https://age-encryption.org/v1.
  */
@@ -303,19 +303,8 @@ async function putTogether(archive, newest, folder, identityFile) {
     steps.push({ step, metadata });
     const { file_name: name, metadata_sha256: sum } = metadata.parent;
     if (name !== basename(name)) throw new Problem(`The archive is not safe: it builds on ${JSON.stringify(name)}.`);
-    const before = join(dirname(archive), name);
     say(`It is incremental and builds on ${name}.`);
-    metadata = await unpackArchive(before, folder, identityFile).then(
-      (unpacked) => unpacked.metadata,
-      (error) => {
-        throw error.code === 'ENOENT'
-          ? new Problem(`Put ${name} into the folder of ${archive}, and start again.`)
-          : error;
-      },
-    );
-    if ((await sha256Of(join(folder, METADATA))) !== sum) {
-      throw new Problem(`${name} is not the archive that was built on: another one has its name.`);
-    }
+    metadata = await unpackBefore(archive, { name, sum }, folder, identityFile);
   }
   const database = placeOf(folder, newest.reproduces.database.path);
   for (const { step, metadata } of steps.reverse()) {
@@ -330,6 +319,27 @@ async function putTogether(archive, newest, folder, identityFile) {
     throw new Problem('The database is not what was backed up: its SHA-256 differs.');
   }
   say(`${steps.length + 1} archives are put together in ${folder}. The database has its right checksum.`);
+}
+
+/** Lays what the archive builds on, or the full backup that was made of that, which has another number in its name. */
+async function unpackBefore(archive, { name, sum }, folder, identityFile) {
+  const series = /^(.*_backup_\d{8}_\d{6})(?:_\d+)?\.zip(?:\.age)?$/;
+  const isAlike = (other) => series.test(name) && series.exec(other)?.[1] === series.exec(name)[1];
+  const files = (await readdir(dirname(archive))).sort();
+  const candidates = [
+    ...files.filter((file) => file === name),
+    ...files.filter((file) => file !== name && isAlike(file)),
+  ];
+  for (const file of candidates) {
+    const { metadata } = await unpackArchive(join(dirname(archive), file), folder, identityFile);
+    if ((await sha256Of(join(folder, METADATA))) === sum) return metadata;
+    if (metadata.consolidated?.metadata_sha256 === sum) return metadata;
+    for (const laid of await readdir(folder)) {
+      if (!laid.startsWith('.step-')) await rm(join(folder, laid), { recursive: true });
+    }
+  }
+  if (!files.includes(name)) throw new Problem(`Put ${name} into the folder of ${archive}, and start again.`);
+  throw new Problem(`${name} is not the archive that was built on: another one has its name.`);
 }
 
 async function sha256Of(path) {

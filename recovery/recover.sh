@@ -4,6 +4,7 @@
 #   sh recover.sh <archive.zip or archive.zip.age> <new folder> [identity file]
 #
 # An incremental backup is put together with those that it builds on: they must lie in the same folder, under their own names.
+# A full backup that was made of one of them takes its place.
 #
 # Debian and Ubuntu: apt-get install unzip age sqlite3
 set -eu
@@ -42,9 +43,26 @@ unpack() {
   [ -z "$(find "$2" -type l)" ] || fail "The archive is not safe: it holds links."
 }
 
-# of_parent <folder> <field>: what this archive says of the one that it builds on; empty for a full backup
-of_parent() {
-  sed -n '/^ "parent": {/,/^ }/s/^  "'"$2"'": "\(.*\)",*$/\1/p' "$1/backup_metadata.json" 2>/dev/null || true
+# said <folder> <part> <field>: what this archive says in a part of its metadata; empty where it has none
+said() {
+  sed -n '/^ "'"$2"'": {/,/^ }/s/^  "'"$3"'": "\(.*\)",*$/\1/p' "$1/backup_metadata.json" 2>/dev/null || true
+}
+
+# unpack_before <name> <checksum> <folder>: what this archive builds on, or the full backup that was made of that, which has
+# another number in its name
+unpack_before() {
+  place=$(dirname "$archive")
+  series=$(echo "$1" | sed 's/\(_backup_[0-9]\{8\}_[0-9]\{6\}\).*/\1/')
+  for before in "$place/$1" "$place/$series".zip "$place/$series".zip.age "$place/$series"_[0-9]*.zip \
+    "$place/$series"_[0-9]*.zip.age; do
+    [ -f "$before" ] || continue
+    rm -rf "$3"
+    unpack "$before" "$3"
+    [ "$(sha256sum <"$3/backup_metadata.json")" != "$2  -" ] || return 0
+    [ "$(said "$3" consolidated metadata_sha256)" != "$2" ] || return 0
+  done
+  [ -f "$place/$1" ] || fail "Put $1 into the folder of $archive, and start again."
+  fail "$1 is not the archive that was built on: another one has its name."
 }
 
 # number <file> <offset>: 32 bits, the lowest byte first
@@ -90,16 +108,12 @@ remove_gone() {
 
 step=1
 unpack "$archive" "$steps/1"
-while parent=$(of_parent "$steps/$step" file_name) && [ -n "$parent" ]; do
+while parent=$(said "$steps/$step" parent file_name) && [ -n "$parent" ]; do
   case $parent in */*) fail "The archive is not safe: it builds on $parent." ;; esac
-  before=$(dirname "$archive")/$parent
-  [ -f "$before" ] || fail "Put $parent into the folder of $archive, and start again."
   echo "It is incremental and builds on $parent."
-  sum=$(of_parent "$steps/$step" metadata_sha256)
+  sum=$(said "$steps/$step" parent metadata_sha256)
   step=$((step + 1))
-  unpack "$before" "$steps/$step"
-  [ "$(sha256sum <"$steps/$step/backup_metadata.json")" = "$sum  -" ] ||
-    fail "$parent is not the archive that was built on: another one has its name."
+  unpack_before "$parent" "$sum" "$steps/$step"
 done
 # The full backup first, then step by step what changed.
 mv "$steps/$step"/* "$folder"

@@ -92,6 +92,25 @@ it('backups.txt says what each one builds on', async () => {
   expect(text).toContain(`  builds on ${rows[1]!.fileName}`);
 });
 
+it('The programs of the kit build on a full backup that was made of a chain', async () => {
+  const [full, first, second] = rows as [BackupRow, BackupRow, BackupRow];
+  const row = await world.app.backups.createConsolidation(first.id, 'test', NEVER);
+  await world.app.backups.run(row.id, NEVER);
+  const older = [full, first].map(({ filePath }) => filePath);
+  for (const path of older) await rename(path, `${path}.away`);
+  const script = join(process.cwd(), 'recovery', 'recover.sh');
+  for (const [program, file] of [
+    ['node', PROGRAM],
+    ['sh', script],
+  ] as const) {
+    await rm(out, { recursive: true, force: true });
+    await run(program, [file, second.filePath, out]);
+    expect([await contentHash(join(out, 'database.sqlite3')), await readTree(join(out, 'media'))]).toEqual(states[2]);
+  }
+  for (const path of older) await rename(`${path}.away`, path);
+  await world.app.backups.remove([row.id], 'test');
+});
+
 it('Archives without a record are taken in whatever their order, and restore as they were', async () => {
   const { backups, models } = world.app;
   const files = rows.map(({ fileName }) => fileName).reverse();

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { all, contentHash, exec } from '../support/sqlite.js';
 import { createWorld, filesIn, NEVER, readTree, type World, writeTree } from '../support/world.js';
 
-const KILLS = Number(process.env.KILLS ?? 300);
+export const KILLS = Number(process.env.KILLS ?? 300);
 
 /** Starts one run in a process of its own and kills it after so many milliseconds. @returns how long it lived, and if it ended before */
-function runAndKill(world: World, args: string[], after: number): Promise<{ ended: boolean; ms: number }> {
+export function runAndKill(world: World, args: string[], after: number): Promise<{ ended: boolean; ms: number }> {
   const script = new URL('../support/run-once.mjs', import.meta.url).pathname;
   const env = {
     PATH: process.env.PATH,
@@ -35,7 +35,7 @@ function runAndKill(world: World, args: string[], after: number): Promise<{ ende
 }
 
 /** The killed process cannot come back, so its leases may lapse at once. */
-const lapse = (world: World) => world.app.models.sequelize.query('DELETE FROM leases');
+export const lapse = (world: World) => world.app.models.sequelize.query('DELETE FROM leases');
 
 /** A database of some megabytes and some dozen media files, so that every phase takes its time. */
 async function fill(world: World, state: string): Promise<void> {

@@ -48,6 +48,13 @@ async function contentOf(database: string): Promise<Record<string, unknown>> {
   return content;
 }
 
+/** Deletes by policy what may go. */
+async function cleanUp(keep: number): Promise<void> {
+  await world.app.configs.update(1, { maxBackupFiles: keep }, 'test');
+  const plan = await world.app.cleanup.run(1, 'test');
+  expect(plan.items.flatMap(({ error }) => error ?? [])).toEqual([]);
+}
+
 async function restored({ id }: BackupRow) {
   const folder = await mkdtemp(join(scratch, 'to-'));
   const media = join(folder, 'media');
@@ -64,15 +71,35 @@ async function restored({ id }: BackupRow) {
   return state;
 }
 
+/** Makes a full backup of one of the incremental ones that none was made of yet. @returns null where there is none */
+async function consolidated(choice: number): Promise<BackupRow | null> {
+  const { backups, models } = world.app;
+  const rows = await models.Backup.findAll({ where: { status: 'COMPLETED' }, order: [['startedAt', 'ASC']] });
+  const made = new Set(rows.map(({ consolidates }) => consolidates));
+  const open = rows.filter(({ mode, archiveId }) => mode === 'INCREMENTAL' && !made.has(archiveId));
+  const member = open[choice % open.length];
+  if (member === undefined) return null;
+  const row = await backups.createConsolidation(member.id, 'test', NEVER);
+  await backups.run(row.id, NEVER);
+  return row.reload();
+}
+
 describe('Chains of random changes', () => {
-  it('restore every member that retention keeps to what its source was', async () => {
+  it('restore every member that retention keeps to what its source was, consolidated or not', async () => {
     const step = fc.record({
       edits: fc.array(fc.tuple(fc.constantFrom(...Object.keys(EDITS)), fc.nat(1_000)), { maxLength: 3 }),
       media: fc.option(fc.tuple(fc.constantFrom('a', 'b', 'uploads/c'), fc.option(fc.string({ maxLength: 20 })))),
+      consolidate: fc.option(fc.nat(100)),
+      keep: fc.option(fc.integer({ min: 1, max: 5 }), { freq: 2 }),
     });
     const property = async (
-      steps: { edits: [string, number][]; media: [string, string | null] | null }[],
-      keep: number,
+      steps: {
+        edits: [string, number][];
+        media: [string, string | null] | null;
+        consolidate: number | null;
+        keep: number | null;
+      }[],
+      last: number,
     ) => {
       await exec(
         world.database,
@@ -83,7 +110,7 @@ describe('Chains of random changes', () => {
         'WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300) INSERT INTO t SELECT i, hex(randomblob(40)) FROM n',
       );
       const states = new Map<string, Awaited<ReturnType<typeof restored>>>();
-      for (const { edits, media } of steps) {
+      for (const { edits, media, consolidate, keep } of steps) {
         for (const [edit, n] of edits) await exec(world.database, EDITS[edit]?.(n) ?? '');
         if (media !== null) {
           const path = join(world.media, media[0]);
@@ -93,18 +120,21 @@ describe('Chains of random changes', () => {
         const row = await world.backup();
         expect(row).toMatchObject({ status: 'COMPLETED' });
         states.set(row.id, { content: await contentOf(world.database), media: await readTree(world.media) });
+        const full = consolidate === null ? null : await consolidated(consolidate);
+        if (full !== null) expect(full).toMatchObject({ status: 'COMPLETED' });
+        if (keep !== null) await cleanUp(keep);
       }
-      await world.app.configs.update(1, { maxBackupFiles: keep }, 'test');
-      const plan = await world.app.cleanup.run(1, 'test');
-      expect(plan.items.flatMap(({ error }) => error ?? [])).toEqual([]);
-      for (const { id, keep: isKept, backup } of plan.items) {
-        const state = states.get(id);
-        if (isKept && state !== undefined) expect(await restored(backup)).toEqual(state);
+      await cleanUp(last);
+      const rows = await world.app.models.Backup.findAll({ where: { status: 'COMPLETED' } });
+      expect(rows.some(({ id, consolidates }) => states.has(consolidates ?? id))).toBe(true);
+      for (const row of rows) {
+        const state = states.get(row.consolidates ?? row.id);
+        if (state !== undefined) expect(await restored(row)).toEqual(state);
       }
     };
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 2, maxLength: 7 }), fc.integer({ min: 1, max: 5 }), property),
-      { numRuns: casesOf(40) },
+      { numRuns: casesOf(30) },
     );
   }, 1_800_000);
 });

@@ -2,6 +2,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { AppError } from '../../../src/errors.js';
 import type { BackupRow } from '../../../src/models/index.js';
 import { all, exec } from '../../support/sqlite.js';
 import { createWorld, filesIn, NEVER, readTree, type World } from '../../support/world.js';
@@ -329,12 +330,26 @@ describe('A consolidation that cannot be done', () => {
       ]);
       expect([when, await chainAsItIs(rows)]).toEqual([when, before]);
     }
-    const stop = new AbortController();
-    const row = await world.app.backups.createConsolidation(rows[2]?.id ?? '', 'test', NEVER);
-    await world.app.backups.cancel(row.id, 'test');
-    await world.app.backups.run(row.id, stop.signal);
-    expect(await row.reload()).toMatchObject({ status: 'FAILED', errorCode: 'CANCELLED' });
-    expect(await chainAsItIs(rows)).toEqual(before);
+    // Cancelled while it waits, while it is stored, and when it is read back.
+    for (const when of ['PENDING', 'put', 'stat']) {
+      const row = await world.app.backups.createConsolidation(rows[2]?.id ?? '', 'test', NEVER);
+      const stop = new AbortController();
+      let hasPut = false;
+      storages.open = (address) =>
+        new Proxy(open(address), {
+          get(storage, name) {
+            hasPut ||= name === 'put';
+            if (name === when && hasPut) stop.abort(new AppError('CANCELLED', 'The run was cancelled.'));
+            const own = Reflect.get(storage, name) as unknown;
+            return typeof own === 'function' ? (own as () => unknown).bind(storage) : own;
+          },
+        });
+      if (when === 'PENDING') await world.app.backups.cancel(row.id, 'test');
+      await world.app.backups.run(row.id, stop.signal);
+      storages.open = open;
+      expect(await row.reload()).toMatchObject({ status: 'FAILED', errorCode: 'CANCELLED' });
+      expect([when, await chainAsItIs(rows)]).toEqual([when, before]);
+    }
     expect(await world.app.configs.get(1)).toMatchObject({ retryAt: null });
   });
 });

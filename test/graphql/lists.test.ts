@@ -131,7 +131,7 @@ describe('A list of thousands', () => {
     expect(plan.map((step) => step.detail).join('\n')).toMatch(/SCAN Backup USING COVERING INDEX backups_search/);
   });
 
-  it('leaves out what another backup of its chain builds on, where only the newest of each are wanted', async () => {
+  it('leaves out what another backup of its chain builds on, where that is asked for', async () => {
     const { models } = app.app;
     const added = ['full', 'one', 'two', 'broken', 'three', 'other'].map((name, index) => {
       const isOwn = index > 0 && name !== 'other';

@@ -1,4 +1,4 @@
-import { Op } from 'sequelize';
+import { literal, Op } from 'sequelize';
 import { AppError } from '../../errors.js';
 import { type BackupRow, type Models, readPlain } from '../../models/index.js';
 
@@ -81,20 +81,61 @@ const whereChain = (id: string | null | undefined) => ({
  * @throws AppError CHAIN_BROKEN naming what is missing
  */
 export async function parentsOf(models: Models, row: BackupRow): Promise<BackupRow[]> {
-  if ((row.parentArchiveId ?? null) === null) return [];
-  const rows = byBaseId(await models.Backup.findAll({ where: whereChain(row.chainArchiveId) }));
-  const parents: BackupRow[] = [];
-  for (let at: BackupRow = row; at.parentArchiveId;) {
-    const parent = preferred(rows.get(at.parentArchiveId) ?? []);
-    // A record that names itself as its parent leads nowhere either.
-    if (parent === undefined || parents.includes(parent)) throw missing(row, at.parentArchiveId);
-    parents.unshift(parent);
-    at = parent;
+  const line = await lineOf(models, row);
+  if (line.length === 0) return [];
+  const byId = new Map<string, BackupRow>();
+  for (let at = 0; at < line.length; at += AT_ONCE) {
+    const where = { id: line.slice(at, at + AT_ONCE).map(({ id }) => id) };
+    for (const parent of await models.Backup.findAll({ where })) byId.set(parent.id, parent);
   }
-  return parents;
+  return line.map(({ id }) => {
+    const parent = byId.get(id);
+    if (parent === undefined) throw missing(row, id);
+    return parent;
+  });
 }
 
-const missing = ({ id }: BackupRow, parent: string) =>
+/** So many rows are asked for by their ids in one statement, whose length is limited. */
+const AT_ONCE = 500;
+
+/** As `parentsOf`, no more than the place of each in the chain: there can be thousands. */
+async function lineOf(models: Models, row: Member): Promise<Member[]> {
+  if ((row.parentArchiveId ?? null) === null) return [];
+  const rows = byBaseId(await readPlain(models.Backup, MEMBER, { where: whereChain(row.chainArchiveId) }));
+  const line: Member[] = [];
+  const seen = new Set<string>();
+  for (let at: Member = row; at.parentArchiveId;) {
+    const parent = preferred(rows.get(at.parentArchiveId) ?? []);
+    // A record that names itself as its parent leads nowhere either.
+    if (parent === undefined || seen.has(parent.id)) throw missing(row, at.parentArchiveId);
+    seen.add(parent.id);
+    line.push(parent);
+    at = parent;
+  }
+  return line.reverse();
+}
+
+/** What the next backup has to know of the chain that it would build on. */
+export interface ChainState {
+  /** Id of the full backup that it begins with. */
+  fullId: string;
+  /** Id of a member on which nothing can build: unverified, damaged, or without a good copy. Null if there is none. */
+  badId: string | null;
+}
+
+/** Looks at a backup and all that it builds on. @throws AppError CHAIN_BROKEN naming what is missing */
+export async function chainStateOf(models: Models, row: Member): Promise<ChainState> {
+  const chain = [...(await lineOf(models, row)), row];
+  const id = models.sequelize.escape(row.chainArchiveId ?? row.archiveId ?? row.id);
+  const members = literal(`(SELECT id FROM backups WHERE "archiveId" = ${id} OR "chainArchiveId" = ${id})`);
+  const where = { status: 'COMPLETED' as const, errorCode: null, backupId: { [Op.in]: members } };
+  const copies = await readPlain(models.StoredObject, ['backupId'], { where });
+  const stored = new Set(copies.map(({ backupId }) => backupId));
+  const bad = chain.find((member) => !isIntact(member) || !stored.has(member.id));
+  return { fullId: chain[0]?.id ?? row.id, badId: bad?.id ?? null };
+}
+
+const missing = ({ id }: Member, parent: string) =>
   new AppError('CHAIN_BROKEN', `Backup ${id} builds on ${parent}, which is not here.`);
 
 /** How many archives a restore of a backup reads; as many as it began with where one is missing. */

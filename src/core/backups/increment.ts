@@ -5,8 +5,8 @@ import { type ArchiveMetadata, INCREMENTAL_VERSION, MAX_REMOVED, type SourceFile
 import { changedPages, hashPages, type PageHashes } from '../../archive/page-hashes.js';
 import type { Collected } from '../../archive/write.js';
 import { AppError } from '../../errors.js';
-import { type BackupConfigRow, type BackupRow, isGood } from '../../models/index.js';
-import { baseIdOf, findBase, parentsOf } from '../archives/chains.js';
+import { type BackupConfigRow, type BackupRow } from '../../models/index.js';
+import { baseIdOf, chainStateOf, findBase } from '../archives/chains.js';
 import { Hold, runLease } from '../runs/hold.js';
 import type { Run, RunEnvironment } from '../runs/run.js';
 import type { CoreEnvironment } from '../environment.js';
@@ -240,12 +240,11 @@ async function baseFor(
   if (parent?.configId !== config.id) {
     return routine(`the last one, ${index.backupId}, was deleted.`);
   }
-  const chain = [...(await parentsOf(env.models, parent).catch(() => [])), parent];
-  const [full] = chain;
-  if (full === undefined || full.parentArchiveId) return wrong(`${parent.id} builds on a backup that is missing.`);
-  const bad = chain.find((member) => member.verifiedAt === null || member.errorCode || !member.copies.some(isGood));
-  if (bad !== undefined) return wrong(`${bad.id} is damaged or not verified.`);
-  const read = await beginningOf(env, full);
+  const state = await chainStateOf(env.models, parent).catch(() => null);
+  if (state === null) return wrong(`${parent.id} builds on a backup that is missing.`);
+  if (state.badId !== null) return wrong(`${state.badId} is damaged or not verified.`);
+  const read = await beginningOf(env, state.fullId);
+  if (read === null) return wrong(`${parent.id} builds on a backup that is missing.`);
   if (read.createdAt.getTime() + config.fullEveryDays * DAY <= row.createdAt.getTime()) {
     return routine(`the last one, ${read.id}, is ${config.fullEveryDays} days old.`);
   }
@@ -256,8 +255,9 @@ async function baseFor(
 }
 
 /** The full backup that was made of the database itself: one that was made of a chain is not. */
-async function beginningOf({ models }: IncrementEnvironment, full: BackupRow): Promise<BackupRow> {
-  if ((full.consolidates ?? null) === null) return full;
+async function beginningOf({ models }: IncrementEnvironment, fullId: string): Promise<BackupRow | null> {
+  const full = await models.Backup.findByPk(fullId);
+  if (full === null || (full.consolidates ?? null) === null) return full;
   return (await models.Backup.findOne({ where: { archiveId: full.chainArchiveId } })) ?? full;
 }
 

@@ -36,7 +36,7 @@ import { BackupOrder, VerificationLevel } from './enums.js';
 import { destinationId, isRunId, keyId, optionalConfigId, runId } from './ids.js';
 import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
 import { runFieldsOf } from './run.resolver.js';
-import { Upload } from './scalars.js';
+import { ByteSize, Upload } from './scalars.js';
 import { watchRun } from './watch.js';
 
 @Resolver(() => Backup)
@@ -377,6 +377,15 @@ export class BackupResolver extends runFieldsOf(Backup) {
   })
   chainLength(@Root() row: BackupRow, @Ctx() { services }: GraphqlContext): Promise<number> {
     return services.backups.chainLength(row);
+  }
+
+  @FieldResolver(() => ByteSize, {
+    nullable: true,
+    description:
+      'Bytes of the full archive that the chain of an incremental backup began with: about what it would take by itself. Null for a full one.',
+  })
+  chainFullSize(@Root() row: BackupRow, @Ctx() { services }: GraphqlContext): Promise<number | null> {
+    return services.backups.chainFullSize(row);
   }
 
   @FieldResolver(() => [BackupCopy], { description: 'Where its archive lies. The run itself wrote the first.' })

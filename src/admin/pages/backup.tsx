@@ -24,7 +24,7 @@ import { PageHead, TextLink } from '../components/page.js';
 import { Answered, Loading, Missing, ProblemAlert, Warnings } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
 import { Timeline } from '../components/timeline.js';
-import { count, duration, plural } from '../format.js';
+import { count, duration, plural, size } from '../format.js';
 import { isActive, isHomeless, isStored, LEVEL, pinOf, STORAGE, titleOf, TYPE } from '../words.js';
 
 /** How often it is asked for again, in milliseconds. */
@@ -193,7 +193,7 @@ function About({ backup }: { backup: BackupPartsFragment }) {
 
 /** What it builds on, and what builds on it; nothing for a backup that stands alone. */
 function chainFacts(backup: BackupPartsFragment): [string, ReactNode][] {
-  const { mode, parent, children, chainLength, consolidates } = backup;
+  const { mode, parent, children, chainLength, chainFullSize, consolidates, fileSize } = backup;
   const link = ({ id }: { id: string }) => (
     <TextLink key={id} href={`/backups/${id}`}>
       {id}
@@ -210,6 +210,10 @@ function chainFacts(backup: BackupPartsFragment): [string, ReactNode][] {
         {isStored(backup) && parent && <ConsolidateBackup backup={backup} />}
       </Group>,
     ]);
+  }
+  if (chainFullSize && fileSize !== null && fileSize < chainFullSize) {
+    const saved = Math.floor((1 - fileSize / chainFullSize) * 100);
+    facts.push(['Space saved', `${saved} %: a full backup has about ${size(chainFullSize)}`]);
   }
   if (children.length > 0) facts.push(['Needed by', <Stack key="children">{children.map(link)}</Stack>]);
   return facts;

@@ -256,7 +256,7 @@ function Name({ row, refresh }: { row: Row; refresh: () => void }) {
         <Age at={row.createdAt} />
         {isHomeless(row) && row.origin?.host && ` · from ${row.origin.host}`}
         {row.config && row.foreign && ` · filed under ${row.config.name}`}
-        {row.mode === 'INCREMENTAL' && ` · incremental, ${plural(row.chainLength, 'archive')}`}
+        {row.mode === 'INCREMENTAL' && ' · incremental'}
         {row.note && ` · ${row.note}`}
       </Text>
       <Text size="xs" c="dimmed" className="breakable">

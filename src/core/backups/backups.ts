@@ -1,4 +1,5 @@
 import {
+  readPlain,
   REGULAR_TYPES,
   type BackupConfigRow,
   type BackupMode,
@@ -320,6 +321,16 @@ export class Backups {
   /** The backup that an incremental one builds on; null for a full one, or if that is not here. */
   async parentOf({ parentArchiveId }: BackupRow): Promise<BackupRow | null> {
     return parentArchiveId ? findBase(this.env.models, parentArchiveId) : null;
+  }
+
+  /** Bytes of the full archive that the chain of an incremental backup began with; null for a full one, or if it is not known. */
+  async chainFullSize({ mode, chainArchiveId = null }: BackupRow): Promise<number | null> {
+    if (mode === 'FULL' || chainArchiveId === null) return null;
+    const [full] = await readPlain(this.env.models.Backup, ['fileSize'], {
+      where: { archiveId: chainArchiveId },
+      limit: 1,
+    });
+    return full?.fileSize ?? null;
   }
 
   /** The backups that build directly on it. */

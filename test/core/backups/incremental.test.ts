@@ -96,6 +96,8 @@ describe('A config with incremental backups', () => {
     const full = await world.backup();
     const row = await world.backup();
     expect(row.note).toBe(`Unchanged since ${full.id}.`);
+    expect(await world.app.backups.chainFullSize(row)).toBe(full.fileSize);
+    expect(await world.app.backups.chainFullSize(full)).toBeNull();
     expect(row.fileSize).toBeLessThan((full.fileSize ?? 0) / 50);
   });
 

@@ -11,6 +11,11 @@ import { readFrames, readWalIndex, type WalIndex } from './wal-state.js';
 
 /** How often the beginning of a transaction is tried while others write. */
 const ATTEMPTS = 50;
+/**
+ * Without a write-ahead log writers wait until all is read and checked. Of a database of more bytes that takes longer than to
+ * copy it.
+ */
+const MOST_WITHOUT_WAL = 256 * 1024 * 1024;
 /** Read at once; a multiple of every page size. */
 const READ_BYTES = 1024 * 1024;
 
@@ -99,6 +104,7 @@ async function holdState(connection: SqliteConnection, path: string, opened: Fil
   if ((await stat(path, { bigint: true })).ino !== fstatSync(database.fd, { bigint: true }).ino) return null;
   const mode = await connection.value<string>('PRAGMA journal_mode');
   if (['delete', 'truncate', 'persist'].includes(mode)) {
+    if (pageCount * pageSize > MOST_WITHOUT_WAL) return null;
     return isInWalMode(database.fd) ? null : { database, wal: null, index: null, pageSize, pageCount, version };
   }
   if (mode !== 'wal') return null;

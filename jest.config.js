@@ -59,6 +59,8 @@ const SLOW = [
   'core/restores/media/many.test.ts',
   'core/status/history.test.ts',
   'graphql/lists.test.ts',
+  'graphql/media.test.ts',
+  'models/portable.test.ts',
   // Whole round trips in many variants. `default` has the plain ones: core/backups/backups, core/restores/restores.
   'archive/folder.test.ts',
   'archive/repacked.test.ts',
@@ -73,6 +75,7 @@ const SLOW = [
   'core/restores/origins.test.ts',
   'core/restores/space.test.ts',
   'core/restores/tables.test.ts',
+  'engines/sqlite/changes.test.ts',
   'engines/sqlite/findings.test.ts',
   'engines/sqlite/index-compare.test.ts',
   'engines/sqlite/own-functions.test.ts',

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
@@ -6,7 +6,7 @@ import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Readable } from 'node:stream';
-import { text } from 'node:stream/consumers';
+import { promisify } from 'node:util';
 import { AppError, maskSecrets } from '../../errors.js';
 import { serverOf } from './connection.js';
 import type { Place } from './url.js';
@@ -44,24 +44,24 @@ async function installed(): Promise<string[]> {
 
 /** A shell is asked: the search path is its own, as for every program that is started by name. */
 async function onPath(): Promise<string[]> {
-  const shell = spawn('sh', ['-c', 'command -v pg_dump'], { stdio: ['ignore', 'pipe', 'ignore'] });
-  const path = await said(shell).catch(() => '');
+  const path = await said('sh', ['-c', 'command -v pg_dump']);
   return path.startsWith('/') ? [dirname(path.trim())] : [];
 }
 
 async function toolsIn(folder: string): Promise<Tools | null> {
   if (!existsSync(join(folder, 'pg_dump')) || !existsSync(join(folder, 'pg_restore'))) return null;
-  const asked = spawn(join(folder, 'pg_dump'), ['--version'], { stdio: ['ignore', 'pipe', 'ignore'] });
-  const version = /\(PostgreSQL\) (\d+)/.exec(await said(asked).catch(() => ''))?.[1];
+  const version = /\(PostgreSQL\) (\d+)/.exec(await said(join(folder, 'pg_dump'), ['--version']))?.[1];
   return version === undefined ? null : { folder, major: Number(version) };
 }
 
-async function said(child: ChildProcess): Promise<string> {
-  const exited = once(child, 'exit');
-  const output = await text(child.stdout as Readable);
-  await exited;
-  return output;
+/** What a program answers; nothing if it cannot be started, fails, or takes too long. */
+async function said(program: string, args: string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(program, args, { timeout: ANSWER_WITHIN }).catch(() => ({ stdout: '' }));
+  return stdout;
 }
+
+/** How long a program may take to say its version, in milliseconds. */
+const ANSWER_WITHIN = 10_000;
 
 /**
  * The programs that fit a server best: of its own version, else of the nearest newer one. An older pg_dump refuses a server.

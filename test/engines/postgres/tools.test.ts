@@ -41,6 +41,12 @@ describe('The client programs', () => {
     expect(await findTools(join(folder, 'none'))).toEqual([]);
   });
 
+  it('that cannot be started are none, and end nothing', async () => {
+    const tools = await programs(14);
+    await chmod(join(tools.folder, 'pg_dump'), 0o644);
+    expect(await findTools(tools.folder)).toEqual([]);
+  });
+
   it('are those of the version of the server, or the nearest newer ones', () => {
     const found = [18, 14, 16].map((major) => ({ folder: '', major }));
     expect([13, 14, 15, 17].map((major) => toolsFor(found, major, null).major)).toEqual([14, 14, 16, 18]);

@@ -38,7 +38,8 @@ const isConsolidation = ({ consolidates }: Member) => (consolidates ?? null) !==
  */
 export function preferred<Row extends Member>(rows: readonly Row[]): Row | undefined {
   const own = rows.find((row) => isConsolidation(row) && isMadeHere(row) && isIntact(row));
-  return own ?? rows.find((row) => !isConsolidation(row)) ?? rows.find(isIntact) ?? rows[0];
+  const itself = rows.filter((row) => !isConsolidation(row));
+  return own ?? itself.find(isMadeHere) ?? itself[0] ?? rows.find(isIntact) ?? rows[0];
 }
 
 /** The rows by the id under which others build on them. */

@@ -29,6 +29,7 @@ import { AppError, badInput, type ErrorCode } from '../../errors.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './run-backup.js';
 import { CONTROL_LEASE, copyLease, Hold, isHeld, runLease } from '../runs/hold.js';
 import { insertConsolidation, runConsolidation } from './consolidate.js';
+import { readingOf } from './reading.js';
 import { rewrap } from './rewrap.js';
 import { adoptStored, takeIn } from './upload.js';
 import { firstOf } from '../text/format.js';
@@ -44,7 +45,6 @@ import {
   openStored,
   type Reading,
   type StoredArchive,
-  type Unseal,
 } from '../archives/stored-archive.js';
 import { isOwnObject, verifyStored } from '../archives/verify.js';
 
@@ -168,7 +168,7 @@ export class Backups {
 
   /** A backup with what it builds on, opened by the keys that are held here. */
   private openChain(row: BackupRow, signal: AbortSignal): Promise<StoredArchive> {
-    return openReadable(this.env.storages, row, signal, this.readingOf(row, undefined));
+    return openReadable(this.env.storages, row, signal, readingOf(this.env, row, undefined));
   }
 
   /** Makes the PENDING row of an automatic backup in the transaction that takes its due time. */
@@ -360,7 +360,7 @@ export class Backups {
     without: readonly number[] = [],
   ): Promise<{ row: BackupRow; stored: StoredArchive }> {
     const row = await this.get(id);
-    const stored = await openStored(this.env.storages, row, { without, ...this.readingOf(row, identity) });
+    const stored = await openStored(this.env.storages, row, { without, ...readingOf(this.env, row, identity) });
     if (row.copies.length > 1) this.env.log.info({ backup: id, from: stored.location }, 'reads a copy');
     return { row, stored };
   }
@@ -375,20 +375,7 @@ export class Backups {
     identity?: string,
   ): Promise<{ row: BackupRow; stored: StoredArchive }> {
     const row = await this.get(id);
-    return { row, stored: await openReadable(this.env.storages, row, signal, this.readingOf(row, identity)) };
-  }
-
-  /** How a backup and what it builds on are opened. */
-  private readingOf(row: BackupRow, identity: string | undefined): Required<Pick<Reading, 'unseal' | 'parents'>> {
-    const parents = async () => {
-      const rows = await parentsOf(this.env.models, row);
-      return rows.map((parent) => ({ row: parent, unseal: this.unsealOf(parent, identity) }));
-    };
-    return { unseal: this.unsealOf(row, identity), parents };
-  }
-
-  private unsealOf({ id, fileName }: BackupRow, identity: string | undefined): Unseal {
-    return this.env.keys.unsealing(fileName, identity, id);
+    return { row, stored: await openReadable(this.env.storages, row, signal, readingOf(this.env, row, identity)) };
   }
 
   /**
@@ -437,7 +424,7 @@ export class Backups {
   ): Promise<BackupRow> {
     const row = await this.get(id);
     assertCompleted(row);
-    const reading = this.readingOf(row, identity);
+    const reading = readingOf(this.env, row, identity);
     const below = await this.parentIds(row);
     const found = await this.verifyCopies(row, copiesToVerify(row, destinationId), { level, reading }, stop);
     const bad = found.filter(({ error }) => error !== null && /^(ARCHIVE|DATABASE)_/.test(error.code));

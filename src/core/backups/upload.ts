@@ -24,8 +24,9 @@ import { backupDate, databaseName, ignoredEntries, ownerOf, statedOrigin, strang
 import type { DatabaseEngine, Engine, Storage, StorageAddress } from '../ports.js';
 import { contentOf } from '../archives/contents.js';
 import { Run } from '../runs/run.js';
+import { readingOf } from './reading.js';
 import { assertSameCounts, extractDatabase, isDamage, sealHeaderOf, verifyBytes } from '../archives/verify.js';
-import { descendantsOf, findBase, parentsOf } from '../archives/chains.js';
+import { descendantsOf, findBase } from '../archives/chains.js';
 import { assertSize, findStored, openOnParents, openReadable } from '../archives/stored-archive.js';
 
 /** How many tables of an archive are listed on its row. */
@@ -203,9 +204,9 @@ async function onParents(
     const hint = `Upload ${named}, too: the order does not matter.`;
     throw new AppError('CHAIN_BROKEN', `It builds on ${named}, which is not here yet.`, { hint });
   }
-  const unsealOf = ({ id, fileName }: BackupRow) => env.keys.unsealing(fileName, identity, id);
-  const parents = [...(await parentsOf(env.models, row)), row].map((one) => ({ row: one, unseal: unsealOf(one) }));
-  const whole = await openOnParents(env.storages, { id: columns.archiveId ?? '', archive }, parents, signal);
+  const { unseal, parents } = readingOf(env, row, identity);
+  const chain = [...(await parents()), { row, unseal }];
+  const whole = await openOnParents(env.storages, { id: columns.archiveId ?? '', archive }, chain, signal);
   const place = { chainArchiveId: row.chainArchiveId ?? row.archiveId ?? null, chainPosition: row.chainPosition + 1 };
   return { whole, columns: { ...columns, ...place } };
 }
@@ -459,6 +460,7 @@ export async function adoptStored(
       return backup;
     });
     if (named === null) await continueApplication(examined);
+    await completeWaiting(env, row, identity, signal);
     return row;
   } catch (error) {
     if (!(error instanceof UniqueConstraintError)) throw error;
@@ -478,7 +480,7 @@ async function completeWaiting(
   identity: string | undefined,
   stop: AbortSignal,
 ): Promise<void> {
-  for (const { id } of row.errorCode === null ? await descendantsOf(env.models, row) : []) {
+  for (const { id } of (row.errorCode ?? null) === null ? await descendantsOf(env.models, row) : []) {
     const scratch = newId('verify', env.now());
     const work = async (hold: Hold) => {
       const waiting = await env.models.Backup.findByPk(id);
@@ -489,7 +491,7 @@ async function completeWaiting(
     try {
       await Hold.during(env, [runLease(id), runLease(scratch)], work, () => undefined);
     } catch (error) {
-      stop.throwIfAborted();
+      if (stop.aborted) return;
       env.log.warn({ err: error, backup: id }, 'an uploaded backup still waits for what it builds on');
     }
   }
@@ -501,13 +503,10 @@ async function completeOne(
   { identity, folder }: { identity: string | undefined; folder: string },
   signal: AbortSignal,
 ): Promise<void> {
-  const unsealOf = ({ id, fileName }: BackupRow) => env.keys.unsealing(fileName, identity, id);
-  const parents = async () =>
-    (await parentsOf(env.models, row)).map((parent) => ({ row: parent, unseal: unsealOf(parent) }));
   const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId);
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const stored = await openReadable(env.storages, row, signal, { unseal: unsealOf(row), parents });
+    const stored = await openReadable(env.storages, row, signal, readingOf(env, row, identity));
     const archive = await stored.archive(signal);
     const { found, level } = await examine(env, { archive, whole: archive }, config, folder, signal);
     const verified = found.damaged ? {} : { verifiedAt: env.now(), verificationLevel: level };

@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { SqliteConnection } from '../../../src/engines/sqlite/connection.js';
+import { preferred } from '../../../src/core/archives/chains.js';
 import type { BackupRow } from '../../../src/models/index.js';
 import { all, exec } from '../../support/sqlite.js';
 import { createWorld, filesIn, NEVER, readTree, type World } from '../../support/world.js';
@@ -410,6 +411,33 @@ describe('A chain from elsewhere', () => {
       await world.restore({ backupId: id, mediaMode: 'MIRROR', allowForeign: true });
       expect(await present()).toEqual(states[index]);
     }
+  });
+
+  it('is completed as well by a member that is taken in where it lies', async () => {
+    const { rows, states } = await chainOf(2);
+    const [full, child] = await files(rows);
+    const [{ address, fileName }] = rows as [BackupRow];
+    await world.app.backups.remove(
+      rows.map(({ id }) => id),
+      'test',
+    );
+    const { id, errorCode } = await upload(child as Buffer);
+    expect(errorCode).toBe('CHAIN_BROKEN');
+    const moved = fileName.replace('okpuja', 'moved');
+    await writeFile(join(world.backups, moved), full as Buffer);
+    await world.app.backups.adopt({ address, fileName: moved }, { sameApplication: false }, 'test', NEVER);
+    const row = await world.app.backups.get(id);
+    expect([row.errorCode, row.verificationLevel]).toEqual([null, 'ARCHIVE']);
+    await world.restore({ backupId: id, mediaMode: 'MIRROR', allowForeign: true });
+    expect(await present()).toEqual(states[1]);
+  });
+
+  it('never takes the place of a backup that was made here', async () => {
+    const { rows } = await chainOf(2);
+    const [full] = await files(rows);
+    const stranger = await upload(full as Buffer);
+    expect(preferred([stranger, rows[0] as BackupRow])?.id).toBe(rows[0]?.id);
+    expect(preferred([rows[0] as BackupRow, stranger])?.id).toBe(rows[0]?.id);
   });
 
   it('is refused where its own bytes are damaged, whatever it waits for', async () => {

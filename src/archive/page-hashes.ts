@@ -1,7 +1,7 @@
 import { createHash, hash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { startThread } from '../threads.js';
+import { answerOfThread } from '../threads.js';
 
 /** Bytes of a page's hash: the first half of its SHA-256. */
 export const PAGE_HASH_BYTES = 16;
@@ -35,22 +35,7 @@ export interface PageHashTask {
 export async function hashPages(task: PageHashTask, signal: AbortSignal): Promise<PageHashes | null> {
   signal.throwIfAborted();
   if ((await stat(task.file)).size <= SMALL_BYTES) return hashPagesSync(task);
-  const thread = startThread(new URL('./page-hash-worker', import.meta.url), task);
-  const abort = () => void thread.terminate();
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await new Promise<PageHashes | null>((resolve, reject) => {
-      thread.on('message', resolve);
-      thread.on('error', reject);
-      thread.on('exit', () => {
-        const why: unknown = signal.aborted ? signal.reason : new Error('The thread that hashes pages ended early.');
-        reject(why as Error);
-      });
-    });
-  } finally {
-    signal.removeEventListener('abort', abort);
-    await thread.terminate();
-  }
+  return answerOfThread<PageHashes | null>(new URL('./page-hash-worker', import.meta.url), task, signal);
 }
 
 /** As `hashPages`, on the calling thread. */

@@ -5,7 +5,7 @@ import type { OnProgress } from '../../core/ports.js';
 import { realFile } from '../../disk.js';
 import { errnoOf } from '../../errors.js';
 import { type FileBeside, openBeside } from '../../file-locks.js';
-import { startThread } from '../../threads.js';
+import { answerOfThread } from '../../threads.js';
 import type { SqliteConnection } from './connection.js';
 import { readFrames, readWalIndex, type WalIndex } from './wal-state.js';
 
@@ -165,38 +165,26 @@ async function layChanges(
     file,
     mostChanged,
   };
-  const laid =
-    pageCount * pageSize <= SMALL_BYTES
-      ? layChangesSync(task, () => undefined)
-      : await layInThread(task, signal, (pages) => onProgress(pages * pageSize, pageCount * pageSize));
+  // A log that was never checkpointed can be much larger than its database.
+  const isSmall = (pageCount + (state.index?.frames ?? 0)) * pageSize <= SMALL_BYTES;
+  const laid = isSmall
+    ? layChangesSync(task, () => undefined)
+    : await layInThread(task, signal, (pages) => onProgress(pages * pageSize, pageCount * pageSize));
   if (laid === null) await rm(file, { force: true });
   return laid;
 }
 
-async function layInThread(
+function layInThread(
   task: ChangesTask,
   signal: AbortSignal,
   onPages: (pages: number) => void,
 ): Promise<PageHashes | null> {
-  const thread = startThread(new URL('./changes-worker', import.meta.url), task);
-  const abort = () => void thread.terminate();
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await new Promise<PageHashes | null>((resolve, reject) => {
-      thread.on('message', (message: number | { laid: PageHashes | null }) => {
-        if (typeof message === 'number') onPages(message);
-        else resolve(message.laid);
-      });
-      thread.on('error', reject);
-      thread.on('exit', () => {
-        const why: unknown = signal.aborted ? signal.reason : new Error('The thread that reads pages ended early.');
-        reject(why as Error);
-      });
-    });
-  } finally {
-    signal.removeEventListener('abort', abort);
-    await thread.terminate();
-  }
+  const module = new URL('./changes-worker', import.meta.url);
+  // Numbers of pages, and at its end what it has laid.
+  return answerOfThread(module, task, signal, (message: number | { laid: PageHashes | null }, answer) => {
+    if (typeof message === 'number') onPages(message);
+    else answer(message.laid);
+  });
 }
 
 /** As `layChanges`, on the calling thread. @param onPages called with the number of pages that are read */

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { flush } from '../disk.js';
 import { AppError } from '../errors.js';
-import { DELTA_ENTRY, type DeltaPage, DeltaReader } from './delta.js';
+import { DELTA_ENTRY, type DeltaHeader, type DeltaPage, DeltaReader } from './delta.js';
 import {
   type ArchiveMetadata,
   BACKUP_VERSION,
@@ -15,7 +14,9 @@ import {
   type Reproduced,
 } from './metadata.js';
 import { nameProblem, shown } from './names.js';
-import type { Archive, ArchiveEntry, ExtractOptions, PassOptions } from './read.js';
+import { misfit, NewestPages } from './newest-pages.js';
+import { BlockThreads } from './block-threads.js';
+import type { Archive, ArchiveEntry, ExtractOptions, Overlay, PassOptions } from './read.js';
 import { corrupt, hostile } from './refuse.js';
 
 /** One archive of a chain. */
@@ -29,9 +30,6 @@ export interface ChainMember {
 }
 
 const NEVER = new AbortController().signal;
-const READ_BYTES = 1024 * 1024;
-/** So many neighbouring pages are written together. */
-const MOST_PAGES = 256;
 /** Where the deltas lie while a database is put together. */
 const SCRATCH = `${RESERVED_PREFIX}chain`;
 
@@ -94,18 +92,24 @@ function statesOf(members: readonly ChainMember[]): States {
   }
   const reproduces = members.at(-1)?.archive.metadata.reproduces;
   if (reproduces === undefined) throw new AppError('INTERNAL_ERROR', 'A chain has a full backup at its end.');
-  const { path } = reproduces.database;
+  const { path, page_size: pageSize, page_count: pageCount } = reproduces.database;
   if (nameProblem(path) !== undefined || path.startsWith('media/') || [METADATA_ENTRY, DELTA_ENTRY].includes(path)) {
     throw hostile(`The database would be laid at ${shown(path)}.`);
   }
+  let most = 0;
   for (const [index, { archive }] of members.entries()) {
     const needed = index === 0 ? path : DELTA_ENTRY;
-    if (archive.entries.some((entry) => entry.path === needed)) continue;
-    throw corrupt(`The backup ${archive.metadata.backup_id} holds no ${shown(needed)}.`);
+    const found = archive.entries.find((entry) => entry.path === needed);
+    if (found === undefined) throw corrupt(`The backup ${archive.metadata.backup_id} holds no ${shown(needed)}.`);
+    most += found.size;
   }
+  // Memory is taken for each page.
+  if (pageCount * pageSize > most) throw otherSize();
   assertMedia(reproduces, owners, sizes);
   return { owners, reproduces };
 }
+
+const otherSize = () => corrupt('The chain does not make a database of the size that its newest backup states.');
 
 function assertMedia({ media }: Reproduced, owners: Map<string, number>, sizes: Map<string, number>): void {
   const found = media.map(({ prefix }) => ({ prefix, files: 0, bytes: 0 }));
@@ -120,6 +124,14 @@ function assertMedia({ media }: Reproduced, owners: Map<string, number>, sizes: 
     if (found[index]?.files === files && found[index]?.bytes === bytes) continue;
     throw corrupt(`The chain says that ${shown(path)} had ${files} files of ${bytes} bytes, but holds others.`);
   }
+}
+
+/** One member's part of a pass over the chain. */
+interface Turn {
+  index: number;
+  archive: Archive;
+  /** Does the work, by which each of the member's stored bytes is compared if they are to be. */
+  take(work: (watch: PassOptions) => Promise<void>): Promise<void>;
 }
 
 class ChainArchive implements Archive {
@@ -151,7 +163,7 @@ class ChainArchive implements Archive {
 
   /** The piece of each member: all its bytes, and so what this archive is made of. */
   async verify(options: PassOptions = {}): Promise<void> {
-    await this.pass(options, (archive, watch) => archive.verify(watch));
+    for await (const { archive, take } of this.turns(options)) await take((watch) => archive.verify(watch));
   }
 
   /** Of the newest member alone: what it builds on was not just written. */
@@ -169,16 +181,29 @@ class ChainArchive implements Archive {
       if (entry === path || entry === DELTA_ENTRY) return isWanted;
       return filter(entry) && this.states.owners.get(entry) === index;
     };
+    const { database } = this.states.reproduces;
+    const pages = isWanted ? await NewestPages.create(join(scratch, 'pages'), database) : null;
+    const headers: DeltaHeader[] = [];
     try {
-      await this.pass(options, async (archive, watch, index) => {
+      for await (const { index, archive, take } of this.turns(options)) {
         const isNeeded = laid(index);
-        if (!whole && !archive.entries.some((entry) => isNeeded(entry.path))) return;
-        await archive.extract(folder, { ...options, ...watch, filter: isNeeded });
-        if (isWanted && index > 0) await rename(join(folder, DELTA_ENTRY), join(scratch, String(index)));
-      });
-      if (isWanted) await this.putTogether(join(folder, path), scratch, signal);
+        if (!whole && !archive.entries.some((entry) => isNeeded(entry.path))) continue;
+        let overlay: Overlay | undefined;
+        if (pages !== null && index === 0) {
+          this.assertPages(entryOf(archive, path).size, headers);
+          overlay = { path, lay: pages.over() };
+        }
+        const own = { ...options, filter: isNeeded, ...(overlay && { overlay }) };
+        await take((watch) => archive.extract(folder, { ...own, ...watch }));
+        if (pages === null || index === 0) continue;
+        const delta = join(folder, DELTA_ENTRY);
+        headers.unshift(await pages.add(delta, archive, signal));
+        await rm(delta);
+      }
+      if (pages !== null) this.compare(pages.sha256(), database.sha256);
       if (filter(METADATA_ENTRY)) await writeText(join(folder, METADATA_ENTRY), this.text);
     } finally {
+      await pages?.close();
       await rm(scratch, { recursive: true, force: true });
     }
   }
@@ -194,20 +219,29 @@ class ChainArchive implements Archive {
     return member.archive.read(path, { signal });
   }
 
-  /** Goes through the members, the full backup first. */
-  private async pass(
-    { signal, onProgress, onBytes }: PassOptions,
-    work: (archive: Archive, watch: PassOptions, index: number) => Promise<void>,
-  ): Promise<void> {
-    let before = 0;
-    for (const [index, { archive, whole }] of this.members.entries()) {
-      const at = before;
-      const watch = { ...(signal && { signal }), onProgress: (done: number) => onProgress?.(at + done) };
-      // Who asks for every byte of the newest one wants every byte of its parents compared, too.
-      if (archive === this.newest && onBytes !== undefined) await work(archive, { ...watch, onBytes }, index);
-      else if (onBytes === undefined || whole === undefined) await work(archive, watch, index);
-      else await whole(signal ?? NEVER, (bytes) => work(archive, { ...watch, onBytes: bytes }, index));
-      before += archive.totalBytes;
+  /** The members, the newest first: what it changed lies ready when the full backup is read. */
+  private async *turns({ signal, onProgress, onBytes }: PassOptions): AsyncGenerator<Turn> {
+    const { newest } = this;
+    const threads = new BlockThreads();
+    try {
+      let before = 0;
+      for (const [index, { archive, whole }] of [...this.members.entries()].reverse()) {
+        const at = before;
+        const watch = { ...(signal && { signal }), threads, onProgress: (done: number) => onProgress?.(at + done) };
+        yield {
+          index,
+          archive,
+          async take(work) {
+            // Who asks for every byte of the newest one wants every byte of its parents compared, too.
+            if (archive === newest) await work({ ...watch, ...(onBytes && { onBytes }) });
+            else if (onBytes === undefined || whole === undefined) await work(watch);
+            else await whole(signal ?? NEVER, (bytes) => work({ ...watch, onBytes: bytes }));
+          },
+        };
+        before += archive.totalBytes;
+      }
+    } finally {
+      await threads.close();
     }
   }
 
@@ -224,31 +258,6 @@ class ChainArchive implements Archive {
     );
   }
 
-  /** Overwrites the pages of the full backup's database by the newest ones, each once. */
-  private async putTogether(file: string, scratch: string, signal: AbortSignal): Promise<void> {
-    const { size, sha256, page_size: pageSize, page_count: pageCount } = this.states.reproduces.database;
-    const handle = await open(file, 'r+');
-    try {
-      const paths = this.members.slice(1).map((_, index) => join(scratch, String(index + 1)));
-      const { size: baseBytes } = await handle.stat();
-      await this.assertPages(baseBytes, async (index) => readerOf(paths[index - 1] as string));
-      const written = new Uint8Array(pageCount + 1);
-      for (const path of paths.toReversed()) {
-        await writePages(handle, await readerOf(path), { written, pageSize, signal });
-      }
-      await handle.truncate(size);
-      await flush(handle);
-    } finally {
-      await handle.close();
-    }
-    const hash = createHash('sha256');
-    for await (const chunk of createReadStream(file, { highWaterMark: READ_BYTES })) {
-      signal.throwIfAborted();
-      hash.update(chunk as Buffer);
-    }
-    this.compare(hash.digest('hex'), sha256);
-  }
-
   private compare(found: string, sha256: string): void {
     if (found === sha256) return;
     const { backup_id: id } = this.newest.metadata;
@@ -258,23 +267,19 @@ class ChainArchive implements Archive {
   }
 
   /** Each delta must fit to the one before, and all together to the size that the newest member states. */
-  private async assertPages(baseBytes: number, delta: (index: number) => Promise<DeltaReader>): Promise<void> {
+  private assertPages(baseBytes: number, headers: readonly DeltaHeader[]): void {
     const { page_size: pageSize, page_count: pageCount, size } = this.states.reproduces.database;
     let pages = baseBytes / pageSize;
     let most = pages;
-    for (let index = 1; index < this.members.length; index++) {
-      const reader = await delta(index);
-      await reader.close();
-      const { header } = reader;
+    for (const [index, header] of headers.entries()) {
       if (header.pageSize !== pageSize || header.before !== pages) {
-        const { backup_id: id } = (this.members[index] as ChainMember).archive.metadata;
-        throw corrupt(`${DELTA_ENTRY} of ${id} does not fit to the database of its parent.`);
+        throw misfit((this.members[index + 1] as ChainMember).archive);
       }
       pages = header.after;
       most += header.changed;
     }
     if (pages !== pageCount || pageCount > most || size !== pageCount * pageSize) {
-      throw corrupt('The chain does not make a database of the size that its newest backup states.');
+      throw otherSize();
     }
   }
 
@@ -282,16 +287,18 @@ class ChainArchive implements Archive {
   private async *databaseBytes(signal: AbortSignal): AsyncGenerator<Buffer> {
     const { page_size: pageSize, page_count: pageCount, path, sha256 } = this.states.reproduces.database;
     const base = (this.members[0] as ChainMember).archive;
-    const open = async (index: number) => {
-      const { archive } = this.members[index] as ChainMember;
-      const { size } = entryOf(archive, DELTA_ENTRY);
-      return DeltaReader.open((await archive.read(DELTA_ENTRY, { signal })) as AsyncIterable<Buffer>, size);
-    };
-    await this.assertPages(entryOf(base, path).size, open);
     const merge = new PageMerge();
     const hash = createHash('sha256');
     try {
-      for (let index = 1; index < this.members.length; index++) await merge.add(await open(index));
+      const headers: DeltaHeader[] = [];
+      for (const { archive } of this.members.slice(1)) {
+        const { size } = entryOf(archive, DELTA_ENTRY);
+        const chunks = (await archive.read(DELTA_ENTRY, { signal })) as AsyncIterable<Buffer>;
+        const reader = await DeltaReader.open(chunks, size);
+        headers.push(reader.header);
+        await merge.add(reader);
+      }
+      this.assertPages(entryOf(base, path).size, headers);
       const full = new FullPages((await base.read(path, { signal })) as AsyncIterable<Buffer>, pageSize);
       for (let page = 1; page <= pageCount; page++) {
         const old = await full.next();
@@ -320,39 +327,6 @@ function wholeMetadata(own: ArchiveMetadata, { media }: Reproduced, files: Archi
     return [{ path, size, sha256, ...(mtime && { mtime: mtime.toISOString() }), ...(mode !== undefined && { mode }) }];
   });
   return { ...about, backup_version: BACKUP_VERSION, media, entries };
-}
-
-async function readerOf(path: string): Promise<DeltaReader> {
-  const { size } = await stat(path);
-  return DeltaReader.open(createReadStream(path, { highWaterMark: READ_BYTES }) as AsyncIterable<Buffer>, size);
-}
-
-/** Writes the pages of a delta that no newer one has written, neighbours together. */
-async function writePages(
-  handle: FileHandle,
-  reader: DeltaReader,
-  { written, pageSize, signal }: { written: Uint8Array; pageSize: number; signal: AbortSignal },
-): Promise<void> {
-  let run: { first: number; pages: Buffer[] } = { first: 0, pages: [] };
-  const write = async () => {
-    if (run.pages.length > 0) await handle.writev(run.pages, (run.first - 1) * pageSize);
-  };
-  try {
-    for await (const { page, bytes } of reader.pages()) {
-      signal.throwIfAborted();
-      if (page >= written.length || written[page] === 1) continue;
-      written[page] = 1;
-      const isNext = page === run.first + run.pages.length && run.pages.length < MOST_PAGES;
-      if (isNext) run.pages.push(bytes);
-      else {
-        await write();
-        run = { first: page, pages: [bytes] };
-      }
-    }
-    await write();
-  } finally {
-    await reader.close();
-  }
 }
 
 async function writeText(file: string, text: Buffer): Promise<void> {

@@ -4,7 +4,7 @@ import { breathe, dosTime, readDirectory, type DirectoryRecord } from './directo
 import { BlockThreads } from './block-threads.js';
 import { areBlocksOf } from './parallel.js';
 import { entryBytes, type Facts, isSmall, smallEntry, smallStored, storedBytes } from './entry.js';
-import { FolderWriter } from './folder.js';
+import { type EntryToWrite, FolderWriter } from './folder.js';
 import { STORED } from './format.js';
 import type { FileAttributes, Missed } from './lay-files.js';
 import { METADATA_ENTRY, readMetadata, type ArchiveMetadata, type EntryMetadata } from './metadata.js';
@@ -45,6 +45,8 @@ export interface ReadOptions {
 export interface PassOptions extends ReadOptions {
   /** Called with every byte of the file, in their order: for a hash of all. */
   onBytes?(chunk: Buffer): void;
+  /** Expands blocks; the caller closes them. Default: threads of its own. */
+  threads?: BlockThreads | undefined;
 }
 
 /** What is extracted, and how it is laid. */
@@ -60,6 +62,18 @@ export interface ExtractOptions extends PassOptions {
   folderMode?: number;
   /** Called for attributes that the disk or the user cannot give. */
   onMissed?(missed: Missed): void;
+  /** Changes what is laid of one file. */
+  overlay?: Overlay;
+}
+
+/**
+ * What is laid of a file instead of its own bytes. These are compared with their CRC-32 only: whoever lays something else
+ * compares the SHA-256 of that.
+ */
+export interface Overlay {
+  path: string;
+  /** @param chunk the file's next bytes, which may be changed in place @param last true behind the last of them @returns what to lay */
+  lay(chunk: Buffer, last: boolean): AsyncIterable<Buffer>;
 }
 
 /**
@@ -305,6 +319,7 @@ interface ContentsOptions {
   onBytes?: ((chunk: Buffer) => void) | undefined;
   /** Gives out the bytes as they lie there, compared with these sums by the entries' index. */
   made?: readonly number[];
+  threads?: BlockThreads | undefined;
 }
 
 /** The content of entries, in the order in which they lie. Neighbours are read through one stream of the source. */
@@ -312,13 +327,13 @@ async function* contents(
   source: ArchiveSource,
   records: readonly DirectoryRecord[],
   factsOf: (record: DirectoryRecord) => Facts,
-  { signal, onBytes, made }: ContentsOptions,
+  { threads, ...options }: ContentsOptions,
 ): AsyncGenerator<Piece> {
-  const threads = new BlockThreads();
+  const used = threads ?? new BlockThreads();
   try {
-    yield* piecesOf({ source, records, factsOf, signal, onBytes, made, threads });
+    yield* piecesOf({ source, records, factsOf, ...options, threads: used });
   } finally {
-    await threads.close();
+    if (threads === undefined) await used.close();
   }
 }
 
@@ -446,11 +461,11 @@ class OpenArchive implements Archive {
 
   /** Reads the whole file. */
   private async pass(
-    { signal = NEVER, onProgress, onBytes = IGNORE }: PassOptions = {},
+    { signal = NEVER, onProgress, onBytes = IGNORE, threads }: PassOptions = {},
     made?: readonly number[],
   ): Promise<void> {
     const progress = new Progress(onProgress);
-    const options = { signal, onBytes, ...(made && { made }) };
+    const options = { signal, onBytes, threads, ...(made && { made }) };
     for await (const { chunk } of contents(this.source, this.records, this.factsOf, options)) {
       progress.add(chunk.length);
     }
@@ -459,19 +474,26 @@ class OpenArchive implements Archive {
 
   async extract(folder: string, options: ExtractOptions = {}): Promise<void> {
     const { signal = NEVER, onProgress, filter = () => true, whole = false, onBytes = IGNORE } = options;
-    const { attributesOf, folderMode, onMissed, flush } = options;
+    const { attributesOf, folderMode, onMissed, flush, overlay, threads } = options;
     const laid = this.records.filter(({ path }) => filter(path));
     const writer = new FolderWriter(folder, { files: laid.length, flush, folderMode, onMissed });
     const progress = new Progress(onProgress);
     try {
-      const pieces = contents(this.source, whole ? this.records : laid, this.factsOf, {
+      const factsOf = (record: DirectoryRecord): Facts => {
+        const facts = this.factsOf(record);
+        return record.path === overlay?.path ? { ...facts, sha256: undefined } : facts;
+      };
+      const pieces = contents(this.source, whole ? this.records : laid, factsOf, {
         signal,
         onBytes: whole ? onBytes : undefined,
+        threads,
       });
       for await (const { record, chunk, last } of pieces) {
         if (!whole || filter(record.path)) {
           const attributes = last && !record.directory ? attributesOf?.(this.entryOf(record)) : undefined;
-          await writer.write({ path: record.path, directory: record.directory, attributes }, chunk, last);
+          const entry = { path: record.path, directory: record.directory, attributes };
+          if (overlay?.path === record.path) await writeOver(writer, entry, overlay.lay(chunk, last), last);
+          else await writer.write(entry, chunk, last);
         }
         progress.add(chunk.length);
       }
@@ -491,6 +513,16 @@ class OpenArchive implements Archive {
     };
     return Readable.from(bytes(), { objectMode: false });
   }
+}
+
+async function writeOver(
+  writer: FolderWriter,
+  entry: EntryToWrite,
+  pieces: AsyncIterable<Buffer>,
+  last: boolean,
+): Promise<void> {
+  for await (const piece of pieces) await writer.write(entry, piece, false);
+  if (last) await writer.write(entry, NOTHING, true);
 }
 
 /** An entry as it is shown: a view of its record and of what the metadata says of it. */

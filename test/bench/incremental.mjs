@@ -1,11 +1,16 @@
-/* An incremental backup after scattered changes, and after none, against restic; and the restore of a long chain. */
+/*
+ * An incremental backup after scattered changes, and after none, against restic: by a server that is running, as a schedule
+ * makes it, and by the command line; and the restore of a long chain.
+ */
 import { execFileSync } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
 import { makeDatabase } from './data.mjs';
 import { isInstalled, megabytes, quantile, runCommand } from './measure.mjs';
 import { Product } from './product.mjs';
+import { startServer } from './server.mjs';
 
 const UPDATES = 5_000;
 const INSERTS = 20_000;
@@ -24,16 +29,34 @@ export async function incrementalSection(folder, { size, rounds }) {
   await product.backup();
   const full = product.archiveSize();
   if (restic !== null) await runCommand(`${restic('init')} && ${restic(`backup "${database}"`)}`);
+  const server = await startServer(product.folder, { DATABASE_URL: product.env.DATABASE_URL });
   const rows = [];
-  for (let round = 0; round < rounds; round++) {
-    changeRows(database);
-    rows.push(await both('changed', product, restic, { database, repository }));
-    rows.push(await both('unchanged', product, restic, { database, repository }));
+  try {
+    for (let round = 0; round < rounds; round++) {
+      for (const [by, backUp] of [
+        ['server', () => backUpBy(server)],
+        ['command', () => product.backup()],
+      ]) {
+        changeRows(database);
+        for (const kind of ['changed', 'unchanged']) {
+          const { seconds } = await backUp();
+          const own = { kind, by, own: seconds, ownBytes: product.archiveSize() };
+          rows.push({ ...own, ...(restic && (await measured(restic, { database, repository }))) });
+        }
+      }
+    }
+  } finally {
+    await server.close();
   }
-  while (product.ask('show', product.backupId()).backup.chainPosition < CHAIN) await product.backup();
+  while (product.ask('show', product.backupId()).backup.chainPosition < CHAIN) {
+    changeRows(database);
+    await product.backup();
+  }
   const parts = [
     `### Incremental: ${UPDATES} updates and ${INSERTS} inserts in ${megabytes(bytes)} MB; a full backup has ${megabytes(full)} MB`,
-    ['changed', 'unchanged'].map((kind) => described(kind, rows, full)).join('\n'),
+    ['server', 'command']
+      .flatMap((by) => ['changed', 'unchanged'].map((kind) => described(kind, by, rows, full)))
+      .join('\n'),
     await restored(product, place),
   ];
   await rm(place, { recursive: true, force: true });
@@ -48,20 +71,27 @@ function changeRows(database) {
   execFileSync('sqlite3', [database, sql]);
 }
 
-/** Backs up with both, and says what each took and added. */
-async function both(kind, product, restic, { database, repository }) {
-  const own = await product.backup();
-  const result = { kind, own: own.seconds, ownBytes: product.archiveSize() };
-  if (restic === null) return result;
-  const before = bytesBelow(repository);
-  const { seconds } = await runCommand(restic(`backup "${database}"`));
-  return { ...result, restic: seconds, resticBytes: bytesBelow(repository) - before };
+/** A backup in a process that is running already. */
+async function backUpBy({ app }) {
+  const start = performance.now();
+  const row = await app.backups.create({ backupType: 'MANUAL' }, 'bench');
+  await app.backups.run(row.id, new AbortController().signal);
+  const { status, errorMessage } = await row.reload();
+  if (status !== 'COMPLETED') throw new Error(errorMessage);
+  return { seconds: (performance.now() - start) / 1_000 };
 }
 
-function described(kind, rows, full) {
-  const values = (name) => rows.filter((row) => row.kind === kind).map((row) => row[name]);
+/** What restic takes for the same, and adds. */
+async function measured(restic, { database, repository }) {
+  const before = bytesBelow(repository);
+  const { seconds } = await runCommand(restic(`backup "${database}"`));
+  return { restic: seconds, resticBytes: bytesBelow(repository) - before };
+}
+
+function described(kind, by, rows, full) {
+  const values = (name) => rows.filter((row) => row.kind === kind && row.by === by).map((row) => row[name]);
   const [own, ownBytes] = [quantile(values('own'), 0.5), quantile(values('ownBytes'), 0.5)];
-  const text = `- ${kind}: ${own.toFixed(2)} s, ${((100 * ownBytes) / full).toFixed(2)} % of a full backup`;
+  const text = `- ${kind}, by the ${by}: ${own.toFixed(2)} s, ${((100 * ownBytes) / full).toFixed(3)} % of a full backup`;
   if (values('restic')[0] === undefined) return `${text}; restic is not installed`;
   const [restic, resticBytes] = [quantile(values('restic'), 0.5), quantile(values('resticBytes'), 0.5)];
   const bytes = `${(ownBytes / resticBytes).toFixed(3)} of its added bytes`;

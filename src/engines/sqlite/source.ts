@@ -188,8 +188,9 @@ export async function stateOf(path: string): Promise<SourceState> {
   }
 }
 
-/** A change within so many milliseconds of another may leave the same time, on the coarsest file systems. */
+/** As `CLOCK_TICK`, on the coarsest of the file systems that keep whole seconds. */
 const COARSE_TICK = 2_000;
+const SECOND = 1_000_000_000n;
 
 /**
  * The files of a database as `stateOf` sees them, in one text; null if one of them changed just now, or in the future. As
@@ -199,9 +200,10 @@ const COARSE_TICK = 2_000;
 export async function fingerprintOf(path: string): Promise<string | null> {
   const { parts } = await stateOf(path);
   const facts = [...parts].map(([part, text]) => [part, ...text.split(' ').slice(0, part === '' ? 4 : 3)]);
-  const settled = BigInt(Date.now() - COARSE_TICK) * 1_000_000n;
-  const isSettled = facts.every((fact) => fact.slice(3).every((time) => BigInt(time) < settled));
-  if (!isSettled) return null;
+  const now = Date.now();
+  const isSettled = (time: bigint) =>
+    time < BigInt(now - (time % SECOND === 0n ? COARSE_TICK : CLOCK_TICK)) * 1_000_000n;
+  if (!facts.every((fact) => fact.slice(3).every((time) => isSettled(BigInt(time))))) return null;
   const start = parts.has('-wal') ? (await readStart(`${path}-wal`, WAL_HEADER)).toString('hex') : '';
   return JSON.stringify([path, start, ...facts]);
 }

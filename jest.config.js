@@ -33,7 +33,7 @@ const project = (displayName, testMatch, { minutes = 1.5, except = [], shareOfCa
 /** Each needs a folder of its own: what they test takes servers, a browser, a build or minutes. */
 const APART = ['browser', 'cluster', 'kill', 'large', 'properties', 'servers'];
 
-/** Of more than 15 seconds each on two cores: the default tests take less than five minutes. */
+/** Of more than 13 seconds each on two cores: the default tests take less than five minutes. */
 const SLOW = [
   // Start the product as a process for every case, or build it.
   'cli/audit.test.ts',
@@ -51,6 +51,11 @@ const SLOW = [
   // Make chains of backups of a whole application for every case.
   'core/backups/consolidate.test.ts',
   'core/backups/incremental.test.ts',
+  // Wait for passwords to be hashed, for schedules to be due, or for connections to be given up.
+  'auth/auth.test.ts',
+  'cli/status.test.ts',
+  'core/schedules/scheduler.test.ts',
+  'graphql/subscriptions.test.ts',
   // Big: whole installations, every day of a year, paths and trees as large as the system allows, a hundred thousand rows.
   'core/recovery/recovery.test.ts',
   'core/retention/consolidations.test.ts',

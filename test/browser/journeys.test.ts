@@ -12,7 +12,7 @@ import { readTree, writeTree } from '../support/world.js';
 import { missingBrowser, startBrowser, type TestBrowser, type Visit } from './browser.js';
 
 /** Bytes in the database beside its tables: enough for a backup to be seen while it runs. */
-const BALLAST = 96 * 1024 * 1024;
+const BALLAST = 64 * 1024 * 1024;
 
 const journey = missingBrowser === null ? describe : describe.skip;
 const title = (text: string) => (missingBrowser === null ? text : `${text} (skipped: ${missingBrowser})`);
@@ -954,6 +954,7 @@ journey(title('A connection that breaks'), () => {
     expect(await other.page.evaluate(() => 'bannerSeen' in window)).toBe(false);
     await other.page.route('**/healthz', (route) => route.fulfill({ status: 404 }));
     await other.page.route('**/graphql', (route) => route.abort());
+    await other.page.getByRole('link', { name: 'Backups', exact: true }).click();
     await banner.waitFor();
     await other.page.unroute('**/graphql');
     await banner.waitFor({ state: 'detached' });

@@ -14,6 +14,7 @@ import { nodeLease, Overview } from './core/status/overview.js';
 import { Backups } from './core/backups/backups.js';
 import { Copies } from './core/backups/copies.js';
 import { Browser } from './core/discovery/browse.js';
+import { Servers } from './core/configs/server.js';
 import { ConfigTests } from './core/configs/trials.js';
 import { Configs } from './core/configs/configs.js';
 import { assertNotControl, assertNotControlServer } from './core/configs/settings.js';
@@ -65,6 +66,7 @@ export interface App {
   audit: Audit;
   configs: Configs;
   configTests: ConfigTests;
+  servers: Servers;
   destinations: Destinations;
   keys: Keys;
   places: Places;
@@ -222,6 +224,7 @@ async function createServices(
   const copies = new Copies(shared);
   const restores = new Restores({ ...shared, backups, controlFile, controlKey });
   const configTests = new ConfigTests({ ...shared, configs, controlFile, controlKey });
+  const servers = new Servers({ engines, configs, configTests, keys, controlKey });
   const destinations = new Destinations({ ...shared, secrets });
   const browser = new Browser({ engines, allowedPaths, controlFile });
   const scheduler = new Scheduler({ ...shared, backups });
@@ -238,6 +241,7 @@ async function createServices(
     audit,
     configs,
     configTests,
+    servers,
     destinations,
     keys,
     places,

@@ -53,6 +53,9 @@ export const HEALTH: Record<Health, { label: string; color: string }> = {
   CRITICAL: { label: 'At risk', color: 'red' },
 };
 
+/** True for the URL of a server; false for that of a file. */
+export const isServerUrl = (url: string): boolean => /^[a-z]+:\/\/[^/]/i.test(url);
+
 export const LEVEL: Record<VerificationLevel, string> = {
   CHECKSUM: 'The checksum of the stored file matches',
   ARCHIVE: 'Every file in the archive was read and its checksum matches',

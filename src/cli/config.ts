@@ -158,7 +158,7 @@ async function showConfig({ app, print }: Session, row: BackupConfigRow): Promis
 const words = (keys: { name: string }[]) =>
   keys.length === 0 ? 'none' : `for ${keys.map(({ name }) => name).join(', ')}`;
 
-async function configOf({ configs }: App, given: string | undefined): Promise<BackupConfigRow> {
+export async function configOf({ configs }: App, given: string | undefined): Promise<BackupConfigRow> {
   if (given === undefined) return configs.get();
   const all = await configs.list();
   const found = all.find(({ id }) => String(id) === given) ?? all.find(({ name }) => name === given);

@@ -28,6 +28,8 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   extract: async () => (await import('./extract.js')).addExtract,
   configs: async () => (await import('./configs.js')).addConfigs,
   config: async () => (await import('./config.js')).addConfig,
+  databases: async () => (await import('./databases.js')).addDatabases,
+  protect: async () => (await import('./databases.js')).addProtect,
   destinations: async () => (await import('./destinations.js')).addDestinations,
   'gdrive-login': async () => (await import('./gdrive-login.js')).addGdriveLogin,
   keys: async () => (await import('./keys.js')).addKeys,

@@ -180,6 +180,15 @@ export interface EngineCapabilities {
   runsStatements: boolean;
 }
 
+/** A database that a server has. */
+export interface ServerDatabase {
+  name: string;
+  /** Normalised, with the password in the clear. */
+  url: string;
+  /** Null where the user may not know. */
+  bytes: number | null;
+}
+
 /** One kind of database. Every method throws AppError with a DATABASE_… code; none ever writes to the source but `load`. */
 export interface Engine {
   readonly kind: DatabaseEngine;
@@ -224,6 +233,11 @@ export interface Engine {
    * for are those of the former state. Null where that cannot be done, so that a full snapshot must be taken.
    */
   snapshotChanges(url: string, folder: string, step: StepContext, before: FormerState): Promise<ChangedSnapshot | null>;
+  /**
+   * The databases of the server that a URL leads to, by name, but for the server's own; null where a database is a file. The
+   * URL need not name a database.
+   */
+  databases(url: string, signal: AbortSignal): Promise<ServerDatabase[] | null>;
   /** Describes a live database without changing it; null if there is none yet. */
   describe(url: string, signal?: AbortSignal): Promise<DatabaseInfo | null>;
   /**

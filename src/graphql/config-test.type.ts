@@ -1,4 +1,4 @@
-import { Field, Int, ObjectType } from 'type-graphql';
+import { Field, ID, Int, ObjectType } from 'type-graphql';
 import { Property } from './property.type.js';
 import { Refusal } from './refusal.type.js';
 import { ByteSize } from './scalars.js';
@@ -78,4 +78,19 @@ export class StorageTest {
     description: 'Warnings although the test passed, such as a folder that did not exist: is a disk not mounted?',
   })
   warnings!: string[];
+}
+
+@ObjectType({ description: 'A database of a server.' })
+export class ServerDatabase {
+  @Field(() => String, { description: 'Its name.' })
+  name!: string;
+
+  @Field(() => String, { description: 'Its address, a password in it replaced by `***`.' })
+  databaseUrl!: string;
+
+  @Field(() => ByteSize, { nullable: true, description: 'Its bytes; null where the user may not know.' })
+  size!: number | null;
+
+  @Field(() => ID, { nullable: true, description: 'The config that backs it up; null if none does.' })
+  configId!: string | null;
 }

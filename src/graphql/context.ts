@@ -5,6 +5,7 @@ import type { Backups } from '../core/backups/backups.js';
 import type { Copies } from '../core/backups/copies.js';
 import type { Browser } from '../core/discovery/browse.js';
 import type { Cleanup } from '../core/retention/cleanup.js';
+import type { Servers } from '../core/configs/server.js';
 import type { ConfigTests } from '../core/configs/trials.js';
 import type { Destinations } from '../core/destinations/destinations.js';
 import type { Configs } from '../core/configs/configs.js';
@@ -31,6 +32,7 @@ export interface Services {
   restores: Restores;
   configs: Configs;
   configTests: ConfigTests;
+  servers: Servers;
   destinations: Destinations;
   keys: Keys;
   browser: Browser;

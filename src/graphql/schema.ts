@@ -6,6 +6,7 @@ import { AuditResolver } from './audit.resolver.js';
 import { BackupResolver } from './backup.resolver.js';
 import { BrowseResolver } from './browse.resolver.js';
 import { ConfigTestResolver } from './config-test.resolver.js';
+import { ServerResolver } from './server.resolver.js';
 import { ConfigResolver } from './config.resolver.js';
 import { EncryptionKeyResolver } from './encryption-key.resolver.js';
 import { fitOutput } from './fit.js';
@@ -30,6 +31,7 @@ export async function createSchema(): Promise<GraphQLSchema> {
       StorageHealthResolver,
       ConfigResolver,
       ConfigTestResolver,
+      ServerResolver,
       DestinationResolver,
       EncryptionKeyResolver,
       BrowseResolver,

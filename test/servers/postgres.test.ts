@@ -51,6 +51,16 @@ afterAll(async () => {
     return data as Data;
   }
 
+  let translated: Promise<string> | null = null;
+  /** The command line, on the same records. */
+  const program = async () => join(await (translated ??= translate(join(app.folder, 'program'))), 'src/cli.js');
+  const environment = () => ({
+    DATA_DIR: join(app.folder, 'data'),
+    DB_BACKUP_PATH: app.backups,
+    LOG_LEVEL: 'silent',
+    LEASE_SECONDS: '5',
+  });
+
   async function configure(name: string, databaseUrl: string): Promise<string> {
     const made = await ask<{ createConfig: { id: string; engine: string; databaseUrl: string } }>(
       `mutation($input: BackupConfigInput!) { createConfig(input: $input) { id engine databaseUrl } }`,
@@ -358,13 +368,7 @@ afterAll(async () => {
     const url = await makeDatabase('killed', 'CREATE TABLE t (x int); INSERT INTO t SELECT generate_series(1, 1000)');
     const backup = await backUp(await configure('Killed', url));
     const whole = await stateOf(url);
-    const program = join(await translate(join(app.folder, 'program')), 'src/cli.js');
-    const env = {
-      DATA_DIR: join(app.folder, 'data'),
-      DB_BACKUP_PATH: app.backups,
-      LOG_LEVEL: 'silent',
-      LEASE_SECONDS: '5',
-    };
+    const command = await program();
     const seen = new Set<string>();
     for (const [round, isThere] of [
       `SELECT 1 FROM pg_database WHERE datname LIKE 'dbm\\_new%'`,
@@ -373,7 +377,7 @@ afterAll(async () => {
     ].entries()) {
       await query(url, `INSERT INTO t VALUES (-${round})`);
       const broken = await stateOf(url);
-      const running = start([program, 'restore', backup, '--confirm'], { cwd: app.folder, env });
+      const running = start([command, 'restore', backup, '--confirm'], { cwd: app.folder, env: environment() });
       await using(root, async (client) => {
         while ((await client.query(isThere)).rows.length === 0 && running.child.exitCode === null) await sleep(2);
       });
@@ -437,5 +441,90 @@ afterAll(async () => {
       });
       expect(await stateOf(url())).toEqual(before);
     });
+  });
+
+  it('lists the databases of its server, and backs up all of them like one of them', async () => {
+    await query(root, 'CREATE DATABASE "many-1" OWNER app');
+    await query(root, 'CREATE DATABASE "many ""2"" Ü" OWNER app');
+    await query(root, 'CREATE DATABASE "many-closed" OWNER owner');
+    await query(root, 'REVOKE CONNECT ON DATABASE "many-closed" FROM PUBLIC');
+    const id = await configure('Many', at(root, 'many-1', { name: 'app', password: 'app-secret' }));
+    const input = { schedule: '*/30 * * * *', keepDaily: 9, autoBackupEnabled: true };
+    await ask('mutation($id: ID!, $input: BackupConfigInput!) { updateConfig(id: $id, input: $input) { id } }', {
+      id,
+      input,
+    });
+    const DISCOVER = `mutation($configId: ID) {
+      discoverDatabases(configId: $configId) { name databaseUrl size configId }
+    }`;
+    type Found = {
+      discoverDatabases: { name: string; databaseUrl: string; size: number | null; configId: string | null }[];
+    };
+    const { discoverDatabases: found } = await ask<Found>(DISCOVER, { configId: id });
+    const many = found.filter(({ name }) => name.startsWith('many'));
+    expect(many).toMatchObject([
+      { name: 'many "2" Ü', configId: null, databaseUrl: expect.stringContaining(':***@') },
+      { name: 'many-1', configId: id },
+      { name: 'many-closed', size: null },
+    ]);
+    expect(found.map(({ name }) => name)).not.toContain('postgres');
+
+    const PROTECT = `mutation($configId: ID!, $names: [String!]!) {
+      protectDatabases(configId: $configId, names: $names) { id name schedule keepDaily databaseUrl }
+    }`;
+    const configs = () => app.app.configs.columns(['id']);
+    const before = await configs();
+    for (const [names, message] of [
+      [[], /names: is empty/],
+      [['many-1'], /names: has "many-1", which config \d+ backs up/],
+      [['none'], /names: has "none", which is no database/],
+      [['many "2" Ü', 'many-closed'], /permission denied/],
+    ] as const) {
+      const { errors } = await send(app, PROTECT, { configId: id, names });
+      expect(errors).toMatchObject([{ message: expect.stringMatching(message) }]);
+    }
+    expect(await configs()).toEqual(before);
+    const { protectDatabases: made } = await ask<{ protectDatabases: { id: string; databaseUrl: string }[] }>(PROTECT, {
+      configId: id,
+      names: ['many "2" Ü'],
+    });
+    expect(made).toMatchObject([{ name: 'many "2" Ü', schedule: '*/30 * * * *', keepDaily: 9 }]);
+    expect(made[0]?.databaseUrl).toContain(':***@');
+    const backup = await startBackup(made[0]?.id ?? '');
+    expect(await follow('backup', backup)).toMatchObject({ status: 'COMPLETED' });
+    expect(logged).not.toContain('app-secret');
+  });
+
+  it('lists and protects them on the command line, and makes no config where one cannot be read', async () => {
+    const command = await program();
+    const run = async (...args: string[]) => {
+      const { code, stdout } = await start([command, '--json', ...args], { cwd: app.folder, env: environment() }).ended;
+      return { code, document: JSON.parse(stdout) as Record<string, { name: string; configId: number | null }[]> };
+    };
+    await query(root, 'CREATE DATABASE "cli-1" OWNER app');
+    await configure('Command', at(root, 'cli-1', { name: 'app', password: 'app-secret' }));
+    const listed = await run('databases', '--config', 'Command');
+    expect(listed.document.databases?.find(({ name }) => name === 'cli-1')?.configId).toEqual(expect.any(Number));
+    const count = (await app.app.configs.columns(['id'])).length;
+    const all = await run('protect', 'Command', '--all');
+    expect([all.code === 0, (await app.app.configs.columns(['id'])).length]).toEqual([false, count]);
+    await query(root, 'CREATE DATABASE "cli-2" OWNER app');
+    const one = await run('protect', 'Command', 'cli-2');
+    expect(one).toMatchObject({ code: 0, document: { configs: [{ name: 'cli-2' }] } });
+  });
+
+  it('lists them for a URL without a database too, and says what is wrong with one', async () => {
+    const DISCOVER = 'mutation($url: String) { discoverDatabases(url: $url) { name } }';
+    const url = at(root, '', { name: 'app', password: 'app-secret' });
+    const { discoverDatabases: found } = await ask<{ discoverDatabases: { name: string }[] }>(DISCOVER, { url });
+    expect(found.length).toBeGreaterThan(0);
+    for (const [given, message] of [
+      [at(root, 'postgres', { name: 'app', password: 'wrong' }), /refuses the user/],
+      ['sqlite:/srv/db.sqlite3', /url: is of a file/],
+      [undefined, /url: is missing/],
+    ] as const) {
+      const { errors } = await send(app, DISCOVER, { url: given });
+      expect(errors).toMatchObject([{ message: expect.stringMatching(message) }]);
+    }
   });
 });

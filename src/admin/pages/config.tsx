@@ -5,9 +5,11 @@ import { ConfigDocument, type ConfigPartsFragment, DeleteConfigDocument } from '
 import { tellDone, useAction, useApi } from '../api.js';
 import { ConfigForm, hideReminder } from '../components/config-form.js';
 import { Confirm } from '../components/confirm.js';
+import { OtherDatabases } from '../components/other-databases.js';
 import { PageHead } from '../components/page.js';
 import { Answered, Missing } from '../components/state.js';
 import { hasDraft, setDraft } from '../settings.js';
+import { isServerUrl } from '../words.js';
 
 /** How often it is asked for again, in milliseconds: others change it, too. */
 const EVERY = 10_000;
@@ -60,6 +62,7 @@ function ConfigOf({ config }: { config: ConfigPartsFragment }) {
         </Button>
       </PageHead>
       <ConfigForm config={config} />
+      {isServerUrl(config.databaseUrl) && <OtherDatabases config={config} />}
       <Removal config={config} />
     </>
   );

@@ -704,6 +704,22 @@ export type TestStorageMutationVariables = Exact<{
 
 export type TestStorageMutation = { testStorage: { ok: boolean, location: string | null, free: number | null, total: number | null, warnings: Array<string>, error: { code: string, message: string, hint: string, field: string | null } | null } };
 
+export type DiscoverDatabasesMutationVariables = Exact<{
+  url?: string | null | undefined;
+  configId?: string | number | null | undefined;
+}>;
+
+
+export type DiscoverDatabasesMutation = { discoverDatabases: Array<{ name: string, databaseUrl: string, size: number | null, configId: string | null }> };
+
+export type ProtectDatabasesMutationVariables = Exact<{
+  configId: string | number;
+  names: Array<string> | string;
+}>;
+
+
+export type ProtectDatabasesMutation = { protectDatabases: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> }> };
+
 export type DestinationPartsFragment = { id: string, name: string, storageType: StorageType, location: string, offline: boolean, backupCount: number, used: number, free: number | null, lastCheckedAt: string | null, settings: Array<{ name: string, value: string }>, error: { code: string, message: string, hint: string } | null };
 
 export type DestinationsQueryVariables = Exact<{ [key: string]: never; }>;
@@ -3321,6 +3337,80 @@ export const TestStorageDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<TestStorageMutation, TestStorageMutationVariables>;
+export const DiscoverDatabasesDocument = new TypedDocumentString(`
+    mutation DiscoverDatabases($url: String, $configId: ID) {
+  discoverDatabases(url: $url, configId: $configId) {
+    name
+    databaseUrl
+    size
+    configId
+  }
+}
+    `) as unknown as TypedDocumentString<DiscoverDatabasesMutation, DiscoverDatabasesMutationVariables>;
+export const ProtectDatabasesDocument = new TypedDocumentString(`
+    mutation ProtectDatabases($configId: ID!, $names: [String!]!) {
+  protectDatabases(configId: $configId, names: $names) {
+    ...ConfigParts
+  }
+}
+    fragment ConfigParts on BackupConfig {
+  id
+  name
+  testError {
+    code
+    message
+    hint
+    field
+  }
+  isSample
+  applicationId
+  archivePrefix
+  engine
+  databaseUrl
+  mediaPaths
+  storageType
+  storagePath
+  destinations {
+    id
+    name
+    storageType
+    location
+  }
+  encryptionKeys {
+    id
+    name
+    recipient
+    passphrase
+    heldHere
+  }
+  copyTo
+  minimumCopies
+  autoBackupEnabled
+  schedule
+  timezone
+  nextRunAt
+  backupRetentionDays
+  maxBackupFiles
+  restoreLockTimeout
+  safetyRetentionDays
+  incremental
+  fullEveryDays
+  compression
+  compressionLevel
+  keepLast
+  keepHourly
+  keepDaily
+  keepWeekly
+  keepMonthly
+  keepYearly
+  keepWithin
+  maxTotalSize
+  jitterSeconds
+  nextRuns
+  scheduleInWords
+  createdAt
+  updatedAt
+}`) as unknown as TypedDocumentString<ProtectDatabasesMutation, ProtectDatabasesMutationVariables>;
 export const DestinationsDocument = new TypedDocumentString(`
     query Destinations {
   destinations {

@@ -104,6 +104,13 @@ export class ConfigTests {
     return row.update({ testError: failed });
   }
 
+  /** @throws AppError as `create` for settings that do not work */
+  async assertWorks(input: ConfigInput, signal: AbortSignal): Promise<void> {
+    await this.env.configs.validate(input);
+    const failed = await this.failed(input, undefined, signal);
+    if (failed !== null) throw refused(failed);
+  }
+
   /** As `create`, for a change: only what is changed of database, media and storage is tested. @throws AppError */
   async update(
     id: number,

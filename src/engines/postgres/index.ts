@@ -1,4 +1,4 @@
-import type { CheckOptions, DatabaseInfo, Engine, LoadOptions, StepContext } from '../../core/ports.js';
+import type { CheckOptions, DatabaseInfo, Engine, LoadOptions, ServerDatabase, StepContext } from '../../core/ports.js';
 import { AppError, badInput } from '../../errors.js';
 import { type Connection, withConnection, withServer } from './connection.js';
 import { assertDump, countRows, describedDump, dumpBytes, type DumpFile, ENTRY, outlineOf } from './dump.js';
@@ -8,7 +8,7 @@ import { quoted } from './names.js';
 import { createDatabase, drillName, dropDatabase, dropLeftovers, fillDatabase, newName, shapeOf } from './scratch.js';
 import { takeSnapshot } from './snapshot.js';
 import { findTools, newestTools, type Tools, toolsFor } from './tools.js';
-import { keyOf, parseUrl, type Place, resolveUrl } from './url.js';
+import { keyOf, parseUrl, type Place, resolveUrl, urlBeside } from './url.js';
 
 /** What the engine gets from the process. */
 export interface PostgresOptions {
@@ -19,6 +19,8 @@ export interface PostgresOptions {
     { sealUrl(url: string, saved?: string): Promise<string>; openUrl(url: string): Promise<string> } | undefined;
 }
 
+/** The database that every server has for whoever names none. */
+const SERVERS_OWN = 'postgres';
 /** After so many milliseconds the programs are looked for again: they may have been installed. */
 const LOOK_AGAIN = 10_000;
 /** How long a look that a user waits for counts rows, in milliseconds. */
@@ -62,6 +64,7 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
     urlOfFile: () => null,
     recognises: async () => false,
     fingerprint: async () => null,
+    databases: async (url, signal) => databases(parseUrl((await passwords?.openUrl(url)) ?? url, SERVERS_OWN), signal),
     check: async (url, options) => check(await placeOf(url), fitting, options),
     exists: async (url) => (await openIfThere(await placeOf(url), undefined, async () => true)) ?? false,
     snapshot: async (url, folder, step) =>
@@ -138,6 +141,24 @@ async function openIfThere<T>(
     if (cause?.code === '3D000') return null;
     throw error;
   }
+}
+
+/** As `Engine.databases`. What a restore or a drill has made for itself is left out, too. */
+async function databases(place: Place, signal: AbortSignal): Promise<ServerDatabase[]> {
+  return withServer(place, signal, async (server) => {
+    const found = await server.rows<{ name: string; bytes: string | null }>(
+      `SELECT datname AS name,
+         CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid)::text END AS bytes
+       FROM pg_database WHERE NOT datistemplate AND datallowconn AND datname <> $1 AND datname !~ '^dbm_(new|old|drill)_'
+       ORDER BY datname`,
+      [SERVERS_OWN],
+    );
+    return found.map(({ name, bytes }) => ({
+      name,
+      url: urlBeside(place, name),
+      bytes: bytes === null ? null : Number(bytes),
+    }));
+  });
 }
 
 async function check(

@@ -30,9 +30,10 @@ const LONGEST_NAME = 63;
 
 /**
  * Reads a URL such as `postgres://user:password@host:5432/database?sslmode=require`. Never quotes it: it may hold a password.
+ * @param otherwise the database, if the URL names none
  * @throws AppError BAD_USER_INPUT naming databaseUrl
  */
-export function parseUrl(url: string): Place {
+export function parseUrl(url: string, otherwise = ''): Place {
   if (!/^postgres(ql)?:\/\//i.test(url) || !URL.canParse(url)) throw badInput('databaseUrl', FORM, ENCODE);
   const parsed = new URL(url);
   const unknown = [...parsed.searchParams.keys()].find((name) => !PARAMETERS.includes(name));
@@ -42,7 +43,7 @@ export function parseUrl(url: string): Place {
   const host = hostOf(parsed);
   const port = parsed.port === '' ? 5432 : Number(parsed.port);
   const user = decoded(parsed.username);
-  const database = decoded(parsed.pathname.replace(/^\//, ''));
+  const database = decoded(parsed.pathname.replace(/^\//, '')) || otherwise;
   if (user === '') throw badInput('databaseUrl', 'names no user.', EXAMPLE);
   if (database === '') throw badInput('databaseUrl', 'names no database.', EXAMPLE);
   if (Buffer.byteLength(database) > LONGEST_NAME) {
@@ -105,6 +106,10 @@ function written(place: Place, password: string | null): string {
   const query = parameters.length === 0 ? '' : `?${parameters.join('&')}`;
   return `postgres://${encodeURIComponent(user)}${secret}@${address}:${port}/${encodeURIComponent(database)}${query}`;
 }
+
+/** The URL of another database of the same server, with the password. */
+export const urlBeside = (place: Place, database: string): string =>
+  written({ ...place, database }, place.password === null ? null : encodeURIComponent(place.password));
 
 /** As `Engine.resolve`. */
 export function resolveUrl(url: string): { url: string; display: string; name: string } {

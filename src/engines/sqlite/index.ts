@@ -65,6 +65,7 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
     urlOfFile: (path) => `sqlite:${path}`,
     check,
     exists: (url) => hasContent(pathOf(url)),
+    databases: async () => null,
     fingerprint: (url) => fingerprintOf(pathOf(url)),
     snapshot,
     snapshotChanges,

@@ -167,7 +167,7 @@ async function checkGround(
   const protection = await protectedPaths(env, url === null ? null : { engine, url });
   await protection.assertMedia(mediaPaths);
   const media = await measureMedia(mediaPaths, protection.covers, run.signal);
-  await assertStorageSpace(env, storage, row.configId, database + media.bytes);
+  await assertStorageSpace(env, storage, row, database + media.bytes);
   run.expect(backupWork(database, media.bytes), onProgress);
   return { media, protection };
 }
@@ -274,7 +274,7 @@ async function store(
   const files = increment?.files(snapshot.files) ?? snapshot.files;
   const total = media.bytes + files.reduce((sum, file) => sum + (file.size ?? file.expected ?? 0), 0);
   const unsure = files.reduce((sum, file) => sum + (file.size === undefined ? (file.expected ?? 0) : 0), 0);
-  await assertStorageSpace(env, storage, row.configId, total);
+  await assertStorageSpace(env, storage, row, total);
   const compression = await compressionOf(row, settings, storage, total);
   // What writes archives is slow to load, and only a backup needs it.
   const { writeArchive } = await import('../../archive/write.js');
@@ -371,14 +371,15 @@ function stated({ applicationId, origin }: BackupRow): Pick<ArchiveMetadata, 'or
 async function assertStorageSpace(
   env: BackupsEnvironment,
   storage: Storage,
-  configId: number | null,
+  { configId, mode }: BackupRow,
   uncompressed: number,
 ): Promise<void> {
   const space = await storage.space();
   if (space === null) return;
   const last = await env.models.Backup.unscoped().findOne({
     attributes: ['fileSize'],
-    where: { configId: { [Op.eq]: configId }, status: 'COMPLETED' },
+    // An incremental one says nothing of how large a full one becomes.
+    where: { configId: { [Op.eq]: configId }, status: 'COMPLETED', mode },
     order: [['createdAt', 'DESC']],
   });
   const needed = Math.min(last?.fileSize ? last.fileSize * 1.1 : uncompressed, uncompressed);

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { SqliteConnection } from '../../../src/engines/sqlite/connection.js';
 import { preferred } from '../../../src/core/archives/chains.js';
+import type { Storage } from '../../../src/core/ports.js';
 import type { BackupRow } from '../../../src/models/index.js';
 import { all, exec } from '../../support/sqlite.js';
 import { createWorld, filesIn, NEVER, readTree, type World } from '../../support/world.js';
@@ -100,6 +101,19 @@ describe('A config with incremental backups', () => {
     expect(await world.app.backups.chainFullSize(row)).toBe(full.fileSize);
     expect(await world.app.backups.chainFullSize(full)).toBeNull();
     expect(row.fileSize).toBeLessThan((full.fileSize ?? 0) / 50);
+  });
+
+  it('asks for the room of a full one where a full one is made, however small the last one was', async () => {
+    const { rows } = await chainOf(2);
+    const free = Math.floor((rows[0]?.fileSize ?? 0) / 2);
+    const { storages } = world.app;
+    const open = storages.open.bind(storages);
+    const space = async () => ({ free, total: 10 * free });
+    storages.open = (address) => Object.assign(Object.create(open(address)) as Storage, { space });
+    await change(2);
+    expect(await world.backup()).toMatchObject({ status: 'COMPLETED', mode: 'INCREMENTAL' });
+    await world.app.configs.update(1, { incremental: false }, 'test');
+    expect(await world.backup()).toMatchObject({ status: 'FAILED', errorCode: 'STORAGE_FULL' });
   });
 
   it('does not read a database that nobody has written to, and reads it after each kind of write', async () => {

@@ -2,7 +2,7 @@ import { AppError } from '../errors.js';
 import type { Sealer } from './ports.js';
 
 /** The address of a server as an engine normalises it: what stands before its password, the password, what follows. */
-const ADDRESS = /^([a-z]+:\/\/[^:@/?#]+):([^@]*)@(.+)$/;
+const ADDRESS = /^([a-z+]+:\/\/[^:@/?#]+):([^@]*)@(.+)$/;
 /** How a sealed password begins. */
 const MARK = 'sealed-';
 

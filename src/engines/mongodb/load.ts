@@ -115,9 +115,12 @@ async function assertLoadable(connection: Connection, { collections }: Dump): Pr
 
 const hasValidator = ({ options }: DumpedCollection) => options.validator !== undefined;
 
-/** Drops what restores and drills have left whose process died long ago. */
+/** Drops what restores and drills have left whose process died long ago. Never what was put aside: it may be the only state. */
 const dropLeftovers = (connection: Connection, stamp: string) =>
-  dropOwn(connection, (own) => own.stamp === stamp || Date.now() - timeOf(own.stamp) > LEFT_AFTER);
+  dropOwn(
+    connection,
+    ({ kind, stamp: own }) => kind === 'new' && (own === stamp || Date.now() - timeOf(own) > LEFT_AFTER),
+  );
 
 /** @returns how many documents each collection has */
 async function fill(

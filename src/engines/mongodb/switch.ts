@@ -1,9 +1,10 @@
 import { BSON, type Collection, type Document } from 'mongodb';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError } from '../../errors.js';
 import { type Connection, mongoCode, quoted } from './connection.js';
 import type { Definition } from './definition.js';
 import { type Listing, listingOf, namesIn } from './facts.js';
-import { JOURNAL, oldName, ownOf } from './names.js';
+import { JOURNAL, newName, oldName, ownOf } from './names.js';
 
 /** All that must be renamed for one collection. */
 interface Move {
@@ -64,13 +65,15 @@ export async function switchOver(connection: Connection, options: Switch): Promi
     ...{ _id: 'switch', stamp, phase: 'SWITCHING', at: new Date(), moves },
     ...{ before: writeViews(live.views), after: writeViews(views) },
   });
-  const rename = (from: string, to: string) => renameOver(connection, from, to, { maxTimeMS: lockTimeoutMs });
+  // Nothing is dropped before all is decided: what a killed process sent last may be done after the switch was taken back.
+  const rename = (from: string, to: string) =>
+    renameTo(connection, from, to, { dropTarget: false, maxTimeMS: lockTimeoutMs });
+  let next = moves.length;
   try {
     for (const { name } of live.views) await drop(connection, name);
     for (const { name, from, aside } of moves) {
       if (aside !== null) await rename(name, aside);
-      // What the application has made under the name since is in neither state.
-      if (from !== null) await rename(from, name);
+      if (from !== null) await takeName(rename, { name, from }, () => newName(stamp, next++));
     }
     for (const view of views) await makeView(connection, view);
   } catch (error) {
@@ -86,6 +89,26 @@ export async function switchOver(connection: Connection, options: Switch): Promi
   throw new AppError('DATABASE_FAILED', 'Another process has taken back this switch.');
 }
 
+/** How often a collection that the application makes under a name at that moment is put out of the way. */
+const MOST_INTRUDERS = 20;
+
+/** Renames a filled collection. What the application has made under the name since is in neither state. */
+async function takeName(
+  rename: (from: string, to: string) => Promise<void>,
+  { name, from }: { name: string; from: string },
+  awayName: () => string,
+): Promise<void> {
+  for (let intruder = 0; ; intruder++) {
+    try {
+      return await rename(from, name);
+    } catch (error) {
+      // NamespaceExists
+      if (mongoCode(error) !== 48 || intruder === MOST_INTRUDERS) throw error;
+      await rename(name, awayName());
+    }
+  }
+}
+
 function movesOf({ collections }: Listing, filled: Map<string, string>, stamp: string): Move[] {
   const live = new Set(collections.map(({ name }) => name));
   const names = [...new Set([...filled.keys(), ...live])];
@@ -94,15 +117,10 @@ function movesOf({ collections }: Listing, filled: Map<string, string>, stamp: s
   });
 }
 
-async function renameOver(
-  { admin, place }: Connection,
-  from: string,
-  to: string,
-  options: Document = {},
-): Promise<void> {
-  const at = (name: string) => `${place.database}.${name}`;
+async function renameTo(connection: Connection, from: string, to: string, options: Document): Promise<void> {
+  const at = (name: string) => `${connection.place.database}.${name}`;
   const writeConcern = { w: 'majority' };
-  await admin({ renameCollection: at(from), to: at(to), dropTarget: true, writeConcern, ...options });
+  await connection.admin({ renameCollection: at(from), to: at(to), writeConcern, ...options });
 }
 
 const makeView = (connection: Connection, { name, options }: Definition) =>
@@ -122,21 +140,59 @@ export async function rollBack(connection: Connection): Promise<void> {
     { returnDocument: 'after' },
   );
   if (journal === null) return;
-  const before = readViews(journal.before);
-  const after = new Set(readViews(journal.after).map(({ name }) => name));
-  const { views } = await listingOf(connection);
-  for (const { name } of views) if (after.has(name)) await drop(connection, name);
-  const present = new Set(await namesIn(connection));
-  for (const { name, from, aside } of journal.moves.toReversed()) {
-    if (aside !== null) {
-      if (present.has(aside)) await renameOver(connection, aside, name);
-    } else if (from !== null && !present.has(from) && present.has(name)) await renameOver(connection, name, from);
+  // What the killed process sent last may still be done by the server: only a look in which nothing was left ends this.
+  let failure: unknown = null;
+  for (let look = 0, quiet = false; !quiet; look++) {
+    if (look === MOST_LOOKS) throw failure ?? new AppError('DATABASE_IN_USE', 'Another program renames collections.');
+    if (look > 0) await sleep(LOOK_AGAIN);
+    try {
+      const changed = await takeBack(connection, journal);
+      quiet = look > 0 && !changed;
+    } catch (error) {
+      failure = error;
+    }
   }
-  const left = new Set(await namesIn(connection));
-  for (const view of before) if (!left.has(view.name)) await makeView(connection, view);
   await journals.deleteOne({ _id: 'switch' });
   await dropJournal(connection);
 }
+
+/** How long to wait between two looks, in milliseconds, and how many there are at most. */
+const LOOK_AGAIN = 300;
+const MOST_LOOKS = 10;
+
+/** @returns true if anything had to be changed */
+async function takeBack(connection: Connection, { moves, before, after }: Journal): Promise<boolean> {
+  let changed = false;
+  const made = new Set(readViews(after).map(({ name, options }) => viewText(name, options)));
+  const old = readViews(before);
+  const kept = new Set(old.map(({ name, options }) => viewText(name, options)));
+  for (const { name, options } of (await listingOf(connection)).views) {
+    const text = viewText(name, options);
+    if (!made.has(text) || kept.has(text)) continue;
+    await drop(connection, name);
+    changed = true;
+  }
+  const present = new Set(await namesIn(connection));
+  for (const { name, from, aside } of moves.toReversed()) {
+    // The filled one goes back to where it was, so that nothing is dropped before the old one is in its place.
+    const isIn = from !== null && !present.has(from) && present.has(name);
+    const isBack = isIn && (aside === null || present.has(aside));
+    if (isBack) await renameTo(connection, name, from, { dropTarget: false });
+    const isAside = aside !== null && present.has(aside);
+    // What the application has made under the name since is in neither state.
+    if (isAside) await renameTo(connection, aside, name, { dropTarget: true });
+    changed ||= isBack || isAside;
+  }
+  const left = new Set(await namesIn(connection));
+  for (const view of old) {
+    if (left.has(view.name)) continue;
+    await makeView(connection, view);
+    changed = true;
+  }
+  return changed;
+}
+
+const viewText = (name: string, options: Document) => BSON.EJSON.stringify({ name, options }, { relaxed: false });
 
 /** As `Engine.stampOf`: of a switch that was decided. One that was not is taken back first. */
 export async function decidedStamp(connection: Connection): Promise<string | null> {

@@ -111,10 +111,11 @@ function databaseUrlProblem(url: string): string | null {
   if (url === '') return null;
   if (/^sqlite:/.test(url)) return sqliteUrlProblem(url);
   if (/^postgres(ql)?:/i.test(url)) return protectedServerProblem(url);
-  if (!/^(mysql|mariadb|mongodb(\+srv)?):/i.test(url)) {
+  if (/^mongodb(\+srv)?:/i.test(url)) return serverUrlProblem(url);
+  if (!/^(mysql|mariadb):/i.test(url)) {
     return 'is not a database URL: write it like sqlite:./db.sqlite3 or postgres://user@host:5432/database';
   }
-  return 'names a kind of database that this version does not support: use sqlite:./path or postgres://…';
+  return 'names a kind of database that this version does not support: use sqlite:./path, postgres://… or mongodb://…';
 }
 
 /** A socket's folder stands in the parameter host. */

@@ -39,6 +39,7 @@ export const STORAGE: Record<StorageType, string> = {
 export const ENGINE: Record<DatabaseEngine, string> = {
   SQLITE: 'SQLite',
   POSTGRES: 'PostgreSQL',
+  MONGODB: 'MongoDB',
 };
 
 export const COMPRESSION: Record<Compression, string> = {

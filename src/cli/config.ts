@@ -170,7 +170,10 @@ function withSettings(command: Command): Command {
   return command
     .option('--untested', 'save also what does not work, such as a database that is still to come')
     .option('--name <name>', 'how it is called')
-    .option('--database <file or URL>', 'what to back up: a SQLite file, or a URL such as postgres://user@host/db')
+    .option(
+      '--database <file or URL>',
+      'what to back up: a SQLite file, or a URL such as postgres://user@host/db or mongodb://user@host/db',
+    )
     .option(
       '--database-file <file>',
       'a file with the URL in place of --database, for one with a password; - for stdin',

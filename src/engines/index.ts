@@ -1,5 +1,6 @@
 import type { DatabaseEngine, Engine, Engines } from '../core/ports.js';
 import { AppError } from '../errors.js';
+import { createMongodbEngine } from './mongodb/index.js';
 import { createPostgresEngine, type PostgresOptions } from './postgres/index.js';
 import { createSqliteEngine } from './sqlite/index.js';
 
@@ -8,6 +9,8 @@ const SCHEMES: Record<string, DatabaseEngine> = {
   sqlite: 'SQLITE',
   postgres: 'POSTGRES',
   postgresql: 'POSTGRES',
+  mongodb: 'MONGODB',
+  'mongodb+srv': 'MONGODB',
 };
 
 const schemeOf = (url: string) => /^([a-z+]+):/i.exec(url)?.[1]?.toLowerCase() ?? '';
@@ -29,6 +32,7 @@ export function createEngines({ scratch, pgBinDir, passwords }: EngineOptions = 
   const engines = new Map<DatabaseEngine, Engine>([
     ['SQLITE', sqlite],
     ['POSTGRES', createPostgresEngine({ binDir: pgBinDir, passwords })],
+    ['MONGODB', createMongodbEngine({ passwords })],
   ]);
   const of = (kind: string) => {
     const engine = engines.get(kind as DatabaseEngine);

@@ -33,6 +33,7 @@ function enumOf<Value extends string>(name: string, description: string, values:
 export const DatabaseEngine = enumOf<Engine>('DatabaseEngine', 'The kind of database that is protected.', {
   SQLITE: 'SQLite: one file.',
   POSTGRES: 'PostgreSQL: one database of a server.',
+  MONGODB: 'MongoDB: one database of a server, a replica set or a sharded cluster.',
 });
 
 export const StorageType = enumOf<Storage>('StorageType', 'Where archives are stored.', {

@@ -154,7 +154,8 @@ interface Places {
 }
 
 /** True if the archive is of a database on a server. */
-const isOnServer = ({ origin }: BackupPartsFragment) => /^postgres(ql)?:\/\//.test(origin?.database ?? '');
+const isOnServer = ({ origin }: BackupPartsFragment) =>
+  /^(postgres(ql)?|mongodb(\+srv)?):\/\//.test(origin?.database ?? '');
 
 /** The database that the archive names, if it can be used as it is written: a file's absolute path, or a server's URL. */
 function statedDatabase(backup: BackupPartsFragment): string {
@@ -267,7 +268,7 @@ function Destination({ backup, taken, onMade }: DestinationProps) {
           {isServer ? (
             <TextInput
               label="Database"
-              description="postgres://user:password@host:5432/database. The restore makes the database if it is not there."
+              description="postgres:// or mongodb://user:password@host/database. The restore makes the database if it is not there."
               inputWrapperOrder={['label', 'input', 'description', 'error']}
               value={database}
               onChange={(event) => change({ database: event.currentTarget.value })}

@@ -132,6 +132,7 @@ describe('The configuration', () => {
     ['DATABASE_URL', '/srv/db.sqlite3'],
     ['DATABASE_URL', 'mysql://host/app'],
     ['DATABASE_URL', 'postgres:/user:password@host/app'],
+    ['DATABASE_URL', 'mongodb:/user:password@host/app'],
     ['PG_BIN_DIR', 'bin'],
     ['DB_BACKUP_SCHEDULE', 'sometimes'],
     ['DB_BACKUP_SCHEDULE', '0 2 * *'],
@@ -143,6 +144,8 @@ describe('The configuration', () => {
   });
 
   it.each([
+    ['DATABASE_URL', 'mongodb://user:p%40ss@one:27017,two/app?replicaSet=rs'],
+    ['DATABASE_URL', 'mongodb+srv://user:pass@cluster.example.org/app'],
     ['JOBS_URL', 'mongodb://user:p%40ss@one:27017,two/jobs?replicaSet=rs'],
     ['JOBS_URL', 'mongodb+srv://user:pass@cluster.example.org/'],
     ['JOBS_URL', 'mongodb://[::1]:27017'],

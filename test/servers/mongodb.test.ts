@@ -159,7 +159,10 @@ const root = 'missing' in server ? '' : server.url;
     const config = await configure('Zoo', url);
     let isWriting = true;
     const writer = (async () => {
-      for (let n = 0; isWriting; n++) await db.collection<{ _id: number }>('busy').insertOne({ _id: n });
+      for (let n = 0; isWriting; n++) {
+        await db.collection<{ _id: number }>('busy').insertOne({ _id: n });
+        await sleep(2);
+      }
     })();
     const run = await backUp(config);
     isWriting = false;

@@ -153,6 +153,26 @@ const root = 'missing' in server ? '' : server.url;
       { input: { databaseUrl, mediaPaths: [] } },
     );
 
+  it('is found among the databases of its server, and another is backed up like it', async () => {
+    const [one, two] = [database('many_1'), database('many_2')];
+    for (const { db } of [one, two]) await db.collection('t').insertOne({ x: 1 });
+    const configId = await configure('Many', one.url);
+    const { discoverDatabases: found } = await ask<{ discoverDatabases: { name: string; configId: string | null }[] }>(
+      'mutation($configId: ID) { discoverDatabases(configId: $configId) { name size configId } }',
+      { configId },
+    );
+    expect(found.filter(({ name }) => name.includes('_many_'))).toMatchObject([
+      { name: one.db.databaseName, configId },
+      { name: two.db.databaseName, configId: null },
+    ]);
+    expect(found.map(({ name }) => name)).not.toContain('admin');
+    const { protectDatabases: protecting } = await ask<{ protectDatabases: { id: string }[] }>(
+      'mutation($configId: ID!, $names: [String!]!) { protectDatabases(configId: $configId, names: $names) { id } }',
+      { configId, names: [two.db.databaseName] },
+    );
+    await backUp(protecting[0]?.id ?? '');
+  });
+
   it('comes back byte for byte after a backup under a writer, and an undo takes that back', async () => {
     const { db, url } = database('zoo');
     await fillZoo(db);

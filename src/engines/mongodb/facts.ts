@@ -1,8 +1,9 @@
-import type { DatabaseInfo, Finding } from '../../core/ports.js';
+import type { DatabaseInfo, Finding, ServerDatabase } from '../../core/ports.js';
 import { AppError } from '../../errors.js';
 import { type Connection, grantOf, mongoCode, quoted, serverOf } from './connection.js';
 import { type Definition, exactDocument, readDocument, tableOf, timeSeries } from './definition.js';
 import { isOwn, isSystem } from './names.js';
+import { isServersOwn, urlBeside } from './url.js';
 
 /** What a database holds. */
 export interface Listing {
@@ -212,4 +213,19 @@ export function assertThere({ place }: Connection, { collections, views }: Listi
       hint: 'Check the name of the database at the end of databaseUrl, and authSource.',
     },
   );
+}
+
+/** As `Engine.databases`: those that the user may see. */
+export async function databasesOf({ place, admin }: Connection): Promise<ServerDatabase[]> {
+  const { databases } = (await admin({ listDatabases: 1, authorizedDatabases: true })) as {
+    databases: { name: string; sizeOnDisk?: unknown }[];
+  };
+  return databases
+    .filter(({ name }) => !isServersOwn(name))
+    .map(({ name, sizeOnDisk }) => ({
+      name,
+      url: urlBeside(place, name),
+      bytes: sizeOnDisk === undefined ? null : Number(sizeOnDisk),
+    }))
+    .sort((one, other) => (one.name < other.name ? -1 : 1));
 }

@@ -1,7 +1,7 @@
 import type { Engine, LoadOptions } from '../../core/ports.js';
 import { AppError, badInput } from '../../errors.js';
 import { isEntry, isOwn, isSystem } from './names.js';
-import { keyOf, parseUrl, type Place, resolveUrl } from './url.js';
+import { keyOf, parseUrl, type Place, placeOnServer, resolveUrl } from './url.js';
 
 /** What the engine gets from the process. */
 export interface MongodbOptions {
@@ -39,6 +39,10 @@ export function createMongodbEngine({ passwords }: MongodbOptions = {}): Engine 
     urlOfFile: () => null,
     recognises: async () => false,
     fingerprint: async () => null,
+    databases: async (url, signal) => {
+      const { databasesOf, withConnection } = await work();
+      return withConnection(placeOnServer((await passwords?.openUrl(url)) ?? url), { signal }, databasesOf);
+    },
     check: async (url, options) => {
       const { assertRights, assertSettled, assertThere, listingOf, sizeOf, withConnection } = await work();
       return withConnection(await placeOf(url), { signal: options?.signal }, async (connection) => {

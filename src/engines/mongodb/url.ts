@@ -49,22 +49,26 @@ const BAD_NAME = /[/\\. "$*<>:|?]/;
 /**
  * Reads a URL such as `mongodb://user:password@one,two:27018/database?authSource=admin`. Never quotes it: it may hold a
  * password.
+ * @param otherwise the database, if the URL names none
  * @throws AppError BAD_USER_INPUT naming databaseUrl
  */
-export function parseUrl(url: string): Place {
+export function parseUrl(url: string, otherwise = ''): Place {
   const [, srv, login, hosts = '', path = '', query = ''] = URL_PARTS.exec(url) ?? [];
   if (hosts === '') throw badInput('databaseUrl', FORM, ENCODE);
   const isSrv = srv !== undefined;
-  const database = decoded(path);
+  const database = decoded(path) || otherwise;
   if (database === '') throw badInput('databaseUrl', 'names no database.', EXAMPLE);
   if (Buffer.byteLength(database) > LONGEST_NAME || BAD_NAME.test(database)) {
     throw badInput('databaseUrl', 'names a database that MongoDB cannot have.', NAME_HINT);
   }
-  if (/^(admin|config|local)$/i.test(database)) {
+  if (isServersOwn(database)) {
     throw badInput('databaseUrl', `names the database ${database}, which is the server's own.`, NAME_HINT);
   }
   return { isSrv, hosts: hostsOf(hosts, isSrv), ...loginOf(login), database, parameters: parametersOf(query) };
 }
+
+/** True for a database that every server has for itself. */
+export const isServersOwn = (database: string): boolean => /^(admin|config|local)$/i.test(database);
 
 const NAME_HINT = 'Name the database of the application behind the host. Where its user is kept is authSource.';
 
@@ -146,6 +150,26 @@ export function resolveUrl(url: string): { url: string; display: string; name: s
 /** The URL with its password, as the driver takes it. */
 export const driverUrl = (place: Place): string =>
   written(place, place.password === null ? null : encodeURIComponent(place.password));
+
+/** Any database of the server that a URL leads to, for questions about all of them. */
+export function placeOnServer(url: string): Place {
+  const place = parseUrl(url, ANY);
+  // As the driver has it for a URL that names none.
+  return (URL_PARTS.exec(url)?.[4] ?? '') === '' ? withSource(place, 'admin') : place;
+}
+
+const ANY = 'test';
+
+/** The URL of another database of the same server, with the password. The user is kept where it was. */
+export const urlBeside = (place: Place, database: string): string =>
+  driverUrl({ ...withSource(place, place.database), database });
+
+/** Says where the user is kept, unless that is said, or found elsewhere than in a database. */
+function withSource(place: Place, authSource: string): Place {
+  const { user, isSrv, parameters } = place;
+  const isElsewhere = user === null || isSrv || /^(PLAIN|MONGODB-X509)$/.test(parameters.authMechanism ?? '');
+  return isElsewhere ? place : { ...place, parameters: { authSource, ...parameters } };
+}
 
 /** Names of this very machine. */
 const LOCAL = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(?=:)/;

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Secrets } from '../../../src/core/secrets.js';
 import { openUrl, sealUrl } from '../../../src/core/sealed-url.js';
 import { createEngines } from '../../../src/engines/index.js';
-import { driverUrl, keyOf, parseUrl, resolveUrl } from '../../../src/engines/mongodb/url.js';
+import { driverUrl, keyOf, parseUrl, placeOnServer, resolveUrl, urlBeside } from '../../../src/engines/mongodb/url.js';
 
 const PASSWORD = `p:a\\s's "w/o@r?d%,`;
 
@@ -53,6 +53,15 @@ describe('The URL of a MongoDB database', () => {
     }
     expect(thrown).toMatchObject({ code: 'BAD_USER_INPUT', field: 'databaseUrl' });
     expect(String(thrown)).toContain(message);
+  });
+
+  it('keeps the user where it was when it names another database of the server', () => {
+    const beside = (url: string) => urlBeside(placeOnServer(url), 'wiki');
+    expect(beside('mongodb://u:p%40@h/shop')).toBe('mongodb://u:p%40@h:27017/wiki?authSource=shop');
+    expect(beside('mongodb://u:p@h/shop?authSource=x')).toBe('mongodb://u:p@h:27017/wiki?authSource=x');
+    expect(beside('mongodb://u:p@h')).toBe('mongodb://u:p@h:27017/wiki?authSource=admin');
+    expect(beside('mongodb://h/')).toBe('mongodb://h:27017/wiki');
+    expect(beside('mongodb+srv://u:p@h/shop')).toBe('mongodb+srv://u:p@h/wiki');
   });
 
   it('names one database whatever its order of hosts, its user and its parameters', () => {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { DatabaseInfo, TableInfo } from '../../core/ports.js';
 import { AppError, errnoOf } from '../../errors.js';
+import { withinIdle } from '../process.js';
 import { readIdentifier, readTableName, tableName } from './names.js';
 import { startTool, type Tools } from './tools.js';
 
@@ -157,7 +158,7 @@ export function checkedOutput(stdout: Readable, ended: Promise<void>, idleMs: nu
     const source = stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
     try {
       for (;;) {
-        const { value, done } = await within(source.next(), idleMs);
+        const { value, done } = await withinIdle(source.next(), idleMs, 'pg_dump', IDLE_HINT);
         if (done) break;
         if (head.length < MAGIC.length) {
           head = Buffer.concat([head, value]);
@@ -178,20 +179,4 @@ export function checkedOutput(stdout: Readable, ended: Promise<void>, idleMs: nu
 
 const noDump = () => new AppError('DATABASE_FAILED', 'pg_dump wrote something else than a dump.');
 
-async function within<T>(work: Promise<T>, idleMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(
-        new AppError('DATABASE_FAILED', `pg_dump sent nothing for ${Math.round(idleMs / 1_000)} seconds.`, {
-          hint: 'Look in the log of PostgreSQL, and at the network between it and db-manager, for what holds it up.',
-        }),
-      );
-    }, idleMs);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
+const IDLE_HINT = 'Look in the log of PostgreSQL, and at the network between it and db-manager, for what holds it up.';

@@ -1,13 +1,9 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { type Readable } from 'node:stream';
-import { promisify } from 'node:util';
-import { AppError, maskSecrets } from '../../errors.js';
+import { AppError } from '../../errors.js';
+import { answerOf, folderOnPath, type RunningProcess, startProcess } from '../process.js';
 import { serverOf } from './connection.js';
 import type { Place } from './url.js';
 
@@ -26,7 +22,7 @@ const PLACES = ['/usr/lib/postgresql/*/bin', '/usr/pgsql-*/bin', '/opt/homebrew/
 
 /** The programs of this machine, each version once. @param binDir PG_BIN_DIR: then only those there */
 export async function findTools(binDir: string | null): Promise<Tools[]> {
-  const folders = binDir === null ? [...(await installed()), ...(await onPath())] : [binDir];
+  const folders = binDir === null ? [...(await installed()), ...(await folderOnPath('pg_dump'))] : [binDir];
   const found = await Promise.all(folders.map(toolsIn));
   return found.filter((tools) => tools !== null);
 }
@@ -42,26 +38,11 @@ async function installed(): Promise<string[]> {
   return (await Promise.all(folders)).flat();
 }
 
-/** A shell is asked: the search path is its own, as for every program that is started by name. */
-async function onPath(): Promise<string[]> {
-  const path = await said('sh', ['-c', 'command -v pg_dump']);
-  return path.startsWith('/') ? [dirname(path.trim())] : [];
-}
-
 async function toolsIn(folder: string): Promise<Tools | null> {
   if (!existsSync(join(folder, 'pg_dump')) || !existsSync(join(folder, 'pg_restore'))) return null;
-  const version = /\(PostgreSQL\) (\d+)/.exec(await said(join(folder, 'pg_dump'), ['--version']))?.[1];
+  const version = /\(PostgreSQL\) (\d+)/.exec(await answerOf(join(folder, 'pg_dump'), ['--version']))?.[1];
   return version === undefined ? null : { folder, major: Number(version) };
 }
-
-/** What a program answers; nothing if it cannot be started, fails, or takes too long. */
-async function said(program: string, args: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)(program, args, { timeout: ANSWER_WITHIN }).catch(() => ({ stdout: '' }));
-  return stdout;
-}
-
-/** How long a program may take to say its version, in milliseconds. */
-const ANSWER_WITHIN = 10_000;
 
 /**
  * The programs that fit a server best: of its own version, else of the nearest newer one. An older pg_dump refuses a server.
@@ -94,109 +75,34 @@ export interface ToolRun {
   args: string[];
   /** The server; null where the program reads a file only. */
   place: Place | null;
-  /** The folder of the run, below which the file with the password lies meanwhile: it goes with the run in any case. */
+  /** As `ProcessRun.scratch`: the file with the password lies in it. */
   scratch: string;
   signal: AbortSignal;
 }
-
-/** A program that runs. */
-export interface RunningTool {
-  stdout: Readable;
-  /** Settles when the program has ended and all is tidied up. @throws AppError DATABASE_FAILED with what it said last */
-  ended: Promise<void>;
-  /** What it said so far, line by line, without secrets; the last ones only. */
-  messages: readonly string[];
-}
-
-/** Lines of a program's messages that are kept. */
-const TAIL = 40;
-/** How long a program may take to end by itself when it is told to, in milliseconds. */
-const END_WITHIN = 3_000;
 
 /**
  * Starts a program in a process group of its own, which ends with the signal. The password lies in a file that only this user
  * can read (PGPASSFILE), and neither in the arguments nor in the environment.
  */
-export async function startTool({ tools, program, args, place, scratch, signal }: ToolRun): Promise<RunningTool> {
-  signal.throwIfAborted();
-  const folder = await mkdtemp(join(scratch, 'postgres_'));
-  const messages: string[] = [];
-  try {
-    const env = await environmentOf(tools, place, folder);
-    const connection = place === null ? [] : ['--no-password', '--dbname', conninfo(place)];
-    const child = spawn(join(tools.folder, program), [...args, ...connection], {
-      env,
-      cwd: folder,
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const kill = (name: NodeJS.Signals) => {
-      try {
-        if (child.pid !== undefined) process.kill(-child.pid, name);
-      } catch {
-        // It has ended already.
-      }
-    };
-    let late: NodeJS.Timeout | undefined;
-    const stop = () => {
-      kill('SIGTERM');
-      late = setTimeout(() => kill('SIGKILL'), END_WITHIN);
-    };
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop, { once: true });
-    const lines = createInterface({ input: child.stderr });
-    lines.on('line', (line) => {
-      messages.push(maskSecrets(line).slice(0, 500));
-      if (messages.length > TAIL) messages.shift();
-    });
-    const ended = ending(child)
-      .catch((error: unknown) => ({ code: null, name: null, error }))
-      .then((how) => assertEnded(program, place, how, messages, signal))
-      .finally(async () => {
-        clearTimeout(late);
-        signal.removeEventListener('abort', stop);
-        await rm(folder, { recursive: true, force: true });
-      });
-    ended.catch(() => undefined);
-    return { stdout: child.stdout, ended, messages };
-  } catch (error) {
-    await rm(folder, { recursive: true, force: true });
-    throw error;
-  }
-}
-
-interface End {
-  code: number | null;
-  name: string | null;
-  error?: unknown;
-}
-
-async function ending(child: ChildProcess): Promise<End> {
-  const [code, name] = (await once(child, 'close')) as [number | null, string | null];
-  return { code, name };
-}
-
-function assertEnded(
-  program: Program,
-  place: Place | null,
-  { code, name, error }: End,
-  messages: readonly string[],
-  signal: AbortSignal,
-): void {
-  signal.throwIfAborted();
-  if (code === 0 && name === null && error === undefined) return;
-  const how =
-    error !== undefined ? 'could not be started' : name !== null ? `was ended by ${name}` : `ended with ${code}`;
-  // What stands beside an error may be a row of the application's.
-  const said = messages.filter((line) => ERROR_LINE.test(line)).slice(-3);
-  const at = place === null ? '' : ` at ${serverOf(place).replace('The PostgreSQL server ', '')}`;
-  const text = `${program}${at} ${how}${said.length === 0 ? '.' : `: ${said.join(' ').trim()}`}`;
-  throw new AppError('DATABASE_FAILED', text, { cause: error });
+export async function startTool({ tools, program, args, place, scratch, signal }: ToolRun): Promise<RunningProcess> {
+  const running = await startProcess({
+    program: join(tools.folder, program),
+    scratch,
+    signal,
+    prepare: async (folder) => {
+      const connection = place === null ? [] : ['--no-password', '--dbname', conninfo(place)];
+      return { args: [...args, ...connection], env: await environmentOf(tools, place, folder) };
+    },
+    at: place === null ? '' : ` at ${serverOf(place).replace('The PostgreSQL server ', '')}`,
+    errorLine: ERROR_LINE,
+  });
+  running.stdin.end();
+  return running;
 }
 
 const ERROR_LINE = /^(pg_dump|pg_restore): (error|fatal|warning: errors)|^(ERROR|FATAL):/;
 
-/** Runs a program to its end. @returns its messages @throws AppError as `RunningTool.ended` */
+/** Runs a program to its end. @returns its messages @throws AppError as `RunningProcess.ended` */
 export async function runTool(run: ToolRun): Promise<readonly string[]> {
   const running = await startTool(run);
   running.stdout.resume();

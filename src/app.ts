@@ -167,7 +167,11 @@ async function createServices(
     sealUrl: (url: string, saved?: string) => sealUrl(secrets, url, saved),
     openUrl: (url: string) => openUrl(secrets, url),
   };
-  const engines = options.engines ?? createEngines({ scratch: workFolder, pgBinDir: environment.pgBinDir, passwords });
+  const engines =
+    options.engines ??
+    createEngines({
+      ...{ scratch: workFolder, pgBinDir: environment.pgBinDir, mysqlBinDir: environment.mysqlBinDir, passwords },
+    });
   const controlKey = await controlKeyOf(engines, environment.controlDatabaseUrl);
   // Before the control database is opened, which would make its tables in the database that is to be protected.
   const [seedFile] = await engines.filesOf(environment.seed.databaseUrl);

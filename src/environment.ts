@@ -110,17 +110,14 @@ function sqliteUrlProblem(url: string): string | null {
 function databaseUrlProblem(url: string): string | null {
   if (url === '') return null;
   if (/^sqlite:/.test(url)) return sqliteUrlProblem(url);
-  if (/^postgres(ql)?:/i.test(url)) return protectedServerProblem(url);
+  if (/^(postgres(ql)?|mysql|mariadb):/i.test(url)) return protectedServerProblem(url);
   if (/^mongodb(\+srv)?:/i.test(url)) return serverUrlProblem(url);
-  if (!/^(mysql|mariadb):/i.test(url)) {
-    return 'is not a database URL: write it like sqlite:./db.sqlite3 or postgres://user@host:5432/database';
-  }
-  return 'names a kind of database that this version does not support: use sqlite:./path, postgres://… or mongodb://…';
+  return 'is not a database URL: write it like sqlite:./db.sqlite3, postgres://…, mysql://…, mariadb://… or mongodb://…';
 }
 
-/** A socket's folder stands in the parameter host. */
+/** A socket stands in a parameter. */
 function protectedServerProblem(url: string): string | null {
-  const isSocket = URL.canParse(url) && new URL(url).searchParams.has('host');
+  const isSocket = URL.canParse(url) && ['host', 'socket'].some((name) => new URL(url).searchParams.has(name));
   return isSocket ? null : serverUrlProblem(url);
 }
 
@@ -182,6 +179,7 @@ const variables = z.object({
   MEDIA_PATHS: text(''),
   ALLOWED_PATHS: listOf(pathProblem).transform((paths) => paths.map((path) => resolve(path))),
   PG_BIN_DIR: judged(pathProblem).optional(),
+  MYSQL_BIN_DIR: judged(pathProblem).optional(),
   CONTROL_DATABASE_URL: judged(controlUrlProblem).optional(),
   JOBS_URL: judged(jobsUrlProblem).optional(),
   JWT_SECRET: z.string().min(32, 'is shorter than 32 characters: make one with `openssl rand -hex 32`').optional(),
@@ -273,6 +271,8 @@ export interface Environment {
   controlDatabaseUrl: string;
   /** The folder of PostgreSQL's client programs; null: they are looked for. */
   pgBinDir: string | null;
+  /** The folder of the client programs of MySQL or MariaDB; null: they are looked for. */
+  mysqlBinDir: string | null;
   /** Empty: jobs lie in the control database. */
   jobsUrl: string;
   jobConcurrency: number;
@@ -441,6 +441,7 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
       cwd,
     ),
     pgBinDir: env.PG_BIN_DIR ?? null,
+    mysqlBinDir: env.MYSQL_BIN_DIR ?? null,
     jobsUrl: env.JOBS_URL ?? '',
     jobConcurrency: env.JOB_CONCURRENCY,
     maxUploadBytes: env.MAX_UPLOAD_MB * 1024 * 1024,

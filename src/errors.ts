@@ -133,8 +133,9 @@ export const ERRORS = {
     hint: 'Check the path or address. Encrypted database files and other formats cannot be read.',
   },
   DATABASE_TOOLS_MISSING: {
-    meaning: 'The client programs of the database server (pg_dump, pg_restore) are missing here, or too old for it.',
-    hint: 'Install those of the version of the server, or name their folder in PG_BIN_DIR.',
+    meaning:
+      'The client programs of the database server (pg_dump, mysqldump and such) are missing here, or too old for it.',
+    hint: 'Install those of the version of the server, or name their folder in PG_BIN_DIR or MYSQL_BIN_DIR.',
   },
   DATABASE_CORRUPT: {
     meaning: 'The database fails its own integrity check.',

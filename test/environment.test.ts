@@ -130,7 +130,7 @@ describe('The configuration', () => {
     ['DATABASE_URL', 'sqlite://relative/path'],
     ['DATABASE_URL', 'sqlite:./db.sqlite3?mode=ro'],
     ['DATABASE_URL', '/srv/db.sqlite3'],
-    ['DATABASE_URL', 'mysql://host/app'],
+    ['DATABASE_URL', 'oracle://host/app'],
     ['DATABASE_URL', 'postgres:/user:password@host/app'],
     ['DATABASE_URL', 'mongodb:/user:password@host/app'],
     ['PG_BIN_DIR', 'bin'],

@@ -40,6 +40,7 @@ export const ENGINE: Record<DatabaseEngine, string> = {
   SQLITE: 'SQLite',
   POSTGRES: 'PostgreSQL',
   MONGODB: 'MongoDB',
+  MYSQL: 'MySQL or MariaDB',
 };
 
 export const COMPRESSION: Record<Compression, string> = {

@@ -1,6 +1,7 @@
 import type { DatabaseEngine, Engine, Engines } from '../core/ports.js';
 import { AppError } from '../errors.js';
 import { createMongodbEngine } from './mongodb/index.js';
+import { createMysqlEngine } from './mysql/index.js';
 import { createPostgresEngine, type PostgresOptions } from './postgres/index.js';
 import { createSqliteEngine } from './sqlite/index.js';
 
@@ -11,6 +12,8 @@ const SCHEMES: Record<string, DatabaseEngine> = {
   postgresql: 'POSTGRES',
   mongodb: 'MONGODB',
   'mongodb+srv': 'MONGODB',
+  mysql: 'MYSQL',
+  mariadb: 'MYSQL',
 };
 
 const schemeOf = (url: string) => /^([a-z+]+):/i.exec(url)?.[1]?.toLowerCase() ?? '';
@@ -22,17 +25,20 @@ export interface EngineOptions {
   scratch?: string;
   /** PG_BIN_DIR; null: PostgreSQL's client programs are looked for. */
   pgBinDir?: string | null;
+  /** MYSQL_BIN_DIR; null: the client programs of MySQL and MariaDB are looked for. */
+  mysqlBinDir?: string | null;
   /** Seals and opens the passwords in URLs. */
   passwords?: PostgresOptions['passwords'];
 }
 
 /** The engines of this installation. */
-export function createEngines({ scratch, pgBinDir, passwords }: EngineOptions = {}): Engines {
+export function createEngines({ scratch, pgBinDir, mysqlBinDir, passwords }: EngineOptions = {}): Engines {
   const sqlite = createSqliteEngine(scratch === undefined ? {} : { scratch });
   const engines = new Map<DatabaseEngine, Engine>([
     ['SQLITE', sqlite],
     ['POSTGRES', createPostgresEngine({ binDir: pgBinDir, passwords })],
     ['MONGODB', createMongodbEngine({ passwords })],
+    ['MYSQL', createMysqlEngine({ binDir: mysqlBinDir, scratch, passwords })],
   ]);
   const of = (kind: string) => {
     const engine = engines.get(kind as DatabaseEngine);

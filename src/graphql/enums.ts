@@ -34,6 +34,7 @@ export const DatabaseEngine = enumOf<Engine>('DatabaseEngine', 'The kind of data
   SQLITE: 'SQLite: one file.',
   POSTGRES: 'PostgreSQL: one database of a server.',
   MONGODB: 'MongoDB: one database of a server, a replica set or a sharded cluster.',
+  MYSQL: 'MySQL or MariaDB: one database of a server.',
 });
 
 export const StorageType = enumOf<Storage>('StorageType', 'Where archives are stored.', {

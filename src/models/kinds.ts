@@ -1,7 +1,7 @@
 /** How one kind of database is snapshotted and loaded. */
-export type DatabaseEngine = 'SQLITE' | 'POSTGRES' | 'MONGODB';
+export type DatabaseEngine = 'SQLITE' | 'POSTGRES' | 'MYSQL' | 'MONGODB';
 /** The kinds that are a file each. */
-export type FileEngine = Exclude<DatabaseEngine, 'POSTGRES' | 'MONGODB'>;
+export type FileEngine = Exclude<DatabaseEngine, 'POSTGRES' | 'MYSQL' | 'MONGODB'>;
 /** Where archives lie: LOCAL (the project's backups folder), SYSTEM (any path of the machine), S3 (a bucket of any service that speaks S3), GDRIVE (a folder of Google Drive), SFTP (a folder of an SSH server), RCLONE (any remote of rclone). */
 export type StorageType = 'LOCAL' | 'SYSTEM' | 'S3' | 'GDRIVE' | 'SFTP' | 'RCLONE';
 /** Why a backup was made. */

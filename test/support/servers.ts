@@ -65,6 +65,56 @@ export async function startPostgres(password?: string): Promise<RestartableServe
 }
 
 /**
+ * A MariaDB of its own in a temporary folder, started from Debian's package as an unprivileged user.
+ * @param password of root, who may come from 127.0.0.1
+ */
+export async function startMariadb(password: string): Promise<RestartableServer | MissingServer> {
+  const [install, binary] = ['/usr/bin/mariadb-install-db', '/usr/sbin/mariadbd'];
+  if (!existsSync(install) || !existsSync(binary)) {
+    return { missing: 'MariaDB is not installed (Debian: mariadb-server)' };
+  }
+  const account = unprivilegedUser();
+  if (account === null) return { missing: 'MariaDB does not run as root, and there is no user postgres or nobody' };
+  const folder = mkdtempSync(join(tmpdir(), 'db-manager-mariadb-'));
+  if (account !== undefined) chownSync(folder, account.uid, account.gid);
+  const options = { cwd: folder, stdio: 'ignore' as const, ...account };
+  const data = join(folder, 'data');
+  const init = spawn(
+    install,
+    ['--no-defaults', `--datadir=${data}`, '--auth-root-authentication-method=normal', '--skip-test-db'],
+    options,
+  );
+  const [code] = await once(init, 'exit');
+  if (code !== 0) return { missing: `mariadb-install-db ended with ${code}` };
+  const port = await freePort();
+  const first = join(folder, 'first.sql');
+  writeFileSync(first, `ALTER USER root@localhost IDENTIFIED BY '${password.replace(/['\\]/g, '\\$&')}';\n`);
+  const settings = [
+    ...[`--datadir=${data}`, `--socket=${join(folder, 'socket')}`, `--port=${port}`, '--bind-address=127.0.0.1'],
+    ...[`--pid-file=${join(folder, 'pid')}`, `--init-file=${first}`, '--innodb-flush-log-at-trx-commit=0'],
+    ...['--innodb-buffer-pool-size=64M', '--log-bin-trust-function-creators=1'],
+  ];
+  const run = () => spawn(binary, ['--no-defaults', ...settings], options);
+  let server = run();
+  const url = `mysql://root:${encodeURIComponent(password)}@127.0.0.1:${port}/mysql`;
+  const ask = async () => {
+    const { createConnection } = await import('mysql2/promise');
+    const connection = await createConnection({ host: '127.0.0.1', port, user: 'root', password });
+    await connection.end();
+  };
+  await answering(server, ask);
+  return {
+    url,
+    stop: () => end(server, 'SIGTERM').then(() => rmSync(folder, { recursive: true, force: true })),
+    async restart() {
+      await end(server, 'SIGKILL');
+      server = run();
+      await answering(server, ask);
+    },
+  };
+}
+
+/**
  * A server that speaks MongoDB's protocol: the one at MONGODB_TEST_URL, else the mongod at MONGOMS_SYSTEM_BINARY, else
  * mongo-java-server from the jars in the folder MONGO_JAVA_SERVER_JARS. Every call gives an empty database.
  */

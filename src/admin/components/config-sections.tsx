@@ -76,8 +76,9 @@ function DatabaseHelp({ form: { config, settings, changed } }: { form: Form }) {
   return (
     <>
       <Code>sqlite:</Code> followed by the path of the file on the server, such as{' '}
-      <Code>sqlite:/srv/okpuja/db.sqlite3</Code>; <Code>postgres://user:password@host:5432/database</Code>; or{' '}
-      <Code>mongodb://user:password@host:27017/database</Code>, with special characters percent-encoded.
+      <Code>sqlite:/srv/okpuja/db.sqlite3</Code>; <Code>postgres://user:password@host:5432/database</Code>;{' '}
+      <Code>mysql://user:password@host:3306/database</Code>; or <Code>mongodb://user:password@host:27017/database</Code>
+      , with special characters percent-encoded.
       {config !== null && masked && (
         <Text span inherit fw={600}>
           {' '}

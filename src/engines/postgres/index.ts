@@ -1,11 +1,12 @@
 import type { CheckOptions, DatabaseInfo, Engine, LoadOptions, ServerDatabase, StepContext } from '../../core/ports.js';
 import { AppError, badInput } from '../../errors.js';
+import { drillName, newName } from '../beside.js';
 import { type Connection, withConnection, withServer } from './connection.js';
 import { assertDump, countRows, describedDump, dumpBytes, type DumpFile, ENTRY, outlineOf } from './dump.js';
 import { assertReadable, countFindings, factsOf, sizeOf } from './facts.js';
 import { assertWritable, clearStampAt, loadDump, sessionsOf, stampAt } from './load.js';
 import { quoted } from './names.js';
-import { createDatabase, drillName, dropDatabase, dropLeftovers, fillDatabase, newName, shapeOf } from './scratch.js';
+import { createDatabase, dropDatabase, dropLeftovers, fillDatabase, shapeOf } from './scratch.js';
 import { takeSnapshot } from './snapshot.js';
 import { findTools, newestTools, type Tools, toolsFor } from './tools.js';
 import { keyOf, parseUrl, type Place, resolveUrl, urlBeside } from './url.js';

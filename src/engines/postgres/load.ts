@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LoadOptions } from '../../core/ports.js';
 import { AppError } from '../../errors.js';
+import { newName, oldName } from '../beside.js';
 import { type Connection, failureAt, serverOf, withConnection, withServer } from './connection.js';
 import type { DumpFile } from './dump.js';
 import { factsOf } from './facts.js';
@@ -12,8 +13,6 @@ import {
   dropLeftovers,
   endSessions,
   fillDatabase,
-  newName,
-  oldName,
   shapeOf,
 } from './scratch.js';
 import type { Place } from './url.js';

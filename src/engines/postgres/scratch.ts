@@ -1,27 +1,12 @@
-import { randomBytes } from 'node:crypto';
 import { writeFile, rm } from 'node:fs/promises';
 import { AppError } from '../../errors.js';
+import { isLeftover } from '../beside.js';
 import type { Connection } from './connection.js';
 import { type DumpFile, outlineOf } from './dump.js';
 import { PROVIDERS } from './facts.js';
 import { literal, quoted } from './names.js';
 import { runTool, startTool } from './tools.js';
 import type { Place } from './url.js';
-
-/** A database that a restore makes beside its target. */
-export const newName = (stamp: string): string => `dbm_new_${stamp}`;
-/** What was at the target before, between the switch and the end of the restore. */
-export const oldName = (stamp: string): string => `dbm_old_${stamp}`;
-
-/** A database of ours that nobody has used up is of a process that died if it is older than this, in milliseconds. */
-const LEFT_AFTER = 86_400_000;
-const LEFT = /^dbm_(?:drill|new_restore)_(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_[0-9a-f]{8}$/;
-
-/** A database of a drill: its name says when it was made. */
-export function drillName(): string {
-  const at = new Date().toISOString().replace(/[-:]/g, '').slice(0, 15).replace('T', '_');
-  return `dbm_drill_${at}_${randomBytes(4).toString('hex')}`;
-}
 
 /** How a database of the server was made, and what is set for it. */
 export interface DatabaseShape {
@@ -160,11 +145,7 @@ export async function dropLeftovers(connection: Connection): Promise<void> {
     `SELECT datname AS name FROM pg_database d WHERE datname LIKE 'dbm\\_%' AND pg_has_role(datdba, 'MEMBER')
        AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)`,
   );
-  for (const { name } of rows) {
-    const [, year, month, day, hours, minutes, seconds] = LEFT.exec(name) ?? [];
-    const madeAt = Date.parse(`${year}-${month}-${day}T${hours}:${minutes}:${seconds}Z`);
-    if (Date.now() - madeAt > LEFT_AFTER) await dropDatabase(connection, name);
-  }
+  for (const { name } of rows) if (isLeftover(name)) await dropDatabase(connection, name);
 }
 
 /** How many connections load rows and build indexes at once. */

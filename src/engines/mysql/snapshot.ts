@@ -1,0 +1,124 @@
+import { Readable } from 'node:stream';
+import type { Snapshot, SnapshotContents, SourceFile, StepContext } from '../../core/ports.js';
+import { AppError } from '../../errors.js';
+import { withinIdle } from '../process.js';
+import { type ServerVersion, withConnection } from './connection.js';
+import { assertReadable, factsOf, sizeOf } from './facts.js';
+import { STAMP_TABLE } from './names.js';
+import { DumpScanner, type DumpTable, ENTRY, type PieceKind } from './scan.js';
+import { startTool, type Tools } from './tools.js';
+import type { Place } from './url.js';
+
+/** After so many milliseconds in which the program sends nothing although it is waited for, it hangs. */
+const IDLE_LIMIT = 10 * 60_000;
+const IDLE_HINT = 'Look in the log of the server, and at the network between it and db-manager, for what holds it up.';
+
+/** What a dump is made with. */
+export interface DumpRun {
+  tools: Tools;
+  place: Place;
+  isTls: boolean;
+  /** As `ProcessRun.scratch`. */
+  scratch: string;
+  signal: AbortSignal;
+}
+
+const ARGUMENTS = [
+  ...['--single-transaction', '--quick', '--skip-lock-tables', '--skip-add-locks', '--no-tablespaces'],
+  ...['--routines', '--triggers', '--events', '--hex-blob', '--default-character-set=utf8mb4', '--skip-dump-date'],
+  '--max-allowed-packet=1G',
+];
+
+/** What only the program of one kind knows. */
+const OWN_ARGUMENTS: Record<ServerVersion['kind'], string[]> = {
+  MariaDB: [],
+  MySQL: ['--set-gtid-purged=OFF', '--column-statistics=0'],
+};
+
+/** The dump of a database, and what it holds, which is known when it was read to its end. */
+export interface OpenDump {
+  bytes: Readable;
+  tables: Promise<DumpTable[]>;
+}
+
+/**
+ * Starts to dump a database. Its bytes fail if the program fails, also after its last byte, if the end of the dump is missing,
+ * or if nothing comes for ten minutes although it is waited for.
+ * @param more arguments of the program @param emit as of `DumpScanner`
+ */
+export async function openDump(
+  { tools, ...run }: DumpRun,
+  more: string[] = [],
+  emit?: (kind: PieceKind, bytes: Buffer) => void,
+): Promise<OpenDump> {
+  const { database } = run.place;
+  const args = [...ARGUMENTS, ...OWN_ARGUMENTS[tools.kind], ...more, `--ignore-table=${database}.${STAMP_TABLE}`];
+  const running = await startTool({ ...run, tools, program: 'dump', args: [...args, '--', database] });
+  running.stdin.end();
+  const scanner = new DumpScanner(emit);
+  const { promise: tables, resolve, reject } = deferred<DumpTable[]>();
+  tables.catch(() => undefined);
+  const bytes = async function* () {
+    const source = running.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+    try {
+      for (;;) {
+        const { value, done } = await withinIdle(source.next(), IDLE_LIMIT, 'mysqldump', IDLE_HINT);
+        if (done) break;
+        scanner.push(value);
+        yield value;
+      }
+      // What the program says of its failure counts more than what is missing of its output.
+      await running.ended;
+      resolve(scanner.end());
+    } catch (error) {
+      reject(error);
+      throw error;
+    } finally {
+      reject(new AppError('DATABASE_FAILED', 'The dump was not read to its end.'));
+      running.stdout.destroy();
+    }
+  };
+  return { bytes: Readable.from(bytes(), { objectMode: false }), tables };
+}
+
+/**
+ * One state of the database: the program's transaction holds it while the archive is written. What is counted are the rows of
+ * the dump itself. Nothing is laid on this machine's disk.
+ */
+export async function takeSnapshot(
+  place: Place,
+  with_: { toolsFor(server: ServerVersion): Promise<Tools>; scratch: string },
+  step: StepContext,
+): Promise<Snapshot> {
+  return withConnection(place, step.signal, async (connection) => {
+    await assertReadable(connection, place);
+    const expected = await sizeOf(connection, place.database);
+    const tools = await with_.toolsFor(connection);
+    const facts = await factsOf(connection, place.database);
+    const { promise: contents, resolve, reject } = deferred<SnapshotContents>();
+    contents.catch(() => undefined);
+    step.signal.addEventListener('abort', () => reject(step.signal.reason as Error), { once: true });
+    const { isTls } = connection;
+    const file: SourceFile = {
+      path: ENTRY,
+      expected,
+      mtime: new Date(),
+      mode: 0o600,
+      open: async () => {
+        const { bytes, tables } = await openDump({ tools, place, isTls, scratch: with_.scratch, signal: step.signal });
+        tables.then((found) => resolve({ tables: found, ...facts, damaged: false }), reject);
+        return bytes;
+      },
+    };
+    step.onProgress(1, 1);
+    return { engine: 'MYSQL', name: place.database, files: [file], contents };
+  });
+}
+
+/** A promise that is settled from outside. */
+function deferred<T>() {
+  let settle: { resolve: (value: T) => void; reject: (reason: unknown) => void } | undefined;
+  const promise = new Promise<T>((resolve, reject) => (settle = { resolve, reject }));
+  const { resolve = () => undefined, reject = () => undefined } = settle ?? {};
+  return { promise, resolve, reject };
+}

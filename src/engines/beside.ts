@@ -15,6 +15,9 @@ export function drillName(): string {
   return `dbm_drill_${at}_${randomBytes(4).toString('hex')}`;
 }
 
+/** True for a database that a restore or a drill has made for itself. */
+export const isOurs = (name: string): boolean => /^dbm_(new|old|drill)_/.test(name);
+
 /** True for a database of ours that a process has left behind when it died. */
 export function isLeftover(name: string): boolean {
   const [, year, month, day, hours, minutes, seconds] = LEFT.exec(name) ?? [];

@@ -109,6 +109,27 @@ afterAll(async () => {
        UNION ALL SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_NAME = '_db_manager_restore'`,
     );
 
+  it('is found among the databases of its server, and another is backed up like it', async () => {
+    for (const name of ['many-1', 'many `2` Ü']) {
+      await query(root, `CREATE DATABASE \`${name.replaceAll('`', '``')}\``);
+    }
+    const configId = await configure('Many', at(root, 'many-1'));
+    const { discoverDatabases: found } = await ask<{ discoverDatabases: { name: string; configId: string | null }[] }>(
+      'mutation($configId: ID) { discoverDatabases(configId: $configId) { name size configId } }',
+      { configId },
+    );
+    expect(found.filter(({ name }) => name.startsWith('many'))).toMatchObject([
+      { name: 'many `2` Ü', configId: null },
+      { name: 'many-1', configId },
+    ]);
+    expect(found.map(({ name }) => name)).not.toContain('mysql');
+    const { protectDatabases: made } = await ask<{ protectDatabases: { id: string }[] }>(
+      'mutation($configId: ID!, $names: [String!]!) { protectDatabases(configId: $configId, names: $names) { id } }',
+      { configId, names: ['many `2` Ü'] },
+    );
+    await backUp(made[0]?.id ?? '');
+  });
+
   it('comes back row for row after a backup under a writer, and an undo takes that back', async () => {
     const url = await makeDatabase(
       'zoo `ü`',

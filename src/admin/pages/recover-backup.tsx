@@ -24,7 +24,7 @@ import { errorText } from '../components/setting.js';
 import { Answered, Empty, Loading, Missing, ProblemAlert, Warnings } from '../components/state.js';
 import { count, moment, nameOf, ownZone, plural } from '../format.js';
 import { useLiveRestore } from '../live.js';
-import { isActive, isHomeless } from '../words.js';
+import { isActive, isHomeless, isServerUrl } from '../words.js';
 
 type Config = Pick<ConfigsQuery['configs'][number], 'id' | 'name' | 'databaseUrl' | 'mediaPaths'>;
 
@@ -154,8 +154,7 @@ interface Places {
 }
 
 /** True if the archive is of a database on a server. */
-const isOnServer = ({ origin }: BackupPartsFragment) =>
-  /^(postgres(ql)?|mongodb(\+srv)?):\/\//.test(origin?.database ?? '');
+const isOnServer = ({ origin }: BackupPartsFragment) => isServerUrl(origin?.database ?? '');
 
 /** The database that the archive names, if it can be used as it is written: a file's absolute path, or a server's URL. */
 function statedDatabase(backup: BackupPartsFragment): string {
@@ -268,7 +267,7 @@ function Destination({ backup, taken, onMade }: DestinationProps) {
           {isServer ? (
             <TextInput
               label="Database"
-              description="postgres:// or mongodb://user:password@host/database. The restore makes the database if it is not there."
+              description="postgres://, mysql:// or mongodb://user:password@host/database. The restore makes the database if it is not there."
               inputWrapperOrder={['label', 'input', 'description', 'error']}
               value={database}
               onChange={(event) => change({ database: event.currentTarget.value })}

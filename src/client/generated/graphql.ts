@@ -197,6 +197,8 @@ export type CreateBackupInput = {
 export type DatabaseEngine =
   /** MongoDB: one database of a server, a replica set or a sharded cluster. */
   | 'MONGODB'
+  /** MySQL or MariaDB: one database of a server. */
+  | 'MYSQL'
   /** PostgreSQL: one database of a server. */
   | 'POSTGRES'
   /** SQLite: one file. */

@@ -1,9 +1,10 @@
-import type { AppVersion, Finding, TableInfo } from '../../core/ports.js';
+import type { AppVersion, Finding, ServerDatabase, TableInfo } from '../../core/ports.js';
 import { AppError } from '../../errors.js';
+import { isOurs } from '../beside.js';
 import { type Connection, serverOf } from './connection.js';
 import { qualified, quoted, STAMP_TABLE } from './names.js';
 import { definitionOf } from './scan.js';
-import type { Place } from './url.js';
+import { isServersOwn, type Place, urlBeside } from './url.js';
 
 /** What a database holds beside its tables, which are those that the dump holds. */
 export interface Facts {
@@ -240,4 +241,15 @@ export function countFindings(tables: TableInfo[]): Finding[] {
   if (uncounted === 0) return [];
   const message = `The rows of ${uncounted} tables were not counted: that takes too long here. A backup counts all of them.`;
   return [{ kind: 'uncounted', table: null, message }];
+}
+
+/** As `Engine.databases`: those that the user may see. What a restore or a drill has made for itself is left out, too. */
+export async function databasesOf(connection: Connection, place: Place): Promise<ServerDatabase[]> {
+  const rows = await connection.rows<{ name: string; bytes: string | number | null }>(
+    `SELECT s.SCHEMA_NAME AS name, SUM(t.DATA_LENGTH + t.INDEX_LENGTH) AS bytes FROM information_schema.SCHEMATA s
+     LEFT JOIN information_schema.TABLES t ON t.TABLE_SCHEMA = s.SCHEMA_NAME GROUP BY s.SCHEMA_NAME ORDER BY 1`,
+  );
+  return rows
+    .filter(({ name }) => !isServersOwn(name) && !isOurs(name))
+    .map(({ name, bytes }) => ({ name, url: urlBeside(place, name), bytes: Number(bytes ?? 0) }));
 }

@@ -4,7 +4,16 @@ import type { CheckOptions, DatabaseInfo, Engine, LoadOptions, StepContext } fro
 import { AppError, badInput, errnoOf } from '../../errors.js';
 import { drillName, newName } from '../beside.js';
 import { type Connection, type ServerVersion, withConnection, withServer } from './connection.js';
-import { assertReadable, assertReplaceable, countFindings, factsOf, shapeOf, sizeOf, tablesOf } from './facts.js';
+import {
+  assertReadable,
+  assertReplaceable,
+  countFindings,
+  databasesOf,
+  factsOf,
+  shapeOf,
+  sizeOf,
+  tablesOf,
+} from './facts.js';
 import { assertDump, fillDatabase, readDump } from './fill.js';
 import { clearStampAt, createDatabase, discardAt, dropDatabase, dropLeftovers, loadDump, stampAt } from './load.js';
 import { quoted } from './names.js';
@@ -58,6 +67,10 @@ export function createMysqlEngine({ binDir = null, scratch = tmpdir(), passwords
     urlOfFile: () => null,
     recognises: async () => false,
     fingerprint: async () => null,
+    databases: async (url, signal) => {
+      const place = parseUrl((await passwords?.openUrl(url)) ?? url, 'test');
+      return withServer(place, signal, (server) => databasesOf(server, place));
+    },
     check: async (url, options) => check(await placeOf(url), fitting, options),
     exists: async (url) => (await openIfThere(await placeOf(url), undefined, async () => true)) ?? false,
     snapshot: async (url, folder, step) =>

@@ -34,14 +34,16 @@ const MODES: readonly string[] = [
 const PARAMETERS: readonly string[] = ['socket', 'ssl-mode', 'ssl-ca'];
 /** The longest name of a database, in characters. */
 const LONGEST_NAME = 64;
-/** The server's own. */
-const OWN = /^(mysql|sys|information_schema|performance_schema)$/i;
+/** True for a database that every server has for itself. */
+export const isServersOwn = (database: string): boolean =>
+  /^(mysql|sys|information_schema|performance_schema)$/i.test(database);
 
 /**
  * Reads a URL such as `mysql://user:password@host:3306/database?ssl-mode=required`. Never quotes it: it may hold a password.
+ * @param otherwise the database, if the URL names none
  * @throws AppError BAD_USER_INPUT naming databaseUrl
  */
-export function parseUrl(url: string): Place {
+export function parseUrl(url: string, otherwise = ''): Place {
   if (!/^(mysql|mariadb):\/\//i.test(url) || !URL.canParse(url)) throw badInput('databaseUrl', FORM, ENCODE);
   const parsed = new URL(url);
   const unknown = [...parsed.searchParams.keys()].find((name) => !PARAMETERS.includes(name));
@@ -51,13 +53,13 @@ export function parseUrl(url: string): Place {
   const { host, socket } = hostOf(parsed);
   const port = parsed.port === '' ? 3306 : Number(parsed.port);
   const user = decoded(parsed.username);
-  const database = decoded(parsed.pathname.replace(/^\//, ''));
+  const database = decoded(parsed.pathname.replace(/^\//, '')) || otherwise;
   if (user === '') throw badInput('databaseUrl', 'names no user.', EXAMPLE);
   if (database === '') throw badInput('databaseUrl', 'names no database.', EXAMPLE);
   if ([...database].length > LONGEST_NAME) {
     throw badInput('databaseUrl', `names a database with more than ${LONGEST_NAME} characters.`);
   }
-  if (OWN.test(database)) throw badInput('databaseUrl', `names the server's own database ${database}.`, EXAMPLE);
+  if (isServersOwn(database)) throw badInput('databaseUrl', `names the server's own database ${database}.`, EXAMPLE);
   const password = parsed.password === '' ? null : decoded(parsed.password);
   return { host, port, socket, user, password, database, ...sslOf(parsed.searchParams) };
 }
@@ -115,6 +117,10 @@ function written(place: Place, password: string | null): string {
   const query = parameters.length === 0 ? '' : `?${parameters.join('&')}`;
   return `mysql://${encodeURIComponent(user)}${secret}@${address}:${port}/${encodeURIComponent(database)}${query}`;
 }
+
+/** The URL of another database of the same server, with the password. */
+export const urlBeside = (place: Place, database: string): string =>
+  written({ ...place, database }, place.password === null ? null : encodeURIComponent(place.password));
 
 /** As `Engine.resolve`. */
 export function resolveUrl(url: string): { url: string; display: string; name: string } {

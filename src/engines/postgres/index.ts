@@ -1,6 +1,6 @@
 import type { CheckOptions, DatabaseInfo, Engine, LoadOptions, ServerDatabase, StepContext } from '../../core/ports.js';
 import { AppError, badInput } from '../../errors.js';
-import { drillName, newName } from '../beside.js';
+import { drillName, isOurs, newName } from '../beside.js';
 import { type Connection, withConnection, withServer } from './connection.js';
 import { assertDump, countRows, describedDump, dumpBytes, type DumpFile, ENTRY, outlineOf } from './dump.js';
 import { assertReadable, countFindings, factsOf, sizeOf } from './facts.js';
@@ -150,15 +150,12 @@ async function databases(place: Place, signal: AbortSignal): Promise<ServerDatab
     const found = await server.rows<{ name: string; bytes: string | null }>(
       `SELECT datname AS name,
          CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid)::text END AS bytes
-       FROM pg_database WHERE NOT datistemplate AND datallowconn AND datname <> $1 AND datname !~ '^dbm_(new|old|drill)_'
-       ORDER BY datname`,
+       FROM pg_database WHERE NOT datistemplate AND datallowconn AND datname <> $1 ORDER BY datname`,
       [SERVERS_OWN],
     );
-    return found.map(({ name, bytes }) => ({
-      name,
-      url: urlBeside(place, name),
-      bytes: bytes === null ? null : Number(bytes),
-    }));
+    return found
+      .filter(({ name }) => !isOurs(name))
+      .map(({ name, bytes }) => ({ name, url: urlBeside(place, name), bytes: bytes === null ? null : Number(bytes) }));
   });
 }
 

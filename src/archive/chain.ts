@@ -14,9 +14,9 @@ import {
   type Reproduced,
 } from './metadata.js';
 import { nameProblem, shown } from './names.js';
-import { misfit, NewestPages } from './newest-pages.js';
+import { DeltaPages, misfit } from './delta-pages.js';
 import { BlockThreads } from './block-threads.js';
-import type { Archive, ArchiveEntry, ExtractOptions, Overlay, PassOptions } from './read.js';
+import type { Archive, ArchiveEntry, ExtractOptions, PassOptions } from './read.js';
 import { corrupt, hostile } from './refuse.js';
 
 /** One archive of a chain. */
@@ -172,7 +172,7 @@ class ChainArchive implements Archive {
   }
 
   async extract(folder: string, options: ExtractOptions = {}): Promise<void> {
-    const { filter = () => true, whole = false, signal = NEVER } = options;
+    const { filter = () => true, whole = false } = options;
     const { path } = this.states.reproduces.database;
     const isWanted = filter(path);
     const scratch = join(folder, SCRATCH);
@@ -182,23 +182,20 @@ class ChainArchive implements Archive {
       return filter(entry) && this.states.owners.get(entry) === index;
     };
     const { database } = this.states.reproduces;
-    const pages = isWanted ? await NewestPages.create(join(scratch, 'pages'), database) : null;
+    const pages = isWanted ? await DeltaPages.create(join(scratch, 'pages'), database) : null;
     const headers: DeltaHeader[] = [];
     try {
       for await (const { index, archive, take } of this.turns(options)) {
         const isNeeded = laid(index);
         if (!whole && !archive.entries.some((entry) => isNeeded(entry.path))) continue;
-        let overlay: Overlay | undefined;
-        if (pages !== null && index === 0) {
-          this.assertPages(entryOf(archive, path).size, headers);
-          overlay = { path, lay: pages.over() };
-        }
+        if (index === 0 && pages !== null) this.assertPages(entryOf(archive, path).size, headers);
+        const overlay = pages === null ? undefined : index === 0 ? pages.over(path) : pages.taking();
+        const start = pages?.bytes ?? 0;
         const own = { ...options, filter: isNeeded, ...(overlay && { overlay }) };
         await take((watch) => archive.extract(folder, { ...own, ...watch }));
         if (pages === null || index === 0) continue;
-        const delta = join(folder, DELTA_ENTRY);
-        headers.unshift(await pages.add(delta, archive, signal));
-        await rm(delta);
+        headers.unshift(await pages.add(start, archive));
+        await rm(join(folder, DELTA_ENTRY));
       }
       if (pages !== null) this.compare(pages.sha256(), database.sha256);
       if (filter(METADATA_ENTRY)) await writeText(join(folder, METADATA_ENTRY), this.text);

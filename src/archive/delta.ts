@@ -61,9 +61,13 @@ export function deltaOf(
   return { pageSize, before, after, changed, runs: Uint32Array.from(runs) };
 }
 
+/** Bytes before the first page. */
+export const deltaHeaderBytes = ({ runs }: Pick<DeltaHeader, 'runs'>): number =>
+  HEADER_BYTES + (runs.length / 2) * RUN_BYTES;
+
 /** Bytes of the whole entry. */
 export const deltaBytes = ({ runs, changed, pageSize }: Omit<DeltaHeader, 'before' | 'after'>): number =>
-  HEADER_BYTES + (runs.length / 2) * RUN_BYTES + changed * pageSize;
+  deltaHeaderBytes({ runs }) + changed * pageSize;
 
 /** The entry's bytes. @param file the database that the header describes, which must not change meanwhile */
 export function deltaStream(file: string, header: DeltaHeader): Readable {

@@ -172,7 +172,7 @@ function withSettings(command: Command): Command {
     .option('--name <name>', 'how it is called')
     .option(
       '--database <file or URL>',
-      'what to back up: a SQLite file, or a URL such as postgres://user@host/db or mongodb://user@host/db',
+      'what to back up: a SQLite file, or a URL: postgres://user@host/db, mysql://user@host/db, mongodb://user@host/db',
     )
     .option(
       '--database-file <file>',

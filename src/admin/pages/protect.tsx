@@ -85,8 +85,8 @@ function Database({ plan, setPlan }: StepProps) {
       ) : (
         <>
           <Text size="sm">
-            Choose the SQLite database of your application on this server. For a PostgreSQL or MongoDB database, make a{' '}
-            <TextLink href="/configs/new">new config</TextLink> with its URL.
+            Choose the SQLite database of your application on this server. For a database on a server (PostgreSQL,
+            MySQL, MariaDB, MongoDB), make a <TextLink href="/configs/new">new config</TextLink> with its URL.
           </Text>
           <DatabaseBrowser chosen={plan.database} onChoose={choose} />
         </>

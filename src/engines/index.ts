@@ -2,7 +2,8 @@ import type { DatabaseEngine, Engine, Engines } from '../core/ports.js';
 import { AppError } from '../errors.js';
 import { createMongodbEngine } from './mongodb/index.js';
 import { createMysqlEngine } from './mysql/index.js';
-import { createPostgresEngine, type PostgresOptions } from './postgres/index.js';
+import type { Passwords } from './on-server.js';
+import { createPostgresEngine } from './postgres/index.js';
 import { createSqliteEngine } from './sqlite/index.js';
 
 /** The kind that a URL's scheme means. */
@@ -28,7 +29,7 @@ export interface EngineOptions {
   /** MYSQL_BIN_DIR; null: the client programs of MySQL and MariaDB are looked for. */
   mysqlBinDir?: string | null;
   /** Seals and opens the passwords in URLs. */
-  passwords?: PostgresOptions['passwords'];
+  passwords?: Passwords;
 }
 
 /** The engines of this installation. */

@@ -1,18 +1,27 @@
-import type { Engine, LoadOptions } from '../../core/ports.js';
-import { AppError, badInput } from '../../errors.js';
+import type { Engine } from '../../core/ports.js';
+import {
+  assertWhole,
+  LOST_WRITES,
+  noServer,
+  onServer,
+  openedUrl,
+  type Passwords,
+  type ServerWords,
+} from '../on-server.js';
 import { isEntry, isOwn, isSystem } from './names.js';
 import { keyOf, parseUrl, type Place, placeOnServer, resolveUrl } from './url.js';
 
 /** What the engine gets from the process. */
 export interface MongodbOptions {
   /** Seals the password of a URL, and opens it again; left out: it stays as it is. */
-  passwords?:
-    { sealUrl(url: string, saved?: string): Promise<string>; openUrl(url: string): Promise<string> } | undefined;
+  passwords?: Passwords | undefined;
 }
 
 /** Loads what needs the driver. */
 const work = () => import('./work.js');
 
+/** How messages name what it protects. */
+const WORDS: ServerWords = { named: 'MongoDB', parts: 'collections' };
 /** How long a look that a user waits for counts documents, in milliseconds. */
 const COUNT_WITHIN = 20_000;
 
@@ -21,27 +30,15 @@ const COUNT_WITHIN = 20_000;
  * back into new collections that then take the names of the old ones.
  */
 export function createMongodbEngine({ passwords }: MongodbOptions = {}): Engine {
-  const placeOf = async (url: string): Promise<Place> => parseUrl((await passwords?.openUrl(url)) ?? url);
+  const placeOf = async (url: string): Promise<Place> => parseUrl(await openedUrl(passwords, url));
   return {
     kind: 'MONGODB',
-    capabilities: {
-      selectiveTables: false,
-      exactCounts: true,
-      snapshotOnDisk: false,
-      // Views and validators may hold JavaScript, which the server runs for whoever reads or writes through them.
-      runsStatements: true,
-    },
+    ...onServer(WORDS, passwords),
     resolve: resolveUrl,
-    seal: async (url, saved) => (await passwords?.sealUrl(url, saved)) ?? url,
     keyOf: async (url) => keyOf(url),
-    files: async () => [],
-    foldName: (name) => name,
-    urlOfFile: () => null,
-    recognises: async () => false,
-    fingerprint: async () => null,
     databases: async (url, signal) => {
       const { databasesOf, withConnection } = await work();
-      return withConnection(placeOnServer((await passwords?.openUrl(url)) ?? url), { signal }, databasesOf);
+      return withConnection(placeOnServer(await openedUrl(passwords, url)), { signal }, databasesOf);
     },
     check: async (url, options) => {
       const { assertRights, assertSettled, assertThere, listingOf, sizeOf, withConnection } = await work();
@@ -58,8 +55,6 @@ export function createMongodbEngine({ passwords }: MongodbOptions = {}): Engine 
       return names.some((name) => !isOwn(name) && !isSystem(name));
     },
     snapshot: async (url, _folder, step) => (await work()).takeSnapshot(await placeOf(url), step),
-    // A dump has no pages that could be compared.
-    snapshotChanges: async () => null,
     describe: async (url, signal) => {
       const { describeLive, withConnection } = await work();
       return withConnection(await placeOf(url), { signal }, (connection) => describeLive(connection, COUNT_WITHIN));
@@ -78,18 +73,13 @@ export function createMongodbEngine({ passwords }: MongodbOptions = {}): Engine 
       const { drillDump, dumpIn } = await work();
       return drillDump(await dumpIn(folder), await placeOf(url), step);
     },
-    rebuild: async (_folder, findings) => findings,
     load: async (folder, url, options) => {
-      assertWhole(options);
+      assertWhole(WORDS, options);
       const { dumpIn, loadDump } = await work();
       await loadDump(await dumpIn(folder), await placeOf(url), options);
       return [];
     },
     loadNotes: async (_url, live) => [LOADING, ...(live === null ? [] : SWITCHING)],
-    rehearse: async () => {
-      throw wholeOnly();
-    },
-    loadSpace: async () => ({ beside: 0, target: 0 }),
     stampOf: async (url) => (await work()).stampAt(await placeOf(url)),
     clearStamp: async (url) => (await work()).clearStampAt(await placeOf(url)),
     discard: async (url, stamp) => (await work()).discardAt(await placeOf(url), stamp),
@@ -108,22 +98,5 @@ const LOADING =
   'The backup is loaded into new collections of the database first (dbm_new_…), which need as much room there again.';
 const SWITCHING = [
   'MongoDB renames one collection at a time: for some moments the application finds collections of both states, or one missing. Stop it first if that matters.',
-  'What the application writes after the safety backup was taken, and before the switch, is lost: stop it first if that matters.',
+  LOST_WRITES,
 ];
-
-const noServer = () =>
-  new AppError(
-    'DATABASE_NOT_FOUND',
-    'A drill needs the server that the backup was made of, and this backup has none.',
-    {
-      hint: 'Verify it at level ARCHIVE, or restore it into a new database of a server of your choice.',
-    },
-  );
-
-const wholeOnly = () =>
-  badInput('tables', 'single collections of a MongoDB database cannot be restored.', 'Leave tables out.');
-
-function assertWhole({ tables, damaged }: LoadOptions): void {
-  if (tables !== null) throw wholeOnly();
-  if (damaged) throw new AppError('DATABASE_CORRUPT', 'A MongoDB database is never kept damaged.');
-}

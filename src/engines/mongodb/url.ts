@@ -1,5 +1,6 @@
 import { isAbsolute } from 'node:path';
 import { badInput } from '../../errors.js';
+import { decodedPart } from '../on-server.js';
 
 /** Where a database is, and who asks for it. */
 export interface Place {
@@ -116,17 +117,7 @@ function parametersOf(query: string): Record<string, string> {
   return Object.fromEntries(parameters.sort(([one], [other]) => (one < other ? -1 : 1)));
 }
 
-/** The user, password or name that was written with percent signs. NUL and line ends stand in none of them. */
-function decoded(text: string): string {
-  let plain: string;
-  try {
-    plain = decodeURIComponent(text);
-  } catch {
-    throw badInput('databaseUrl', FORM, ENCODE);
-  }
-  if (/[\0\r\n]/.test(plain)) throw badInput('databaseUrl', 'holds a NUL character or a line end.');
-  return plain;
-}
+const decoded = (text: string) => decodedPart(text, { form: FORM, hint: ENCODE });
 
 /** The URL in one form. @param password as it is written between user and host; null for none */
 function written({ isSrv, hosts, user, database, parameters }: Place, password: string | null): string {

@@ -1,8 +1,17 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import type { CheckOptions, DatabaseInfo, Engine, LoadOptions, StepContext } from '../../core/ports.js';
-import { AppError, badInput, errnoOf } from '../../errors.js';
+import type { CheckOptions, DatabaseInfo, Engine, StepContext } from '../../core/ports.js';
+import { AppError, errnoOf } from '../../errors.js';
 import { drillName, newName } from '../beside.js';
+import {
+  assertWhole,
+  LOST_WRITES,
+  noServer,
+  onServer,
+  openedUrl,
+  type Passwords,
+  type ServerWords,
+} from '../on-server.js';
 import { type Connection, type ServerVersion, withConnection, withServer } from './connection.js';
 import {
   assertReadable,
@@ -29,12 +38,13 @@ export interface MysqlOptions {
   /** A folder for the private files of programs that no run has started. */
   scratch?: string | undefined;
   /** Seals the password of a URL, and opens it again; left out: it stays as it is. */
-  passwords?:
-    { sealUrl(url: string, saved?: string): Promise<string>; openUrl(url: string): Promise<string> } | undefined;
+  passwords?: Passwords | undefined;
 }
 
 /** After so many milliseconds the programs are looked for again: they may have been installed. */
 const LOOK_AGAIN = 10_000;
+/** How messages name what it protects. */
+const WORDS: ServerWords = { named: 'MySQL or MariaDB', parts: 'tables' };
 /** How long a look that a user waits for counts rows, in milliseconds. */
 const COUNT_WITHIN = 20_000;
 
@@ -43,7 +53,7 @@ const COUNT_WITHIN = 20_000;
  * filled, take the place of the old ones in one statement.
  */
 export function createMysqlEngine({ binDir = null, scratch = tmpdir(), passwords }: MysqlOptions = {}): Engine {
-  const placeOf = async (url: string): Promise<Place> => parseUrl((await passwords?.openUrl(url)) ?? url);
+  const placeOf = async (url: string): Promise<Place> => parseUrl(await openedUrl(passwords, url));
   let looked: { at: number; found: Promise<Tools[]> } | null = null;
   /** One run asks several times. */
   const known = (): Promise<Tools[]> => {
@@ -58,25 +68,17 @@ export function createMysqlEngine({ binDir = null, scratch = tmpdir(), passwords
   };
   return {
     kind: 'MYSQL',
-    capabilities: { selectiveTables: false, exactCounts: true, snapshotOnDisk: false, runsStatements: true },
+    ...onServer(WORDS, passwords),
     resolve: resolveUrl,
-    seal: async (url, saved) => (await passwords?.sealUrl(url, saved)) ?? url,
     keyOf: async (url) => keyOf(url),
-    files: async () => [],
-    foldName: (name) => name,
-    urlOfFile: () => null,
-    recognises: async () => false,
-    fingerprint: async () => null,
     databases: async (url, signal) => {
-      const place = parseUrl((await passwords?.openUrl(url)) ?? url, 'test');
+      const place = parseUrl(await openedUrl(passwords, url), 'test');
       return withServer(place, signal, (server) => databasesOf(server, place));
     },
     check: async (url, options) => check(await placeOf(url), fitting, options),
     exists: async (url) => (await openIfThere(await placeOf(url), undefined, async () => true)) ?? false,
     snapshot: async (url, folder, step) =>
       takeSnapshot(await placeOf(url), { toolsFor: fitting, scratch: folder }, step),
-    // A dump has no pages that could be compared.
-    snapshotChanges: async () => null,
     describe: async (url, signal) => describe(await placeOf(url), signal),
     describeDump: async (folder, step) => described(await readDump(await assertDump(folder), step.signal)),
     inspect: async (folder, step) => inspect(folder, step),
@@ -84,19 +86,14 @@ export function createMysqlEngine({ binDir = null, scratch = tmpdir(), passwords
       if (url === null) throw noServer();
       return drill(await assertDump(folder), await placeOf(url), { toolsFor: fitting, scratch: folder }, step);
     },
-    rebuild: async (_folder, findings) => findings,
     load: async (folder, url, options) => {
-      assertWhole(options);
+      assertWhole(WORDS, options);
       const path = await assertDump(folder);
       // All of it is looked at before anything of it is run.
       await readDump(path, options.signal);
       return loadDump(path, await placeOf(url), { toolsFor: fitting, scratch: folder }, options);
     },
     loadNotes: async (_url, live) => (live === null ? [MAKING] : [MAKING, ...REPLACING]),
-    rehearse: async () => {
-      throw wholeOnly();
-    },
-    loadSpace: async () => ({ beside: 0, target: 0 }),
     stampOf: async (url) => stampAt(await placeOf(url)),
     clearStamp: async (url) => clearStampAt(await placeOf(url), await tidying()),
     discard: async (url, stamp) => discardAt(await placeOf(url), stamp, await tidying()),
@@ -119,23 +116,8 @@ export function createMysqlEngine({ binDir = null, scratch = tmpdir(), passwords
 const MAKING = 'The backup is loaded into a new database on the server first, which needs as much room there again.';
 const REPLACING = [
   'The tables are replaced in one statement; views, triggers, routines and events follow within moments. What writes meanwhile meets none of them: stop the application if that matters.',
-  'What the application writes after the safety backup was taken, and before the switch, is lost: stop it first if that matters.',
+  LOST_WRITES,
 ];
-
-const noServer = () =>
-  new AppError(
-    'DATABASE_NOT_FOUND',
-    'A drill needs the server that the backup was made of, and this backup has none.',
-    { hint: 'Verify it at level ARCHIVE, or restore it into a new database of a server of your choice.' },
-  );
-
-const wholeOnly = () =>
-  badInput('tables', 'single tables of a MySQL or MariaDB database cannot be restored.', 'Leave tables out.');
-
-function assertWhole({ tables, damaged }: LoadOptions): void {
-  if (tables !== null) throw wholeOnly();
-  if (damaged) throw new AppError('DATABASE_CORRUPT', 'A MySQL or MariaDB database is never kept damaged.');
-}
 
 /** Null where the server has no such database. */
 async function openIfThere<T>(

@@ -1,5 +1,6 @@
 import { isAbsolute } from 'node:path';
 import { badInput } from '../../errors.js';
+import { decodedPart } from '../on-server.js';
 
 /** How much of TLS a connection asks for, as the client programs name it. */
 export type SslMode = 'disabled' | 'preferred' | 'required' | 'verify_ca' | 'verify_identity';
@@ -92,17 +93,7 @@ function sslOf(parameters: URLSearchParams): Pick<Place, 'sslMode' | 'sslCa'> {
   return { sslMode: sslMode as SslMode, sslCa };
 }
 
-/** The user, password or name that was written with percent signs. NUL and line ends stand in none of them. */
-function decoded(text: string): string {
-  let plain: string;
-  try {
-    plain = decodeURIComponent(text);
-  } catch {
-    throw badInput('databaseUrl', FORM, ENCODE);
-  }
-  if (/[\0\r\n]/.test(plain)) throw badInput('databaseUrl', 'holds a NUL character or a line end.');
-  return plain;
-}
+const decoded = (text: string) => decodedPart(text, { form: FORM, hint: ENCODE });
 
 /** The URL in one form. @param password as it is written between user and host; null for none */
 function written(place: Place, password: string | null): string {

@@ -1,6 +1,15 @@
-import type { CheckOptions, DatabaseInfo, Engine, LoadOptions, ServerDatabase, StepContext } from '../../core/ports.js';
-import { AppError, badInput } from '../../errors.js';
+import type { CheckOptions, DatabaseInfo, Engine, ServerDatabase, StepContext } from '../../core/ports.js';
+import { AppError } from '../../errors.js';
 import { drillName, isOurs, newName } from '../beside.js';
+import {
+  assertWhole,
+  LOST_WRITES,
+  noServer,
+  onServer,
+  openedUrl,
+  type Passwords,
+  type ServerWords,
+} from '../on-server.js';
 import { type Connection, withConnection, withServer } from './connection.js';
 import { assertDump, countRows, describedDump, dumpBytes, type DumpFile, ENTRY, outlineOf } from './dump.js';
 import { assertReadable, countFindings, factsOf, sizeOf } from './facts.js';
@@ -16,14 +25,15 @@ export interface PostgresOptions {
   /** PG_BIN_DIR: the folder of pg_dump and pg_restore; null or left out: they are looked for. */
   binDir?: string | null | undefined;
   /** Seals the password of a URL, and opens it again; left out: it stays as it is. */
-  passwords?:
-    { sealUrl(url: string, saved?: string): Promise<string>; openUrl(url: string): Promise<string> } | undefined;
+  passwords?: Passwords | undefined;
 }
 
 /** The database that every server has for whoever names none. */
 const SERVERS_OWN = 'postgres';
 /** After so many milliseconds the programs are looked for again: they may have been installed. */
 const LOOK_AGAIN = 10_000;
+/** How messages name what it protects. */
+const WORDS: ServerWords = { named: 'PostgreSQL', parts: 'tables' };
 /** How long a look that a user waits for counts rows, in milliseconds. */
 const COUNT_WITHIN = 20_000;
 
@@ -32,7 +42,7 @@ const COUNT_WITHIN = 20_000;
  * database that then takes the old one's name.
  */
 export function createPostgresEngine({ binDir = null, passwords }: PostgresOptions = {}): Engine {
-  const placeOf = async (url: string): Promise<Place> => parseUrl((await passwords?.openUrl(url)) ?? url);
+  const placeOf = async (url: string): Promise<Place> => parseUrl(await openedUrl(passwords, url));
   let looked: { at: number; found: Promise<Tools[]> } | null = null;
   /** One run asks several times. */
   const known = (): Promise<Tools[]> => {
@@ -51,27 +61,14 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
   });
   return {
     kind: 'POSTGRES',
-    capabilities: {
-      selectiveTables: false,
-      exactCounts: true,
-      snapshotOnDisk: false,
-      runsStatements: true,
-    },
+    ...onServer(WORDS, passwords),
     resolve: resolveUrl,
-    seal: async (url, saved) => (await passwords?.sealUrl(url, saved)) ?? url,
     keyOf: async (url) => keyOf(url),
-    files: async () => [],
-    foldName: (name) => name,
-    urlOfFile: () => null,
-    recognises: async () => false,
-    fingerprint: async () => null,
-    databases: async (url, signal) => databases(parseUrl((await passwords?.openUrl(url)) ?? url, SERVERS_OWN), signal),
+    databases: async (url, signal) => databases(parseUrl(await openedUrl(passwords, url), SERVERS_OWN), signal),
     check: async (url, options) => check(await placeOf(url), fitting, options),
     exists: async (url) => (await openIfThere(await placeOf(url), undefined, async () => true)) ?? false,
     snapshot: async (url, folder, step) =>
       takeSnapshot(await placeOf(url), { toolsFor: fitting, scratch: folder }, step),
-    // A dump has no pages that could be compared.
-    snapshotChanges: async () => null,
     describe: async (url, signal) => describe(await placeOf(url), signal),
     describeDump: async (folder, step) => describedDump(await outlineOf(await dumpIn(folder, step.signal)), null),
     inspect: async (folder, step) => inspect(await dumpIn(folder, step.signal), step),
@@ -82,18 +79,13 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
         drill(server, place, await dumpFor(folder, server, step.signal)),
       );
     },
-    rebuild: async (_folder, findings) => findings,
     load: async (folder, url, options) => {
-      assertWhole(options);
+      assertWhole(WORDS, options);
       const place = await placeOf(url);
       const dump = await withServer(place, options.signal, (server) => dumpFor(folder, server, options.signal));
       return loadDump(dump, place, options);
     },
     loadNotes: async (url, live) => loadNotes(await placeOf(url), live),
-    rehearse: async () => {
-      throw wholeOnly();
-    },
-    loadSpace: async () => ({ beside: 0, target: 0 }),
     stampOf: async (url) => stampAt(await placeOf(url)),
     clearStamp: async (url) => clearStampAt(await placeOf(url)),
     discard: async (url, stamp) =>
@@ -110,23 +102,6 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
     ownsEntry: (path) => path === ENTRY,
     isCompanion: () => false,
   };
-}
-
-const noServer = () =>
-  new AppError(
-    'DATABASE_NOT_FOUND',
-    'A drill needs the server that the backup was made of, and this backup has none.',
-    {
-      hint: 'Verify it at level ARCHIVE, or restore it into a new database of a server of your choice.',
-    },
-  );
-
-const wholeOnly = () =>
-  badInput('tables', 'single tables of a PostgreSQL database cannot be restored.', 'Leave tables out.');
-
-function assertWhole({ tables, damaged }: LoadOptions): void {
-  if (tables !== null) throw wholeOnly();
-  if (damaged) throw new AppError('DATABASE_CORRUPT', 'A PostgreSQL database is never kept damaged.');
 }
 
 /** Null where the server has no such database. */
@@ -210,6 +185,6 @@ async function loadNotes(place: Place, live: DatabaseInfo | null): Promise<strin
   return [
     making,
     `${open} to ${quoted(place.database)} are ended when the new database takes its place: the application must connect again.`,
-    'What the application writes after the safety backup was taken, and before the switch, is lost: stop it first if that matters.',
+    LOST_WRITES,
   ];
 }

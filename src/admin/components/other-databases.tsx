@@ -23,11 +23,14 @@ export function OtherDatabases({ config: { id } }: { config: ConfigPartsFragment
     const answer = await discover.run({ configId: id });
     if (answer === null) return;
     setFound(answer.discoverDatabases);
-    setChosen([]);
+    // What was chosen while the list was on its way stays chosen.
+    const open = answer.discoverDatabases.filter(({ configId }) => configId === null).map(({ name }) => name);
+    setChosen((before) => before.filter((name) => open.includes(name)));
   };
   const add = async () => {
     const done = await protect.run({ configId: id, names: chosen });
     if (done === null) return;
+    setChosen([]);
     tellDone(`${counted(done.protectDatabases.length)} backed up like this one from now on.`);
     await look();
   };

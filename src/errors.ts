@@ -117,7 +117,7 @@ export const ERRORS = {
   },
   ENGINE_UNSUPPORTED: {
     meaning: 'No engine can handle this kind of database URL.',
-    hint: 'Use a URL of a supported kind, such as sqlite:./db.sqlite3, postgres://user@host/database or mongodb://user@host/database.',
+    hint: 'Use a URL of a supported kind, such as sqlite:./db.sqlite3, postgres://user@host/database, mysql://user@host/database or mongodb://user@host/database.',
   },
   DATABASE_NOT_FOUND: {
     meaning: 'The database to protect is not there.',

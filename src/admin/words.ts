@@ -56,7 +56,7 @@ export const HEALTH: Record<Health, { label: string; color: string }> = {
 };
 
 /** True for the URL of a server; false for that of a file. */
-export const isServerUrl = (url: string): boolean => /^[a-z]+:\/\/[^/]/i.test(url);
+export const isServerUrl = (url: string): boolean => /^[a-z+]+:\/\/[^/]/i.test(url);
 
 export const LEVEL: Record<VerificationLevel, string> = {
   CHECKSUM: 'The checksum of the stored file matches',

@@ -20,7 +20,7 @@ export class BackupConfigInput {
   @Field(() => String, {
     nullable: true,
     description:
-      'Such as `sqlite:/srv/okpuja/db.sqlite3`, `postgres://user:password@host:5432/okpuja` or `mongodb://user:password@host:27017/okpuja`. Required for a new config.',
+      'Such as `sqlite:/srv/okpuja/db.sqlite3`, `postgres://user:password@host:5432/okpuja`, `mysql://user:password@host:3306/okpuja` or `mongodb://user:password@host:27017/okpuja`. Required for a new config.',
   })
   databaseUrl?: string;
 

@@ -57,7 +57,7 @@ export class RestoreBackupInput {
   @Field(() => String, {
     nullable: true,
     description:
-      "Another target than the config's own database, such as `sqlite:/srv/test/db.sqlite3`, `postgres://user:password@host/test` or `mongodb://user:password@host/test`.",
+      "Another target than the config's own database, such as `sqlite:/srv/test/db.sqlite3`, `postgres://user:password@host/test`, `mysql://user:password@host/test` or `mongodb://user:password@host/test`.",
   })
   targetDatabaseUrl?: string | null;
 

@@ -32,7 +32,7 @@ export type BackupConfigInput = {
   compressionLevel?: number | null | undefined;
   /** The destinations that get copies, beside `storageType` and `storagePath`. */
   copyTo?: Array<string | number> | null | undefined;
-  /** Such as `sqlite:/srv/okpuja/db.sqlite3`, `postgres://user:password@host:5432/okpuja` or `mongodb://user:password@host:27017/okpuja`. Required for a new config. */
+  /** Such as `sqlite:/srv/okpuja/db.sqlite3`, `postgres://user:password@host:5432/okpuja`, `mysql://user:password@host:3306/okpuja` or `mongodb://user:password@host:27017/okpuja`. Required for a new config. */
   databaseUrl?: string | null | undefined;
   /** Where archives are stored, in place of `storageType` and `storagePath`: the run writes the first, the others get copies. */
   destinationIds?: Array<string | number> | null | undefined;
@@ -340,7 +340,7 @@ export type RestoreBackupInput = {
   restoreMedia?: boolean | null | undefined;
   /** Only these tables, such as `["bookings"]`. Media files are then kept unchanged, unless `media` is given too. */
   tables?: Array<string> | null | undefined;
-  /** Another target than the config's own database, such as `sqlite:/srv/test/db.sqlite3`, `postgres://user:password@host/test` or `mongodb://user:password@host/test`. */
+  /** Another target than the config's own database, such as `sqlite:/srv/test/db.sqlite3`, `postgres://user:password@host/test`, `mysql://user:password@host/test` or `mongodb://user:password@host/test`. */
   targetDatabaseUrl?: string | null | undefined;
   /** Media folder when the target is another database. */
   targetMediaPath?: string | null | undefined;

@@ -97,8 +97,7 @@ export class ConfigTests {
    * @throws AppError as `Configs.create`; what failed, with the field that it is about and how to save all the same
    */
   async create(input: ConfigInput, untested: boolean, actor: string, signal: AbortSignal): Promise<BackupConfigRow> {
-    await this.env.configs.validate(input);
-    const failed = await this.failed(input, undefined, signal);
+    const failed = await this.failure(input, signal);
     if (failed !== null && !untested) throw refused(failed);
     const row = await this.env.configs.create(input, actor);
     return row.update({ testError: failed });
@@ -106,9 +105,14 @@ export class ConfigTests {
 
   /** @throws AppError as `create` for settings that do not work */
   async assertWorks(input: ConfigInput, signal: AbortSignal): Promise<void> {
-    await this.env.configs.validate(input);
-    const failed = await this.failed(input, undefined, signal);
+    const failed = await this.failure(input, signal);
     if (failed !== null) throw refused(failed);
+  }
+
+  /** What of a new config's settings does not work; null if all does. @throws AppError where they make no sense */
+  private async failure(input: ConfigInput, signal: AbortSignal): Promise<FailedTest | null> {
+    await this.env.configs.validate(input);
+    return this.failed(input, undefined, signal);
   }
 
   /** As `create`, for a change: only what is changed of database, media and storage is tested. @throws AppError */

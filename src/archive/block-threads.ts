@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import type { Worker } from 'node:worker_threads';
 import { AppError } from '../errors.js';
 import { startThread } from '../threads.js';
-import { type BlockTask, workBlock } from './block.js';
+import { BLOCK_BYTES, type BlockTask, workBlock } from './block.js';
 import { SMALL_BYTES } from './format.js';
 import {
   type FilesTask,
@@ -31,6 +31,8 @@ export class BlockThreads {
   private readonly idle: Worker[] = [];
   private readonly busy = new Map<Worker, Waiting>();
   private readonly queue: Waiting[] = [];
+  /** For blocks that are expanded: new memory for each would be collected by stopping everything, again and again. */
+  private readonly spare: ArrayBuffer[] = [];
   private done = 0;
   /** Why nothing more is done: a thread has failed, or this is closed. */
   private over: Error | undefined;
@@ -49,8 +51,14 @@ export class BlockThreads {
       if (isLarge) this.done += 1;
       return compared(workBlock(task));
     }
-    const bytes = (await this.ask(task)) as Uint8Array | null;
-    return compared(bytes && Buffer.from(bytes.buffer as ArrayBuffer));
+    const into = task.kind === 'expand' ? this.spare.pop() : undefined;
+    const bytes = (await this.ask(into === undefined ? task : ({ ...task, into } as BlockTask))) as Uint8Array | null;
+    return compared(bytes && Buffer.from(bytes.buffer as ArrayBuffer, 0, bytes.length));
+  }
+
+  /** Takes back what `run` gave for a block that was expanded: it must not be used afterwards. */
+  reuse(bytes: Buffer): void {
+    if (bytes.byteOffset === 0 && bytes.buffer.byteLength === BLOCK_BYTES) this.spare.push(bytes.buffer as ArrayBuffer);
   }
 
   /** Reads small files: see `readSmallFile`. */
@@ -115,7 +123,8 @@ export class BlockThreads {
 function moved(task: Task): ArrayBuffer[] {
   if (task.kind === 'files') return [];
   const { buffer, byteLength } = task.bytes;
-  return buffer.byteLength === byteLength ? [buffer as ArrayBuffer] : [];
+  const whole = buffer.byteLength === byteLength ? [buffer as ArrayBuffer] : [];
+  return task.kind === 'expand' && task.into !== undefined ? [...whole, task.into] : whole;
 }
 
 /** @throws AppError INTERNAL_ERROR if there is none: see `workBlock` */

@@ -7,14 +7,20 @@ parentPort?.on('message', (task: BlockTask | FilesTask) => {
   try {
     if (task.kind === 'files') return answerFiles(task);
     const found = workBlock(task);
-    // What zlib gives may be a part of a larger buffer: only what counts goes on.
-    const isWhole = found?.length === found?.buffer.byteLength;
-    const bytes = found === null || isWhole ? found : new Uint8Array(found);
+    const bytes = found && movable(found, task.kind === 'expand' ? task.into : undefined);
     parentPort?.postMessage({ answer: bytes }, bytes === null ? [] : [bytes.buffer as ArrayBuffer]);
   } catch (error) {
     parentPort?.postMessage({ error });
   }
 });
+
+/** Bytes that begin the memory they lie in: what zlib gives may be a part of a larger buffer. */
+function movable(found: Uint8Array, into: ArrayBuffer | undefined): Uint8Array {
+  if (into === undefined) return found.length === found.buffer.byteLength ? found : new Uint8Array(found);
+  const bytes = new Uint8Array(into, 0, found.length);
+  bytes.set(found);
+  return bytes;
+}
 
 /** All bytes go back as one buffer. */
 function answerFiles({ files, method, level }: FilesTask): void {

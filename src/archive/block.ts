@@ -10,9 +10,9 @@ export const BLOCK_BYTES = 1024 * 1024;
 /** The least that zlib takes as `chunkSize`, in bytes. One chunk for a block is faster than many of 16 KiB. */
 const MIN_CHUNK = 64;
 
-/** A block to compress or to expand. */
+/** A block to compress, or to expand: `into` memory of `BLOCK_BYTES` that is there already, if any. */
 export type BlockTask = { method: Method; bytes: Uint8Array } & (
-  { kind: 'compress'; level: number; last: boolean } | { kind: 'expand' }
+  { kind: 'compress'; level: number; last: boolean } | { kind: 'expand'; into?: ArrayBuffer }
 );
 
 interface Zstd {

@@ -129,7 +129,7 @@ export class ParallelCompressor extends Duplex {
 
 /**
  * The bytes of blocks that `ParallelCompressor` made, expanded on all cores, in their order. Where they lie is what the archive
- * says: the caller compares size and checksum of what comes out.
+ * says: the caller compares size and checksum of what comes out. Each piece is valid until the next one is asked for.
  * @param reader stands at the first of them
  * @param lengths as `ParallelCompressor.lengths`
  * @throws what the reader throws; an error of zlib
@@ -142,7 +142,11 @@ export async function* expandBlocks(
 ): AsyncGenerator<Buffer> {
   const blocks: Promise<Buffer>[] = [];
   for (const length of lengths) {
-    if (blocks.length > threads.most) yield (await blocks.shift()) as Buffer;
+    if (blocks.length > threads.most) {
+      const done = (await blocks.shift()) as Buffer;
+      yield done;
+      threads.reuse(done);
+    }
     const block = threads.run({ kind: 'expand', method, bytes: await reader.take(length) });
     block.catch(() => undefined);
     blocks.push(block);

@@ -322,7 +322,10 @@ interface ContentsOptions {
   threads?: BlockThreads | undefined;
 }
 
-/** The content of entries, in the order in which they lie. Neighbours are read through one stream of the source. */
+/**
+ * The content of entries, in the order in which they lie. Neighbours are read through one stream of the source. Each piece is
+ * valid until the next one is asked for.
+ */
 async function* contents(
   source: ArchiveSource,
   records: readonly DirectoryRecord[],
@@ -509,7 +512,10 @@ class OpenArchive implements Archive {
     if (record === undefined) throw new AppError('NOT_FOUND', `The archive has no file ${shown(path)}.`);
     const { source, factsOf } = this;
     const bytes = async function* (): AsyncGenerator<Buffer> {
-      for await (const { chunk } of contents(source, [record], factsOf, { signal })) if (chunk.length > 0) yield chunk;
+      for await (const { chunk } of contents(source, [record], factsOf, { signal })) {
+        // A stream asks for more than its reader has taken.
+        if (chunk.length > 0) yield Buffer.from(chunk);
+      }
     };
     return Readable.from(bytes(), { objectMode: false });
   }

@@ -138,6 +138,16 @@ describe('An entry of several blocks', () => {
     await archive.verify();
   });
 
+  it('keeps its bytes in the hands of a reader who takes them later than they are read', async () => {
+    const text = randomBytes(12 * BLOCK_BYTES).toString('base64');
+    const bytes = await archiveBytes({ files: [sourceFile('database.sqlite3', text)] });
+    const taken: Buffer[] = [];
+    for await (const chunk of await (await openArchive(bufferSource(bytes))).read('database.sqlite3')) {
+      taken.push(chunk as Buffer);
+    }
+    expect(Buffer.concat(taken).equals(Buffer.from(text))).toBe(true);
+  });
+
   it.each<[string, (blocks: number[]) => unknown[]]>([
     ['another sum', (blocks) => blocks.map((length) => length + 1)],
     ['too few', (blocks) => blocks.slice(1)],

@@ -57,7 +57,7 @@ export async function incrementalSection(folder, { size, rounds }) {
     ['server', 'command']
       .flatMap((by) => ['changed', 'unchanged'].map((kind) => described(kind, by, rows, full)))
       .join('\n'),
-    await restored(product, place),
+    await restored(product, { place, rounds }),
   ];
   await rm(place, { recursive: true, force: true });
   return parts;
@@ -98,18 +98,21 @@ function described(kind, by, rows, full) {
   return `${text}; ${(own / restic).toFixed(2)} of restic's time (${restic.toFixed(2)} s), ${bytes}`;
 }
 
-/** A restore of the last member of a chain against that of its full backup. */
-async function restored(product, place) {
+/** Restores of the last member of a chain against those of its full backup, in turn. */
+async function restored(product, { place, rounds }) {
   const { backups } = product.ask('list');
   const [last, first] = [backups[0].id, backups.at(-1).id];
-  const seconds = {};
-  for (const [name, id] of Object.entries({ full: first, last })) {
-    const target = join(place, `${name}.sqlite3`);
-    seconds[name] = (await product.run(`restore ${id} --to "${target}" --confirm`)).seconds;
+  const seconds = { full: [], last: [] };
+  for (let round = 0; round < rounds; round++) {
+    for (const [name, id] of Object.entries({ full: first, last })) {
+      const target = join(place, `${name}.sqlite3`);
+      seconds[name].push((await product.run(`restore ${id} --to "${target}" --confirm`)).seconds);
+      await rm(target);
+    }
   }
   const { chainPosition } = product.ask('show', last).backup;
-  const ratio = (seconds.last / seconds.full).toFixed(2);
-  return `- restore of member ${chainPosition}: ${seconds.last.toFixed(2)} s, ${ratio} of that of the full backup`;
+  const [own, full] = [quantile(seconds.last, 0.5), quantile(seconds.full, 0.5)];
+  return `- restore of member ${chainPosition}: ${own.toFixed(2)} s, ${(own / full).toFixed(2)} of that of the full backup`;
 }
 
 const bytesBelow = (folder) =>

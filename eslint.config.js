@@ -26,6 +26,7 @@ const CORE = [
 export const importRules = {
   errors: { may: [], why: 'the catalogue stands below everything' },
   threads: { may: [], why: 'how a module is started in a thread is one small thing of its own' },
+  child: { may: ['errors'], why: 'how a module is started in a process is one small thing of its own' },
   disk: { may: ['errors'], why: 'what file systems differ in is one small thing of its own' },
   'file-locks': { may: [], why: 'the locks of a process are one, whoever opens files in it' },
   log: { may: ['errors'], why: 'logging knows nothing of the product' },
@@ -90,9 +91,13 @@ export const importRules = {
     may: [...CORE, 'core/archives', 'core/backups', 'core/configs', 'core/keys', 'core/restores/media', 'core/runs'],
     why: 'a restore makes its safety backup, not the other way round',
   },
+  'core/insight': {
+    may: [...CORE, 'core/archives', 'core/backups', 'core/configs', 'core/runs'],
+    why: 'looking into backups changes nothing',
+  },
   'core/status': { may: [...CORE, 'core/schedules'], why: 'it reads records and changes nothing' },
   engines: {
-    may: ['core/ports', 'archive', 'disk', 'errors', 'file-locks', 'threads'],
+    may: ['core/ports', 'archive', 'child', 'disk', 'errors', 'file-locks', 'threads'],
     why: 'an engine is exchangeable: it sees only its port',
   },
   storages: {

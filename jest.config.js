@@ -46,6 +46,7 @@ const SLOW = [
   'cli/schedule.test.ts',
   'cli/start.test.ts',
   'first-start.test.ts',
+  'graphql/insight.test.ts',
   'http/process.test.ts',
   'jobs/sqlite.test.ts',
   // Make chains of backups of a whole application for every case.

@@ -28,6 +28,7 @@ import { restoreEnded } from './core/restores/ended.js';
 import { ControlBackups } from './core/recovery/control-backups.js';
 import { RecoveryKits } from './core/recovery/kit.js';
 import { Recovery } from './core/recovery/recovery.js';
+import { Insight } from './core/insight/insight.js';
 import { Restores } from './core/restores/restores.js';
 import { createEngines } from './engines/index.js';
 import type { Jobs, JobStore, Workers } from './jobs/index.js';
@@ -74,6 +75,7 @@ export interface App {
   backups: Backups;
   copies: Copies;
   restores: Restores;
+  insight: Insight;
   scheduler: Scheduler;
   cleanup: Cleanup;
   overview: Overview;
@@ -98,7 +100,7 @@ export async function createApp(given: Environment, options: AppOptions = {}): P
   const environment =
     distant === null ? given : { ...given, seed: { ...given.seed, storagePath: distant.address.storagePath } };
   const services = await createServices(environment, options, log, now, distant);
-  const { models, backups, copies, restores, cleanup, scheduler, audit, queue } = services;
+  const { models, backups, copies, restores, cleanup, scheduler, audit, insight, queue } = services;
   const parts = { environment, log, models, now, scheduler, audit, backups, copies, restores, cleanup, queue };
   const work = createWork(parts);
   return {
@@ -112,6 +114,7 @@ export async function createApp(given: Environment, options: AppOptions = {}): P
     async close(deadlineMs) {
       await work.stop(deadlineMs);
       await work.release();
+      await insight.close();
       await queue.close();
       await audit.makeUp();
       await models.sequelize.close();
@@ -227,6 +230,7 @@ async function createServices(
   const backups = new Backups({ ...shared, ...limits, configs, dataDir, prefix, version: VERSION });
   const copies = new Copies(shared);
   const restores = new Restores({ ...shared, backups, controlFile, controlKey });
+  const insight = new Insight({ ...shared, backups });
   const configTests = new ConfigTests({ ...shared, configs, controlFile, controlKey });
   const servers = new Servers({ engines, configs, configTests, keys, controlKey });
   const destinations = new Destinations({ ...shared, secrets });
@@ -253,6 +257,7 @@ async function createServices(
     backups,
     copies,
     restores,
+    insight,
     scheduler,
     cleanup,
     overview,

@@ -14,6 +14,8 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   show: async () => (await import('./show.js')).addShow,
   copies: async () => (await import('./copies.js')).addCopies,
   copy: async () => (await import('./copies.js')).addCopy,
+  diff: async () => (await import('./diff.js')).addDiff,
+  query: async () => (await import('./query.js')).addQuery,
   verify: async () => (await import('./verify.js')).addVerify,
   consolidate: async () => (await import('./consolidate.js')).addConsolidate,
   pin: async () => (await import('./pin.js')).addPin,

@@ -180,6 +180,77 @@ export interface EngineCapabilities {
   runsStatements: boolean;
 }
 
+/**
+ * A value of a row as JSON has it. Integers beyond 2^53 and BLOBs (`x'0102'`) are texts; what is long is cut and ends in `…`.
+ */
+export type Cell = string | number | null;
+
+/** The result of a query. */
+export interface QueryRows {
+  columns: string[];
+  rows: Cell[][];
+  /** True if there are more rows than were asked for. */
+  truncated: boolean;
+  /** How long it took. */
+  seconds: number;
+}
+
+/** A row that differs between two databases. */
+export interface RowSample {
+  /** The values of its primary key, by column; empty where the table has none. */
+  key: Record<string, Cell>;
+  /** Its values before and after, of a changed row those that differ; null where it is not there. */
+  before: Record<string, Cell> | null;
+  after: Record<string, Cell> | null;
+}
+
+/** How a table differs between two databases. */
+export interface TableComparison {
+  name: string;
+  added: number;
+  removed: number;
+  /** 0 where the table has no primary key: a changed row counts as one that was removed and one that was added. */
+  changed: number;
+  unchanged: number;
+  /** What differs of its definition, in words. */
+  schemaChanges: string[];
+  samples: RowSample[];
+}
+
+/** How two databases differ. */
+export interface DatabaseComparison {
+  /** Every table that either has, by name; those of search indexes are left out. */
+  tables: TableComparison[];
+  /** What differs of definitions that belong to no table. */
+  schemaChanges: string[];
+}
+
+/** What is compared. */
+export interface CompareOptions {
+  /** Only these tables; null for all. */
+  tables: string[] | null;
+  /** Most rows of each table that are shown for each kind of difference. */
+  samples: number;
+  signal: AbortSignal;
+}
+
+/** Reads rows of dumps that lie extracted. Whatever a dump or a statement holds, nothing else is read or written. */
+export interface RowReader {
+  /**
+   * The rows that one SELECT gives. When the signal aborts it ends at once, whatever it does.
+   * @param folder holds the database entries of an archive under their own names
+   * @param options.limit the most rows
+   * @throws AppError BAD_USER_INPUT naming `sql`; DATABASE_FAILED, DATABASE_CORRUPT
+   */
+  query(folder: string, sql: string, options: { limit: number; signal: AbortSignal }): Promise<QueryRows>;
+  /**
+   * Compares the rows of two dumps.
+   * @param before the folder of one @param after that of the other
+   * @throws AppError BAD_USER_INPUT naming `tables`; DATABASE_FAILED, DATABASE_CORRUPT
+   */
+  compare(before: string, after: string, options: CompareOptions): Promise<DatabaseComparison>;
+}
+
 /** A database that a server has. */
 export interface ServerDatabase {
   name: string;
@@ -193,6 +264,8 @@ export interface ServerDatabase {
 export interface Engine {
   readonly kind: DatabaseEngine;
   readonly capabilities: EngineCapabilities;
+  /** Reads the rows of dumps; null where that takes a server. */
+  readonly rows: RowReader | null;
   /** Checks the URL's form and gives it normalised (absolute path), with the text to show (no password). */
   resolve(url: string): { url: string; display: string; name: string };
   /**

@@ -17,6 +17,7 @@ export interface ServerWords {
 
 type Common =
   | 'capabilities'
+  | 'rows'
   | 'seal'
   | 'files'
   | 'foldName'
@@ -31,7 +32,13 @@ type Common =
 /** What is the same for every engine whose databases are on a server and are dumped and loaded as a whole. */
 export const onServer = (words: ServerWords, passwords: Passwords | undefined): Pick<Engine, Common> => ({
   // A dump is loaded by statements, or brings JavaScript that the server runs.
-  capabilities: { selectiveTables: false, exactCounts: true, snapshotOnDisk: false, runsStatements: true },
+  capabilities: {
+    selectiveTables: false,
+    exactCounts: true,
+    snapshotOnDisk: false,
+    runsStatements: true,
+  },
+  rows: null,
   seal: async (url, saved) => (await passwords?.sealUrl(url, saved)) ?? url,
   files: async () => [],
   foldName: (name) => name,

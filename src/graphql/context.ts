@@ -14,6 +14,7 @@ import type { Overview } from '../core/status/overview.js';
 import type { Places } from '../core/configs/places.js';
 import type { Keys } from '../core/keys/keys.js';
 import type { Engines, StorageAddress } from '../core/ports.js';
+import type { Insight } from '../core/insight/insight.js';
 import type { Restores } from '../core/restores/restores.js';
 import type { Log } from '../log.js';
 import type { BackupConfigRow, BackupRow, DestinationRow, EncryptionKeyRow, Models } from '../models/index.js';
@@ -30,6 +31,7 @@ export interface Services {
   backups: Backups;
   copies: Copies;
   restores: Restores;
+  insight: Insight;
   configs: Configs;
   configTests: ConfigTests;
   servers: Servers;

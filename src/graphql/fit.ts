@@ -3,11 +3,25 @@ import {
   defaultFieldResolver,
   getNamedType,
   GraphQLInt,
+  GraphQLList,
+  GraphQLNonNull,
   type GraphQLOutputType,
   type GraphQLSchema,
   isNonNullType,
 } from 'graphql';
-import { ByteSize, DateTime } from './scalars.js';
+import { QueryResult } from './insight.type.js';
+import { ByteSize, DateTime, JsonValue } from './scalars.js';
+
+/** The rows of a query: TypeGraphQL cannot say that of a list of lists only the values may be null. */
+const ROWS = new GraphQLNonNull(new GraphQLList(new GraphQLNonNull(new GraphQLList(JsonValue))));
+
+/** The same schema, with the types of fields that TypeGraphQL cannot express. */
+export function withRows(schema: GraphQLSchema): GraphQLSchema {
+  return mapSchema(schema, {
+    [MapperKind.OBJECT_FIELD]: (field, name, type) =>
+      type === QueryResult.name && name === 'rows' ? { ...field, type: ROWS } : undefined,
+  });
+}
 
 const MAX_INT = 2_147_483_647;
 

@@ -36,6 +36,13 @@ export const ByteSize = new GraphQLScalarType<number, number>({
   },
 });
 
+/** Values of rows, whose types only the database knows. Only in answers. */
+export const JsonValue = new GraphQLScalarType<unknown, unknown>({
+  name: 'JSON',
+  description: 'Any value that JSON can hold: a text, a number, true, false, null, a list or an object.',
+  specifiedByURL: 'https://www.rfc-editor.org/rfc/rfc8259',
+});
+
 /** A file of a multipart request. */
 export const Upload = new GraphQLScalarType({
   ...GraphQLUpload.toConfig(),

@@ -9,9 +9,10 @@ import { ConfigTestResolver } from './config-test.resolver.js';
 import { ServerResolver } from './server.resolver.js';
 import { ConfigResolver } from './config.resolver.js';
 import { EncryptionKeyResolver } from './encryption-key.resolver.js';
-import { fitOutput } from './fit.js';
+import { fitOutput, withRows } from './fit.js';
 import { DestinationResolver } from './destination.resolver.js';
 import { DownloadResolver } from './download.resolver.js';
+import { InsightResolver } from './insight.resolver.js';
 import { MediaResolver } from './media.resolver.js';
 import { RestorePlanResolver, RestoreResolver } from './restore.resolver.js';
 import { RetentionResolver } from './retention.resolver.js';
@@ -37,6 +38,7 @@ export async function createSchema(): Promise<GraphQLSchema> {
       BrowseResolver,
       BackupResolver,
       MediaResolver,
+      InsightResolver,
       DownloadResolver,
       RestoreResolver,
       RestorePlanResolver,
@@ -49,7 +51,7 @@ export async function createSchema(): Promise<GraphQLSchema> {
     pubSub: unused,
   });
   assertGuarded(schema);
-  return guardAdmin(fitOutput(schema));
+  return guardAdmin(fitOutput(withRows(schema)));
 }
 
 /** TypeGraphQL asks for one, but our subscriptions read rows, so that they work from any node. */

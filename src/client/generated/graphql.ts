@@ -777,6 +777,27 @@ export type BrowseFolderQueryVariables = Exact<{
 
 export type BrowseFolderQuery = { browseFolder: { path: string | null, parent: string | null, totalCount: number, truncated: boolean, entries: Array<{ name: string, path: string, kind: FolderEntryKind, size: number | null, modifiedAt: string | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null }, project: { path: string, databases: Array<string>, mediaFolders: Array<string> } | null } };
 
+export type CompareBackupsQueryVariables = Exact<{
+  from: string | number;
+  to?: string | number | null | undefined;
+  tables?: Array<string> | string | null | undefined;
+  samples?: number | null | undefined;
+  identity?: string | null | undefined;
+}>;
+
+
+export type CompareBackupsQuery = { compareBackups: { schemaChanges: Array<string>, tables: Array<{ name: string, added: number, removed: number, changed: number, unchanged: number, schemaChanges: Array<string>, samples: Array<{ key: unknown, before: unknown, after: unknown }> }>, media: { added: number, removed: number, changed: number, unchanged: number, samples: Array<{ path: string, before: number | null, after: number | null }> } } };
+
+export type QueryBackupQueryVariables = Exact<{
+  id: string | number;
+  sql: string;
+  limit?: number | null | undefined;
+  identity?: string | null | undefined;
+}>;
+
+
+export type QueryBackupQuery = { queryBackup: { columns: Array<string>, rows: Array<Array<unknown>>, truncated: boolean, seconds: number } };
+
 export type KeyPartsFragment = { id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean, createdAt: string, lastUsedAt: string | null };
 
 export type EncryptionKeysQueryVariables = Exact<{ [key: string]: never; }>;
@@ -3572,6 +3593,53 @@ export const BrowseFolderDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<BrowseFolderQuery, BrowseFolderQueryVariables>;
+export const CompareBackupsDocument = new TypedDocumentString(`
+    query CompareBackups($from: ID!, $to: ID, $tables: [String!], $samples: Int, $identity: String) {
+  compareBackups(
+    from: $from
+    to: $to
+    tables: $tables
+    samples: $samples
+    identity: $identity
+  ) {
+    tables {
+      name
+      added
+      removed
+      changed
+      unchanged
+      schemaChanges
+      samples {
+        key
+        before
+        after
+      }
+    }
+    schemaChanges
+    media {
+      added
+      removed
+      changed
+      unchanged
+      samples {
+        path
+        before
+        after
+      }
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<CompareBackupsQuery, CompareBackupsQueryVariables>;
+export const QueryBackupDocument = new TypedDocumentString(`
+    query QueryBackup($id: ID!, $sql: String!, $limit: Int, $identity: String) {
+  queryBackup(id: $id, sql: $sql, limit: $limit, identity: $identity) {
+    columns
+    rows
+    truncated
+    seconds
+  }
+}
+    `) as unknown as TypedDocumentString<QueryBackupQuery, QueryBackupQueryVariables>;
 export const EncryptionKeysDocument = new TypedDocumentString(`
     query EncryptionKeys {
   encryptionKeys {

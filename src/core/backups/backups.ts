@@ -819,7 +819,7 @@ export class Backups {
         continue;
       }
       const isOfControl = /^control-[0-9a-f]{12}$/.test(name);
-      if (!isOfControl && !/^(backup|restore|verify|upload|plan)_\d{8}_\d{6}_[0-9a-f]{8}$/.test(name)) continue;
+      if (!isOfControl && !/^(backup|restore|verify|upload|plan|look)_\d{8}_\d{6}_[0-9a-f]{8}$/.test(name)) continue;
       if (await isHeld(this.env.models, isOfControl ? CONTROL_LEASE : runLease(name))) continue;
       await rm(join(this.env.workFolder, name), { recursive: true, force: true });
     }

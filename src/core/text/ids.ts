@@ -9,6 +9,6 @@ export function stamp(at: Date): string {
 }
 
 /** An id such as `backup_20250724_143022_a1b2c3d4`: sorts by time, unique. */
-export function newId(kind: 'backup' | 'restore' | 'verify' | 'upload' | 'plan', at: Date): string {
+export function newId(kind: 'backup' | 'restore' | 'verify' | 'upload' | 'plan' | 'look', at: Date): string {
   return `${kind}_${stamp(at)}_${randomBytes(4).toString('hex')}`;
 }

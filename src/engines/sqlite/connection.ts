@@ -39,6 +39,8 @@ export interface Patience {
 const SHORT_WAIT = 200;
 const PAUSE = 50;
 
+const immutableUrl = (path: string) => `${pathToFileURL(path).href}?immutable=1`;
+
 /** One connection to a SQLite file, with promises and with the product's errors. */
 export class SqliteConnection {
   private constructor(
@@ -65,7 +67,7 @@ export class SqliteConnection {
       create: sqlite3.OPEN_READWRITE | sqlite3.OPEN_CREATE,
       immutable: sqlite3.OPEN_READONLY | sqlite3.OPEN_URI,
     }[mode];
-    const name = mode === 'immutable' ? `${pathToFileURL(path).href}?immutable=1` : path;
+    const name = mode === 'immutable' ? immutableUrl(path) : path;
     // A file that is read as immutable is not locked.
     const release = mode === 'immutable' ? () => undefined : keepLocks(path);
     return new Promise((resolve, reject) => {
@@ -97,8 +99,19 @@ export class SqliteConnection {
     await this.run('PRAGMA trusted_schema = OFF');
     if (mode !== 'immutable') return;
     await this.run('PRAGMA cell_size_check = ON');
-    const { size } = await stat(this.path);
-    this.db.configure('limit', sqlite3.LIMIT_LENGTH, Math.min(Math.max(size, MIN_VALUE_LIMIT), MAX_VALUE_LIMIT));
+    await this.limitValues([this.path]);
+  }
+
+  private async limitValues(paths: string[]): Promise<void> {
+    const sizes = await Promise.all(paths.map(async (path) => (await stat(path)).size));
+    const bytes = Math.min(Math.max(...sizes, MIN_VALUE_LIMIT), MAX_VALUE_LIMIT);
+    this.db.configure('limit', sqlite3.LIMIT_LENGTH, bytes);
+  }
+
+  /** Attaches another private copy to one that was opened as immutable. */
+  async attachImmutable(path: string, name: string): Promise<void> {
+    await this.limitValues([this.path, path]);
+    await this.run(`ATTACH ? AS ${name}`, immutableUrl(path));
   }
 
   /** Allows no further ATTACH on this connection, whatever a statement tries. */

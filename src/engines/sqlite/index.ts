@@ -23,6 +23,7 @@ import { type SqliteConnection, withConnection } from './connection.js';
 import { whileGrowing } from './growth.js';
 import { assertSqliteFile, checkWritable, hasContent, hasHeader, holders, pageSizeOf } from './file.js';
 import { shortened } from './findings.js';
+import { compareRows, queryRows } from './rows.js';
 import { describeConnection, foreignKeyFindings } from './info.js';
 import { loadDump } from './load.js';
 import { rehearseTables } from './rehearsal.js';
@@ -55,7 +56,16 @@ const LOOK_PATIENCE = 5_000;
 export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engine {
   return {
     kind: 'SQLITE',
-    capabilities: { selectiveTables: true, exactCounts: true, snapshotOnDisk: true, runsStatements: false },
+    capabilities: {
+      selectiveTables: true,
+      exactCounts: true,
+      snapshotOnDisk: true,
+      runsStatements: false,
+    },
+    rows: {
+      query: (folder, sql, { limit, signal }) => queryRows(join(folder, ENTRY), { sql, limit }, signal),
+      compare: (before, after, options) => compareRows(join(before, ENTRY), join(after, ENTRY), options),
+    },
     resolve: resolveUrl,
     seal: async (url) => url,
     foldName: folded,

@@ -2,8 +2,8 @@ import type { SqliteConnection } from './connection.js';
 import { folded, type SchemaItem } from './schema.js';
 import { STAMP_CONDITION } from './stamp.js';
 
-/** A database of a connection: the target of a load, or the attached dump. */
-export type SchemaName = 'main' | 'dump';
+/** A database of a connection: the main one, the attached dump of a load, or the later one of two that are compared. */
+export type SchemaName = 'main' | 'dump' | 'later';
 
 /** A table or view with everything that SQLite drops together with it. */
 export interface SchemaObject {

@@ -1,0 +1,70 @@
+import { Arg, Ctx, ID, Int, Query, Resolver } from 'type-graphql';
+import { Admin } from './admin.directive.js';
+import type { GraphqlContext } from './context.js';
+import { withExample } from './example.js';
+import { IDENTITY } from './identity.js';
+import { runId } from './ids.js';
+import { BackupComparison, QueryResult } from './insight.type.js';
+
+@Resolver()
+export class InsightResolver {
+  @Admin()
+  @Query(() => BackupComparison, {
+    description: withExample(
+      'Compares a backup with a later one, or with what is live now: rows by their primary key, definitions, media. Changes nothing; of a large database it takes a while. Of SQLite only.',
+      '{ compareBackups(from: "backup_20250724_143022_a1b2c3d4", samples: 3) { tables { name added removed changed schemaChanges samples { key before after } } media { added removed changed } } }',
+    ),
+  })
+  async compareBackups(
+    @Ctx() { services, admin, signal }: GraphqlContext,
+    @Arg('from', () => ID, { description: 'The earlier backup, COMPLETED.' }) from: string,
+    @Arg('to', () => ID, {
+      nullable: true,
+      description: 'The later backup, COMPLETED; left out: the live database and media of the config.',
+    })
+    to?: string | null,
+    @Arg('tables', () => [String], { nullable: true, description: 'Only these tables; all if left out.' })
+    tables?: string[] | null,
+    @Arg('samples', () => Int, {
+      nullable: true,
+      defaultValue: 10,
+      description: 'How many rows of each table, and files, are shown of each kind of difference, 0 to 100.',
+    })
+    samples?: number | null,
+    @Arg('identity', () => String, IDENTITY) identity?: string | null,
+  ): Promise<BackupComparison> {
+    const { email } = await admin();
+    const comparison = {
+      from: runId(from, 'from'),
+      to: to ? runId(to, 'to') : null,
+      tables: tables ?? null,
+      samples: samples ?? 10,
+      identity: identity ?? undefined,
+    };
+    return services.insight.compare(comparison, email, signal);
+  }
+
+  @Admin()
+  @Query(() => QueryResult, {
+    description: withExample(
+      'Runs one SELECT on a private copy of the database in a backup. Nothing can be written, and it may take 30 seconds. Of SQLite only.',
+      '{ queryBackup(id: "backup_20250724_143022_a1b2c3d4", sql: "SELECT count(*) AS bookings FROM puja_booking") { columns rows truncated seconds } }',
+    ),
+  })
+  async queryBackup(
+    @Ctx() { services, admin, signal }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'A COMPLETED backup.' }) id: string,
+    @Arg('sql', () => String, { description: 'One SELECT, in SQL of SQLite.' }) sql: string,
+    @Arg('limit', () => Int, {
+      nullable: true,
+      defaultValue: 100,
+      description: 'How many rows at most, 1 to 1,000.',
+    })
+    limit?: number | null,
+    @Arg('identity', () => String, IDENTITY) identity?: string | null,
+  ): Promise<QueryResult> {
+    const { email } = await admin();
+    const query = { id: runId(id), sql, limit: limit ?? 100, identity: identity ?? undefined };
+    return services.insight.query(query, email, signal);
+  }
+}

@@ -1,0 +1,110 @@
+import { Field, Float, Int, ObjectType } from 'type-graphql';
+import type { Cell } from '../core/ports.js';
+import { ByteSize, JsonValue } from './scalars.js';
+
+@ObjectType({ description: 'What a query of a backup gave.' })
+export class QueryResult {
+  @Field(() => [String], { description: 'Names of the columns.' })
+  columns!: string[];
+
+  @Field(() => [[JsonValue]], {
+    description:
+      "The rows, each with a value for every column. Whole numbers beyond 2^53 and BLOBs (`x'0102'`) are texts; what is long is cut and ends in `…`.",
+  })
+  rows!: Cell[][];
+
+  @Field(() => Boolean, { description: 'Whether there are more rows than `limit`.' })
+  truncated!: boolean;
+
+  @Field(() => Float, { description: 'How many seconds the query took.' })
+  seconds!: number;
+}
+
+@ObjectType({ description: 'A row that differs.' })
+export class RowSample {
+  @Field(() => JsonValue, {
+    description: 'The values of its primary key, by column; an empty object where the table has none.',
+  })
+  key!: Record<string, Cell>;
+
+  @Field(() => JsonValue, {
+    nullable: true,
+    description: 'Its values before, by column; of a changed row those that differ. Null for an added row.',
+  })
+  before!: Record<string, Cell> | null;
+
+  @Field(() => JsonValue, { nullable: true, description: 'Its values after, alike. Null for a removed row.' })
+  after!: Record<string, Cell> | null;
+}
+
+@ObjectType({ description: 'How a table differs between two states.' })
+export class TableComparison {
+  @Field(() => String, { description: 'Name of the table.' })
+  name!: string;
+
+  @Field(() => Int, { description: 'Rows that only the later state has.' })
+  added!: number;
+
+  @Field(() => Int, { description: 'Rows that only the earlier state has.' })
+  removed!: number;
+
+  @Field(() => Int, {
+    description:
+      'Rows of the same primary key with other values. Always 0 in a table without one: there a changed row counts as removed and added.',
+  })
+  changed!: number;
+
+  @Field(() => Int, { description: 'Rows that are the same.' })
+  unchanged!: number;
+
+  @Field(() => [String], { description: 'What differs of its definition, in sentences; empty if nothing does.' })
+  schemaChanges!: string[];
+
+  @Field(() => [RowSample], { description: 'Some of the rows that were removed, changed and added, in that order.' })
+  samples!: RowSample[];
+}
+
+@ObjectType({ description: 'A media file that differs.' })
+export class MediaSample {
+  @Field(() => String, { description: 'Its path in the archive, such as `media/uploads/a.jpg`.' })
+  path!: string;
+
+  @Field(() => ByteSize, { nullable: true, description: 'Bytes in the earlier state; null if it is not there.' })
+  before!: number | null;
+
+  @Field(() => ByteSize, { nullable: true, description: 'Bytes in the later state; null if it is not there.' })
+  after!: number | null;
+}
+
+@ObjectType({ description: 'How the media of two states differ.' })
+export class MediaComparison {
+  @Field(() => Int, { description: 'Files that only the later state has.' })
+  added!: number;
+
+  @Field(() => Int, { description: 'Files that only the earlier state has.' })
+  removed!: number;
+
+  @Field(() => Int, { description: 'Files with other content.' })
+  changed!: number;
+
+  @Field(() => Int, { description: 'Files that are the same.' })
+  unchanged!: number;
+
+  @Field(() => [MediaSample], { description: 'Some of the files that were removed, changed and added, in that order.' })
+  samples!: MediaSample[];
+}
+
+@ObjectType({ description: 'How two states of what a config protects differ.' })
+export class BackupComparison {
+  @Field(() => [TableComparison], {
+    description:
+      'Every table that either state has, by name; those in which full-text indexes keep their content are left out.',
+  })
+  tables!: TableComparison[];
+
+  @Field(() => [String], { description: 'What differs of views and virtual tables, in sentences.' })
+  schemaChanges!: string[];
+
+  @Field(() => MediaComparison, { description: 'The media files.' })
+  media!: MediaComparison;
+}

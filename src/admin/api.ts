@@ -7,6 +7,8 @@ import {
   makeOperation,
   mapExchange,
   type OperationContext,
+  type OperationResult,
+  type OperationResultSource,
   subscriptionExchange,
   type TypedDocumentNode,
 } from '@urql/core';
@@ -68,7 +70,7 @@ export function createApi(token: string | null): Client {
       // Behind the cache: what comes back here has come from the server.
       mapExchange({
         onOperation: (operation) =>
-          operation.kind === 'query'
+          operation.kind === 'query' && operation.context.patient !== true
             ? makeOperation('query', operation, { ...operation.context, fetch: impatient })
             : operation,
         onResult({ error }) {
@@ -87,7 +89,7 @@ export function createApi(token: string | null): Client {
   });
 }
 
-/** As `fetch`, for questions only: what is to be done may take as long as it takes. */
+/** As `fetch`, for what a page asks by itself: what a person wants done or looked for may take as long as it takes. */
 const impatient: typeof fetch = (address, { signal, ...options } = {}) =>
   fetch(address, {
     ...options,
@@ -264,7 +266,27 @@ export interface ActionOptions {
 
 export function useAction<Result, Variables>(
   document: TypedDocumentString<Result, Variables>,
-  { quiet = false, harmless = false }: ActionOptions = {},
+  options: ActionOptions = {},
+): Action<Result, Variables> {
+  return useOnce((client, variables) => client.mutation(textOf(document), variables), options);
+}
+
+/** A query that is asked when someone wants it, and as often: the answer may take as long as it takes. */
+export function useQuestion<Result, Variables>(
+  document: TypedDocumentString<Result, Variables>,
+): Action<Result, Variables> {
+  return useOnce(
+    (client, variables) => client.query(textOf(document), variables, { requestPolicy: 'network-only', patient: true }),
+    { quiet: true, harmless: true },
+  );
+}
+
+function useOnce<Result, Variables>(
+  send: (
+    client: Client,
+    variables: Variables & Record<string, unknown>,
+  ) => OperationResultSource<OperationResult<Result>>,
+  { quiet = false, harmless = false }: ActionOptions,
 ): Action<Result, Variables> {
   const client = useClient();
   const [busy, setBusy] = useState(false);
@@ -272,9 +294,7 @@ export function useAction<Result, Variables>(
   const attempt = async (variables: Variables): Promise<Outcome<Result>> => {
     setBusy(true);
     setProblem(null);
-    const { data, error } = await client
-      .mutation(textOf(document), variables as Variables & Record<string, unknown>)
-      .toPromise();
+    const { data, error } = await send(client, variables as Variables & Record<string, unknown>).toPromise();
     setBusy(false);
     if (error === undefined && data) return { data };
     const found = error === undefined ? OFFLINE : problemOf(error);

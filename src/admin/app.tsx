@@ -16,6 +16,8 @@ import { useSession } from './session.js';
 const Backups = page(() => import('./pages/backups.js'));
 const Backup = page(() => import('./pages/backup.js'));
 const Restore = page(() => import('./pages/restore.js'));
+const Compare = page(() => import('./pages/compare.js'));
+const Query = page(() => import('./pages/query.js'));
 const Restores = page(() => import('./pages/restores.js'));
 const RestoreRun = page(() => import('./pages/restore-run.js'));
 const Configs = page(() => import('./pages/configs.js'));
@@ -49,6 +51,8 @@ export function App() {
                 <Route path="/backups" component={Backups} />
                 <Route path="/backups/:id">{({ id }) => <Backup key={id} id={id} />}</Route>
                 <Route path="/backups/:id/restore">{({ id }) => <Restore key={id} id={id} />}</Route>
+                <Route path="/backups/:id/compare">{({ id }) => <Compare key={id} id={id} />}</Route>
+                <Route path="/backups/:id/query">{({ id }) => <Query key={id} id={id} />}</Route>
                 <Route path="/restores" component={Restores} />
                 <Route path="/restores/:id">{({ id }) => <RestoreRun key={id} id={id} />}</Route>
                 <Route path="/configs" component={Configs} />

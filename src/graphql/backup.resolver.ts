@@ -393,6 +393,13 @@ export class BackupResolver extends runFieldsOf(Backup) {
     return copiesOf(row);
   }
 
+  @FieldResolver(() => Boolean, {
+    description: 'Whether its rows can be queried and compared: those of a stored, undamaged backup of SQLite.',
+  })
+  queryable(@Root() row: BackupRow, @Ctx() { services }: GraphqlContext): boolean {
+    return services.insight.isQueryable(row);
+  }
+
   @FieldResolver(() => Boolean, { description: 'Whether its archive is encrypted, in the age format.' })
   encrypted(@Root() { fileName }: BackupRow): boolean {
     return isEncrypted(fileName);

@@ -15,6 +15,8 @@ const PAGES = [
   '/backups',
   '/backups/:id',
   '/backups/:id/restore',
+  '/backups/:id/compare',
+  '/backups/:id/query',
   '/restores',
   '/restores/:id',
   '/configs',

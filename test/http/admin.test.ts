@@ -46,6 +46,8 @@ describe('The admin page', () => {
     '/',
     '/backups',
     '/backups/backup_1/restore',
+    '/backups/backup_1/compare',
+    '/backups/backup_1/query',
     '/restores/x',
     '/configs/new',
     '/protect',

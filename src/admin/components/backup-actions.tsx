@@ -1,5 +1,6 @@
 import { ActionIcon, Button, Menu, Text } from '@mantine/core';
 import {
+  IconArrowsDiff,
   IconDots,
   IconDownload,
   IconEye,
@@ -12,6 +13,7 @@ import {
   IconPlayerStop,
   IconRestore,
   IconShieldCheck,
+  IconTableAlias,
   IconTrash,
 } from '@tabler/icons-react';
 import { useState } from 'react';
@@ -45,6 +47,7 @@ export interface ActedOn extends Belonging {
   pinnedBy?: string | null;
   fileSize?: number | null;
   encrypted: boolean;
+  queryable: boolean;
 }
 
 /** What is asked in a dialog before it is done. */
@@ -113,6 +116,16 @@ function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
               <Menu.Item leftSection={<IconDownload size={16} />} onClick={() => void download(id)}>
                 Download
               </Menu.Item>
+            )}
+            {backup.queryable && (
+              <>
+                <Menu.Item component={Link} href={`/backups/${id}/compare`} leftSection={<IconArrowsDiff size={16} />}>
+                  Compare …
+                </Menu.Item>
+                <Menu.Item component={Link} href={`/backups/${id}/query`} leftSection={<IconTableAlias size={16} />}>
+                  Query …
+                </Menu.Item>
+              </>
             )}
             <Menu.Item leftSection={<IconShieldCheck size={16} />} onClick={() => void verify.run('ARCHIVE')}>
               Verify archive

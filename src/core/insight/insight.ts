@@ -141,6 +141,11 @@ export class Insight {
     );
   }
 
+  /** True for a backup whose rows can be read. */
+  isQueryable({ engine, status, damaged }: BackupRow): boolean {
+    return status === 'COMPLETED' && !damaged && this.env.engines.of(engine).rows !== null;
+  }
+
   /** Removes the private copies. */
   close(): Promise<void> {
     return this.looks.close();

@@ -1,0 +1,69 @@
+import { readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createTestApp, type TestApp } from '../support/app.js';
+import { exec } from '../support/sqlite.js';
+import { missingBrowser, startBrowser, type TestBrowser, type Visit } from './browser.js';
+
+const walk = missingBrowser === null ? describe : describe.skip;
+
+let app: TestApp;
+let browser: TestBrowser;
+let visit: Visit;
+
+beforeAll(async () => {
+  if (missingBrowser !== null) return;
+  app = await createTestApp();
+  await exec(app.database, 'CREATE TABLE booking (id INTEGER PRIMARY KEY, guest TEXT, nights INT)');
+  await exec(app.database, "INSERT INTO booking VALUES (1, 'Asha', 2), (2, 'Bram, the \"Old\"', 1), (3, 'Chen', NULL)");
+  const { id } = await app.backup();
+  await exec(app.database, 'DELETE FROM booking WHERE id = 2; UPDATE booking SET nights = 4 WHERE id = 3');
+  browser = await startBrowser();
+  visit = await browser.visit(`${app.url}/backups/${id}`);
+  await visit.signIn();
+});
+afterAll(async () => {
+  await browser?.close();
+  await app?.close();
+});
+
+walk(`A backup on the page${missingBrowser === null ? '' : ` (skipped: ${missingBrowser})`}`, () => {
+  it('is compared with what is live, row by row', async () => {
+    const { page } = visit;
+    await page.getByRole('button', { name: 'More' }).click();
+    await page.getByRole('menuitem', { name: 'Compare …' }).click();
+    await page.getByRole('button', { name: 'Compare', exact: true }).click();
+    await page.getByText('1 table with differences').waitFor();
+    expect(await page.getByRole('row', { name: 'booking' }).innerText()).toMatch(/^booking\s+1\s+1\s+0\s+1$/);
+    const rows = page.getByRole('table', { name: 'Rows of booking' }).getByRole('row');
+    expect(await rows.nth(1).innerText()).toMatch(/id: 2[^]*guest: Bram, the "Old"[^]*Removed/);
+    expect(await rows.nth(2).innerText()).toMatch(/id: 3[^]*nights: NULL[^]*nights: 4/);
+    await visit.picture('compare');
+    expect(await visit.barriers()).toEqual([]);
+  });
+
+  it('is queried, by a table or a SELECT, and gives the rows as a file', async () => {
+    const { page } = visit;
+    await page.getByRole('link', { name: 'Backup', exact: true }).click();
+    await page.getByRole('button', { name: 'More' }).click();
+    await page.getByRole('menuitem', { name: 'Query …' }).click();
+    await page.getByRole('combobox', { name: 'Show a table' }).click();
+    await page.getByRole('option', { name: 'booking (3)' }).click();
+    await page.getByText(/^3 rows in/).waitFor();
+    await visit.picture('query');
+    const download = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'Download CSV' }).click();
+    expect(await readFile(await (await download).path(), 'utf8')).toBe(
+      'id,guest,nights\r\n1,Asha,2\r\n2,"Bram, the ""Old""",1\r\n3,Chen,',
+    );
+    const statement = page.getByRole('textbox', { name: 'SELECT' });
+    await statement.fill('DELETE FROM booking');
+    await page.getByRole('button', { name: 'Run' }).click();
+    await page.getByText(/syntax error/).waitFor();
+    await statement.fill('SELECT max(nights) AS longest FROM booking');
+    await statement.press('Control+Enter');
+    await page.getByText(/^1 row in/).waitFor();
+    expect(await page.getByRole('table', { name: 'Result' }).innerText()).toMatch(/longest\s+2/);
+    expect(await visit.barriers()).toEqual([]);
+    expect(visit.troubles).toEqual([]);
+  });
+});

@@ -50,6 +50,7 @@ export const importRules = {
   'core/lists': { may: [...CORE], why: 'a list is a query' },
   'core/runs': { may: [...CORE], why: 'a run does not know what it does' },
   'core/schedules': { may: [...CORE, 'core/runs'], why: 'when something is due is apart from what is done then' },
+  'core/anomalies': { may: [...CORE], why: 'what is unusual is told by facts, whatever made them' },
   'core/keys': { may: [...CORE], why: 'a key does not know what is sealed for it' },
   'core/archives': { may: [...CORE, 'core/lists', 'core/runs'], why: 'stored bytes are read alike, whatever for' },
   'core/retention': {
@@ -66,7 +67,7 @@ export const importRules = {
   },
   'core/discovery': { may: [...CORE, 'core/lists'], why: 'looking around changes nothing and needs no config' },
   'core/backups': {
-    may: [...CORE, 'core/archives', 'core/configs', 'core/keys', 'core/runs', 'core/schedules'],
+    may: [...CORE, 'core/anomalies', 'core/archives', 'core/configs', 'core/keys', 'core/runs', 'core/schedules'],
     why: 'a backup does not depend on restores',
   },
   'core/recovery': {

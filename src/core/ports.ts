@@ -38,6 +38,8 @@ export interface DatabaseInfo {
   apps: AppVersion[];
   /** Page size, journal mode, versions, …: written to the metadata's `source`. */
   source: Record<string, string | number>;
+  /** Bytes of its file that hold nothing; left out where an engine keeps none or cannot say. */
+  freeBytes?: number;
   /** What is wrong with it; empty if nothing was found. */
   findings: Finding[];
 }

@@ -35,6 +35,83 @@ export interface Origin {
   mediaPaths: string[];
 }
 
+/** How a backup can be unlike those before it; docs/anomalies.md has a row for each. */
+export const ANOMALY_CODES = [
+  'TABLE_VANISHED',
+  'TABLE_EMPTIED',
+  'ROWS_DOWN',
+  'DATABASE_SHRANK',
+  'ALMOST_ALL_CHANGED',
+  'NO_LONGER_COMPRESSES',
+  'MEDIA_FILES_DOWN',
+  'MEDIA_BYTES_DOWN',
+  'SCHEMA_CHANGED',
+  'INTEGRITY_BROKEN',
+  'FOREIGN_KEYS_BROKEN',
+] as const;
+export type AnomalyCode = (typeof ANOMALY_CODES)[number];
+
+/** One way in which a backup is unlike those before it. */
+export interface Anomaly {
+  code: AnomalyCode;
+  /** What, how much, and compared with which backup. */
+  message: string;
+  /** The table that it is about; null if it is about no single one. */
+  table: string | null;
+  /** Rows, files, bytes, findings, or a share from 0 to 1, as the code says; null where there is no such number. */
+  before: number | null;
+  after: number | null;
+}
+
+/** What later backups are compared with, beside `tables` and `mediaFileCount`. */
+export interface BackupFacts {
+  /** Bytes that the database uses, without those it keeps free. */
+  databaseBytes: number;
+  /** Bytes that it keeps free; 0 where an engine does not say. */
+  freeBytes: number;
+  mediaBytes: number;
+  /** A hash of the definitions of all tables; null where an engine knows none. */
+  schema: string | null;
+  /** How many findings the database had: broken foreign keys, and all that breaks its integrity. */
+  brokenKeys: number;
+  brokenIntegrity: number;
+  /** Stored bytes of the database for each of its own; null where that is not known. */
+  compressed: number | null;
+  /** Which part of the database's pages has changed since the backup before; null where that is not known. */
+  changed: number | null;
+}
+
+/** Falls of at least one size that were seen of a number of rows, files or bytes. Times are days since 1970. */
+export interface SeenFalls {
+  times: number;
+  last: number;
+  /** Days from one to the next, the longest, of which shorter ones take a little away; and the fewest. */
+  gap: number;
+  least: number;
+}
+
+/** What is known of how a number behaves. */
+export interface SeenNumber {
+  /** When it was first seen, in days since 1970, and in how many backups; those beyond the first few are not counted. */
+  since: number;
+  seen: number;
+  /** By size; none where it never fell. */
+  falls?: Partial<Record<FallSize, SeenFalls>>;
+}
+
+/** How much of a number is lost: from a twentieth on, a fifth, a half, or nearly all. */
+export type FallSize = 'few' | 'some' | 'much' | 'all';
+
+/** What the history of a config teaches about its data. */
+export interface Normal {
+  tables: Record<string, SeenNumber>;
+  database: SeenNumber;
+  mediaFiles: SeenNumber;
+  mediaBytes: SeenNumber;
+  /** Of the pages that stay as they are. */
+  pages: SeenNumber;
+}
+
 /** What a row has beside its columns. */
 type Computed = 'copies' | 'copy' | 'filePath' | 'storageType' | 'address';
 
@@ -101,6 +178,15 @@ export class BackupRow extends Model<
   declare allowDamaged: CreationOptional<boolean>;
   declare tables: CreationOptional<TableCount[]>;
   declare mediaFileCount: CreationOptional<number>;
+  /** How it is unlike those before it; empty if it is not. */
+  declare anomalies: CreationOptional<Anomaly[]>;
+  /** True while it has anomalies that no one has acknowledged: then it counts for nothing. */
+  declare suspicious: CreationOptional<boolean>;
+  declare anomaliesAcknowledgedAt: CreationOptional<Date | null>;
+  /** What later ones are compared with; null for what was not judged. */
+  declare facts: CreationOptional<BackupFacts | null>;
+  /** What the history up to it teaches. Only the newest ones have it, and it is not loaded with every row: see `normalOf`. */
+  declare normal: CreationOptional<Normal | null>;
   /** 1 for the first, more for those that try a failed automatic backup again. */
   declare attempt: CreationOptional<number>;
   /** When the schedule wanted it; null if a user requested it. */
@@ -169,6 +255,11 @@ export function defineBackup(sequelize: Sequelize, StoredObject: typeof StoredOb
       allowDamaged: { type: DataTypes.BOOLEAN, defaultValue: false },
       tables: { type: DataTypes.JSON, defaultValue: [] },
       mediaFileCount: { type: DataTypes.INTEGER, defaultValue: 0 },
+      anomalies: { type: DataTypes.JSON, defaultValue: [] },
+      suspicious: { type: DataTypes.BOOLEAN, defaultValue: false },
+      anomaliesAcknowledgedAt: DataTypes.DATE,
+      facts: DataTypes.JSON,
+      normal: DataTypes.JSON,
       attempt: { type: DataTypes.INTEGER, defaultValue: 1 },
       dueAt: DataTypes.DATE,
       deletedAt: DataTypes.DATE,
@@ -179,6 +270,7 @@ export function defineBackup(sequelize: Sequelize, StoredObject: typeof StoredOb
   );
   Backup.hasMany(StoredObject, { as: 'copies', foreignKey: 'backupId' });
   const copies = { association: 'copies', separate: true, include: ['destination'], order: [['id', 'ASC']] };
-  Backup.addScope('defaultScope', { include: [copies as IncludeOptions] }, { override: true });
+  const defaults = { attributes: { exclude: ['normal'] }, include: [copies as IncludeOptions] };
+  Backup.addScope('defaultScope', defaults, { override: true });
   return Backup;
 }

@@ -22,6 +22,8 @@ export type { FailedTest } from './backup-config.js';
 export { countByStatus, readPlain } from './plain.js';
 export { type BackupType, isRegular, REGULAR_TYPES } from './kinds.js';
 export type { BackupMode, BackupStatus, Origin, TableCount, VerificationLevel } from './backup.js';
+export { ANOMALY_CODES } from './backup.js';
+export type { Anomaly, AnomalyCode, BackupFacts, FallSize, Normal, SeenFalls, SeenNumber } from './backup.js';
 export type { PhaseEntry, RunStatus } from './run.js';
 
 /** The control database: the product's own records. */

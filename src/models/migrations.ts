@@ -23,6 +23,7 @@ import { incrementals } from './migrations/0019-incrementals.js';
 import { auditChain } from './migrations/0020-audit-chain.js';
 import { lookups } from './migrations/0021-lookups.js';
 import { consolidations } from './migrations/0022-consolidations.js';
+import { anomalies } from './migrations/0023-anomalies.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -47,6 +48,7 @@ const MIGRATIONS: Migration[] = [
   auditChain,
   lookups,
   consolidations,
+  anomalies,
 ];
 
 const TABLE = 'db_manager_migrations';

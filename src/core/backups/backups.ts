@@ -18,6 +18,7 @@ import {
   noteBroken,
   parentsOf,
 } from '../archives/chains.js';
+import { acknowledgeAnomalies } from '../anomalies/acknowledge.js';
 import { noteDamaged } from '../archives/copies.js';
 import { deleteCopy } from './copies.js';
 import { insertBackup, type NewBackup } from './new-backup.js';
@@ -557,6 +558,11 @@ export class Backups {
     return Hold.during(this.env, [runLease(id)], work, () => {
       throw new AppError('BUSY', `Backup ${id} is in use.`);
     });
+  }
+
+  /** See `acknowledgeAnomalies`. @throws AppError NOT_FOUND, BACKUP_DELETED, BAD_USER_INPUT */
+  async acknowledge(id: string, actor: string): Promise<BackupRow> {
+    return acknowledgeAnomalies(this.env, await this.get(id), actor);
   }
 
   /**

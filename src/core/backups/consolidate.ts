@@ -270,13 +270,16 @@ function assertSame({ entries }: ArchiveMetadata, { own }: State): void {
   throw new AppError('ARCHIVE_CORRUPT', `The database of the chain is not the one that ${own.backup_id} is of.`);
 }
 
-/** What the row of a consolidation says at its end. A pin is of the state. */
+/** What the row of a consolidation says at its end. A pin is of the state, and so is what is suspicious about it. */
 async function outcome(
   { now }: BackupsEnvironment,
   member: BackupRow,
   { size: fileSize, checksum }: { size: number; checksum: string },
 ): Promise<Partial<BackupRow>> {
   const { tables, mediaFileCount, damaged, pinned, pinnedBy = null } = await member.reload();
+  const { facts, anomalies, suspicious, anomaliesAcknowledgedAt } = member;
+  const unlike = { facts, anomalies, suspicious, anomaliesAcknowledgedAt };
   const verified = damaged ? {} : { verifiedAt: now(), verificationLevel: 'ARCHIVE' as const };
-  return { fileSize, checksum, tables, mediaFileCount, damaged, ...(pinned ? { pinned, pinnedBy } : {}), ...verified };
+  const state = { tables, mediaFileCount, damaged, ...unlike };
+  return { fileSize, checksum, ...state, ...(pinned ? { pinned, pinnedBy } : {}), ...verified };
 }

@@ -99,6 +99,8 @@ export class Increment {
     private readonly watch: MediaWatch,
     private readonly base: (Base & { delta: DeltaHeader }) | null,
     private readonly mediaPaths: string[],
+    /** Which part of the pages of the last backup has changed; null where there is none to compare with. */
+    readonly changedShare: number | null,
   ) {}
 
   /**
@@ -120,11 +122,13 @@ export class Increment {
       return null;
     }
     const { pages, hashes } = found;
-    const delta = base === null ? null : deltaFor(base.index.hashes, hashes);
+    const all = base === null ? null : differenceOf(base.index.hashes, hashes);
+    const delta = all === null || 'why' in all ? all : worthOf(all, hashes);
     if (delta !== null && 'why' in delta) await beFull(run, row, delta);
     const kept = base === null || delta === null || 'why' in delta ? null : { ...base, delta };
     const watch = new MediaWatch(kept?.index.media ?? null, startedAt);
-    return new Increment(beginning, snapshot, pages, hashes, watch, kept, mediaPaths);
+    const changed = all === null || 'why' in all ? null : changedShareOf(all);
+    return new Increment(beginning, snapshot, pages, hashes, watch, kept, mediaPaths, changed);
   }
 
   /** What is stored of the database. @param files those of a full backup */
@@ -261,14 +265,24 @@ async function beginningOf({ models }: IncrementEnvironment, fullId: string): Pr
   return (await models.Backup.findOne({ where: { archiveId: full.chainArchiveId } })) ?? full;
 }
 
-/** The pages that differ; or why they are not worth a chain. */
-function deltaFor(before: PageHashes, hashes: PageHashes): DeltaHeader | Refusal {
+/** The pages that differ; or why they cannot be compared. */
+function differenceOf(before: PageHashes, hashes: PageHashes): DeltaHeader | Refusal {
   if (before.pageSize !== hashes.pageSize) return routine('the page size of the database has changed.');
-  const delta = deltaOf(changedPages(before, hashes), {
+  return deltaOf(changedPages(before, hashes), {
     pageSize: hashes.pageSize,
     before: before.pageCount,
     after: hashes.pageCount,
   });
+}
+
+/** Which part of the pages that were there before has changed. */
+function changedShareOf({ before, after, changed }: DeltaHeader): number {
+  const common = Math.min(before, after);
+  return common === 0 ? 0 : (changed - (after - common)) / common;
+}
+
+/** The pages that differ; or why they are not worth a chain. */
+function worthOf(delta: DeltaHeader, hashes: PageHashes): DeltaHeader | Refusal {
   const isWorth = deltaBytes(delta) <= Math.max(MOST_CHANGED * hashes.pageCount * hashes.pageSize, SMALL_DELTA);
   if (isWorth && delta.runs.length / 2 <= MAX_RUNS) return delta;
   return routine(`${delta.changed} of ${hashes.pageCount} pages have changed.`);

@@ -1,5 +1,6 @@
 import { isRegular, REGULAR_TYPES, type BackupConfigRow, type BackupRow } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
+import { forgetNormals, judgeBackup, type Judged } from '../anomalies/history.js';
 import { updateCopies } from '../archives/copies.js';
 import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -124,10 +125,13 @@ export async function runBackup(
     );
     // All of the snapshot is in the archive now. To free a large file takes as long as to verify it.
     const removed = removeWork(env, folder);
-    const completed = await verifyAndComplete(env, run, row, storage, { ...archive, seal });
+    await verifyLaid(env, run, row, storage, { ...archive, seal });
+    const judged = options.source ? null : await compared(env, run, row, config, archive.metadata, state);
+    const completed = await run.complete(outcomeOf(env, archive, judged));
     await removed;
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     await increment?.note(env, row, archive.metadata, archive.metadataSha256);
+    await tellAnomalies(env, row, judged);
     if (config?.testError) await config.update({ testError: null });
     env.log.info({ backup: id, size: archive.size }, 'backup completed');
   } catch (thrown) {
@@ -310,24 +314,64 @@ async function noteUnchanged(run: Run, row: BackupRow, { parentId }: Increment):
 /** By how many times more a file without a known size may exceed what it is expected to come to: binary values as text. */
 const UNSURE = 4;
 
-async function verifyAndComplete(
-  env: BackupsEnvironment,
-  run: Run,
-  row: BackupRow,
-  storage: Storage,
-  archive: LaidArchive & { seal: Seal | null },
-): Promise<boolean> {
+/** What a completed row says. */
+function outcomeOf(env: BackupsEnvironment, archive: LaidArchive, judged: Judged | null): Partial<BackupRow> {
   const { size: fileSize, checksum, metadata } = archive;
-  await verifyLaid(env, run, row, storage, archive);
   const { tables, damaged } = metadata;
-  return run.complete({
+  return {
     fileSize,
     checksum,
     tables: tables.map(({ name, row_count: rows }) => ({ name, rows })),
     mediaFileCount: mediaOf(metadata).reduce((sum, root) => sum + root.files, 0),
     damaged,
     ...(damaged ? {} : { verifiedAt: env.now(), verificationLevel: 'ARCHIVE' }),
-  });
+    ...judged,
+  };
+}
+
+/**
+ * Compares the backup with those before it. One of a damaged database counts for nothing anyway, and a safety backup is of a
+ * state that someone is about to replace.
+ * @returns null where it is not to be compared
+ */
+async function compared(
+  env: BackupsEnvironment,
+  run: Run,
+  row: BackupRow,
+  config: BackupConfigRow | null,
+  metadata: ArchiveMetadata,
+  { snapshot, increment }: { snapshot: Snapshot; increment: Increment | null },
+): Promise<Judged | null> {
+  if (config === null || metadata.damaged) return null;
+  const { freeBytes = 0 } = await snapshot.contents;
+  const changed = increment?.changedShare ?? null;
+  try {
+    return await judgeBackup(env.models, row, { metadata, freeBytes, changed, databaseKey: config.databaseKey });
+  } catch (error) {
+    // The archive is good, and must not be lost for this.
+    env.log.error({ backup: row.id, err: error }, 'the backup could not be compared with those before it');
+    run.warn(`It was not compared with the backups before it: ${toAppError(error).message}`);
+    return null;
+  }
+}
+
+/** Says aloud that a backup is suspicious; otherwise it is what the next one is compared with. */
+async function tellAnomalies(env: BackupsEnvironment, row: BackupRow, judged: Judged | null): Promise<void> {
+  if (judged === null) return;
+  if (!judged.suspicious) {
+    // It is only room in the control database: the next backup tries again.
+    await forgetNormals(env.models, row).catch((error: unknown) =>
+      env.log.warn({ backup: row.id, err: error }, 'what older backups knew could not be removed'),
+    );
+    return;
+  }
+  const anomalies = judged.anomalies.map(({ message }) => message);
+  env.log.warn(
+    { backup: row.id, config: row.configId, anomalies },
+    'the backup is suspicious; its clean-up is stopped',
+  );
+  const codes = [...new Set(judged.anomalies.map(({ code }) => code))];
+  await env.audit.record('system', 'backup.suspicious', row.id, { anomalies: codes, first: anomalies[0] });
 }
 
 function describe(

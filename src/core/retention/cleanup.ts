@@ -5,7 +5,15 @@ import { AppError, toAppError } from '../../errors.js';
 import { type BackupConfigRow, type BackupRow, type EncryptionKeyRow, isGood } from '../../models/index.js';
 import type { StorageAddress } from '../ports.js';
 import { decideEquals, equalsIn, parentsIn, reasonOf, type Worthwhile, worthwhile } from './consolidations.js';
-import { keepNeeded, planHash, planRetention, type RetentionBackup, type RetentionDecision } from './plan.js';
+import {
+  keepNeeded,
+  planHash,
+  planRetention,
+  type RetentionBackup,
+  type RetentionDecision,
+  type RetentionReason,
+  suspended,
+} from './plan.js';
 import { policyOf } from './policy.js';
 
 /** What cleaning up needs of the process around it. */
@@ -89,6 +97,7 @@ const FACTS = [
   'parentArchiveId',
   'consolidates',
   'errorCode',
+  'suspicious',
 ] as const;
 
 /** Deletes by policy. Every deletion is checked against a plan of the moment, under the lock of the backup. */
@@ -104,6 +113,8 @@ export class Cleanup {
       attributes: [...FACTS],
       where: { configId: config.id, status: 'COMPLETED' },
     });
+    const kept = suspended(rows);
+    if (kept !== null) return summed(config, at, itemsOf(rows, kept));
     const equals = equalsIn(rows);
     const decided = decideEquals(equals, rows);
     const decisions = new Map<string, RetentionDecision>(decided.map((decision) => [decision.id, decision]));
@@ -116,14 +127,10 @@ export class Cleanup {
         if (before === undefined || weight(decision) > weight(before)) decisions.set(decision.id, decision);
       }
     }
-    const items = rows.flatMap((backup) => {
-      const decision = decisions.get(backup.id);
-      return decision === undefined ? [] : [{ ...decision, backup, consolidate: false, error: null }];
-    });
     const parents = parentsIn(rows, equals);
-    const kept = keepNeeded(items, parents);
-    for (const one of worthwhile(kept, parents, equals)) await this.planConsolidation(kept, one);
-    return summed(config, at, kept);
+    const items = keepNeeded(itemsOf(rows, [...decisions.values()]), parents);
+    for (const one of worthwhile(items, parents, equals)) await this.planConsolidation(items, one);
+    return summed(config, at, items);
   }
 
   /** Says on the item of a backup that it is consolidated, or why not. */
@@ -157,6 +164,8 @@ export class Cleanup {
     if (hash !== undefined && hash !== first.hash) {
       throw new AppError('PLAN_CHANGED', 'Backups were added, verified, pinned or deleted since the plan was made.');
     }
+    const stopped = stoppedBy(first);
+    if (stopped !== null) this.env.log.warn({ config: configId }, `the clean-up is stopped: ${stopped.text}`);
     const plan = await this.consolidate(first, actor, stop);
     for (const item of plan.items) {
       if (item.unpin) await this.env.backups.endPin(item.id, actor);
@@ -302,6 +311,10 @@ export class Cleanup {
   }
 }
 
+/** Why a plan deletes nothing at all; null if it is a plan like any other. */
+export const stoppedBy = ({ items }: RetentionPlan): RetentionReason | null =>
+  items[0]?.reasons.find(({ code }) => code === 'ANOMALY') ?? null;
+
 /** The first failure as one to show: it names each config that failed, and those that did not; null if none did. */
 export function failureOf({ plans, failures }: CleanedUp): AppError | null {
   const errors = failures.map(({ error }) => toAppError(error));
@@ -314,6 +327,14 @@ export function failureOf({ plans, failures }: CleanedUp): AppError | null {
   return new AppError(first.code, told.join(' '), {
     hint: first.hint,
     cause: more.length > 0 ? new AggregateError([cause, ...more]) : cause,
+  });
+}
+
+function itemsOf(rows: BackupRow[], decisions: RetentionDecision[]): RetentionItem[] {
+  const byId = new Map(decisions.map((decision) => [decision.id, decision]));
+  return rows.flatMap((backup) => {
+    const decision = byId.get(backup.id);
+    return decision === undefined ? [] : [{ ...decision, backup, consolidate: false, error: null }];
   });
 }
 

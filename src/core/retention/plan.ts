@@ -15,6 +15,7 @@ import { momentOf, wallAt } from '../schedules/zones.js';
  * Beside the rules stand, and use up no place in them:
  * - the newest verified backup, pinned ones, ones of the future and ones without a readable date: kept
  * - unverified and empty ones, and those with too few copies: kept while nothing newer is verified, then subject to the limits, never to a keep-rule
+ * - all of them while one is suspicious and not acknowledged: kept, see `suspended`
  * - those that a kept one builds on, whatever else is said of them: kept, see `keepNeeded`
  * - incremental ones of which there is a full one: see `equalsIn`
  * - UPLOADED ones: a user put them there, so no policy deletes them
@@ -35,6 +36,8 @@ export interface RetentionBackup {
   fileSize: number | null;
   /** False if it has fewer copies than it needs to count. */
   copied?: boolean;
+  /** True if it has anomalies that no one has acknowledged. */
+  suspicious?: boolean;
 }
 
 export type RetentionCode =
@@ -45,6 +48,7 @@ export type RetentionCode =
   | 'NEWER_THAN_VERIFIED'
   | 'TOO_FEW_COPIES'
   | 'NEEDED'
+  | 'ANOMALY'
   | 'CONSOLIDATE'
   | 'CONSOLIDATE_NO_KEY'
   | 'UPLOADED'
@@ -98,18 +102,39 @@ export function planRetention(input: RetentionInput): RetentionDecision[] {
   assertPolicy(input.policy);
   const now = input.now.getTime();
   const stored = input.backups.filter((backup) => backup.status === 'COMPLETED').sort(newestFirst);
+  const kept = suspended(stored);
+  if (kept !== null) return kept;
   const past = stored.filter((backup) => backup.createdAt.getTime() <= now);
   const verified = past.filter((backup) => isVerified(backup) && backup.copied !== false);
   const regular = verified.filter(({ backupType }) => isRegular(backupType));
   const eligible = regular.filter((backup) => !backup.pinned);
   const newest = { verified: verified[0], regular: regular[0] };
-  const kept = keptByRule(eligible, input, regular[0]);
+  const ruled = keptByRule(eligible, input, regular[0]);
   const limits = new Limits(input, eligible);
   return stored.map((backup) => {
-    const reasons = aside(backup, input, newest) ?? kept.get(backup.id) ?? limits.reasons(backup);
+    const reasons = aside(backup, input, newest) ?? ruled.get(backup.id) ?? limits.reasons(backup);
     const keep = !reasons.some(({ code }) => DELETING.has(code));
     return { id: backup.id, keep, unpin: reasons[0]?.code === 'SAFETY_UNPIN', reasons };
   });
+}
+
+/**
+ * Keeps everything as it is while a backup is suspicious: if the data was lost, the older backups are all that is left of it,
+ * and the newer ones are no reason to delete them.
+ * @returns null if none is suspicious
+ */
+export function suspended(
+  backups: readonly Pick<RetentionBackup, 'id' | 'createdAt' | 'suspicious'>[],
+): RetentionDecision[] | null {
+  const newest = backups
+    .filter(({ suspicious }) => suspicious)
+    .reduce<(typeof backups)[number] | null>(
+      (best, one) => (best !== null && newestFirst(best, one) < 0 ? best : one),
+      null,
+    );
+  if (newest === null) return null;
+  const text = `Nothing is deleted: ${newest.id} is suspicious, and no one has acknowledged it.`;
+  return backups.map(({ id }) => ({ id, keep: true, unpin: false, reasons: [because('ANOMALY', text)] }));
 }
 
 /**
@@ -148,7 +173,9 @@ export function planHash(decisions: (RetentionDecision & { consolidate?: boolean
 
 const DELETING = new Set<RetentionCode>(['SAFETY_EXPIRED', 'NOT_KEPT', 'TOO_OLD', 'TOO_MANY', 'TOO_LARGE']);
 
-function newestFirst(one: RetentionBackup, other: RetentionBackup): number {
+type Dated = Pick<RetentionBackup, 'id' | 'createdAt'>;
+
+function newestFirst(one: Dated, other: Dated): number {
   const [first, second] = [one.createdAt.getTime(), other.createdAt.getTime()];
   if (Number.isNaN(first) !== Number.isNaN(second)) return Number.isNaN(first) ? -1 : 1;
   return second - first || (one.id < other.id ? 1 : -1);

@@ -14,20 +14,22 @@ export const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
 export async function describeConnection(
   connection: SqliteConnection,
   signal?: AbortSignal,
-): Promise<Pick<DatabaseInfo, 'tables' | 'apps' | 'source' | 'findings'>> {
+): Promise<Pick<DatabaseInfo, 'tables' | 'apps' | 'source' | 'freeBytes' | 'findings'>> {
   const findings: Finding[] = [];
   const tables = await readTables(connection, findings, signal);
+  const pageSize = await connection.value<number>('PRAGMA page_size');
   return {
     tables,
     apps: tables.some((table) => table.name === 'django_migrations') ? await djangoApps(connection) : [],
     source: {
-      page_size: await connection.value<number>('PRAGMA page_size'),
+      page_size: pageSize,
       journal_mode: await journalMode(connection),
       encoding: await connection.value<string>('PRAGMA encoding'),
       application_id: await connection.value<number>('PRAGMA application_id'),
       user_version: await connection.value<number>('PRAGMA user_version'),
       sqlite_version: await connection.value<string>('SELECT sqlite_version()'),
     },
+    freeBytes: pageSize * (await connection.value<number>('PRAGMA freelist_count')),
     findings,
   };
 }

@@ -70,6 +70,7 @@ const SLOW = [
   // Whole round trips in many variants. `default` has the plain ones: core/backups/backups, core/restores/restores.
   'archive/folder.test.ts',
   'archive/repacked.test.ts',
+  'core/anomalies/gate.test.ts',
   'core/backups/copies.test.ts',
   'core/backups/damaged.test.ts',
   'core/backups/encrypted.test.ts',

@@ -1,6 +1,12 @@
 import type { Command } from 'commander';
 import type { App } from '../app.js';
-import { type CleanedUp, failureOf, type RetentionItem, type RetentionPlan } from '../core/retention/cleanup.js';
+import {
+  type CleanedUp,
+  failureOf,
+  type RetentionItem,
+  type RetentionPlan,
+  stoppedBy,
+} from '../core/retention/cleanup.js';
 import { humanSize } from '../core/text/format.js';
 import { badInput } from '../errors.js';
 import { whole } from './options.js';
@@ -70,7 +76,8 @@ function document({ config, at, hash, items }: RetentionPlan, dryRun: boolean): 
   };
 }
 
-function text({ config, items, deleteCount, deleteSize, hash }: RetentionPlan, dryRun: boolean): string {
+function text(plan: RetentionPlan, dryRun: boolean): string {
+  const { config, items, deleteCount, deleteSize, hash } = plan;
   const list = table(items, [
     { title: 'id', cell: ({ id }) => id },
     { title: 'created', cell: ({ backup }) => moment(backup.createdAt) },
@@ -82,6 +89,7 @@ function text({ config, items, deleteCount, deleteSize, hash }: RetentionPlan, d
   const summary = fields([
     ['Config', `${config.id} "${config.name}"`],
     [dryRun ? 'To delete' : 'Deleted', `${deleteCount} of ${items.length} (${humanSize(deleteSize)})`],
+    ['Stopped', stoppedBy(plan)?.text ?? null],
     ['Plan', dryRun ? hash : null],
   ]);
   return `${summary}\n\n${list}`;

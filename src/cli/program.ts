@@ -20,6 +20,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   consolidate: async () => (await import('./consolidate.js')).addConsolidate,
   pin: async () => (await import('./pin.js')).addPin,
   unpin: async () => (await import('./pin.js')).addPin,
+  acknowledge: async () => (await import('./acknowledge.js')).addAcknowledge,
   delete: async () => (await import('./delete.js')).addDelete,
   cancel: async () => (await import('./cancel.js')).addCancel,
   'cleanup-backups': async () => (await import('./cleanup-backups.js')).addCleanupBackups,

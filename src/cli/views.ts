@@ -31,6 +31,8 @@ export function backupDocument(row: BackupRow): Document {
     verificationLevel: row.verificationLevel,
     tables: row.tables,
     damaged: row.damaged,
+    anomalies: row.anomalies,
+    anomaliesAcknowledgedAt: row.anomaliesAcknowledgedAt ?? null,
     mediaFileCount: row.mediaFileCount,
     ...runDocument(row),
     warnings: [...row.warnings, ...copyWarnings(row)],
@@ -103,12 +105,15 @@ const backupColumns = (names: ConfigNames): Column<BackupRow>[] => [
   { title: 'type', cell: (row) => row.backupType },
   { title: 'status', cell: (row) => row.status },
   { title: 'size', cell: (row) => (row.fileSize === null ? null : humanSize(row.fileSize)), right: true },
-  { title: 'verified', cell: (row) => (row.damaged ? 'DAMAGED' : row.verificationLevel) },
+  { title: 'verified', cell: (row) => stateOf(row) },
   { title: 'pinned', cell: (row) => (row.pinned ? 'yes' : null) },
   { title: 'database', cell: (row) => row.databaseName },
   { title: 'error', cell: (row) => row.errorCode },
   { title: 'note', cell: (row) => row.note },
 ];
+
+const stateOf = ({ damaged, suspicious, verificationLevel }: BackupRow) =>
+  damaged ? 'DAMAGED' : suspicious ? 'SUSPICIOUS' : verificationLevel;
 
 export const backupTable = (rows: BackupRow[], names: ConfigNames) => table(rows, backupColumns(names));
 
@@ -219,8 +224,18 @@ function problems(row: BackupRow | RestoreRow): [string, string | null][] {
     ['Error', row.errorCode === null ? null : `${row.errorCode}: ${row.errorMessage}`],
     ['Hint', row.errorHint],
     ...row.warnings.map((warning): [string, string] => ['Warning', warning]),
+    ...('copies' in row ? anomalyLines(row) : []),
     ...('copies' in row ? copyWarnings(row) : []).map((warning): [string, string] => ['Warning', warning]),
   ];
+}
+
+function anomalyLines({ id, anomalies, anomaliesAcknowledgedAt = null }: BackupRow): [string, string][] {
+  if (anomalies.length === 0) return [];
+  const end: [string, string] =
+    anomaliesAcknowledgedAt === null
+      ? ['To acknowledge', `db-manager acknowledge ${id}`]
+      : ['Acknowledged', String(moment(anomaliesAcknowledgedAt))];
+  return [...anomalies.map(({ message }): [string, string] => ['Anomaly', message]), end];
 }
 
 const count = (number: number, noun: string) => `${number} ${noun}${number === 1 ? '' : 's'}`;

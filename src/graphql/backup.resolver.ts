@@ -228,6 +228,20 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
+      'Says that a backup with anomalies is as it should be: it counts again, later ones are compared with it, and the clean-up of its config goes on. Older suspicious backups of the config are acknowledged with it.',
+      'mutation { acknowledgeAnomalies(id: "backup_20250724_143022_a1b2c3d4") { anomaliesAcknowledgedAt } }',
+    ),
+  })
+  async acknowledgeAnomalies(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'A COMPLETED backup with anomalies.' }) id: string,
+  ): Promise<Backup> {
+    return services.backups.acknowledge(runId(id), (await admin()).email);
+  }
+
+  @Admin()
+  @Mutation(() => Backup, {
+    description: withExample(
       'Deletes the archive; the record stays, DELETED. A pinned one is refused, and one that others build on unless `cascade` deletes those, too.',
       'mutation { deleteBackup(id: "backup_20250724_143022_a1b2c3d4") { status deletedAt } }',
     ),

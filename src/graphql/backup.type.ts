@@ -1,11 +1,13 @@
 import { Field, Float, ID, Int, ObjectType } from 'type-graphql';
 import type { StorageType as Storage } from '../core/ports.js';
 import type {
+  Anomaly as AnomalyValue,
   BackupStatus as Status,
   BackupType as Type,
   Origin,
   VerificationLevel as Level,
 } from '../models/index.js';
+import { ANOMALY_CODES } from '../models/index.js';
 import { BackupMode, BackupStatus, BackupType, StorageType, VerificationLevel } from './enums.js';
 import { connectionOf } from './page.type.js';
 import { ByteSize, DateTime } from './scalars.js';
@@ -34,6 +36,30 @@ export class BackupOrigin implements Origin {
 
   @Field(() => [String], { description: 'The media folders on that machine.' })
   mediaPaths!: string[];
+}
+
+@ObjectType({ description: 'A way in which a backup is unlike those before it.' })
+export class Anomaly {
+  @Field(() => String, { description: `For programs: ${ANOMALY_CODES.map((code) => `\`${code}\``).join(', ')}.` })
+  code!: string;
+
+  @Field(() => String, { description: 'For people: what, how much, and compared with which backup.' })
+  message!: string;
+
+  @Field(() => String, {
+    nullable: true,
+    description: 'The table that it is about; null if it is about no single one.',
+  })
+  table!: string | null;
+
+  @Field(() => Float, {
+    nullable: true,
+    description: 'The number before: rows, files, bytes, findings, or a share from 0 to 1, as the code says.',
+  })
+  before!: number | null;
+
+  @Field(() => Float, { nullable: true, description: 'The number in this backup; null where there is none.' })
+  after!: number | null;
 }
 
 @ObjectType({ description: 'One run of a backup and, once COMPLETED, its archive.' })
@@ -108,6 +134,19 @@ export class Backup {
       'good one.',
   })
   damaged!: boolean;
+
+  @Field(() => [Anomaly], {
+    description:
+      'How it is unlike the backups before it, the gravest first. Until someone acknowledges them, it counts for nothing, ' +
+      'and no backup of its config is deleted automatically: see `acknowledgeAnomalies`.',
+  })
+  anomalies!: AnomalyValue[];
+
+  @Field(() => DateTime, {
+    nullable: true,
+    description: 'When its anomalies were acknowledged; null if they were not.',
+  })
+  anomaliesAcknowledgedAt!: Date | null;
 
   @Field(() => String, { nullable: true, description: 'Note given with the request.' })
   note!: string | null;

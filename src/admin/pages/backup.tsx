@@ -13,6 +13,7 @@ import {
   DestinationsDocument,
 } from '../../client/generated/graphql.js';
 import { useAction, useApi } from '../api.js';
+import { Anomalies, SuspiciousBadge } from '../components/anomalies.js';
 import { BackupActions, useDownload } from '../components/backup-actions.js';
 import { ConsolidateBackup } from '../components/consolidate-backup.js';
 import { Age, Size } from '../components/exact.js';
@@ -53,6 +54,7 @@ function BackupOf({ backup, refresh }: { backup: BackupPartsFragment; refresh: (
         badge={
           <>
             <StatusBadge status={backup.status} />
+            <SuspiciousBadge backup={backup} />
             <OriginBadge backup={backup} />
           </>
         }
@@ -73,6 +75,7 @@ function BackupOf({ backup, refresh }: { backup: BackupPartsFragment; refresh: (
       </PageHead>
       <Stack>
         <Outcome backup={backup} refresh={refresh} />
+        <Anomalies backup={backup} refresh={refresh} />
         {completed && <Homeless backup={backup} />}
         <Grid>
           <Grid.Col span={{ base: 12, md: 7 }}>

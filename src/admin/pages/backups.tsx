@@ -32,6 +32,7 @@ import {
   type StorageType,
 } from '../../client/generated/graphql.js';
 import { tellDone, useAction, useApi } from '../api.js';
+import { SuspiciousBadge } from '../components/anomalies.js';
 import { BackupActions } from '../components/backup-actions.js';
 import { Confirm } from '../components/confirm.js';
 import { Age, Size } from '../components/exact.js';
@@ -276,6 +277,7 @@ function State({ row }: { row: Row }) {
           Damaged
         </Badge>
       )}
+      <SuspiciousBadge backup={row} />
       {row.pinned && (
         <Tooltip label={`Pinned ${pinOf(row)}`}>
           <IconPinFilled size={16} role="img" aria-label="Pinned" />

@@ -138,6 +138,7 @@ export async function planRestore(
     refusals,
     archivePath: stored.location,
     warnings: [
+      ...anomalyWarnings(backup),
       ...stored.passedOver.map(({ message }) => `${message} ${stored.location} is read instead.`),
       ...damageWarnings(scope, archive, damage),
       ...warnings(scope, archive, backup, related, request, tables),
@@ -370,6 +371,11 @@ function planTables(scope: Scope, archive: Archive, live: DatabaseInfo | null): 
     };
   });
   return plans.sort((one, other) => (one.name < other.name ? -1 : 1));
+}
+
+/** A suspicious backup can be restored like any other, by someone who knows. */
+function anomalyWarnings({ suspicious, anomalies: [first] }: BackupRow): string[] {
+  return suspicious && first !== undefined ? [`The backup is suspicious: ${first.message}`] : [];
 }
 
 function warnings(

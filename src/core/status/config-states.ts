@@ -24,6 +24,10 @@ export const NEWEST_VERIFIED = newest('id', VERIFIED);
 /** The id of the newest completed backup of the config `c`. */
 export const NEWEST_COMPLETED = newest('id', COMPLETED);
 
+/** A backup with anomalies that no one has acknowledged: found by an index of these alone. */
+const SUSPICIOUS = `b.suspicious AND ${COMPLETED}`;
+const SUSPICIOUS_OF = `SELECT b.id FROM backups b WHERE b."configId" = c.id AND ${SUSPICIOUS}`;
+
 const STATES = `
   SELECT c.id, c.name, c."autoBackupEnabled", c."nextRunAt",
     ${newest('createdAt', COMPLETED)} AS "completedAt", ${newest('id', COMPLETED)} AS "completedId",
@@ -45,6 +49,7 @@ const NEWEST_GOOD_MEDIA = newestOf(
 /** No config that this leaves out has a reason; one look into an index says so of a config that is well. */
 const SUSPECTS = `SELECT c.id FROM backup_configs c
   WHERE NOT c."autoBackupEnabled" OR c."nextRunAt" < :late OR c.id IN (:lost)
+    OR EXISTS (${SUSPICIOUS_OF})
     OR coalesce(${NEWEST_GOOD_MEDIA}, -1) <= (CASE WHEN CAST(c."mediaPaths" AS text) = '[]' THEN -1 ELSE 0 END)
   ORDER BY c.id`;
 
@@ -85,12 +90,14 @@ export async function configStates(
   now: Date,
 ): Promise<ConfigHealth[]> {
   const states: State[] = [];
+  const suspicious = new Map<number, Suspicion>();
   for (const some of inPieces([...ids].sort((a, b) => a - b))) {
     const rows = await models.sequelize.query<StateRow>(`${STATES} WHERE c.id IN (:some) ORDER BY c.id`, {
       type: QueryTypes.SELECT,
       replacements: { some },
     });
     states.push(...rows.map(readRow));
+    for (const [id, one] of await readSuspicious(models, some)) suspicious.set(id, one);
   }
   const details = await readDetails(
     models,
@@ -99,7 +106,40 @@ export async function configStates(
       ...(isUnverified(state) ? [state.completedId as string] : []),
     ]),
   );
-  return states.map((state) => healthOf(state, details, lost, lateAt(now)));
+  return states.map((state) => healthOf(state, { details, lost, suspicious, late: lateAt(now) }));
+}
+
+/** What a config's suspicious backups come to. */
+interface Suspicion {
+  id: string;
+  count: number;
+  message: string;
+  /** When the newest verified backup was made that is not suspicious. */
+  provenAt: Date | null;
+}
+
+/** By config; those without any are left out, which are nearly all. */
+async function readSuspicious({ sequelize, Backup }: Models, ids: number[]): Promise<Map<number, Suspicion>> {
+  const rows = await sequelize.query<{
+    configId: number;
+    id: string;
+    count: number | string;
+    provenAt: string | Date | null;
+  }>(
+    `SELECT c.id AS "configId", (SELECT count(*) FROM (${SUSPICIOUS_OF}) AS every) AS count,
+       (${SUSPICIOUS_OF} ORDER BY b."createdAt" DESC, b.id DESC LIMIT 1) AS id,
+       ${newest('createdAt', `${VERIFIED} AND NOT b.suspicious`)} AS "provenAt"
+     FROM backup_configs c WHERE c.id IN (:ids) AND EXISTS (${SUSPICIOUS_OF})`,
+    { type: QueryTypes.SELECT, replacements: { ids } },
+  );
+  const backups = await readPlain(Backup, ['id', 'anomalies'], { where: { id: rows.map(({ id }) => id) } });
+  const messages = new Map(backups.map(({ id, anomalies }) => [id, anomalies[0]?.message ?? '']));
+  return new Map(
+    rows.map(({ configId, id, count, provenAt }): [number, Suspicion] => {
+      const at = provenAt === null ? null : new Date(provenAt);
+      return [configId, { id, count: Number(count), message: messages.get(id) ?? '', provenAt: at }];
+    }),
+  );
 }
 
 /** An automatic backup that was due before is overdue. */
@@ -142,17 +182,27 @@ async function readDetails(models: Models, ids: string[]): Promise<Map<string, U
   return details;
 }
 
-function healthOf(state: State, details: Map<string, UnverifiedBackup>, lost: LostArchives, late: Date): ConfigHealth {
+/** What is known beside the states themselves. */
+interface Beside {
+  details: Map<string, UnverifiedBackup>;
+  lost: LostArchives;
+  suspicious: Map<number, Suspicion>;
+  late: Date;
+}
+
+function healthOf(state: State, { details, lost, suspicious, late }: Beside): ConfigHealth {
   const { id, name, autoBackupEnabled, nextRunAt, verifiedId, mediaGone } = state;
+  const { provenAt = state.verifiedAt, ...doubt } = suspicious.get(id) ?? { id: null };
   const loss = lost.get(id);
   return {
     config: { id, name, autoBackupEnabled, nextRunAt },
     lastSuccessAt: state.goodAt,
     lastBackupId: state.completedId,
-    lastProvenAt: state.verifiedAt,
+    lastProvenAt: provenAt,
     unverified: (isUnverified(state) && details.get(state.completedId ?? '')) || null,
     // What was seen of an older archive says nothing about a newer one.
     lost: loss !== undefined && loss.backupId === verifiedId ? loss : null,
+    suspicious: 'message' in doubt ? { id: doubt.id, count: doubt.count, message: doubt.message } : null,
     mediaGone,
     lastFailureAt: state.failedAt,
     lastErrorCode: isFailing(state) ? (details.get(state.failedId ?? '')?.errorCode ?? 'INTERNAL_ERROR') : null,

@@ -25,6 +25,7 @@ export const HEALTH_CODES = [
   'LAST_BACKUP_FAILED',
   'LAST_BACKUP_UNPROVEN',
   'ARCHIVE_MISSING',
+  'BACKUP_SUSPICIOUS',
   'MEDIA_GONE',
   'AUTO_BACKUP_OFF',
   'STORAGE_LOW',
@@ -45,12 +46,14 @@ export interface ConfigHealth {
   lastSuccessAt: Date | null;
   /** The id of that backup. */
   lastBackupId: string | null;
-  /** When the newest backup was made that is verified now. */
+  /** When the newest backup was made that is verified now and not suspicious. */
   lastProvenAt: Date | null;
   /** The newest completed backup, if it is not verified now. */
   unverified: UnverifiedBackup | null;
   /** The newest verified backup, if its archive is not there as it was stored; with what was found. */
   lost: { backupId: string; error: AppError } | null;
+  /** The newest backup with anomalies that no one has acknowledged, and how many there are; null if there is none. */
+  suspicious: { id: string; count: number; message: string } | null;
   /** The newest verified backup has no media although older ones have some. */
   mediaGone: boolean;
   lastFailureAt: Date | null;
@@ -134,8 +137,8 @@ function installationReasons({ hasConfig, withoutWorker, stuck }: InstallationSt
 }
 
 function configReasons(health: ConfigHealth): HealthReason[] {
-  const { config, lastSuccessAt, lastProvenAt, unverified, lost, mediaGone, lastFailureAt, lastErrorCode, overdue } =
-    health;
+  const { config, lastSuccessAt, lastProvenAt, unverified, lost, suspicious, mediaGone } = health;
+  const { lastFailureAt, lastErrorCode, overdue } = health;
   const reasons: HealthReason[] = [];
   const add = (level: 'WARNING' | 'CRITICAL', code: HealthCode, message: string, hint: string) =>
     reasons.push({ level, code, message: `"${config.name}": ${message}`, hint, configId: config.id });
@@ -163,6 +166,15 @@ function configReasons(health: ConfigHealth): HealthReason[] {
     const hint = 'Put the archive back, or back up now. `db-manager reconcile` lists every missing archive.';
     const message = `the archive of the newest verified backup, ${lost.backupId}, is lost: ${lost.error.message}`;
     add('CRITICAL', 'ARCHIVE_MISSING', message, hint);
+  }
+  if (suspicious !== null) {
+    const { id, count, message } = suspicious;
+    const others = count > 1 ? `, as ${count - 1} before it,` : '';
+    const hint =
+      'Look at the database. If it is as it should be, acknowledge that: acknowledgeAnomalies, or ' +
+      `\`db-manager acknowledge ${id}\`. If not, restore an older backup.`;
+    const what = `${id}${others} is unlike the backups before: ${message} Until then no backup is deleted automatically.`;
+    add('CRITICAL', 'BACKUP_SUSPICIOUS', what, hint);
   }
   if (mediaGone) {
     const hint = 'Mount the disk of the media folders and back up again, or remove the media folders from the config.';

@@ -82,6 +82,24 @@ const inputs: fc.Arbitrary<RetentionInput> = fc
   });
 
 describe('Whatever the history, the policy, the zone and the date', () => {
+  it('nothing is deleted or unpinned while a stored backup is suspicious', () => {
+    fc.assert(
+      fc.property(inputs, fc.nat(11), (input, which) => {
+        const backups = input.backups.map((backup, index) => ({ ...backup, suspicious: index === which }));
+        const doubtful = backups.find(({ suspicious, status }) => suspicious && status === 'COMPLETED');
+        const decisions = planRetention({ ...input, backups });
+        // One that has no archive stops nothing.
+        if (doubtful === undefined) return expect(decisions).toEqual(planRetention(input));
+        for (const { keep, unpin, reasons } of decisions) {
+          if (!keep || unpin) throw new Error('something is lost');
+          if (reasons[0]?.code !== 'ANOMALY' || !reasons[0].text.includes(doubtful.id)) throw new Error('no reason');
+        }
+        expect(decisions).toHaveLength(backups.filter(({ status }) => status === 'COMPLETED').length);
+      }),
+      { numRuns: casesOf(2_000) },
+    );
+  });
+
   it('every principle holds', () => {
     fc.assert(
       fc.property(inputs, (input) => {

@@ -47,11 +47,13 @@ function bruteForce(rows: Row[], configId: number): Omit<ConfigHealth, 'config' 
   const failed = regular.find(({ status }) => status === 'FAILED');
   const good = completed.find(({ damaged }) => !damaged);
   const verified = completed.find(({ verifiedAt }) => verifiedAt !== null);
+  const suspicious = completed.filter((row) => row.suspicious);
   const failing = (failed?.createdAt.getTime() ?? 0) > (good?.createdAt.getTime() ?? 0);
   return {
     lastSuccessAt: good?.createdAt ?? null,
     lastBackupId: completed[0]?.id ?? null,
-    lastProvenAt: verified?.createdAt ?? null,
+    lastProvenAt: (completed.find((row) => row.verifiedAt !== null && !row.suspicious) ?? null)?.createdAt ?? null,
+    suspicious: suspicious[0] ? { id: suspicious[0].id, count: suspicious.length, message: '' } : null,
     mediaGone: verified?.mediaFileCount === 0 && completed.some(({ mediaFileCount }) => mediaFileCount > 0),
     lastFailureAt: failed?.createdAt ?? null,
     lastErrorCode: failing ? (failed?.errorCode ?? 'INTERNAL_ERROR') : null,

@@ -399,6 +399,25 @@ journey(title('The list of backups'), () => {
     quiet();
   });
 
+  it('says how it is unlike those before it, until that is acknowledged', async () => {
+    const row = await app.backup();
+    const message = 'Table "guest" is empty: it had 3 rows before.';
+    const anomalies = [{ code: 'TABLE_EMPTIED' as const, message, table: 'guest', before: 3, after: 0 }];
+    await row.update({ suspicious: true, anomalies });
+    await open('/backups');
+    await page.getByTestId(row.id).getByText('Suspicious', { exact: true }).filter({ visible: true }).waitFor();
+    await open('/');
+    await text('At risk');
+    await open(`/backups/${row.id}`);
+    await text(message);
+    await button('Acknowledge …').click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Acknowledge', exact: true }).click();
+    await text('Anomalies, acknowledged');
+    expect((await row.reload()).suspicious).toBe(false);
+    await app.app.backups.remove([row.id], 'test');
+    quiet();
+  });
+
   it('is found by text, status, type and day, and a link to it shows the same', async () => {
     const failed = await app.app.models.Backup.findOne({ where: { status: 'FAILED' } });
     await open('/backups');

@@ -216,6 +216,21 @@ describe('While the application keeps writing', () => {
     await configs.remove(id, 'test');
   });
 
+  it('`acknowledge` ends what `show`, `list` and `cleanup-backups` say of a suspicious backup', async () => {
+    const message = 'Table "guest" is empty: it had 30 rows before.';
+    const anomalies = [{ code: 'TABLE_EMPTIED' as const, message, table: 'guest', before: 30, after: 0 }];
+    await world.app.models.Backup.update({ suspicious: true, anomalies }, { where: { id } });
+    expect((await run('show', id)).stdout).toContain(message);
+    expect((await run('list')).stdout).toMatch(new RegExp(`^${id}.* SUSPICIOUS `, 'm'));
+    expect((await run('cleanup-backups', '--dry-run')).stdout).toContain(`Nothing is deleted: ${id} is suspicious`);
+    expect(await json('acknowledge', id)).toMatchObject({
+      code: 0,
+      document: { backup: { id, anomalies, anomaliesAcknowledgedAt: expect.any(String) } },
+    });
+    expect((await run('show', id)).stdout).toMatch(/^Acknowledged: /m);
+    expect((await run('list')).stdout).not.toContain('SUSPICIOUS');
+  });
+
   it('a pinned backup is not deleted, and none without --yes', async () => {
     expect(await run('pin', id)).toMatchObject({ code: 0 });
     expect(await json('delete', id, '--yes')).toMatchObject({

@@ -56,7 +56,7 @@ describe('A backup that is unlike those before it', () => {
     expect(await audited('backup.acknowledge')).toEqual([['someone', bad.id]]);
   });
 
-  it('is a reason for the state to be critical, and is no proven backup, until it is acknowledged', async () => {
+  it('makes the state critical, and is no proven backup, until it is acknowledged', async () => {
     const [good, bad] = await emptied();
     const reasons = async () =>
       (await world.app.overview.read()).reasons.filter(({ code }) => code === 'BACKUP_SUSPICIOUS');
@@ -70,7 +70,7 @@ describe('A backup that is unlike those before it', () => {
     expect((await world.app.overview.configs())[0]?.lastProvenAt).toEqual(bad.createdAt);
   });
 
-  it('takes the older suspicious ones with it when it is acknowledged, and is what is normal from then on', async () => {
+  it('takes older suspicious ones with it once acknowledged, and is normal from then on', async () => {
     const [, bad] = await emptied();
     const second = await world.backup();
     await world.app.backups.acknowledge(second.id, 'someone');

@@ -118,7 +118,7 @@ describe('The judgement on a backup', () => {
     expect(codesAfter(logs, SHOP)).toEqual(['TABLE_VANISHED log_#_#']);
   });
 
-  it('finds nothing where a table is emptied every week, and something where it then is not for months', () => {
+  it('finds a table emptied that was each week, only if it then was not for months', () => {
     const weekly = (day: number) => ({ ...SHOP, sessions: (day % 7) * 300 });
     expect(codesAfter(history(63, weekly), { ...SHOP, sessions: 0 })).toEqual([]);
     const stopped = history(200, (day) => (day < 63 ? weekly(day) : { ...SHOP, sessions: 1_800 }));

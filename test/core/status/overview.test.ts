@@ -33,21 +33,21 @@ type Row = BackupValues & {
   createdAt: Date;
   verifiedAt: Date | null;
   damaged: boolean;
+  suspicious?: boolean;
   mediaFileCount: number;
   errorCode: string | null;
 };
 
 /** What the overview says of a config, found by going through all of its backups. */
 function bruteForce(rows: Row[], configId: number): Omit<ConfigHealth, 'config' | 'overdue' | 'unverified' | 'lost'> {
-  const regular = rows.filter(
-    (row) => row.configId === configId && (row.backupType === 'AUTO' || row.backupType === 'MANUAL'),
-  );
-  regular.sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime() || (a.id < b.id ? 1 : -1));
+  const own = rows.filter((row) => row.configId === configId);
+  own.sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime() || (a.id < b.id ? 1 : -1));
+  const regular = own.filter((row) => row.backupType === 'AUTO' || row.backupType === 'MANUAL');
   const completed = regular.filter(({ status }) => status === 'COMPLETED');
   const failed = regular.find(({ status }) => status === 'FAILED');
   const good = completed.find(({ damaged }) => !damaged);
   const verified = completed.find(({ verifiedAt }) => verifiedAt !== null);
-  const suspicious = completed.filter((row) => row.suspicious);
+  const suspicious = own.filter((row) => row.suspicious && row.status === 'COMPLETED');
   const failing = (failed?.createdAt.getTime() ?? 0) > (good?.createdAt.getTime() ?? 0);
   return {
     lastSuccessAt: good?.createdAt ?? null,
@@ -162,6 +162,7 @@ describe.each(databases)('The overview on %s', (_title, missing, url) => {
           status,
           createdAt,
           damaged,
+          suspicious: status === 'COMPLETED' && random(6) === 0,
           verifiedAt: status === 'COMPLETED' && !damaged && random(4) > 0 ? createdAt : null,
           backupType: pick(['AUTO', 'MANUAL', 'AUTO', 'SAFETY', 'UPLOADED'] as const),
           mediaFileCount: pick([0, 0, 3]),
@@ -180,8 +181,8 @@ describe.each(databases)('The overview on %s', (_title, missing, url) => {
     const { reasons } = await overview().read();
     const troubled = new Set(reasons.flatMap(({ configId }) => configId ?? []));
     const expected = all.filter(
-      ({ lastSuccessAt, lastErrorCode, unverified, mediaGone }) =>
-        lastSuccessAt === null || lastErrorCode !== null || unverified !== null || mediaGone,
+      ({ lastSuccessAt, lastErrorCode, unverified, suspicious, mediaGone }) =>
+        lastSuccessAt === null || lastErrorCode !== null || unverified !== null || suspicious !== null || mediaGone,
     );
     expect([...troubled]).toEqual(expected.map(({ config }) => config.id));
     expect(expected.length).toBeGreaterThan(10);

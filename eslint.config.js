@@ -98,8 +98,8 @@ export const importRules = {
   },
   'core/status': { may: [...CORE, 'core/schedules'], why: 'it reads records and changes nothing' },
   engines: {
-    may: ['core/ports', 'archive', 'child', 'disk', 'errors', 'file-locks', 'threads'],
-    why: 'an engine is exchangeable: it sees only its port',
+    may: ['core/ports', 'core/text/patterns', 'archive', 'child', 'disk', 'errors', 'file-locks', 'threads'],
+    why: 'an engine is exchangeable: it sees only its port, and what patterns mean',
   },
   storages: {
     may: ['core/ports', 'archive', 'disk', 'errors'],

@@ -64,6 +64,10 @@ export const ERRORS = {
     meaning: 'The backup and the target have too few tables in common to be of one application.',
     hint: 'Check that this is the right backup. To restore it all the same, repeat with allowForeign: true.',
   },
+  TABLES_EXCLUDED: {
+    meaning: 'The backup was made without tables or rows that the target has, and a restore would take them away.',
+    hint: 'Look at the plan for which they are. To restore it all the same, repeat with allowExcluded: true.',
+  },
   BUSY: {
     meaning: 'Another run holds the same backup or database.',
     hint: 'Wait until the other run has ended, or cancel it.',

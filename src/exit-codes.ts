@@ -56,4 +56,5 @@ export const EXIT_CODES: Record<ErrorCode, number> = {
   BACKUP_NEEDED: 74,
   CHAIN_BROKEN: 75,
   AUDIT_BROKEN: 76,
+  TABLES_EXCLUDED: 78,
 };

@@ -10,6 +10,8 @@ export interface Settings {
   name: string;
   databaseUrl: string;
   mediaPaths: string[];
+  excludeTables: string[];
+  excludeTableData: string[];
   storageType: StorageType;
   storagePath: string;
   encryptionKeyIds: string[];
@@ -48,6 +50,8 @@ export const LABEL: Record<Field, string> = {
   name: 'Name',
   databaseUrl: 'Database',
   mediaPaths: 'Media folders',
+  excludeTables: 'Exclude tables',
+  excludeTableData: 'Exclude the rows of tables',
   storageType: 'Location',
   storagePath: 'Folder',
   encryptionKeyIds: 'Encryption keys',
@@ -115,6 +119,8 @@ const NEW: Settings = {
   name: '',
   databaseUrl: '',
   mediaPaths: [],
+  excludeTables: [],
+  excludeTableData: [],
   storageType: 'LOCAL',
   storagePath: '',
   encryptionKeyIds: [],

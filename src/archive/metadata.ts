@@ -27,6 +27,12 @@ export interface TableInfo {
   references: string[];
 }
 
+/** A table that was left out of a backup on request: the whole of it, or only its rows. */
+export interface ExcludedTable {
+  table: string;
+  what: 'TABLE' | 'ROWS';
+}
+
 /** An app of the protected application and its newest migration (Django's `django_migrations`). */
 export interface AppVersion {
   app: string;
@@ -98,6 +104,13 @@ const findingSchema = z.object({
   table: clean(1000).nullable(),
   message: clean(4000),
 });
+/** Most tables that `excluded` may have. */
+export const MAX_EXCLUDED = 200_000;
+const excludedSchema = z.object({
+  table: z.string(),
+  /** TABLE: it is not in the archive. ROWS: it is, without its rows. */
+  what: z.enum(['TABLE', 'ROWS']),
+});
 const symlinkSchema = z.object({ path: z.string(), target: z.string() });
 const skippedSchema = z.object({ path: z.string(), reason: z.string() });
 const renamedSchema = z.object({
@@ -165,6 +178,8 @@ const metadataSchema = z
     django_version: z.string().optional(),
     apps: z.array(z.object({ app: z.string(), latest_migration: z.string() })),
     tables: z.array(tableSchema),
+    /** The tables that were left out on request, as a whole or without their rows. Missing where none was. */
+    excluded: z.array(excludedSchema).max(MAX_EXCLUDED).optional(),
     /** Every file of the archive but the metadata itself, in the archive's order. Empty in version 1.0. */
     entries: z.array(entrySchema),
     /** Page size, journal mode, versions, …. */

@@ -26,6 +26,9 @@ interface Options {
   databaseFile?: string;
   /** Folders; false with --no-media. */
   media?: string[] | false;
+  /** Patterns; false with --no-exclude-table and --no-exclude-table-data. */
+  excludeTable?: string[] | false;
+  excludeTableData?: string[] | false;
   storage?: 'LOCAL' | 'SYSTEM';
   path?: string;
   destination?: string[];
@@ -180,6 +183,10 @@ function withSettings(command: Command): Command {
     )
     .option('--media <dir...>', 'folders with uploaded files, in place of those it has')
     .option('--no-media', 'no media folders')
+    .option('--exclude-table <pattern...>', 'leave these tables out, such as log_*, in place of those it has')
+    .option('--no-exclude-table', 'leave no table out')
+    .option('--exclude-table-data <pattern...>', 'leave the rows of these tables out, in place of those it has')
+    .option('--no-exclude-table-data', "leave no table's rows out")
     .option('--storage <type>', 'LOCAL (the backups folder) or SYSTEM (any folder)', storage)
     .option('--path <dir>', 'the folder for archives; relative to the backups folder with storage LOCAL')
     .option(
@@ -234,6 +241,8 @@ async function inputOf(
     name: options.name,
     databaseUrl: await databaseOf(options, app),
     mediaPaths: media === false ? [] : media?.map((folder) => resolve(folder)),
+    excludeTables: options.excludeTable === false ? [] : options.excludeTable,
+    excludeTableData: options.excludeTableData === false ? [] : options.excludeTableData,
     storageType,
     storagePath: storageType === 'SYSTEM' && path !== undefined ? resolve(path) : path,
     destinationIds: destination === undefined ? undefined : await idsOf(app, destination),

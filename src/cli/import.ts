@@ -20,6 +20,7 @@ interface Options extends IdentityOptions {
   name?: string;
   confirm?: boolean;
   allowForeign?: boolean;
+  allowExcluded?: boolean;
 }
 
 export function addImport(program: Command): void {
@@ -39,7 +40,8 @@ export function addImport(program: Command): void {
       )
       .option('--name <name>', 'with --restore: the name of the config that is made')
       .option('--confirm', 'with --restore: yes, restore (on a terminal you are asked instead)')
-      .option('--allow-foreign', "with --config and --restore: replace that config's data by another application's"),
+      .option('--allow-foreign', "with --config and --restore: replace that config's data by another application's")
+      .option('--allow-excluded', 'with --restore: also where the target has tables or rows that were left out'),
   ).action((file: string, options: Options, command: Command) =>
     inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
       const { app, actor, print, stop } = session;
@@ -57,7 +59,8 @@ export function addImport(program: Command): void {
         const made = await configFromBackup(app, row.id, settingsOf(options, app), actor);
         print.note(`Config ${made.id} "${made.name}" was made: ${app.configs.maskedUrl(made)}`);
       }
-      const request = { backupId: row.id, confirm: false, allowForeign: options.allowForeign, identity };
+      const { allowForeign, allowExcluded } = options;
+      const request = { backupId: row.id, confirm: false, allowForeign, allowExcluded, identity };
       if (options.confirm !== true) await askFor(session, request);
       await carryOutRestore(session, await app.restores.create({ ...request, confirm: true }, actor));
     }),

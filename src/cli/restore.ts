@@ -29,6 +29,7 @@ interface Options extends IdentityOptions {
   toMedia?: string;
   overwrite?: boolean;
   allowForeign?: boolean;
+  allowExcluded?: boolean;
   allowDamaged?: boolean;
   rebuildIndexes?: boolean;
 }
@@ -57,6 +58,7 @@ export function addRestore(program: Command): void {
       .option('--to <target>', 'another database: a file, or a URL such as sqlite:./copy.sqlite3')
       .option('--to-media <dir>', 'the folder for the media, with --to')
       .option('--allow-foreign', 'restore a backup of another application, after a look at whose data replaces whose')
+      .option('--allow-excluded', 'restore a backup that was made without tables or rows that the target has')
       .option('--allow-damaged', 'restore a backup of a damaged database: its files are put in place as they are')
       .option('--rebuild-indexes', 'rebuild indexes that are out of step with their tables in the backup')
       .option('--overwrite', 'allow --to to name a database that already holds something'),
@@ -123,6 +125,7 @@ function requestOf(backup: string, options: Options, { engines }: App): RestoreR
     targetMediaPath: options.toMedia === undefined ? undefined : resolve(options.toMedia),
     overwrite: options.overwrite,
     allowForeign: options.allowForeign,
+    allowExcluded: options.allowExcluded,
     allowDamaged: options.allowDamaged,
     rebuildIndexes: options.rebuildIndexes,
   };

@@ -30,6 +30,7 @@ export function backupDocument(row: BackupRow): Document {
     verifiedAt: row.verifiedAt,
     verificationLevel: row.verificationLevel,
     tables: row.tables,
+    excluded: row.excluded ?? [],
     damaged: row.damaged,
     anomalies: row.anomalies,
     anomaliesAcknowledgedAt: row.anomaliesAcknowledgedAt ?? null,
@@ -155,6 +156,7 @@ export function backupText(row: BackupRow, archives: number): string {
     ['Completed', moment(row.completedAt)],
     ['Deleted', row.deletedAt && `${moment(row.deletedAt)} by ${row.deletedBy}: ${row.deleteReason}`],
     ['Contents', row.status === 'COMPLETED' ? contents(row) : null],
+    ...leftOut(row),
     ...problems(row),
   ]);
   const rows = [...row.tables];
@@ -175,6 +177,7 @@ export function backupSummary(row: BackupRow): string {
     ...copies(row),
     ['Size', row.fileSize === null ? null : humanSize(row.fileSize)],
     ['Contents', contents(row)],
+    ...leftOut(row),
     ...problems(row),
   ]);
 }
@@ -206,6 +209,15 @@ export function restoreText(row: RestoreRow, target: string): string {
       row.status === 'COMPLETED' && row.safetyBackupId !== null ? `db-manager undo ${row.id} --confirm` : null,
     ],
   ]);
+}
+
+/** What was left out on request. */
+function leftOut({ excluded }: BackupRow): [string, string | null][] {
+  const named = (what: string) => (excluded ?? []).filter((each) => each.what === what).map(({ table: name }) => name);
+  return [
+    ['Without tables', named('TABLE').join(', ') || null],
+    ['Without rows of', named('ROWS').join(', ') || null],
+  ];
 }
 
 function contents(row: BackupRow): string {

@@ -1,10 +1,10 @@
 import type { Readable } from 'node:stream';
 import type { DatabaseEngine, FileEngine, StorageType } from '../models/kinds.js';
-import type { AppVersion, FindingMetadata, SourceFile, TableInfo } from '../archive/metadata.js';
+import type { AppVersion, ExcludedTable, FindingMetadata, SourceFile, TableInfo } from '../archive/metadata.js';
 import type { PageHashes } from '../archive/page-hashes.js';
 import type { AppError } from '../errors.js';
 
-export type { AppVersion, SourceFile, TableInfo };
+export type { AppVersion, ExcludedTable, SourceFile, TableInfo };
 
 export type { DatabaseEngine, FileEngine, StorageType };
 
@@ -53,6 +53,22 @@ export interface Snapshot extends Pick<DatabaseInfo, 'engine' | 'name'> {
   contents: Promise<SnapshotContents>;
 }
 
+/**
+ * Which tables are left out: patterns of their names as lists show them, in which `*` stands for any characters.
+ * `excludeTables`: as a whole; `excludeTableData`: only their rows.
+ */
+export interface Exclusions {
+  excludeTables: readonly string[];
+  excludeTableData: readonly string[];
+}
+
+/** What exclusions come to in a database. */
+export interface ExclusionMatches {
+  excluded: ExcludedTable[];
+  /** Patterns that fit no table. */
+  unmatched: string[];
+}
+
 /** A file that is made of pages of one size, so that two states can be compared page by page. */
 export interface PagedFile {
   /** Absolute; stays as it is until the run has ended. */
@@ -82,6 +98,8 @@ export interface ChangedSnapshot extends Snapshot {
 export interface SnapshotContents extends Omit<DatabaseInfo, 'engine' | 'name'> {
   /** True if its pages are damaged: it is kept as it is, and counts for nothing. */
   damaged: boolean;
+  /** Left out where nothing was asked to be left out. */
+  exclusions?: ExclusionMatches;
 }
 
 /**
@@ -98,6 +116,8 @@ export interface CheckOptions {
   signal?: AbortSignal;
   /** Default: `refuse`. */
   damage?: DamagePolicy;
+  /** What is left out does not count for the size. */
+  exclusions?: Exclusions | undefined;
 }
 
 /** How `Engine.load` should load. */
@@ -178,6 +198,8 @@ export interface EngineCapabilities {
   exactCounts: boolean;
   /** A snapshot lies in the work folder before it is archived; otherwise it is read while the archive is written. */
   snapshotOnDisk: boolean;
+  /** Tables, or their rows, can be left out of a snapshot. */
+  exclusions: boolean;
   /** Loading a dump runs the statements in it with the rights of the database's user: a stranger's may do anything. */
   runsStatements: boolean;
 }
@@ -302,7 +324,19 @@ export interface Engine {
    */
   fingerprint(url: string): Promise<string | null>;
   /** One committed state of the database, in files below `folder` (which exists and is empty). Never blocks the application longer than its own format demands. */
-  snapshot(url: string, folder: string, step: StepContext, damage?: DamagePolicy): Promise<Snapshot>;
+  snapshot(
+    url: string,
+    folder: string,
+    step: StepContext,
+    damage?: DamagePolicy,
+    exclusions?: Exclusions,
+  ): Promise<Snapshot>;
+  /**
+   * What exclusions leave out of the database now. Changes nothing.
+   * @throws AppError BAD_USER_INPUT naming `excludeTables` or `excludeTableData` if something that stays needs what is left
+   * out; ENGINE_UNSUPPORTED
+   */
+  exclusions(url: string, exclusions: Exclusions, signal: AbortSignal): Promise<ExclusionMatches>;
   /**
    * As `snapshot`, of what differs from a former state only: nothing else is copied. Findings that only a full snapshot looks
    * for are those of the former state. Null where that cannot be done, so that a full snapshot must be taken.

@@ -25,7 +25,7 @@ import { badInput } from '../errors.js';
 import type { BackupRow, VerificationLevel as Level } from '../models/index.js';
 import { Admin } from './admin.directive.js';
 import { BackupFilter, CreateBackupInput } from './backup.input.js';
-import { Backup, BackupConnection, BackupTable } from './backup.type.js';
+import { Backup, BackupConnection, BackupTable, ExcludedTable } from './backup.type.js';
 import { BackupConfig } from './config.type.js';
 import type { GraphqlContext } from './context.js';
 import { EncryptionKey } from './encryption-key.type.js';
@@ -457,5 +457,12 @@ export class BackupResolver extends runFieldsOf(Backup) {
   })
   tables(@Root() { tables }: BackupRow): BackupTable[] {
     return (tables ?? []).flatMap(({ name, rows }) => (rows === null ? [] : [{ name, rowCount: rows }]));
+  }
+
+  @FieldResolver(() => [ExcludedTable], {
+    description: 'The tables that were left out on request, as a whole or without their rows.',
+  })
+  excluded(@Root() { excluded }: BackupRow): ExcludedTable[] {
+    return excluded ?? [];
   }
 }

@@ -1,5 +1,5 @@
 import { Field, Float, ID, Int, ObjectType } from 'type-graphql';
-import type { StorageType as Storage } from '../core/ports.js';
+import type { ExcludedTable as Excluded, StorageType as Storage } from '../core/ports.js';
 import type {
   Anomaly as AnomalyValue,
   BackupStatus as Status,
@@ -8,7 +8,7 @@ import type {
   VerificationLevel as Level,
 } from '../models/index.js';
 import { ANOMALY_CODES } from '../models/index.js';
-import { BackupMode, BackupStatus, BackupType, StorageType, VerificationLevel } from './enums.js';
+import { BackupMode, BackupStatus, BackupType, ExcludedPart, StorageType, VerificationLevel } from './enums.js';
 import { connectionOf } from './page.type.js';
 import { ByteSize, DateTime } from './scalars.js';
 
@@ -19,6 +19,15 @@ export class BackupTable {
 
   @Field(() => Int, { description: 'How many rows it has in the backup.' })
   rowCount!: number;
+}
+
+@ObjectType({ description: 'A table that was left out of a backup on request.' })
+export class ExcludedTable implements Excluded {
+  @Field(() => String, { description: 'Name of the table.' })
+  table!: string;
+
+  @Field(() => ExcludedPart, { description: 'What of it was left out.' })
+  what!: Excluded['what'];
 }
 
 @ObjectType({

@@ -1,4 +1,5 @@
 import { Field, ID, Int, ObjectType } from 'type-graphql';
+import { ExcludedTable } from './backup.type.js';
 import { Property } from './property.type.js';
 import { Refusal } from './refusal.type.js';
 import { ByteSize } from './scalars.js';
@@ -49,6 +50,9 @@ export class ConnectionTest {
 
   @Field(() => [Property], { description: 'Page size, journal mode, versions, …' })
   facts!: Property[];
+
+  @Field(() => [ExcludedTable], { description: 'What `excludeTables` and `excludeTableData` leave out now.' })
+  excluded!: ExcludedTable[];
 
   @Field(() => [MediaPathTest], { description: 'Each media path, in the order of `mediaPaths`.' })
   media!: MediaPathTest[];

@@ -29,6 +29,23 @@ export class BackupConfigInput {
   @Field(() => [String], { nullable: true, description: 'Absolute folders, such as `["/srv/okpuja/media"]`.' })
   mediaPaths?: string[];
 
+  @ArrayMaxSize(100)
+  @MaxLength(300, { each: true })
+  @Field(() => [String], {
+    nullable: true,
+    description:
+      'Tables that backups leave out, as a whole: names as in `tables` of a backup, in which `*` stands for any characters, such as `["log_*"]`. Not for SQLite.',
+  })
+  excludeTables?: string[];
+
+  @ArrayMaxSize(100)
+  @MaxLength(300, { each: true })
+  @Field(() => [String], {
+    nullable: true,
+    description: 'Tables whose rows backups leave out, as `excludeTables`: a restore makes them empty.',
+  })
+  excludeTableData?: string[];
+
   @Field(() => StorageType, { nullable: true, description: 'Default: LOCAL.' })
   storageType?: Storage;
 

@@ -34,6 +34,12 @@ export class BackupConfig {
   @Field(() => [String], { description: 'Folders with media, absolute.' })
   mediaPaths!: string[];
 
+  @Field(() => [String], { description: 'Patterns of tables that its backups leave out, as a whole.' })
+  excludeTables!: string[];
+
+  @Field(() => [String], { description: 'Patterns of tables whose rows its backups leave out.' })
+  excludeTableData!: string[];
+
   @Field(() => StorageType, { description: 'Where archives are stored.' })
   storageType!: Storage;
 

@@ -2,7 +2,7 @@ import { registerEnumType } from 'type-graphql';
 import type { EntryKind } from '../core/discovery/browse.js';
 import type { BackupOrder as Order } from '../core/lists/lists.js';
 import type { Health as Word } from '../core/status/health.js';
-import type { DatabaseEngine as Engine, StorageType as Storage } from '../core/ports.js';
+import type { DatabaseEngine as Engine, ExcludedTable, StorageType as Storage } from '../core/ports.js';
 import type { TablePlan } from '../core/restores/plan.js';
 import type { RelatedTable } from '../core/restores/tables.js';
 import type {
@@ -92,6 +92,11 @@ export const VerificationLevel = enumOf<Level>('VerificationLevel', 'How thoroug
   CHECKSUM: 'The stored bytes have the recorded SHA-256.',
   ARCHIVE: 'Also, every entry can be read and has the recorded hash.',
   DRILL: 'Also, the database was restored into a scratch database and has the recorded tables and row counts.',
+});
+
+export const ExcludedPart = enumOf<ExcludedTable['what']>('ExcludedPart', 'What of a table is left out of a backup.', {
+  TABLE: 'The whole table: the backup does not have it.',
+  ROWS: 'Its rows: the backup has the table, empty.',
 });
 
 export const BackupOrder = enumOf<Order>('BackupOrder', 'In which order backups are listed.', {

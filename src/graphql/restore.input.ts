@@ -84,6 +84,15 @@ export class RestoreBackupInput {
   @Field(() => Boolean, {
     nullable: true,
     defaultValue: false,
+    description:
+      'Allows a backup that was made without tables or rows that the target has, which the restore takes away ' +
+      '(TABLES_EXCLUDED).',
+  })
+  allowExcluded?: boolean | null;
+
+  @Field(() => Boolean, {
+    nullable: true,
+    defaultValue: false,
     description: 'Allows a backup that is `damaged`: the files of its database are put in place as they are.',
   })
   allowDamaged?: boolean | null;

@@ -31,6 +31,9 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   /** Names the database in locks; without a password. */
   declare databaseKey: string;
   declare mediaPaths: string[];
+  /** Patterns of tables that are left out, as a whole and without their rows. */
+  declare excludeTables: CreationOptional<string[]>;
+  declare excludeTableData: CreationOptional<string[]>;
   declare storageType: StorageType;
   declare storagePath: string;
   /** Ids of the destinations that archives are copied to, in order. */
@@ -103,6 +106,8 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       databaseUrl: DataTypes.TEXT,
       databaseKey: DataTypes.TEXT,
       mediaPaths: DataTypes.JSON,
+      excludeTables: { type: DataTypes.JSON, defaultValue: [] },
+      excludeTableData: { type: DataTypes.JSON, defaultValue: [] },
       storageType: DataTypes.STRING(32),
       storagePath: DataTypes.TEXT,
       copyTo: { type: DataTypes.JSON, defaultValue: [] },

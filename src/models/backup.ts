@@ -8,6 +8,7 @@ import {
   type NonAttribute,
   type Sequelize,
 } from 'sequelize';
+import type { ExcludedTable } from '../archive/metadata.js';
 import { bytes } from './columns.js';
 import type { BackupType, DatabaseEngine, StorageType } from './kinds.js';
 import type { StoredObjectRow } from './stored-object.js';
@@ -177,6 +178,8 @@ export class BackupRow extends Model<
   /** The request: keep a damaged database as it is instead of failing. */
   declare allowDamaged: CreationOptional<boolean>;
   declare tables: CreationOptional<TableCount[]>;
+  /** Tables that were left out on request; null where none was. */
+  declare excluded: CreationOptional<ExcludedTable[] | null>;
   declare mediaFileCount: CreationOptional<number>;
   /** How it is unlike those before it; empty if it is not. */
   declare anomalies: CreationOptional<Anomaly[]>;
@@ -254,6 +257,7 @@ export function defineBackup(sequelize: Sequelize, StoredObject: typeof StoredOb
       damaged: { type: DataTypes.BOOLEAN, defaultValue: false },
       allowDamaged: { type: DataTypes.BOOLEAN, defaultValue: false },
       tables: { type: DataTypes.JSON, defaultValue: [] },
+      excluded: DataTypes.JSON,
       mediaFileCount: { type: DataTypes.INTEGER, defaultValue: 0 },
       anomalies: { type: DataTypes.JSON, defaultValue: [] },
       suspicious: { type: DataTypes.BOOLEAN, defaultValue: false },

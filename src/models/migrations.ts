@@ -24,6 +24,7 @@ import { auditChain } from './migrations/0020-audit-chain.js';
 import { lookups } from './migrations/0021-lookups.js';
 import { consolidations } from './migrations/0022-consolidations.js';
 import { anomalies } from './migrations/0023-anomalies.js';
+import { exclusions } from './migrations/0024-exclusions.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -49,6 +50,7 @@ const MIGRATIONS: Migration[] = [
   lookups,
   consolidations,
   anomalies,
+  exclusions,
 ];
 
 const TABLE = 'db_manager_migrations';

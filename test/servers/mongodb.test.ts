@@ -7,9 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { start, translate } from '../cli/command.js';
+import { describeServerEngine } from '../contracts/server-engine.contract.js';
 import { createTestApp, type TestApp } from '../support/app.js';
 import { fillZoo } from '../support/mongodb.js';
-import { send } from '../support/operations.js';
+import { runsOf } from '../support/runs.js';
 import { startMongo } from '../support/servers.js';
 import { type TcpProxy, startTcpProxy } from '../support/tcp-proxy.js';
 import { unpack } from '../support/unpack.js';
@@ -43,12 +44,7 @@ const root = 'missing' in server ? '' : server.url;
     if (!('missing' in server)) await server.stop();
   });
 
-  /** Sends an operation; its errors fail the test. */
-  async function ask<Data>(operation: string, variables: object = {}): Promise<Data> {
-    const { data, errors } = await send(app, operation, variables);
-    expect(errors).toEqual([]);
-    return data as Data;
-  }
+  const { ask, configure, test, follow, startBackup, backUp, startRestore, restore, undo } = runsOf(() => app);
 
   /** A database of this test, and its URL, also the one that leads through the proxy. */
   function database(name: string): { db: Db; url: string; proxied: string } {
@@ -60,66 +56,6 @@ const root = 'missing' in server ? '' : server.url;
     proxied.host = `127.0.0.1:${proxy.port}`;
     proxied.searchParams.set('directConnection', 'true');
     return { db: client.db(own), url: url.href, proxied: proxied.href };
-  }
-
-  async function configure(name: string, databaseUrl: string): Promise<string> {
-    const { createConfig } = await ask<{ createConfig: { id: string; engine: string } }>(
-      'mutation($input: BackupConfigInput!) { createConfig(input: $input) { id engine } }',
-      { input: { name, databaseUrl, mediaPaths: [], autoBackupEnabled: false } },
-    );
-    expect(createConfig.engine).toBe('MONGODB');
-    return createConfig.id;
-  }
-
-  interface Run {
-    id: string;
-    status: string;
-    phase: string | null;
-    errorCode: string | null;
-    errorMessage: string | null;
-    errorHint: string | null;
-    warnings: string[];
-  }
-  const RUN = 'id status phase errorCode errorMessage errorHint warnings';
-
-  /** Waits for the end of a run, or for a phase of it. */
-  async function follow(kind: 'backup' | 'restore', id: string, phase?: string): Promise<Run> {
-    for (;;) {
-      const { [kind]: run } = await ask<Record<string, Run>>(`query($id: ID!) { ${kind}(id: $id) { ${RUN} } }`, { id });
-      if (run === undefined) throw new Error(`There is no ${kind} ${id}.`);
-      if (phase !== undefined ? run.phase === phase : ['COMPLETED', 'FAILED'].includes(run.status)) return run;
-      if (phase !== undefined && run.status !== 'RUNNING' && run.status !== 'PENDING')
-        throw new Error(JSON.stringify(run));
-      await sleep(20);
-    }
-  }
-
-  async function startBackup(configId: string): Promise<string> {
-    const { createBackup } = await ask<{ createBackup: Run }>(
-      'mutation($input: CreateBackupInput!) { createBackup(input: $input) { id } }',
-      { input: { configId } },
-    );
-    return createBackup.id;
-  }
-
-  async function backUp(configId: string): Promise<Run> {
-    const run = await follow('backup', await startBackup(configId));
-    expect(run).toMatchObject({ status: 'COMPLETED', errorMessage: null });
-    return run;
-  }
-
-  async function startRestore(input: object): Promise<string> {
-    const { restoreBackup } = await ask<{ restoreBackup: Run }>(
-      'mutation($input: RestoreBackupInput!) { restoreBackup(input: $input) { id } }',
-      { input: { confirm: true, ...input } },
-    );
-    return restoreBackup.id;
-  }
-
-  async function restore(input: object): Promise<Run> {
-    const run = await follow('restore', await startRestore(input));
-    expect(run).toMatchObject({ status: 'COMPLETED', errorMessage: null });
-    return run;
   }
 
   /** All that a database holds, as this product has no part in telling it: a hash of every document's bytes, and indexes. */
@@ -147,12 +83,6 @@ const root = 'missing' in server ? '' : server.url;
       .map(({ name }) => name)
       .filter((name) => /^dbm_/.test(name));
 
-  const test = (databaseUrl: string) =>
-    ask<{ testConnection: { ok: boolean; error: { code: string } | null } }>(
-      'mutation($input: BackupConfigInput!) { testConnection(input: $input) { ok error { code } } }',
-      { input: { databaseUrl, mediaPaths: [] } },
-    );
-
   it('is found among the databases of its server, and another is backed up like it', async () => {
     const [one, two] = [database('many_1'), database('many_2')];
     for (const { db } of [one, two]) await db.collection('t').insertOne({ x: 1 });
@@ -171,6 +101,24 @@ const root = 'missing' in server ? '' : server.url;
       { configId, names: [two.db.databaseName] },
     );
     await backUp(protecting[0]?.id ?? '');
+  });
+
+  describeServerEngine({
+    app: () => app,
+    make: async (name, collections) => {
+      const { db, url } = database(name);
+      for (const [collection, count] of Object.entries(collections)) {
+        await db.collection(collection).insertMany(Array.from({ length: count }, (_, n) => ({ n })));
+      }
+      return url;
+    },
+    rowsOf: async (url) => {
+      const db = client.db(decodeURIComponent(new URL(url).pathname.slice(1)));
+      const names = (await db.listCollections({}, { nameOnly: true }).toArray()).map(({ name }) => name);
+      const counts = await Promise.all(names.map((name) => db.collection(name).countDocuments()));
+      return Object.fromEntries(names.map((name, index) => [name, counts[index] ?? 0]));
+    },
+    absent: (name) => database(name).url,
   });
 
   it('comes back byte for byte after a backup under a writer, and an undo takes that back', async () => {
@@ -208,10 +156,7 @@ const root = 'missing' in server ? '' : server.url;
     expect(await stateOf(db, ['busy'])).toEqual(whole);
     expect(await leftovers(db)).toEqual([]);
 
-    const { undoRestore } = await ask<{ undoRestore: Run }>('mutation($id: ID!) { undoRestore(id: $id) { id } }', {
-      id: done.id,
-    });
-    expect(await follow('restore', undoRestore.id)).toMatchObject({ status: 'COMPLETED' });
+    await undo(done.id);
     expect(await stateOf(db)).toEqual(broken);
 
     const { verifyBackup } = await ask<{ verifyBackup: object }>(
@@ -299,8 +244,8 @@ const root = 'missing' in server ? '' : server.url;
   it('names a server that is absent, and tests one that is there', async () => {
     const { db, url } = database('tested');
     await db.collection('t').insertOne({ x: 1 });
-    expect((await test(url)).testConnection).toEqual({ ok: true, error: null });
-    expect((await absent).testConnection).toEqual({ ok: false, error: { code: 'DATABASE_NOT_FOUND' } });
+    expect(await test(url)).toMatchObject({ ok: true, error: null });
+    expect(await absent).toMatchObject({ ok: false, error: { code: 'DATABASE_NOT_FOUND' } });
   });
 
   /** What a restore sends when it comes to the second collection. */

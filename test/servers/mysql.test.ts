@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { start, translate } from '../cli/command.js';
+import { describeServerEngine } from '../contracts/server-engine.contract.js';
 import { createTestApp, type TestApp } from '../support/app.js';
 import { at, query, stateOf, using, ZOO } from '../support/mysql.js';
-import { send } from '../support/operations.js';
+import { runsOf } from '../support/runs.js';
 import { type RestartableServer, startMariadb } from '../support/servers.js';
 import { unpack } from '../support/unpack.js';
 import { filesIn, NEVER } from '../support/world.js';
@@ -30,71 +31,7 @@ afterAll(async () => {
   });
   afterAll(() => app?.close());
 
-  /** Sends an operation; its errors fail the test. */
-  async function ask<Data>(operation: string, variables: object = {}): Promise<Data> {
-    const { data, errors } = await send(app, operation, variables);
-    expect(errors).toEqual([]);
-    return data as Data;
-  }
-
-  async function configure(name: string, databaseUrl: string): Promise<string> {
-    const made = await ask<{ createConfig: { id: string; engine: string; databaseUrl: string } }>(
-      `mutation($input: BackupConfigInput!) { createConfig(input: $input) { id engine databaseUrl } }`,
-      { input: { name, databaseUrl, mediaPaths: [], autoBackupEnabled: false } },
-    );
-    expect(made.createConfig).toMatchObject({ engine: 'MYSQL', databaseUrl: expect.stringContaining(':***@') });
-    return made.createConfig.id;
-  }
-
-  interface Run {
-    id: string;
-    status: string;
-    phase: string | null;
-    errorCode: string | null;
-    errorMessage: string | null;
-    errorHint: string | null;
-    warnings: string[];
-  }
-  const RUN = 'id status phase errorCode errorMessage errorHint warnings';
-
-  /** Waits for the end of a run, or for a phase of it. */
-  async function follow(kind: 'backup' | 'restore', id: string, phase?: string): Promise<Run> {
-    for (;;) {
-      const { [kind]: run } = await ask<Record<string, Run>>(`query($id: ID!) { ${kind}(id: $id) { ${RUN} } }`, { id });
-      if (run === undefined) throw new Error(`There is no ${kind} ${id}.`);
-      if (phase !== undefined ? run.phase === phase : ['COMPLETED', 'FAILED'].includes(run.status)) return run;
-      if (phase !== undefined && run.status === 'FAILED') throw new Error(JSON.stringify(run));
-      await sleep(20);
-    }
-  }
-
-  async function startBackup(configId: string): Promise<string> {
-    const made = await ask<{ createBackup: Run }>(
-      'mutation($input: CreateBackupInput!) { createBackup(input: $input) { id } }',
-      { input: { configId } },
-    );
-    return made.createBackup.id;
-  }
-
-  async function backUp(configId: string): Promise<string> {
-    const run = await follow('backup', await startBackup(configId));
-    expect(run).toMatchObject({ status: 'COMPLETED', errorMessage: null });
-    return run.id;
-  }
-
-  async function startRestore(input: object): Promise<string> {
-    const made = await ask<{ restoreBackup: Run }>(
-      'mutation($input: RestoreBackupInput!) { restoreBackup(input: $input) { id } }',
-      { input: { confirm: true, ...input } },
-    );
-    return made.restoreBackup.id;
-  }
-
-  async function restore(input: object): Promise<Run> {
-    const run = await follow('restore', await startRestore(input));
-    expect(run).toMatchObject({ status: 'COMPLETED', errorMessage: null });
-    return run;
-  }
+  const { ask, configure, test, follow, startBackup, backUp, startRestore, restore, undo } = runsOf(() => app);
 
   const makeDatabase = async (name: string, sql = '', url = root) => {
     await query(url, `CREATE DATABASE \`${name.replaceAll('`', '``')}\` COLLATE utf8mb4_unicode_ci`);
@@ -130,6 +67,53 @@ afterAll(async () => {
     await backUp(made[0]?.id ?? '');
   });
 
+  describeServerEngine({
+    app: () => app,
+    make: (name, tables) =>
+      makeDatabase(
+        name,
+        Object.entries(tables)
+          .map(([table, rows]) => {
+            const quoted = `\`${table.replaceAll('`', '``')}\``;
+            return `CREATE TABLE ${quoted} (x INT AUTO_INCREMENT PRIMARY KEY); INSERT INTO ${quoted} SELECT seq FROM seq_1_to_${rows};`;
+          })
+          .join(''),
+      ),
+    rowsOf: async (url) => {
+      const tables = await query<Record<string, string>>(url, 'SHOW TABLES');
+      const counts: Record<string, number> = {};
+      for (const name of tables.map((row) => Object.values(row)[0] ?? '')) {
+        const [found] = await query<{ n: number }>(url, `SELECT COUNT(*) AS n FROM \`${name.replaceAll('`', '``')}\``);
+        counts[name] = Number(found?.n);
+      }
+      return counts;
+    },
+    absent: (name) => at(root, name),
+  });
+
+  it('refuses to leave out what others need, and names that the program cannot tell apart', async () => {
+    const url = await makeDatabase(
+      'needed',
+      `CREATE TABLE parent (id INT PRIMARY KEY); CREATE TABLE child (id INT, FOREIGN KEY (id) REFERENCES parent (id));
+       CREATE TABLE seen (x INT); CREATE VIEW looks AS SELECT x FROM seen; INSERT INTO seen VALUES (1);
+       CREATE TRIGGER tr BEFORE INSERT ON seen FOR EACH ROW SET NEW.x = 1; CREATE TABLE Logs (x INT); CREATE TABLE logs (x INT)`,
+    );
+    for (const [settings, field, message] of [
+      [{ excludeTables: ['parent'] }, 'excludeTables', /child needs parent, which would be left out/],
+      [{ excludeTables: ['seen'] }, 'excludeTables', /looks needs seen/],
+      [{ excludeTableData: ['parent'] }, 'excludeTableData', /rows of child refer to parent/],
+      [{ excludeTables: ['Logs'] }, 'excludeTables', /Logs and logs can be the same/],
+      [{ excludeTableData: ['?ogs', '*ogs'] }, 'excludeTableData', /can be the same/],
+    ] as const) {
+      expect((await test(url, settings)).error).toMatchObject({ field, message: expect.stringMatching(message) });
+    }
+    const settings = { excludeTables: ['child', 'parent', '*ogs'], excludeTableData: ['seen'] };
+    const { id: backup } = await backUp(await configure('Needed', url, settings));
+    await restore({ backupId: backup, targetDatabaseUrl: at(root, 'needed_copy') });
+    expect(await query(at(root, 'needed_copy'), 'SELECT COUNT(*) AS n FROM looks')).toEqual([{ n: 0 }]);
+    expect(await query(at(root, 'needed_copy'), 'SHOW TRIGGERS')).toHaveLength(1);
+  });
+
   it('comes back row for row after a backup under a writer, and an undo takes that back', async () => {
     const url = await makeDatabase(
       'zoo `ü`',
@@ -143,7 +127,7 @@ afterAll(async () => {
         await client.query(`BEGIN; INSERT INTO left_side VALUES (${n}); INSERT INTO right_side VALUES (${n}); COMMIT`);
       }
     });
-    const backup = await backUp(config);
+    const { id: backup } = await backUp(config);
     isWriting = false;
     await writer;
     const row = await app.app.backups.get(backup);
@@ -168,10 +152,7 @@ afterAll(async () => {
     );
     expect([Number(pairs?.one), Number(pairs?.other)]).toEqual([counted.left_side, counted.right_side]);
     expect(await leftovers()).toEqual([]);
-    const { undoRestore } = await ask<{ undoRestore: Run }>('mutation($id: ID!) { undoRestore(id: $id) { id } }', {
-      id: done.id,
-    });
-    expect(await follow('restore', undoRestore.id)).toMatchObject({ status: 'COMPLETED' });
+    await undo(done.id);
     expect(await stateOf(url)).toEqual(broken);
     const { verifyBackup } = await ask<{ verifyBackup: object }>(
       'mutation($id: ID!) { verifyBackup(id: $id, level: DRILL) { verificationLevel errorMessage } }',
@@ -203,7 +184,7 @@ afterAll(async () => {
   it('goes into a new database, and from an upload only when someone answers for it', async () => {
     const url = await makeDatabase('source', 'CREATE TABLE t (x INT); INSERT INTO t VALUES (1)');
     const config = await configure('Elsewhere', url);
-    const backup = await backUp(config);
+    const { id: backup } = await backUp(config);
     await restore({ backupId: backup, targetDatabaseUrl: at(root, 'copy') });
     expect(await stateOf(at(root, 'copy'))).toEqual(await stateOf(url));
     const { filePath, fileName } = await app.app.backups.get(backup);
@@ -218,14 +199,16 @@ afterAll(async () => {
 
   it('is backed up and comes back without any table', async () => {
     const url = await makeDatabase('empty');
-    const backup = await backUp(await configure('Empty', url));
+    const { id: backup } = await backUp(await configure('Empty', url));
     await query(url, 'CREATE TABLE later (x INT)');
     await restore({ backupId: backup });
     expect(await query(url, 'SHOW TABLES')).toEqual([]);
   });
 
   it('refuses single tables, and a backup of another kind of database', async () => {
-    const backup = await backUp(await configure('Whole', await makeDatabase('whole', 'CREATE TABLE t (x INT)')));
+    const { id: backup } = await backUp(
+      await configure('Whole', await makeDatabase('whole', 'CREATE TABLE t (x INT)')),
+    );
     const plan = await app.app.restores.plan({ backupId: backup, confirm: true, tables: ['t'] });
     expect(plan.refusals).toEqual([expect.objectContaining({ code: 'BAD_USER_INPUT', field: 'tables' })]);
     const sqlite = await app.backup();
@@ -234,13 +217,6 @@ afterAll(async () => {
   });
 
   it('names a wrong password, what is absent, and the statements that give rights', async () => {
-    const test = async (databaseUrl: string) => {
-      const { testConnection } = await ask<{ testConnection: { error: { code: string; hint: string } | null } }>(
-        'mutation($input: BackupConfigInput!) { testConnection(input: $input) { error { code message hint } } }',
-        { input: { databaseUrl, mediaPaths: [] } },
-      );
-      return testConnection;
-    };
     await query(root, "CREATE USER reader@'127.0.0.1' IDENTIFIED BY 'reader-secret'");
     const url = await makeDatabase('rights', 'CREATE TABLE t (x INT)');
     const reader = at(url, 'rights', { name: 'reader', password: 'reader-secret' });
@@ -259,7 +235,7 @@ afterAll(async () => {
       await query(root, statement);
     }
     expect((await test(reader)).error).toBeNull();
-    const backup = await backUp(await configure('Rights', reader));
+    const { id: backup } = await backUp(await configure('Rights', reader));
     const refused = await app.app.restores.plan({ backupId: backup, confirm: true });
     const [hint = ''] = refused.refusals.map((refusal) => String(refusal.hint));
     expect(hint).toMatch(/^As an administrator, run: GRANT ALL PRIVILEGES ON `rights`/);
@@ -273,7 +249,7 @@ afterAll(async () => {
 
   it('stays as it was when a restore is cancelled while it loads', async () => {
     const url = await makeDatabase('cancelled', SLOW);
-    const backup = await backUp(await configure('Cancelled', url));
+    const { id: backup } = await backUp(await configure('Cancelled', url));
     await query(url, 'DELETE FROM t WHERE x > 10');
     const before = await stateOf(url);
     const id = await startRestore({ backupId: backup });
@@ -291,7 +267,7 @@ afterAll(async () => {
     );
     const config = await configure('Held', url);
     await app.app.models.BackupConfig.update({ restoreLockTimeout: 1 }, { where: { name: 'Held' } });
-    const backup = await backUp(config);
+    const { id: backup } = await backUp(config);
     const before = await stateOf(url);
     await using(url, async (client) => {
       await client.query('BEGIN; SELECT * FROM t');
@@ -306,7 +282,7 @@ afterAll(async () => {
 
   it('is old or new as a whole, and the server tidy, when the process is killed at the switch', async () => {
     const url = await makeDatabase('killed', `${ZOO}`);
-    const backup = await backUp(await configure('Killed', url));
+    const { id: backup } = await backUp(await configure('Killed', url));
     const whole = await stateOf(url);
     const program = join(await translate(join(app.folder, 'program')), 'src/cli.js');
     const env = {
@@ -354,7 +330,7 @@ afterAll(async () => {
     afterAll(() => other?.stop());
 
     it('fails a backup and a restore under way with the reason, and stays as it was', async () => {
-      const backup = await backUp(config);
+      const { id: backup } = await backUp(config);
       const files = await filesIn(app.backups);
       const before = await stateOf(url());
       const making = await startBackup(config);

@@ -8,9 +8,11 @@ import { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLog } from '../../src/log.js';
 import { start, translate } from '../cli/command.js';
+import { describeServerEngine } from '../contracts/server-engine.contract.js';
 import { createTestApp, type TestApp } from '../support/app.js';
 import { send } from '../support/operations.js';
 import { at, stateOf, query, using, ZOO } from '../support/postgres.js';
+import { runsOf } from '../support/runs.js';
 import { type RestartableServer, startPostgres } from '../support/servers.js';
 import { unpack } from '../support/unpack.js';
 import { filesIn, NEVER } from '../support/world.js';
@@ -44,12 +46,7 @@ afterAll(async () => {
   });
   afterAll(() => app?.close());
 
-  /** Sends an operation; its errors fail the test. */
-  async function ask<Data>(operation: string, variables: object = {}): Promise<Data> {
-    const { data, errors } = await send(app, operation, variables);
-    expect(errors).toEqual([]);
-    return data as Data;
-  }
+  const { ask, configure, test, follow, startBackup, backUp, startRestore, restore, undo } = runsOf(() => app);
 
   let translated: Promise<string> | null = null;
   /** The command line, on the same records. */
@@ -61,65 +58,6 @@ afterAll(async () => {
     LEASE_SECONDS: '5',
   });
 
-  async function configure(name: string, databaseUrl: string): Promise<string> {
-    const made = await ask<{ createConfig: { id: string; engine: string; databaseUrl: string } }>(
-      `mutation($input: BackupConfigInput!) { createConfig(input: $input) { id engine databaseUrl } }`,
-      { input: { name, databaseUrl, mediaPaths: [], autoBackupEnabled: false } },
-    );
-    expect(made.createConfig).toMatchObject({ engine: 'POSTGRES', databaseUrl: expect.stringContaining(':***@') });
-    return made.createConfig.id;
-  }
-
-  interface Run {
-    id: string;
-    status: string;
-    phase: string | null;
-    errorCode: string | null;
-    errorMessage: string | null;
-    errorHint: string | null;
-    warnings: string[];
-  }
-  const RUN = 'id status phase errorCode errorMessage errorHint warnings';
-
-  /** Waits for the end of a run, or for a phase of it. */
-  async function follow(kind: 'backup' | 'restore', id: string, phase?: string): Promise<Run> {
-    for (;;) {
-      const { [kind]: run } = await ask<Record<string, Run>>(`query($id: ID!) { ${kind}(id: $id) { ${RUN} } }`, { id });
-      if (run === undefined) throw new Error(`There is no ${kind} ${id}.`);
-      if (phase !== undefined ? run.phase === phase : ['COMPLETED', 'FAILED'].includes(run.status)) return run;
-      if (phase !== undefined && run.status === 'FAILED') throw new Error(JSON.stringify(run));
-      await sleep(50);
-    }
-  }
-
-  async function startBackup(configId: string): Promise<string> {
-    const made = await ask<{ createBackup: Run }>(
-      'mutation($input: CreateBackupInput!) { createBackup(input: $input) { id } }',
-      { input: { configId } },
-    );
-    return made.createBackup.id;
-  }
-
-  async function backUp(configId: string): Promise<string> {
-    const run = await follow('backup', await startBackup(configId));
-    expect(run).toMatchObject({ status: 'COMPLETED', errorMessage: null });
-    return run.id;
-  }
-
-  async function startRestore(input: object): Promise<string> {
-    const made = await ask<{ restoreBackup: Run }>(
-      'mutation($input: RestoreBackupInput!) { restoreBackup(input: $input) { id } }',
-      { input: { confirm: true, ...input } },
-    );
-    return made.restoreBackup.id;
-  }
-
-  async function restore(input: object): Promise<Run> {
-    const run = await follow('restore', await startRestore(input));
-    expect(run).toMatchObject({ status: 'COMPLETED', errorMessage: null });
-    return run;
-  }
-
   const makeDatabase = async (name: string, sql = '', owner = 'postgres') => {
     await query(root, `CREATE DATABASE "${name.replaceAll('"', '""')}" OWNER ${owner}`);
     if (sql !== '') await query(at(root, name), sql);
@@ -127,6 +65,57 @@ afterAll(async () => {
   };
   /** What restores and drills make beside the databases. */
   const leftovers = () => query(root, `SELECT datname FROM pg_database WHERE datname LIKE 'dbm\\_%'`);
+
+  describeServerEngine({
+    app: () => app,
+    make: (name, tables) =>
+      makeDatabase(
+        name,
+        Object.entries(tables)
+          .map(([table, rows]) => {
+            const quoted = `"${table.replaceAll('"', '""')}"`;
+            return `CREATE TABLE ${quoted} (x serial PRIMARY KEY); INSERT INTO ${quoted} SELECT generate_series(1, ${rows});`;
+          })
+          .join(''),
+      ),
+    rowsOf: async (url) => {
+      const rows = await query<{ name: string; rows: string }>(
+        url,
+        `SELECT relname AS name, (xpath('/row/c/text()', query_to_xml(format('SELECT count(*) AS c FROM %s', oid::regclass),
+           false, true, '')))[1]::text AS rows
+         FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`,
+      );
+      return Object.fromEntries(rows.map((row) => [row.name, Number(row.rows)]));
+    },
+    absent: (name) => at(root, name),
+  });
+
+  it('refuses to leave out what other tables, views or functions need, and names both', async () => {
+    const url = await makeDatabase(
+      'needed',
+      `CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (id int REFERENCES parent);
+       CREATE TABLE seen (x int); CREATE VIEW looks AS SELECT x FROM seen;
+       CREATE TABLE made (x int); CREATE FUNCTION gives() RETURNS SETOF made LANGUAGE sql AS 'SELECT 1';
+       CREATE TABLE parts (x int) PARTITION BY RANGE (x); CREATE TABLE part_1 PARTITION OF parts FOR VALUES FROM (0) TO (9);
+       INSERT INTO parts VALUES (1)`,
+    );
+    for (const [settings, field, message] of [
+      [{ excludeTables: ['parent'] }, 'excludeTables', /child needs parent, which would be left out/],
+      [{ excludeTables: ['seen'] }, 'excludeTables', /looks needs seen/],
+      [{ excludeTables: ['made'] }, 'excludeTables', /function .*gives.* needs made/],
+      [{ excludeTableData: ['parent'] }, 'excludeTableData', /rows of child refer to parent/],
+    ] as const) {
+      expect((await test(url, settings)).error).toMatchObject({ field, message: expect.stringMatching(message) });
+    }
+    const together = { excludeTables: ['parent', 'child', 'parts', 'seen', 'looks'], excludeTableData: ['made'] };
+    expect(await test(url, together)).toMatchObject({ ok: true, warnings: [] });
+    const { id: backup } = await backUp(
+      await configure('Needed', url, { ...together, excludeTableData: ['parts', 'made'] }),
+    );
+    await restore({ backupId: backup, targetDatabaseUrl: at(root, 'needed_copy') });
+    const tables = `SELECT relname FROM pg_class WHERE relkind IN ('r', 'p', 'v') AND relnamespace = 'public'::regnamespace`;
+    expect(await query(at(root, 'needed_copy'), tables)).toEqual([{ relname: 'made' }]);
+  });
 
   it('comes back row for row after a backup under a writer, and an undo takes that back', async () => {
     const url = await makeDatabase(
@@ -153,7 +142,7 @@ afterAll(async () => {
         await client.query(`BEGIN; INSERT INTO left_side VALUES (${n}); INSERT INTO right_side VALUES (${n}); COMMIT`);
       }
     });
-    const backup = await backUp(config);
+    const { id: backup } = await backUp(config);
     isWriting = false;
     await writer;
     const except = ['left_side', 'right_side'];
@@ -192,10 +181,7 @@ afterAll(async () => {
     expect(await shape('zoo "ü"')).toEqual(SHAPE);
     expect(await leftovers()).toEqual([]);
 
-    const { undoRestore } = await ask<{ undoRestore: Run }>('mutation($id: ID!) { undoRestore(id: $id) { id } }', {
-      id: done.id,
-    });
-    expect(await follow('restore', undoRestore.id)).toMatchObject({ status: 'COMPLETED' });
+    await undo(done.id);
     expect(await stateOf(url)).toEqual(broken);
     expect(await shape('zoo "ü"')).toEqual(SHAPE);
 
@@ -260,7 +246,7 @@ afterAll(async () => {
   it('goes into a new database, and from an upload only when someone answers for it', async () => {
     const url = await makeDatabase('source', 'CREATE TABLE t (x int); INSERT INTO t VALUES (1)');
     const config = await configure('Elsewhere', url);
-    const backup = await backUp(config);
+    const { id: backup } = await backUp(config);
     await restore({ backupId: backup, targetDatabaseUrl: at(root, 'copy') });
     expect(await stateOf(at(root, 'copy'))).toEqual(await stateOf(url));
     const { filePath, fileName } = await app.app.backups.get(backup);
@@ -278,14 +264,16 @@ afterAll(async () => {
 
   it('is backed up and comes back without any table', async () => {
     const url = await makeDatabase('empty');
-    const backup = await backUp(await configure('Empty', url));
+    const { id: backup } = await backUp(await configure('Empty', url));
     await query(url, 'CREATE TABLE later (x int)');
     await restore({ backupId: backup });
     expect(await query(url, `SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace`)).toEqual([]);
   });
 
   it('refuses single tables, and a backup of another kind of database', async () => {
-    const backup = await backUp(await configure('Whole', await makeDatabase('whole', 'CREATE TABLE t (x int)')));
+    const { id: backup } = await backUp(
+      await configure('Whole', await makeDatabase('whole', 'CREATE TABLE t (x int)')),
+    );
     const plan = await app.app.restores.plan({ backupId: backup, confirm: true, tables: ['t'] });
     expect(plan.refusals).toEqual([expect.objectContaining({ code: 'BAD_USER_INPUT', field: 'tables' })]);
     const sqlite = await app.backup();
@@ -294,15 +282,6 @@ afterAll(async () => {
   });
 
   describe('Without rights', () => {
-    const test = async (databaseUrl: string) => {
-      const { testConnection } = await ask<{
-        testConnection: { ok: boolean; error: { code: string; message: string; hint: string } | null };
-      }>('mutation($input: BackupConfigInput!) { testConnection(input: $input) { ok error { code message hint } } }', {
-        input: { databaseUrl, mediaPaths: [] },
-      });
-      return testConnection;
-    };
-
     it('names a wrong password, an absent server and an absent database, and repeats no password', async () => {
       const wrong = await test(at(root, 'postgres', { name: 'owner', password: 'wr:ong' }));
       expect(wrong.error).toMatchObject({ code: 'DATABASE_UNREADABLE', hint: expect.stringContaining('pg_hba.conf') });
@@ -324,7 +303,7 @@ afterAll(async () => {
         expect(error).toMatchObject({ code: 'DATABASE_UNREADABLE', hint: `As a superuser, run: ${statement}` });
         await query(root, statement);
       }
-      const backup = await backUp(await configure('Rights', reader));
+      const { id: backup } = await backUp(await configure('Rights', reader));
       const plan = await app.app.restores.plan({ backupId: backup, confirm: true });
       expect(plan.refusals).toMatchObject([
         { code: 'DATABASE_UNREADABLE', hint: 'As a superuser, run: ALTER ROLE "reader" CREATEDB;' },
@@ -339,7 +318,7 @@ afterAll(async () => {
         'CREATE EXTENSION pg_trgm; CREATE TABLE t (x serial, y text); INSERT INTO t (y) VALUES (1), (2)',
       );
       const before = await stateOf(own);
-      const backup = await backUp(await configure('Owned', own));
+      const { id: backup } = await backUp(await configure('Owned', own));
       await query(own, 'DELETE FROM t');
       await restore({ backupId: backup });
       expect(await stateOf(own)).toEqual(before);
@@ -352,7 +331,7 @@ afterAll(async () => {
 
   it('stays as it was when a restore is cancelled while it loads', async () => {
     const url = await makeDatabase('cancelled', SLOW);
-    const backup = await backUp(await configure('Cancelled', url));
+    const { id: backup } = await backUp(await configure('Cancelled', url));
     await query(url, 'INSERT INTO t VALUES (2)');
     const before = await stateOf(url);
     const id = await startRestore({ backupId: backup });
@@ -366,7 +345,7 @@ afterAll(async () => {
 
   it('is old or new as a whole, and the server tidy, when the process is killed at the switch', async () => {
     const url = await makeDatabase('killed', 'CREATE TABLE t (x int); INSERT INTO t SELECT generate_series(1, 1000)');
-    const backup = await backUp(await configure('Killed', url));
+    const { id: backup } = await backUp(await configure('Killed', url));
     const whole = await stateOf(url);
     const command = await program();
     const seen = new Set<string>();
@@ -407,7 +386,7 @@ afterAll(async () => {
       await query(other.url, 'CREATE DATABASE app');
       await query(url(), SLOW);
       config = await configure('Stopping', url());
-      backup = await backUp(config);
+      backup = (await backUp(config)).id;
     });
     afterAll(() => other?.stop());
 

@@ -10,6 +10,7 @@ import {
   SimpleGrid,
   Stack,
   Switch,
+  TagsInput,
   Text,
   Title,
   UnstyledButton,
@@ -65,8 +66,32 @@ export function What({ form }: { form: Form }) {
         </Stack>
         <MediaPaths form={form} />
       </SimpleGrid>
+      <Exclusions form={form} />
       <TestConnection form={form} />
     </Section>
+  );
+}
+
+/** What is left out of a database on a server; a file is copied with all of its tables. */
+function Exclusions({ form }: { form: Form }) {
+  const { databaseUrl, excludeTables, excludeTableData } = form.settings;
+  const isFile = databaseUrl === '' || databaseUrl.startsWith('sqlite:');
+  if (isFile && excludeTables.length + excludeTableData.length === 0) return null;
+  return (
+    <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="xl" verticalSpacing="md">
+      <TagsInput
+        {...setting(form, 'excludeTables')}
+        description="Not in backups at all: names such as log_*. A restore removes them from the database."
+        value={excludeTables}
+        onChange={(value) => form.set('excludeTables', value)}
+      />
+      <TagsInput
+        {...setting(form, 'excludeTableData')}
+        description="In backups without their rows. A restore makes them empty."
+        value={excludeTableData}
+        onChange={(value) => form.set('excludeTableData', value)}
+      />
+    </SimpleGrid>
   );
 }
 

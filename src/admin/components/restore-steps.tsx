@@ -29,15 +29,37 @@ export interface Planned {
   plan: Plan | undefined;
   problem: Problem | null;
   refresh: () => void;
-  /** Why this backup may be of another application than what it would replace. */
-  strangers: Refusal[];
-  /** Someone has said that it shall replace it nevertheless. */
-  allowForeign: boolean;
-  setAllowForeign: (allowed: boolean) => void;
+  /** What stands in the way unless someone says that it shall be done nevertheless. */
+  asked: Asked[];
 }
 
-/** Refusals that someone's explicit word overrides. */
-const isStranger = ({ field }: Refusal) => field === 'allowForeign';
+/** What is asked of someone who goes on. */
+interface Asked {
+  field: AllowField;
+  refusals: Refusal[];
+  allowed: boolean;
+  setAllowed: (allowed: boolean) => void;
+}
+
+/** The fields of the input that override refusals, each with what someone says by it. */
+const WORDS = {
+  allowForeign: {
+    title: 'Data of another application',
+    label: 'Replace the current data with the data of this backup',
+    description: 'Without this, choose another location.',
+  },
+  allowExcluded: {
+    title: 'Data that this backup does not have',
+    label: 'Restore without it',
+    description: 'Without this, choose another location. The safety backup keeps it.',
+  },
+} as const;
+
+type AllowField = keyof typeof WORDS;
+
+const FIELDS = Object.keys(WORDS) as AllowField[];
+const fieldOf = ({ field }: Refusal) => FIELDS.find((each) => each === field);
+const NOT_ALLOWED: readonly AllowField[] = [];
 
 /**
  * The plan of a restore, made anew while it is shown.
@@ -45,47 +67,61 @@ const isStranger = ({ field }: Refusal) => field === 'allowForeign';
  * @param settled false while people are choosing something else: the plan is not shown then
  */
 export function useRestorePlan(
-  request: Omit<RestoreBackupInput, 'confirm' | 'allowForeign'>,
+  request: Omit<RestoreBackupInput, 'confirm' | AllowField>,
   { pause = false, settled = true }: { pause?: boolean; settled?: boolean } = {},
 ): Planned {
   const key = JSON.stringify(request);
   // Both hold for this request only: another one is to be confirmed anew.
-  const [allowed, setAllowed] = useState<string | null>(null);
+  const [said, setSaid] = useState<{ key: string; allowed: readonly AllowField[] } | null>(null);
   const [seen, setSeen] = useState<{ key: string; refusals: Refusal[] } | null>(null);
   const [busy, setBusy] = useState(false);
-  const allowForeign = allowed === key;
-  const input = { ...request, confirm: false, ...(allowForeign ? { allowForeign } : {}) };
+  const allowed = said?.key === key ? said.allowed : NOT_ALLOWED;
+  const input = { ...request, confirm: false, ...Object.fromEntries(allowed.map((field) => [field, true])) };
   const answer = useApi(RestorePlanDocument, { input }, { pause, every: busy ? BUSY_EVERY : EVERY, fresh: true });
   // Show only the plan of the present choice, and only its problem.
   const current = settled && !pause && answer.current;
   const plan = current && answer.problem === null ? answer.data?.restorePlan : undefined;
   const found = plan?.refusals.some(({ code }) => code === 'BUSY') === true;
   if (current && found !== busy) setBusy(found);
-  const refusals = plan?.refusals.filter(isStranger) ?? [];
-  if (refusals.length > 0 && JSON.stringify(seen) !== JSON.stringify({ key, refusals })) setSeen({ key, refusals });
+  const before = seen?.key === key ? seen.refusals : [];
+  const open = plan?.refusals.filter((refusal) => fieldOf(refusal) !== undefined) ?? [];
+  // What is allowed is no refusal any more, and stays to be seen; without a plan, so does the rest.
+  const kept = before.filter((refusal) => {
+    const field = fieldOf(refusal);
+    return plan === undefined || (field !== undefined && allowed.includes(field));
+  });
+  const refusals = [...kept.filter(({ field }) => !open.some((each) => each.field === field)), ...open];
+  if (JSON.stringify(before) !== JSON.stringify(refusals)) setSeen({ key, refusals });
   return {
     input,
     plan,
     problem: current ? answer.problem : null,
     refresh: answer.refresh,
-    strangers:
-      settled && !pause && seen?.key === key && (allowForeign || plan === undefined) ? seen.refusals : refusals,
-    allowForeign,
-    setAllowForeign: (on) => setAllowed(on ? key : null),
+    asked: FIELDS.map((field) => ({
+      field,
+      refusals: settled && !pause ? refusals.filter((refusal) => refusal.field === field) : [],
+      allowed: allowed.includes(field),
+      setAllowed: (on: boolean) => {
+        const others = allowed.filter((each) => each !== field);
+        setSaid({ key, allowed: on ? [...others, field] : others });
+      },
+    })).filter((each) => each.refusals.length > 0),
   };
 }
 
 /** What a restore would change. @param missing what has to be chosen before there is a plan */
 export function Preview({ planned, missing = null }: { planned: Planned; missing?: string | null }) {
   const { plan, problem, refresh } = planned;
-  const others = plan && { ...plan, refusals: plan.refusals.filter((refusal) => !isStranger(refusal)) };
+  const others = plan && { ...plan, refusals: plan.refusals.filter((refusal) => fieldOf(refusal) === undefined) };
   return (
     <Card withBorder aria-busy={plan === undefined} mih={260}>
       <Title order={2} size="h4" mb="sm">
         Preview
       </Title>
       <Stack gap="sm">
-        <Strangers planned={planned} />
+        {planned.asked.map((each) => (
+          <Question key={each.field} asked={each} />
+        ))}
         {missing !== null ? (
           <Text c="dimmed">{missing}</Text>
         ) : problem ? (
@@ -100,22 +136,22 @@ export function Preview({ planned, missing = null }: { planned: Planned; missing
   );
 }
 
-/** Whose data would replace whose, and the explicit word that it shall. */
-function Strangers({ planned: { strangers, allowForeign, setAllowForeign } }: { planned: Planned }) {
-  if (strangers.length === 0) return null;
+/** What would be replaced or lost, and the explicit word that it shall. */
+function Question({ asked: { field, refusals, allowed, setAllowed } }: { asked: Asked }) {
+  const { title, label, description } = WORDS[field];
   return (
-    <Alert color="red" variant="light" icon={<IconAlertTriangle />} title="Data of another application" role="alert">
+    <Alert color="red" variant="light" icon={<IconAlertTriangle />} title={title} role="alert">
       <Stack gap="sm">
         <List size="sm" className="breakable">
-          {strangers.map(({ message }) => (
+          {refusals.map(({ message }) => (
             <List.Item key={message}>{message}</List.Item>
           ))}
         </List>
         <Checkbox
-          label="Replace the current data with the data of this backup"
-          description="Without this, choose another location."
-          checked={allowForeign}
-          onChange={(event) => setAllowForeign(event.currentTarget.checked)}
+          label={label}
+          description={description}
+          checked={allowed}
+          onChange={(event) => setAllowed(event.currentTarget.checked)}
         />
       </Stack>
     </Alert>

@@ -23,7 +23,7 @@ interface Answered<Answer> {
 export function TestConnection({ form }: { form: Form }) {
   const test = useAction(TestConnectionDocument, { quiet: true, harmless: true });
   const [last, setLast] = useState<Answered<TestConnectionMutation['testConnection']> | null>(null);
-  const typed = only(form.settings, ['databaseUrl', 'mediaPaths']);
+  const typed = only(form.settings, ['databaseUrl', 'mediaPaths', 'excludeTables', 'excludeTableData']);
   const run = async () => {
     setLast(null);
     const done = await test.run({ input: inputOf(typed), configId: form.config?.id });
@@ -53,6 +53,11 @@ export function TestConnection({ form }: { form: Form }) {
           {answer.media.map(({ path, files, bytes, error }) => (
             <List.Item key={path} c={error ? 'red' : undefined}>
               {path}: {error ? `${error.message} ${error.hint}` : `${plural(files ?? 0, 'file')}, ${size(bytes ?? 0)}`}
+            </List.Item>
+          ))}
+          {answer.excluded.map(({ table, what }) => (
+            <List.Item key={table}>
+              {table}: {what === 'TABLE' ? 'left out' : 'left out except for its definition'}
             </List.Item>
           ))}
           {answer.facts.map(({ name, value }) => (

@@ -1,4 +1,4 @@
-import { Alert, Button, Card, Code, CopyButton, Grid, Group, Stack, Table, Text, TextInput } from '@mantine/core';
+import { Alert, Button, Card, Code, CopyButton, Grid, Group, List, Stack, Table, Text, TextInput } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { IconDownload, IconRestore } from '@tabler/icons-react';
 import { type ReactNode, useState } from 'react';
@@ -91,6 +91,7 @@ function BackupOf({ backup, refresh }: { backup: BackupPartsFragment; refresh: (
             </Stack>
           </Grid.Col>
         </Grid>
+        {backup.excluded.length > 0 && <Excluded excluded={backup.excluded} />}
         {backup.tables.length > 0 && <Tables tables={backup.tables} />}
         {completed && backup.mediaFileCount > 0 && <Media id={id} />}
       </Stack>
@@ -349,6 +350,23 @@ function Verification({ backup }: { backup: BackupPartsFragment }) {
 
 /** How many rows are shown at once; the search finds the others. */
 const SHOWN = 100;
+
+function Excluded({ excluded }: Pick<BackupPartsFragment, 'excluded'>) {
+  return (
+    <Section title={`Excluded: ${plural(excluded.length, 'table')}`}>
+      <List size="sm" className="breakable">
+        {excluded.slice(0, SHOWN).map(({ table, what }) => (
+          <List.Item key={table}>{what === 'TABLE' ? table : `The rows of ${table}`}</List.Item>
+        ))}
+      </List>
+      {excluded.length > SHOWN && (
+        <Text size="sm" c="dimmed" mt="xs">
+          And {count(excluded.length - SHOWN)} more.
+        </Text>
+      )}
+    </Section>
+  );
+}
 
 function Tables({ tables }: { tables: BackupPartsFragment['tables'] }) {
   const [search, setSearch] = useState('');

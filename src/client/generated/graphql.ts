@@ -38,6 +38,10 @@ export type BackupConfigInput = {
   destinationIds?: Array<string | number> | null | undefined;
   /** The keys that its backups are encrypted for; any of them opens a backup. `[]`: they are not encrypted. A passphrase stands alone. */
   encryptionKeyIds?: Array<string | number> | null | undefined;
+  /** Tables whose rows backups leave out, as `excludeTables`: a restore makes them empty. */
+  excludeTableData?: Array<string> | null | undefined;
+  /** Tables that backups leave out, as a whole: names as in `tables` of a backup, in which `*` stands for any characters, such as `["log_*"]`. Not for SQLite. */
+  excludeTables?: Array<string> | null | undefined;
   /** After so many days the next backup is a full one, 1 to 365. Default: 7. */
   fullEveryDays?: number | null | undefined;
   /** Store only what changed since the backup before. Default: false. */
@@ -246,6 +250,13 @@ export type EncryptionKeyInput = {
   recipient?: string | null | undefined;
 };
 
+/** What of a table is left out of a backup. */
+export type ExcludedPart =
+  /** Its rows: the backup has the table, empty. */
+  | 'ROWS'
+  /** The whole table: the backup does not have it. */
+  | 'TABLE';
+
 /** What an entry of a folder is. */
 export type FolderEntryKind =
   /** Any other file. */
@@ -316,6 +327,8 @@ export type RcloneInput = {
 export type RestoreBackupInput = {
   /** Allows a backup that is `damaged`: the files of its database are put in place as they are. */
   allowDamaged?: boolean | null | undefined;
+  /** Allows a backup that was made without tables or rows that the target has, which the restore takes away (TABLES_EXCLUDED). */
+  allowExcluded?: boolean | null | undefined;
   /** Allows a backup of another application, or of an unknown one, to replace the config's own data (BACKUP_FOREIGN, TABLES_DIFFER). */
   allowForeign?: boolean | null | undefined;
   /** A COMPLETED backup. */
@@ -476,7 +489,7 @@ export type AuditEventsQueryVariables = Exact<{
 
 export type AuditEventsQuery = { auditEvents: { totalCount: number, nodes: Array<{ id: string, at: string, actor: string, action: string, subject: string | null, details: Array<{ name: string, value: string }> }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
-export type BackupPartsFragment = { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null };
+export type BackupPartsFragment = { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null };
 
 export type BackupsQueryVariables = Exact<{
   filter?: BackupFilter | null | undefined;
@@ -493,7 +506,7 @@ export type BackupQueryVariables = Exact<{
 }>;
 
 
-export type BackupQuery = { backup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } | null };
+export type BackupQuery = { backup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } | null };
 
 export type BackupMediaQueryVariables = Exact<{
   id: string | number;
@@ -511,21 +524,21 @@ export type CreateBackupMutationVariables = Exact<{
 }>;
 
 
-export type CreateBackupMutation = { createBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type CreateBackupMutation = { createBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type AutoBackupMutationVariables = Exact<{
   configId?: string | number | null | undefined;
 }>;
 
 
-export type AutoBackupMutation = { autoBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type AutoBackupMutation = { autoBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type CancelBackupMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type CancelBackupMutation = { cancelBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type CancelBackupMutation = { cancelBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type VerifyBackupMutationVariables = Exact<{
   id: string | number;
@@ -534,7 +547,7 @@ export type VerifyBackupMutationVariables = Exact<{
 }>;
 
 
-export type VerifyBackupMutation = { verifyBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type VerifyBackupMutation = { verifyBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type CopyBackupMutationVariables = Exact<{
   id: string | number;
@@ -542,7 +555,7 @@ export type CopyBackupMutationVariables = Exact<{
 }>;
 
 
-export type CopyBackupMutation = { copyBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type CopyBackupMutation = { copyBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type PinBackupMutationVariables = Exact<{
   id: string | number;
@@ -550,7 +563,7 @@ export type PinBackupMutationVariables = Exact<{
 }>;
 
 
-export type PinBackupMutation = { pinBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type PinBackupMutation = { pinBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type AssignBackupMutationVariables = Exact<{
   id: string | number;
@@ -559,28 +572,28 @@ export type AssignBackupMutationVariables = Exact<{
 }>;
 
 
-export type AssignBackupMutation = { assignBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type AssignBackupMutation = { assignBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type AcknowledgeAnomaliesMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type AcknowledgeAnomaliesMutation = { acknowledgeAnomalies: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type AcknowledgeAnomaliesMutation = { acknowledgeAnomalies: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type DeleteBackupMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type DeleteBackupMutation = { deleteBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type DeleteBackupMutation = { deleteBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type DeleteBackupsMutationVariables = Exact<{
   ids: Array<string | number> | string | number;
 }>;
 
 
-export type DeleteBackupsMutation = { deleteBackups: Array<{ id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null }> };
+export type DeleteBackupsMutation = { deleteBackups: Array<{ id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null }> };
 
 export type CreateDownloadLinkMutationVariables = Exact<{
   id: string | number;
@@ -596,7 +609,7 @@ export type UploadBackupMutationVariables = Exact<{
 }>;
 
 
-export type UploadBackupMutation = { uploadBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type UploadBackupMutation = { uploadBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type ImportBackupMutationVariables = Exact<{
   path: string;
@@ -605,14 +618,14 @@ export type ImportBackupMutationVariables = Exact<{
 }>;
 
 
-export type ImportBackupMutation = { importBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type ImportBackupMutation = { importBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type BackupProgressSubscriptionVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type BackupProgressSubscription = { backupProgress: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type RewrapBackupMutationVariables = Exact<{
   id: string | number;
@@ -621,21 +634,21 @@ export type RewrapBackupMutationVariables = Exact<{
 }>;
 
 
-export type RewrapBackupMutation = { rewrapBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type RewrapBackupMutation = { rewrapBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
 export type ConsolidateBackupMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type ConsolidateBackupMutation = { consolidateBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+export type ConsolidateBackupMutation = { consolidateBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
-export type ConfigPartsFragment = { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> };
+export type ConfigPartsFragment = { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, excludeTables: Array<string>, excludeTableData: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> };
 
 export type ConfigsQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type ConfigsQuery = { configs: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> }> };
+export type ConfigsQuery = { configs: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, excludeTables: Array<string>, excludeTableData: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> }> };
 
 export type ConfigNamesQueryVariables = Exact<{ [key: string]: never; }>;
 
@@ -649,7 +662,7 @@ export type ConfigPageQueryVariables = Exact<{
 }>;
 
 
-export type ConfigPageQuery = { configConnection: { totalCount: number, nodes: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, health: { lastSuccessAt: string | null, lastProvenAt: string | null, lastFailureAt: string | null, lastErrorCode: string | null, overdue: boolean, lastBackup: { id: string, fileSize: number | null, verifiedAt: string | null } | null } | null, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> }>, pageInfo: { endCursor: string | null, hasNextPage: boolean } } };
+export type ConfigPageQuery = { configConnection: { totalCount: number, nodes: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, excludeTables: Array<string>, excludeTableData: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, health: { lastSuccessAt: string | null, lastProvenAt: string | null, lastFailureAt: string | null, lastErrorCode: string | null, overdue: boolean, lastBackup: { id: string, fileSize: number | null, verifiedAt: string | null } | null } | null, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> }>, pageInfo: { endCursor: string | null, hasNextPage: boolean } } };
 
 export type SchedulePreviewQueryVariables = Exact<{
   schedule: string;
@@ -665,7 +678,7 @@ export type ConfigQueryVariables = Exact<{
 }>;
 
 
-export type ConfigQuery = { config: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> } | null };
+export type ConfigQuery = { config: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, excludeTables: Array<string>, excludeTableData: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> } | null };
 
 export type CreateConfigMutationVariables = Exact<{
   input: BackupConfigInput;
@@ -673,7 +686,7 @@ export type CreateConfigMutationVariables = Exact<{
 }>;
 
 
-export type CreateConfigMutation = { createConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> } };
+export type CreateConfigMutation = { createConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, excludeTables: Array<string>, excludeTableData: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> } };
 
 export type UpdateConfigMutationVariables = Exact<{
   id: string | number;
@@ -682,7 +695,7 @@ export type UpdateConfigMutationVariables = Exact<{
 }>;
 
 
-export type UpdateConfigMutation = { updateConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> } };
+export type UpdateConfigMutation = { updateConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, excludeTables: Array<string>, excludeTableData: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> } };
 
 export type CreateConfigFromBackupMutationVariables = Exact<{
   backupId: string | number;
@@ -690,14 +703,14 @@ export type CreateConfigFromBackupMutationVariables = Exact<{
 }>;
 
 
-export type CreateConfigFromBackupMutation = { createConfigFromBackup: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> } };
+export type CreateConfigFromBackupMutation = { createConfigFromBackup: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, excludeTables: Array<string>, excludeTableData: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> } };
 
 export type DeleteConfigMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type DeleteConfigMutation = { deleteConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> } };
+export type DeleteConfigMutation = { deleteConfig: { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, excludeTables: Array<string>, excludeTableData: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> } };
 
 export type TestConnectionMutationVariables = Exact<{
   input: BackupConfigInput;
@@ -705,7 +718,7 @@ export type TestConnectionMutationVariables = Exact<{
 }>;
 
 
-export type TestConnectionMutation = { testConnection: { ok: boolean, databaseName: string | null, size: number | null, tables: number | null, warnings: Array<string>, error: { code: string, message: string, hint: string, field: string | null } | null, facts: Array<{ name: string, value: string }>, media: Array<{ path: string, ok: boolean, files: number | null, bytes: number | null, error: { code: string, message: string, hint: string, field: string | null } | null }> } };
+export type TestConnectionMutation = { testConnection: { ok: boolean, databaseName: string | null, size: number | null, tables: number | null, warnings: Array<string>, error: { code: string, message: string, hint: string, field: string | null } | null, facts: Array<{ name: string, value: string }>, excluded: Array<{ table: string, what: ExcludedPart }>, media: Array<{ path: string, ok: boolean, files: number | null, bytes: number | null, error: { code: string, message: string, hint: string, field: string | null } | null }> } };
 
 export type TestStorageMutationVariables = Exact<{
   input: BackupConfigInput;
@@ -729,7 +742,7 @@ export type ProtectDatabasesMutationVariables = Exact<{
 }>;
 
 
-export type ProtectDatabasesMutation = { protectDatabases: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> }> };
+export type ProtectDatabasesMutation = { protectDatabases: Array<{ id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, excludeTables: Array<string>, excludeTableData: Array<string>, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }> }> };
 
 export type DestinationPartsFragment = { id: string, name: string, storageType: StorageType, location: string, offline: boolean, backupCount: number, used: number, free: number | null, lastCheckedAt: string | null, settings: Array<{ name: string, value: string }>, error: { code: string, message: string, hint: string } | null };
 
@@ -1055,6 +1068,10 @@ export const BackupPartsFragmentDoc = new TypedDocumentString(`
     name
     rowCount
   }
+  excluded {
+    table
+    what
+  }
   mediaFileCount
   deletedAt
   deletedBy
@@ -1105,6 +1122,8 @@ export const ConfigPartsFragmentDoc = new TypedDocumentString(`
     heldHere
   }
   copyTo
+  excludeTables
+  excludeTableData
   minimumCopies
   autoBackupEnabled
   schedule
@@ -1422,6 +1441,10 @@ export const BackupDocument = new TypedDocumentString(`
     name
     rowCount
   }
+  excluded {
+    table
+    what
+  }
   mediaFileCount
   deletedAt
   deletedBy
@@ -1554,6 +1577,10 @@ export const CreateBackupDocument = new TypedDocumentString(`
     name
     rowCount
   }
+  excluded {
+    table
+    what
+  }
   mediaFileCount
   deletedAt
   deletedBy
@@ -1661,6 +1688,10 @@ export const AutoBackupDocument = new TypedDocumentString(`
   tables {
     name
     rowCount
+  }
+  excluded {
+    table
+    what
   }
   mediaFileCount
   deletedAt
@@ -1770,6 +1801,10 @@ export const CancelBackupDocument = new TypedDocumentString(`
     name
     rowCount
   }
+  excluded {
+    table
+    what
+  }
   mediaFileCount
   deletedAt
   deletedBy
@@ -1877,6 +1912,10 @@ export const VerifyBackupDocument = new TypedDocumentString(`
   tables {
     name
     rowCount
+  }
+  excluded {
+    table
+    what
   }
   mediaFileCount
   deletedAt
@@ -1986,6 +2025,10 @@ export const CopyBackupDocument = new TypedDocumentString(`
     name
     rowCount
   }
+  excluded {
+    table
+    what
+  }
   mediaFileCount
   deletedAt
   deletedBy
@@ -2093,6 +2136,10 @@ export const PinBackupDocument = new TypedDocumentString(`
   tables {
     name
     rowCount
+  }
+  excluded {
+    table
+    what
   }
   mediaFileCount
   deletedAt
@@ -2202,6 +2249,10 @@ export const AssignBackupDocument = new TypedDocumentString(`
     name
     rowCount
   }
+  excluded {
+    table
+    what
+  }
   mediaFileCount
   deletedAt
   deletedBy
@@ -2309,6 +2360,10 @@ export const AcknowledgeAnomaliesDocument = new TypedDocumentString(`
   tables {
     name
     rowCount
+  }
+  excluded {
+    table
+    what
   }
   mediaFileCount
   deletedAt
@@ -2418,6 +2473,10 @@ export const DeleteBackupDocument = new TypedDocumentString(`
     name
     rowCount
   }
+  excluded {
+    table
+    what
+  }
   mediaFileCount
   deletedAt
   deletedBy
@@ -2525,6 +2584,10 @@ export const DeleteBackupsDocument = new TypedDocumentString(`
   tables {
     name
     rowCount
+  }
+  excluded {
+    table
+    what
   }
   mediaFileCount
   deletedAt
@@ -2642,6 +2705,10 @@ export const UploadBackupDocument = new TypedDocumentString(`
     name
     rowCount
   }
+  excluded {
+    table
+    what
+  }
   mediaFileCount
   deletedAt
   deletedBy
@@ -2749,6 +2816,10 @@ export const ImportBackupDocument = new TypedDocumentString(`
   tables {
     name
     rowCount
+  }
+  excluded {
+    table
+    what
   }
   mediaFileCount
   deletedAt
@@ -2858,6 +2929,10 @@ export const BackupProgressDocument = new TypedDocumentString(`
     name
     rowCount
   }
+  excluded {
+    table
+    what
+  }
   mediaFileCount
   deletedAt
   deletedBy
@@ -2965,6 +3040,10 @@ export const RewrapBackupDocument = new TypedDocumentString(`
   tables {
     name
     rowCount
+  }
+  excluded {
+    table
+    what
   }
   mediaFileCount
   deletedAt
@@ -3074,6 +3153,10 @@ export const ConsolidateBackupDocument = new TypedDocumentString(`
     name
     rowCount
   }
+  excluded {
+    table
+    what
+  }
   mediaFileCount
   deletedAt
   deletedBy
@@ -3128,6 +3211,8 @@ export const ConfigsDocument = new TypedDocumentString(`
     heldHere
   }
   copyTo
+  excludeTables
+  excludeTableData
   minimumCopies
   autoBackupEnabled
   schedule
@@ -3221,6 +3306,8 @@ export const ConfigPageDocument = new TypedDocumentString(`
     heldHere
   }
   copyTo
+  excludeTables
+  excludeTableData
   minimumCopies
   autoBackupEnabled
   schedule
@@ -3293,6 +3380,8 @@ export const ConfigDocument = new TypedDocumentString(`
     heldHere
   }
   copyTo
+  excludeTables
+  excludeTableData
   minimumCopies
   autoBackupEnabled
   schedule
@@ -3357,6 +3446,8 @@ export const CreateConfigDocument = new TypedDocumentString(`
     heldHere
   }
   copyTo
+  excludeTables
+  excludeTableData
   minimumCopies
   autoBackupEnabled
   schedule
@@ -3421,6 +3512,8 @@ export const UpdateConfigDocument = new TypedDocumentString(`
     heldHere
   }
   copyTo
+  excludeTables
+  excludeTableData
   minimumCopies
   autoBackupEnabled
   schedule
@@ -3485,6 +3578,8 @@ export const CreateConfigFromBackupDocument = new TypedDocumentString(`
     heldHere
   }
   copyTo
+  excludeTables
+  excludeTableData
   minimumCopies
   autoBackupEnabled
   schedule
@@ -3549,6 +3644,8 @@ export const DeleteConfigDocument = new TypedDocumentString(`
     heldHere
   }
   copyTo
+  excludeTables
+  excludeTableData
   minimumCopies
   autoBackupEnabled
   schedule
@@ -3592,6 +3689,10 @@ export const TestConnectionDocument = new TypedDocumentString(`
     facts {
       name
       value
+    }
+    excluded {
+      table
+      what
     }
     media {
       path
@@ -3673,6 +3774,8 @@ export const ProtectDatabasesDocument = new TypedDocumentString(`
     heldHere
   }
   copyTo
+  excludeTables
+  excludeTableData
   minimumCopies
   autoBackupEnabled
   schedule

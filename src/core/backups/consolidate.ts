@@ -276,10 +276,10 @@ async function outcome(
   member: BackupRow,
   { size: fileSize, checksum }: { size: number; checksum: string },
 ): Promise<Partial<BackupRow>> {
-  const { tables, mediaFileCount, damaged, pinned, pinnedBy = null } = await member.reload();
+  const { tables, excluded = null, mediaFileCount, damaged, pinned, pinnedBy = null } = await member.reload();
   const { facts, anomalies, suspicious, anomaliesAcknowledgedAt } = member;
   const unlike = { facts, anomalies, suspicious, anomaliesAcknowledgedAt };
   const verified = damaged ? {} : { verifiedAt: now(), verificationLevel: 'ARCHIVE' as const };
-  const state = { tables, mediaFileCount, damaged, ...unlike };
+  const state = { tables, excluded, mediaFileCount, damaged, ...unlike };
   return { fileSize, checksum, ...state, ...(pinned ? { pinned, pinnedBy } : {}), ...verified };
 }

@@ -12,11 +12,13 @@ import type { Collected, Compression } from '../../archive/write.js';
 import { AppError, toAppError } from '../../errors.js';
 import type { Keys } from '../keys/keys.js';
 import type { Configs } from '../configs/configs.js';
+import { unmatchedWarnings } from '../configs/settings.js';
 import { databaseLease } from '../runs/hold.js';
 import { firstOf, humanSize } from '../text/format.js';
 import type {
   ChangedSnapshot,
   DamagePolicy,
+  Exclusions,
   OnProgress,
   Snapshot,
   SnapshotContents,
@@ -61,6 +63,8 @@ export interface BackupSource {
   /** Null: there is no database, only media are kept. */
   databaseUrl: string | null;
   mediaPaths: string[];
+  /** What is left out; of a state that is about to be replaced, nothing is. */
+  exclusions?: Exclusions;
 }
 
 /** How a run may be started. */
@@ -87,7 +91,9 @@ export async function runBackup(
   // Safety backups and uploads are run by the process that made them, never from the queue.
   if (options.source === undefined && !isRegular(row.backupType)) return 'done';
   const config = row.configId === null ? null : await env.models.BackupConfig.findByPk(row.configId);
-  const source = options.source ?? config;
+  const source: BackupSource | null =
+    options.source ??
+    (config && { databaseUrl: config.databaseUrl, mediaPaths: config.mediaPaths, exclusions: config });
   if (source === null) {
     const error = new AppError('NOT_FOUND', 'The config of this backup was deleted before the run began.');
     await endPending(env, 'Backup', id, error);
@@ -159,14 +165,14 @@ async function checkGround(
   env: BackupsEnvironment,
   run: Run,
   row: BackupRow,
-  { databaseUrl: url, mediaPaths }: BackupSource,
+  { databaseUrl: url, mediaPaths, exclusions }: BackupSource,
   storage: Storage,
   { damage, onProgress }: { damage: DamagePolicy; onProgress: OnProgress | undefined },
 ): Promise<Ground> {
   await run.phase('check', 'steps');
   await storage.prepare();
   const engine = env.engines.of(row.engine);
-  const options = { wait: LOCK_PATIENCE, signal: run.signal, damage };
+  const options = { wait: LOCK_PATIENCE, signal: run.signal, damage, exclusions };
   const database = url === null ? 0 : (await engine.check(url, options)).bytes;
   const protection = await protectedPaths(env, url === null ? null : { engine, url });
   await protection.assertMedia(mediaPaths);
@@ -218,7 +224,7 @@ async function takeState(
 async function takeSnapshot(
   env: BackupsEnvironment,
   row: BackupRow,
-  { databaseUrl }: BackupSource,
+  { databaseUrl, exclusions }: BackupSource,
   { folder, damage }: { folder: string; damage: DamagePolicy },
   step: StepContext,
 ): Promise<Snapshot> {
@@ -227,12 +233,12 @@ async function takeSnapshot(
     return { engine: row.engine, name: row.databaseName, files: [], contents: Promise.resolve(nothing) };
   }
   const engine = env.engines.of(row.engine);
-  const { bytes } = await engine.check(databaseUrl, { wait: LOCK_PATIENCE, signal: step.signal, damage });
+  const { bytes } = await engine.check(databaseUrl, { wait: LOCK_PATIENCE, signal: step.signal, damage, exclusions });
   if (engine.capabilities.snapshotOnDisk) {
     const { bavail, bsize } = await statfs(folder);
     assertSpace(bavail * bsize, bytes * SNAPSHOT_MARGIN, `for the snapshot in ${env.workFolder}`);
   }
-  return engine.snapshot(databaseUrl, folder, step, damage);
+  return engine.snapshot(databaseUrl, folder, step, damage, exclusions);
 }
 
 /** What goes into an archive beside the snapshot, and the config whose settings it is written with. */
@@ -302,6 +308,7 @@ async function store(
   const archive = await layArchive(env, run, row, { storage, seal, size, make, onStored });
   const { metadata } = archive;
   if (increment?.isSame(metadata)) await noteUnchanged(run, row, increment);
+  run.warn(...unmatchedWarnings((await snapshot.contents).exclusions?.unmatched ?? []));
   run.warn(...databaseWarnings(metadata), ...mediaWarnings(metadata), ...(await emptyRoots(env, row, metadata)));
   return archive;
 }
@@ -322,6 +329,7 @@ function outcomeOf(env: BackupsEnvironment, archive: LaidArchive, judged: Judged
     fileSize,
     checksum,
     tables: tables.map(({ name, row_count: rows }) => ({ name, rows })),
+    excluded: metadata.excluded ?? null,
     mediaFileCount: mediaOf(metadata).reduce((sum, root) => sum + root.files, 0),
     damaged,
     ...(damaged ? {} : { verifiedAt: env.now(), verificationLevel: 'ARCHIVE' }),
@@ -395,6 +403,7 @@ function describe(
     node_version: process.version,
     apps: contents.apps.map(({ app, latestMigration }) => ({ app, latest_migration: latestMigration })),
     tables: contents.tables.map(({ rows, ...table }) => ({ ...table, row_count: rows })),
+    ...(contents.exclusions?.excluded.length ? { excluded: contents.exclusions.excluded } : {}),
     source: contents.source,
     damaged: contents.damaged,
     findings: contents.findings,

@@ -21,7 +21,7 @@ import { Hold, runLease } from '../runs/hold.js';
 import { humanSize } from '../text/format.js';
 import { newId } from '../text/ids.js';
 import { backupDate, databaseName, ignoredEntries, ownerOf, statedOrigin, strangeEntries } from '../archives/origin.js';
-import type { DatabaseEngine, Engine, Storage, StorageAddress } from '../ports.js';
+import type { DatabaseEngine, Engine, ExcludedTable, Storage, StorageAddress } from '../ports.js';
 import { contentOf } from '../archives/contents.js';
 import { Run } from '../runs/run.js';
 import { readingOf } from './reading.js';
@@ -58,7 +58,14 @@ interface Examined {
   level: VerificationLevel;
   /** Columns of the row, from its beginning and from its end. */
   begun: Pick<NewBackup, 'databaseName' | 'applicationId' | 'origin' | 'note'>;
-  found: { createdAt: Date; tables: TableCount[]; mediaFileCount: number; damaged: boolean; warnings: string[] };
+  found: {
+    createdAt: Date;
+    tables: TableCount[];
+    excluded: ExcludedTable[] | null;
+    mediaFileCount: number;
+    damaged: boolean;
+    warnings: string[];
+  };
 }
 
 /** Receives, checks and stores an uploaded archive: see `Backups.upload`. */
@@ -263,6 +270,7 @@ async function examine(
       // Its data is as old as it says, whenever it came here: lists, retention and warnings go by that.
       createdAt,
       tables: inside.tables,
+      excluded: metadata.excluded ?? null,
       damaged: inside.damaged,
       mediaFileCount: archive.entries.filter(({ path, directory }) => path.startsWith('media/') && !directory).length,
       warnings: [...dated, ...strange, ...inside.warnings, ...mediaWarnings(metadata)],

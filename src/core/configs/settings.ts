@@ -23,6 +23,10 @@ export interface ConfigInput {
   name?: string | undefined;
   databaseUrl?: string | undefined;
   mediaPaths?: string[] | undefined;
+  /** Patterns of tables that are left out, as a whole. */
+  excludeTables?: string[] | undefined;
+  /** Patterns of tables whose rows are left out. */
+  excludeTableData?: string[] | undefined;
   storageType?: StorageType | undefined;
   storagePath?: string | undefined;
   /** Where archives lie, in place of `storageType` and `storagePath`: the run writes the first, the others get copies. */
@@ -70,6 +74,8 @@ export type Settings = Required<Omit<ConfigInput, Joined>>;
 
 const DEFAULTS = {
   mediaPaths: [] as string[],
+  excludeTables: [] as string[],
+  excludeTableData: [] as string[],
   storageType: 'LOCAL' as StorageType,
   storagePath: '',
   copyTo: [] as number[],
@@ -144,6 +150,7 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
   const name = input.name.trim();
   if (name === '' || name.length > 200) throw badInput('name', 'must have 1 to 200 characters.');
   const { engine, url, mediaPaths } = await checkSource(env, input, saved);
+  const exclusions = checkExclusions(engine, input);
   assertWhole('backupRetentionDays', input.backupRetentionDays, 36_500);
   assertWhole('maxBackupFiles', input.maxBackupFiles, 100_000);
   assertWhole('restoreLockTimeout', input.restoreLockTimeout, 86_400);
@@ -168,6 +175,7 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
     databaseUrl: await engine.seal(url, saved?.databaseUrl),
     databaseKey: await engine.keyOf(url),
     mediaPaths,
+    ...exclusions,
     ...address,
     copyTo,
     minimumCopies: input.minimumCopies,
@@ -193,6 +201,42 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
     maxTotalSize: input.maxTotalSize,
   };
 }
+
+/** What of the patterns is worth a setting: most patterns, and most characters of one. */
+const MOST_PATTERNS = 100;
+const LONGEST_PATTERN = 300;
+
+/**
+ * The patterns of tables that are left out, each once. Looks at no database.
+ * @throws AppError BAD_USER_INPUT
+ */
+export function checkExclusions(engine: Engine, settings: Pick<Settings, 'excludeTables' | 'excludeTableData'>) {
+  const checked = (field: 'excludeTables' | 'excludeTableData') => {
+    const patterns = [...new Set(settings[field])];
+    if (patterns.length === 0) return patterns;
+    if (!engine.capabilities.exclusions) {
+      const text = `cannot be set for a ${engine.kind} database, which is copied with all of its tables.`;
+      throw badInput(field, text, 'Set it to [].');
+    }
+    if (patterns.length > MOST_PATTERNS) throw badInput(field, `has more than ${MOST_PATTERNS} patterns.`);
+    const wrong = patterns.find(
+      (pattern) => !/[^*\s]/.test(pattern) || pattern.length > LONGEST_PATTERN || pattern.includes('\0'),
+    );
+    if (wrong === undefined) return patterns;
+    const hint = 'Name tables, such as sessions or log_*.';
+    if (/^\*+$/.test(wrong)) throw badInput(field, `"${wrong}" would leave out all tables.`, hint);
+    throw badInput(
+      field,
+      `"${wrong.slice(0, 100)}" is empty, has a NUL, or more than ${LONGEST_PATTERN} characters.`,
+      hint,
+    );
+  };
+  return { excludeTables: checked('excludeTables'), excludeTableData: checked('excludeTableData') };
+}
+
+/** What to say of patterns that fit no table. */
+export const unmatchedWarnings = (patterns: readonly string[]): string[] =>
+  patterns.map((pattern) => `No table fits "${pattern}", which is to be left out: nothing is left out for it.`);
 
 /** A setting that this runtime cannot honour is refused when it is saved, not at the next backup. */
 function assertCompression({ compression, compressionLevel: level }: Settings): void {

@@ -3,9 +3,9 @@ import { measureMedia } from '../../archive/measure.js';
 import { AppError, type ErrorCode } from '../../errors.js';
 import type { BackupConfigRow, FailedTest } from '../../models/index.js';
 import type { ConfigInput, Configs } from './configs.js';
-import type { DatabaseInfo, Engine } from '../ports.js';
+import type { DatabaseInfo, Engine, ExcludedTable, Exclusions } from '../ports.js';
 import { protectedPaths } from './protection.js';
-import { checkSource, checkStorage, type SettingsEnvironment } from './settings.js';
+import { checkExclusions, checkSource, checkStorage, type SettingsEnvironment, unmatchedWarnings } from './settings.js';
 import { answered, type StorageTest, tryStorage } from './try-storage.js';
 
 /** What testing settings needs of the process around it. */
@@ -34,6 +34,8 @@ export interface ConnectionTest {
   /** How many; null if they could not be looked at (in time). */
   tables: number | null;
   facts: Record<string, string | number>;
+  /** What `excludeTables` and `excludeTableData` leave out now. */
+  excluded: ExcludedTable[];
   media: MediaPathTest[];
   warnings: string[];
 }
@@ -58,8 +60,10 @@ export class ConfigTests {
   async connection(input: ConfigInput, configId: number | undefined, signal: AbortSignal): Promise<ConnectionTest> {
     const settings = await this.env.configs.settings(input, configId);
     const { engine, url, mediaPaths } = await checkSource(this.env, settings);
+    const exclusions = checkExclusions(engine, settings);
     const warnings: string[] = [];
-    const database = await answered(() => lookAt(engine, url, this.patience.tables, warnings, signal), signal);
+    const looking = () => lookAt({ engine, url, exclusions }, this.patience.tables, warnings, signal);
+    const database = await answered(looking, signal);
     const protection = await protectedPaths(this.env, { engine, url });
     const media: MediaPathTest[] = [];
     const deadline = AbortSignal.timeout(this.patience.media);
@@ -73,7 +77,7 @@ export class ConfigTests {
       if (value === null && error === null) warnings.push(late(path, 'files', this.patience.media));
       media.push({ path, ok: error === null, ...(error === null ? found : { files: null, bytes: null }), error });
     }
-    const { info, size } = database.value ?? { info: null, size: null };
+    const { info, size, excluded } = database.value ?? { info: null, size: null, excluded: [] };
     return {
       ok: database.error === null && media.every(({ ok }) => ok),
       error: database.error,
@@ -81,6 +85,7 @@ export class ConfigTests {
       size,
       tables: info?.tables.length ?? null,
       facts: info?.source ?? {},
+      excluded,
       media,
       warnings,
     };
@@ -135,7 +140,7 @@ export class ConfigTests {
   /** What of these settings does not work first; null if all does. */
   private async failed(input: ConfigInput, id: number | undefined, signal: AbortSignal): Promise<FailedTest | null> {
     const { error, media } = await this.connection(input, id, signal);
-    if (error !== null) return failedTest(error, 'databaseUrl');
+    if (error !== null) return failedTest(error, error.field?.startsWith('exclude') ? error.field : 'databaseUrl');
     const folder = media.find((path) => path.error !== null)?.error ?? null;
     if (folder !== null) return failedTest(folder, 'mediaPaths');
     const storage = await this.storage(input, id, signal);
@@ -144,24 +149,27 @@ export class ConfigTests {
 }
 
 /** The settings that can be tried out. */
-const TESTED: ReadonlySet<string> = new Set(['databaseUrl', 'mediaPaths', 'storageType', 'storagePath']);
+const TESTED: ReadonlySet<string> = new Set([
+  ...['databaseUrl', 'mediaPaths', 'excludeTables', 'excludeTableData'],
+  ...['storageType', 'storagePath'],
+]);
 
 const failedTest = ({ code, message, hint }: AppError, field: string): FailedTest => ({ code, message, hint, field });
 
 function refused({ code, message, hint, field }: FailedTest): AppError {
-  return new AppError(code as ErrorCode, `${field}: ${message}`, {
+  const named = message.startsWith(`${field}: `) ? message : `${field}: ${message}`;
+  return new AppError(code as ErrorCode, named, {
     field,
     hint: `${hint} To save the config all the same, set saveUntested: true (command line: --untested).`,
   });
 }
 
 async function lookAt(
-  engine: Engine,
-  url: string,
+  { engine, url, exclusions }: { engine: Engine; url: string; exclusions: Exclusions },
   patienceMs: number,
   warnings: string[],
   signal: AbortSignal,
-): Promise<{ size: number; info: DatabaseInfo | null }> {
+): Promise<{ size: number; info: DatabaseInfo | null; excluded: ExcludedTable[] }> {
   const { bytes: size } = await engine.check(url);
   const deadline = AbortSignal.timeout(patienceMs);
   const describing = () => engine.describe(url, AbortSignal.any([signal, deadline]));
@@ -173,7 +181,10 @@ async function lookAt(
   const damage = info?.findings.find(({ kind }) => kind === 'pages');
   if (damage !== undefined) throw new AppError('DATABASE_CORRUPT', damage.message);
   warnings.push(...(info?.findings.map(({ message }) => message) ?? [late('The database', 'tables', patienceMs)]));
-  return { size, info };
+  if (exclusions.excludeTables.length + exclusions.excludeTableData.length === 0) return { size, info, excluded: [] };
+  const { excluded, unmatched } = await engine.exclusions(url, exclusions, signal);
+  warnings.push(...unmatchedWarnings(unmatched));
+  return { size, info, excluded };
 }
 
 const late = (where: string, what: string, patienceMs: number) =>

@@ -121,6 +121,9 @@ export async function planRestore(
     const replaced = { there, live, media: media.replace + media.remove > 0 };
     for (const refusal of await strangerRefusals(backup, archive, scope, replaced)) refuse(refusal);
   }
+  if (undone === null && request.allowExcluded !== true) {
+    for (const refusal of excludedRefusals(archive, scope, live)) refuse(refusal);
+  }
   const safetyIn = stored.copy?.destination ?? backup.address;
   const space = await planSpace(env, scope, archive, live, { ...work, safetyIn });
   for (const place of space) if (place.free < place.needed) refuse(tooFull(place));
@@ -141,6 +144,7 @@ export async function planRestore(
       ...anomalyWarnings(backup),
       ...stored.passedOver.map(({ message }) => `${message} ${stored.location} is read instead.`),
       ...damageWarnings(scope, archive, damage),
+      ...excludedWarnings(scope, archive),
       ...warnings(scope, archive, backup, related, request, tables),
       ...(notes ?? []),
       ...leftOut(parts),
@@ -277,6 +281,41 @@ async function rehearsed(
     refusals.push(error);
     return [];
   }
+}
+
+/** What the backup was made without, as far as the target has it: the restore would take it away. */
+function excludedRefusals(archive: Archive, scope: Scope, live: DatabaseInfo | null): AppError[] {
+  if (!scope.restoreDatabase || live === null) return [];
+  const { foldName } = scope.engine;
+  const rows = new Map(live.tables.map((table) => [foldName(table.name), table.rows]));
+  const taken = (archive.metadata.excluded ?? []).flatMap(({ table, what }) => {
+    const found = rows.get(foldName(table));
+    if (found === undefined || (what === 'ROWS' && found === 0)) return [];
+    const count = found === null ? 'rows' : `${found} rows`;
+    return [what === 'TABLE' ? `${shown(table)} (the table with its ${count})` : `${shown(table)} (its ${count})`];
+  });
+  if (taken.length === 0) return [];
+  const text = `The backup was made without tables or rows that ${targetOf(scope)} has, and the restore would take them away: ${firstOf(taken)}.`;
+  return [new AppError('TABLES_EXCLUDED', text, { field: 'allowExcluded', hint: ALLOW_EXCLUDED })];
+}
+
+const ALLOW_EXCLUDED =
+  'Restore into another place with targetDatabaseUrl, or copy them out first. To restore here all the same, repeat it with allowExcluded: true (command line: --allow-excluded); the safety backup keeps them.';
+
+/** What will be missing or empty after the restore, because the backup was made without it. */
+function excludedWarnings({ restoreDatabase }: Scope, { metadata }: Archive): string[] {
+  if (!restoreDatabase) return [];
+  const named = (what: 'TABLE' | 'ROWS') =>
+    (metadata.excluded ?? []).filter((each) => each.what === what).map(({ table }) => shown(table));
+  const [gone, emptied] = [named('TABLE'), named('ROWS')];
+  return [
+    ...(gone.length === 0
+      ? []
+      : [`The backup was made without these tables, which will be missing: ${firstOf(gone)}.`]),
+    ...(emptied.length === 0
+      ? []
+      : [`The backup was made without the rows of these tables, which will be empty: ${firstOf(emptied)}.`]),
+  ];
 }
 
 /**

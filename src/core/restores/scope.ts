@@ -34,6 +34,8 @@ export interface RestoreRequest {
   overwrite?: boolean | undefined;
   /** Allows data of another application, or of an unknown one, in place of the config's own. */
   allowForeign?: boolean | undefined;
+  /** Allows a backup that was made without tables or rows that the target has. */
+  allowExcluded?: boolean | undefined;
   /** Allows a backup of a damaged database: its files are put in place as they are. */
   allowDamaged?: boolean | undefined;
   /** Rebuilds indexes that are out of step with their tables in the backup, before anything is changed. */

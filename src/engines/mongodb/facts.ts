@@ -1,5 +1,7 @@
-import type { DatabaseInfo, Finding, ServerDatabase } from '../../core/ports.js';
+import type { Document } from 'mongodb';
+import type { DatabaseInfo, ExclusionMatches, Exclusions, Finding, ServerDatabase } from '../../core/ports.js';
 import { AppError } from '../../errors.js';
+import { type Excludable, matchesOf, namesOf } from '../exclusions.js';
 import { type Connection, grantOf, mongoCode, quoted, serverOf } from './connection.js';
 import { type Definition, exactDocument, readDocument, tableOf, timeSeries } from './definition.js';
 import { isOwn, isSystem } from './names.js';
@@ -69,6 +71,41 @@ async function indexesOf({ db }: Connection, name: string): Promise<Definition['
 async function isSharded(connection: Connection, name: string): Promise<boolean> {
   const { sharded = false } = await connection.run({ collStats: name });
   return sharded === true;
+}
+
+/** What exclusions leave of a listing. */
+export interface Kept {
+  listing: Listing;
+  matches: ExclusionMatches;
+  /** Collections whose documents are left out. */
+  emptied: ReadonlySet<string>;
+}
+
+/** Leaves collections and views out of a listing. A view can be made without what it reads. */
+export function keptOf(listing: Listing, exclusions: Exclusions): Kept {
+  const { collections, views } = listing;
+  const excludable = [...collections, ...views].map(({ name, type }): Excludable => {
+    return { name, hasRows: type === 'collection' };
+  });
+  const matches = matchesOf(excludable, exclusions);
+  const gone = new Set(namesOf(matches, 'TABLE'));
+  const stays = ({ name }: Definition) => !gone.has(name);
+  return {
+    listing: { ...listing, collections: collections.filter(stays), views: views.filter(stays) },
+    matches,
+    emptied: new Set(namesOf(matches, 'ROWS')),
+  };
+}
+
+/** Bytes of the documents and indexes of these collections. */
+export async function sizeIn(connection: Connection, { excluded }: ExclusionMatches): Promise<number> {
+  let bytes = 0;
+  for (const { table } of excluded) {
+    // A view has no size.
+    const { size = 0, totalIndexSize = 0 } = await connection.run({ collStats: table }).catch(() => ({}) as Document);
+    bytes += Number(size) + Number(totalIndexSize);
+  }
+  return bytes;
 }
 
 /** Bytes of the documents and indexes of the database. */

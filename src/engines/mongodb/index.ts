@@ -1,4 +1,5 @@
 import type { Engine } from '../../core/ports.js';
+import { isNothing, NOTHING } from '../exclusions.js';
 import {
   assertWhole,
   LOST_WRITES,
@@ -41,12 +42,16 @@ export function createMongodbEngine({ passwords }: MongodbOptions = {}): Engine 
       return withConnection(placeOnServer(await openedUrl(passwords, url)), { signal }, databasesOf);
     },
     check: async (url, options) => {
-      const { assertRights, assertSettled, assertThere, listingOf, sizeOf, withConnection } = await work();
+      const { assertRights, assertSettled, assertThere, keptOf, listingOf, sizeIn, sizeOf, withConnection } =
+        await work();
+      const exclusions = options?.exclusions ?? NOTHING;
       return withConnection(await placeOf(url), { signal: options?.signal }, async (connection) => {
         await assertRights(connection, 'read');
         await assertSettled(connection);
-        assertThere(connection, await listingOf(connection));
-        return { bytes: await sizeOf(connection) };
+        const listing = await listingOf(connection);
+        assertThere(connection, listing);
+        const without = isNothing(exclusions) ? 0 : await sizeIn(connection, keptOf(listing, exclusions).matches);
+        return { bytes: Math.max(0, (await sizeOf(connection)) - without) };
       });
     },
     exists: async (url) => {
@@ -54,7 +59,12 @@ export function createMongodbEngine({ passwords }: MongodbOptions = {}): Engine 
       const names = await withConnection(await placeOf(url), {}, namesIn);
       return names.some((name) => !isOwn(name) && !isSystem(name));
     },
-    snapshot: async (url, _folder, step) => (await work()).takeSnapshot(await placeOf(url), step),
+    snapshot: async (url, _folder, step, _damage, exclusions = NOTHING) =>
+      (await work()).takeSnapshot(await placeOf(url), step, exclusions),
+    exclusions: async (url, exclusions, signal) => {
+      const { keptOf, listingOf, withConnection } = await work();
+      return keptOf(await withConnection(await placeOf(url), { signal }, listingOf), exclusions).matches;
+    },
     describe: async (url, signal) => {
       const { describeLive, withConnection } = await work();
       return withConnection(await placeOf(url), { signal }, (connection) => describeLive(connection, COUNT_WITHIN));

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { ClientSession } from 'mongodb';
-import type { Snapshot, SnapshotContents, SourceFile, StepContext, TableInfo } from '../../core/ports.js';
+import type { Exclusions, Snapshot, SnapshotContents, SourceFile, StepContext, TableInfo } from '../../core/ports.js';
 import { AppError } from '../../errors.js';
 import { connect, type Connection, failureAt, quoted } from './connection.js';
 import { type Definition, tableOf, writeDefinition } from './definition.js';
@@ -8,6 +8,8 @@ import {
   assertRights,
   assertThere,
   consistencyFinding,
+  type Kept,
+  keptOf,
   type Listing,
   listingFindings,
   listingOf,
@@ -26,14 +28,14 @@ const TRIES = 5;
  * One state of the database, as far as the server gives one: its documents are read while the archive is written, in the
  * server's own bytes, and counted on the way. Nothing is laid on this machine's disk.
  */
-export async function takeSnapshot(place: Place, step: StepContext): Promise<Snapshot> {
+export async function takeSnapshot(place: Place, step: StepContext, exclusions: Exclusions): Promise<Snapshot> {
   const { connection, close } = await connect(place, { signal: step.signal });
   try {
     await assertRights(connection, 'read');
     await assertSettled(connection);
     const { listing, session } = await begin(connection);
     assertThere(connection, listing);
-    const reading = new Reading(connection, listing, session, step.signal);
+    const reading = new Reading(connection, keptOf(listing, exclusions), session, step.signal);
     const files = await reading.files();
     step.onProgress(1, 1);
     return { engine: 'MONGODB', name: place.database, files, contents: reading.contents };
@@ -77,18 +79,20 @@ class Reading {
   private finish: () => void = () => undefined;
   private fail: (error: unknown) => void = () => undefined;
   readonly contents: Promise<SnapshotContents>;
+  private readonly listing: Listing;
 
   constructor(
     private readonly connection: Connection,
-    private readonly listing: Listing,
+    private readonly kept: Kept,
     private readonly session: ClientSession | undefined,
     private readonly signal: AbortSignal,
   ) {
+    this.listing = kept.listing;
     const read = new Promise<void>((resolve, reject) => {
       [this.finish, this.fail] = [resolve, reject];
     });
     signal.addEventListener('abort', () => this.fail(signal.reason), { once: true });
-    if (listing.collections.length === 0) this.finish();
+    if (this.listing.collections.length === 0) this.finish();
     this.contents = read.then(() => this.summary());
     this.contents.catch(() => undefined);
   }
@@ -109,7 +113,7 @@ class Reading {
         open: async () => Readable.from([text], { objectMode: false }),
       });
       if (type === 'view') continue;
-      const { size = 0 } = await this.connection.run({ collStats: name });
+      const { size = 0 } = this.kept.emptied.has(name) ? {} : await this.connection.run({ collStats: name });
       files.push({
         ...base,
         path: `${path}${DATA}`,
@@ -122,6 +126,7 @@ class Reading {
 
   private async *bytesOf(name: string): AsyncGenerator<Buffer> {
     const { connection, session, signal } = this;
+    if (this.kept.emptied.has(name)) return this.counted(name, 0);
     let piece: Uint8Array[] = [];
     let [size, count] = [0, 0];
     const options = { raw: true, noCursorTimeout: true, ...(session !== undefined && { session }) };
@@ -138,8 +143,7 @@ class Reading {
         [piece, size] = [[], 0];
       }
       if (size > 0) yield Buffer.concat(piece);
-      this.counts.set(name, count);
-      if (this.counts.size === this.listing.collections.length) this.finish();
+      this.counted(name, count);
     } catch (thrown) {
       const error: unknown = signal.aborted ? signal.reason : failureAt(connection.place, thrown);
       this.fail(error);
@@ -148,6 +152,11 @@ class Reading {
       // Not waited for: where the server is gone, that would take as long as it may be looked for.
       cursor.close().catch(() => undefined);
     }
+  }
+
+  private counted(name: string, count: number): void {
+    this.counts.set(name, count);
+    if (this.counts.size === this.listing.collections.length) this.finish();
   }
 
   /** @throws AppError if what was read is not what was listed */
@@ -178,6 +187,7 @@ class Reading {
       source: sourceOf(connection),
       findings: [...(consistency === null ? [] : [consistency]), ...listingFindings(listing)],
       damaged: false,
+      exclusions: this.kept.matches,
     };
   }
 }

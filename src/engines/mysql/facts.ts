@@ -34,13 +34,18 @@ export async function listTables(connection: Connection, database: string): Prom
 /** True for what holds rows of the application. */
 export const holdsRows = ({ type }: ListedTable): boolean => type === 'BASE TABLE' || type === 'SYSTEM VERSIONED';
 
-/** Bytes of rows and indexes, as the server estimates them. */
-export async function sizeOf(connection: Connection, database: string): Promise<number> {
-  const [found] = await connection.rows<{ bytes: string | number | null }>(
-    'SELECT SUM(DATA_LENGTH + INDEX_LENGTH) AS bytes FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?',
+/** Bytes of rows and indexes, as the server estimates them. @param without tables that do not count */
+export async function sizeOf(
+  connection: Connection,
+  database: string,
+  without: ReadonlySet<string> = new Set(),
+): Promise<number> {
+  const rows = await connection.rows<{ name: string; bytes: string | number | null }>(
+    `SELECT TABLE_NAME AS name, DATA_LENGTH + INDEX_LENGTH AS bytes FROM information_schema.TABLES
+     WHERE TABLE_SCHEMA = ?`,
     [database],
   );
-  return Number(found?.bytes ?? 0);
+  return rows.filter(({ name }) => !without.has(name)).reduce((sum, { bytes }) => sum + Number(bytes ?? 0), 0);
 }
 
 /** The tables with their rows as far as they can be counted until the deadline, in milliseconds since 1970; null: all. */

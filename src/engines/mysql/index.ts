@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import type { CheckOptions, DatabaseInfo, Engine, StepContext } from '../../core/ports.js';
 import { AppError, errnoOf } from '../../errors.js';
 import { drillName, newName } from '../beside.js';
+import { NOTHING } from '../exclusions.js';
 import {
   assertWhole,
   LOST_WRITES,
@@ -13,6 +14,7 @@ import {
   type ServerWords,
 } from '../on-server.js';
 import { type Connection, type ServerVersion, withConnection, withServer } from './connection.js';
+import { leftOut } from './exclusions.js';
 import {
   assertReadable,
   assertReplaceable,
@@ -77,8 +79,13 @@ export function createMysqlEngine({ binDir = null, scratch = tmpdir(), passwords
     },
     check: async (url, options) => check(await placeOf(url), fitting, options),
     exists: async (url) => (await openIfThere(await placeOf(url), undefined, async () => true)) ?? false,
-    snapshot: async (url, folder, step) =>
-      takeSnapshot(await placeOf(url), { toolsFor: fitting, scratch: folder }, step),
+    snapshot: async (url, folder, step, _damage, exclusions = NOTHING) =>
+      takeSnapshot(await placeOf(url), { toolsFor: fitting, scratch: folder }, step, exclusions),
+    exclusions: async (url, exclusions, signal) => {
+      const place = await placeOf(url);
+      const find = async (connection: Connection) => (await leftOut(connection, place.database, exclusions)).matches;
+      return withConnection(place, signal, find);
+    },
     describe: async (url, signal) => describe(await placeOf(url), signal),
     describeDump: async (folder, step) => described(await readDump(await assertDump(folder), step.signal)),
     inspect: async (folder, step) => inspect(folder, step),
@@ -136,12 +143,13 @@ async function openIfThere<T>(
 async function check(
   place: Place,
   fitting: (server: ServerVersion) => Promise<Tools>,
-  { signal }: CheckOptions = {},
+  { signal, exclusions = NOTHING }: CheckOptions = {},
 ): Promise<{ bytes: number }> {
   return withConnection(place, signal, async (connection) => {
     await assertReadable(connection, place);
     await fitting(connection);
-    return { bytes: await sizeOf(connection, place.database) };
+    const { gone, emptied } = await leftOut(connection, place.database, exclusions);
+    return { bytes: await sizeOf(connection, place.database, new Set([...gone, ...emptied])) };
   });
 }
 

@@ -1,9 +1,10 @@
 import { Readable } from 'node:stream';
-import type { Snapshot, SnapshotContents, SourceFile, StepContext } from '../../core/ports.js';
+import type { Exclusions, Snapshot, SnapshotContents, SourceFile, StepContext } from '../../core/ports.js';
 import { AppError } from '../../errors.js';
 import { withinIdle } from '../process.js';
 import { type ServerVersion, withConnection } from './connection.js';
-import { assertReadable, factsOf, sizeOf } from './facts.js';
+import { ALL, type LeftOut, leftOut } from './exclusions.js';
+import { assertReadable, factsOf, listTables, sizeOf } from './facts.js';
 import { STAMP_TABLE } from './names.js';
 import { DumpScanner, type DumpTable, ENTRY, type PieceKind } from './scan.js';
 import { startTool, type Tools } from './tools.js';
@@ -29,6 +30,9 @@ const ARGUMENTS = [
   '--max-allowed-packet=1G',
 ];
 
+/** For a dump of definitions alone. */
+const DEFINITIONS = ['--no-data', '--skip-routines', '--skip-events'];
+
 /** What only the program of one kind knows. */
 const OWN_ARGUMENTS: Record<ServerVersion['kind'], string[]> = {
   MariaDB: [],
@@ -44,31 +48,45 @@ export interface OpenDump {
 /**
  * Starts to dump a database. Its bytes fail if the program fails, also after its last byte, if the end of the dump is missing,
  * or if nothing comes for ten minutes although it is waited for.
- * @param more arguments of the program @param emit as of `DumpScanner`
+ * @param more arguments of the program @param emit as of `DumpScanner` @param left what is not dumped
  */
 export async function openDump(
   { tools, ...run }: DumpRun,
   more: string[] = [],
   emit?: (kind: PieceKind, bytes: Buffer) => void,
+  { gone, emptied }: Pick<LeftOut, 'gone' | 'emptied'> = ALL,
 ): Promise<OpenDump> {
   const { database } = run.place;
-  const args = [...ARGUMENTS, ...OWN_ARGUMENTS[tools.kind], ...more, `--ignore-table=${database}.${STAMP_TABLE}`];
-  const running = await startTool({ ...run, tools, program: 'dump', args: [...args, '--', database] });
-  running.stdin.end();
+  const common = [...ARGUMENTS, ...OWN_ARGUMENTS[tools.kind], ...more];
+  const ignored = [STAMP_TABLE, ...gone, ...emptied].map((name) => `--ignore-table=${database}.${name}`);
+  const start = async (args: string[]) => {
+    const running = await startTool({ ...run, tools, program: 'dump', args: [...common, ...args] });
+    running.stdin.end();
+    return running;
+  };
+  const whole = () => start([...ignored, '--', database]);
+  // Only the programs of MariaDB can leave out the rows alone. The views of the whole dump need the tables to be there.
+  const runs = emptied.length === 0 ? [whole] : [() => start([...DEFINITIONS, '--', database, ...emptied]), whole];
+  let running = await (runs.shift() ?? whole)();
   const scanner = new DumpScanner(emit);
   const { promise: tables, resolve, reject } = deferred<DumpTable[]>();
   tables.catch(() => undefined);
   const bytes = async function* () {
-    const source = running.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
     try {
       for (;;) {
-        const { value, done } = await withinIdle(source.next(), IDLE_LIMIT, 'mysqldump', IDLE_HINT);
-        if (done) break;
-        scanner.push(value);
-        yield value;
+        const source = running.stdout[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+        for (;;) {
+          const { value, done } = await withinIdle(source.next(), IDLE_LIMIT, 'mysqldump', IDLE_HINT);
+          if (done) break;
+          scanner.push(value);
+          yield value;
+        }
+        // What the program says of its failure counts more than what is missing of its output.
+        await running.ended;
+        const next = runs.shift();
+        if (next === undefined) break;
+        running = await next();
       }
-      // What the program says of its failure counts more than what is missing of its output.
-      await running.ended;
       resolve(scanner.end());
     } catch (error) {
       reject(error);
@@ -89,10 +107,12 @@ export async function takeSnapshot(
   place: Place,
   with_: { toolsFor(server: ServerVersion): Promise<Tools>; scratch: string },
   step: StepContext,
+  exclusions: Exclusions,
 ): Promise<Snapshot> {
   return withConnection(place, step.signal, async (connection) => {
     await assertReadable(connection, place);
-    const expected = await sizeOf(connection, place.database);
+    const left = await leftOut(connection, place.database, exclusions);
+    const expected = await sizeOf(connection, place.database, new Set([...left.gone, ...left.emptied]));
     const tools = await with_.toolsFor(connection);
     const facts = await factsOf(connection, place.database);
     const { promise: contents, resolve, reject } = deferred<SnapshotContents>();
@@ -105,13 +125,39 @@ export async function takeSnapshot(
       mtime: new Date(),
       mode: 0o600,
       open: async () => {
-        const { bytes, tables } = await openDump({ tools, place, isTls, scratch: with_.scratch, signal: step.signal });
-        tables.then((found) => resolve({ tables: found, ...facts, damaged: false }), reject);
+        const run = { tools, place, isTls, scratch: with_.scratch, signal: step.signal };
+        const { bytes, tables } = await openDump(run, [], undefined, left);
+        const check = async (found: DumpTable[]) => {
+          await assertLeftOut(place, left, found, step.signal);
+          return { tables: found, ...facts, damaged: false, exclusions: left.matches };
+        };
+        tables.then(check).then(resolve, reject);
         return bytes;
       },
     };
     step.onProgress(1, 1);
     return { engine: 'MYSQL', name: place.database, files: [file], contents };
+  });
+}
+
+/** Fails unless the program has left out what it was told to, and nothing else. */
+async function assertLeftOut(
+  place: Place,
+  { gone, emptied, kept }: LeftOut,
+  found: DumpTable[],
+  signal: AbortSignal,
+): Promise<void> {
+  if (gone.length + emptied.length === 0) return;
+  const rows = new Map(found.map((table) => [table.name, table.rows]));
+  const there = await withConnection(place, signal, (connection) => listTables(connection, place.database));
+  const isThere = new Set(there.map(({ name }) => name));
+  // What was dropped meanwhile need not be in it.
+  const missing = [...kept, ...emptied].find((name) => !rows.has(name) && isThere.has(name));
+  const over = gone.find((name) => rows.has(name)) ?? emptied.find((name) => (rows.get(name) ?? 0) > 0);
+  if (missing === undefined && over === undefined) return;
+  const text = missing === undefined ? `put ${over} into the dump` : `left ${missing} out`;
+  throw new AppError('DATABASE_FAILED', `mysqldump ${text}, against what excludeTables and excludeTableData say.`, {
+    hint: 'Make the patterns fewer, or remove them.',
   });
 }
 

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import type { AppVersion, Finding, TableInfo } from '../../core/ports.js';
+import type { AppVersion, ExcludedTable, Finding, TableInfo } from '../../core/ports.js';
 import { AppError } from '../../errors.js';
 import { type Connection, serverOf } from './connection.js';
 import { literal, qualified, quoted, type TableName, tableName } from './names.js';
 import type { Place } from './url.js';
 
 /** Schemas of the server's own, and what extensions make: `CREATE EXTENSION` brings that back. */
-const OWN = `n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+export const OWN = `n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`;
 
 /** A table that holds rows. Of a partitioned one these are its partitions. */
@@ -94,24 +94,32 @@ function grants({ major }: Connection, place: Place, denied: TableName[]): strin
 export interface Counting {
   /** When to stop, in milliseconds since 1970: tables after it are not counted. Null: all are, however long that takes. */
   deadline: number | null;
+  /** What is not counted: tables that are left out are not listed, those without their rows are empty. */
+  excluded?: readonly ExcludedTable[];
 }
 
 /** What the database of the connection holds, as far as its transaction sees it. */
-export async function factsOf(connection: Connection, { deadline }: Counting): Promise<Facts> {
-  const tables = await connection.rows<Table>(
+export async function factsOf(connection: Connection, { deadline, excluded = [] }: Counting): Promise<Facts> {
+  const whats = new Map(excluded.map(({ table, what }) => [table, what]));
+  const all = await connection.rows<Table>(
     `SELECT c.oid::text AS oid, n.nspname AS schema, c.relname AS name
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND ${OWN} ORDER BY 2, 3`,
   );
+  const tables = all.filter((table) => whats.get(tableName(table)) !== 'TABLE');
   const definitions = await definitionsOf(connection);
   const references = await referencesOf(connection);
   const source = await sourceOf(connection);
-  const apps = await djangoApps(connection, tables);
+  const isEmptied = (table: Table) => whats.get(tableName(table)) === 'ROWS';
+  const apps = await djangoApps(
+    connection,
+    tables.filter((table) => !isEmptied(table)),
+  );
   const listed: TableInfo[] = [];
   for (const table of tables) {
     listed.push({
       name: tableName(table),
-      rows: await countOf(connection, table, deadline),
+      rows: isEmptied(table) ? 0 : await countOf(connection, table, deadline),
       schema: createHash('sha256')
         .update(definitions.get(table.oid) ?? '')
         .digest('hex')

@@ -1,6 +1,7 @@
 import type { CheckOptions, DatabaseInfo, Engine, ServerDatabase, StepContext } from '../../core/ports.js';
 import { AppError } from '../../errors.js';
 import { drillName, isOurs, newName } from '../beside.js';
+import { NOTHING } from '../exclusions.js';
 import {
   assertWhole,
   LOST_WRITES,
@@ -12,6 +13,7 @@ import {
 } from '../on-server.js';
 import { type Connection, withConnection, withServer } from './connection.js';
 import { assertDump, countRows, describedDump, dumpBytes, type DumpFile, ENTRY, outlineOf } from './dump.js';
+import { leftOut } from './exclusions.js';
 import { assertReadable, countFindings, factsOf, sizeOf } from './facts.js';
 import { assertWritable, clearStampAt, loadDump, sessionsOf, stampAt } from './load.js';
 import { quoted } from './names.js';
@@ -67,8 +69,10 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
     databases: async (url, signal) => databases(parseUrl(await openedUrl(passwords, url), SERVERS_OWN), signal),
     check: async (url, options) => check(await placeOf(url), fitting, options),
     exists: async (url) => (await openIfThere(await placeOf(url), undefined, async () => true)) ?? false,
-    snapshot: async (url, folder, step) =>
-      takeSnapshot(await placeOf(url), { toolsFor: fitting, scratch: folder }, step),
+    snapshot: async (url, folder, step, _damage, exclusions = NOTHING) =>
+      takeSnapshot(await placeOf(url), { toolsFor: fitting, scratch: folder }, step, exclusions),
+    exclusions: async (url, exclusions, signal) =>
+      withConnection(await placeOf(url), signal, async (connection) => (await leftOut(connection, exclusions)).matches),
     describe: async (url, signal) => describe(await placeOf(url), signal),
     describeDump: async (folder, step) => describedDump(await outlineOf(await dumpIn(folder, step.signal)), null),
     inspect: async (folder, step) => inspect(await dumpIn(folder, step.signal), step),
@@ -137,12 +141,12 @@ async function databases(place: Place, signal: AbortSignal): Promise<ServerDatab
 async function check(
   place: Place,
   fitting: (major: number) => Promise<Tools>,
-  { signal }: CheckOptions = {},
+  { signal, exclusions = NOTHING }: CheckOptions = {},
 ): Promise<{ bytes: number }> {
   return withConnection(place, signal, async (connection) => {
     await assertReadable(connection, place);
     await fitting(connection.major);
-    return { bytes: await sizeOf(connection) };
+    return { bytes: (await sizeOf(connection)) - (await leftOut(connection, exclusions)).bytes };
   });
 }
 

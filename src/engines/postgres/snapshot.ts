@@ -1,6 +1,7 @@
-import type { Snapshot, SnapshotContents, SourceFile, StepContext } from '../../core/ports.js';
+import type { Exclusions, Snapshot, SnapshotContents, SourceFile, StepContext } from '../../core/ports.js';
 import { connect, type Connection } from './connection.js';
 import { checkedOutput, ENTRY } from './dump.js';
+import { type LeftOut, leftOut } from './exclusions.js';
 import { assertReadable, factsOf, sizeOf } from './facts.js';
 import { startTool, type Tools } from './tools.js';
 import type { Place } from './url.js';
@@ -21,12 +22,18 @@ export interface SnapshotTools {
  * One state of the database: our own transaction holds it until the step's signal ends, rows are counted in it, and pg_dump
  * reads the same state while the archive is written. Nothing is laid on this machine's disk.
  */
-export async function takeSnapshot(place: Place, with_: SnapshotTools, step: StepContext): Promise<Snapshot> {
+export async function takeSnapshot(
+  place: Place,
+  with_: SnapshotTools,
+  step: StepContext,
+  exclusions: Exclusions,
+): Promise<Snapshot> {
   const connection = await connect(place, step.signal);
   try {
     await connection.run('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
     await assertReadable(connection, place);
-    const bytes = await sizeOf(connection);
+    const left = await leftOut(connection, exclusions);
+    const bytes = (await sizeOf(connection)) - left.bytes;
     const tools = await with_.toolsFor(connection.major);
     const [exported] = await connection.rows<{ id: string; encoding: string }>(
       `SELECT pg_export_snapshot() AS id, current_setting('server_encoding') AS encoding`,
@@ -41,6 +48,7 @@ export async function takeSnapshot(place: Place, with_: SnapshotTools, step: Ste
         `--lock-wait-timeout=${LOCK_WAIT}`,
         // Names are read without a server later. These two have no characters that could be converted.
         ...(/^(SQL_ASCII|MULE_INTERNAL)$/.test(exported?.encoding ?? '') ? [] : ['--encoding=UTF8']),
+        ...left.args,
       ],
       place,
       scratch: with_.scratch,
@@ -56,7 +64,7 @@ export async function takeSnapshot(place: Place, with_: SnapshotTools, step: Ste
         return checkedOutput(stdout, ended, IDLE_LIMIT);
       },
     };
-    const contents = contentsOf(connection);
+    const contents = contentsOf(connection, left);
     contents.catch(() => undefined);
     step.signal.addEventListener('abort', () => void connection.close(), { once: true });
     step.onProgress(1, 1);
@@ -67,6 +75,7 @@ export async function takeSnapshot(place: Place, with_: SnapshotTools, step: Ste
   }
 }
 
-async function contentsOf(connection: Connection): Promise<SnapshotContents> {
-  return { ...(await factsOf(connection, { deadline: null })), findings: [], damaged: false };
+async function contentsOf(connection: Connection, { matches }: LeftOut): Promise<SnapshotContents> {
+  const facts = await factsOf(connection, { deadline: null, excluded: matches.excluded });
+  return { ...facts, findings: [], damaged: false, exclusions: matches };
 }

@@ -58,6 +58,7 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
     kind: 'SQLITE',
     capabilities: {
       selectiveTables: true,
+      exclusions: false,
       exactCounts: true,
       snapshotOnDisk: true,
       runsStatements: false,
@@ -79,6 +80,12 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
     fingerprint: (url) => fingerprintOf(pathOf(url)),
     snapshot,
     snapshotChanges,
+    exclusions: async () => {
+      throw new AppError(
+        'ENGINE_UNSUPPORTED',
+        'The pages of a SQLite database are copied as they are: all of its tables.',
+      );
+    },
     describe: (url, signal) => describe(url, signal, scratch),
     describeDump,
     inspect,

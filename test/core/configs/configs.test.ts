@@ -30,6 +30,32 @@ describe('A new config', () => {
   });
 });
 
+describe('The exclusions of a config', () => {
+  const create = (databaseUrl: string, settings: object) =>
+    world.app.configs.create({ name: 'New', databaseUrl, ...settings }, 'test');
+
+  it.each(['excludeTables', 'excludeTableData'])('%s are refused for a SQLite file', async (field) => {
+    await expect(create(`sqlite:${world.database}`, { [field]: ['log_*'] })).rejects.toMatchObject({
+      code: 'BAD_USER_INPUT',
+      field,
+      message: expect.stringContaining('SQLITE'),
+    });
+  });
+
+  it.each([['*'], ['**'], [''], ['a\0b'], ['x'.repeat(301)]])('the pattern %j is refused', async (pattern) => {
+    for (const field of ['excludeTables', 'excludeTableData']) {
+      const made = create('postgres://user@127.0.0.1:1/db', { [field]: [pattern] });
+      await expect(made).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field });
+    }
+  });
+
+  it('are kept each once', async () => {
+    const row = await create('postgres://user@127.0.0.1:1/db', { excludeTables: ['b', 'a*', 'b'] });
+    await row.reload();
+    expect([row.excludeTables, row.excludeTableData]).toEqual([['b', 'a*'], []]);
+  });
+});
+
 describe('The compression of a config', () => {
   const create = (settings: object) =>
     world.app.configs.create({ name: 'New', databaseUrl: `sqlite:${world.database}`, ...settings }, 'test');

@@ -14,6 +14,7 @@ import { nodeLease, Overview } from './core/status/overview.js';
 import { Backups } from './core/backups/backups.js';
 import { Copies } from './core/backups/copies.js';
 import { Browser } from './core/discovery/browse.js';
+import { DatabaseWatch } from './core/configs/database-watch.js';
 import { Servers } from './core/configs/server.js';
 import { ConfigTests } from './core/configs/trials.js';
 import { Configs } from './core/configs/configs.js';
@@ -68,6 +69,7 @@ export interface App {
   configs: Configs;
   configTests: ConfigTests;
   servers: Servers;
+  databaseWatch: DatabaseWatch;
   destinations: Destinations;
   keys: Keys;
   places: Places;
@@ -100,9 +102,8 @@ export async function createApp(given: Environment, options: AppOptions = {}): P
   const environment =
     distant === null ? given : { ...given, seed: { ...given.seed, storagePath: distant.address.storagePath } };
   const services = await createServices(environment, options, log, now, distant);
-  const { models, backups, copies, restores, cleanup, scheduler, audit, insight, queue } = services;
-  const parts = { environment, log, models, now, scheduler, audit, backups, copies, restores, cleanup, queue };
-  const work = createWork(parts);
+  const { models, audit, insight, queue } = services;
+  const work = createWork({ ...services, environment, log, now });
   return {
     ...services,
     environment,
@@ -233,6 +234,7 @@ async function createServices(
   const insight = new Insight({ ...shared, backups });
   const configTests = new ConfigTests({ ...shared, configs, controlFile, controlKey });
   const servers = new Servers({ engines, configs, configTests, keys, controlKey });
+  const databaseWatch = new DatabaseWatch({ ...shared, configs, servers });
   const destinations = new Destinations({ ...shared, secrets });
   const browser = new Browser({ engines, allowedPaths, controlFile });
   const scheduler = new Scheduler({ ...shared, backups });
@@ -250,6 +252,7 @@ async function createServices(
     configs,
     configTests,
     servers,
+    databaseWatch,
     destinations,
     keys,
     places,
@@ -319,11 +322,12 @@ interface WorkParts {
   copies: Copies;
   restores: Restores;
   cleanup: Cleanup;
+  databaseWatch: DatabaseWatch;
 }
 
 /** What a process does that runs jobs: it sweeps every few seconds, and its queue works. */
 function createWork(parts: WorkParts) {
-  const { environment, log, queue, scheduler, copies } = parts;
+  const { environment, log, queue, scheduler, copies, databaseWatch } = parts;
   let node: Hold | null = null;
   let sweeper: NodeJS.Timeout | null = null;
   let stopped: Promise<void> | null = null;
@@ -343,14 +347,25 @@ function createWork(parts: WorkParts) {
     },
     stop(deadlineMs = environment.shutdownMs) {
       if (sweeper !== null) clearInterval(sweeper);
-      return (stopped ??= Promise.all([queue.stop(deadlineMs), copies.stop()]).then(() => undefined));
+      return (stopped ??= Promise.all([queue.stop(deadlineMs), copies.stop(), databaseWatch.stop()]).then(
+        () => undefined,
+      ));
     },
     release: async () => node?.release(),
   };
 }
 
 /** Ends what died, hands what waits to the queue, begins copies, makes what is due, and asks once an hour for what is done then. */
-async function sweep({ audit, restores, backups, copies, scheduler, models, queue }: WorkParts): Promise<void> {
+async function sweep({
+  audit,
+  restores,
+  backups,
+  copies,
+  scheduler,
+  models,
+  queue,
+  databaseWatch,
+}: WorkParts): Promise<void> {
   await audit.makeUp();
   await restores.recover();
   await backups.recover();
@@ -364,6 +379,7 @@ async function sweep({ audit, restores, backups, copies, scheduler, models, queu
   await scheduler.realign();
   await queue.add({ name: 'cleanup' });
   await queue.add({ name: 'control-backup' });
+  databaseWatch.begin();
 }
 
 /** What every run needs: a record that can be written, and a work folder. @throws AppError */

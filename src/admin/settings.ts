@@ -12,6 +12,7 @@ export interface Settings {
   mediaPaths: string[];
   excludeTables: string[];
   excludeTableData: string[];
+  autoInclude: string;
   storageType: StorageType;
   storagePath: string;
   encryptionKeyIds: string[];
@@ -52,6 +53,7 @@ export const LABEL: Record<Field, string> = {
   mediaPaths: 'Media folders',
   excludeTables: 'Exclude tables',
   excludeTableData: 'Exclude the rows of tables',
+  autoInclude: 'Include new databases',
   storageType: 'Location',
   storagePath: 'Folder',
   encryptionKeyIds: 'Encryption keys',
@@ -92,7 +94,7 @@ const OPTIONAL: readonly Field[] = [
   'maxTotalSize',
 ];
 
-const mayBeEmpty = (field: Field) => field === 'archivePrefix' || OPTIONAL.includes(field);
+const mayBeEmpty = (field: Field) => field === 'archivePrefix' || field === 'autoInclude' || OPTIONAL.includes(field);
 
 /** The settings that decide what is deleted. */
 export const RETENTION: readonly Field[] = [
@@ -121,6 +123,7 @@ const NEW: Settings = {
   mediaPaths: [],
   excludeTables: [],
   excludeTableData: [],
+  autoInclude: '',
   storageType: 'LOCAL',
   storagePath: '',
   encryptionKeyIds: [],

@@ -29,6 +29,7 @@ interface Options {
   /** Patterns; false with --no-exclude-table and --no-exclude-table-data. */
   excludeTable?: string[] | false;
   excludeTableData?: string[] | false;
+  autoInclude?: string;
   storage?: 'LOCAL' | 'SYSTEM';
   path?: string;
   destination?: string[];
@@ -187,6 +188,7 @@ function withSettings(command: Command): Command {
     .option('--no-exclude-table', 'leave no table out')
     .option('--exclude-table-data <pattern...>', 'leave the rows of these tables out, in place of those it has')
     .option('--no-exclude-table-data', "leave no table's rows out")
+    .option('--auto-include <pattern>', 'back up databases of its server with such names when they appear (none: no)')
     .option('--storage <type>', 'LOCAL (the backups folder) or SYSTEM (any folder)', storage)
     .option('--path <dir>', 'the folder for archives; relative to the backups folder with storage LOCAL')
     .option(
@@ -243,6 +245,7 @@ async function inputOf(
     mediaPaths: media === false ? [] : media?.map((folder) => resolve(folder)),
     excludeTables: options.excludeTable === false ? [] : options.excludeTable,
     excludeTableData: options.excludeTableData === false ? [] : options.excludeTableData,
+    autoInclude: orNull(options.autoInclude),
     storageType,
     storagePath: storageType === 'SYSTEM' && path !== undefined ? resolve(path) : path,
     destinationIds: destination === undefined ? undefined : await idsOf(app, destination),

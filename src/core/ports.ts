@@ -198,8 +198,8 @@ export interface EngineCapabilities {
   exactCounts: boolean;
   /** A snapshot lies in the work folder before it is archived; otherwise it is read while the archive is written. */
   snapshotOnDisk: boolean;
-  /** Tables, or their rows, can be left out of a snapshot. */
-  exclusions: boolean;
+  /** Its databases are on a server: others are beside them, and tables can be left out of a snapshot. */
+  onServer: boolean;
   /** Loading a dump runs the statements in it with the rights of the database's user: a stranger's may do anything. */
   runsStatements: boolean;
 }

@@ -34,7 +34,7 @@ export const onServer = (words: ServerWords, passwords: Passwords | undefined): 
   // A dump is loaded by statements, or brings JavaScript that the server runs.
   capabilities: {
     selectiveTables: false,
-    exclusions: true,
+    onServer: true,
     exactCounts: true,
     snapshotOnDisk: false,
     runsStatements: true,

@@ -46,6 +46,14 @@ export class BackupConfigInput {
   })
   excludeTableData?: string[];
 
+  @MaxLength(300)
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'Databases of its server with such names get a config like this one when they appear, as by `protectDatabases`; `*` stands for any characters, such as `shop_*`. Not those whose config was deleted. Looked for once an hour; null: none does.',
+  })
+  autoInclude?: string | null;
+
   @Field(() => StorageType, { nullable: true, description: 'Default: LOCAL.' })
   storageType?: Storage;
 

@@ -40,6 +40,13 @@ export class BackupConfig {
   @Field(() => [String], { description: 'Patterns of tables whose rows its backups leave out.' })
   excludeTableData!: string[];
 
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'Databases of its server with such names get a config like this one when they appear; null: none does.',
+  })
+  autoInclude!: string | null;
+
   @Field(() => StorageType, { description: 'Where archives are stored.' })
   storageType!: Storage;
 

@@ -34,6 +34,8 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   /** Patterns of tables that are left out, as a whole and without their rows. */
   declare excludeTables: CreationOptional<string[]>;
   declare excludeTableData: CreationOptional<string[]>;
+  /** Databases of its server with such names get a config like this one when they appear; null: none does. */
+  declare autoInclude: CreationOptional<string | null>;
   declare storageType: StorageType;
   declare storagePath: string;
   /** Ids of the destinations that archives are copied to, in order. */
@@ -108,6 +110,7 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       mediaPaths: DataTypes.JSON,
       excludeTables: { type: DataTypes.JSON, defaultValue: [] },
       excludeTableData: { type: DataTypes.JSON, defaultValue: [] },
+      autoInclude: DataTypes.STRING(300),
       storageType: DataTypes.STRING(32),
       storagePath: DataTypes.TEXT,
       copyTo: { type: DataTypes.JSON, defaultValue: [] },

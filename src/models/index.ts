@@ -11,6 +11,7 @@ import { Leases } from './leases.js';
 import { migrate } from './migrations.js';
 import { type BackupKeyRow, type ConfigKeyRow, defineKeys, type EncryptionKeyRow } from './encryption-key.js';
 import { defineRestore, type RestoreRow } from './restore.js';
+import { defineServerDatabase, type ServerDatabaseRow } from './server-database.js';
 import { type CopyStatus, defineStoredObject, type DestinationRow, type StoredObjectRow } from './stored-object.js';
 import { defineUser, type UserRow } from './user.js';
 
@@ -37,6 +38,7 @@ export interface Models {
   ConfigKey: typeof ConfigKeyRow;
   BackupKey: typeof BackupKeyRow;
   ControlBackup: typeof ControlBackupRow;
+  ServerDatabase: typeof ServerDatabaseRow;
   Restore: typeof RestoreRow;
   User: typeof UserRow;
   AuditEvent: typeof AuditEventRow;
@@ -77,6 +79,7 @@ export async function openModels(url: string): Promise<Models> {
       ...stored,
       ...defineKeys(sequelize),
       ControlBackup: defineControlBackup(sequelize),
+      ServerDatabase: defineServerDatabase(sequelize),
       Restore: defineRestore(sequelize),
       User: defineUser(sequelize),
       AuditEvent: defineAuditEvent(sequelize),

@@ -25,6 +25,7 @@ import { lookups } from './migrations/0021-lookups.js';
 import { consolidations } from './migrations/0022-consolidations.js';
 import { anomalies } from './migrations/0023-anomalies.js';
 import { exclusions } from './migrations/0024-exclusions.js';
+import { serverDatabases } from './migrations/0025-server-databases.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -51,6 +52,7 @@ const MIGRATIONS: Migration[] = [
   consolidations,
   anomalies,
   exclusions,
+  serverDatabases,
 ];
 
 const TABLE = 'db_manager_migrations';
@@ -65,6 +67,7 @@ const TABLES = [
   'backups',
   'encryption_keys',
   'destinations',
+  'server_databases',
   'backup_configs',
   'users',
   'audit_events',

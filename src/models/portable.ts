@@ -24,6 +24,7 @@ const BATCH = 200;
 export const KEPT_TABLES = [
   'users',
   'backup_configs',
+  'server_databases',
   'encryption_keys',
   'destinations',
   'backups',

@@ -70,4 +70,23 @@ export function describeServerEngine({ app, make, rowsOf, absent }: ServerAdapte
     );
     expect(verifyBackup).toEqual({ verificationLevel: 'DRILL', errorMessage: null });
   });
+
+  it('takes in databases that appear with certain names, but none whose config was deleted', async () => {
+    const { configs, databaseWatch, models } = app().app;
+    await configure('Auto', await make('auto_1', { t: 1 }), { autoInclude: '*auto_*' });
+    await make('auto_2', { t: 1 });
+    await make('later', { t: 1 });
+    await databaseWatch.look();
+    const like = async (part: string) => (await configs.list()).filter(({ name }) => name.endsWith(part));
+    const [made] = await like('auto_2');
+    expect([made?.autoInclude, (await like('later')).length]).toEqual([null, 0]);
+    await backUp(String(made?.id));
+    const { status } = await ask<{ status: { notices: { code: string }[] } }>('{ status { notices { code } } }');
+    expect(status.notices).toContainEqual({ code: 'DATABASES_UNPROTECTED' });
+    const open = async () => (await models.ServerDatabase.findAll()).map(({ name }) => name);
+    expect((await open()).filter((name) => name.endsWith('later'))).toHaveLength(1);
+    await configs.remove(made?.id ?? 0, 'test');
+    await databaseWatch.look();
+    expect(await like('auto_2')).toEqual([]);
+  });
 }

@@ -58,6 +58,7 @@ describe('A test of the connection', () => {
       ok: true,
       error: null,
       databaseName: 'db.sqlite3',
+      excluded: [],
       size: expect.any(Number),
       tables: 3,
       facts: expect.arrayContaining([

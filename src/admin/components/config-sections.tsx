@@ -66,17 +66,18 @@ export function What({ form }: { form: Form }) {
         </Stack>
         <MediaPaths form={form} />
       </SimpleGrid>
-      <Exclusions form={form} />
+      <OnServer form={form} />
       <TestConnection form={form} />
     </Section>
   );
 }
 
-/** What is left out of a database on a server; a file is copied with all of its tables. */
-function Exclusions({ form }: { form: Form }) {
-  const { databaseUrl, excludeTables, excludeTableData } = form.settings;
+/** What only a database on a server has: tables that are left out, and others beside it. */
+function OnServer({ form }: { form: Form }) {
+  const { databaseUrl, excludeTables, excludeTableData, autoInclude } = form.settings;
   const isFile = databaseUrl === '' || databaseUrl.startsWith('sqlite:');
-  if (isFile && excludeTables.length + excludeTableData.length === 0) return null;
+  const isEmpty = excludeTables.length + excludeTableData.length === 0 && autoInclude === '';
+  if (isFile && isEmpty) return null;
   return (
     <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="xl" verticalSpacing="md">
       <TagsInput
@@ -90,6 +91,13 @@ function Exclusions({ form }: { form: Form }) {
         description="In backups without their rows. A restore makes them empty."
         value={excludeTableData}
         onChange={(value) => form.set('excludeTableData', value)}
+      />
+      <TextSetting
+        form={form}
+        field="autoInclude"
+        maxLength={300}
+        placeholder="shop_*"
+        description="Databases of this server with such names are backed up like this one when they appear. Optional."
       />
     </SimpleGrid>
   );

@@ -1,7 +1,7 @@
 import type { CoreEnvironment } from '../environment.js';
-import { type Attributes, UniqueConstraintError } from 'sequelize';
+import { type Attributes, type CreationAttributes, type Transaction, UniqueConstraintError } from 'sequelize';
 import { AppError, badInput, toAppError } from '../../errors.js';
-import { type BackupConfigRow, readPlain } from '../../models/index.js';
+import { type BackupConfigRow, type EncryptionKeyRow, readPlain } from '../../models/index.js';
 import { destinationAt } from '../archives/copies.js';
 import type { Keys } from '../keys/keys.js';
 import { nextDue } from '../schedules/due.js';
@@ -76,19 +76,59 @@ export class Configs {
     const first = others === 0 ? { archivePrefix: null } : {};
     const values = await checkSettings(this.env, newSettings({ ...first, ...given }));
     const identity = { ...mark, ...(sample !== null && { id: sample.id }), createdAt: now, updatedAt: now };
-    // The due time depends on the id. Without it a config would never run, and never be called overdue.
     const row = await this.unlessNameTaken(() =>
       sequelize.transaction(async (transaction) => {
         await sample?.destroy({ transaction });
-        const made = await BackupConfig.create({ ...values, ...identity }, { transaction });
-        await destinationAt(this.env.models, made, transaction);
-        await this.env.keys.setForConfig(made.id, keys, transaction);
-        return made.update({ nextRunAt: nextDue(made, now) }, { transaction });
+        return this.insert({ ...values, ...identity }, keys, transaction);
       }),
     );
     if (sample !== null) await this.env.audit.record(actor, 'config.delete', sample.id, { name: sample.name });
     await this.env.audit.record(actor, 'config.create', row.id, { name: row.name });
     return row;
+  }
+
+  /**
+   * Makes a config for each of these databases, or none, with settings and keys like those of a config.
+   * @throws AppError as `create`, and BAD_USER_INPUT if another config backs one of them up
+   */
+  async createLike(like: BackupConfigRow, inputs: ConfigInput[], actor: string): Promise<BackupConfigRow[]> {
+    const { BackupConfig, sequelize } = this.env.models;
+    const now = this.env.now();
+    const prepared: { keys: EncryptionKeyRow[]; values: Awaited<ReturnType<typeof checkSettings>> }[] = [];
+    for (const input of inputs) {
+      const given = givenSettings(await withDestination(this.env, input));
+      const keys = await this.env.keys.chosen(input.encryptionKeyIds ?? []);
+      prepared.push({ keys, values: await checkSettings(this.env, newSettings(given)) });
+    }
+    const rows = await this.unlessNameTaken(() =>
+      sequelize.transaction(async (transaction) => {
+        const databaseKey = prepared.map(({ values }) => values.databaseKey);
+        const taken = await BackupConfig.findOne({ where: { databaseKey }, transaction });
+        if (taken !== null)
+          throw badInput('names', `has a database that config ${taken.id} backs up.`, 'Leave it out.');
+        const made: BackupConfigRow[] = [];
+        for (const { keys, values } of prepared) {
+          made.push(await this.insert({ ...values, createdAt: now, updatedAt: now }, keys, transaction));
+        }
+        return made;
+      }),
+    );
+    for (const { id, name } of rows) await this.env.audit.record(actor, 'config.create', id, { name, like: like.id });
+    return rows;
+  }
+
+  private async insert(
+    values: CreationAttributes<BackupConfigRow>,
+    keys: EncryptionKeyRow[],
+    transaction: Transaction,
+  ): Promise<BackupConfigRow> {
+    const { BackupConfig, ServerDatabase } = this.env.models;
+    const made = await BackupConfig.create(values, { transaction });
+    await destinationAt(this.env.models, made, transaction);
+    await this.env.keys.setForConfig(made.id, keys, transaction);
+    await ServerDatabase.destroy({ where: { databaseKey: made.databaseKey }, transaction });
+    // The due time depends on the id. Without it a config would never run, and never be called overdue.
+    return made.update({ nextRunAt: nextDue(made, values.createdAt) }, { transaction });
   }
 
   /** The sample's config, if it can go now. @throws AppError CONFIG_IN_USE for the environment's, which needs its place */
@@ -122,6 +162,7 @@ export class Configs {
       this.env.models.sequelize.transaction(async (transaction) => {
         await row.update({ ...values, ...due, updatedAt: now }, { transaction });
         await destinationAt(this.env.models, row, transaction);
+        await this.env.models.ServerDatabase.destroy({ where: { databaseKey: row.databaseKey }, transaction });
         if (keys !== null) await this.env.keys.setForConfig(id, keys, transaction);
       }),
     );
@@ -161,9 +202,23 @@ export class Configs {
   async remove(id: number, actor: string): Promise<BackupConfigRow> {
     const row = await this.get(id);
     await this.assertIdle(row);
-    await row.destroy();
+    await this.env.models.sequelize.transaction(async (transaction) => {
+      await row.destroy({ transaction });
+      await this.decline(row, transaction);
+    });
     await this.env.audit.record(actor, 'config.delete', id, { name: row.name });
     return row;
+  }
+
+  /** Remembers a database whose config was deleted: none may make another one by itself. */
+  private async decline(row: BackupConfigRow, transaction: Transaction): Promise<void> {
+    const { BackupConfig, ServerDatabase } = this.env.models;
+    const { databaseKey, engine, databaseUrl } = row;
+    if (!this.env.engines.of(engine).capabilities.onServer) return;
+    if ((await BackupConfig.count({ where: { databaseKey }, transaction })) > 0) return;
+    await ServerDatabase.destroy({ where: { databaseKey }, transaction });
+    const { name } = this.env.engines.of(engine).resolve(databaseUrl);
+    await ServerDatabase.create({ databaseKey, name, declinedAt: this.env.now() }, { transaction });
   }
 
   /** The database URL as it may be shown: without a password. @param url in place of the config's own */

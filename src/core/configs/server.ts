@@ -1,4 +1,4 @@
-import { badInput } from '../../errors.js';
+import { AppError, badInput } from '../../errors.js';
 import type { BackupConfigRow } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { Keys } from '../keys/keys.js';
@@ -24,7 +24,10 @@ export interface DatabaseOnServer {
   configId: number | null;
 }
 
-interface Found extends DatabaseOnServer {
+/** A database of a server, with what stays in this process. */
+export interface FoundDatabase extends DatabaseOnServer {
+  /** As `Engine.keyOf`. */
+  key: string;
   /** With its password, sealed or not. */
   url: string;
 }
@@ -67,14 +70,37 @@ export class Servers {
    * @throws AppError BAD_USER_INPUT where it is a file; NOT_FOUND; DATABASE_…
    */
   async discover(of: { url: string } | { configId: number }, signal: AbortSignal): Promise<DatabaseOnServer[]> {
-    const url = 'url' in of ? of.url : (await this.env.configs.get(of.configId)).databaseUrl;
-    const found = await databasesOf(this.env, this.env.engines.forUrl(url), url, signal);
-    return found.map(({ url: _url, ...shown }) => shown);
+    const found = 'url' in of ? await this.foundAt(of.url, signal) : await this.found(of.configId, signal);
+    return found.map(({ url: _url, key: _key, ...shown }) => shown);
+  }
+
+  /** The databases of the server that the database of a config is on. @throws AppError as `discover` */
+  async found(configId: number, signal: AbortSignal): Promise<FoundDatabase[]> {
+    const { engine, databaseUrl } = await this.env.configs.get(configId);
+    return databasesOf(this.env, this.env.engines.of(engine), databaseUrl, signal);
+  }
+
+  /** As `found`. Errors name the argument, and not the setting that a config would have. */
+  private async foundAt(url: string, signal: AbortSignal): Promise<FoundDatabase[]> {
+    if (/:\*\*\*@/.test(url)) {
+      throw badInput('url', 'holds *** in place of the password.', 'Write the whole URL, or give configId.');
+    }
+    try {
+      return await databasesOf(this.env, this.env.engines.forUrl(url), url, signal);
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      const { code, message, hint, field } = error;
+      const named = (text: string) => text.replaceAll('databaseUrl', 'url');
+      throw new AppError(code, named(message), {
+        ...{ hint: named(hint), cause: error },
+        ...(field !== undefined && { field: named(field) }),
+      });
+    }
   }
 
   /**
    * Makes a config for each of these databases of the server that the database of a config is on, with the schedule, retention,
-   * destinations and keys of that config. All of them are tested before the first is made.
+   * destinations and keys of that config, or for none. All of them are tested before.
    * @param names of databases that no config backs up yet
    * @throws AppError NOT_FOUND; BAD_USER_INPUT naming a database that is not there, or is protected; what a test found
    */
@@ -95,13 +121,11 @@ export class Servers {
       return { ...shared, name, databaseUrl: unprotected(found, wanted).url, mediaPaths: [], encryptionKeyIds };
     });
     for (const input of inputs) await configTests.assertWorks(input, signal);
-    const made: BackupConfigRow[] = [];
-    for (const input of inputs) made.push(await configs.create(input, actor));
-    return made;
+    return configs.createLike(like, inputs, actor);
   }
 }
 
-function unprotected(found: Found[], wanted: string): Found {
+function unprotected(found: FoundDatabase[], wanted: string): FoundDatabase {
   const database = found.find(({ name }) => name === wanted);
   if (database === undefined) {
     throw badInput('names', `has "${wanted}", which is no database of that server.`, 'List them: discoverDatabases.');
@@ -115,20 +139,20 @@ async function databasesOf(
   engine: Engine,
   url: string,
   signal: AbortSignal,
-): Promise<Found[]> {
+): Promise<FoundDatabase[]> {
   const databases = await engine.databases(url, signal);
   if (databases === null) {
     throw badInput('url', 'is of a file, which is one database.', 'Give the URL of a server, such as postgres://….');
   }
   const owners = new Map<string, number>();
   for (const row of await configs.columns(['id', 'databaseKey'])) owners.set(row.databaseKey, row.id);
-  const found: Found[] = [];
+  const found: FoundDatabase[] = [];
   for (const { name, url: own, bytes: size } of databases) {
     const key = await engine.keyOf(own);
     // db-manager's own is backed up every day without a config.
     if (key === controlKey) continue;
     const databaseUrl = engine.resolve(own).display;
-    found.push({ name, url: own, databaseUrl, size, configId: owners.get(key) ?? null });
+    found.push({ name, url: own, key, databaseUrl, size, configId: owners.get(key) ?? null });
   }
   return found;
 }

@@ -27,6 +27,8 @@ export interface ConfigInput {
   excludeTables?: string[] | undefined;
   /** Patterns of tables whose rows are left out. */
   excludeTableData?: string[] | undefined;
+  /** A pattern of databases of its server that get a config like this one when they appear; null: none does. */
+  autoInclude?: string | null | undefined;
   storageType?: StorageType | undefined;
   storagePath?: string | undefined;
   /** Where archives lie, in place of `storageType` and `storagePath`: the run writes the first, the others get copies. */
@@ -76,6 +78,7 @@ const DEFAULTS = {
   mediaPaths: [] as string[],
   excludeTables: [] as string[],
   excludeTableData: [] as string[],
+  autoInclude: null as string | null,
   storageType: 'LOCAL' as StorageType,
   storagePath: '',
   copyTo: [] as number[],
@@ -121,9 +124,9 @@ export async function withDestination(
   return { ...input, storageType: first.storageType, storagePath: first.storagePath, copyTo: given.slice(1) };
 }
 
-/** What was given: null takes a keep-rule or the prefix away, and means "left out" for every other field. */
+/** What was given: null takes a keep-rule, the prefix or autoInclude away, and means "left out" for every other field. */
 export function givenSettings(input: ConfigInput): ConfigInput {
-  const nullable: readonly string[] = [...KEEP_RULES, 'archivePrefix'];
+  const nullable: readonly string[] = [...KEEP_RULES, 'archivePrefix', 'autoInclude'];
   const given = ([name, value]: [string, unknown]) =>
     value !== undefined && (value !== null || nullable.includes(name));
   return Object.fromEntries(Object.entries(input).filter(given));
@@ -176,6 +179,7 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
     databaseKey: await engine.keyOf(url),
     mediaPaths,
     ...exclusions,
+    autoInclude: checkedInclude(engine, input.autoInclude),
     ...address,
     copyTo,
     minimumCopies: input.minimumCopies,
@@ -214,7 +218,7 @@ export function checkExclusions(engine: Engine, settings: Pick<Settings, 'exclud
   const checked = (field: 'excludeTables' | 'excludeTableData') => {
     const patterns = [...new Set(settings[field])];
     if (patterns.length === 0) return patterns;
-    if (!engine.capabilities.exclusions) {
+    if (!engine.capabilities.onServer) {
       const text = `cannot be set for a ${engine.kind} database, which is copied with all of its tables.`;
       throw badInput(field, text, 'Set it to [].');
     }
@@ -232,6 +236,18 @@ export function checkExclusions(engine: Engine, settings: Pick<Settings, 'exclud
     );
   };
   return { excludeTables: checked('excludeTables'), excludeTableData: checked('excludeTableData') };
+}
+
+/** @throws AppError BAD_USER_INPUT */
+function checkedInclude(engine: Engine, pattern: string | null): string | null {
+  if (pattern === null) return null;
+  if (!engine.capabilities.onServer) {
+    const text = `cannot be set for a ${engine.kind} database, which is a file and on no server.`;
+    throw badInput('autoInclude', text, 'Set it to null.');
+  }
+  if (pattern.trim() !== '' && pattern.length <= LONGEST_PATTERN && !pattern.includes('\0')) return pattern;
+  const text = `is empty, has a NUL, or more than ${LONGEST_PATTERN} characters.`;
+  throw badInput('autoInclude', text, 'Write a pattern of names, such as shop_* or *.');
 }
 
 /** What to say of patterns that fit no table. */

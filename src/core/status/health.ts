@@ -36,6 +36,8 @@ export const HEALTH_CODES = [
   'NO_COPY_AWAY',
   'CONTROL_BACKUP_FAILED',
   'KIT_OUTDATED',
+  'DATABASE_NOT_INCLUDED',
+  'DATABASES_UNPROTECTED',
 ] as const;
 export type HealthCode = (typeof HEALTH_CODES)[number];
 

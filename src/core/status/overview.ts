@@ -5,6 +5,7 @@ import { AppError } from '../../errors.js';
 import { ArchiveWatch } from './archive-watch.js';
 import { controlReasons } from './control-states.js';
 import { copyNotices, copyReasons } from './copy-states.js';
+import { databaseStates } from './database-states.js';
 import { kitNotices } from './kit-states.js';
 import { configStates, hasUnkeptSchedule, suspectConfigs } from './config-states.js';
 import {
@@ -61,26 +62,39 @@ export class Overview {
 
   async read(): Promise<SystemHealth> {
     const { models } = this.env;
-    const [copies, control, copyNotes, kitNotes, configCount, configs, nodes, storages, pending, running, stuck] =
-      await Promise.all([
-        copyReasons(models, this.env.now()),
-        controlReasons(models),
-        copyNotices(models),
-        kitNotices(models),
-        models.BackupConfig.count(),
-        this.suspects(),
-        this.nodes(),
-        this.storages(),
-        this.countRuns({ status: 'PENDING' }),
-        this.countRuns({ status: 'RUNNING' }),
-        this.countRuns({ status: 'PENDING', createdAt: { [Op.lt]: new Date(this.env.now().getTime() - STUCK) } }),
-      ]);
+    const [
+      databases,
+      copies,
+      control,
+      copyNotes,
+      kitNotes,
+      configCount,
+      configs,
+      nodes,
+      storages,
+      pending,
+      running,
+      stuck,
+    ] = await Promise.all([
+      databaseStates(models),
+      copyReasons(models, this.env.now()),
+      controlReasons(models),
+      copyNotices(models),
+      kitNotices(models),
+      models.BackupConfig.count(),
+      this.suspects(),
+      this.nodes(),
+      this.storages(),
+      this.countRuns({ status: 'PENDING' }),
+      this.countRuns({ status: 'RUNNING' }),
+      this.countRuns({ status: 'PENDING', createdAt: { [Op.lt]: new Date(this.env.now().getTime() - STUCK) } }),
+    ]);
     const withoutWorker = nodes.length === 0 && (await hasUnkeptSchedule(models));
     const installation = { hasConfig: configCount > 0, withoutWorker, stuck };
-    const reasons = [...reasonsOf(installation, configs, storages), ...copies, ...control];
+    const reasons = [...reasonsOf(installation, configs, storages), ...copies, ...control, ...databases.reasons];
     const worst = reasons.some(({ level }) => level === 'CRITICAL') ? 'CRITICAL' : 'WARNING';
     const health = reasons.length === 0 ? 'OK' : worst;
-    const notices = [...copyNotes, ...kitNotes];
+    const notices = [...copyNotes, ...kitNotes, ...databases.notices];
     return { health, reasons, notices, nodes, pending, running, configCount, storages };
   }
 

@@ -58,7 +58,7 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
     kind: 'SQLITE',
     capabilities: {
       selectiveTables: true,
-      exclusions: false,
+      onServer: false,
       exactCounts: true,
       snapshotOnDisk: true,
       runsStatements: false,

@@ -1,5 +1,5 @@
 import { Op, type WhereOptions } from 'sequelize';
-import type { ArchiveMetadata } from '../../archive/metadata.js';
+import type { ArchiveMetadata, ExcludedTable } from '../../archive/metadata.js';
 import {
   type Anomaly,
   type BackupFacts,
@@ -25,7 +25,7 @@ const LEARNED_FROM = 60;
 /** More restores since the last backup than this are not looked at. */
 const MAX_RESTORES = 20;
 
-const COLUMNS = ['id', 'createdAt', 'tables', 'mediaFileCount', 'origin', 'facts'] as const;
+const COLUMNS = ['id', 'createdAt', 'tables', 'excluded', 'mediaFileCount', 'origin', 'facts'] as const;
 type StateRow = Pick<BackupRow, (typeof COLUMNS)[number]>;
 
 /**
@@ -48,11 +48,13 @@ export async function judgeBackup(
     return { facts: now.facts, normal, anomalies: [], suspicious: false };
   }
   const normal = await normalOf(models, row, former);
-  const before = withoutOtherMedia(stateOf(former), former, row);
+  const { excluded = [] } = metadata;
+  const alike = (state: State) => withoutExcluded(state, former.excluded ?? [], excluded);
+  const before = alike(withoutOtherMedia(stateOf(former), former, row));
   const seen = { ...now, facts: { ...now.facts, changed: changed === null ? null : Math.max(changed, since.changed) } };
   const plain = judge(seen, before, normal);
   const verdict =
-    since.restores.length === 0 ? plain : judge(restoredNow(now), restored(before, since.restores), normal);
+    since.restores.length === 0 ? plain : judge(restoredNow(now), alike(restored(before, since.restores)), normal);
   const anomalies = verdict.anomalies.filter(({ code, table }) =>
     plain.anomalies.some((one) => one.code === code && one.table === table),
   );
@@ -101,6 +103,18 @@ const stateOf = ({ id, createdAt, tables, mediaFileCount, facts }: StateRow): St
 function withoutOtherMedia(state: State, { origin: one }: StateRow, { origin: other }: StateRow): State {
   const paths = (origin: StateRow['origin']) => JSON.stringify([...(origin?.mediaPaths ?? [])].sort());
   return paths(one ?? null) === paths(other ?? null) ? state : { ...state, mediaFiles: null };
+}
+
+/**
+ * What a backup left out on purpose is not missing: forgets such tables, and sizes where other ones were left out before.
+ * @param former what the backup of the state left out @param now what the one that is compared with it left out
+ */
+export function withoutExcluded(state: State, former: readonly ExcludedTable[], now: readonly ExcludedTable[]): State {
+  const names = (excluded: readonly ExcludedTable[]) => excluded.map(({ table, what }) => `${what} ${table}`).sort();
+  const isSame = JSON.stringify(names(former)) === JSON.stringify(names(now));
+  if (isSame) return state;
+  const left = new Set(now.map(({ table }) => table));
+  return { ...state, tables: state.tables.filter(({ name }) => !left.has(name)), facts: null };
 }
 
 /** The backups of a config that others may be compared with. A deleted one is known by its row as well as any. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { withoutExcluded } from '../../../src/core/anomalies/history.js';
 import { judge, learn, type NewState, nothingSeen, type State } from '../../../src/core/anomalies/judge.js';
 import type { BackupFacts, Normal } from '../../../src/models/index.js';
 
@@ -55,6 +56,24 @@ function codesAfter(
   const { anomalies } = judge(stateAt(day, rows, facts, mediaFiles), former, normal);
   return anomalies.map(({ code, table }) => (table === null ? code : `${code} ${table}`));
 }
+
+describe('A table that a backup leaves out on purpose', () => {
+  const { former, normal, day } = history(60, growing);
+  const now = { users: SHOP.users, tags: SHOP.tags };
+  const left = [{ table: 'orders', what: 'TABLE' as const }];
+  const tables = (before: State) =>
+    judge(stateAt(day, now, { databaseBytes: MIB }), before, normal).anomalies.map(({ table }) => table);
+
+  it('is not missing, neither on the first day nor later', () => {
+    expect(tables(withoutExcluded(former, [], left))).toEqual([]);
+    const next = stateAt(day, now, { databaseBytes: MIB });
+    expect(tables(withoutExcluded(next, left, left))).toEqual([]);
+  });
+
+  it('is missing where it was not left out', () => {
+    expect(tables(withoutExcluded(former, [], [{ table: 'tags', what: 'ROWS' }]))).toContain('orders');
+  });
+});
 
 describe('The judgement on a backup', () => {
   const old = history(60, growing);

@@ -58,6 +58,7 @@ const SLOW = [
   'core/schedules/scheduler.test.ts',
   'graphql/subscriptions.test.ts',
   // Big: whole installations, every day of a year, paths and trees as large as the system allows, a hundred thousand rows.
+  'core/recovery/chains.test.ts',
   'core/recovery/recovery.test.ts',
   'core/retention/consolidations.test.ts',
   'core/retention/year.test.ts',
@@ -66,6 +67,7 @@ const SLOW = [
   'core/status/history.test.ts',
   'graphql/lists.test.ts',
   'graphql/media.test.ts',
+  'graphql/retention.test.ts',
   'models/portable.test.ts',
   // Whole round trips in many variants. `default` has the plain ones: core/backups/backups, core/restores/restores.
   'archive/folder.test.ts',

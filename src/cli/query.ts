@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Cell, QueryRows } from '../core/ports.js';
+import { csvOf } from '../core/text/format.js';
 import { identityOf, type IdentityOptions, withIdentity } from './identity.js';
 import { backupId, ID_HELP } from './ids.js';
 import { whole } from './options.js';
@@ -29,7 +30,7 @@ export function addQuery(program: Command): void {
       const identity = await identityOf(session, options);
       const id = await backupId(app.models, given);
       const found = await app.insight.query({ id, sql, limit, identity }, actor, stop);
-      print.result({ ...found }, () => (csv === true ? csvOf(found) : text(found)));
+      print.result({ ...found }, () => (csv === true ? csvOf([found.columns, ...found.rows]) : text(found)));
       if (found.truncated) print.note(`There are more rows than ${limit}: see --limit.`);
     }),
   );
@@ -40,12 +41,3 @@ const text = ({ columns, rows }: QueryRows) =>
     rows,
     columns.map((title, index) => ({ title, cell: (row: Cell[]) => row[index] ?? null })),
   );
-
-/** As RFC 4180 has it; a NULL is an empty field. */
-const csvOf = ({ columns, rows }: QueryRows) =>
-  [columns, ...rows].map((row) => row.map((cell) => csvField(cell)).join(',')).join('\r\n');
-
-function csvField(cell: Cell): string {
-  const value = String(cell ?? '');
-  return /[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
-}

@@ -14,6 +14,7 @@ import { PageHead } from '../components/page.js';
 import { needsIdentity } from '../components/restore-choice.js';
 import { cellText } from '../components/row.js';
 import { Answered, Loading, Missing, ProblemAlert } from '../components/state.js';
+import { csvOf } from '../../core/text/format.js';
 import { count, plural } from '../format.js';
 import { titleOf } from '../words.js';
 
@@ -146,14 +147,10 @@ function Rows({ result: { columns, rows, truncated, seconds } }: { result: Resul
   );
 }
 
-/** What is shown, as RFC 4180 has it; a NULL is an empty field. */
+/** What is shown, as a file. */
 function DownloadCsv({ result: { columns, rows }, name }: { result: Result; name: string }) {
-  const field = (value: unknown) => {
-    const text = value === null ? '' : cellText(value);
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
   const save = () => {
-    const text = [columns, ...rows].map((row) => row.map(field).join(',')).join('\r\n');
+    const text = csvOf([columns, ...rows.map((row) => row.map((value) => (value === null ? null : cellText(value))))]);
     const address = URL.createObjectURL(new Blob([text], { type: 'text/csv' }));
     const link = Object.assign(document.createElement('a'), { href: address, download: name });
     link.click();

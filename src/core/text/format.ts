@@ -15,3 +15,12 @@ export function humanSize(bytes: number): string {
   }
   return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${UNITS[unit]}`;
 }
+
+/** Rows as comma-separated values, as RFC 4180 has them, without an end of line after the last one. NULL is an empty field. */
+export const csvOf = (rows: readonly (readonly (string | number | null)[])[]): string =>
+  rows.map((row) => row.map(csvField).join(',')).join('\r\n');
+
+function csvField(value: string | number | null): string {
+  const text = String(value ?? '');
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}

@@ -46,7 +46,7 @@ export async function compareCopies(task: {
     for (const name of names.filter((one) => wanted.includes(one))) {
       tables.push(await compareTable(connection, before.get(name), after.get(name), task.samples));
     }
-    const others = [...namesOf(before, after, 'view'), ...namesOf(before, after, 'virtual')];
+    const others = [...new Set([...namesOf(before, after, 'view'), ...namesOf(before, after, 'virtual')])];
     const schemaChanges = others.flatMap((name) => otherChange(before.get(name), after.get(name)));
     return { tables, schemaChanges: task.tables === null ? schemaChanges : [] };
   } finally {
@@ -138,7 +138,6 @@ async function keyOf(
   const isSame =
     key.length === later.length && key.every(({ name }, at) => folded(name) === folded(later[at]?.name ?? ''));
   if (key.length === 0 || !isSame) return null;
-  if (isRowid(key)) return key;
   for (const table of [`main.${quoted(before.name)}`, `later.${quoted(after.name)}`]) {
     const isNull = key.map(({ name }) => `${quoted(name)} IS NULL`).join(' OR ');
     if ((await connection.value<number>(`SELECT EXISTS (SELECT 1 FROM ${table} WHERE ${isNull})`)) === 1) return null;
@@ -146,25 +145,25 @@ async function keyOf(
   return key;
 }
 
-const isRowid = ([first, second]: Column[]) => second === undefined && first?.type.toUpperCase() === 'INTEGER';
-
 type Counts = Pick<TableComparison, 'added' | 'removed' | 'changed' | 'unchanged' | 'samples'>;
 
 async function compareByKey(
   connection: SqliteConnection,
-  { before, after, columns, key }: Pair & { key: Column[] },
+  pair: Pair & { key: Column[] },
   samples: number,
 ): Promise<Counts> {
+  const { before, after, columns, key } = pair;
   const [main, later] = [`main.${quoted(before.name)} AS a`, `later.${quoted(after.name)} AS b`];
   const same = key.map(({ name }) => `a.${quoted(name)} = b.${quoted(name)}`).join(' AND ');
-  const compared = isRowid(key) ? columns.filter(({ pk }) => pk === 0) : columns;
-  const differs = compared.length === 0 ? '0' : compared.map(differ).join(' OR ');
+  const differs = columns.map(differ).join(' OR ');
   const [found] = await connection.all<{ common: number; changed: number }>(
     `SELECT count(*) AS common, count(CASE WHEN ${differs} THEN 1 END) AS changed FROM ${later} JOIN ${main} ON ${same}`,
   );
   const { common = 0, changed = 0 } = found ?? {};
   const removed = (await countOf(connection, 'main', before)) - common;
   const added = (await countOf(connection, 'later', after)) - common;
+  // Where the two columns take different texts for equal, a key may fit several rows.
+  if (removed < 0 || added < 0) return compareWholeRows(connection, pair, samples);
   const shown: RowSample[] = [];
   const only = async (side: 'a' | 'b', from: string, other: string, wanted: number) => {
     if (wanted === 0) return;
@@ -207,12 +206,14 @@ async function compareWholeRows(
   const rows = { main: await countOf(connection, 'main', before), later: await countOf(connection, 'later', after) };
   const none = { added: rows.later, removed: rows.main, changed: 0, unchanged: 0, samples: [] };
   if (columns.length === 0) return none;
-  const names = columns.map(({ name }) => quoted(name));
-  const binary = names.map((name) => `${name} COLLATE BINARY`).join(', ');
-  const differing = `SELECT sum(side) AS surplus, ${names.join(', ')} FROM (
-      SELECT 1 AS side, ${names.join(', ')} FROM later.${quoted(after.name)}
-      UNION ALL SELECT -1, ${names.join(', ')} FROM main.${quoted(before.name)})
-    GROUP BY ${binary} HAVING surplus <> 0`;
+  // A table may have columns of any name, also of those that are given here: its own are numbered.
+  const numbered = columns.map((column, index) => ({ ...column, name: `k${index}` }));
+  const own = columns.map(({ name }, index) => `${quoted(name)} AS k${index}`).join(', ');
+  const binary = numbered.map(({ name }) => `${name} COLLATE BINARY`).join(', ');
+  const differing = `SELECT sum(side) AS surplus, ${numbered.map(({ name }) => name).join(', ')} FROM (
+      SELECT 1 AS side, ${own} FROM later.${quoted(after.name)}
+      UNION ALL SELECT -1, ${own} FROM main.${quoted(before.name)})
+    GROUP BY ${binary} HAVING sum(side) <> 0`;
   const [found] = await connection.all<{ added: number | null; removed: number | null }>(
     `SELECT sum(max(surplus, 0)) AS added, sum(max(-surplus, 0)) AS removed FROM (${differing})`,
   );
@@ -225,7 +226,7 @@ async function compareWholeRows(
     if (wanted === 0) continue;
     const sign = side === 'before' ? '<' : '>';
     const found = await connection.all<Cells>(
-      `SELECT ${cells('', columns, 'c')} FROM (${differing}) WHERE surplus ${sign} 0 LIMIT ${samples}`,
+      `SELECT ${cells('', numbered, 'c')} FROM (${differing}) WHERE surplus ${sign} 0 LIMIT ${samples}`,
     );
     for (const row of found) shown.push({ key: {}, before: null, after: null, [side]: valuesOf(row, columns, 'c') });
   }
@@ -276,9 +277,14 @@ function itemChanges(kind: string, old: SchemaItem[], now: SchemaItem[]): string
   ];
 }
 
+const KIND = { table: 'table', view: 'view', virtual: 'virtual table', shadow: 'table of a virtual table' };
+
 function otherChange(before: SchemaObject | undefined, after: SchemaObject | undefined): string[] {
   const { kind, name } = (after ?? before) as SchemaObject;
-  const what = `The ${kind === 'view' ? 'view' : 'virtual table'} ${name}`;
+  if (before !== undefined && after !== undefined && before.kind !== after.kind) {
+    return [`${name} was a ${KIND[before.kind]}, and is a ${KIND[after.kind]}.`];
+  }
+  const what = `The ${KIND[kind]} ${name}`;
   if (before === undefined) return [`${what} is new.`];
   if (after === undefined) return [`${what} is gone.`];
   return before.definition.sql === after.definition.sql ? [] : [`${what} differs.`];

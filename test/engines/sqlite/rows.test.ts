@@ -154,6 +154,44 @@ describe('A comparison', () => {
     expect(samples).toContainEqual({ key: {}, before: null, after: { a: 4, b: "x'01'" } });
   });
 
+  it('is not led astray by columns named like those of the comparison itself', async () => {
+    const { tables } = await compared(
+      `CREATE TABLE t (side INT, surplus INT, k0 TEXT, c0 TEXT);
+       INSERT INTO t VALUES (5, 0, 'x', 'y'), (-1, 2, NULL, 'z');`,
+      "UPDATE t SET k0 = 'X' WHERE side = 5",
+    );
+    const [{ samples }] = tables as [TableComparison];
+    expect(tables.map(counts)).toEqual([[1, 1, 0, 1]]);
+    expect(samples).toEqual([
+      { key: {}, before: { side: 5, surplus: 0, k0: 'x', c0: 'y' }, after: null },
+      { key: {}, before: null, after: { side: 5, surplus: 0, k0: 'X', c0: 'y' } },
+    ]);
+  });
+
+  it('compares whole rows where a key of the one fits several of the other', async () => {
+    await exec(before, "CREATE TABLE t (k TEXT COLLATE NOCASE PRIMARY KEY); INSERT INTO t VALUES ('a'), ('b')");
+    await exec(after, "CREATE TABLE t (k TEXT PRIMARY KEY); INSERT INTO t VALUES ('a'), ('A'), ('b')");
+    const { tables } = await compareCopies({ before, after, tables: null, samples: 10 });
+    expect(tables.map(counts)).toEqual([[1, 0, 0, 2]]);
+  });
+
+  it('compares whole rows where an integer key is NULL', async () => {
+    const { tables } = await compared(
+      'CREATE TABLE t (id INTEGER PRIMARY KEY DESC, v TEXT); INSERT INTO t VALUES (NULL, 1), (NULL, 2), (3, 3);',
+      "UPDATE t SET v = 'new' WHERE id = 3",
+    );
+    expect(tables.map(counts)).toEqual([[1, 1, 0, 2]]);
+  });
+
+  it('says so where a table has become a view', async () => {
+    const { tables, schemaChanges } = await compared(
+      'CREATE TABLE t (a); INSERT INTO t VALUES (1);',
+      'DROP TABLE t; CREATE VIEW t AS SELECT 1 AS a;',
+    );
+    expect(tables).toMatchObject([{ name: 't', removed: 1, schemaChanges: ['The table is gone.'] }]);
+    expect(schemaChanges).toEqual(['t was a table, and is a view.']);
+  });
+
   it('counts rows that are there twice', async () => {
     const { tables } = await compared(
       'CREATE TABLE t (a); INSERT INTO t VALUES (1), (1), (1), (2);',

@@ -3,8 +3,9 @@ import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AppError, type ErrorCode, toAppError } from './errors.js';
 
-/** What a child answers: its result, or why there is none. */
-type Reply = { answer: unknown } | { error: { code: ErrorCode; message: string; hint?: string; field?: string } };
+/** What a child answers: its result, or why there is none. `cause` is the text of what was thrown, for the log. */
+type Reply = { answer: unknown } | { error: AppErrorParts };
+type AppErrorParts = { code: ErrorCode; message: string; hint: string; field?: string; cause?: string };
 
 /** The heap of its JavaScript, in MiB. */
 const HEAP = '--max-old-space-size=128';
@@ -69,8 +70,10 @@ export function answerParent<Task>(work: (task: Task) => Promise<unknown>): void
     work(task).then(
       (answer) => process.send?.({ answer }),
       (error: unknown) => {
-        const { code, message, hint, field } = toAppError(error);
-        process.send?.({ error: { code, message, hint, ...(field !== undefined && { field }) } });
+        const { code, message, hint, field, cause } = toAppError(error);
+        const why = cause instanceof Error ? { cause: cause.stack ?? cause.message } : {};
+        const parts: AppErrorParts = { code, message, hint, ...(field !== undefined && { field }), ...why };
+        process.send?.({ error: parts });
       },
     );
   });

@@ -64,12 +64,15 @@ function text({ tables, schemaChanges, media }: BackupComparison): string {
     ],
     ...differing.flatMap(({ name, samples }) => samples.map((sample) => `${name}: ${rowText(sample)}`)),
     isSameMedia
-      ? `The ${media.unchanged} media files are the same.`
+      ? sameMedia(media.unchanged)
       : `Media: ${media.removed} removed, ${media.changed} changed, ${media.added} added, ${media.unchanged} unchanged.`,
     ...media.samples.map(({ path, before, after }) => `${sign(before, after)} ${path}`),
   ];
   return parts.join('\n');
 }
+
+const sameMedia = (files: number) =>
+  files === 0 ? 'Neither has media files.' : `All media files (${files}) are the same.`;
 
 /** As diff marks lines: `-` what is gone, `+` what is new, `~` what changed. */
 const sign = (before: unknown, after: unknown) => (after === null ? '-' : before === null ? '+' : '~');

@@ -221,7 +221,8 @@ function Samples({ table: { name, schemaChanges, samples, removed, changed, adde
 
 function Media({ media: { removed, changed, added, unchanged, samples } }: { media: Comparison['media'] }) {
   if (removed + changed + added === 0) {
-    return <Text size="sm">{plural(unchanged, 'media file')}: the same in both.</Text>;
+    const same = unchanged === 0 ? 'Neither has media files.' : `All media files (${count(unchanged)}) are the same.`;
+    return <Text size="sm">{same}</Text>;
   }
   return (
     <Section title="Media files">

@@ -113,4 +113,4 @@ export class DatabaseWatch {
 }
 
 const takesIn = ({ autoInclude }: Watched) => Boolean(autoInclude);
-const takes = ({ autoInclude }: Watched, name: string) => Boolean(autoInclude) && matcher([autoInclude ?? ''])(name);
+const takes = ({ autoInclude }: Watched, name: string) => (autoInclude ? matcher([autoInclude])(name) : false);

@@ -3,10 +3,10 @@ import { AppError, badInput } from '../../errors.js';
 import type { BackupConfigRow, BackupRow } from '../../models/index.js';
 import type { StoredArchive } from '../archives/stored-archive.js';
 import type { Backups } from '../backups/backups.js';
+import { assertSpace } from '../backups/run-backup.js';
 import { type ProtectEnvironment, protectedPaths } from '../configs/protection.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { DatabaseComparison, QueryRows, RowReader } from '../ports.js';
-import { humanSize } from '../text/format.js';
 import { Looks, type LooksEnvironment } from './looks.js';
 import { archivedMedia, compareMedia, type MediaComparison, presentMedia } from './media.js';
 
@@ -116,7 +116,9 @@ export class Insight {
       return this.looks.during(before, keep, (folder) =>
         this.looks.fresh(async (live, lost) => {
           const step = { signal: AbortSignal.any([signal, lost]), onProgress: () => undefined };
-          await assertRoom((await engine.check(url)).bytes, live);
+          const { bavail, bsize } = await statfs(live);
+          const { bytes } = await engine.check(url);
+          assertSpace(bavail * bsize, bytes, `for a copy of the live database in ${live}`);
           await (
             await engine.snapshot(url, live, step)
           ).contents;
@@ -176,15 +178,4 @@ export class Insight {
 function assertBetween(field: string, value: number, least: number, most: number): void {
   if (Number.isInteger(value) && value >= least && value <= most) return;
   throw badInput(field, `must be a whole number from ${least} to ${most.toLocaleString('en')}.`);
-}
-
-/** @throws AppError STORAGE_FULL */
-async function assertRoom(bytes: number, folder: string): Promise<void> {
-  const { bavail, bsize } = await statfs(folder);
-  if (bavail * bsize >= bytes) return;
-  const free = humanSize(bavail * bsize);
-  throw new AppError(
-    'STORAGE_FULL',
-    `A copy of the database takes ${humanSize(bytes)}, and only ${free} are free in ${folder}.`,
-  );
 }

@@ -49,7 +49,7 @@ export class Looks {
     keep: boolean,
     work: (folder: string) => Promise<T>,
   ): Promise<T> {
-    const kept = keep ? await this.take(backup) : null;
+    const kept = keep ? this.take(backup) : null;
     if (kept === null) {
       return this.fresh(async (folder, lost) => {
         await this.extract(backup, folder, lost);
@@ -80,15 +80,16 @@ export class Looks {
   }
 
   /** @returns null if as many as may be are in use */
-  private async take(backup: { row: BackupRow; stored: StoredArchive }): Promise<Kept | null> {
+  private take(backup: { row: BackupRow; stored: StoredArchive }): Kept | null {
     const { id } = backup.row;
-    const found = this.kept.get(id);
-    if (found === undefined && this.kept.size >= MOST) {
-      const idle = [...this.kept].find(([, { users }]) => users === 0);
-      if (idle === undefined) return null;
-      await this.drop(idle[0]);
+    let kept = this.kept.get(id);
+    if (kept === undefined) {
+      const isFull = this.kept.size >= MOST;
+      const idle = isFull ? [...this.kept].find(([, { users }]) => users === 0) : undefined;
+      if (isFull && idle === undefined) return null;
+      // Nothing is waited for before its place is taken: others ask meanwhile.
+      kept = this.keep(backup, idle === undefined ? Promise.resolve() : this.drop(idle[0]));
     }
-    const kept = this.kept.get(id) ?? this.keep(backup);
     if (kept.timer !== null) clearTimeout(kept.timer);
     kept.timer = null;
     kept.users += 1;
@@ -97,8 +98,9 @@ export class Looks {
     return kept;
   }
 
-  private keep(backup: { row: BackupRow; stored: StoredArchive }): Kept {
-    const kept: Kept = { opened: this.open(backup), users: 0, timer: null };
+  /** @param room settled once the disk has the room of the copy that makes way */
+  private keep(backup: { row: BackupRow; stored: StoredArchive }, room: Promise<void>): Kept {
+    const kept: Kept = { opened: room.then(() => this.open(backup)), users: 0, timer: null };
     const forget = () => this.kept.delete(backup.row.id);
     // A copy whose lease is lost may be removed by anyone.
     kept.opened.then(({ hold }) => hold.lost.addEventListener('abort', forget), forget);

@@ -83,10 +83,10 @@ export async function* presentMedia(paths: string[], excluded: Excluded, signal:
       if (item.kind !== 'file') continue;
       const stats = await lstat(item.file).catch(() => null);
       if (stats === null) continue;
-      const { size, mtimeMs } = stats;
+      const { size, mtime } = stats;
       const isSame: Found['isSame'] = async (before) =>
         before.size === size &&
-        (before.mtime?.getTime() === Math.trunc(mtimeMs) || (await hashOf(item.file, signal)) === before.sha256);
+        (before.mtime?.getTime() === mtime.getTime() || (await hashOf(item.file, signal)) === before.sha256);
       yield { path: item.path, size, isSame };
     }
   }

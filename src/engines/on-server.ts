@@ -1,5 +1,5 @@
 import type { Engine, LoadOptions } from '../core/ports.js';
-import { AppError, badInput } from '../errors.js';
+import { AppError, badInput, errnoOf } from '../errors.js';
 
 /** Seals the password of a URL, and opens it again. */
 export interface Passwords {
@@ -96,4 +96,51 @@ export function decodedPart(text: string, malformed: { form: string; hint: strin
   }
   if (/[\0\r\n]/.test(plain)) throw badInput('databaseUrl', 'holds a NUL character or a line end.');
   return plain;
+}
+
+/** What a URL names, whatever kind of server it leads to. */
+interface Named {
+  database: string;
+  password: string | null;
+}
+
+/** Writes the URL of a place in one form. @param password as it is written between user and host; null for none */
+type Write<Place> = (place: Place, password: string | null) => string;
+
+/** The URL of a place, with the password. */
+export const urlOf = <Place extends Named>(write: Write<Place>, place: Place): string =>
+  write(place, place.password === null ? null : encodeURIComponent(place.password));
+
+/** As `Engine.resolve`, once the URL was read. */
+export const resolved = <Place extends Named>(
+  write: Write<Place>,
+  place: Place,
+): { url: string; display: string; name: string } => ({
+  url: urlOf(write, place),
+  display: write(place, place.password === null ? null : '***'),
+  name: place.database,
+});
+
+/** How long a look that a user waits for counts rows, in milliseconds. */
+export const COUNT_WITHIN = 20_000;
+/** After so many milliseconds programs are looked for again: they may have been installed. */
+const LOOK_AGAIN = 10_000;
+
+/** Finds the programs of an engine: one run asks several times. */
+export function lookedUp<Found>(find: () => Promise<Found>): () => Promise<Found> {
+  let looked: { at: number; found: Promise<Found> } | null = null;
+  return () => {
+    if (looked === null || Date.now() - looked.at > LOOK_AGAIN) looked = { at: Date.now(), found: find() };
+    return looked.found;
+  };
+}
+
+/** Works on a database. @param missing the driver's code for one that is not there @returns null in that case */
+export async function ifThere<T>(missing: string, work: () => Promise<T>): Promise<T | null> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof AppError && errnoOf(error.cause) === missing) return null;
+    throw error;
+  }
 }

@@ -2,6 +2,7 @@ import type { Engine } from '../../core/ports.js';
 import { isNothing, NOTHING } from '../exclusions.js';
 import {
   assertWhole,
+  COUNT_WITHIN,
   LOST_WRITES,
   noServer,
   onServer,
@@ -23,8 +24,6 @@ const work = () => import('./work.js');
 
 /** How messages name what it protects. */
 const WORDS: ServerWords = { named: 'MongoDB', parts: 'collections' };
-/** How long a look that a user waits for counts documents, in milliseconds. */
-const COUNT_WITHIN = 20_000;
 
 /**
  * Databases of a MongoDB server: documents go into the archive as mongodump lays them, in the server's own bytes, and come

@@ -1,6 +1,7 @@
 import { isAbsolute } from 'node:path';
+import type { Engine } from '../../core/ports.js';
 import { badInput } from '../../errors.js';
-import { decodedPart } from '../on-server.js';
+import { decodedPart, resolved, urlOf } from '../on-server.js';
 
 /** Where a database is, and who asks for it. */
 export interface Place {
@@ -129,18 +130,10 @@ function written({ isSrv, hosts, user, database, parameters }: Place, password: 
 }
 
 /** As `Engine.resolve`. */
-export function resolveUrl(url: string): { url: string; display: string; name: string } {
-  const place = parseUrl(url);
-  return {
-    url: driverUrl(place),
-    display: written(place, place.password === null ? null : '***'),
-    name: place.database,
-  };
-}
+export const resolveUrl = (url: string): ReturnType<Engine['resolve']> => resolved(written, parseUrl(url));
 
 /** The URL with its password, as the driver takes it. */
-export const driverUrl = (place: Place): string =>
-  written(place, place.password === null ? null : encodeURIComponent(place.password));
+export const driverUrl = (place: Place): string => urlOf(written, place);
 
 /** Any database of the server that a URL leads to, for questions about all of them. */
 export function placeOnServer(url: string): Place {

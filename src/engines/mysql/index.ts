@@ -1,11 +1,13 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import type { CheckOptions, DatabaseInfo, Engine, StepContext } from '../../core/ports.js';
-import { AppError, errnoOf } from '../../errors.js';
 import { drillName, newName } from '../beside.js';
 import { NOTHING } from '../exclusions.js';
 import {
   assertWhole,
+  COUNT_WITHIN,
+  ifThere,
+  lookedUp,
   LOST_WRITES,
   noServer,
   onServer,
@@ -43,12 +45,8 @@ export interface MysqlOptions {
   passwords?: Passwords | undefined;
 }
 
-/** After so many milliseconds the programs are looked for again: they may have been installed. */
-const LOOK_AGAIN = 10_000;
 /** How messages name what it protects. */
 const WORDS: ServerWords = { named: 'MySQL or MariaDB', parts: 'tables' };
-/** How long a look that a user waits for counts rows, in milliseconds. */
-const COUNT_WITHIN = 20_000;
 
 /**
  * Databases of a MySQL or MariaDB server: mysqldump reads one state, and the tables of a new database, which the client has
@@ -56,12 +54,7 @@ const COUNT_WITHIN = 20_000;
  */
 export function createMysqlEngine({ binDir = null, scratch = tmpdir(), passwords }: MysqlOptions = {}): Engine {
   const placeOf = async (url: string): Promise<Place> => parseUrl(await openedUrl(passwords, url));
-  let looked: { at: number; found: Promise<Tools[]> } | null = null;
-  /** One run asks several times. */
-  const known = (): Promise<Tools[]> => {
-    if (looked === null || Date.now() - looked.at > LOOK_AGAIN) looked = { at: Date.now(), found: findTools(binDir) };
-    return looked.found;
-  };
+  const known = lookedUp(() => findTools(binDir));
   const fitting = async (server: ServerVersion): Promise<Tools> => toolsFor(await known(), server, binDir);
   /** The folder of the run is gone when a process that died is tidied up. */
   const tidying = async () => {
@@ -127,18 +120,11 @@ const REPLACING = [
 ];
 
 /** Null where the server has no such database. */
-async function openIfThere<T>(
+const openIfThere = <T>(
   place: Place,
   signal: AbortSignal | undefined,
   work: (connection: Connection) => Promise<T>,
-): Promise<T | null> {
-  try {
-    return await withConnection(place, signal, work);
-  } catch (error) {
-    if (error instanceof AppError && errnoOf(error.cause) === 'ER_BAD_DB_ERROR') return null;
-    throw error;
-  }
-}
+): Promise<T | null> => ifThere('ER_BAD_DB_ERROR', () => withConnection(place, signal, work));
 
 async function check(
   place: Place,

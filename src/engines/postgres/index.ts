@@ -1,9 +1,11 @@
 import type { CheckOptions, DatabaseInfo, Engine, ServerDatabase, StepContext } from '../../core/ports.js';
-import { AppError } from '../../errors.js';
 import { drillName, isOurs, newName } from '../beside.js';
 import { NOTHING } from '../exclusions.js';
 import {
   assertWhole,
+  COUNT_WITHIN,
+  ifThere,
+  lookedUp,
   LOST_WRITES,
   noServer,
   onServer,
@@ -32,12 +34,8 @@ export interface PostgresOptions {
 
 /** The database that every server has for whoever names none. */
 const SERVERS_OWN = 'postgres';
-/** After so many milliseconds the programs are looked for again: they may have been installed. */
-const LOOK_AGAIN = 10_000;
 /** How messages name what it protects. */
 const WORDS: ServerWords = { named: 'PostgreSQL', parts: 'tables' };
-/** How long a look that a user waits for counts rows, in milliseconds. */
-const COUNT_WITHIN = 20_000;
 
 /**
  * Databases of a PostgreSQL server: pg_dump reads a snapshot that our own connection holds, and pg_restore fills a new
@@ -45,12 +43,7 @@ const COUNT_WITHIN = 20_000;
  */
 export function createPostgresEngine({ binDir = null, passwords }: PostgresOptions = {}): Engine {
   const placeOf = async (url: string): Promise<Place> => parseUrl(await openedUrl(passwords, url));
-  let looked: { at: number; found: Promise<Tools[]> } | null = null;
-  /** One run asks several times. */
-  const known = (): Promise<Tools[]> => {
-    if (looked === null || Date.now() - looked.at > LOOK_AGAIN) looked = { at: Date.now(), found: findTools(binDir) };
-    return looked.found;
-  };
+  const known = lookedUp(() => findTools(binDir));
   const fitting = async (major: number): Promise<Tools> => toolsFor(await known(), major, binDir);
   const dumpIn = async (folder: string, signal: AbortSignal): Promise<DumpFile> => {
     const path = await assertDump(folder);
@@ -109,19 +102,11 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
 }
 
 /** Null where the server has no such database. */
-async function openIfThere<T>(
+const openIfThere = <T>(
   place: Place,
   signal: AbortSignal | undefined,
   work: (connection: Connection) => Promise<T>,
-): Promise<T | null> {
-  try {
-    return await withConnection(place, signal, work);
-  } catch (error) {
-    const cause = error instanceof AppError ? (error.cause as { code?: unknown } | undefined) : undefined;
-    if (cause?.code === '3D000') return null;
-    throw error;
-  }
-}
+): Promise<T | null> => ifThere('3D000', () => withConnection(place, signal, work));
 
 /** As `Engine.databases`. What a restore or a drill has made for itself is left out, too. */
 async function databases(place: Place, signal: AbortSignal): Promise<ServerDatabase[]> {

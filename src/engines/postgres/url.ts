@@ -1,6 +1,7 @@
 import { isAbsolute } from 'node:path';
+import type { Engine } from '../../core/ports.js';
 import { badInput } from '../../errors.js';
-import { decodedPart } from '../on-server.js';
+import { decodedPart, resolved, urlOf } from '../on-server.js';
 
 /** How much of TLS a connection asks for, as libpq names it. */
 export type SslMode = 'disable' | 'prefer' | 'require' | 'verify-ca' | 'verify-full';
@@ -99,19 +100,10 @@ function written(place: Place, password: string | null): string {
 }
 
 /** The URL of another database of the same server, with the password. */
-export const urlBeside = (place: Place, database: string): string =>
-  written({ ...place, database }, place.password === null ? null : encodeURIComponent(place.password));
+export const urlBeside = (place: Place, database: string): string => urlOf(written, { ...place, database });
 
 /** As `Engine.resolve`. */
-export function resolveUrl(url: string): { url: string; display: string; name: string } {
-  const place = parseUrl(url);
-  const { password } = place;
-  return {
-    url: written(place, password === null ? null : encodeURIComponent(password)),
-    display: written(place, password === null ? null : '***'),
-    name: place.database,
-  };
-}
+export const resolveUrl = (url: string): ReturnType<Engine['resolve']> => resolved(written, parseUrl(url));
 
 /** Names of this very machine: a server is the same by each, and through its socket. */
 const LOCAL = /^(localhost|127\.\d+\.\d+\.\d+|::1|\/.*)$/;

@@ -119,6 +119,9 @@ export async function folderOnPath(program: string): Promise<string[]> {
   return path.startsWith('/') ? [dirname(path.trim())] : [];
 }
 
+/** A program that sends nothing for so many milliseconds although it is waited for hangs. */
+export const IDLE_LIMIT = 10 * 60_000;
+
 /** What `work` comes to. @throws AppError DATABASE_FAILED after `idleMs`: the program hangs */
 export async function withinIdle<T>(work: Promise<T>, idleMs: number, program: string, hint: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { BLOCK_BYTES } from '../../archive/block.js';
 import type { ArchiveMetadata, EntryMetadata } from '../../archive/metadata.js';
 import type { BackupFacts } from '../../models/index.js';
 
@@ -12,8 +13,6 @@ export interface Known {
 
 /** Fewer blocks say little of how a whole database compresses. */
 const LEAST_BLOCKS = 4;
-/** Bytes before compression of each block: see `EntryMetadata.blocks`. */
-const BLOCK = 1024 * 1024;
 /** What an incremental backup stores says how the database compresses only if it is at least this part of it. */
 const LEAST_CHANGED = 0.25;
 /** Findings about foreign keys are counted apart; these say nothing of the data. */
@@ -46,7 +45,7 @@ function compressedOf(entries: EntryMetadata[]): number | null {
     blocks += lengths.length;
     for (const length of lengths) bytes += length;
   }
-  return blocks < LEAST_BLOCKS ? null : Math.round((bytes / (blocks * BLOCK)) * 1000) / 1000;
+  return blocks < LEAST_BLOCKS ? null : Math.round((bytes / (blocks * BLOCK_BYTES)) * 1000) / 1000;
 }
 
 function schemaOf({ tables }: ArchiveMetadata): string | null {

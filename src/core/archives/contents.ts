@@ -7,7 +7,7 @@ import { assertPageSize, type Page } from '../lists/page.js';
 import type { PageRequest } from '../lists/lists.js';
 
 /** Every media file of an archive lies below this. */
-const MEDIA = 'media/';
+export const MEDIA = 'media/';
 /** How long reading a directory may take, in milliseconds. */
 const DEADLINE = 60_000;
 
@@ -73,6 +73,6 @@ function decodePosition(cursor: string): number {
 export function contentOf(archive: Archive, engine: Engine): { database: boolean; media: boolean } {
   return {
     database: archive.entries.some((entry) => engine.ownsEntry(entry.path)),
-    media: archive.metadata.media.length > 0 || archive.entries.some((entry) => entry.path.startsWith('media/')),
+    media: archive.metadata.media.length > 0 || archive.entries.some((entry) => entry.path.startsWith(MEDIA)),
   };
 }

@@ -4,9 +4,7 @@ import { lstat } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { type Excluded, mediaRoots, walkMedia } from '../../archive/media.js';
 import type { Archive } from '../../archive/read.js';
-
-/** Every media file of an archive lies below this. */
-const MEDIA = 'media/';
+import { MEDIA } from '../archives/contents.js';
 
 /** A media file that differs. */
 export interface MediaSample {

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { Exclusions, Snapshot, SnapshotContents, SourceFile, StepContext } from '../../core/ports.js';
 import { AppError } from '../../errors.js';
-import { withinIdle } from '../process.js';
+import { IDLE_LIMIT, withinIdle } from '../process.js';
 import { type ServerVersion, withConnection } from './connection.js';
 import { ALL, type LeftOut, leftOut } from './exclusions.js';
 import { assertReadable, factsOf, listTables, sizeOf } from './facts.js';
@@ -10,8 +10,6 @@ import { DumpScanner, type DumpTable, ENTRY, type PieceKind } from './scan.js';
 import { startTool, type Tools } from './tools.js';
 import type { Place } from './url.js';
 
-/** After so many milliseconds in which the program sends nothing although it is waited for, it hangs. */
-const IDLE_LIMIT = 10 * 60_000;
 const IDLE_HINT = 'Look in the log of the server, and at the network between it and db-manager, for what holds it up.';
 
 /** What a dump is made with. */

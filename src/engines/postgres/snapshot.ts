@@ -2,12 +2,11 @@ import type { Exclusions, Snapshot, SnapshotContents, SourceFile, StepContext } 
 import { connect, type Connection } from './connection.js';
 import { checkedOutput, ENTRY } from './dump.js';
 import { type LeftOut, leftOut } from './exclusions.js';
+import { IDLE_LIMIT } from '../process.js';
 import { assertReadable, factsOf, sizeOf } from './facts.js';
 import { startTool, type Tools } from './tools.js';
 import type { Place } from './url.js';
 
-/** After so many milliseconds in which pg_dump sends nothing although it is waited for, it hangs. */
-const IDLE_LIMIT = 10 * 60_000;
 /** How long pg_dump waits for a lock on a table, such as that of a migration. */
 const LOCK_WAIT = '60s';
 

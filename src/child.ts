@@ -65,7 +65,8 @@ const died = (how: string) =>
 
 /** The other side of `answerOfChild`: does the task, answers, and ends. */
 export function answerParent<Task>(work: (task: Task) => Promise<unknown>): void {
-  process.once('disconnect', () => process.exit());
+  // To exit would be to wait for the threads of the pool, and a statement may never end.
+  process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'));
   process.once('message', ({ task }: { task: Task }) => {
     work(task).then(
       (answer) => process.send?.({ answer }),

@@ -1,7 +1,9 @@
+import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { TableComparison } from '../../../src/core/ports.js';
 import { compareCopies } from '../../../src/engines/sqlite/compare.js';
@@ -26,6 +28,28 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 const ask = (sql: string, limit = 100) => queryCopy({ path: database, sql, limit });
 const never = new AbortController().signal;
+
+/** The lines that a program prints; none where it fails. */
+const lines = (program: string, ...args: string[]): Promise<string[]> =>
+  new Promise((resolve) =>
+    execFile(program, args, (_error, out) =>
+      resolve(
+        out
+          .split('\n')
+          .map((line) => line.trim())
+          .filter(Boolean),
+      ),
+    ),
+  );
+
+/** Asks again and again, until the answer is true or something; the test's own time bounds it. */
+async function until<T>(ask: () => Promise<T>): Promise<NonNullable<T>> {
+  for (;;) {
+    const answer = await ask();
+    if (answer) return answer;
+    await sleep(50);
+  }
+}
 
 describe('A query', () => {
   it('gives every kind of value exactly, and cuts what is long', async () => {
@@ -91,6 +115,21 @@ describe('A query', () => {
     setTimeout(() => stop.abort(new Error('too long')), 300);
     await expect(asked).rejects.toThrow('too long');
     expect((await queryRows(database, { sql: 'SELECT count(*) FROM v', limit: 1 }, never)).rows).toEqual([[5]]);
+  });
+
+  it('that never ends is ended as well where the process that asked is killed', async () => {
+    const endless = 'WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n';
+    const module = new URL('../../../src/engines/sqlite/rows.ts', import.meta.url).href;
+    const query = JSON.stringify({ sql: endless, limit: 1 });
+    const script = `import { queryRows } from ${JSON.stringify(module)};
+      await queryRows(${JSON.stringify(database)}, ${query}, new AbortController().signal);`;
+    const loader = ['--import', '@swc-node/register/esm-register', '--input-type=module', '-e', script];
+    const parent = spawn(process.execPath, loader, { stdio: 'ignore' });
+    const child = await until(async () => (await lines('ps', '-o', 'pid=', '--ppid', `${parent.pid}`))[0]);
+    // Long past its start: it works on the statement.
+    await until(async () => Number((await lines('ps', '-o', 'cputimes=', '-p', child))[0]) >= 4);
+    parent.kill('SIGKILL');
+    await until(async () => (await lines('ps', '-o', 'pid=', '-p', child)).length === 0);
   });
 });
 

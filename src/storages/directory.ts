@@ -60,8 +60,8 @@ export class DirectoryStorage implements Storage {
     const target = this.locate(name);
     const partial = this.partialOf(name, options.owner);
     let published = false;
+    const file = createWriteStream(partial, { flags: 'wx', mode: 0o600, highWaterMark: 1 << 20, ...flushed });
     try {
-      const file = createWriteStream(partial, { flags: 'wx', mode: 0o600, highWaterMark: 1 << 20, ...flushed });
       await pipeline(body, file, { signal: options.signal });
       await publish(partial, target);
       published = true;
@@ -71,6 +71,8 @@ export class DirectoryStorage implements Storage {
       return stored;
     } catch (error) {
       body.destroy();
+      // A file that is only about to be opened would appear after it was removed.
+      if (!file.closed) await new Promise<void>((resolve) => file.once('close', () => resolve()).destroy());
       const left = published ? await this.leftOver(target) : '';
       await rm(partial, { force: true }).catch(() => undefined);
       if (options.signal.aborted && options.signal.reason instanceof AppError) throw options.signal.reason;

@@ -1036,7 +1036,14 @@ journey(title('All together'), () => {
       'testDestination',
       'updateDestination',
     ]);
-    // Who one is, the page knows from the sign-in.
-    expect(fieldsOf('Query').sort()).toEqual(['browseFolder', 'destination', 'me', 'users']);
+    // Who one is, the page knows from the sign-in. Backups are compared and queried in insight.test.ts.
+    expect(fieldsOf('Query').sort()).toEqual([
+      'browseFolder',
+      'compareBackups',
+      'destination',
+      'me',
+      'queryBackup',
+      'users',
+    ]);
   });
 });

@@ -1,21 +1,107 @@
-import { expect, it } from '@jest/globals';
-import type { TestApp } from '../support/app.js';
-import { runsOf } from '../support/runs.js';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createReadStream } from 'node:fs';
+import { join } from 'node:path';
+import type { RestorePlan } from '../../src/core/restores/plan.js';
+import type { Run, runsOf, Tested } from '../support/runs.js';
+import { filesIn, NEVER } from '../support/world.js';
+
+/** A database with all that its kind can hold. */
+export interface Zoo {
+  url: string;
+  /** Tables that are written to while the backup is made: their rows are the writer's. */
+  busy: string[];
+  write(isOver: () => boolean): Promise<unknown>;
+  /** Changes and removes of all kinds. */
+  damage(): Promise<unknown>;
+  /** What else is true of the backup, of the plan of a restore, once it is restored, and once that is undone. */
+  checkBackup(backup: Run): Promise<unknown>;
+  checkPlan(plan: RestorePlan): void;
+  checkRestored(restored: Run): Promise<unknown>;
+  checkUndone(): Promise<unknown>;
+  /** The archive is read without this product. */
+  opensWithout(backupId: string, whole: string[]): Promise<unknown>;
+}
+
+/** Something that holds a run up. */
+export interface Stall {
+  /** Waits until the run is held up. */
+  reached(id: string): Promise<unknown>;
+  /** Lets go, where a run does not end by itself. */
+  release(): Promise<unknown>;
+}
+
+/** A database of a server that can be stopped. */
+export interface Fragile {
+  url: string;
+  stallBackup(): Promise<Stall>;
+  stallRestore(): Promise<Stall>;
+  /** Ends the server at once. It is there again when this returns, or when `mend` has. */
+  stop(during: 'backup' | 'restore'): Promise<unknown>;
+  mend(): Promise<unknown>;
+  close(): Promise<unknown>;
+}
+
+/** A database whose user lacks rights, one after the other. */
+export interface Rights {
+  url: string;
+  /** Gives a right, as a hint says how to. */
+  grant(hint: string): Promise<unknown>;
+  /** False if rights do not suffice for a restore. */
+  mayRestore: boolean;
+}
 
 /** How a suite makes and reads databases of its server. */
 export interface ServerAdapter {
-  app(): TestApp;
+  runs: ReturnType<typeof runsOf>;
   /** Makes a database with these tables, each with so many rows. @returns its URL */
   make(name: string, tables: Record<string, number>): Promise<string>;
   /** The rows of each table of a database. */
   rowsOf(url: string): Promise<Record<string, number>>;
+  /** Makes a table, or adds a row to it. */
+  addTo(url: string, table: string): Promise<unknown>;
+  removeRows(url: string, table: string): Promise<unknown>;
   /** The URL of a database of this name that is not there. */
   absent(name: string): string;
+  /** All that a database holds, as this product has no part in telling it. */
+  stateOf(url: string, except?: string[]): Promise<string[]>;
+  /** What restores and drills have left on the server of a database, or in it. */
+  leftovers(url: string): Promise<unknown[]>;
+  /** What a backup of a database without any table comes to. */
+  emptyError: string | null;
+  zoo(): Promise<Zoo>;
+  /** URLs that cannot be used, each with the code of the error. None of them may be repeated with its password. */
+  unusable(): Promise<[url: string, code: string][]>;
+  /** Null where the server knows no users. */
+  rights: (() => Promise<Rights>) | null;
+  fragile(): Promise<Fragile>;
+  /** A database for a restore whose process is killed, and the moments of its switch: waits for one of them. */
+  killed: {
+    make(): Promise<string>;
+    moments: number;
+    until(moment: number, isOver: () => boolean): Promise<unknown>;
+  };
 }
 
+const MADE = /^(COMPLETED|FAILED)$/;
+/** The password of no one. */
+export const WRONG = 'wr:ong';
+
 /** What every engine whose databases are on a server must do. */
-export function describeServerEngine({ app, make, rowsOf, absent }: ServerAdapter): void {
-  const { configure, test, backUp, startRestore, restore, undo, ask } = runsOf(app);
+export function describeServerEngine(adapter: ServerAdapter): void {
+  const { make, rowsOf, addTo, removeRows, absent, stateOf, leftovers } = adapter;
+  const { app, command, configure, test, follow, startBackup, backUp, startRestore, restore, undo, ask } = adapter.runs;
+  let unusable: Promise<{ code: string; found: Tested }[]>;
+  beforeAll(() => {
+    // A driver may look for a server for ten seconds.
+    const looking = async () => {
+      const all = await adapter.unusable();
+      return Promise.all(all.map(async ([url, code]) => ({ code, found: await test(url) })));
+    };
+    unusable = looking();
+    unusable.catch(() => undefined);
+  });
+  afterAll(() => unusable.catch(() => undefined));
+  const planOf = (input: object) => app().app.restores.plan({ backupId: '', confirm: true, ...input });
 
   it('leaves out tables and rows, says so, and takes none away without an explicit word', async () => {
     const odd = 'log_"x.y" `z` \'Ü\' 日本';
@@ -40,7 +126,7 @@ export function describeServerEngine({ app, make, rowsOf, absent }: ServerAdapte
     expect(row.excluded).toEqual(tested.excluded);
     expect(row.excluded).toEqual(expect.arrayContaining([{ table: 'session', what: 'ROWS' }]));
 
-    const plan = await app().app.restores.plan({ backupId: backup.id, confirm: true });
+    const plan = await planOf({ backupId: backup.id });
     expect(plan.refusals).toEqual([
       expect.objectContaining({
         ...{ code: 'TABLES_EXCLUDED', field: 'allowExcluded' },
@@ -53,7 +139,7 @@ export function describeServerEngine({ app, make, rowsOf, absent }: ServerAdapte
     await restore({ backupId: backup.id, targetDatabaseUrl: copy });
     expect(await rowsOf(copy)).toEqual({ kept: 2, logs: 1, session: 0 });
 
-    const allowed = await app().app.restores.plan({ backupId: backup.id, confirm: true, allowExcluded: true });
+    const allowed = await planOf({ backupId: backup.id, allowExcluded: true });
     expect(allowed.warnings).toEqual(
       expect.arrayContaining([
         expect.stringMatching(/made without these tables, which will be missing: .*log_1/),
@@ -64,11 +150,6 @@ export function describeServerEngine({ app, make, rowsOf, absent }: ServerAdapte
     expect(await rowsOf(url)).toEqual({ kept: 2, logs: 1, session: 0 });
     await undo(done.id);
     expect(await rowsOf(url)).toEqual(whole);
-    const { verifyBackup } = await ask<{ verifyBackup: object }>(
-      'mutation($id: ID!) { verifyBackup(id: $id, level: DRILL) { verificationLevel errorMessage } }',
-      { id: backup.id },
-    );
-    expect(verifyBackup).toEqual({ verificationLevel: 'DRILL', errorMessage: null });
   });
 
   it('takes in databases that appear with certain names, but none whose config was deleted', async () => {
@@ -88,5 +169,186 @@ export function describeServerEngine({ app, make, rowsOf, absent }: ServerAdapte
     await configs.remove(made?.id ?? 0, 'test');
     await databaseWatch.look();
     expect(await like('auto_2')).toEqual([]);
+  });
+
+  it('comes back whole after a backup under a writer, and an undo takes that back', async () => {
+    const zoo = await adapter.zoo();
+    const { url, busy } = zoo;
+    const config = await configure('Zoo', url);
+    let isOver = false;
+    const writer = zoo.write(() => isOver);
+    const backup = await backUp(config);
+    isOver = true;
+    await writer;
+    await zoo.checkBackup(backup);
+    const whole = await stateOf(url, busy);
+    await zoo.damage();
+    const broken = await stateOf(url);
+    const plan = await planOf({ backupId: backup.id });
+    expect(plan.refusals).toEqual([]);
+    zoo.checkPlan(plan);
+    const done = await restore({ backupId: backup.id });
+    expect(await stateOf(url, busy)).toEqual(whole);
+    expect(await leftovers(url)).toEqual([]);
+    await zoo.checkRestored(done);
+    await undo(done.id);
+    expect(await stateOf(url)).toEqual(broken);
+    await zoo.checkUndone();
+    const { verifyBackup } = await ask<{ verifyBackup: object }>(
+      'mutation($id: ID!) { verifyBackup(id: $id, level: DRILL) { verificationLevel errorMessage } }',
+      { id: backup.id },
+    );
+    expect(verifyBackup).toEqual({ verificationLevel: 'DRILL', errorMessage: null });
+    expect(await stateOf(url)).toEqual(broken);
+    expect(await leftovers(url)).toEqual([]);
+    await zoo.opensWithout(backup.id, whole);
+  });
+
+  it('goes into a new database, and from an upload only when someone answers for it', async () => {
+    const url = await make('source', { t: 1 });
+    const config = await configure('Elsewhere', url);
+    const { id } = await backUp(config);
+    const copy = absent('target');
+    await restore({ backupId: id, targetDatabaseUrl: copy });
+    expect(await stateOf(copy)).toEqual(await stateOf(url));
+    const { filePath, fileName } = await app().app.backups.get(id);
+    const upload = await app().app.backups.upload(createReadStream(filePath), fileName, undefined, 'test', NEVER);
+    expect(upload).toMatchObject({ backupType: 'UPLOADED', configId: Number(config), tables: [{ name: 't' }] });
+    const { refusals } = await planOf({ backupId: upload.id });
+    expect(refusals).toEqual([expect.objectContaining({ code: 'BACKUP_FOREIGN', field: 'allowForeign' })]);
+    await removeRows(url, 't');
+    await restore({ backupId: upload.id, allowForeign: true });
+    expect(await rowsOf(url)).toEqual({ t: 1 });
+  });
+
+  it('of 200 tables comes back with all of them, also those that are empty', async () => {
+    const tables = Object.fromEntries(Array.from({ length: 200 }, (_, n) => [`t${n}`, n % 3]));
+    const url = await make('crowd', tables);
+    const { id } = await backUp(await configure('Crowd', url));
+    await removeRows(url, 't1');
+    await addTo(url, 't0');
+    await addTo(url, 'later');
+    await restore({ backupId: id });
+    expect(await rowsOf(url)).toEqual(tables);
+  });
+
+  it('without any table is what its server says that it is', async () => {
+    const url = await make('empty', {});
+    const config = await configure('Empty', url, {}, true);
+    if (adapter.emptyError !== null) {
+      const none = await follow('backup', await startBackup(config));
+      return expect(none).toMatchObject({ status: 'FAILED', errorCode: adapter.emptyError });
+    }
+    const { id } = await backUp(config);
+    await addTo(url, 'later');
+    await restore({ backupId: id });
+    expect(await rowsOf(url)).toEqual({});
+  });
+
+  it('refuses single tables, and a backup of another kind of database', async () => {
+    const url = await make('single', { t: 1 });
+    const { id } = await backUp(await configure('Single', url));
+    const { refusals } = await planOf({ backupId: id, tables: ['t'] });
+    expect(refusals).toEqual([expect.objectContaining({ code: 'BAD_USER_INPUT', field: 'tables' })]);
+    const sqlite = await app().backup();
+    const request = { backupId: sqlite.id, targetDatabaseUrl: url, overwrite: true };
+    await expect(planOf(request)).rejects.toMatchObject({ field: 'targetDatabaseUrl' });
+  });
+
+  it('says why a URL cannot be used, and repeats no password', async () => {
+    const all = await unusable;
+    expect(all.map(({ found: { ok, error } }) => [ok, error?.code])).toEqual(all.map(({ code }) => [false, code]));
+    expect(all.filter(({ found: { error } }) => !error?.hint)).toEqual([]);
+    for (const secret of [WRONG, encodeURIComponent(WRONG)]) expect(JSON.stringify(all)).not.toContain(secret);
+  });
+
+  const { rights } = adapter;
+  if (rights !== null) {
+    it('names the statements that give missing rights, one after the other', async () => {
+      const { url, grant, mayRestore } = await rights();
+      const refusalOf = async () => (await test(url)).error;
+      for (let refusal = await refusalOf(); refusal !== null; refusal = await refusalOf()) {
+        expect(refusal).toMatchObject({ code: 'DATABASE_UNREADABLE' });
+        await grant(refusal.hint);
+      }
+      const { id } = await backUp(await configure('Rights', url));
+      const [refused] = (await planOf({ backupId: id })).refusals;
+      expect(refused).toMatchObject({ code: 'DATABASE_UNREADABLE' });
+      await grant(refused?.hint ?? '');
+      if (mayRestore) await restore({ backupId: id });
+    });
+  }
+
+  describe('That is being worked on', () => {
+    let fragile: Fragile;
+    let config: string;
+    let backup: string;
+    beforeAll(async () => {
+      fragile = await adapter.fragile();
+      config = await configure('Fragile', fragile.url);
+      ({ id: backup } = await backUp(config));
+      await addTo(fragile.url, 'extra');
+    });
+    afterAll(() => fragile?.close());
+
+    const failed = { status: 'FAILED', errorHint: expect.stringMatching(/./) };
+
+    it('leaves no archive of a backup that is cancelled, or whose server goes away', async () => {
+      const archives = await filesIn(app().backups);
+      for (const errorCode of ['CANCELLED', expect.stringMatching(/^DATABASE_/)]) {
+        const stall = await fragile.stallBackup();
+        const id = await startBackup(config);
+        await stall.reached(id);
+        if (errorCode === 'CANCELLED') await ask('mutation($id: ID!) { cancelBackup(id: $id) { id } }', { id });
+        else await fragile.stop('backup');
+        expect(await follow('backup', id)).toMatchObject({ ...failed, errorCode });
+        await stall.release();
+        await fragile.mend();
+        expect(await filesIn(app().backups)).toEqual(archives);
+      }
+    });
+
+    it('stays as it was when a restore is cancelled while it loads, or its server goes away', async () => {
+      const before = await stateOf(fragile.url);
+      for (const errorCode of ['CANCELLED', expect.stringMatching(/^DATABASE_/)]) {
+        const stall = await fragile.stallRestore();
+        const id = await startRestore({ backupId: backup });
+        await stall.reached(id);
+        if (errorCode === 'CANCELLED') await ask('mutation($id: ID!) { cancelRestore(id: $id) { id } }', { id });
+        else await fragile.stop('restore');
+        expect(await follow('restore', id)).toMatchObject({ ...failed, errorCode });
+        await stall.release();
+        await fragile.mend();
+        expect(await stateOf(fragile.url)).toEqual(before);
+        if (errorCode === 'CANCELLED') expect(await leftovers(fragile.url)).toEqual([]);
+      }
+    });
+  });
+
+  it('is old or new as a whole, and the server tidy, when the process is killed at the switch', async () => {
+    const { make: makeKilled, moments, until } = adapter.killed;
+    const url = await makeKilled();
+    const { id } = await backUp(await configure('Killed', url));
+    const whole = await stateOf(url);
+    const seen = new Set<string>();
+    for (let moment = 0; moment < moments; moment++) {
+      await addTo(url, `extra${moment}`);
+      const broken = await stateOf(url);
+      const running = await command('restore', id, '--confirm');
+      await until(moment, () => running.child.exitCode !== null);
+      running.child.kill('SIGKILL');
+      await running.ended;
+      const { models, restores, backups } = app().app;
+      await models.sequelize.query('DELETE FROM leases');
+      await restores.recover();
+      await backups.recover();
+      expect(await filesIn(join(app().folder, 'data', 'tmp'))).toEqual([]);
+      const row = await models.Restore.findOne({ order: [['createdAt', 'DESC']], rejectOnEmpty: true });
+      seen.add(row.status);
+      expect(row.status).toMatch(MADE);
+      expect(await stateOf(url)).toEqual(row.status === 'COMPLETED' ? whole : broken);
+      expect(await leftovers(url)).toEqual([]);
+    }
+    expect(seen).toEqual(new Set(['FAILED', 'COMPLETED']));
   });
 }

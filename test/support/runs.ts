@@ -1,5 +1,7 @@
 import { expect } from '@jest/globals';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Running, start, translate } from '../cli/command.js';
 import type { TestApp } from './app.js';
 import { send } from './operations.js';
 
@@ -24,20 +26,25 @@ export interface Tested {
   warnings: string[];
 }
 
-/** Backups and restores through the API. @param appOf the application, once it runs */
-export function runsOf(appOf: () => TestApp) {
+/** Backups and restores through the API. @param app the application, once it runs */
+export function runsOf(app: () => TestApp) {
   /** Sends an operation; its errors fail the test. */
   async function ask<Data>(operation: string, variables: object = {}): Promise<Data> {
-    const { data, errors } = await send(appOf(), operation, variables);
+    const { data, errors } = await send(app(), operation, variables);
     expect(errors).toEqual([]);
     return data as Data;
   }
 
-  /** Makes a config that backs up only when it is asked to. @returns its id */
-  async function configure(name: string, databaseUrl: string, settings: object = {}): Promise<string> {
+  /** Makes a config that backs up only when it is asked to. @param untested true if it need not work @returns its id */
+  async function configure(
+    name: string,
+    databaseUrl: string,
+    settings: object = {},
+    untested = false,
+  ): Promise<string> {
     const { createConfig } = await ask<{ createConfig: { id: string } }>(
-      'mutation($input: BackupConfigInput!) { createConfig(input: $input) { id } }',
-      { input: { name, databaseUrl, mediaPaths: [], autoBackupEnabled: false, ...settings } },
+      'mutation($input: BackupConfigInput!, $untested: Boolean) { createConfig(input: $input, saveUntested: $untested) { id } }',
+      { untested, input: { name, databaseUrl, mediaPaths: [], autoBackupEnabled: false, ...settings } },
     );
     return createConfig.id;
   }
@@ -101,5 +108,14 @@ export function runsOf(appOf: () => TestApp) {
     return run;
   }
 
-  return { ask, configure, test, follow, startBackup, backUp, startRestore, restore, undo };
+  let translated: Promise<string> | null = null;
+  /** Starts the command line, on the same records. */
+  async function command(...args: string[]): Promise<Running> {
+    const { folder, backups } = app();
+    const program = await (translated ??= translate(join(folder, 'program')));
+    const env = { DATA_DIR: join(folder, 'data'), DB_BACKUP_PATH: backups, LOG_LEVEL: 'silent', LEASE_SECONDS: '5' };
+    return start([join(program, 'src/cli.js'), ...args], { cwd: folder, env });
+  }
+
+  return { app, command, ask, configure, test, follow, startBackup, backUp, startRestore, restore, undo };
 }

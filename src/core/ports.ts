@@ -380,8 +380,8 @@ export interface Engine {
   ): Promise<TablesRehearsal>;
   /** What `load` would take. `live` is what `describe` says now, `tables` as in `LoadOptions`. */
   loadSpace(dump: DumpSize, url: string, live: DatabaseInfo | null, tables: string[] | null): Promise<LoadSpace>;
-  /** What a load does beside replacing the content, for the plan. `live` is what `describe` says now. */
-  loadNotes(url: string, live: DatabaseInfo | null): Promise<string[]>;
+  /** What a load does beside replacing the content, for the plan. `live` is what `describe` says now, `tables` as in `LoadOptions`. */
+  loadNotes(url: string, live: DatabaseInfo | null, tables: string[] | null): Promise<string[]>;
   /** Removes what a load with this stamp left behind when its process died before the switch. */
   discard(url: string, stamp: string): Promise<void>;
   /** The stamp that `load` left, or null: also null where there is no database. */

@@ -1,4 +1,4 @@
-import type { Engine, LoadOptions } from '../core/ports.js';
+import type { Engine, EngineCapabilities, LoadOptions } from '../core/ports.js';
 import { AppError, badInput, errnoOf } from '../errors.js';
 
 /** Seals the password of a URL, and opens it again. */
@@ -30,7 +30,11 @@ type Common =
   | 'loadSpace';
 
 /** What is the same for every engine whose databases are on a server and are dumped and loaded as a whole. */
-export const onServer = (words: ServerWords, passwords: Passwords | undefined): Pick<Engine, Common> => ({
+export const onServer = (
+  words: ServerWords,
+  passwords: Passwords | undefined,
+  more: Partial<EngineCapabilities> = {},
+): Pick<Engine, Common> => ({
   // A dump is loaded by statements, or brings JavaScript that the server runs.
   capabilities: {
     selectiveTables: false,
@@ -38,6 +42,7 @@ export const onServer = (words: ServerWords, passwords: Passwords | undefined): 
     exactCounts: true,
     snapshotOnDisk: false,
     runsStatements: true,
+    ...more,
   },
   rows: null,
   seal: async (url, saved) => (await passwords?.sealUrl(url, saved)) ?? url,
@@ -60,8 +65,13 @@ export const openedUrl = async (passwords: Passwords | undefined, url: string): 
   (await passwords?.openUrl(url)) ?? url;
 
 /** Fails unless a whole and sound database is to be loaded. @throws AppError BAD_USER_INPUT, DATABASE_CORRUPT */
-export function assertWhole(words: ServerWords, { tables, damaged }: Pick<LoadOptions, 'tables' | 'damaged'>): void {
-  if (tables !== null) throw wholeOnly(words);
+export function assertWhole(words: ServerWords, options: Pick<LoadOptions, 'tables' | 'damaged'>): void {
+  if (options.tables !== null) throw wholeOnly(words);
+  assertSound(words, options);
+}
+
+/** Fails unless what is to be loaded is sound. @throws AppError DATABASE_CORRUPT */
+export function assertSound(words: ServerWords, { damaged }: Pick<LoadOptions, 'damaged'>): void {
   if (damaged) throw new AppError('DATABASE_CORRUPT', `A ${words.named} database is never kept damaged.`);
 }
 

@@ -45,7 +45,7 @@ afterAll(async () => {
   afterAll(() => app?.close());
 
   const runs = runsOf(() => app);
-  const { ask, command, configure, test, follow, startBackup, backUp, restore } = runs;
+  const { ask, command, configure, test, follow, startBackup, backUp, startRestore, restore, undo } = runs;
 
   const makeDatabase = async (name: string, sql = '', owner = 'postgres') => {
     await query(root, `CREATE DATABASE "${name.replaceAll('"', '""')}" OWNER ${owner}`);
@@ -81,6 +81,7 @@ afterAll(async () => {
     removeRows: (url, table) => query(url, `DELETE FROM ${quoted(table)}`),
     absent: (name) => at(root, name),
     stateOf,
+    singleTables: true,
     leftovers: (url) =>
       query(
         at(url, 'postgres'),
@@ -301,6 +302,92 @@ afterAll(async () => {
     await query(own, 'DELETE FROM t');
     await restore({ backupId: backup });
     expect(await stateOf(own)).toEqual(before);
+  });
+
+  describe('Of which single tables are restored', () => {
+    const SHOP = `
+      CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE SCHEMA "Ü x";
+      CREATE TABLE guest (id serial PRIMARY KEY, name text UNIQUE); INSERT INTO guest (name) SELECT 'g' || g FROM generate_series(1, 50) g;
+      CREATE TABLE "Ü x"."book ""ing" (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, guest int REFERENCES guest, felt mood, note text,
+        twice int GENERATED ALWAYS AS (guest * 2) STORED, self int REFERENCES "Ü x"."book ""ing" DEFERRABLE);
+      INSERT INTO "Ü x"."book ""ing" (guest, felt, note, self)
+        SELECT g, 'good', CASE WHEN g % 2 = 0 THEN E'a\\nb\\t\\\\.\\r' ELSE repeat('x', g * 3000) END, 1 + g % 50 FROM generate_series(1, 50) g;
+      COMMENT ON CONSTRAINT "book ""ing_guest_fkey" ON "Ü x"."book ""ing" IS 'whose';
+      CREATE TABLE paid (booking int REFERENCES "Ü x"."book ""ing" ON DELETE CASCADE, sum int); INSERT INTO paid SELECT g, g FROM generate_series(1, 9) g;
+      CREATE TABLE log (what text); CREATE TABLE empty_one (x int);
+      CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO public.log VALUES (TG_OP); RETURN NULL; END $f$;
+      CREATE TRIGGER noting AFTER INSERT OR TRUNCATE ON "Ü x"."book ""ing" FOR EACH STATEMENT EXECUTE FUNCTION noted();
+      ALTER TABLE "Ü x"."book ""ing" ENABLE ALWAYS TRIGGER noting;
+      CREATE MATERIALIZED VIEW sums AS SELECT count(*) FROM "Ü x"."book ""ing";
+      CREATE TABLE parts (id int, at date, guest int REFERENCES guest) PARTITION BY RANGE (at);
+      CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (MINVALUE) TO ('2024-01-01'); CREATE TABLE parts_2 PARTITION OF parts DEFAULT;
+      INSERT INTO parts SELECT g, date '2023-12-20' + g, g FROM generate_series(1, 30) g;
+      CREATE INDEX notes ON "Ü x"."book ""ing" (left(note, 10)); GRANT SELECT ON guest TO reader;`;
+    const BOOKING = '"Ü x"."book ""ing"';
+
+    it('they are as in the backup, all else keeps what is newer, and an undo takes that back', async () => {
+      const url = await makeDatabase('single_1', SHOP);
+      const { id: backup } = await backUp(await configure('Tables', url));
+      const whole = await stateOf(url, ['paid']);
+      await query(
+        url,
+        `SET session_replication_role = replica; DELETE FROM ${BOOKING} WHERE id > 9; UPDATE ${BOOKING} SET note = 'lost'; DELETE FROM parts_1;
+         INSERT INTO paid VALUES (3, 33); SELECT nextval('"Ü x"."book ""ing_id_seq"')`,
+      );
+      const broken = await stateOf(url);
+      const input = { backupId: backup, tables: [BOOKING, 'parts_1'] };
+      const plan = await app.app.restores.plan({ ...input, confirm: true });
+      expect(plan).toMatchObject({
+        allowed: true,
+        related: expect.arrayContaining([expect.objectContaining({ table: 'paid' })]),
+      });
+      expect(plan.warnings.join()).toMatch(
+        /REFRESH MATERIALIZED VIEW "public"."sums";.*locked while their rows are loaded/,
+      );
+      const done = await restore(input);
+      expect(await stateOf(url, ['paid'])).toEqual(whole);
+      expect(await query(url, 'SELECT max(sum) AS last FROM paid')).toEqual([{ last: 33 }]);
+      // The rows that a program without checks has left do not fit a foreign key.
+      const { warnings } = await undo(done.id);
+      expect(warnings.join()).toMatch(/foreign key "book ""ing_self_fkey", .* it is NOT VALID now/);
+      expect((await stateOf(url)).map((text) => text.replace(' NOT VALID', ''))).toEqual(broken);
+      expect(await query(url, `SELECT 1 FROM pg_shdescription WHERE description LIKE 'db-manager:%'`)).toEqual([]);
+    });
+
+    it('one that was dropped is made anew with all that belongs to it, and an undo drops it', async () => {
+      const url = await makeDatabase('single_2', SHOP);
+      const { id: backup } = await backUp(await configure('Dropped', url));
+      const whole = await stateOf(url);
+      await query(url, `DROP TABLE paid, empty_one`);
+      const done = await restore({ backupId: backup, tables: ['paid', 'empty_one'] });
+      expect(await stateOf(url)).toEqual(whole);
+      await undo(done.id);
+      expect(await query(url, `SELECT to_regclass('paid') AS paid, to_regclass('empty_one') AS other`)).toEqual([
+        { paid: null, other: null },
+      ]);
+    });
+
+    it('nothing changes where rows of other tables would refer to none, or columns no longer fit', async () => {
+      const url = await makeDatabase('single_3', SHOP);
+      const { id: backup } = await backUp(await configure('Unfit', url));
+      await query(url, `INSERT INTO guest VALUES (99, 'new'); INSERT INTO parts VALUES (99, '2030-01-01', 99)`);
+      const before = await stateOf(url);
+      const failed = await follow('restore', await startRestore({ backupId: backup, tables: ['guest'] }));
+      expect(failed).toMatchObject({
+        status: 'FAILED',
+        errorMessage: expect.stringMatching(/do not fit those of other tables: .*parts_guest_fkey/),
+        errorHint: expect.stringContaining('includeRelated'),
+      });
+      expect(await stateOf(url)).toEqual(before);
+      await query(url, 'ALTER TABLE parts ADD extra int; ALTER TABLE guest ADD age int NOT NULL DEFAULT 1');
+      await restore({ backupId: backup, tables: ['guest', 'parts_2'] });
+      expect(await query(url, 'SELECT count(*)::int AS n, min(age) AS age FROM guest')).toEqual([{ n: 50, age: 1 }]);
+      await query(url, 'ALTER TABLE guest ALTER age DROP DEFAULT');
+      const { refusals } = await app.app.restores.plan({ backupId: backup, confirm: true, tables: ['guest'] });
+      expect(refusals).toEqual([
+        expect.objectContaining({ field: 'tables', message: expect.stringContaining('age integer must have a value') }),
+      ]);
+    });
   });
 
   it('lists the databases of its server, and backs up all of them like one of them', async () => {

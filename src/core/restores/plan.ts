@@ -133,7 +133,7 @@ export async function planRestore(
   const tables = scope.restoreDatabase ? planTables(scope, archive, live) : [];
   const notes =
     scope.restoreDatabase && refusals.length === 0
-      ? await scope.engine.loadNotes(scope.targetUrl, live).catch(refuse)
+      ? await scope.engine.loadNotes(scope.targetUrl, live, scope.tables).catch(refuse)
       : null;
   const plan: RestorePlan = {
     backup,

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { finished } from 'node:stream/promises';
 import type { Client, ClientConfig } from 'pg';
 import { AppError, errnoOf, type ErrorCode } from '../../errors.js';
 import { quoted } from './names.js';
@@ -15,7 +17,17 @@ export interface Connection {
   readonly major: number;
   rows<Row>(sql: string, values?: unknown[]): Promise<Row[]>;
   run(sql: string): Promise<void>;
+  /** Begins a `COPY … FROM STDIN`. */
+  copyIn(sql: string): Promise<CopyIn>;
   close(): Promise<void>;
+}
+
+/** Rows on their way into a table, in the text that COPY reads. */
+export interface CopyIn {
+  /** Resolves once the server takes more. */
+  write(bytes: Buffer): Promise<void>;
+  /** Resolves once the server has all of them. */
+  end(): Promise<void>;
 }
 
 /** What a failure at this place means for the user. */
@@ -80,6 +92,30 @@ export async function connect(place: Place, signal?: AbortSignal): Promise<Conne
     }
   };
   const run = async (sql: string) => void (await rows(sql));
+  const copyIn = async (sql: string): Promise<CopyIn> => {
+    const { from } = await import('pg-copy-streams');
+    const stream = client.query(from(sql));
+    const done = finished(stream);
+    done.catch(() => undefined);
+    // Whatever ends it ends what waits for it.
+    const orEnded = async (work: Promise<unknown>) => {
+      try {
+        await Promise.race([work, done]);
+      } catch (error) {
+        signal?.throwIfAborted();
+        throw failureAt(place, lost ?? error);
+      }
+    };
+    return {
+      write: async (bytes) => {
+        if (!stream.write(bytes)) await orEnded(once(stream, 'drain'));
+      },
+      end: () => {
+        stream.end();
+        return orEnded(done);
+      },
+    };
+  };
   const close = async () => {
     signal?.removeEventListener('abort', destroy);
     const ending = client.end().catch(() => undefined);
@@ -100,7 +136,7 @@ export async function connect(place: Place, signal?: AbortSignal): Promise<Conne
     for (const setting of SETTINGS) await run(`SET ${setting}`);
     // Neither is there before 14. A server that is asked in vain notices it while it counts.
     if (major >= 14) await run('SET idle_session_timeout = 0; SET client_connection_check_interval = 2000');
-    return { major, rows, run, close };
+    return { major, rows, run, copyIn, close };
   } catch (error) {
     await close();
     throw error;

@@ -5,7 +5,7 @@ import type { DatabaseInfo, TableInfo } from '../../core/ports.js';
 import { AppError, errnoOf } from '../../errors.js';
 import { withinIdle } from '../process.js';
 import { readIdentifier, readTableName, tableName } from './names.js';
-import { startTool, type Tools } from './tools.js';
+import { readTool, startTool, type Tools } from './tools.js';
 
 /** The archive's entry: what `pg_dump --format=custom` writes. */
 export const ENTRY = 'database.dump';
@@ -135,6 +135,12 @@ export async function countRows(dump: DumpFile, onBytes: (bytes: number) => void
 
 /** What stands after the last row of a table. In a row it would be escaped. */
 const END_OF_ROWS = Buffer.from('\\.');
+
+/** The lines of the list of what a dump holds: each begins with a number and a semicolon. */
+export async function listOf({ path, tools, scratch, signal }: DumpFile): Promise<string[]> {
+  const args = ['--list', path];
+  return (await readTool({ tools, program: 'pg_restore', args, place: null, scratch, signal })).split('\n');
+}
 
 /** A dump as `Engine.describeDump` shows it. @param counts null: the rows were not counted */
 export function describedDump({ tables }: DumpOutline, counts: Map<string, number> | null): DatabaseInfo {

@@ -149,7 +149,7 @@ async function countOf(connection: Connection, table: Table, deadline: number | 
 }
 
 /** What makes each table, by its oid: columns, constraints, indexes, triggers and policies. */
-async function definitionsOf(connection: Connection): Promise<Map<string, string>> {
+export async function definitionsOf(connection: Connection): Promise<Map<string, string>> {
   const parts = await connection.rows<{ oid: string; text: string }>(
     `SELECT oid::text AS oid, string_agg(part, E'\\n' ORDER BY kind, place, part) AS text FROM (
        SELECT a.attrelid AS oid, 1 AS kind, a.attnum AS place,

@@ -2,7 +2,7 @@ import type { CheckOptions, DatabaseInfo, Engine, ServerDatabase, StepContext } 
 import { drillName, isOurs, newName } from '../beside.js';
 import { NOTHING } from '../exclusions.js';
 import {
-  assertWhole,
+  assertSound,
   COUNT_WITHIN,
   ifThere,
   lookedUp,
@@ -19,7 +19,8 @@ import { leftOut } from './exclusions.js';
 import { assertReadable, countFindings, factsOf, sizeOf } from './facts.js';
 import { assertWritable, clearStampAt, loadDump, sessionsOf, stampAt } from './load.js';
 import { quoted } from './names.js';
-import { createDatabase, dropDatabase, dropLeftovers, fillDatabase, shapeOf } from './scratch.js';
+import { dropDatabase, dropLeftovers, inScratch, shapeOf } from './scratch.js';
+import { loadTables, rehearseTables } from './tables.js';
 import { takeSnapshot } from './snapshot.js';
 import { findTools, newestTools, type Tools, toolsFor } from './tools.js';
 import { keyOf, parseUrl, type Place, resolveUrl, urlBeside } from './url.js';
@@ -56,7 +57,7 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
   });
   return {
     kind: 'POSTGRES',
-    ...onServer(WORDS, passwords),
+    ...onServer(WORDS, passwords, { selectiveTables: true }),
     resolve: resolveUrl,
     keyOf: async (url) => keyOf(url),
     databases: async (url, signal) => databases(parseUrl(await openedUrl(passwords, url), SERVERS_OWN), signal),
@@ -76,13 +77,18 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
         drill(server, place, await dumpFor(folder, server, step.signal)),
       );
     },
-    load: async (folder, url, options) => {
-      assertWhole(WORDS, options);
+    rehearse: async (folder, url, options) => {
       const place = await placeOf(url);
       const dump = await withServer(place, options.signal, (server) => dumpFor(folder, server, options.signal));
-      return loadDump(dump, place, options);
+      return rehearseTables(dump, place, options);
     },
-    loadNotes: async (url, live) => loadNotes(await placeOf(url), live),
+    load: async (folder, url, options) => {
+      assertSound(WORDS, options);
+      const place = await placeOf(url);
+      const dump = await withServer(place, options.signal, (server) => dumpFor(folder, server, options.signal));
+      return options.tables === null ? loadDump(dump, place, options) : loadTables(dump, place, options);
+    },
+    loadNotes: async (url, live, tables) => loadNotes(await placeOf(url), live, tables),
     stampOf: async (url) => stampAt(await placeOf(url)),
     clearStamp: async (url) => clearStampAt(await placeOf(url)),
     discard: async (url, stamp) =>
@@ -149,23 +155,17 @@ async function inspect(dump: DumpFile, step: StepContext): Promise<DatabaseInfo>
 }
 
 async function drill(server: Connection, place: Place, dump: DumpFile): Promise<DatabaseInfo> {
-  const database = drillName();
   await dropLeftovers(server).catch(() => undefined);
   const shape = await shapeOf(server, place.database);
-  const scratch = { ...place, database };
-  try {
-    await createDatabase(server, database, shape ?? {});
-    await fillDatabase(server, dump, scratch, shape?.owner ?? null);
-    return await withConnection(scratch, dump.signal, async (connection) => {
-      const facts = await factsOf(connection, { deadline: null });
-      return { engine: 'POSTGRES', name: database, ...facts, findings: [] };
-    });
-  } finally {
-    await dropDatabase(server, database);
-  }
+  const scratch = { place: { ...place, database: drillName() }, shape, part: 'all' as const };
+  return inScratch(server, dump, scratch, async (connection) => {
+    const facts = await factsOf(connection, { deadline: null });
+    return { engine: 'POSTGRES', name: scratch.place.database, ...facts, findings: [] };
+  });
 }
 
-async function loadNotes(place: Place, live: DatabaseInfo | null): Promise<string[]> {
+async function loadNotes(place: Place, live: DatabaseInfo | null, tables: string[] | null): Promise<string[]> {
+  if (tables !== null) return [TABLES_LOCKED];
   const making = 'The backup is loaded into a new database on the server first, which needs as much room there again.';
   if (live === null) return [making];
   const count = await withServer(place, undefined, (server) => sessionsOf(server, place.database));
@@ -177,3 +177,6 @@ async function loadNotes(place: Place, live: DatabaseInfo | null): Promise<strin
     LOST_WRITES,
   ];
 }
+
+const TABLES_LOCKED =
+  'The chosen tables, and those that refer to them, are locked while their rows are loaded: the application waits. No trigger fires.';

@@ -193,7 +193,7 @@ export function sessionsOf(connection: Connection, name: string): Promise<{ pid:
 }
 
 /** The comment that a switched database carries until its restore is tidied up; what it had before stands behind it. */
-const stampText = (stamp: string, before: string | null) =>
+export const stampText = (stamp: string, before: string | null) =>
   `db-manager: ${stamp}${before === null ? '' : `\n${before}`}`;
 const STAMP = /^db-manager: (\S+)(?:\n([\s\S]*))?$/;
 

@@ -26,8 +26,9 @@ const shown = (part: string) => (PLAIN.test(part) ? part : quoted(part));
 export const tableName = ({ schema, name }: TableName): string =>
   schema === 'public' ? shown(name) : `${shown(schema)}.${shown(name)}`;
 
-const PART = String.raw`(?:"(?:[^"]|"")*"|[^\s".(;,]+)`;
-const NAME = new RegExp(String.raw`^(${PART})\.(${PART})`);
+/** One part of a name, as pg_dump writes it. */
+export const IDENTIFIER = String.raw`(?:"(?:[^"]|"")*"|[^\s".(;,]+)`;
+const NAME = new RegExp(String.raw`^(${IDENTIFIER})\.(${IDENTIFIER})`);
 
 const unquoted = (part: string) => (part.startsWith('"') ? part.slice(1, -1).replaceAll('""', '"') : part);
 

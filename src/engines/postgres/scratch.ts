@@ -1,8 +1,8 @@
 import { writeFile, rm } from 'node:fs/promises';
 import { AppError } from '../../errors.js';
 import { isLeftover } from '../beside.js';
-import type { Connection } from './connection.js';
-import { type DumpFile, outlineOf } from './dump.js';
+import { type Connection, withConnection } from './connection.js';
+import { type DumpFile, listOf, outlineOf } from './dump.js';
 import { PROVIDERS } from './facts.js';
 import { literal, quoted } from './names.js';
 import { runTool, startTool } from './tools.js';
@@ -148,6 +148,31 @@ export async function dropLeftovers(connection: Connection): Promise<void> {
   for (const { name } of rows) if (isLeftover(name)) await dropDatabase(connection, name);
 }
 
+/** A database of our own for a moment. */
+export interface Scratch {
+  place: Place;
+  /** Of the database that the dump is for; null: there is none. */
+  shape: DatabaseShape | null;
+  /** As for `fillDatabase`. */
+  part: 'all' | 'definitions';
+}
+
+/** Loads a dump into a database that is removed again, and runs `work` with a connection to it. */
+export async function inScratch<T>(
+  server: Connection,
+  dump: DumpFile,
+  { place, shape, part }: Scratch,
+  work: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  try {
+    await createDatabase(server, place.database, shape ?? {});
+    await fillDatabase(server, dump, place, shape?.owner ?? null, part);
+    return await withConnection(place, dump.signal, work);
+  } finally {
+    await dropDatabase(server, place.database);
+  }
+}
+
 /** How many connections load rows and build indexes at once. */
 const JOBS = 2;
 
@@ -155,6 +180,7 @@ const JOBS = 2;
  * Fills an empty database from a dump. Rights that cannot be given are warnings: all else fails.
  * @param place the empty database
  * @param owner gets all objects where a role that owns some is not there, or is not ours to act for
+ * @param part `definitions`: without a row
  * @returns warnings
  */
 export async function fillDatabase(
@@ -162,13 +188,21 @@ export async function fillDatabase(
   dump: DumpFile,
   place: Place,
   owner: string | null,
+  part: 'all' | 'definitions' = 'all',
 ): Promise<string[]> {
   const { path, tools, scratch, signal } = dump;
   const { owners } = await outlineOf(dump);
   const absent = await absentRoles(connection, owners);
   const as = absent.length === 0 ? [] : ['--no-owner', ...(owner === null ? [] : [`--role=${owner}`])];
   const run = { tools, program: 'pg_restore' as const, place, scratch, signal };
-  const all = ['--exit-on-error', '--no-privileges', `--jobs=${JOBS}`, ...as, path];
+  const all = [
+    '--exit-on-error',
+    '--no-privileges',
+    `--jobs=${JOBS}`,
+    ...(part === 'all' ? [] : ['--schema-only']),
+    ...as,
+    path,
+  ];
   await runTool({ ...run, args: all }).catch((error: unknown) => {
     if (!(error instanceof AppError) || error.code !== 'DATABASE_FAILED') throw error;
     throw new AppError('DATABASE_FAILED', error.message, { hint: REFUSED, cause: error });
@@ -181,7 +215,7 @@ export async function fillDatabase(
         ];
   const rights = `${path}.rights`;
   try {
-    const lines = await rightsIn(dump);
+    const lines = (await listOf(dump)).filter((line) => RIGHT.test(line));
     if (lines.length === 0) return warnings;
     await writeFile(rights, `${lines.join('\n')}\n`, { mode: 0o600 });
     const refused = await giveRights({ ...run, args: [`--use-list=${rights}`, ...as, path] });
@@ -190,6 +224,9 @@ export async function fillDatabase(
     await rm(rights, { force: true });
   }
 }
+
+/** A line of a dump's list that gives rights: it begins with a number, and says what it is after two more. */
+const RIGHT = /^\d+; \d+ \d+ (DEFAULT )?ACL /;
 
 const REFUSED =
   'Nothing of the target was changed. Make what is missing on the server (an extension, a right), then restore again.';
@@ -204,17 +241,6 @@ async function absentRoles(connection: Connection, roles: string[]): Promise<str
     [roles, right],
   );
   return rows.map(({ name }) => name);
-}
-
-/** The lines of the dump's list that give rights: each begins with a number, and says what it is after two more. */
-async function rightsIn({ path, tools, scratch, signal }: DumpFile): Promise<string[]> {
-  const args = ['--list', path];
-  const { stdout, ended } = await startTool({ tools, program: 'pg_restore', args, place: null, scratch, signal });
-  const chunks: Buffer[] = [];
-  for await (const chunk of stdout as AsyncIterable<Buffer>) chunks.push(chunk);
-  await ended;
-  const lines = Buffer.concat(chunks).toString().split('\n');
-  return lines.filter((line) => /^\d+; \d+ \d+ (DEFAULT )?ACL /.test(line));
 }
 
 /** Goes on after each right that cannot be given. @returns why, for those */

@@ -110,6 +110,15 @@ export async function runTool(run: ToolRun): Promise<readonly string[]> {
   return running.messages;
 }
 
+/** Runs a program to its end. @returns what it wrote, in memory @throws AppError as `RunningProcess.ended` */
+export async function readTool(run: ToolRun): Promise<string> {
+  const { stdout, ended } = await startTool(run);
+  const chunks: Buffer[] = [];
+  for await (const chunk of stdout as AsyncIterable<Buffer>) chunks.push(chunk);
+  await ended;
+  return Buffer.concat(chunks).toString();
+}
+
 /** Nothing of our own environment, which holds secrets. */
 async function environmentOf(tools: Tools, place: Place | null, folder: string): Promise<NodeJS.ProcessEnv> {
   const path = [tools.folder, '/usr/local/bin', '/usr/bin', '/bin'].join(delimiter);

@@ -15,7 +15,7 @@ import { exec } from '../support/sqlite.js';
 import { filesIn } from '../support/world.js';
 
 const WORKERS = 4;
-const CONFIGS = 200;
+const CONFIGS = Number(process.env.CLUSTER_CONFIGS ?? 200);
 /** Each variant ends within this time, in milliseconds. */
 const DEADLINE = 540_000;
 /** A due time is tried four times: a config that was hit twice is let be. */

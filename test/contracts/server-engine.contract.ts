@@ -50,6 +50,15 @@ export interface Rights {
   mayRestore: boolean;
 }
 
+/** A database of a server that speaks nothing but TLS. */
+export interface TlsDatabase {
+  /** URLs that are let in: the last one asks most of the certificate. */
+  accepted: string[];
+  /** URLs that cannot be used, each with what the error says. */
+  refused: [url: string, message: RegExp][];
+  close(): Promise<unknown>;
+}
+
 /** How a suite makes and reads databases of its server. */
 export interface ServerAdapter {
   runs: ReturnType<typeof runsOf>;
@@ -76,6 +85,8 @@ export interface ServerAdapter {
   /** Null where the server knows no users. */
   rights: (() => Promise<Rights>) | null;
   fragile(): Promise<Fragile>;
+  /** Null where no such server can be had. */
+  tls: (() => Promise<TlsDatabase>) | null;
   /** A database for a restore whose process is killed, and the moments of its switch: waits for one of them. */
   killed: {
     make(): Promise<string>;
@@ -279,6 +290,28 @@ export function describeServerEngine(adapter: ServerAdapter): void {
       expect(refused).toMatchObject({ code: 'DATABASE_UNREADABLE' });
       await grant(refused?.hint ?? '');
       if (mayRestore) await restore({ backupId: id });
+    });
+  }
+
+  const { tls } = adapter;
+  if (tls !== null) {
+    it('is reached over TLS as its URL asks for it, and over nothing less', async () => {
+      const { accepted, refused, close } = await tls();
+      try {
+        for (const url of accepted) expect([url, (await test(url)).error]).toEqual([url, null]);
+        for (const [url, message] of refused) {
+          const { ok, error } = await test(url);
+          expect([url, ok, error?.hint]).toEqual([url, false, expect.stringMatching(/./)]);
+          expect(error?.message).toMatch(message);
+        }
+        const url = accepted.at(-1) ?? '';
+        const { id } = await backUp(await configure('TLS', url));
+        const before = await app().app.backups.get(id);
+        expect(before.tables).toMatchObject([{ name: 't', rows: 3 }]);
+        await restore({ backupId: id });
+      } finally {
+        await close();
+      }
     });
   }
 

@@ -149,6 +149,8 @@ const root = 'missing' in server ? '' : server.url;
         close: async () => undefined,
       };
     },
+    // mongo-java-server speaks it with a certificate of its own making only.
+    tls: null,
     killed: {
       make: async () => {
         const { db, url } = database('killed');

@@ -9,7 +9,7 @@ import { describeServerEngine, WRONG, type Zoo } from '../contracts/server-engin
 import { createTestApp, type TestApp } from '../support/app.js';
 import { at, query, stateOf, using, ZOO } from '../support/mysql.js';
 import { runsOf } from '../support/runs.js';
-import { type RestartableServer, startMariadb } from '../support/servers.js';
+import { type RestartableServer, startMariadb, startTlsMariadb, type TlsServer } from '../support/servers.js';
 import { unpack } from '../support/unpack.js';
 
 /** With every sign that a URL, a file of settings or a shell could stumble over. */
@@ -151,6 +151,31 @@ afterAll(async () => {
         }),
         stop: () => other.restart(),
         mend: async () => undefined,
+        close: () => other.stop(),
+      };
+    },
+    tls: async () => {
+      const other = (await startTlsMariadb(PASSWORD)) as TlsServer;
+      await query(other.url, 'CREATE DATABASE app');
+      await query(at(other.url, 'app'), 'CREATE TABLE t AS SELECT seq AS x FROM seq_1_to_3');
+      await query(
+        other.url,
+        `CREATE USER app@'127.0.0.1' IDENTIFIED BY 'app-secret'; GRANT ALL ON *.* TO app@'127.0.0.1'`,
+      );
+      const { port, certificates } = other;
+      const url = (host: string, mode: string, authority = certificates.authority) =>
+        `mysql://app:app-secret@${host}:${port}/app?ssl-mode=${mode}&ssl-ca=${encodeURIComponent(authority)}`;
+      return {
+        accepted: [
+          `mysql://app:app-secret@127.0.0.1:${port}/app`,
+          ...['required', 'verify_ca'].map((mode) => url('127.0.0.1', mode)),
+          url('localhost', 'verify_identity'),
+        ],
+        refused: [
+          [url('127.0.0.1', 'disabled'), /Access denied|insecure transport/],
+          [url('localhost', 'verify_ca', certificates.stranger), /certificate/],
+          [url('localhost', 'verify_identity', `${certificates.stranger}.none`), /ENOENT/],
+        ],
         close: () => other.stop(),
       };
     },

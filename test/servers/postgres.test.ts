@@ -11,7 +11,7 @@ import { createTestApp, type TestApp } from '../support/app.js';
 import { send } from '../support/operations.js';
 import { at, stateOf, query, using, ZOO } from '../support/postgres.js';
 import { runsOf } from '../support/runs.js';
-import { type RestartableServer, startPostgres } from '../support/servers.js';
+import { type RestartableServer, startPostgres, startTlsPostgres, type TlsServer } from '../support/servers.js';
 import { unpack } from '../support/unpack.js';
 import { filesIn } from '../support/world.js';
 
@@ -134,6 +134,31 @@ afterAll(async () => {
         }),
         stop: () => other.restart(),
         mend: async () => undefined,
+        close: () => other.stop(),
+      };
+    },
+    tls: async () => {
+      const other = (await startTlsPostgres(PASSWORD)) as TlsServer;
+      await query(other.url, 'CREATE DATABASE app');
+      await query(at(other.url, 'app'), 'CREATE TABLE t AS SELECT generate_series(1, 3) AS x');
+      const { port, certificates } = other;
+      const url = (host: string, mode: string, authority = certificates.authority) =>
+        `postgres://postgres:${encodeURIComponent(PASSWORD)}@${host}:${port}/app?sslmode=${mode}&sslrootcert=${encodeURIComponent(authority)}`;
+      return {
+        accepted: [
+          `postgres://postgres:${encodeURIComponent(PASSWORD)}@127.0.0.1:${port}/app`,
+          ...['require', 'verify-ca'].map((mode) => url('127.0.0.1', mode)),
+          url('localhost', 'verify-full'),
+        ],
+        refused: [
+          [
+            `postgres://postgres:${encodeURIComponent(PASSWORD)}@127.0.0.1:${port}/app?sslmode=disable`,
+            /no encryption/,
+          ],
+          [url('127.0.0.1', 'verify-full'), /altnames|does not match/i],
+          [url('localhost', 'verify-ca', certificates.stranger), /certificate/],
+          [url('localhost', 'verify-full', `${certificates.stranger}.none`), /ENOENT/],
+        ],
         close: () => other.stop(),
       };
     },

@@ -3,9 +3,10 @@ import { type Connection, createConnection } from 'mysql2/promise';
 
 /** Runs `work` with a connection that is closed again. */
 export async function using<T>(url: string, work: (connection: Connection) => Promise<T>): Promise<T> {
-  const { hostname, port, username, password, pathname } = new URL(url);
+  const { hostname, port, username, password, pathname, searchParams } = new URL(url);
+  const socketPath = searchParams.get('socket') ?? undefined;
   const connection = await createConnection({
-    ...{ host: hostname, port: Number(port), user: decodeURIComponent(username), multipleStatements: true },
+    ...{ host: hostname, port: Number(port), socketPath, user: decodeURIComponent(username), multipleStatements: true },
     ...{ password: decodeURIComponent(password), database: decodeURIComponent(pathname.slice(1)), charset: 'utf8mb4' },
   });
   connection.on('error', () => undefined);

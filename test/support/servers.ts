@@ -7,6 +7,7 @@ import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
+import { type Certificates, makeCertificates } from './certificates.js';
 
 /** A server that runs for one test file. */
 export interface TestServer {
@@ -17,6 +18,14 @@ export interface TestServer {
 /** One that can stop without waiting for anyone, and start again. */
 export interface RestartableServer extends TestServer {
   restart(): Promise<void>;
+}
+
+/** One that lets nobody in over the network without TLS. */
+export interface TlsServer extends TestServer {
+  /** Through its socket. */
+  url: string;
+  port: number;
+  certificates: Certificates;
 }
 
 /** Why a server cannot be had on this machine: for the title of what is skipped. */
@@ -32,6 +41,20 @@ const START_WITHIN = 30_000;
  * @param password of the superuser; given, every user must have one, and left out, none is asked for one
  */
 export async function startPostgres(password?: string): Promise<RestartableServer | MissingServer> {
+  return runPostgres(password, false);
+}
+
+/** As `startPostgres`, with TLS. */
+export async function startTlsPostgres(password: string): Promise<TlsServer | MissingServer> {
+  return runPostgres(password, true);
+}
+
+async function runPostgres(password: string | undefined, hasTls: true): Promise<TlsServer | MissingServer>;
+async function runPostgres(password: string | undefined, hasTls: false): Promise<RestartableServer | MissingServer>;
+async function runPostgres(
+  password: string | undefined,
+  hasTls: boolean,
+): Promise<RestartableServer | TlsServer | MissingServer> {
   const bin = postgresBinaries();
   if (bin === null) return { missing: 'PostgreSQL is not installed in /usr/lib/postgresql (Debian: postgresql)' };
   const account = unprivilegedUser();
@@ -48,13 +71,22 @@ export async function startPostgres(password?: string): Promise<RestartableServe
   if (code !== 0) return { missing: `initdb ended with ${code}` };
   const port = await freePort();
   const settings = ['listen_addresses=127.0.0.1', `port=${port}`, `unix_socket_directories=${folder}`, 'fsync=off'];
+  const certificates = hasTls ? certificatesFor(folder, account) : null;
+  if (certificates !== null) {
+    const { key, certificate } = certificates;
+    settings.push('ssl=on', `ssl_key_file=${key}`, `ssl_cert_file=${certificate}`);
+    writeFileSync(join(data, 'pg_hba.conf'), 'local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n');
+  }
   const run = () => spawn(join(bin, 'postgres'), ['-D', data, ...settings.flatMap((text) => ['-c', text])], options);
   let server = run();
   const user = password === undefined ? 'postgres' : `postgres:${encodeURIComponent(password)}`;
-  const url = `postgres://${user}@127.0.0.1:${port}/postgres`;
+  const url =
+    certificates === null
+      ? `postgres://${user}@127.0.0.1:${port}/postgres`
+      : `postgres://postgres@localhost:${port}/postgres?host=${encodeURIComponent(folder)}`;
   await answering(server, () => connectPostgres(url));
   return {
-    url,
+    ...{ url, port, certificates },
     stop: () => end(server, 'SIGINT').then(() => rmSync(folder, { recursive: true, force: true })),
     async restart() {
       await end(server, 'SIGQUIT');
@@ -69,6 +101,17 @@ export async function startPostgres(password?: string): Promise<RestartableServe
  * @param password of root, who may come from 127.0.0.1
  */
 export async function startMariadb(password: string): Promise<RestartableServer | MissingServer> {
+  return runMariadb(password, false);
+}
+
+/** As `startMariadb`, with TLS: its URL leads through its socket. */
+export async function startTlsMariadb(password: string): Promise<TlsServer | MissingServer> {
+  return runMariadb(password, true);
+}
+
+async function runMariadb(password: string, hasTls: true): Promise<TlsServer | MissingServer>;
+async function runMariadb(password: string, hasTls: false): Promise<RestartableServer | MissingServer>;
+async function runMariadb(password: string, hasTls: boolean): Promise<RestartableServer | TlsServer | MissingServer> {
   const [install, binary] = ['/usr/bin/mariadb-install-db', '/usr/sbin/mariadbd'];
   if (!existsSync(install) || !existsSync(binary)) {
     return { missing: 'MariaDB is not installed (Debian: mariadb-server)' };
@@ -96,17 +139,28 @@ export async function startMariadb(password: string): Promise<RestartableServer 
     ...['--innodb-flush-method=nosync', '--sync-frm=0'],
     ...['--innodb-buffer-pool-size=64M', '--log-bin-trust-function-creators=1'],
   ];
+  const certificates = hasTls ? certificatesFor(folder, account) : null;
+  if (certificates !== null) {
+    const { key, certificate, authority } = certificates;
+    settings.push(
+      `--ssl-key=${key}`,
+      `--ssl-cert=${certificate}`,
+      `--ssl-ca=${authority}`,
+      '--require-secure-transport=1',
+    );
+  }
   const run = () => spawn(binary, ['--no-defaults', ...settings], options);
   let server = run();
-  const url = `mysql://root:${encodeURIComponent(password)}@127.0.0.1:${port}/mysql`;
+  const socketPath = join(folder, 'socket');
+  const url = `mysql://root:${encodeURIComponent(password)}@127.0.0.1:${port}/mysql${hasTls ? `?socket=${encodeURIComponent(socketPath)}` : ''}`;
   const ask = async () => {
     const { createConnection } = await import('mysql2/promise');
-    const connection = await createConnection({ host: '127.0.0.1', port, user: 'root', password });
+    const connection = await createConnection({ socketPath, user: 'root', password });
     await connection.end();
   };
   await answering(server, ask);
   return {
-    url,
+    ...{ url, port, certificates },
     stop: () => end(server, 'SIGTERM').then(() => rmSync(folder, { recursive: true, force: true })),
     async restart() {
       await end(server, 'SIGKILL');
@@ -149,6 +203,13 @@ export async function startMongo(): Promise<TestServer | MissingServer> {
   ]);
   if (!started) return { missing: 'java could not start mongo-java-server' };
   return { url: `mongodb://127.0.0.1:${port}/${database}`, stop: () => end(server, 'SIGKILL') };
+}
+
+/** Certificates of a server that runs as this account. */
+function certificatesFor(folder: string, account: { uid: number; gid: number } | undefined): Certificates {
+  const certificates = makeCertificates(folder);
+  if (account !== undefined) chownSync(certificates.key, account.uid, account.gid);
+  return certificates;
 }
 
 function postgresBinaries(): string | null {

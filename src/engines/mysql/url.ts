@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { isAbsolute } from 'node:path';
 import type { Engine } from '../../core/ports.js';
 import { badInput } from '../../errors.js';
@@ -63,8 +64,15 @@ export function parseUrl(url: string, otherwise = ''): Place {
   }
   if (isServersOwn(database)) throw badInput('databaseUrl', `names the server's own database ${database}.`, EXAMPLE);
   const password = parsed.password === '' ? null : decoded(parsed.password);
-  return { host, port, socket, user, password, database, ...sslOf(parsed.searchParams) };
+  const ssl = sslOf(parsed.searchParams);
+  // The driver would compare the certificate with "localhost".
+  if (ssl.sslMode === 'verify_identity' && isIP(host) !== 0) {
+    throw badInput('databaseUrl', 'asks for verify_identity and has an address in place of a name.', NAME_HINT);
+  }
+  return { host, port, socket, user, password, database, ...ssl };
 }
+
+const NAME_HINT = 'Write the name that stands in the certificate of the server, or choose verify_ca.';
 
 function hostOf(parsed: URL): Pick<Place, 'host' | 'socket'> {
   const socket = parsed.searchParams.get('socket');

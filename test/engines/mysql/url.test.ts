@@ -38,6 +38,7 @@ describe('A URL of a MySQL or MariaDB database', () => {
     'mysql://u@h/d?ssl-mode=maybe',
     'mysql://u@h/d?ssl-mode=verify_ca',
     'mysql://u@h/d?ssl-ca=relative',
+    'mysql://u@[::1]/d?ssl-mode=verify_identity&ssl-ca=/ca.pem',
     'mysql://u:%ZZ@h/d',
     'mysql://u:secret%0A@h/d',
     'mysql://u@h/mysql',

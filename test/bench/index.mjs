@@ -10,12 +10,14 @@ import { downloadSection } from './download.mjs';
 import { incrementalSection } from './incremental.mjs';
 import { listsSection } from './lists.mjs';
 import { mediaSection } from './media.mjs';
+import { postgresSection } from './postgres.mjs';
 import { writerSection } from './writer.mjs';
 
 const SECTIONS = {
   backup: backupSection,
   incremental: incrementalSection,
   media: mediaSection,
+  postgres: postgresSection,
   writer: writerSection,
   lists: listsSection,
   download: downloadSection,

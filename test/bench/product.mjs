@@ -10,14 +10,14 @@ const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 
 export class Product {
   /** @param folder gets the data, the backups and what is restored */
-  constructor(folder, { database, media }) {
+  constructor(folder, { database, media, url = `sqlite:${database}` }) {
     this.folder = folder;
     this.env = {
       PATH: process.env.PATH,
       HOME: folder,
       DATA_DIR: join(folder, 'data'),
       DB_BACKUP_PATH: join(folder, 'backups'),
-      DATABASE_URL: `sqlite:${database}`,
+      DATABASE_URL: url,
       ...(media ? { MEDIA_PATHS: media } : {}),
     };
   }

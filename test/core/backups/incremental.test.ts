@@ -283,6 +283,17 @@ describe('A config with incremental backups', () => {
     expect(files).toEqual(expect.arrayContaining(['backup_metadata.json', 'database.sqlite3', 'media/step 2.txt']));
     expect(files).toHaveLength(2 + Object.keys(states[2]?.media ?? {}).length);
   });
+
+  it('compares two of them, and answers a query of one', async () => {
+    const { rows } = await chainOf(3);
+    const [from, to] = [rows[1]?.id ?? '', rows[2]?.id ?? ''];
+    const comparison = { from, to, tables: ['filler'], samples: 1 };
+    const { tables, media } = await world.app.insight.compare(comparison, 'test', NEVER);
+    expect(tables).toMatchObject([{ name: 'filler', added: 0, removed: 0, changed: 2, unchanged: 3_998 }]);
+    expect(media).toMatchObject({ added: 1, removed: 0, changed: 0 });
+    const query = { id: to, sql: "SELECT count(*) FROM filler WHERE text = 'step 1'", limit: 1 };
+    expect((await world.app.insight.query(query, 'test', NEVER)).rows).toEqual([[2]]);
+  });
 });
 
 describe('A chain with a damaged member', () => {

@@ -206,6 +206,10 @@ export const ERRORS = {
     meaning: 'The archive was written by a newer version of this product.',
     hint: 'Update db-manager, then try again; or unpack the file with unzip.',
   },
+  RESTORE_CONFLICT: {
+    meaning: 'Rows that a restore would bring back do not fit what the target holds now.',
+    hint: 'Look at the plan for which rows they are. Choose others with `where`, or correct the newer rows first.',
+  },
   RESTORE_ROLLBACK_FAILED: {
     meaning: 'The restore failed and the state before it could not be put back.',
     hint: "Stop the application and restore the run's safety backup.",

@@ -57,4 +57,5 @@ export const EXIT_CODES: Record<ErrorCode, number> = {
   CHAIN_BROKEN: 75,
   AUDIT_BROKEN: 76,
   TABLES_EXCLUDED: 78,
+  RESTORE_CONFLICT: 80,
 };

@@ -120,6 +120,45 @@ export interface CheckOptions {
   exclusions?: Exclusions | undefined;
 }
 
+/** Which rows a restore brings back. REPLACE: whole tables. MISSING: those that the target lost. CHANGED: also those that differ. */
+export type RowsMode = 'REPLACE' | 'MISSING' | 'CHANGED';
+
+/** A restore that brings rows back into tables, which keep all that is newer. */
+export interface RowRepair {
+  mode: Exclude<RowsMode, 'REPLACE'>;
+  /** The chosen tables. */
+  tables: string[];
+  /** An SQL condition on the rows of the backup, where one table is chosen; null for all rows. */
+  where: string | null;
+  /** Rows that the restored ones refer to come along where they are missing. */
+  withParents: boolean;
+}
+
+/** Rows that stand in the way of a repair. */
+export interface RepairConflict {
+  /** What they break, in words. */
+  reason: string;
+  rows: number;
+  /** Some of the rows of the backup. */
+  samples: RowSample[];
+}
+
+/** What a repair does to one table. */
+export interface TableRepair {
+  name: string;
+  /** True where only rows are added that repaired ones refer to. */
+  parents: boolean;
+  /** Rows that the target lost. */
+  add: number;
+  /** Rows that differ, and get the values of the backup. */
+  overwrite: number;
+  /** Rows of the target that stay as they are. */
+  keep: number;
+  /** Some of the rows that are added and overwritten: `before` is the target's, `after` the backup's. */
+  samples: RowSample[];
+  conflicts: RepairConflict[];
+}
+
 /** How `Engine.load` should load. */
 export interface LoadOptions extends StepContext {
   /** How long to wait for a lock that another program holds, in milliseconds. */
@@ -136,6 +175,11 @@ export interface LoadOptions extends StepContext {
    * where tables that stay have changed since.
    */
   exact: boolean;
+  /**
+   * Rows in place of whole tables; `tables` are then all that may be written. What no longer fits the target fails, and
+   * nothing is changed.
+   */
+  repair?: RowRepair | undefined;
   /** The `source` of the dump's metadata: a database that is not there yet gets the permissions that stand there. */
   source: Record<string, string | number>;
   /** True if the dump was made on this machine, so that the users whom `source` means are this machine's. */
@@ -167,8 +211,18 @@ export interface TablesRehearsal {
   /** Tables that stay as they are although they are bound to those by triggers. */
   related: RelatedByTrigger[];
   warnings: string[];
+  /** What a repair does to each table that it writes; empty where whole tables are restored. */
+  repairs: TableRepair[];
   /** Why `load` would fail; empty if it would succeed. */
   refusals: AppError[];
+}
+
+/** What `Engine.rehearse` rehearses. */
+export interface RehearseOptions {
+  tables: string[];
+  includeRelated: boolean;
+  exact: boolean;
+  repair?: RowRepair | undefined;
 }
 
 /** A dump in an archive: bytes of its files, its `source` of the metadata, number of tables. */
@@ -200,6 +254,8 @@ export interface EngineCapabilities {
   snapshotOnDisk: boolean;
   /** Its databases are on a server: others are beside them, and tables can be left out of a snapshot. */
   onServer: boolean;
+  /** Single rows can be brought back into tables that stay. Left out where they cannot. */
+  repairsRows?: true;
   /** Loading a dump runs the statements in it with the rights of the database's user: a stranger's may do anything. */
   runsStatements: boolean;
 }
@@ -371,13 +427,10 @@ export interface Engine {
   /**
    * Loads single tables from the dump in `folder` into a private copy of the database there, and removes the copy: what
    * succeeds here succeeds in `load`, as long as the database stays as it is.
-   * @param options `includeRelated`: also the tables that belong to the chosen ones by triggers; `exact` as in `LoadOptions`
+   * @param options `includeRelated`: also the tables that belong to the chosen ones by triggers; `exact` and `repair` as in
+   * `LoadOptions`
    */
-  rehearse(
-    folder: string,
-    url: string,
-    options: StepContext & { tables: string[]; includeRelated: boolean; exact: boolean },
-  ): Promise<TablesRehearsal>;
+  rehearse(folder: string, url: string, options: StepContext & RehearseOptions): Promise<TablesRehearsal>;
   /** What `load` would take. `live` is what `describe` says now, `tables` as in `LoadOptions`. */
   loadSpace(dump: DumpSize, url: string, live: DatabaseInfo | null, tables: string[] | null): Promise<LoadSpace>;
   /** What a load does beside replacing the content, for the plan. `live` is what `describe` says now, `tables` as in `LoadOptions`. */

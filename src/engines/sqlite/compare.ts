@@ -8,7 +8,7 @@ import { openPrivate } from './query.js';
 import { folded, type SchemaItem } from './schema.js';
 
 /** A result may have so many columns. */
-const MAX_COLUMNS = 2_000;
+export const MAX_COLUMNS = 2_000;
 
 interface Column {
   name: string;
@@ -233,15 +233,19 @@ async function compareWholeRows(
   return { added, removed, changed: 0, unchanged: rows.main - removed, samples: shown };
 }
 
-type Cells = Record<`${'a' | 'b' | 'c'}${number}`, string | null>;
+/** A row of cells as `cells` names them. */
+export type Cells = Record<`${'a' | 'b' | 'c'}${number}`, string | null>;
 
-const cells = (side: string, columns: Column[], as: 'a' | 'b' | 'c') =>
+/** The SQL of a row's cells. @param side the alias of its table, with a dot @param as what their names begin with */
+export const cells = (side: string, columns: Pick<Column, 'name'>[], as: 'a' | 'b' | 'c') =>
   columns.map(({ name }, index) => `${cellSql(side + quoted(name))} AS ${as}${index}`).join(', ');
 
-const valuesOf = (row: Cells, columns: Column[], as: 'a' | 'b' | 'c'): Record<string, Cell> =>
+/** The values of a row by column. */
+export const valuesOf = (row: Cells, columns: Pick<Column, 'name'>[], as: 'a' | 'b' | 'c'): Record<string, Cell> =>
   Object.fromEntries(columns.map(({ name }, index) => [name, cellOf(row[`${as}${index}`] ?? null)]));
 
-const pick = (values: Record<string, Cell>, columns: Column[]): Record<string, Cell> =>
+/** The values of some columns. */
+export const pick = (values: Record<string, Cell>, columns: Pick<Column, 'name'>[]): Record<string, Cell> =>
   Object.fromEntries(columns.map(({ name }) => [name, values[name] ?? null]));
 
 /** What differs of a table's definition, in words. */

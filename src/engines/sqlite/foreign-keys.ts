@@ -58,7 +58,8 @@ async function check(
   }
 }
 
-const linkOf = (child: string, parent: string) => `${folded(child)} → ${folded(parent)}`;
+/** Names a pair of child and parent. */
+export const linkOf = (child: string, parent: string) => `${folded(child)} → ${folded(parent)}`;
 
 /**
  * Fails if a load has left foreign keys worse than they were in the target before and than they are in the dump.

@@ -62,6 +62,7 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
       exactCounts: true,
       snapshotOnDisk: true,
       runsStatements: false,
+      repairsRows: true,
     },
     rows: {
       query: (folder, sql, { limit, signal }) => queryRows(join(folder, ENTRY), { sql, limit }, signal),

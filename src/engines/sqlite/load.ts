@@ -8,6 +8,7 @@ import { SqliteConnection, withConnection } from './connection.js';
 import { whileGrowing } from './growth.js';
 import { checkWritable, hasContent } from './file.js';
 import { whatIsMissing } from './missing.js';
+import { loadRows, nothingToRepair } from './repair.js';
 import { giveRights, makeDatabaseFile } from './rights.js';
 import { writeStamp } from './stamp.js';
 import { loadTables } from './tables.js';
@@ -19,10 +20,12 @@ import { loadTables } from './tables.js';
  */
 export async function loadDump(dump: string, target: string, options: LoadOptions): Promise<string[]> {
   await checkWritable(target);
+  const exists = await hasContent(target);
+  if (options.repair !== undefined && !exists) throw nothingToRepair(target);
   await makeFolder(dirname(target)).catch((error: unknown) => {
     throw fromErrno(error, `make the folder of ${target}`, 'DATABASE_UNREADABLE', 'DATABASE_NOT_FOUND') ?? error;
   });
-  if (await hasContent(target)) {
+  if (exists) {
     await load(dump, target, options, true);
     return [];
   }
@@ -77,7 +80,9 @@ const BESIDE = ['-wal', '-shm', '-journal'];
 const NO_LINKS = new Set(['EXDEV', 'EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK', 'EEXIST']);
 
 async function load(dump: string, target: string, options: LoadOptions, exists: boolean): Promise<void> {
-  if (options.tables !== null) return loadTables(dump, target, { ...options, tables: options.tables });
+  const { tables, repair } = options;
+  if (tables !== null && repair !== undefined) return loadRows(dump, target, { ...options, tables, repair });
+  if (tables !== null) return loadTables(dump, target, { ...options, tables });
   const connection = await SqliteConnection.open(target, 'create', options.lockTimeoutMs);
   try {
     const wal = exists && (await connection.value<string>('PRAGMA journal_mode')) === 'wal';

@@ -5,7 +5,7 @@ import { isSqlError, SqliteConnection, sqliteCode, sqliteWords } from './connect
 import { quoted } from './info.js';
 
 /** Bytes that SQLite may take from memory, in this process. */
-const HEAP_BYTES = 256 * 1024 * 1024;
+export const HEAP_BYTES = 256 * 1024 * 1024;
 
 /**
  * The rows that one SELECT gives, of a private copy. SQLite itself takes nothing else: the statement becomes a view, which

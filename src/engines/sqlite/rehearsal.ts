@@ -1,9 +1,10 @@
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { StepContext, TablesRehearsal } from '../../core/ports.js';
+import type { RehearseOptions, StepContext, TablesRehearsal } from '../../core/ports.js';
 import { AppError } from '../../errors.js';
 import { hasContent } from './file.js';
 import { readSource } from './source.js';
+import { nothingToRepair, rehearseRows } from './repair.js';
 import { inTransaction, replaceSelected, schemasOf, select } from './tables.js';
 
 /** How long to wait for a writer of the target, in milliseconds: as long as a snapshot does. */
@@ -16,12 +17,17 @@ const PATIENCE = 60_000;
 export async function rehearseTables(
   dump: string,
   target: string,
-  options: StepContext & { tables: string[]; includeRelated: boolean; exact: boolean },
+  options: StepContext & RehearseOptions,
 ): Promise<TablesRehearsal> {
   const copy = `${dump}.rehearsal`;
-  const found: TablesRehearsal = { tables: options.tables, related: [], warnings: [], refusals: [] };
+  const found: TablesRehearsal = { tables: options.tables, related: [], warnings: [], repairs: [], refusals: [] };
   try {
-    if (await hasContent(target)) await copyDatabase(target, copy, options.signal);
+    const exists = await hasContent(target);
+    if (exists) await copyDatabase(target, copy, options.signal);
+    if (options.repair !== undefined) {
+      if (!exists) throw nothingToRepair(target);
+      return await rehearseRows(dump, copy, { ...options, repair: options.repair, lockTimeoutMs: PATIENCE });
+    }
     await inTransaction(dump, copy, { lockTimeoutMs: PATIENCE, signal: options.signal }, async (connection) => {
       const schemas = await schemasOf(connection);
       const selection = await select(connection, schemas, options);

@@ -1,7 +1,11 @@
 import { answerParent } from '../../child.js';
+import { chooseCopy } from './choose.js';
 import { compareCopies } from './compare.js';
 import { queryCopy } from './query.js';
 import type { RowsTask } from './rows.js';
 
 // The process that `rows.ts` starts: does one task and ends.
-answerParent((task: RowsTask) => (task.kind === 'query' ? queryCopy(task) : compareCopies(task)));
+answerParent((task: RowsTask) => {
+  if (task.kind === 'query') return queryCopy(task);
+  return task.kind === 'choose' ? chooseCopy(task) : compareCopies(task);
+});

@@ -1,10 +1,12 @@
 import { dirname } from 'node:path';
 import { answerOfChild } from '../../child.js';
+import { badInput } from '../../errors.js';
 import type { CompareOptions, DatabaseComparison, QueryRows } from '../../core/ports.js';
 
 /** What the process in `rows-process.ts` does. Paths are those of private copies. */
 export type RowsTask =
   | { kind: 'query'; path: string; sql: string; limit: number }
+  | { kind: 'choose'; path: string; table: string; where: string }
   | { kind: 'compare'; before: string; after: string; tables: string[] | null; samples: number };
 
 /**
@@ -27,6 +29,29 @@ export const compareRows = (
   after: string,
   { tables, samples, signal }: CompareOptions,
 ): Promise<DatabaseComparison> => ask({ kind: 'compare', before, after, tables, samples }, dirname(before), signal);
+
+/** How long a condition may take, in milliseconds. */
+const CHOOSE_TIME = 30_000;
+
+/**
+ * Notes in a private copy which rows of a table meet a condition, in a process of its own.
+ * @returns the table that lists them: `s0, s1, …` are what names one row
+ * @throws AppError BAD_USER_INPUT naming `where` or `tables`; the signal's reason
+ */
+export async function chooseRows(
+  path: string,
+  { table, where }: { table: string; where: string },
+  signal: AbortSignal,
+): Promise<string> {
+  const late = AbortSignal.timeout(CHOOSE_TIME);
+  const ended = AbortSignal.any([signal, late]);
+  try {
+    return await ask<string>({ kind: 'choose', path, table, where }, dirname(path), ended);
+  } catch (error) {
+    if (!late.aborted || signal.aborted) throw error;
+    throw badInput('where', `took longer than ${CHOOSE_TIME / 1_000} seconds.`, 'Give a simpler condition.');
+  }
+}
 
 /** @param scratch where SQLite may lay what does not fit into memory */
 const ask = <Answer>(task: RowsTask, scratch: string, signal: AbortSignal): Promise<Answer> =>

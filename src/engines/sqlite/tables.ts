@@ -178,7 +178,7 @@ export async function replaceSelected(
 }
 
 /** Makes a full-text index agree with the table that holds its content. */
-async function rebuildIndex(connection: SqliteConnection, name: string): Promise<void> {
+export async function rebuildIndex(connection: SqliteConnection, name: string): Promise<void> {
   const index = quoted(name);
   await restorable(name, async () => {
     try {
@@ -196,7 +196,7 @@ async function rebuildIndex(connection: SqliteConnection, name: string): Promise
 }
 
 /** The definitions of all objects that are not selected. */
-async function schemaOfOthers(connection: SqliteConnection, keys: Set<string>): Promise<string> {
+export async function schemaOfOthers(connection: SqliteConnection, keys: Set<string>): Promise<string> {
   const items = await connection.all<SchemaItem>(
     `SELECT type, name, tbl_name, sql FROM main.sqlite_schema
      WHERE tbl_name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND NOT (${STAMP_CONDITION}) ORDER BY type, name`,

@@ -7,6 +7,7 @@ import type {
   DatabaseEngine,
   Health,
   RestoreStatus,
+  RowsMode,
   StorageType,
   VerificationLevel,
 } from '../client/generated/graphql.js';
@@ -115,20 +116,29 @@ export const isHomeless = ({ config, foreign }: Pick<Belonging, 'config' | 'fore
 export const titleOf = (backup: Belonging & { createdAt: string }) =>
   `${applicationOf(backup)}, ${moment(backup.createdAt)}`;
 
+/** Which rows of tables a restore brings back, before their names. */
+export const ROWS: Record<RowsMode, string> = {
+  REPLACE: '',
+  MISSING: 'missing rows of ',
+  CHANGED: 'missing and changed rows of ',
+};
+
 /** What a restore brings back. */
 export function restoredWhat({
   restoreDatabase,
   restoreMedia,
   tables,
+  rows,
   media,
 }: {
   restoreDatabase: boolean;
   restoreMedia: boolean;
   tables?: string[] | null;
+  rows: RowsMode;
   media?: string[] | null;
 }): string {
   const parts = [
-    ...(restoreDatabase ? [tables ? `the tables ${tables.join(', ')}` : 'the database'] : []),
+    ...(restoreDatabase ? [tables ? `${ROWS[rows]}the tables ${tables.join(', ')}` : 'the database'] : []),
     ...(restoreMedia ? [media ? `the media ${media.join(', ')}` : 'the media'] : []),
   ];
   return parts.join(' and ');

@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
 import type { BackupComparison } from '../core/insight/insight.js';
-import type { RowSample } from '../core/ports.js';
 import { identityOf, type IdentityOptions, withIdentity } from './identity.js';
 import { backupId, ID_HELP } from './ids.js';
 import { whole } from './options.js';
 import { type GlobalOptions, table } from './print.js';
+import { rowText, sign } from './row-text.js';
 import { inSession } from './session.js';
 
 interface Options extends IdentityOptions {
@@ -73,12 +73,3 @@ function text({ tables, schemaChanges, media }: BackupComparison): string {
 
 const sameMedia = (files: number) =>
   files === 0 ? 'Neither has media files.' : `All media files (${files}) are the same.`;
-
-/** As diff marks lines: `-` what is gone, `+` what is new, `~` what changed. */
-const sign = (before: unknown, after: unknown) => (after === null ? '-' : before === null ? '+' : '~');
-
-function rowText({ key, before, after }: RowSample): string {
-  const which = Object.keys(key).length > 0 ? `${JSON.stringify(key)} ` : '';
-  if (before === null || after === null) return `${sign(before, after)} ${JSON.stringify(before ?? after)}`;
-  return `~ ${which}${JSON.stringify(before)} → ${JSON.stringify(after)}`;
-}

@@ -1,5 +1,6 @@
 import { humanSize } from '../core/text/format.js';
 import type { RestorePlan } from '../core/restores/plan.js';
+import { rowText } from './row-text.js';
 import { backupDocument } from './views.js';
 import { type Document, fields, moment, table } from './print.js';
 
@@ -16,6 +17,7 @@ export function planDocument({ backup, refusals, ...plan }: RestorePlan): Docume
 export function planText(plan: RestorePlan): string {
   const parts = [head(plan)];
   if (plan.tables.length > 0) parts.push(tables(plan));
+  if (plan.repairs.length > 0) parts.push(repairs(plan));
   if (plan.related.length > 0) parts.push(related(plan));
   parts.push(space(plan));
   if (plan.holders.length > 0) parts.push(holders(plan));
@@ -57,6 +59,33 @@ function tables(plan: RestorePlan): string {
     { title: 'change', cell: ({ change }) => change },
     { title: 'schema', cell: ({ schemaDiffers }) => (schemaDiffers ? 'differs' : 'same') },
   ]);
+}
+
+/** How many rows of each kind are shown for a table: the others are in the JSON. */
+const SHOWN = 3;
+
+function repairs({ repairs: all }: RestorePlan): string {
+  const counts = table(all, [
+    { title: 'rows of', cell: ({ name, parents }) => (parents ? `${name} (referred to)` : name) },
+    { title: 'come back', cell: ({ add }) => add, right: true },
+    { title: 'overwritten', cell: ({ overwrite }) => overwrite, right: true },
+    { title: 'stay', cell: ({ keep }) => keep, right: true },
+  ]);
+  const samples = all.flatMap(({ name, samples: rows, conflicts }) => [
+    ...rows
+      .filter(({ before }) => before === null)
+      .slice(0, SHOWN)
+      .map((row) => `${name}: ${rowText(row)}`),
+    ...rows
+      .filter(({ before }) => before !== null)
+      .slice(0, SHOWN)
+      .map((row) => `${name}: ${rowText(row)}`),
+    ...conflicts.flatMap(({ reason, rows: broken, samples: some }) => [
+      `${name}: ${broken} in the way: ${reason}`,
+      ...some.slice(0, SHOWN).map((row) => `${name}: ${rowText(row)}`),
+    ]),
+  ]);
+  return [counts, ...samples].join('\n');
 }
 
 function related(plan: RestorePlan): string {

@@ -2,6 +2,7 @@ import type { App } from '../app.js';
 import { createInterface } from 'node:readline/promises';
 import { type Command, Option } from 'commander';
 import { resolve } from 'node:path';
+import type { RowsMode } from '../core/ports.js';
 import type { RestoreRequest } from '../core/restores/restores.js';
 import { AppError } from '../errors.js';
 import type { RestoreRow } from '../models/index.js';
@@ -19,6 +20,9 @@ interface Options extends IdentityOptions {
   confirm?: boolean;
   dryRun?: boolean;
   table?: string[];
+  rows?: RowsMode;
+  where?: string;
+  withParents?: boolean;
   includeRelated?: boolean;
   /** Paths; false with --no-media. */
   media?: string[] | false;
@@ -46,6 +50,16 @@ export function addRestore(program: Command): void {
       .option('--confirm', 'needed: yes, replace the data (on a terminal you are asked instead)')
       .option('--dry-run', 'only show what would change and what stands in the way')
       .option('--table <name...>', 'only these tables')
+      .addOption(
+        new Option(
+          '--rows <mode>',
+          'with --table: REPLACE the tables, or bring back rows that are MISSING, or also those that are CHANGED (SQLite)',
+        )
+          .choices(['REPLACE', 'MISSING', 'CHANGED'])
+          .argParser((value: string) => value.toUpperCase()),
+      )
+      .option('--where <condition>', 'with --rows: only rows of the backup that meet this SQL condition')
+      .option('--with-parents', 'with --rows: also missing rows that these refer to by foreign keys')
       .option('--include-related', 'also the tables that belong to the chosen ones by foreign keys')
       .option('--media <path...>', "only these media files or folders, as the archive's paths")
       .addOption(
@@ -118,6 +132,9 @@ function requestOf(backup: string, options: Options, { engines }: App): RestoreR
     restoreDatabase: options.database,
     restoreMedia: media !== false,
     tables: options.table,
+    rows: options.rows,
+    where: options.where,
+    withParents: options.withParents,
     includeRelated: options.includeRelated,
     media: media === false ? undefined : media,
     mediaMode: options.mediaMode,

@@ -71,6 +71,9 @@ export function restoreDocument(row: RestoreRow, target: string): Document {
     restoreDatabase: row.restoreDatabase,
     restoreMedia: row.restoreMedia,
     tables: row.tables,
+    rows: row.repair?.mode ?? 'REPLACE',
+    where: row.repair?.where ?? null,
+    withParents: row.repair?.withParents ?? false,
     media: row.media,
     mediaMode: row.mediaMode,
     rebuildIndexes: row.rebuildIndexes,
@@ -226,10 +229,13 @@ function contents(row: BackupRow): string {
 }
 
 function scope(row: RestoreRow): string {
-  const database = row.tables === null ? 'database' : `tables ${row.tables.join(', ')}`;
+  const database = row.tables === null ? 'database' : `${rowsOf(row)}tables ${row.tables.join(', ')}`;
   const media = row.media === null ? `media (${row.mediaMode})` : `media ${row.media.join(', ')}`;
   return [row.restoreDatabase ? database : '', row.restoreMedia ? media : ''].filter((part) => part !== '').join('; ');
 }
+
+const rowsOf = ({ repair }: RestoreRow) =>
+  !repair ? '' : `${repair.mode.toLowerCase()} rows${repair.where === null ? '' : ` (${repair.where})`} of `;
 
 function problems(row: BackupRow | RestoreRow): [string, string | null][] {
   return [

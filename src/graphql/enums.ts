@@ -2,7 +2,7 @@ import { registerEnumType } from 'type-graphql';
 import type { EntryKind } from '../core/discovery/browse.js';
 import type { BackupOrder as Order } from '../core/lists/lists.js';
 import type { Health as Word } from '../core/status/health.js';
-import type { DatabaseEngine as Engine, ExcludedTable, StorageType as Storage } from '../core/ports.js';
+import type { DatabaseEngine as Engine, ExcludedTable, RowsMode, StorageType as Storage } from '../core/ports.js';
 import type { TablePlan } from '../core/restores/plan.js';
 import type { RelatedTable } from '../core/restores/tables.js';
 import type {
@@ -116,10 +116,17 @@ export const MediaMode = enumOf<RestoreRow['mediaMode']>(
   },
 );
 
+export const RowsModeEnum = enumOf<RowsMode>('RowsMode', 'Which rows of the selected tables a restore brings back.', {
+  REPLACE: 'All: the tables become those of the backup, and newer rows go.',
+  MISSING: 'Only those that the target lost, by primary key.',
+  CHANGED: 'Those that the target lost, and those that differ.',
+});
+
 export const TableChange = enumOf<TablePlan['change']>('TableChange', 'What a restore does to a table.', {
   ADD: 'The target does not have it.',
   REPLACE: 'Its content becomes that of the backup.',
   REMOVE: 'The backup does not have it: it is removed.',
+  REPAIR: 'Only rows that are missing or differ are written: see `repairs`.',
   KEEP: 'It was not selected: it is kept unchanged.',
 });
 

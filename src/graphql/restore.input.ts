@@ -1,7 +1,8 @@
 import { ArrayMaxSize, MaxLength } from 'class-validator';
 import { Field, ID, InputType } from 'type-graphql';
 import type { RestoreRow, RunStatus } from '../models/index.js';
-import { MediaMode, RestoreStatus } from './enums.js';
+import type { RowsMode } from '../core/ports.js';
+import { MediaMode, RestoreStatus, RowsModeEnum } from './enums.js';
 import { DateTime } from './scalars.js';
 import { IDENTITY } from './identity.js';
 
@@ -37,6 +38,32 @@ export class RestoreBackupInput {
     description: 'Include tables linked to the selected ones by foreign keys or triggers.',
   })
   includeRelated?: boolean | null;
+
+  @Field(() => RowsModeEnum, {
+    nullable: true,
+    defaultValue: 'REPLACE',
+    description:
+      'Which rows of `tables` come back. MISSING and CHANGED need `tables`; all that is newer stays (SQLite).',
+  })
+  rows?: RowsMode | null;
+
+  @MaxLength(10_000)
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'Only rows of the backup that meet this SQL condition, such as `tenant_id = 5`. Needs `rows` other than REPLACE and ' +
+      'exactly one table.',
+  })
+  where?: string | null;
+
+  @Field(() => Boolean, {
+    nullable: true,
+    defaultValue: false,
+    description:
+      'Also bring back the rows that the chosen ones refer to by foreign keys, where the target lost them, and those that ' +
+      'these refer to. Without it, rows that would refer to nothing are refused (RESTORE_CONFLICT).',
+  })
+  withParents?: boolean | null;
 
   @ArrayMaxSize(10_000)
   @MaxLength(4_000, { each: true })

@@ -2,10 +2,12 @@ import { Arg, Args, Ctx, FieldResolver, ID, Mutation, Query, Resolver, Root, Sub
 import { listRestores } from '../core/lists/lists.js';
 import type { RestorePlan as Plan } from '../core/restores/plan.js';
 import type { RestoreRequest } from '../core/restores/restores.js';
+import type { RowsMode } from '../core/ports.js';
 import type { RestoreRow } from '../models/index.js';
 import { Admin } from './admin.directive.js';
 import { Backup } from './backup.type.js';
 import type { GraphqlContext } from './context.js';
+import { RowsModeEnum } from './enums.js';
 import { withExample } from './example.js';
 import { IDENTITY } from './identity.js';
 import { isRunId, optionalConfigId, runId } from './ids.js';
@@ -134,6 +136,21 @@ export class RestoreResolver extends runFieldsOf(Restore) {
   })
   async safetyBackup(@Root() row: RestoreRow, @Ctx() { load }: GraphqlContext): Promise<Backup | null> {
     return row.safetyBackupId === null || row.safetyBackupId === undefined ? null : load.backup(row.safetyBackupId);
+  }
+
+  @FieldResolver(() => RowsModeEnum, { description: 'Which rows of the tables are restored.' })
+  rows(@Root() { repair }: RestoreRow): RowsMode {
+    return repair?.mode ?? 'REPLACE';
+  }
+
+  @FieldResolver(() => String, { nullable: true, description: 'The condition on the rows; null for all.' })
+  where(@Root() { repair }: RestoreRow): string | null {
+    return repair?.where ?? null;
+  }
+
+  @FieldResolver(() => Boolean, { description: 'Whether rows that the restored ones refer to come along.' })
+  withParents(@Root() { repair }: RestoreRow): boolean {
+    return repair?.withParents ?? false;
   }
 
   @FieldResolver(() => String, { description: 'The database that is written, a password in it replaced by `***`.' })

@@ -3,8 +3,10 @@ import type { MediaPlan } from '../core/restores/media/plan.js';
 import type { TablePlan } from '../core/restores/plan.js';
 import type { RelatedTable as Related } from '../core/restores/tables.js';
 import type { SpacePlan } from '../core/restores/space.js';
+import type { RepairConflict, RowSample as Sample, TableRepair } from '../core/ports.js';
 import type { RestoreRow, RunStatus } from '../models/index.js';
 import { MediaMode, RestoreStatus, TableChange, TableRelation } from './enums.js';
+import { RowSample } from './insight.type.js';
 import { connectionOf } from './page.type.js';
 import { ByteSize, DateTime } from './scalars.js';
 
@@ -94,6 +96,44 @@ export class PlannedTable {
   schemaDiffers!: boolean;
 }
 
+@ObjectType({ description: 'Rows that stand in the way of bringing rows back.' })
+export class RowConflict implements RepairConflict {
+  @Field(() => String, { description: 'What they break, in words.' })
+  reason!: string;
+
+  @Field(() => Int, { description: 'How many rows of the backup.' })
+  rows!: number;
+
+  @Field(() => [RowSample], { description: 'Up to 10 of them, with their values in the backup as `after`.' })
+  samples!: Sample[];
+}
+
+@ObjectType({ description: 'What happens to the rows of one table where only rows are brought back.' })
+export class PlannedRepair implements TableRepair {
+  @Field(() => String, { description: 'Name of the table.' })
+  name!: string;
+
+  @Field(() => Boolean, { description: 'Whether it was not selected, and gets only rows that selected ones refer to.' })
+  parents!: boolean;
+
+  @Field(() => Int, { description: 'Rows that the target lost and that come back.' })
+  add!: number;
+
+  @Field(() => Int, { description: 'Rows that differ and get the values of the backup.' })
+  overwrite!: number;
+
+  @Field(() => Int, { description: 'Rows of the target that stay as they are.' })
+  keep!: number;
+
+  @Field(() => [RowSample], {
+    description: 'Up to 10 rows that are added and 10 that are overwritten: `before` the restore and `after` it.',
+  })
+  samples!: Sample[];
+
+  @Field(() => [RowConflict], { description: 'What does not fit; the restore is refused unless this is empty.' })
+  conflicts!: RowConflict[];
+}
+
 @ObjectType({ description: 'A table linked to the selected ones by foreign keys or triggers that is not selected.' })
 export class RelatedTable {
   @Field(() => String, { description: 'Name of the table.' })
@@ -170,6 +210,11 @@ export class RestorePlan {
 
   @Field(() => [PlannedTable], { description: 'Each table of either side.' })
   tables!: PlannedTable[];
+
+  @Field(() => [PlannedRepair], {
+    description: 'What happens to the rows of each table; empty where whole tables are restored.',
+  })
+  repairs!: PlannedRepair[];
 
   @Field(() => [RelatedTable], { description: 'Further tables to consider where only some are selected.' })
   related!: RelatedTable[];

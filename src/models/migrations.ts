@@ -26,6 +26,7 @@ import { consolidations } from './migrations/0022-consolidations.js';
 import { anomalies } from './migrations/0023-anomalies.js';
 import { exclusions } from './migrations/0024-exclusions.js';
 import { serverDatabases } from './migrations/0025-server-databases.js';
+import { repairs } from './migrations/0029-repairs.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -53,6 +54,7 @@ const MIGRATIONS: Migration[] = [
   anomalies,
   exclusions,
   serverDatabases,
+  repairs,
 ];
 
 const TABLE = 'db_manager_migrations';

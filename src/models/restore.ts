@@ -41,6 +41,13 @@ export class RestoreRow extends Model<InferAttributes<RestoreRow>, InferCreation
   declare restoreMedia: boolean;
   /** Only these tables; null for all. */
   declare tables: string[] | null;
+  /** Which rows come back into the tables; null where they are restored as a whole. */
+  declare repair: CreationOptional<{
+    mode: 'MISSING' | 'CHANGED';
+    tables: string[];
+    where: string | null;
+    withParents: boolean;
+  } | null>;
   /** Only these media files or folders, as archive paths; null for all. */
   declare media: string[] | null;
   declare mediaMode: 'MERGE' | 'MIRROR';
@@ -74,6 +81,7 @@ export function defineRestore(sequelize: Sequelize): typeof RestoreRow {
       restoreDatabase: DataTypes.BOOLEAN,
       restoreMedia: DataTypes.BOOLEAN,
       tables: DataTypes.JSON,
+      repair: DataTypes.JSON,
       media: DataTypes.JSON,
       mediaMode: DataTypes.STRING(32),
       mediaTargets: { type: DataTypes.JSON, defaultValue: [] },

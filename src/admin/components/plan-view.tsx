@@ -1,7 +1,9 @@
 import { Alert, Badge, Code, Stack, Table, Text } from '@mantine/core';
 import { IconCircleCheck } from '@tabler/icons-react';
+import { Fragment } from 'react';
 import type { RestorePlanQuery, TableChange, TableRelation } from '../../client/generated/graphql.js';
 import { count, plural, size } from '../format.js';
+import { Row } from './row.js';
 import { ProblemAlert, Warnings } from './state.js';
 
 type Plan = RestorePlanQuery['restorePlan'];
@@ -10,6 +12,7 @@ const CHANGE: Record<TableChange, { label: string; color: string }> = {
   ADD: { label: 'Add', color: 'teal' },
   REPLACE: { label: 'Replace', color: 'blue' },
   REMOVE: { label: 'Remove', color: 'red' },
+  REPAIR: { label: 'Bring back rows', color: 'blue' },
   KEEP: { label: 'Keep', color: 'gray' },
 };
 
@@ -25,8 +28,8 @@ const SHOWN = 100;
 
 /** What a restore would change, why it is refused if it is, and what to know. */
 export function PlanView({ plan }: { plan: Plan }) {
-  const { allowed, refusals, warnings, target, targetExists, tables, media, related, space, holders } = plan;
-  const changed = tables.filter(({ change }) => change !== 'KEEP').sort(byDifference);
+  const { allowed, refusals, warnings, target, targetExists, tables, repairs, media, related, space, holders } = plan;
+  const changed = tables.filter(({ change }) => change !== 'KEEP' && change !== 'REPAIR').sort(byDifference);
   return (
     <Stack gap="sm">
       {allowed ? (
@@ -60,9 +63,84 @@ export function PlanView({ plan }: { plan: Plan }) {
           {count(media.keep)}, remove {count(media.remove)}. {size(media.bytes)} to write.
         </Text>
       )}
+      {repairs.length > 0 && <PlannedRepairs repairs={repairs} />}
       {changed.length > 0 && <PlannedTables tables={changed} kept={tables.length - changed.length} />}
       <Space space={space} />
     </Stack>
+  );
+}
+
+/** How many rows are shown of each table, and of each reason why some do not fit. */
+const ROWS_SHOWN = 5;
+
+/** Which rows come back, table by table. */
+function PlannedRepairs({ repairs }: { repairs: Plan['repairs'] }) {
+  return (
+    <>
+      <Table verticalSpacing={4} aria-label="Rows that come back">
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th>Table</Table.Th>
+            <Table.Th ta="right">Come back</Table.Th>
+            <Table.Th ta="right">Overwritten</Table.Th>
+            <Table.Th ta="right">Stay</Table.Th>
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {repairs.map(({ name, parents, add, overwrite, keep }) => (
+            <Table.Tr key={name}>
+              <Table.Td className="breakable" miw={120}>
+                {name}
+                {parents && (
+                  <Text size="xs" c="dimmed">
+                    Referred to by selected rows
+                  </Text>
+                )}
+              </Table.Td>
+              <Table.Td ta="right">{count(add)}</Table.Td>
+              <Table.Td ta="right">{count(overwrite)}</Table.Td>
+              <Table.Td ta="right">{count(keep)}</Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+      {repairs.map(({ name, samples, conflicts }) => (
+        <Fragment key={name}>
+          {conflicts.map(({ reason, rows, samples: some }) => (
+            <RowSamples key={reason} title={`${name}: ${plural(rows, 'row')}, because ${reason}`} samples={some} />
+          ))}
+          {conflicts.length === 0 && samples.length > 0 && <RowSamples title={`Rows of ${name}`} samples={samples} />}
+        </Fragment>
+      ))}
+    </>
+  );
+}
+
+function RowSamples({ title, samples }: { title: string; samples: Plan['repairs'][number]['samples'] }) {
+  return (
+    <Table.ScrollContainer minWidth={320}>
+      <Table verticalSpacing={4} className="breakable" aria-label={title}>
+        <Table.Thead>
+          <Table.Tr>
+            <Table.Th>{title}</Table.Th>
+            <Table.Th>After the restore</Table.Th>
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {samples.slice(0, ROWS_SHOWN).map(({ key, before, after }, index) => (
+            <Table.Tr key={index}>
+              <Table.Td>
+                <Row values={key} />
+                {before === null ? null : <Row values={before} />}
+              </Table.Td>
+              <Table.Td>
+                <Row values={after} />
+              </Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Table.ScrollContainer>
   );
 }
 

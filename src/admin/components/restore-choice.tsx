@@ -1,5 +1,5 @@
-import { Card, Checkbox, MultiSelect, Radio, Stack, Text, TextInput, Title } from '@mantine/core';
-import type { BackupPartsFragment, RestoreBackupInput } from '../../client/generated/graphql.js';
+import { Card, Checkbox, MultiSelect, Radio, Select, Stack, Text, TextInput, Title } from '@mantine/core';
+import type { BackupPartsFragment, RestoreBackupInput, RowsMode } from '../../client/generated/graphql.js';
 import type { Problem } from '../api.js';
 import { count } from '../format.js';
 import { IdentityInput } from './identity-retry.js';
@@ -10,6 +10,11 @@ import { TextLink } from './page.js';
 export interface Choice {
   what: 'everything' | 'database' | 'media' | 'tables' | 'files';
   tables: string[];
+  /** Which rows of the tables. */
+  rows: RowsMode;
+  /** A condition on the rows; empty for all. */
+  where: string;
+  withParents: boolean;
   /** Media files by their paths in the archive. */
   media: string[];
   includeRelated: boolean;
@@ -26,6 +31,9 @@ export interface Choice {
 export const ALL: Choice = {
   what: 'everything',
   tables: [],
+  rows: 'REPLACE',
+  where: '',
+  withParents: false,
   media: [],
   includeRelated: false,
   mirrorMedia: false,
@@ -39,13 +47,12 @@ export const ALL: Choice = {
 
 /** The choice as the API takes it. */
 export function inputOf(choice: Choice): Omit<RestoreBackupInput, 'backupId' | 'confirm'> {
-  const { what, tables, media, includeRelated, mirrorMedia, elsewhere, targetDatabaseUrl, targetMediaPath, overwrite } =
-    choice;
+  const { what, tables, media, mirrorMedia, elsewhere, targetDatabaseUrl, targetMediaPath, overwrite } = choice;
   const allMedia = what === 'everything' || what === 'media';
   return {
     restoreDatabase: what !== 'media' && what !== 'files',
     restoreMedia: allMedia || what === 'files',
-    ...(what === 'tables' ? { tables, includeRelated } : {}),
+    ...(what === 'tables' ? { tables, ...rowsOf(choice) } : {}),
     ...(what === 'files' ? { media } : {}),
     ...(choice.rebuildIndexes && (what === 'everything' || what === 'database') ? { rebuildIndexes: true } : {}),
     ...(allMedia && mirrorMedia ? { mediaMode: 'MIRROR' } : {}),
@@ -53,6 +60,12 @@ export function inputOf(choice: Choice): Omit<RestoreBackupInput, 'backupId' | '
     ...(elsewhere && targetMediaPath.trim() !== '' ? { targetMediaPath: targetMediaPath.trim() } : {}),
     ...(choice.identity !== '' ? { identity: choice.identity } : {}),
   };
+}
+
+/** Which rows of the tables. */
+function rowsOf({ rows, where, withParents, includeRelated, tables }: Choice) {
+  if (rows === 'REPLACE') return { includeRelated };
+  return { rows, withParents, ...(tables.length === 1 && where.trim() !== '' ? { where: where.trim() } : {}) };
 }
 
 /** Whether nothing that is held on the server opens the backup. */
@@ -135,11 +148,45 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
               limit={200}
               error={errorOf('tables')}
             />
-            <Checkbox
-              label="Include tables linked by foreign keys"
-              checked={choice.includeRelated}
-              onChange={(event) => change({ includeRelated: event.currentTarget.checked })}
-            />
+            {backup.queryable && (
+              <Select
+                label="Rows"
+                data={[
+                  { value: 'REPLACE', label: 'All: replace the tables' },
+                  { value: 'MISSING', label: 'Missing: bring back rows that are gone' },
+                  { value: 'CHANGED', label: 'Missing and changed: also overwrite rows that differ' },
+                ]}
+                value={choice.rows}
+                onChange={(rows) => change({ rows: rows as RowsMode })}
+                allowDeselect={false}
+                description="What is newer stays, unless the tables are replaced."
+              />
+            )}
+            {choice.rows === 'REPLACE' ? (
+              <Checkbox
+                label="Include tables linked by foreign keys"
+                checked={choice.includeRelated}
+                onChange={(event) => change({ includeRelated: event.currentTarget.checked })}
+              />
+            ) : (
+              <>
+                {choice.tables.length === 1 && (
+                  <TextInput
+                    label="Condition"
+                    description="In SQL, on the rows of the backup. For example, tenant_id = 5. If empty, all rows"
+                    value={choice.where}
+                    onChange={(event) => change({ where: event.currentTarget.value })}
+                    error={errorOf('where')}
+                    spellCheck={false}
+                  />
+                )}
+                <Checkbox
+                  label="Bring back missing rows that these refer to"
+                  checked={choice.withParents}
+                  onChange={(event) => change({ withParents: event.currentTarget.checked })}
+                />
+              </>
+            )}
           </Stack>
         )}
         {what === 'files' && (

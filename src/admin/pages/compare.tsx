@@ -1,4 +1,4 @@
-import { Alert, Button, Card, Group, Select, Stack, Table, Text } from '@mantine/core';
+import { Alert, Button, Card, Checkbox, Group, Select, Stack, Table, Text } from '@mantine/core';
 import { IconRestore } from '@tabler/icons-react';
 import { useState } from 'react';
 import { Link } from 'wouter';
@@ -112,6 +112,8 @@ function Differences({ found, id }: { found: Comparison; id: string }) {
   const differing = tables.filter(differs);
   const same = tables.length - differing.length;
   const lost = differing.filter(({ removed, changed }) => removed + changed > 0);
+  const [left, setLeft] = useState<string[]>([]);
+  const chosen = lost.filter(({ name }) => !left.includes(name));
   return (
     <>
       {differing.length === 0 ? (
@@ -131,7 +133,19 @@ function Differences({ found, id }: { found: Comparison; id: string }) {
             <Table.Tbody>
               {differing.map(({ name, removed, changed, added, unchanged }) => (
                 <Table.Tr key={name}>
-                  <Table.Td>{name}</Table.Td>
+                  <Table.Td>
+                    {removed + changed === 0 ? (
+                      name
+                    ) : (
+                      <Checkbox
+                        label={name}
+                        checked={!left.includes(name)}
+                        onChange={({ currentTarget: { checked } }) =>
+                          setLeft(checked ? left.filter((other) => other !== name) : [...left, name])
+                        }
+                      />
+                    )}
+                  </Table.Td>
                   <Table.Td ta="right">{count(removed)}</Table.Td>
                   <Table.Td ta="right">{count(changed)}</Table.Td>
                   <Table.Td ta="right">{count(added)}</Table.Td>
@@ -147,12 +161,16 @@ function Differences({ found, id }: { found: Comparison; id: string }) {
           )}
           {lost.length > 0 && (
             <Group mt="sm">
-              <Button
-                component={Link}
-                href={`/backups/${id}/restore`}
-                variant="default"
-                leftSection={<IconRestore size={18} />}
-              >
+              {chosen.length > 0 && (
+                <Button
+                  component={Link}
+                  href={`/backups/${id}/restore?${rowsOf(chosen)}`}
+                  leftSection={<IconRestore size={18} />}
+                >
+                  Bring back rows …
+                </Button>
+              )}
+              <Button component={Link} href={`/backups/${id}/restore`} variant="default">
                 Restore …
               </Button>
             </Group>
@@ -175,6 +193,10 @@ function Differences({ found, id }: { found: Comparison; id: string }) {
     </>
   );
 }
+
+/** The choice of the page that restores: what is missing in these tables comes back. */
+const rowsOf = (tables: TableOf[]) =>
+  new URLSearchParams([['rows', 'MISSING'], ...tables.map(({ name }) => ['table', name])]).toString();
 
 /** Some of a table's rows side by side. */
 function Samples({ table: { name, schemaChanges, samples, removed, changed, added } }: { table: TableOf }) {

@@ -1,7 +1,7 @@
 import { Button, Grid, Group, Stack, Text } from '@mantine/core';
 import { useDebouncedValue } from '@mantine/hooks';
 import { useState } from 'react';
-import { Link, useLocation } from 'wouter';
+import { Link, useLocation, useSearchParams } from 'wouter';
 import { BackupDocument, type BackupPartsFragment, type BackupStatus } from '../../client/generated/graphql.js';
 import { useApi } from '../api.js';
 import { Age, Size } from '../components/exact.js';
@@ -69,7 +69,12 @@ function NotRestorable({ backup }: { backup: BackupPartsFragment }) {
 
 function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
   const [, go] = useLocation();
-  const [choice, setChoice] = useState<Choice>({ ...ALL, elsewhere: backup.config === null });
+  const asked = chosenIn(useSearchParams()[0], backup);
+  const [choice, setChoice] = useState<Choice>({
+    ...ALL,
+    elsewhere: backup.config === null,
+    ...asked,
+  });
   const [settled] = useDebouncedValue(choice, QUIET);
   const missing = missingFrom(choice, backup);
   const planned = useRestorePlan(
@@ -105,6 +110,13 @@ function RestoreOf({ backup }: { backup: BackupPartsFragment }) {
       </Grid>
     </>
   );
+}
+
+/** What a link to this page has chosen: rows of tables. */
+function chosenIn(parameters: URLSearchParams, { tables: known }: BackupPartsFragment): Partial<Choice> {
+  const rows = (['MISSING', 'CHANGED'] as const).find((mode) => mode === parameters.get('rows'));
+  const tables = parameters.getAll('table').filter((name) => known.some((table) => table.name === name));
+  return rows === undefined || tables.length === 0 ? {} : { what: 'tables', tables, rows };
 }
 
 /** What has to be chosen before there is a plan. */

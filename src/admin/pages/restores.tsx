@@ -25,7 +25,7 @@ import { RestoreProgress } from '../components/run-progress.js';
 import { Empty } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
 import { capital, duration, moment, plural } from '../format.js';
-import { isActive, options, STATUS } from '../words.js';
+import { isActive, options, ROWS, STATUS } from '../words.js';
 
 type Row = RestoresQuery['restores']['nodes'][number];
 
@@ -175,8 +175,8 @@ function Name({ row, refresh }: { row: Row; refresh: () => void }) {
 }
 
 /** What of the backup is restored. */
-function what({ restoreDatabase, restoreMedia, tables, media }: Row): string {
-  const database = tables ? plural(tables.length, 'table') : 'database';
+function what({ restoreDatabase, restoreMedia, tables, rows, media }: Row): string {
+  const database = tables ? `${ROWS[rows]}${plural(tables.length, 'table')}` : 'database';
   const files = media ? plural(media.length, 'media path') : 'media';
   const parts = [...(restoreDatabase ? [database] : []), ...(restoreMedia ? [files] : [])];
   const text = tables || media || parts.length < 2 ? parts.join(' and ') : 'everything';

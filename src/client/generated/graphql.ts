@@ -353,12 +353,18 @@ export type RestoreBackupInput = {
   restoreDatabase?: boolean | null | undefined;
   /** Restore the media files. */
   restoreMedia?: boolean | null | undefined;
+  /** Which rows of `tables` come back. MISSING and CHANGED need `tables`; all that is newer stays (SQLite). */
+  rows?: RowsMode | null | undefined;
   /** Only these tables, such as `["bookings"]`. Media files are then kept unchanged, unless `media` is given too. */
   tables?: Array<string> | null | undefined;
   /** Another target than the config's own database, such as `sqlite:/srv/test/db.sqlite3`, `postgres://user:password@host/test`, `mysql://user:password@host/test` or `mongodb://user:password@host/test`. */
   targetDatabaseUrl?: string | null | undefined;
   /** Media folder when the target is another database. */
   targetMediaPath?: string | null | undefined;
+  /** Only rows of the backup that meet this SQL condition, such as `tenant_id = 5`. Needs `rows` other than REPLACE and exactly one table. */
+  where?: string | null | undefined;
+  /** Also bring back the rows that the chosen ones refer to by foreign keys, where the target lost them, and those that these refer to. Without it, rows that would refer to nothing are refused (RESTORE_CONFLICT). */
+  withParents?: boolean | null | undefined;
 };
 
 /** Filter for restores. All conditions apply; fields that are left out, null or empty do not restrict. */
@@ -387,6 +393,15 @@ export type RestoreStatus =
   | 'PENDING'
   /** It is running. */
   | 'RUNNING';
+
+/** Which rows of the selected tables a restore brings back. */
+export type RowsMode =
+  /** Those that the target lost, and those that differ. */
+  | 'CHANGED'
+  /** Only those that the target lost, by primary key. */
+  | 'MISSING'
+  /** All: the tables become those of the backup, and newer rows go. */
+  | 'REPLACE';
 
 /** A bucket of Amazon S3 or of any service that speaks its protocol. */
 export type S3Input = {
@@ -459,6 +474,8 @@ export type TableChange =
   | 'KEEP'
   /** The backup does not have it: it is removed. */
   | 'REMOVE'
+  /** Only rows that are missing or differ are written: see `repairs`. */
+  | 'REPAIR'
   /** Its content becomes that of the backup. */
   | 'REPLACE';
 
@@ -841,7 +858,7 @@ export type DeleteEncryptionKeyMutationVariables = Exact<{
 
 export type DeleteEncryptionKeyMutation = { deleteEncryptionKey: { id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean, createdAt: string, lastUsedAt: string | null } };
 
-export type RestorePartsFragment = { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null };
+export type RestorePartsFragment = { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, rows: RowsMode, where: string | null, withParents: boolean, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null };
 
 export type RestoresQueryVariables = Exact<{
   filter?: RestoreFilter | null | undefined;
@@ -850,28 +867,28 @@ export type RestoresQueryVariables = Exact<{
 }>;
 
 
-export type RestoresQuery = { restores: { totalCount: number, nodes: Array<{ id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+export type RestoresQuery = { restores: { totalCount: number, nodes: Array<{ id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, rows: RowsMode, where: string | null, withParents: boolean, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
 export type RestoreQueryVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type RestoreQuery = { restore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } | null };
+export type RestoreQuery = { restore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, rows: RowsMode, where: string | null, withParents: boolean, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } | null };
 
 export type RestorePlanQueryVariables = Exact<{
   input: RestoreBackupInput;
 }>;
 
 
-export type RestorePlanQuery = { restorePlan: { allowed: boolean, warnings: Array<string>, target: string, targetExists: boolean, refusals: Array<{ code: string, message: string, hint: string, field: string | null }>, backup: { id: string, fileName: string, createdAt: string, verifiedAt: string | null, verificationLevel: VerificationLevel | null }, backupSource: Array<{ name: string, value: string }>, targetSource: Array<{ name: string, value: string }>, tables: Array<{ name: string, backupRows: number | null, targetRows: number | null, change: TableChange, schemaDiffers: boolean }>, related: Array<{ table: string, relation: TableRelation, rowCount: number | null }>, media: { add: number, replace: number, unchanged: number, keep: number, remove: number, bytes: number }, space: Array<{ path: string, paths: Array<string>, needed: number, free: number }>, holders: Array<{ pid: number, command: string }> } };
+export type RestorePlanQuery = { restorePlan: { allowed: boolean, warnings: Array<string>, target: string, targetExists: boolean, refusals: Array<{ code: string, message: string, hint: string, field: string | null }>, backup: { id: string, fileName: string, createdAt: string, verifiedAt: string | null, verificationLevel: VerificationLevel | null }, backupSource: Array<{ name: string, value: string }>, targetSource: Array<{ name: string, value: string }>, tables: Array<{ name: string, backupRows: number | null, targetRows: number | null, change: TableChange, schemaDiffers: boolean }>, repairs: Array<{ name: string, parents: boolean, add: number, overwrite: number, keep: number, samples: Array<{ key: unknown, before: unknown, after: unknown }>, conflicts: Array<{ reason: string, rows: number, samples: Array<{ key: unknown, before: unknown, after: unknown }> }> }>, related: Array<{ table: string, relation: TableRelation, rowCount: number | null }>, media: { add: number, replace: number, unchanged: number, keep: number, remove: number, bytes: number }, space: Array<{ path: string, paths: Array<string>, needed: number, free: number }>, holders: Array<{ pid: number, command: string }> } };
 
 export type RestoreBackupMutationVariables = Exact<{
   input: RestoreBackupInput;
 }>;
 
 
-export type RestoreBackupMutation = { restoreBackup: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } };
+export type RestoreBackupMutation = { restoreBackup: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, rows: RowsMode, where: string | null, withParents: boolean, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } };
 
 export type UndoRestoreMutationVariables = Exact<{
   id: string | number;
@@ -879,21 +896,21 @@ export type UndoRestoreMutationVariables = Exact<{
 }>;
 
 
-export type UndoRestoreMutation = { undoRestore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } };
+export type UndoRestoreMutation = { undoRestore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, rows: RowsMode, where: string | null, withParents: boolean, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } };
 
 export type CancelRestoreMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type CancelRestoreMutation = { cancelRestore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } };
+export type CancelRestoreMutation = { cancelRestore: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, rows: RowsMode, where: string | null, withParents: boolean, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } };
 
 export type RestoreProgressSubscriptionVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type RestoreProgressSubscription = { restoreProgress: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } };
+export type RestoreProgressSubscription = { restoreProgress: { id: string, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, restoreDatabase: boolean, restoreMedia: boolean, tables: Array<string> | null, rows: RowsMode, where: string | null, withParents: boolean, media: Array<string> | null, mediaMode: MediaMode, rebuildIndexes: boolean, targetDatabaseUrl: string, undoOf: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, safetyBackup: { id: string, fileName: string, pinned: boolean, status: BackupStatus, deletedAt: string | null } | null } };
 
 export type RetentionPlanPartsFragment = { at: string, deleteCount: number, deleteSize: number, keepCount: number, keepSize: number, hash: string, config: { id: string, name: string }, items: Array<{ keep: boolean, unpin: boolean, consolidate: boolean, backup: { id: string, createdAt: string, backupType: BackupType, status: BackupStatus, fileName: string, fileSize: number | null, verifiedAt: string | null, pinned: boolean }, reasons: Array<{ code: string, text: string }>, error: { code: string, message: string, hint: string } | null }> };
 
@@ -1209,6 +1226,9 @@ export const RestorePartsFragmentDoc = new TypedDocumentString(`
   restoreDatabase
   restoreMedia
   tables
+  rows
+  where
+  withParents
   media
   mediaMode
   rebuildIndexes
@@ -4101,6 +4121,9 @@ export const RestoresDocument = new TypedDocumentString(`
   restoreDatabase
   restoreMedia
   tables
+  rows
+  where
+  withParents
   media
   mediaMode
   rebuildIndexes
@@ -4149,6 +4172,9 @@ export const RestoreDocument = new TypedDocumentString(`
   restoreDatabase
   restoreMedia
   tables
+  rows
+  where
+  withParents
   media
   mediaMode
   rebuildIndexes
@@ -4206,6 +4232,27 @@ export const RestorePlanDocument = new TypedDocumentString(`
       change
       schemaDiffers
     }
+    repairs {
+      name
+      parents
+      add
+      overwrite
+      keep
+      samples {
+        key
+        before
+        after
+      }
+      conflicts {
+        reason
+        rows
+        samples {
+          key
+          before
+          after
+        }
+      }
+    }
     related {
       table
       relation
@@ -4258,6 +4305,9 @@ export const RestoreBackupDocument = new TypedDocumentString(`
   restoreDatabase
   restoreMedia
   tables
+  rows
+  where
+  withParents
   media
   mediaMode
   rebuildIndexes
@@ -4306,6 +4356,9 @@ export const UndoRestoreDocument = new TypedDocumentString(`
   restoreDatabase
   restoreMedia
   tables
+  rows
+  where
+  withParents
   media
   mediaMode
   rebuildIndexes
@@ -4354,6 +4407,9 @@ export const CancelRestoreDocument = new TypedDocumentString(`
   restoreDatabase
   restoreMedia
   tables
+  rows
+  where
+  withParents
   media
   mediaMode
   rebuildIndexes
@@ -4402,6 +4458,9 @@ export const RestoreProgressDocument = new TypedDocumentString(`
   restoreDatabase
   restoreMedia
   tables
+  rows
+  where
+  withParents
   media
   mediaMode
   rebuildIndexes

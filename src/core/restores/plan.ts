@@ -10,7 +10,7 @@ import { type MediaPlan, planMedia } from './media/plan.js';
 import { foreignRefusal, ignoredEntries, isForeign, tablesRefusal } from '../archives/origin.js';
 import { protectedPaths } from '../configs/protection.js';
 import type { Keys } from '../keys/keys.js';
-import type { DatabaseInfo, Holder, RelatedByTrigger } from '../ports.js';
+import type { DatabaseInfo, Holder, TableRepair, TablesRehearsal } from '../ports.js';
 import {
   isOwnMedia,
   type RestoreRequest,
@@ -36,7 +36,7 @@ export interface TablePlan {
   backupRows: number | null;
   /** Null: the target does not have it. */
   targetRows: number | null;
-  change: 'ADD' | 'REPLACE' | 'REMOVE' | 'KEEP';
+  change: 'ADD' | 'REPLACE' | 'REMOVE' | 'REPAIR' | 'KEEP';
   schemaDiffers: boolean;
 }
 
@@ -55,6 +55,8 @@ export interface RestorePlan {
   backupSource: Record<string, string | number>;
   targetSource: Record<string, string | number>;
   tables: TablePlan[];
+  /** What happens to the rows of each table where only rows are brought back. */
+  repairs: TableRepair[];
   /** Tables that belong to the chosen ones by foreign keys or triggers and are not chosen. */
   related: RelatedTable[];
   media: MediaPlan;
@@ -92,7 +94,8 @@ export async function planRestore(
     return { live: null, there: false, damage: null };
   });
   for (const refusal of contentRefusals(backup, archive, scope, undone === null ? request : null)) refuse(refusal);
-  if (scope.tables !== null && !scope.engine.capabilities.selectiveTables) refuse(wholeOnly(scope));
+  if (scope.repair !== null && !scope.engine.capabilities.repairsRows) refuse(noRows(scope));
+  else if (scope.tables !== null && !scope.engine.capabilities.selectiveTables) refuse(wholeOnly(scope));
   if (scope.restoreDatabase && refusals.length === 0) {
     const writable = scope.engine.checkWritable(scope.targetUrl);
     await writable.catch((error: unknown) => (isDamage(error) && damage !== null ? null : refuse(error)));
@@ -128,8 +131,12 @@ export async function planRestore(
   const space = await planSpace(env, scope, archive, live, { ...work, safetyIn });
   for (const place of space) if (place.free < place.needed) refuse(tooFull(place));
   const options = { includeRelated: request.includeRelated ?? false, exact: undone !== null };
-  const byTrigger = refusals.length > 0 ? [] : await rehearsed(env, archive, scope, options, refusals);
-  const related = scope.tables === null ? [] : allRelated(archive, scope.engine, scope.tables, byTrigger);
+  const found = refusals.length > 0 ? UNREHEARSED : await rehearsed(env, archive, scope, options, refusals);
+  // Rows that others refer to are counted one by one.
+  const related =
+    scope.tables === null || scope.repair !== null
+      ? []
+      : allRelated(archive, scope.engine, scope.tables, found.related);
   const tables = scope.restoreDatabase ? planTables(scope, archive, live) : [];
   const notes =
     scope.restoreDatabase && refusals.length === 0
@@ -155,6 +162,7 @@ export async function planRestore(
     backupSource: archive.metadata.source,
     targetSource: live?.source ?? {},
     tables,
+    repairs: found.repairs,
     related,
     media,
     space,
@@ -212,6 +220,12 @@ function contentRefusals(
   return refusals;
 }
 
+const noRows = ({ engine }: Scope) =>
+  new AppError('ENGINE_UNSUPPORTED', `rows: single rows of a ${engine.kind} database cannot be brought back.`, {
+    field: 'rows',
+    hint: 'Restore into a new database with targetDatabaseUrl, and copy the rows from there.',
+  });
+
 const wholeOnly = ({ engine }: Scope) =>
   badInput('tables', `single tables of a ${engine.kind} database cannot be restored.`, 'Leave tables out.');
 
@@ -267,21 +281,24 @@ async function rehearsed(
   scope: Scope,
   options: { includeRelated: boolean; exact: boolean },
   refusals: AppError[],
-): Promise<RelatedByTrigger[]> {
-  const { tables, restoreDatabase } = scope;
-  if (tables === null || !restoreDatabase) return [];
+): Promise<Pick<TablesRehearsal, 'related' | 'repairs'>> {
+  const { tables, restoreDatabase, repair } = scope;
+  if (tables === null || !restoreDatabase) return UNREHEARSED;
   try {
-    const found = await rehearse(env, archive, { ...scope, tables }, options);
+    const how = { ...options, ...(repair !== null && { repair }) };
+    const found = await rehearse(env, archive, { ...scope, tables }, how);
     scope.tables = found.tables;
     scope.leaves = [...scope.leaves, ...found.warnings];
     refusals.push(...found.refusals);
-    return found.related;
+    return found;
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     refusals.push(error);
-    return [];
+    return UNREHEARSED;
   }
 }
+
+const UNREHEARSED: Pick<TablesRehearsal, 'related' | 'repairs'> = { related: [], repairs: [] };
 
 /** What the backup was made without, as far as the target has it: the restore would take it away. */
 function excludedRefusals(archive: Archive, scope: Scope, live: DatabaseInfo | null): AppError[] {
@@ -359,6 +376,7 @@ function refusedPlan(
     backupSource: archive.metadata.source,
     targetSource: {},
     tables: [],
+    repairs: [],
     related: [],
     media: { add: 0, replace: 0, unchanged: 0, keep: 0, remove: 0, bytes: 0 },
     space: [],
@@ -400,7 +418,8 @@ function planTables(scope: Scope, archive: Archive, live: DatabaseInfo | null): 
   const plans = [...new Set([...backup.keys(), ...target.keys()])].map((key): TablePlan => {
     const [from, to] = [backup.get(key), target.get(key)];
     const replaced = from === undefined ? 'REMOVE' : to === undefined ? 'ADD' : 'REPLACE';
-    const change = chosen === null || chosen.has(key) ? replaced : 'KEEP';
+    const written = scope.repair === null ? replaced : 'REPAIR';
+    const change = chosen === null || chosen.has(key) ? written : 'KEEP';
     return {
       name: from?.name ?? to?.name ?? key,
       backupRows: from?.row_count ?? null,
@@ -441,7 +460,7 @@ function warnings(
     );
   }
   list.push(...ignoredEntries(archive.ignored));
-  if (!request.includeRelated) list.push(...relatedWarning(related));
+  if (!request.includeRelated && scope.repair === null) list.push(...relatedWarning(related));
   const differing = tables
     .filter((table) => table.schemaDiffers && table.change === 'REPLACE')
     .map((table) => table.name);

@@ -161,6 +161,7 @@ export class Restores {
       restoreDatabase: scope.restoreDatabase,
       restoreMedia: scope.restoreMedia,
       tables: scope.tables,
+      repair: scope.repair,
       media: scope.media,
       mediaMode: scope.mediaMode,
       mediaTargets: scope.mediaTargets,
@@ -175,6 +176,7 @@ export class Restores {
     await this.env.audit.record(actor, undoOf === null ? 'restore.create' : 'restore.undo', row.id, {
       backup: scope.backup.id,
       target: this.maskedTarget(row),
+      ...(scope.repair !== null && { rows: scope.repair.mode, tables: scope.repair.tables, where: scope.repair.where }),
     });
     return row;
   }

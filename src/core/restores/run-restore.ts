@@ -317,6 +317,7 @@ async function switchOver(
       lockTimeoutMs: row.lockTimeout * 1000,
       stamp: row.id,
       tables: row.tables,
+      ...(row.repair !== null && { repair: row.repair }),
       exact: row.undoOf !== null,
       source: archive.metadata.source,
       madeHere: archive.metadata.origin?.host === hostname(),

@@ -7,22 +7,21 @@ import { AppError, badInput } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, RestoreRow } from '../../models/index.js';
 import { nearest } from '../text/near.js';
 import { realFile } from '../../disk.js';
+import { repairOf, type RowsRequest } from './repair.js';
 import { chosenTables } from './tables.js';
 import { assertNotControl, assertNotControlServer } from '../configs/settings.js';
 import type { MediaMode, MediaTarget } from './media/survey.js';
 import type { Places } from '../configs/places.js';
-import type { Engine } from '../ports.js';
+import type { Engine, RowRepair } from '../ports.js';
 
 /** A request for a restore, as the API and the command line take it. */
-export interface RestoreRequest {
+export interface RestoreRequest extends RowsRequest {
   backupId: string;
   confirm: boolean;
   restoreDatabase?: boolean | undefined;
   restoreMedia?: boolean | undefined;
   /** Only these tables. */
   tables?: string[] | undefined;
-  /** Also the tables that belong to the chosen ones by foreign keys or by triggers. */
-  includeRelated?: boolean | undefined;
   /** Only these media files or folders, as paths in the archive. */
   media?: string[] | undefined;
   mediaMode?: MediaMode | undefined;
@@ -56,6 +55,8 @@ export interface Scope {
   restoreDatabase: boolean;
   restoreMedia: boolean;
   tables: string[] | null;
+  /** Null where whole tables are restored, or the whole database. */
+  repair: RowRepair | null;
   media: string[] | null;
   mediaMode: MediaMode;
   mediaTargets: MediaTarget[];
@@ -94,6 +95,11 @@ export async function resolveScope(
   if (request.media !== undefined && !placed) throw badInput('media', 'needs targetMediaPath with another target.');
   const restoreDatabase = wantsDatabase && holds.database;
   const place = await judgedMediaPath(env, request, config);
+  const tables =
+    request.tables === undefined
+      ? null
+      : chosenTables(archive, target.engine, request.tables, request.includeRelated ?? false);
+  const repair = repairOf(request, tables, restoreDatabase);
   const restoreMedia = wantsMedia && holds.media && placed;
   if (!restoreDatabase && !restoreMedia) {
     throw badInput(
@@ -109,10 +115,8 @@ export async function resolveScope(
     refused: target.refused ?? place?.refused ?? null,
     restoreDatabase,
     restoreMedia,
-    tables:
-      request.tables === undefined
-        ? null
-        : chosenTables(archive, target.engine, request.tables, request.includeRelated ?? false),
+    tables,
+    repair,
     media: request.media === undefined ? null : chosenMedia(archive, request.media),
     mediaMode: request.mediaMode ?? 'MERGE',
     mediaTargets: restoreMedia ? await located(mediaTargets(archive, target.own ? config : null, place?.path)) : [],
@@ -202,6 +206,7 @@ export async function undoScope(
     restoreMedia: undone.restoreMedia,
     // The raw files of a damaged database are put back as a whole.
     tables: safety.damaged ? null : undone.tables,
+    repair: null,
     media: undone.media === null ? null : undone.media.flatMap(moved),
     mediaMode: 'MIRROR',
     mediaTargets: undone.restoreMedia ? await located(targets) : [],

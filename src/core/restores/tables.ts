@@ -5,7 +5,7 @@ import { badInput } from '../../errors.js';
 import { Hold, type HoldEnvironment, runLease } from '../runs/hold.js';
 import { newId } from '../text/ids.js';
 import { nearest } from '../text/near.js';
-import type { Engine, RelatedByTrigger, TablesRehearsal } from '../ports.js';
+import type { Engine, RehearseOptions, RelatedByTrigger, TablesRehearsal } from '../ports.js';
 import { assertSameCounts, extractDatabase } from '../archives/verify.js';
 
 /** A table that belongs together with the chosen ones. */
@@ -109,7 +109,7 @@ export function rehearse(
   env: HoldEnvironment & { workFolder: string; now: () => Date },
   archive: Archive,
   { engine, targetUrl, tables }: { engine: Engine; targetUrl: string; tables: string[] },
-  options: { includeRelated: boolean; exact: boolean },
+  options: Omit<RehearseOptions, 'tables'>,
 ): Promise<TablesRehearsal> {
   const id = newId('plan', env.now());
   const folder = join(env.workFolder, id);

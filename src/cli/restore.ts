@@ -8,7 +8,7 @@ import { AppError } from '../errors.js';
 import type { RestoreRow } from '../models/index.js';
 import { identityOf, type IdentityOptions, withIdentity } from './identity.js';
 import { backupId, ID_HELP, restoreId } from './ids.js';
-import { databaseUrl, whole } from './options.js';
+import { databaseUrl, oneOf, whole } from './options.js';
 import { planDocument, planText } from './plan-view.js';
 import { CommandError, type Printer, type GlobalOptions } from './print.js';
 import { carryOut, errorOf } from './runs.js';
@@ -50,13 +50,10 @@ export function addRestore(program: Command): void {
       .option('--confirm', 'needed: yes, replace the data (on a terminal you are asked instead)')
       .option('--dry-run', 'only show what would change and what stands in the way')
       .option('--table <name...>', 'only these tables')
-      .addOption(
-        new Option(
-          '--rows <mode>',
-          'with --table: REPLACE the tables, or bring back rows that are MISSING, or also those that are CHANGED (SQLite)',
-        )
-          .choices(['REPLACE', 'MISSING', 'CHANGED'])
-          .argParser((value: string) => value.toUpperCase()),
+      .option(
+        '--rows <mode>',
+        'with --table: REPLACE the tables, or bring back rows that are MISSING, or also those that are CHANGED (SQLite)',
+        (value: string) => oneOf<RowsMode>(['REPLACE', 'MISSING', 'CHANGED'])(value, undefined)[0],
       )
       .option('--where <condition>', 'with --rows: only rows of the backup that meet this SQL condition')
       .option('--with-parents', 'with --rows: also missing rows that these refer to by foreign keys')

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createTestApp, type TestApp } from '../support/app.js';
-import { exec } from '../support/sqlite.js';
+import { all, exec } from '../support/sqlite.js';
 import { missingBrowser, startBrowser, type TestBrowser, type Visit } from './browser.js';
 
 const walk = missingBrowser === null ? describe : describe.skip;
@@ -9,16 +9,17 @@ const walk = missingBrowser === null ? describe : describe.skip;
 let app: TestApp;
 let browser: TestBrowser;
 let visit: Visit;
+let [backupId, fileName] = ['', ''];
 
 beforeAll(async () => {
   if (missingBrowser !== null) return;
   app = await createTestApp();
   await exec(app.database, 'CREATE TABLE booking (id INTEGER PRIMARY KEY, guest TEXT, nights INT)');
   await exec(app.database, "INSERT INTO booking VALUES (1, 'Asha', 2), (2, 'Bram, the \"Old\"', 1), (3, 'Chen', NULL)");
-  const { id } = await app.backup();
+  ({ id: backupId, fileName } = await app.backup());
   await exec(app.database, 'DELETE FROM booking WHERE id = 2; UPDATE booking SET nights = 4 WHERE id = 3');
   browser = await startBrowser();
-  visit = await browser.visit(`${app.url}/backups/${id}`);
+  visit = await browser.visit(`${app.url}/backups/${backupId}`);
   await visit.signIn();
 });
 afterAll(async () => {
@@ -39,6 +40,31 @@ walk(`A backup on the page${missingBrowser === null ? '' : ` (skipped: ${missing
     expect(await rows.nth(2).innerText()).toMatch(/id: 3[^]*nights: NULL[^]*nights: 4/);
     await visit.picture('compare');
     expect(await visit.barriers()).toEqual([]);
+  });
+
+  it('gives rows back that are gone, and those that differ where that is chosen', async () => {
+    const { page } = visit;
+    await page.getByRole('link', { name: 'Bring back rows …' }).click();
+    const rows = page.getByRole('table', { name: 'Rows that come back' });
+    await rows.getByRole('row', { name: 'booking' }).waitFor();
+    expect(await rows.getByRole('row', { name: 'booking' }).innerText()).toMatch(/^booking\s+1\s+0\s+2$/);
+    await page.getByRole('combobox', { name: 'Rows' }).click();
+    await page.getByRole('option', { name: /^Missing and changed/ }).click();
+    await rows.getByText(/^1$/).nth(1).waitFor();
+    expect(await page.getByRole('table', { name: 'Rows of booking' }).innerText()).toMatch(
+      /Bram[^]*nights: 4\s+nights: NULL/,
+    );
+    await visit.picture('bring-back');
+    expect(await visit.barriers()).toEqual([]);
+    await page.getByRole('textbox', { name: 'Type the file name to confirm' }).fill(fileName);
+    await page.getByRole('button', { name: 'Restore now' }).click();
+    await page.getByText('missing and changed rows of the tables booking').first().waitFor();
+    await page.getByText('Completed', { exact: true }).first().waitFor();
+    expect(await all(app.database, 'SELECT * FROM booking WHERE id > 1')).toEqual([
+      { id: 2, guest: 'Bram, the "Old"', nights: 1 },
+      { id: 3, guest: 'Chen', nights: null },
+    ]);
+    await page.goto(`${app.url}/backups/${backupId}/compare`);
   });
 
   it('is queried, by a table or a SELECT, and gives the rows as a file', async () => {

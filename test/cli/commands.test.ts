@@ -112,6 +112,15 @@ describe('While the application keeps writing', () => {
     expect(await world.app.models.Restore.count()).toBe(0);
   });
 
+  it('`restore --rows` plans row by row, and takes no other word', async () => {
+    const only = ['restore', id, '--dry-run', '--table', 'account', '--rows'];
+    const [planned, wrong] = await Promise.all([run(...only, 'missing'), run(...only, 'some')]);
+    expect(planned.stdout).toMatch(/^ROWS OF +COME BACK +OVERWRITTEN +STAY$/m);
+    expect(planned.stdout).toMatch(/^account +0 +0 +50$/m);
+    expect(planned.stdout).toMatch(/^account +50 +50 +REPAIR +same$/m);
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining('REPLACE, MISSING, CHANGED') });
+  });
+
   it('`restore` without --confirm is refused without a terminal', async () => {
     const { code, document } = await json('restore', id);
     expect(code).toBe(3);

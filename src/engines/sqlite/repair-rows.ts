@@ -145,8 +145,8 @@ export async function writeListed(connection: SqliteConnection, table: RepairTab
   const columns = table.columns.map(({ name }) => name);
   const targets = numbered('t', target);
   if (rowid !== null) {
-    const isTaken = table.keepsRowid ? `EXISTS (SELECT 1 FROM ${to} AS m WHERE m.${quoted(rowid)} = s0)` : 'TRUE';
-    await connection.run(`UPDATE ${list} SET taken = ${isTaken} WHERE t0 IS NULL`);
+    const isTaken = table.keepsRowid ? `EXISTS (SELECT 1 FROM ${to} AS m WHERE m.${quoted(rowid)} = s.s0)` : 'TRUE';
+    await connection.run(`UPDATE ${list} AS s SET taken = ${isTaken} WHERE s.t0 IS NULL`);
   }
   await connection.run(
     `DELETE FROM ${to} WHERE (${listed(target)}) IN (SELECT ${targets.join(', ')} FROM ${list} WHERE t0 IS NOT NULL)`,
@@ -203,19 +203,20 @@ export async function conflictsOf(
 
 const OTHER_RULE = 'the table does not allow such rows any more (CHECK, NOT NULL or a unique index)';
 
-/** The columns that must be unique in the target, for each rule without conditions or expressions. */
-async function uniqueRules(connection: SqliteConnection, { name }: RepairTable): Promise<string[][]> {
+/** The columns that must be unique in the target, for each rule without conditions or expressions that the rows can be asked for. */
+async function uniqueRules(connection: SqliteConnection, { name, primary, columns }: RepairTable): Promise<string[][]> {
   const rules = await connection.all<{ index: string }>(
-    `SELECT name AS "index" FROM pragma_index_list(?, 'main') WHERE "unique" = 1 AND partial = 0 ORDER BY seq`,
+    `SELECT name AS "index" FROM pragma_index_list(?, 'main') WHERE "unique" = 1 AND partial = 0 AND origin <> 'pk' ORDER BY seq`,
     name,
   );
-  const found: string[][] = [];
+  const found = primary === null ? [] : [primary.map((column) => column.name)];
   for (const { index } of rules) {
-    const columns = await connection.all<{ name: string | null }>(
+    const parts = await connection.all<{ name: string | null }>(
       `SELECT name FROM pragma_index_info(?, 'main') ORDER BY seqno`,
       index,
     );
-    if (columns.every((column) => column.name !== null)) found.push(columns.flatMap((column) => column.name ?? []));
+    const names = parts.flatMap((part) => columns.find((column) => column.name === part.name)?.name ?? []);
+    if (names.length === parts.length) found.push(names);
   }
   return found;
 }

@@ -114,7 +114,12 @@ async function repairRows(
     }
     const wanted = [...tables.values()];
     if (withParents) await listParents(connection, schemas, wanted, open, signal);
-    return await writeAll(connection, schemas, { tables: [...tables.values()], wanted }, { signal, onProgress });
+    return await writeAll(
+      connection,
+      schemas,
+      { tables: [...tables.values()], wanted, withParents },
+      { signal, onProgress },
+    );
   } catch (error) {
     if (!(error instanceof AppError) || error.field !== 'tables') throw error;
     return { ...outcome, refusals: [error] };
@@ -125,7 +130,7 @@ async function repairRows(
 async function writeAll(
   connection: SqliteConnection,
   schemas: Schemas,
-  { tables, wanted }: { tables: RepairTable[]; wanted: RepairTable[] },
+  { tables, wanted, withParents }: { tables: RepairTable[]; wanted: RepairTable[]; withParents: boolean },
   { signal, onProgress }: StepContext,
 ): Promise<Outcome> {
   const repairs = new Map<RepairTable, TableRepair>();
@@ -164,7 +169,7 @@ async function writeAll(
       ...formerWarnings(former),
     ],
     repairs: [...repairs.values()],
-    refusals: [...bound.refusals, ...refusalsOf([...repairs.values()], parents)],
+    refusals: [...bound.refusals, ...refusalsOf([...repairs.values()], withParents ? new Set() : parents)],
   };
   if (outcome.refusals.length > 0) return outcome;
   for (const [table, repair] of repairs) await assertCount(connection, table, repair);

@@ -132,7 +132,7 @@ describe('Rows that the target lost', () => {
     const dump = await lost(
       `CREATE TABLE pair (a TEXT COLLATE NOCASE, b BLOB, v, g AS (v || '!'), PRIMARY KEY (a, b)) WITHOUT ROWID;
        INSERT INTO pair (a, b, v) VALUES ('x', x'00ff', 1), ('Y', x'', 2.5), ('z', 3, NULL);
-       CREATE TABLE code (c TEXT PRIMARY KEY, v); INSERT INTO code VALUES ('p', 1), ('q', 2), ('r', x'00');`,
+       CREATE TABLE code (c TEXT PRIMARY KEY, v, s0); INSERT INTO code (c, v) VALUES ('p', 1), ('q', 2), ('r', x'00');`,
       `DELETE FROM pair WHERE b <> x''; UPDATE pair SET a = 'y'; DELETE FROM code WHERE c <> 'q'; UPDATE code SET rowid = 1;`,
     );
     await bringBack(dump, { tables: ['pair', 'code'], mode: 'CHANGED' });
@@ -259,6 +259,19 @@ describe('Rows that do not fit what the target holds now', () => {
       { id: 5, name: 'own' },
     ]);
     expect(await all(file, 'PRAGMA foreign_key_check')).toEqual([]);
+  });
+
+  it('are refused where the parents that would come along do not fit either', async () => {
+    const dump = await lost(
+      `CREATE TABLE plan (id INTEGER PRIMARY KEY, code TEXT UNIQUE); INSERT INTO plan VALUES (1, 'old');
+       CREATE TABLE user (id INTEGER PRIMARY KEY, code TEXT REFERENCES plan (code)); INSERT INTO user VALUES (1, 'old');`,
+      "DELETE FROM user; UPDATE plan SET code = 'new'",
+    );
+    const wanted = { tables: ['user'], withParents: true };
+    const { repairs } = await refused(dump, wanted, 'RESTORE_CONFLICT', /rows of user .* refers to rows of plan/);
+    expect(repairs[1]?.conflicts).toMatchObject([
+      { reason: 'another row has the same id', rows: 1, samples: [{ after: { code: 'old' } }] },
+    ]);
   });
 
   it('come back as they were where the backup does not have their parents either', async () => {

@@ -75,6 +75,13 @@ export const needsIdentity = ({ encrypted, encryptionKeys }: BackupPartsFragment
 const keysOf = ({ encryptionKeys }: BackupPartsFragment) =>
   encryptionKeys.length === 0 ? '' : ` for ${encryptionKeys.map(({ name }) => name).join(', ')}`;
 
+/** What becomes of newer rows. */
+const NEWER: Record<RowsMode, string> = {
+  REPLACE: 'Newer rows are replaced as well.',
+  MISSING: 'Rows that are gone come back. All that is newer stays.',
+  CHANGED: 'Rows that differ are overwritten as well. Rows that are new stay.',
+};
+
 interface RestoreChoiceProps {
   backup: BackupPartsFragment;
   choice: Choice;
@@ -153,13 +160,13 @@ export function RestoreChoice({ backup, choice, setChoice, problem }: RestoreCho
                 label="Rows"
                 data={[
                   { value: 'REPLACE', label: 'All: replace the tables' },
-                  { value: 'MISSING', label: 'Missing: bring back rows that are gone' },
-                  { value: 'CHANGED', label: 'Missing and changed: also overwrite rows that differ' },
+                  { value: 'MISSING', label: 'Missing rows' },
+                  { value: 'CHANGED', label: 'Missing and changed rows' },
                 ]}
                 value={choice.rows}
                 onChange={(rows) => change({ rows: rows as RowsMode })}
                 allowDeselect={false}
-                description="What is newer stays, unless the tables are replaced."
+                description={NEWER[choice.rows]}
               />
             )}
             {choice.rows === 'REPLACE' ? (

@@ -15,6 +15,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   copies: async () => (await import('./copies.js')).addCopies,
   copy: async () => (await import('./copies.js')).addCopy,
   diff: async () => (await import('./diff.js')).addDiff,
+  orphans: async () => (await import('./orphans.js')).addOrphans,
   query: async () => (await import('./query.js')).addQuery,
   verify: async () => (await import('./verify.js')).addVerify,
   consolidate: async () => (await import('./consolidate.js')).addConsolidate,

@@ -314,6 +314,40 @@ export interface CompareOptions {
   signal: AbortSignal;
 }
 
+/** A column that names media files. */
+export interface FileColumn {
+  table: string;
+  column: string;
+  /** Rows that name a file. */
+  rows: number;
+  /** Those of them whose file is not among the media. */
+  missing: number;
+  /** Some of those. */
+  samples: { key: Record<string, Cell>; path: Cell }[];
+}
+
+/** How the rows of a database and the media files beside it agree. */
+export interface FileReferences {
+  columns: FileColumn[];
+  /** Files that no row of these columns names. */
+  unreferenced: number;
+  /** Some of them, as paths in the archive. */
+  unreferencedSamples: string[];
+}
+
+/** What is looked for. */
+export interface ReferencesOptions {
+  /** Columns, each as `table.column`; null for those whose values are mostly paths of these files. */
+  columns: string[] | null;
+  /** The media files, as paths in the archive. */
+  files: string[];
+  /** What the paths of each media folder begin with in the archive: rows may leave it out. */
+  prefixes: string[];
+  /** The most rows of each column, and files, that are shown. */
+  samples: number;
+  signal: AbortSignal;
+}
+
 /** Reads rows of dumps that lie extracted. Whatever a dump or a statement holds, nothing else is read or written. */
 export interface RowReader {
   /**
@@ -329,6 +363,11 @@ export interface RowReader {
    * @throws AppError BAD_USER_INPUT naming `tables`; DATABASE_FAILED, DATABASE_CORRUPT
    */
   compare(before: string, after: string, options: CompareOptions): Promise<DatabaseComparison>;
+  /**
+   * Looks for rows that name files which are not there, and for files that no row names.
+   * @throws AppError BAD_USER_INPUT naming `columns`; DATABASE_FAILED, DATABASE_CORRUPT
+   */
+  references(folder: string, options: ReferencesOptions): Promise<FileReferences>;
 }
 
 /** A database that a server has. */

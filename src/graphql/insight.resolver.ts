@@ -4,7 +4,7 @@ import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';
 import { IDENTITY } from './identity.js';
 import { runId } from './ids.js';
-import { BackupComparison, QueryResult } from './insight.type.js';
+import { BackupComparison, FileReferences, QueryResult } from './insight.type.js';
 
 @Resolver()
 export class InsightResolver {
@@ -66,5 +66,34 @@ export class InsightResolver {
     const { email } = await admin();
     const query = { id: runId(id), sql, limit: limit ?? 100, identity: identity ?? undefined };
     return services.insight.query(query, email, signal);
+  }
+
+  @Admin()
+  @Query(() => FileReferences, {
+    description: withExample(
+      'Looks for rows of a backup that name media files which are not in it, and for files that no row names. Deletes nothing. Of SQLite only.',
+      '{ fileReferences(id: "backup_20250724_143022_a1b2c3d4", samples: 3) { columns { table column rows missing samples { key path } } unreferenced unreferencedSamples } }',
+    ),
+  })
+  async fileReferences(
+    @Ctx() { services, admin, signal }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'A COMPLETED backup with media.' }) id: string,
+    @Arg('columns', () => [String], {
+      nullable: true,
+      description:
+        'Columns that name files, such as `["puja_service.image"]`; left out: those whose values are mostly paths of media files.',
+    })
+    columns?: string[] | null,
+    @Arg('samples', () => Int, {
+      nullable: true,
+      defaultValue: 10,
+      description: 'How many rows of each column, and files, are shown, 0 to 100.',
+    })
+    samples?: number | null,
+    @Arg('identity', () => String, IDENTITY) identity?: string | null,
+  ): Promise<FileReferences> {
+    const { email } = await admin();
+    const wanted = { id: runId(id), columns: columns ?? null, samples: samples ?? 10, identity: identity ?? undefined };
+    return services.insight.references(wanted, email, signal);
   }
 }

@@ -108,3 +108,42 @@ export class BackupComparison {
   @Field(() => MediaComparison, { description: 'The media files.' })
   media!: MediaComparison;
 }
+
+@ObjectType({ description: 'A row that names a media file which is not in the backup.' })
+export class MissingFile {
+  @Field(() => JsonValue, { description: 'As in a sample of `compareBackups`.' })
+  key!: Record<string, Cell>;
+
+  @Field(() => JsonValue, { description: 'What the row has in place of a path.' })
+  path!: Cell;
+}
+
+@ObjectType({ description: 'A column that names media files.' })
+export class FileColumn {
+  @Field(() => String, { description: 'Name of the table.' })
+  table!: string;
+
+  @Field(() => String, { description: 'Name of the column.' })
+  column!: string;
+
+  @Field(() => Int, { description: 'Rows that name a file.' })
+  rows!: number;
+
+  @Field(() => Int, { description: 'Those of them whose file is not in the backup.' })
+  missing!: number;
+
+  @Field(() => [MissingFile], { description: 'Some of those.' })
+  samples!: MissingFile[];
+}
+
+@ObjectType({ description: 'How the rows of a backup and its media files agree.' })
+export class FileReferences {
+  @Field(() => [FileColumn], { description: 'The columns that were looked at.' })
+  columns!: FileColumn[];
+
+  @Field(() => Int, { description: 'Media files that no row of these columns names.' })
+  unreferenced!: number;
+
+  @Field(() => [String], { description: 'Some of them, by path in the archive.' })
+  unreferencedSamples!: string[];
+}

@@ -16,6 +16,8 @@ beforeAll(async () => {
   app = await createTestApp();
   await exec(app.database, 'CREATE TABLE booking (id INTEGER PRIMARY KEY, guest TEXT, nights INT)');
   await exec(app.database, "INSERT INTO booking VALUES (1, 'Asha', 2), (2, 'Bram, the \"Old\"', 1), (3, 'Chen', NULL)");
+  await exec(app.database, 'CREATE TABLE picture (id INTEGER PRIMARY KEY, file varchar(100))');
+  await exec(app.database, "INSERT INTO picture VALUES (1, 'uploads/a photo.txt'), (2, 'uploads/lost.jpg')");
   ({ id: backupId, fileName } = await app.backup());
   await exec(app.database, 'DELETE FROM booking WHERE id = 2; UPDATE booking SET nights = 4 WHERE id = 3');
   browser = await startBrowser();
@@ -38,6 +40,13 @@ walk(`A backup on the page${missingBrowser === null ? '' : ` (skipped: ${missing
     const rows = page.getByRole('table', { name: 'Rows of booking' }).getByRole('row');
     expect(await rows.nth(1).innerText()).toMatch(/id: 2[^]*guest: Bram, the "Old"[^]*Removed/);
     expect(await rows.nth(2).innerText()).toMatch(/id: 3[^]*nights: NULL[^]*nights: 4/);
+    await page.getByRole('button', { name: 'Check files' }).click();
+    const columns = page.getByRole('table', { name: 'Columns that name files' });
+    await columns.waitFor();
+    expect(await columns.getByRole('row').nth(1).innerText()).toMatch(
+      /^picture.file\s+2\s+1\s+id: 2\s+file: uploads\/lost.jpg/,
+    );
+    await page.getByText('Files that no row names: 2, such as').waitFor();
     await visit.picture('compare');
     expect(await visit.barriers()).toEqual([]);
   });

@@ -119,3 +119,29 @@ describe('A query of a backup', () => {
     expect(await copies()).toEqual([]);
   });
 });
+
+describe('Rows and media files of a backup', () => {
+  it('are looked at for those without each other, and nothing is changed', async () => {
+    await exec(
+      app.database,
+      `CREATE TABLE picture (id INTEGER PRIMARY KEY, file varchar(100));
+       INSERT INTO picture VALUES (1, 'uploads/a photo.txt'), (2, 'uploads/lost.jpg'), (3, 'images/ünï.txt');`,
+    );
+    const { id } = await app.backup();
+    const before = await contentHash(app.database);
+    const { fileReferences } = await client.request(api.FileReferencesDocument, { id });
+    expect(fileReferences).toEqual({
+      columns: [
+        {
+          ...{ table: 'picture', column: 'file', rows: 3, missing: 1 },
+          samples: [{ key: { id: 2 }, path: 'uploads/lost.jpg' }],
+        },
+      ],
+      unreferenced: 1,
+      unreferencedSamples: ['media/new.txt'],
+    });
+    expect(await contentHash(app.database)).toBe(before);
+    const wrong = client.request(api.FileReferencesDocument, { id, columns: ['picture.nothing'] });
+    await expect(wrong).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'columns' });
+  });
+});

@@ -11,6 +11,7 @@ import {
 } from '../../client/generated/graphql.js';
 import { useApi, useQuestion } from '../api.js';
 import { Section } from '../components/facts.js';
+import { FileReferences } from '../components/file-references.js';
 import { IdentityInput } from '../components/identity-retry.js';
 import { PageHead } from '../components/page.js';
 import { needsIdentity } from '../components/restore-choice.js';
@@ -99,6 +100,7 @@ function CompareWith({ backup }: { backup: BackupPartsFragment }) {
         {comparing.problem && <ProblemAlert problem={comparing.problem} />}
         {comparing.busy && <Loading height={200} />}
         {found && <Differences found={found} id={id} />}
+        {backup.mediaFileCount > 0 && <FileReferences id={id} identity={identity === '' ? null : identity} />}
       </Stack>
     </>
   );

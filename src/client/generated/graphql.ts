@@ -837,6 +837,16 @@ export type QueryBackupQueryVariables = Exact<{
 
 export type QueryBackupQuery = { queryBackup: { columns: Array<string>, rows: Array<Array<unknown>>, truncated: boolean, seconds: number } };
 
+export type FileReferencesQueryVariables = Exact<{
+  id: string | number;
+  columns?: Array<string> | string | null | undefined;
+  samples?: number | null | undefined;
+  identity?: string | null | undefined;
+}>;
+
+
+export type FileReferencesQuery = { fileReferences: { unreferenced: number, unreferencedSamples: Array<string>, columns: Array<{ table: string, column: string, rows: number, missing: number, samples: Array<{ key: unknown, path: unknown }> }> } };
+
 export type KeyPartsFragment = { id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean, createdAt: string, lastUsedAt: string | null };
 
 export type EncryptionKeysQueryVariables = Exact<{ [key: string]: never; }>;
@@ -4038,6 +4048,29 @@ export const QueryBackupDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<QueryBackupQuery, QueryBackupQueryVariables>;
+export const FileReferencesDocument = new TypedDocumentString(`
+    query FileReferences($id: ID!, $columns: [String!], $samples: Int, $identity: String) {
+  fileReferences(
+    id: $id
+    columns: $columns
+    samples: $samples
+    identity: $identity
+  ) {
+    columns {
+      table
+      column
+      rows
+      missing
+      samples {
+        key
+        path
+      }
+    }
+    unreferenced
+    unreferencedSamples
+  }
+}
+    `) as unknown as TypedDocumentString<FileReferencesQuery, FileReferencesQueryVariables>;
 export const EncryptionKeysDocument = new TypedDocumentString(`
     query EncryptionKeys {
   encryptionKeys {

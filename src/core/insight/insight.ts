@@ -6,9 +6,9 @@ import type { Backups } from '../backups/backups.js';
 import { assertSpace } from '../backups/run-backup.js';
 import { type ProtectEnvironment, protectedPaths } from '../configs/protection.js';
 import type { CoreEnvironment } from '../environment.js';
-import type { DatabaseComparison, QueryRows, RowReader } from '../ports.js';
+import type { DatabaseComparison, FileReferences, QueryRows, RowReader } from '../ports.js';
 import { Looks, type LooksEnvironment } from './looks.js';
-import { archivedMedia, compareMedia, type MediaComparison, presentMedia } from './media.js';
+import { archivedMedia, compareMedia, filesOf, type MediaComparison, presentMedia } from './media.js';
 
 export type { MediaComparison };
 
@@ -40,6 +40,17 @@ export interface Comparison {
   /** Only these tables; null for all. */
   tables: string[] | null;
   /** The most rows and files that are shown of each kind of difference. */
+  samples: number;
+  /** As for `Query`. */
+  identity?: string | undefined;
+}
+
+/** Which rows and files are to agree. */
+export interface Agreement {
+  id: string;
+  /** Columns that name files, each as `table.column`; null for those that look so. */
+  columns: string[] | null;
+  /** The most rows of each column, and files, that are shown. */
   samples: number;
   /** As for `Query`. */
   identity?: string | undefined;
@@ -140,6 +151,28 @@ export class Insight {
         ...(await before.rows.compare(old, now, options)),
         media: await compareMedia(archive, archivedMedia(later), samples),
       })),
+    );
+  }
+
+  /**
+   * Looks for rows of a backup that name media files which are not in it, and for files that no row names.
+   * @throws AppError NOT_FOUND, BACKUP_…, BAD_USER_INPUT naming `id`, `columns` or `samples`, ENGINE_UNSUPPORTED, ARCHIVE_…
+   */
+  async references(
+    { id, columns, samples, identity }: Agreement,
+    actor: string,
+    stop: AbortSignal,
+  ): Promise<FileReferences> {
+    assertBetween('samples', samples, 0, MAX_SAMPLES);
+    const signal = AbortSignal.any([stop, AbortSignal.timeout(COMPARE_TIME)]);
+    const opened = await this.open(id, identity, signal);
+    const archive = await opened.stored.archive(signal);
+    const files = filesOf(archive).map(({ path }) => path);
+    if (files.length === 0) throw badInput('id', `the backup ${id} holds no media files.`, 'Choose one that does.');
+    await this.env.audit.record(actor, 'backup.references', id, { columns });
+    const prefixes = archive.metadata.media.map(({ prefix }) => prefix);
+    return this.looks.during(opened, identity === undefined, (folder) =>
+      opened.rows.references(folder, { columns, files, prefixes, samples, signal }),
     );
   }
 

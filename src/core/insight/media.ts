@@ -60,7 +60,9 @@ export async function compareMedia(
   return { ...counts, samples: [...shown.removed, ...shown.changed, ...shown.added] };
 }
 
-const filesOf = ({ entries }: Archive) => entries.filter(({ path, directory }) => !directory && path.startsWith(MEDIA));
+/** The entries of media files. */
+export const filesOf = ({ entries }: Archive) =>
+  entries.filter(({ path, directory }) => !directory && path.startsWith(MEDIA));
 
 /** The media files of an archive. */
 export async function* archivedMedia(archive: Archive): AsyncGenerator<Found> {

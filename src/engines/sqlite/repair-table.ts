@@ -133,7 +133,7 @@ const keyText = (key: string[]) => (key.length === 0 ? 'none' : key.join(', '));
 const typed = ({ type }: Column) => type || 'of no type';
 
 /** What SQLite makes of values that a column of this type gets. */
-function affinityOf(type: string): string {
+export function affinityOf(type: string): string {
   if (/INT/i.test(type)) return 'INTEGER';
   if (/CHAR|CLOB|TEXT/i.test(type)) return 'TEXT';
   if (type === '' || /BLOB/i.test(type)) return 'BLOB';

@@ -1,12 +1,19 @@
 import { dirname } from 'node:path';
 import { answerOfChild } from '../../child.js';
 import { badInput } from '../../errors.js';
-import type { CompareOptions, DatabaseComparison, QueryRows } from '../../core/ports.js';
+import type {
+  CompareOptions,
+  DatabaseComparison,
+  FileReferences,
+  QueryRows,
+  ReferencesOptions,
+} from '../../core/ports.js';
 
 /** What the process in `rows-process.ts` does. Paths are those of private copies. */
 export type RowsTask =
   | { kind: 'query'; path: string; sql: string; limit: number }
   | { kind: 'choose'; path: string; table: string; where: string }
+  | { kind: 'references'; path: string; files: string[]; prefixes: string[]; columns: string[] | null; samples: number }
   | { kind: 'compare'; before: string; after: string; tables: string[] | null; samples: number };
 
 /**
@@ -29,6 +36,31 @@ export const compareRows = (
   after: string,
   { tables, samples, signal }: CompareOptions,
 ): Promise<DatabaseComparison> => ask({ kind: 'compare', before, after, tables, samples }, dirname(before), signal);
+
+/** The most bytes of a list of paths that SQLite is given at once, and so the most of one path. */
+const LIST_BYTES = 256 * 1024;
+
+/**
+ * Looks for rows and files without each other, in a process of its own.
+ * @throws AppError as `RowReader.references`; the signal's reason
+ */
+export function readReferences(
+  path: string,
+  { columns, files, prefixes, samples, signal }: ReferencesOptions,
+): Promise<FileReferences> {
+  const lists: string[][] = [[]];
+  let bytes = 0;
+  for (const file of files) {
+    if (bytes > LIST_BYTES) {
+      lists.push([]);
+      bytes = 0;
+    }
+    lists.at(-1)?.push(file);
+    bytes += 2 * file.length;
+  }
+  const task = { path, files: lists.map((list) => JSON.stringify(list)), prefixes, columns, samples };
+  return ask({ kind: 'references', ...task }, dirname(path), signal);
+}
 
 /** How long a condition may take, in milliseconds. */
 const CHOOSE_TIME = 30_000;

@@ -47,6 +47,7 @@ const SLOW = [
   'cli/start.test.ts',
   'first-start.test.ts',
   'graphql/insight.test.ts',
+  'graphql/repair.test.ts',
   'http/process.test.ts',
   'jobs/sqlite.test.ts',
   // Make chains of backups of a whole application for every case.

@@ -1,4 +1,5 @@
 import { humanSize } from '../core/text/format.js';
+import type { RowSample } from '../core/ports.js';
 import type { RestorePlan } from '../core/restores/plan.js';
 import { rowText } from './row-text.js';
 import { backupDocument } from './views.js';
@@ -71,20 +72,17 @@ function repairs({ repairs: all }: RestorePlan): string {
     { title: 'overwritten', cell: ({ overwrite }) => overwrite, right: true },
     { title: 'stay', cell: ({ keep }) => keep, right: true },
   ]);
-  const samples = all.flatMap(({ name, samples: rows, conflicts }) => [
-    ...rows
-      .filter(({ before }) => before === null)
-      .slice(0, SHOWN)
-      .map((row) => `${name}: ${rowText(row)}`),
-    ...rows
-      .filter(({ before }) => before !== null)
-      .slice(0, SHOWN)
-      .map((row) => `${name}: ${rowText(row)}`),
-    ...conflicts.flatMap(({ reason, rows: broken, samples: some }) => [
-      `${name}: ${broken} in the way: ${reason}`,
-      ...some.slice(0, SHOWN).map((row) => `${name}: ${rowText(row)}`),
-    ]),
-  ]);
+  const line = (name: string, rows: RowSample[]) => rows.slice(0, SHOWN).map((row) => `${name}: ${rowText(row)}`);
+  const samples = all.flatMap(({ name, samples: rows, conflicts }) =>
+    conflicts.length > 0
+      ? conflicts.flatMap((each) => [`${name}: ${each.rows} in the way: ${each.reason}`, ...line(name, each.samples)])
+      : [false, true].flatMap((isThere) =>
+          line(
+            name,
+            rows.filter(({ before }) => (before !== null) === isThere),
+          ),
+        ),
+  );
   return [counts, ...samples].join('\n');
 }
 

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { RowRepair } from '../../../src/core/ports.js';
 import { chooseCopy } from '../../../src/engines/sqlite/choose.js';
 import { createEngines } from '../../../src/engines/index.js';
-import { all, contentHash, exec } from '../../support/sqlite.js';
+import { all, contentHash, exec, withDatabase } from '../../support/sqlite.js';
 import { NEVER } from '../../support/world.js';
 
 const step = { signal: NEVER, onProgress: () => undefined };
@@ -398,6 +398,19 @@ describe('A condition', () => {
 });
 
 describe('A restore of rows that fails', () => {
+  it('because a writer holds the database changes nothing; what that writes stays', async () => {
+    const dump = await lost(BOOKINGS, CHANGES);
+    await withDatabase(file, async (db) => {
+      const run = (sql: string) =>
+        new Promise<void>((resolve, reject) => db.exec(sql, (error) => (error ? reject(error) : resolve())));
+      await run("BEGIN IMMEDIATE; INSERT INTO booking (id, guest) VALUES (7, 'Emil')");
+      await expect(load(dump, { tables: ['booking'] })).rejects.toMatchObject({ code: 'DATABASE_IN_USE' });
+      await run('COMMIT');
+    });
+    await load(dump, { tables: ['booking'] });
+    expect(await all(file, 'SELECT id FROM booking ORDER BY id')).toEqual([1, 2, 3, 4, 7].map((id) => ({ id })));
+  });
+
   it('in the middle leaves the target as it was', async () => {
     const dump = await lost(
       `${BOOKINGS} CREATE TABLE other (id INTEGER PRIMARY KEY); INSERT INTO other VALUES (1);`,

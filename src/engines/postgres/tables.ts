@@ -63,6 +63,7 @@ export function rehearseTables(
       return {
         tables,
         related: [],
+        repairs: [],
         warnings: [...warnings, ...(await staleViews(connection, replaced))],
         refusals: [...found.flatMap((each) => each.refusals), ...foreign.map((owned) => noOwner(place, owned))],
       };

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { resolve } from 'node:path';
 import type { BackupRequest } from '../core/backups/backups.js';
 import type { BackupRow } from '../models/index.js';
-import { whole } from './options.js';
+import { oneOf, whole } from './options.js';
 import { CommandError, type GlobalOptions } from './print.js';
 import { carryOut, errorOf } from './runs.js';
 import { inSession, type Session } from './session.js';
@@ -24,7 +24,7 @@ export function addBackup(program: Command): void {
     .description('Back up a database with its media now, and verify what was stored. JSON: {backup}')
     .option('--config <id>', 'the config to back up (default: the first)', whole)
     .option('--path <dir>', "another folder than the config's; relative to the backups folder with storage LOCAL")
-    .addOption(new Option('--storage <type>', "another storage than the config's").choices(['LOCAL', 'SYSTEM']))
+    .option('--storage <type>', "another storage than the config's: LOCAL or SYSTEM", oneOf(['LOCAL', 'SYSTEM']))
     .option('--note <text>', 'a remark to keep with the backup')
     .option('--allow-damaged', 'keep a database with damaged pages as it is; never counts as a good backup')
     .addOption(new Option('--incremental', 'store only what changed since the last one').conflicts('full'))

@@ -15,7 +15,7 @@ import { configDocument, configText } from './configs.js';
 import { destinationOf } from './destinations.js';
 import { secretIn } from './identity.js';
 import { keyOf } from './keys.js';
-import { databaseUrl, whole } from './options.js';
+import { databaseUrl, oneOf, whole } from './options.js';
 import { type GlobalOptions } from './print.js';
 import { inSession, type Session } from './session.js';
 
@@ -296,17 +296,8 @@ function side(value: string): 'environment' | 'product' {
   throw new InvalidArgumentError('Choose from environment, product.');
 }
 
-function storage(value: string): 'LOCAL' | 'SYSTEM' {
-  const type = value.toUpperCase();
-  if (type === 'LOCAL' || type === 'SYSTEM') return type;
-  throw new InvalidArgumentError('Choose from LOCAL, SYSTEM.');
-}
-
-function compression(value: string): CompressionMethod {
-  const method = (['DEFLATE', 'ZSTD', 'NONE'] as const).find((known) => known === value.toUpperCase());
-  if (method !== undefined) return method;
-  throw new InvalidArgumentError('Choose from DEFLATE, ZSTD, NONE.');
-}
+const storage = oneOf(['LOCAL', 'SYSTEM']);
+const compression = oneOf(['DEFLATE', 'ZSTD', 'NONE'] satisfies CompressionMethod[]);
 
 const wholeOrZero = (value: string) => (value === '0' ? 0 : whole(value));
 const wholeOrNone = (value: string) => (value === NONE ? NONE : whole(value));

@@ -3,7 +3,7 @@ import { listBackups } from '../core/lists/lists.js';
 import type { StorageType } from '../core/ports.js';
 import type { BackupStatus, BackupType } from '../models/index.js';
 import { configNames, moreText, readUpTo } from './paging.js';
-import { date, oneOf, RUN_STATUSES, whole } from './options.js';
+import { date, someOf, RUN_STATUSES, whole } from './options.js';
 import { inRecords, type Records } from './records.js';
 import { type GlobalOptions } from './print.js';
 import { inSession } from './session.js';
@@ -29,9 +29,9 @@ export function addList(program: Command): void {
     .command('list')
     .description('List backups, newest first. Deleted ones only with --status DELETED. JSON: {backups: […], more}')
     .option('--config <id>', 'only of this config', whole)
-    .option('--status <status...>', 'one or more statuses', oneOf([...RUN_STATUSES, 'DELETED']))
-    .option('--type <type...>', 'one or more types', oneOf(TYPES))
-    .option('--storage <type...>', 'one or more storages', oneOf(STORAGES))
+    .option('--status <status...>', 'one or more statuses', someOf([...RUN_STATUSES, 'DELETED']))
+    .option('--type <type...>', 'one or more types', someOf(TYPES))
+    .option('--storage <type...>', 'one or more storages', someOf(STORAGES))
     .option('--after <date>', 'only those created after this time (UTC)', date)
     .option('--before <date>', 'only those created before this time (UTC)', date)
     .option('--search <text>', 'only those with this text in id, file name, note, database or error')

@@ -23,13 +23,18 @@ export function date(value: string): Date {
 /** The states of a run that a list shows unless others are asked for. */
 export const RUN_STATUSES = ['PENDING', 'RUNNING', 'COMPLETED', 'FAILED'] satisfies RunStatus[];
 
-/** Parses one of some words, in any case, and collects them. */
-export function oneOf<Word extends string>(words: Word[]) {
-  return (value: string, before: Word[] | undefined): Word[] => {
+/** Parses one of some words, in any case. */
+export function oneOf<Word extends string>(words: readonly Word[]) {
+  return (value: string): Word => {
     const found = words.find((word) => word === value.toUpperCase());
     if (found === undefined) throw new InvalidArgumentError(`Choose from ${words.join(', ')}.`);
-    return [...(before ?? []), found];
+    return found;
   };
+}
+
+/** As `oneOf`, and collects what is given. */
+export function someOf<Word extends string>(words: readonly Word[]) {
+  return (value: string, before: Word[] | undefined): Word[] => [...(before ?? []), oneOf(words)(value)];
 }
 
 /** The URL of a database that a command names: by a URL, or by the path of its file. */

@@ -1,6 +1,6 @@
 import type { App } from '../app.js';
 import { createInterface } from 'node:readline/promises';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { resolve } from 'node:path';
 import type { RowsMode } from '../core/ports.js';
 import type { RestoreRequest } from '../core/restores/restores.js';
@@ -53,16 +53,16 @@ export function addRestore(program: Command): void {
       .option(
         '--rows <mode>',
         'with --table: REPLACE the tables, or bring back rows that are MISSING, or also those that are CHANGED (SQLite)',
-        (value: string) => oneOf<RowsMode>(['REPLACE', 'MISSING', 'CHANGED'])(value, undefined)[0],
+        oneOf(['REPLACE', 'MISSING', 'CHANGED'] satisfies RowsMode[]),
       )
       .option('--where <condition>', 'with --rows: only rows of the backup that meet this SQL condition')
       .option('--with-parents', 'with --rows: also missing rows that these refer to by foreign keys')
       .option('--include-related', 'also the tables that belong to the chosen ones by foreign keys')
       .option('--media <path...>', "only these media files or folders, as the archive's paths")
-      .addOption(
-        new Option('--media-mode <mode>', 'MERGE keeps files that the backup does not have, MIRROR moves them away')
-          .choices(['MERGE', 'MIRROR'])
-          .argParser((value: string) => value.toUpperCase()),
+      .option(
+        '--media-mode <mode>',
+        'MERGE keeps files that the backup does not have, MIRROR moves them away',
+        oneOf(['MERGE', 'MIRROR']),
       )
       .option('--no-database', 'leave the database alone')
       .option('--no-media', 'leave the media alone')

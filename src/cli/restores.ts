@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { listRestores } from '../core/lists/lists.js';
 import type { RunStatus } from '../models/index.js';
 import { configNames, moreText, readUpTo } from './paging.js';
-import { oneOf, RUN_STATUSES, whole } from './options.js';
+import { someOf, RUN_STATUSES, whole } from './options.js';
 import { type GlobalOptions } from './print.js';
 import { inSession } from './session.js';
 import { restoreDocument, restoreTable } from './views.js';
@@ -12,7 +12,7 @@ export function addRestores(program: Command): void {
     .command('restores')
     .description('List restores, newest first. JSON: {restores: […], more}')
     .option('--config <id>', 'only of this config', whole)
-    .option('--status <status...>', 'one or more statuses', oneOf(RUN_STATUSES))
+    .option('--status <status...>', 'one or more statuses', someOf(RUN_STATUSES))
     .option('--limit <n>', 'at most so many', whole, 50)
     .action((options: { config?: number; status?: RunStatus[]; limit: number }, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, print }) => {

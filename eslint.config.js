@@ -70,6 +70,10 @@ export const importRules = {
     may: [...CORE, 'core/anomalies', 'core/archives', 'core/configs', 'core/keys', 'core/runs', 'core/schedules'],
     why: 'a backup does not depend on restores',
   },
+  'core/verifications': {
+    may: [...CORE, 'core/archives', 'core/backups', 'core/keys', 'core/runs'],
+    why: 'a verification reads what backups have stored',
+  },
   'core/recovery': {
     may: [
       ...CORE,

@@ -31,6 +31,8 @@ import { RecoveryKits } from './core/recovery/kit.js';
 import { Recovery } from './core/recovery/recovery.js';
 import { Insight } from './core/insight/insight.js';
 import { Restores } from './core/restores/restores.js';
+import { Reverification } from './core/verifications/reverification.js';
+import { Verifications } from './core/verifications/verifications.js';
 import { createEngines } from './engines/index.js';
 import type { Jobs, JobStore, Workers } from './jobs/index.js';
 import type { Environment } from './environment.js';
@@ -77,6 +79,8 @@ export interface App {
   backups: Backups;
   copies: Copies;
   restores: Restores;
+  verifications: Verifications;
+  reverification: Reverification;
   insight: Insight;
   scheduler: Scheduler;
   cleanup: Cleanup;
@@ -203,6 +207,7 @@ async function createServices(
       },
     },
     restores,
+    verifications,
     cleanup,
     controlBackups,
   }));
@@ -210,7 +215,7 @@ async function createServices(
   const exclude = [dataDir, localRoot, ...controlFiles(environment.controlDatabaseUrl)];
   const onEnded: CoreEnvironment['onEnded'] = async (run, transaction) => {
     if (run.table === 'Backup') await backupEnded({ models, now, storages }, run, transaction);
-    else await restoreEnded(models, run, transaction);
+    if (run.table === 'Restore') await restoreEnded(models, run, transaction);
   };
   const shared = {
     places,
@@ -231,6 +236,12 @@ async function createServices(
   const backups = new Backups({ ...shared, ...limits, configs, dataDir, prefix, version: VERSION });
   const copies = new Copies(shared);
   const restores = new Restores({ ...shared, backups, controlFile, controlKey });
+  const verifications = new Verifications(shared);
+  const reverification = new Reverification({
+    ...shared,
+    verifications,
+    dailyBytes: environment.reverifyDailyBytes,
+  });
   const insight = new Insight({ ...shared, backups });
   const configTests = new ConfigTests({ ...shared, configs, controlFile, controlKey });
   const servers = new Servers({ engines, configs, configTests, keys, controlKey });
@@ -260,6 +271,8 @@ async function createServices(
     backups,
     copies,
     restores,
+    verifications,
+    reverification,
     insight,
     scheduler,
     cleanup,
@@ -321,13 +334,15 @@ interface WorkParts {
   backups: Backups;
   copies: Copies;
   restores: Restores;
+  verifications: Verifications;
+  reverification: Reverification;
   cleanup: Cleanup;
   databaseWatch: DatabaseWatch;
 }
 
 /** What a process does that runs jobs: it sweeps every few seconds, and its queue works. */
 function createWork(parts: WorkParts) {
-  const { environment, log, queue, scheduler, copies, databaseWatch } = parts;
+  const { environment, log, queue, scheduler, copies, reverification, databaseWatch } = parts;
   let node: Hold | null = null;
   let sweeper: NodeJS.Timeout | null = null;
   let stopped: Promise<void> | null = null;
@@ -347,9 +362,8 @@ function createWork(parts: WorkParts) {
     },
     stop(deadlineMs = environment.shutdownMs) {
       if (sweeper !== null) clearInterval(sweeper);
-      return (stopped ??= Promise.all([queue.stop(deadlineMs), copies.stop(), databaseWatch.stop()]).then(
-        () => undefined,
-      ));
+      const all = () => [queue.stop(deadlineMs), copies.stop(), reverification.stop(), databaseWatch.stop()];
+      return (stopped ??= Promise.all(all()).then(() => undefined));
     },
     release: async () => node?.release(),
   };
@@ -360,6 +374,8 @@ async function sweep({
   audit,
   restores,
   backups,
+  verifications,
+  reverification,
   copies,
   scheduler,
   models,
@@ -369,8 +385,10 @@ async function sweep({
   await audit.makeUp();
   await restores.recover();
   await backups.recover();
+  await verifications.recover();
   await backups.requeue();
   await restores.requeue();
+  await verifications.requeue();
   await copies.tick();
   await scheduler.tick();
   // Only the node that takes this lease asks for what is done once an hour.
@@ -380,6 +398,7 @@ async function sweep({
   await queue.add({ name: 'cleanup' });
   await queue.add({ name: 'control-backup' });
   databaseWatch.begin();
+  reverification.begin();
 }
 
 /** What every run needs: a record that can be written, and a work folder. @throws AppError */

@@ -60,7 +60,7 @@ function start(module: URL, env: Record<string, string>): ChildProcess {
 
 const died = (how: string) =>
   new AppError('DATABASE_FAILED', `The process that read the database ended early (${how}).`, {
-    hint: 'It may have needed too much memory, or the database is damaged: verify the backup at level DRILL.',
+    hint: 'It may have needed too much memory, or the database is damaged: verify the backup at level CONTENT.',
   });
 
 /** The other side of `answerOfChild`: does the task, answers, and ends. */

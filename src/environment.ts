@@ -244,6 +244,7 @@ const variables = z.object({
   GRAPHQL_INTROSPECTION: flag(true).optional(),
   MAX_UPLOAD_MB: whole(20480, 1, 104857600),
   MAX_UPLOAD_ENTRIES: whole(100_000, 1, 10_000_000),
+  REVERIFY_MB_PER_DAY: whole(20480, 0, 104857600),
   COMPRESSION_THREADS: wholeOrNull(1, 256),
   MAX_BODY_KB: whole(256, 1, 10240),
   JOB_CONCURRENCY: whole(2, 1, 64),
@@ -282,6 +283,8 @@ export interface Environment {
   maxUploadBytes: number;
   /** Most files and folders that an uploaded archive may hold. */
   maxUploadEntries: number;
+  /** How much of the stored copies may be read within a day to verify them again, in bytes; 0: nothing. */
+  reverifyDailyBytes: number;
   /** Null: one for each core. */
   compressionThreads: number | null;
   /** How long running work may take to end after SIGTERM, in milliseconds. */
@@ -446,6 +449,7 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
     jobConcurrency: env.JOB_CONCURRENCY,
     maxUploadBytes: env.MAX_UPLOAD_MB * 1024 * 1024,
     maxUploadEntries: env.MAX_UPLOAD_ENTRIES,
+    reverifyDailyBytes: env.REVERIFY_MB_PER_DAY * 1024 * 1024,
     compressionThreads: env.COMPRESSION_THREADS,
     leaseMs: env.LEASE_SECONDS * 1000,
     shutdownMs: env.SHUTDOWN_SECONDS * 1000,

@@ -7,6 +7,9 @@ import {
   RestoreDocument,
   type RestorePartsFragment,
   RestoreProgressDocument,
+  VerificationDocument,
+  type VerificationPartsFragment,
+  VerificationProgressDocument,
 } from '../client/generated/graphql.js';
 import { textOf, useApi } from './api.js';
 import { isActive } from './words.js';
@@ -32,7 +35,16 @@ export function useLiveRestore(id: string, onEnd?: () => void): RestorePartsFrag
   return run;
 }
 
-type Run = BackupPartsFragment | RestorePartsFragment;
+/** As `useLiveBackup`, for a verification. */
+export function useLiveVerification(id: string, onEnd?: () => void): VerificationPartsFragment | undefined {
+  const [{ data: told }] = useSubscription({ query: textOf(VerificationProgressDocument), variables: { id } });
+  const { data: asked } = useApi(VerificationDocument, { id }, { every: EVERY });
+  const run = newer(told?.verificationProgress, asked?.verification ?? undefined);
+  useEnd(run, onEnd);
+  return run;
+}
+
+type Run = BackupPartsFragment | RestorePartsFragment | VerificationPartsFragment;
 
 /** Which of two looks at a run is the later one: a run only goes on. */
 function newer<Kind extends Run>(one: Kind | undefined, other: Kind | undefined): Kind | undefined {

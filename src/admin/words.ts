@@ -62,7 +62,14 @@ export const isServerUrl = (url: string): boolean => /^[a-z+]+:\/\/[^/]/i.test(u
 export const LEVEL: Record<VerificationLevel, string> = {
   CHECKSUM: 'The checksum of the stored file matches',
   ARCHIVE: 'Every file in the archive was read and its checksum matches',
-  DRILL: 'Restored into a scratch database and checked',
+  CONTENT: 'The database was extracted and checked',
+};
+
+/** The levels, as a list names them. */
+export const LEVEL_NAME: Record<VerificationLevel, string> = {
+  CHECKSUM: 'Checksum',
+  ARCHIVE: 'Archive',
+  CONTENT: 'Content',
 };
 
 /** The phases of runs, as the rows name them. */

@@ -29,8 +29,17 @@ export function restoreId(models: Models, given: string): Promise<string> {
   return find(models.Restore as never, 'restore', given, {}, {});
 }
 
-/** The id of a run of either kind; `latest` is the newest backup, or with `restore_latest` the newest restore. */
-export async function runId(models: Models, given: string): Promise<{ kind: 'backup' | 'restore'; id: string }> {
+/** As `backupId`; `latest` is the newest verification. */
+export function verificationId(models: Models, given: string): Promise<string> {
+  return find(models.Verification as never, 'verify', given, {}, {});
+}
+
+/**
+ * The id of a run of any kind; `latest` is the newest backup, with `restore_latest` the newest restore, and with
+ * `verify_latest` the newest verification.
+ */
+export async function runId(models: Models, given: string): Promise<{ kind: Kind; id: string }> {
+  if (given.startsWith('verify_')) return { kind: 'verify', id: await verificationId(models, given) };
   if (given.startsWith('restore_')) return { kind: 'restore', id: await restoreId(models, given) };
   if (given === 'latest') return { kind: 'backup', id: await find(models.Backup as never, 'backup', given, {}, {}) };
   return { kind: 'backup', id: await backupId(models, given) };
@@ -41,8 +50,17 @@ interface Table {
   findAll(options: object): Promise<{ id: string }[]>;
 }
 
-async function find(table: Table, kind: string, given: string, newest: object, where: object): Promise<string> {
-  const text = given.trim().replace(/^(backup|restore)_(?=latest$)/, '');
+/** How the ids of a kind of run begin, what it is called, and the command that lists them. */
+const KINDS = {
+  backup: { noun: 'backup', list: 'list' },
+  restore: { noun: 'restore', list: 'restores' },
+  verify: { noun: 'verification', list: 'verifications' },
+} as const;
+type Kind = keyof typeof KINDS;
+
+async function find(table: Table, kind: Kind, given: string, newest: object, where: object): Promise<string> {
+  const text = given.trim().replace(/^(backup|restore|verify)_(?=latest$)/, '');
+  const { noun, list } = KINDS[kind];
   if (text.toLowerCase() === 'latest') {
     const order = [
       ['createdAt', 'DESC'],
@@ -50,11 +68,11 @@ async function find(table: Table, kind: string, given: string, newest: object, w
     ];
     const [row] = await table.findAll({ attributes: ['id'], where: { ...where, ...newest }, order, limit: 1 });
     if (row !== undefined) return row.id;
-    throw new AppError('NOT_FOUND', `There is no ${kind} yet that \`latest\` could mean.`);
+    throw new AppError('NOT_FOUND', `There is no ${noun} yet that \`latest\` could mean.`);
   }
   const beginning = text.startsWith(`${kind}_`) ? text : `${kind}_${text}`;
-  const unknown = new AppError('NOT_FOUND', `There is no ${kind} "${given}".`, {
-    hint: `\`db-manager ${kind === 'backup' ? 'list' : 'restores'}\` shows the ids.`,
+  const unknown = new AppError('NOT_FOUND', `There is no ${noun} "${given}".`, {
+    hint: `\`db-manager ${list}\` shows the ids.`,
   });
   if (text === '' || !/^\w+$/.test(beginning)) throw unknown;
   const ids = (
@@ -72,8 +90,8 @@ async function find(table: Table, kind: string, given: string, newest: object, w
   const [only, ...others] = ids;
   if (exact !== undefined || (only !== undefined && others.length === 0)) return exact ?? (only as string);
   if (only === undefined) throw unknown;
-  const list = `${ids.slice(0, SHOWN).join(', ')}${ids.length > SHOWN ? ', …' : ''}`;
-  throw new AppError('BAD_USER_INPUT', `id: "${given}" is the beginning of several ids: ${list}.`, {
+  const several = `${ids.slice(0, SHOWN).join(', ')}${ids.length > SHOWN ? ', …' : ''}`;
+  throw new AppError('BAD_USER_INPUT', `id: "${given}" is the beginning of several ids: ${several}.`, {
     hint: 'Write more of the id.',
     field: 'id',
   });

@@ -18,6 +18,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   orphans: async () => (await import('./orphans.js')).addOrphans,
   query: async () => (await import('./query.js')).addQuery,
   verify: async () => (await import('./verify.js')).addVerify,
+  verifications: async () => (await import('./verifications.js')).addVerifications,
   consolidate: async () => (await import('./consolidate.js')).addConsolidate,
   pin: async () => (await import('./pin.js')).addPin,
   unpin: async () => (await import('./pin.js')).addPin,

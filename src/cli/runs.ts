@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { databaseLease, Hold, waitLease } from '../core/runs/hold.js';
 import { AppError, type ErrorCode } from '../errors.js';
-import type { BackupRow, RestoreRow } from '../models/index.js';
+import type { BackupRow, RestoreRow, VerificationRow } from '../models/index.js';
 import { Progress } from './progress.js';
 import type { Session } from './session.js';
 
@@ -9,7 +9,7 @@ import type { Session } from './session.js';
 const LOOK_MS = 200;
 const ASK_AGAIN_MS = 1_000;
 
-/** `Backups` and `Restores`, as far as carrying out a run goes. */
+/** `Backups`, `Restores` and `Verifications`, as far as carrying out a run goes. */
 interface Runs<Row> {
   run(id: string, stop: AbortSignal): Promise<'done' | 'busy'>;
   get(id: string): Promise<Row>;
@@ -17,7 +17,7 @@ interface Runs<Row> {
   recover(): Promise<void>;
 }
 
-type RunRow = BackupRow | RestoreRow;
+type RunRow = BackupRow | RestoreRow | VerificationRow;
 
 /**
  * Does a PENDING run in this process, showing its progress. While another run holds the database it waits and says for

@@ -1,7 +1,7 @@
 import { isEncrypted } from '../core/archives/names.js';
 import { humanSize } from '../core/text/format.js';
 import { copyWarnings } from '../core/archives/copies.js';
-import type { BackupRow, RestoreRow, StoredObjectRow } from '../models/index.js';
+import type { BackupRow, RestoreRow, StoredObjectRow, VerificationRow } from '../models/index.js';
 import { type Column, type Document, fields, moment, table } from './print.js';
 
 /** A backup as --json shows it. Sizes in bytes, times in ISO 8601, UTC. */
@@ -83,7 +83,21 @@ export function restoreDocument(row: RestoreRow, target: string): Document {
   };
 }
 
-function runDocument(row: BackupRow | RestoreRow): Document {
+/** A verification as --json shows it. */
+export function verificationDocument(row: VerificationRow): Document {
+  return {
+    id: row.id,
+    backupId: row.backupId,
+    configId: row.configId,
+    level: row.level,
+    destinationId: row.destinationId,
+    bytes: row.bytes,
+    status: row.status,
+    ...runDocument(row),
+  };
+}
+
+function runDocument(row: BackupRow | RestoreRow | VerificationRow): Document {
   return {
     progress: row.progress,
     phase: row.phase,
@@ -122,7 +136,8 @@ const stateOf = ({ damaged, suspicious, verificationLevel }: BackupRow) =>
 export const backupTable = (rows: BackupRow[], names: ConfigNames) => table(rows, backupColumns(names));
 
 /** The config's name; its id where it is deleted. */
-const configOf = ({ configId }: BackupRow | RestoreRow, names: ConfigNames) => names.get(configId) ?? configId;
+const configOf = ({ configId }: BackupRow | RestoreRow | VerificationRow, names: ConfigNames) =>
+  names.get(configId) ?? configId;
 
 const restoreColumns = (names: ConfigNames): Column<RestoreRow>[] => [
   { title: 'id', cell: (row) => row.id },
@@ -137,6 +152,20 @@ const restoreColumns = (names: ConfigNames): Column<RestoreRow>[] => [
 ];
 
 export const restoreTable = (rows: RestoreRow[], names: ConfigNames) => table(rows, restoreColumns(names));
+
+const verificationColumns = (names: ConfigNames): Column<VerificationRow>[] => [
+  { title: 'id', cell: (row) => row.id },
+  { title: 'created', cell: (row) => moment(row.createdAt) },
+  { title: 'config', cell: (row) => configOf(row, names) },
+  { title: 'level', cell: (row) => row.level },
+  { title: 'status', cell: (row) => row.status },
+  { title: 'backup', cell: (row) => row.backupId },
+  { title: 'by', cell: (row) => row.createdBy },
+  { title: 'error', cell: (row) => row.errorCode },
+];
+
+export const verificationTable = (rows: VerificationRow[], names: ConfigNames) =>
+  table(rows, verificationColumns(names));
 
 /** A backup in all its parts. @param archives how many a restore of it reads */
 export function backupText(row: BackupRow, archives: number): string {
@@ -214,6 +243,20 @@ export function restoreText(row: RestoreRow, target: string): string {
   ]);
 }
 
+export function verificationText(row: VerificationRow): string {
+  return fields([
+    ['Verification', row.id],
+    ['Status', row.status],
+    ['Level', row.level],
+    ['Backup', row.backupId],
+    ['Copies', row.destinationId === null ? 'all' : `in destination ${row.destinationId}`],
+    ['Read', humanSize(row.bytes)],
+    ['Created', `${moment(row.createdAt)} by ${row.createdBy ?? 'system'}`],
+    ['Completed', moment(row.completedAt)],
+    ...problems(row),
+  ]);
+}
+
 /** What was left out on request. */
 function leftOut({ excluded }: BackupRow): [string, string | null][] {
   const named = (what: string) => (excluded ?? []).filter((each) => each.what === what).map(({ table: name }) => name);
@@ -237,7 +280,7 @@ function scope(row: RestoreRow): string {
 const rowsOf = ({ repair }: RestoreRow) =>
   !repair ? '' : `${repair.mode.toLowerCase()} rows${repair.where === null ? '' : ` (${repair.where})`} of `;
 
-function problems(row: BackupRow | RestoreRow): [string, string | null][] {
+function problems(row: BackupRow | RestoreRow | VerificationRow): [string, string | null][] {
   return [
     ['Error', row.errorCode === null ? null : `${row.errorCode}: ${row.errorMessage}`],
     ['Hint', row.errorHint],

@@ -6,7 +6,7 @@ import type { Audit } from './audit.js';
 import type { Engines, JobQueue, Storages } from './ports.js';
 
 /** The rows that are runs. */
-export type RunTable = 'Backup' | 'Restore';
+export type RunTable = 'Backup' | 'Restore' | 'Verification';
 
 /** A run that has just ended. */
 export interface EndedRun {

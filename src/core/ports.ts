@@ -624,6 +624,7 @@ export interface Storages {
 export type Job =
   | { name: 'run-backup'; backupId: string }
   | { name: 'run-restore'; restoreId: string }
+  | { name: 'run-verification'; verificationId: string }
   | { name: 'cleanup' }
   | { name: 'control-backup' };
 

@@ -138,8 +138,8 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
-      'Verifies the copies of a backup again and returns when that is done. The result is on the backup and its copies. Of an encrypted one that no key opens, only the stored bytes are verified (CHECKSUM).',
-      'mutation { verifyBackup(id: "backup_20250724_143022_a1b2c3d4", level: DRILL) { verifiedAt errorMessage } }',
+      'Verifies the copies of a backup again and returns when that is done, as `startVerification` does without waiting. The result is on the backup and its copies. Of an encrypted one that no key opens, only the stored bytes are verified (CHECKSUM).',
+      'mutation { verifyBackup(id: "backup_20250724_143022_a1b2c3d4", level: CONTENT) { verifiedAt errorMessage } }',
     ),
   })
   async verifyBackup(
@@ -156,7 +156,7 @@ export class BackupResolver extends runFieldsOf(Backup) {
     @Arg('identity', () => String, IDENTITY) identity?: string | null,
   ): Promise<Backup> {
     const { email } = await admin();
-    return services.backups.verify(runId(id), level ?? 'ARCHIVE', email, signal, {
+    return services.verifications.verify(runId(id), level ?? 'ARCHIVE', email, signal, {
       destinationId: destination ? destinationId(destination) : undefined,
       identity: identity ?? undefined,
     });

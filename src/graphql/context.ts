@@ -16,6 +16,7 @@ import type { Keys } from '../core/keys/keys.js';
 import type { Engines, StorageAddress } from '../core/ports.js';
 import type { Insight } from '../core/insight/insight.js';
 import type { Restores } from '../core/restores/restores.js';
+import type { Verifications } from '../core/verifications/verifications.js';
 import type { Log } from '../log.js';
 import type { BackupConfigRow, BackupRow, DestinationRow, EncryptionKeyRow, Models } from '../models/index.js';
 import { batched } from './loader.js';
@@ -31,6 +32,7 @@ export interface Services {
   backups: Backups;
   copies: Copies;
   restores: Restores;
+  verifications: Verifications;
   insight: Insight;
   configs: Configs;
   configTests: ConfigTests;

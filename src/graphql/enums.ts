@@ -81,17 +81,19 @@ export const BackupStatus = enumOf<BackupState>('BackupStatus', 'State of a back
   DELETED: 'Its archive was deleted; the record stays.',
 });
 
-export const RestoreStatus = enumOf<RunStatus>('RestoreStatus', 'State of a restore.', {
-  PENDING: 'It waits for a worker, or for another run of the same database.',
+export const RestoreStatus = enumOf<RunStatus>('RestoreStatus', 'State of a restore or a verification.', {
+  PENDING: 'It waits for a worker, or for another run of the same database or backup.',
   RUNNING: 'It is running.',
-  COMPLETED: 'The target holds the state of the backup.',
-  FAILED: 'It ended with an error; the state before it is in place, unless errorCode is RESTORE_ROLLBACK_FAILED.',
+  COMPLETED:
+    'The target holds the state of the backup; or, of a verification, a copy of the backup is as it was stored.',
+  FAILED:
+    'It ended with an error. After a restore, the state before it is in place, unless errorCode is RESTORE_ROLLBACK_FAILED.',
 });
 
 export const VerificationLevel = enumOf<Level>('VerificationLevel', 'How thoroughly an archive is verified.', {
   CHECKSUM: 'The stored bytes have the recorded SHA-256.',
   ARCHIVE: 'Also, every entry can be read and has the recorded hash.',
-  DRILL: 'Also, the database was restored into a scratch database and has the recorded tables and row counts.',
+  CONTENT: 'Also, the database was extracted, passes its integrity check, and has the recorded tables and row counts.',
 });
 
 export const ExcludedPart = enumOf<ExcludedTable['what']>('ExcludedPart', 'What of a table is left out of a backup.', {

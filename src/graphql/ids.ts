@@ -29,13 +29,13 @@ export function keyId(id: string, field = 'id'): number {
   throw new AppError('NOT_FOUND', `${field}: there is no encryption key "${shown(id)}".`, { field });
 }
 
-/** A backup's or restore's id, whole. @throws AppError NOT_FOUND naming the field, for what cannot be one */
+/** The id of a backup, a restore or a verification, whole. @throws AppError NOT_FOUND naming the field, for what cannot be one */
 export function runId(id: string, field = 'id'): string {
   if (isRunId(id)) return id;
   throw new AppError('NOT_FOUND', `${field}: there is no record "${shown(id)}".`, { field });
 }
 
-/** True for what has the form of a backup's or restore's id. */
+/** True for what has the form of such an id. */
 export function isRunId(id: string): boolean {
   return /^\w{1,64}$/.test(id);
 }

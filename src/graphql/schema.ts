@@ -20,6 +20,7 @@ import { ScheduleResolver } from './schedule.resolver.js';
 import { SessionResolver } from './session.resolver.js';
 import { ConfigHealthResolver, StatusResolver, StorageHealthResolver } from './status.resolver.js';
 import { UserResolver } from './user.resolver.js';
+import { VerificationResolver } from './verification.resolver.js';
 
 /** The schema, with its guards in place. @throws Error if a root field lacks `@admin` */
 export async function createSchema(): Promise<GraphQLSchema> {
@@ -42,6 +43,7 @@ export async function createSchema(): Promise<GraphQLSchema> {
       DownloadResolver,
       RestoreResolver,
       RestorePlanResolver,
+      VerificationResolver,
       RetentionResolver,
       ScheduleResolver,
       AuditResolver,

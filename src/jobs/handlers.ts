@@ -17,21 +17,26 @@ const ASK_AGAIN = 2_000;
 export interface Workers {
   backups: { run(id: string, signal: AbortSignal): Promise<'done' | 'busy'> };
   restores: { run(id: string, signal: AbortSignal): Promise<'done' | 'busy'> };
+  verifications: { run(id: string, signal: AbortSignal): Promise<'done' | 'busy'> };
   cleanup: { runScheduled(stop: AbortSignal): Promise<void> };
   controlBackups: { runDue(signal: AbortSignal): Promise<void> };
 }
 
 /**
- * The handlers of all jobs, in the order in which a free slot looks for work: restores first. While another run holds the
+ * The handlers of all jobs, in the order in which a free slot looks for work: restores first, and verifications after all backups. While another run holds the
  * same database, a run gives its slot back and is tried again later.
  */
-export function createHandlers({ backups, restores, cleanup, controlBackups }: Workers, queue: JobQueue): JobHandlers {
+export function createHandlers(
+  { backups, restores, verifications, cleanup, controlBackups }: Workers,
+  queue: JobQueue,
+): JobHandlers {
   const again = async (outcome: 'done' | 'busy', job: Job) => {
     if (outcome === 'busy') await queue.add(job, { delayMs: ASK_AGAIN });
   };
   return {
     'run-restore': async (job, { signal }) => again(await restores.run(job.restoreId, signal), job),
     'run-backup': async (job, { signal }) => again(await backups.run(job.backupId, signal), job),
+    'run-verification': async (job, { signal }) => again(await verifications.run(job.verificationId, signal), job),
     cleanup: (_job, { signal }) => cleanup.runScheduled(signal),
     'control-backup': (_job, { signal }) => controlBackups.runDue(signal),
   };

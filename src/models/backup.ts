@@ -16,7 +16,7 @@ import { type PhaseEntry, runColumns, type RunStatus } from './run.js';
 
 export type BackupStatus = RunStatus | 'DELETED';
 export type BackupMode = 'FULL' | 'INCREMENTAL';
-export type VerificationLevel = 'CHECKSUM' | 'ARCHIVE' | 'DRILL';
+export type VerificationLevel = 'CHECKSUM' | 'ARCHIVE' | 'CONTENT';
 
 /** A table and the number of its rows. */
 export interface TableCount {

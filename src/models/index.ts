@@ -14,9 +14,10 @@ import { defineRestore, type RestoreRow } from './restore.js';
 import { defineServerDatabase, type ServerDatabaseRow } from './server-database.js';
 import { type CopyStatus, defineStoredObject, type DestinationRow, type StoredObjectRow } from './stored-object.js';
 import { defineUser, type UserRow } from './user.js';
+import { defineVerification, type VerificationRow } from './verification.js';
 
 export type { AuditEventRow, BackupConfigRow, BackupRow, DestinationRow, RestoreRow, StoredObjectRow, UserRow };
-export type { ControlBackupRow, CopyStatus, EncryptionKeyRow };
+export type { ControlBackupRow, CopyStatus, EncryptionKeyRow, VerificationRow };
 export { isGood } from './stored-object.js';
 export type { CompressionMethod, ConfigOrigin } from './backup-config.js';
 export type { FailedTest } from './backup-config.js';
@@ -40,6 +41,7 @@ export interface Models {
   ControlBackup: typeof ControlBackupRow;
   ServerDatabase: typeof ServerDatabaseRow;
   Restore: typeof RestoreRow;
+  Verification: typeof VerificationRow;
   User: typeof UserRow;
   AuditEvent: typeof AuditEventRow;
   leases: Leases;
@@ -81,6 +83,7 @@ export async function openModels(url: string): Promise<Models> {
       ControlBackup: defineControlBackup(sequelize),
       ServerDatabase: defineServerDatabase(sequelize),
       Restore: defineRestore(sequelize),
+      Verification: defineVerification(sequelize),
       User: defineUser(sequelize),
       AuditEvent: defineAuditEvent(sequelize),
       leases: new Leases(sequelize),

@@ -26,6 +26,7 @@ import { consolidations } from './migrations/0022-consolidations.js';
 import { anomalies } from './migrations/0023-anomalies.js';
 import { exclusions } from './migrations/0024-exclusions.js';
 import { serverDatabases } from './migrations/0025-server-databases.js';
+import { verifications } from './migrations/0026-verifications.js';
 import { repairs } from './migrations/0029-repairs.js';
 
 const MIGRATIONS: Migration[] = [
@@ -54,6 +55,7 @@ const MIGRATIONS: Migration[] = [
   anomalies,
   exclusions,
   serverDatabases,
+  verifications,
   repairs,
 ];
 
@@ -61,6 +63,7 @@ const TABLE = 'db_manager_migrations';
 
 /** All other tables, those first that refer to others. */
 const TABLES = [
+  'verifications',
   'restores',
   'backup_keys',
   'config_keys',

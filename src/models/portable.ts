@@ -32,6 +32,7 @@ export const KEPT_TABLES = [
   'config_keys',
   'backup_keys',
   'restores',
+  'verifications',
   'audit_events',
   'control_backups',
 ];

@@ -11,7 +11,7 @@ export interface PhaseEntry {
 
 type CountingRow = Model & { bytesDone: number | null; bytesTotal: number | null };
 
-/** The columns that a backup and a restore share: the state machine of a long operation. */
+/** The columns that all runs share: the state machine of a long operation. */
 export const runColumns = {
   progress: { type: DataTypes.DOUBLE, defaultValue: 0 },
   bytesDone: bytes<CountingRow>('bytesDone'),

@@ -195,8 +195,8 @@ journey(title('A stranger at the admin page'), () => {
       await button('More').click();
       await page.getByRole('menuitem', { name }).click();
     };
-    await more('Verify with a test restore');
-    await text('Restored into a scratch database and checked: just now.');
+    await more('Verify content');
+    await text('The database was extracted and checked: just now.');
     expect(await page.getByRole('button', { name: 'Download' }).count()).toBe(1);
     await more(/^Pin/);
     await text('By admin@example.org: never deleted automatically');

@@ -98,8 +98,13 @@ describe('While the application keeps writing', () => {
   });
 
   it('`verify` verifies it again, down to the database', async () => {
-    const { code, document } = await json('verify', id, '--level', 'drill');
-    expect({ code, level: document.backup?.verificationLevel }).toEqual({ code: 0, level: 'DRILL' });
+    const { code, document } = await json('verify', id, '--level', 'content');
+    expect({ code, level: document.backup?.verificationLevel }).toEqual({ code: 0, level: 'CONTENT' });
+    const { document: listed } = await json('verifications', '--backup', id);
+    expect(listed.verifications).toMatchObject([{ backupId: id, level: 'CONTENT', status: 'COMPLETED' }]);
+    expect((await run('show', 'verify_latest')).stdout).toMatch(/^Level: +CONTENT$/m);
+    expect(await json('verify', '--due')).toMatchObject({ code: 0, document: { verifications: [] } });
+    expect(await run('verify')).toMatchObject({ code: 2 });
   });
 
   it('`restore --dry-run` prints the plan as tables and changes nothing', async () => {

@@ -44,8 +44,8 @@ describe('The commands of encryption', () => {
     expect(blind.code).toBe(EXIT_CODES.ENCRYPTION_KEY_MISSING);
     await ok(['extract', backup.id, '--to', to, '--identity-file', file]);
     expect(Object.keys(await readTree(to))).toContain('database.sqlite3');
-    const { backup: verified } = await ok(['verify', backup.id, '--level', 'DRILL', '--identity-file', '-'], secret);
-    expect(verified).toMatchObject({ verificationLevel: 'DRILL' });
+    const { backup: verified } = await ok(['verify', backup.id, '--level', 'CONTENT', '--identity-file', '-'], secret);
+    expect(verified).toMatchObject({ verificationLevel: 'CONTENT' });
     const target = join(world.folder, 'copy.sqlite3');
     await ok(['restore', backup.id, '--to', target, '--no-media', '--confirm', '--identity-file', file]);
 

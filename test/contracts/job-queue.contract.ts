@@ -57,6 +57,7 @@ export function jobQueueContract(name: string, { open, missing, race }: JobQueue
       const handlers: JobHandlers = {
         'run-restore': async (job) => void ran.push(job.restoreId),
         'run-backup': async (job) => void ran.push(job.backupId),
+        'run-verification': async (job) => void ran.push(job.verificationId),
         cleanup: async () => void ran.push('cleanup'),
         'control-backup': async () => void ran.push('control-backup'),
         ...options.handlers,

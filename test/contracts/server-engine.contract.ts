@@ -208,10 +208,10 @@ export function describeServerEngine(adapter: ServerAdapter): void {
     expect(await stateOf(url)).toEqual(broken);
     await zoo.checkUndone();
     const { verifyBackup } = await ask<{ verifyBackup: object }>(
-      'mutation($id: ID!) { verifyBackup(id: $id, level: DRILL) { verificationLevel errorMessage } }',
+      'mutation($id: ID!) { verifyBackup(id: $id, level: CONTENT) { verificationLevel errorMessage } }',
       { id: backup.id },
     );
-    expect(verifyBackup).toEqual({ verificationLevel: 'DRILL', errorMessage: null });
+    expect(verifyBackup).toEqual({ verificationLevel: 'CONTENT', errorMessage: null });
     expect(await stateOf(url)).toEqual(broken);
     expect(await leftovers(url)).toEqual([]);
     await zoo.opensWithout(backup.id, whole);

@@ -70,8 +70,8 @@ describe('A backup', () => {
       mediaFileCount: 3,
       tables: expect.arrayContaining([{ name: 'entry', rowCount: expect.any(Number) }]),
     });
-    const { verifyBackup } = await client.request(api.VerifyBackupDocument, { id, level: 'DRILL' });
-    expect(verifyBackup).toMatchObject({ verificationLevel: 'DRILL', errorCode: null });
+    const { verifyBackup } = await client.request(api.VerifyBackupDocument, { id, level: 'CONTENT' });
+    expect(verifyBackup).toMatchObject({ verificationLevel: 'CONTENT', errorCode: null });
     const { pinBackup } = await client.request(api.PinBackupDocument, { id, pinned: true });
     expect(pinBackup).toMatchObject({ pinned: true, pinnedBy: 'admin@example.org' });
     await expect(client.request(api.DeleteBackupDocument, { id })).rejects.toEqual(failing('BACKUP_PINNED'));

@@ -4,9 +4,13 @@ import type { ExecutionResult } from 'graphql';
 import { WebSocket } from 'ws';
 import {
   BackupProgressDocument,
+  CancelVerificationDocument,
   CreateBackupDocument,
   RestoreBackupDocument,
   RestoreProgressDocument,
+  StartVerificationDocument,
+  VerificationProgressDocument,
+  VerificationsDocument,
 } from '../../src/client/index.js';
 import { createServer } from '../../src/app.js';
 import { claims, createTestApp, forge, type TestApp } from '../support/app.js';
@@ -23,6 +27,13 @@ afterAll(async () => {
   await app.close();
   await idle.close();
 });
+
+/** A verification that no worker begins. */
+async function waitingVerification(): Promise<string> {
+  const { id: backupId } = await idle.backup();
+  const request = { backupId, level: 'ARCHIVE' as const };
+  return (await clientOf(idle).request(StartVerificationDocument, request)).startVerification.id;
+}
 
 const rising = (values: number[]) => values.every((value, i) => i === 0 || value >= (values[i - 1] ?? 0));
 
@@ -60,6 +71,31 @@ describe('Progress', () => {
       safetyBackup: { pinned: true },
       targetDatabaseUrl: `sqlite:${app.database}`,
     });
+  });
+
+  it('of a verification ends with the run, which the history then has', async () => {
+    const { id: backupId } = await app.backup();
+    const { startVerification } = await clientOf(app).request(StartVerificationDocument, {
+      backupId,
+      level: 'CONTENT',
+    });
+    const { client } = socketOf(app, { token: app.token });
+    const events = (await collect(client, VerificationProgressDocument, startVerification.id)).map(
+      (event) => event.verificationProgress,
+    );
+    await client.dispose();
+    expect(events.at(-1)).toMatchObject({ status: 'COMPLETED', progress: 1, backup: { id: backupId } });
+    const { verifications } = await clientOf(app).request(VerificationsDocument, { configId: '1', backupId });
+    expect(verifications).toMatchObject({
+      totalCount: 1,
+      nodes: [{ id: startVerification.id, level: 'CONTENT', createdBy: 'admin@example.org', destination: null }],
+    });
+    const elsewhere = await clientOf(app).request(VerificationsDocument, { configId: '2' });
+    expect(elsewhere.verifications.totalCount).toBe(0);
+    const { cancelVerification } = await clientOf(idle).request(CancelVerificationDocument, {
+      id: await waitingVerification(),
+    });
+    expect(cancelVerification).toMatchObject({ status: 'FAILED', errorCode: 'CANCELLED' });
   });
 
   it('of a run that has ended is sent once', async () => {

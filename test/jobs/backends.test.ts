@@ -58,28 +58,30 @@ describe('the jobs of a run', () => {
     cleanup: { runScheduled: async () => undefined },
     controlBackups: { runDue: async () => undefined },
   };
-  const both = async (runs: Workers['backups']) => {
-    const handlers = createHandlers({ backups: runs, restores: runs, ...others }, queue);
+  const all = async (runs: Workers['backups']) => {
+    const handlers = createHandlers({ backups: runs, restores: runs, verifications: runs, ...others }, queue);
     await handlers['run-backup']({ name: 'run-backup', backupId: 'b' }, { signal });
     await handlers['run-restore']({ name: 'run-restore', restoreId: 'r' }, { signal });
+    await handlers['run-verification']({ name: 'run-verification', verificationId: 'v' }, { signal });
   };
   const signal = new AbortController().signal;
   afterEach(() => void added.splice(0));
 
-  it('a backup or restore that is done is not asked for again', async () => {
+  it('a run that is done is not asked for again', async () => {
     const ids: string[] = [];
     const runs = { run: async (id: string) => (ids.push(id), 'done' as const) };
-    await both(runs);
-    expect(ids).toEqual(['b', 'r']);
+    await all(runs);
+    expect(ids).toEqual(['b', 'r', 'v']);
     expect(added).toEqual([]);
   });
 
   it('one whose database is held by another run comes again in two seconds', async () => {
     const runs = { run: async () => 'busy' as const };
-    await both(runs);
+    await all(runs);
     expect(added).toEqual([
       [{ name: 'run-backup', backupId: 'b' }, { delayMs: 2_000 }],
       [{ name: 'run-restore', restoreId: 'r' }, { delayMs: 2_000 }],
+      [{ name: 'run-verification', verificationId: 'v' }, { delayMs: 2_000 }],
     ]);
   });
 });

@@ -37,6 +37,7 @@ const jobs = createJobs({
   handlers: {
     'run-restore': (job) => hold(job.restoreId),
     'run-backup': (job) => hold(job.backupId),
+    'run-verification': (job) => hold(job.verificationId),
     cleanup: () => hold('cleanup'),
     'control-backup': () => hold('control-backup'),
   },

@@ -84,7 +84,9 @@ export function describeKills(journal: 'WAL' | 'DELETE'): void {
         expect(await filesIn(join(world.folder, 'data', 'tmp'))).toEqual([]);
         const newest = completed.at(-1);
         if (ended && newest) {
-          expect(await world.app.backups.verify(newest.id, 'DRILL', 'test', NEVER)).toMatchObject({ errorCode: null });
+          expect(await world.app.verifications.verify(newest.id, 'CONTENT', 'test', NEVER)).toMatchObject({
+            errorCode: null,
+          });
         }
       }
       expect(await contentHash(world.database)).toBe(source);
@@ -134,7 +136,7 @@ export function describeKills(journal: 'WAL' | 'DELETE'): void {
         const safety = last?.safetyBackupId ? await world.app.backups.get(last.safetyBackupId) : null;
         if (safety !== null && safety.status !== 'DELETED') {
           if (safety.status === 'COMPLETED') {
-            expect(await world.app.backups.verify(safety.id, 'ARCHIVE', 'test', NEVER)).toMatchObject({
+            expect(await world.app.verifications.verify(safety.id, 'ARCHIVE', 'test', NEVER)).toMatchObject({
               errorCode: null,
             });
           }

@@ -19,6 +19,7 @@ beforeAll(async () => {
   const restore = await world.restore({ backupId: backup.id });
   const undo = await app.restores.createUndo(restore.id, 'test');
   await app.restores.run(undo.id, NEVER);
+  await app.verifications.verify(backup.id, 'ARCHIVE', 'test', NEVER);
 });
 afterAll(async () => {
   await world.close();
@@ -70,6 +71,21 @@ describe.each(databases)('The records of a control database, loaded into %s', (_
     await loadRecords(models.sequelize, old, given(text), asItIs);
     expect(await models.User.count()).toBe(1);
     expect(await models.EncryptionKey.count()).toBe(0);
+  });
+
+  itThere('call the level CONTENT that was called DRILL before version 26 of the schema', async () => {
+    const old = stepNames().filter((name) => name < '0026');
+    const found = await lines(world.app.models);
+    // The tables of a later step came with it.
+    const from = found.findIndex((line) => line.includes('"table":"verifications"'));
+    const to = found.findIndex((line) => line.includes('"table":"audit_events"'));
+    const kept = [...found.slice(0, from), ...found.slice(to, -1)];
+    const former = kept.map((line) => line.replace('"verificationLevel":"ARCHIVE"', '"verificationLevel":"DRILL"'));
+    const rows = former.filter((line) => line.startsWith('{"row"')).length;
+    expect(former.filter((line) => line.includes('"DRILL"')).length).toBeGreaterThan(0);
+    await loadRecords(models.sequelize, old, given([...former, JSON.stringify({ rows })]), asItIs);
+    expect(await models.Backup.count({ where: { verificationLevel: 'CONTENT' } })).toBeGreaterThan(0);
+    expect((await lines(models)).some((line) => line.includes('"DRILL"'))).toBe(false);
   });
 
   itThere('leave what was there when they are cut off, of a newer version, or of another table', async () => {

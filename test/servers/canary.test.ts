@@ -40,7 +40,7 @@ const destination = async (input: object) => {
 beforeAll(async () => {
   const stream = new PassThrough().on('data', (chunk: Buffer) => (log += chunk.toString()));
   app = await createTestApp({ work: false, log: createLog('debug', stream) });
-  const { keys, configs, copies, backups, controlBackups } = app.app;
+  const { keys, configs, copies, controlBackups, verifications } = app.app;
   const held = await keys.create({ name: 'Held', generate: true, keepHere: true }, 'test');
   const safe = await keys.create({ name: 'Safe', generate: true }, 'test');
   for (const { identity } of [held, safe]) canaries.add(identity ?? '');
@@ -59,7 +59,7 @@ beforeAll(async () => {
   const row = await app.backup();
   expect(row).toMatchObject({ status: 'COMPLETED' });
   await copies.runDue(NEVER);
-  await backups.verify(row.id, 'DRILL', 'test', NEVER, { identity: safe.identity ?? '' });
+  await verifications.verify(row.id, 'CONTENT', 'test', NEVER, { identity: safe.identity ?? '' });
   await app.restore({ backupId: row.id, identity: safe.identity ?? '' });
   await configs.update(1, { encryptionKeyIds: [words.key.id] }, 'test');
   await app.backup();

@@ -63,7 +63,7 @@ afterAll(async () => {
     expect([await contentHash(database), await readTree(media)]).toEqual(before);
 
     // The folder's copy is made again from the bucket.
-    await app.backups.verify(backup.id, 'ARCHIVE', 'test', NEVER);
+    await app.verifications.verify(backup.id, 'ARCHIVE', 'test', NEVER);
     await app.copies.runDue(NEVER);
     expect((await app.backups.get(backup.id)).copies.map(({ status }) => status)).toEqual(['COMPLETED', 'COMPLETED']);
     await app.backups.remove([backup.id], 'test');

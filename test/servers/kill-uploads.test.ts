@@ -142,6 +142,8 @@ describe.each(kinds)('A process killed while it writes to $kind', ({ missing, ma
     await expectOnlyWhole(target.id);
     const [row] = await world.app.models.Backup.findAll({ order: [['createdAt', 'DESC']], limit: 1 });
     expect(row?.copies.map(({ status }) => status)).toEqual(['COMPLETED', 'COMPLETED']);
-    expect(await world.app.backups.verify(row?.id ?? '', 'ARCHIVE', 'test', NEVER)).toMatchObject({ errorCode: null });
+    expect(await world.app.verifications.verify(row?.id ?? '', 'ARCHIVE', 'test', NEVER)).toMatchObject({
+      errorCode: null,
+    });
   });
 });

@@ -45,7 +45,7 @@ const cli = join(import.meta.dirname, '../../dist/cli.js');
     const listed = execFileSync('7z', ['l', '-slt', join(folder, 'backups', archive)], { encoding: 'utf8' });
     expect(listed).toMatch(/Path = database\.sqlite3[^]*?Method = ZSTD/i);
     execFileSync('7z', ['x', '-bso0', `-o${join(folder, 'out')}`, join(folder, 'backups', archive)]);
-    run('verify', backup.id, '--level', 'DRILL');
+    run('verify', backup.id, '--level', 'CONTENT');
     const copy = join(folder, 'copy.sqlite3');
     run('restore', backup.id, '--to', copy, '--confirm');
     const original = await contentHash(database);

@@ -33,8 +33,8 @@ export async function roundTrip(input: DestinationInput, env: NodeJS.ProcessEnv 
   const backup = await world.backup();
   expect(backup).toMatchObject({ status: 'COMPLETED', storageType: destination.storageType });
   expect(backup.filePath).toBe(`${destination.storagePath}/${backup.fileName}`);
-  for (const level of ['CHECKSUM', 'ARCHIVE', 'DRILL'] as const) {
-    expect(await app.backups.verify(backup.id, level, 'test', NEVER)).toMatchObject({ verificationLevel: level });
+  for (const level of ['CHECKSUM', 'ARCHIVE', 'CONTENT'] as const) {
+    expect(await app.verifications.verify(backup.id, level, 'test', NEVER)).toMatchObject({ verificationLevel: level });
   }
   await exec(database, 'DELETE FROM filler WHERE i > 5');
   await writeFile(join(media, '7.bin'), 'changed');

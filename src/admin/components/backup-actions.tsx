@@ -17,7 +17,7 @@ import {
   IconTrash,
 } from '@tabler/icons-react';
 import { useState } from 'react';
-import { Link } from 'wouter';
+import { Link, useLocation } from 'wouter';
 import {
   type BackupStatus,
   type BackupType,
@@ -25,10 +25,10 @@ import {
   CreateDownloadLinkDocument,
   DeleteBackupDocument,
   PinBackupDocument,
+  StartVerificationDocument,
   type VerificationLevel,
-  VerifyBackupDocument,
 } from '../../client/generated/graphql.js';
-import { tellDone, tellProblem, useAction } from '../api.js';
+import { tellDone, useAction } from '../api.js';
 import { size } from '../format.js';
 import { type Belonging, isActive, isHomeless, isStored } from '../words.js';
 import { AssignBackup } from './assign-backup.js';
@@ -76,7 +76,7 @@ interface ActionMenuProps {
 }
 
 function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
-  const verify = useVerify(backup);
+  const verify = useVerify(backup.id);
   const download = useDownload();
   const pin = useAction(PinBackupDocument);
   const { id, fileName, status, pinned, pinnedBy } = backup;
@@ -130,8 +130,8 @@ function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
             <Menu.Item leftSection={<IconShieldCheck size={16} />} onClick={() => void verify.run('ARCHIVE')}>
               Verify archive
             </Menu.Item>
-            <Menu.Item leftSection={<IconFlask size={16} />} onClick={() => void verify.run('DRILL')}>
-              Verify with a test restore
+            <Menu.Item leftSection={<IconFlask size={16} />} onClick={() => void verify.run('CONTENT')}>
+              Verify content
             </Menu.Item>
             {(!pinned || !pinnedBy) && (
               <Menu.Item leftSection={<IconPin size={16} />} onClick={() => void pin.run({ id, pinned: true })}>
@@ -220,23 +220,14 @@ function CancelOne({ backup, onClose }: { backup: ActedOn; onClose: () => void }
   );
 }
 
-/** Verifies a backup again and reports the result. */
-export function useVerify({ id, fileName }: { id: string; fileName: string }) {
-  const verify = useAction(VerifyBackupDocument, { harmless: true });
+/** Starts a verification; the page of the backup shows how it goes and what came of it. */
+function useVerify(id: string) {
+  const start = useAction(StartVerificationDocument, { harmless: true });
+  const [, go] = useLocation();
   const run = async (level: VerificationLevel) => {
-    const answer = await verify.run({ id, level });
-    if (answer === null) return;
-    const { verifiedAt, damaged, errorMessage, errorHint, errorCode } = answer.verifyBackup;
-    if (verifiedAt !== null && verifiedAt !== undefined) tellDone(`${fileName} is verified.`);
-    else if (damaged && !errorCode) tellDone(`${fileName} is stored as it was. Its database is damaged.`);
-    else
-      tellProblem({
-        code: errorCode ?? 'INTERNAL_ERROR',
-        message: errorMessage ?? `${fileName} could not be verified.`,
-        hint: errorHint ?? '',
-      });
+    if ((await start.run({ backupId: id, level })) !== null) go(`/backups/${id}`);
   };
-  return { run, busy: verify.busy };
+  return { run, busy: start.busy };
 }
 
 /** Lets the browser download an archive: it streams to the disk and the page stays. */

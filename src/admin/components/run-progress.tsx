@@ -1,7 +1,7 @@
 import { Group, Progress, Stack, Text } from '@mantine/core';
 import type { BackupStatus, RestoreStatus } from '../../client/generated/graphql.js';
 import { duration, size } from '../format.js';
-import { useLiveBackup, useLiveRestore } from '../live.js';
+import { useLiveBackup, useLiveRestore, useLiveVerification } from '../live.js';
 import { phaseOf } from '../words.js';
 
 /** What is shown of a run under way. */
@@ -24,6 +24,11 @@ export function BackupProgress({ run, onEnd }: { run: RunUnderWay; onEnd?: () =>
 /** A restore under way, live. */
 export function RestoreProgress({ run, onEnd }: { run: RunUnderWay; onEnd?: () => void }) {
   return <ProgressBar run={useLiveRestore(run.id, onEnd) ?? run} label="Restore" />;
+}
+
+/** A verification under way, live. */
+export function VerificationProgress({ run, onEnd }: { run: RunUnderWay; onEnd?: () => void }) {
+  return <ProgressBar run={useLiveVerification(run.id, onEnd) ?? run} label="Verification" />;
 }
 
 /** Percent, phase, bytes, speed and time left, each where it is known. */

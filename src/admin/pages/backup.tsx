@@ -25,6 +25,7 @@ import { PageHead, TextLink } from '../components/page.js';
 import { Answered, Loading, Missing, ProblemAlert, Warnings } from '../components/state.js';
 import { StatusBadge } from '../components/status-badge.js';
 import { Timeline } from '../components/timeline.js';
+import { Verifications } from '../components/verifications.js';
 import { count, duration, plural, size } from '../format.js';
 import { isActive, isHomeless, isStored, LEVEL, pinOf, STORAGE, titleOf, TYPE } from '../words.js';
 
@@ -86,7 +87,7 @@ function BackupOf({ backup, refresh }: { backup: BackupPartsFragment; refresh: (
           </Grid.Col>
           <Grid.Col span={{ base: 12, md: 5 }}>
             <Stack>
-              {completed && <Verification backup={backup} />}
+              {completed && <Verification backup={backup} refresh={refresh} />}
               <Timeline run={backup} />
             </Stack>
           </Grid.Col>
@@ -312,7 +313,7 @@ function Copies({ backup, refresh }: { backup: BackupPartsFragment; refresh: () 
   );
 }
 
-function Verification({ backup }: { backup: BackupPartsFragment }) {
+function Verification({ backup, refresh }: { backup: BackupPartsFragment; refresh: () => void }) {
   const { verifiedAt, verificationLevel, checksum, fileName, encrypted } = backup;
   return (
     <Section title="Verification">
@@ -328,6 +329,7 @@ function Verification({ backup }: { backup: BackupPartsFragment }) {
               : 'Not verified. Use More → Verify archive to verify it again.'}
           </Text>
         )}
+        <Verifications backupId={backup.id} onEnd={refresh} />
         {checksum && (
           <>
             <Text size="sm">Check a downloaded copy without db-manager:</Text>

@@ -383,13 +383,13 @@ export type RestoreFilter = {
   status?: Array<RestoreStatus> | null | undefined;
 };
 
-/** State of a restore. */
+/** State of a restore or a verification. */
 export type RestoreStatus =
-  /** The target holds the state of the backup. */
+  /** The target holds the state of the backup; or, of a verification, a copy of the backup is as it was stored. */
   | 'COMPLETED'
-  /** It ended with an error; the state before it is in place, unless errorCode is RESTORE_ROLLBACK_FAILED. */
+  /** It ended with an error. After a restore, the state before it is in place, unless errorCode is RESTORE_ROLLBACK_FAILED. */
   | 'FAILED'
-  /** It waits for a worker, or for another run of the same database. */
+  /** It waits for a worker, or for another run of the same database or backup. */
   | 'PENDING'
   /** It is running. */
   | 'RUNNING';
@@ -496,8 +496,8 @@ export type VerificationLevel =
   | 'ARCHIVE'
   /** The stored bytes have the recorded SHA-256. */
   | 'CHECKSUM'
-  /** Also, the database was restored into a scratch database and has the recorded tables and row counts. */
-  | 'DRILL';
+  /** Also, the database was extracted, passes its integrity check, and has the recorded tables and row counts. */
+  | 'CONTENT';
 
 export type AuditEventsQueryVariables = Exact<{
   filter?: AuditFilter | null | undefined;
@@ -993,6 +993,48 @@ export type RemoveUserMutationVariables = Exact<{
 
 export type RemoveUserMutation = { removeUser: { id: string, email: string } };
 
+export type VerificationPartsFragment = { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null };
+
+export type VerificationsQueryVariables = Exact<{
+  configId?: string | number | null | undefined;
+  backupId?: string | number | null | undefined;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+}>;
+
+
+export type VerificationsQuery = { verifications: { totalCount: number, nodes: Array<{ id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+
+export type VerificationQueryVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type VerificationQuery = { verification: { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null } | null };
+
+export type StartVerificationMutationVariables = Exact<{
+  backupId: string | number;
+  level: VerificationLevel;
+  destinationId?: string | number | null | undefined;
+}>;
+
+
+export type StartVerificationMutation = { startVerification: { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null } };
+
+export type CancelVerificationMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type CancelVerificationMutation = { cancelVerification: { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null } };
+
+export type VerificationProgressSubscriptionVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type VerificationProgressSubscription = { verificationProgress: { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null } };
+
 export class TypedDocumentString<TResult, TVariables>
   extends String
   implements DocumentTypeDecoration<TResult, TVariables>
@@ -1300,6 +1342,41 @@ export const RetentionPlanPartsFragmentDoc = new TypedDocumentString(`
   }
 }
     `, {"fragmentName":"RetentionPlanParts"}) as unknown as TypedDocumentString<RetentionPlanPartsFragment, unknown>;
+export const VerificationPartsFragmentDoc = new TypedDocumentString(`
+    fragment VerificationParts on Verification {
+  id
+  level
+  status
+  progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  bytes
+  createdBy
+  createdAt
+  startedAt
+  completedAt
+  backup {
+    id
+    fileName
+    createdAt
+  }
+  destination {
+    id
+    name
+  }
+}
+    `, {"fragmentName":"VerificationParts"}) as unknown as TypedDocumentString<VerificationPartsFragment, unknown>;
 export const AuditEventsDocument = new TypedDocumentString(`
     query AuditEvents($filter: AuditFilter, $first: Int = 50, $after: String) {
   auditEvents(filter: $filter, first: $first, after: $after) {
@@ -4764,3 +4841,216 @@ export const RemoveUserDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<RemoveUserMutation, RemoveUserMutationVariables>;
+export const VerificationsDocument = new TypedDocumentString(`
+    query Verifications($configId: ID, $backupId: ID, $first: Int = 50, $after: String) {
+  verifications(
+    configId: $configId
+    backupId: $backupId
+    first: $first
+    after: $after
+  ) {
+    totalCount
+    nodes {
+      ...VerificationParts
+    }
+    pageInfo {
+      hasNextPage
+      hasPreviousPage
+      startCursor
+      endCursor
+    }
+  }
+}
+    fragment VerificationParts on Verification {
+  id
+  level
+  status
+  progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  bytes
+  createdBy
+  createdAt
+  startedAt
+  completedAt
+  backup {
+    id
+    fileName
+    createdAt
+  }
+  destination {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<VerificationsQuery, VerificationsQueryVariables>;
+export const VerificationDocument = new TypedDocumentString(`
+    query Verification($id: ID!) {
+  verification(id: $id) {
+    ...VerificationParts
+  }
+}
+    fragment VerificationParts on Verification {
+  id
+  level
+  status
+  progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  bytes
+  createdBy
+  createdAt
+  startedAt
+  completedAt
+  backup {
+    id
+    fileName
+    createdAt
+  }
+  destination {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<VerificationQuery, VerificationQueryVariables>;
+export const StartVerificationDocument = new TypedDocumentString(`
+    mutation StartVerification($backupId: ID!, $level: VerificationLevel!, $destinationId: ID) {
+  startVerification(
+    backupId: $backupId
+    level: $level
+    destinationId: $destinationId
+  ) {
+    ...VerificationParts
+  }
+}
+    fragment VerificationParts on Verification {
+  id
+  level
+  status
+  progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  bytes
+  createdBy
+  createdAt
+  startedAt
+  completedAt
+  backup {
+    id
+    fileName
+    createdAt
+  }
+  destination {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<StartVerificationMutation, StartVerificationMutationVariables>;
+export const CancelVerificationDocument = new TypedDocumentString(`
+    mutation CancelVerification($id: ID!) {
+  cancelVerification(id: $id) {
+    ...VerificationParts
+  }
+}
+    fragment VerificationParts on Verification {
+  id
+  level
+  status
+  progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  bytes
+  createdBy
+  createdAt
+  startedAt
+  completedAt
+  backup {
+    id
+    fileName
+    createdAt
+  }
+  destination {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<CancelVerificationMutation, CancelVerificationMutationVariables>;
+export const VerificationProgressDocument = new TypedDocumentString(`
+    subscription VerificationProgress($id: ID!) {
+  verificationProgress(id: $id) {
+    ...VerificationParts
+  }
+}
+    fragment VerificationParts on Verification {
+  id
+  level
+  status
+  progress
+  bytesDone
+  bytesTotal
+  bytesPerSecond
+  secondsLeft
+  phase
+  phases {
+    phase
+    at
+  }
+  errorCode
+  errorMessage
+  errorHint
+  warnings
+  bytes
+  createdBy
+  createdAt
+  startedAt
+  completedAt
+  backup {
+    id
+    fileName
+    createdAt
+  }
+  destination {
+    id
+    name
+  }
+}`) as unknown as TypedDocumentString<VerificationProgressSubscription, VerificationProgressSubscriptionVariables>;

@@ -16,11 +16,11 @@ export interface VerifyOptions {
   engine: Engine;
   /** SHA-256 noted when the archive was stored, in hex; null if none was. */
   checksum: string | null;
-  /** The database that the backup was made of, for a DRILL that needs its server; null if that is not known for sure. */
+  /** The database that the backup was made of, for a CONTENT that needs its server; null if that is not known for sure. */
   databaseUrl: string | null;
-  /** A folder that DRILL makes and removes again. */
+  /** A folder that CONTENT makes and removes again. */
   scratch: string;
-  /** True if the database is known to be damaged: then DRILL verifies no more than ARCHIVE. */
+  /** True if the database is known to be damaged: then CONTENT verifies no more than ARCHIVE. */
   damaged: boolean;
 }
 
@@ -30,7 +30,7 @@ export const isDamage = (error: unknown): error is AppError =>
 
 /**
  * Verifies a stored archive by reading it back, each level in one pass over the stored bytes.
- * CHECKSUM: the stored bytes have the noted SHA-256. ARCHIVE: also every entry reads and has its hash. DRILL: also an
+ * CHECKSUM: the stored bytes have the noted SHA-256. ARCHIVE: also every entry reads and has its hash. CONTENT: also an
  * independent ZIP reader sees the same, and the database is extracted, passes its own integrity check, and holds the tables
  * and row counts that the metadata lists.
  * @throws AppError ARCHIVE_MISSING, ARCHIVE_CORRUPT, DATABASE_CORRUPT or another ARCHIVE_… code
@@ -40,7 +40,7 @@ export async function verifyStored(stored: StoredArchive, options: VerifyOptions
   if (level === 'CHECKSUM') return verifyBytes(stored, checksum, step);
   if (level === 'ARCHIVE' || damaged) {
     await readWhole(stored, { checksum, engine }, step);
-    if (level === 'DRILL') await stored.compareReaders(step.signal);
+    if (level === 'CONTENT') await stored.compareReaders(step.signal);
     return;
   }
   await mkdir(scratch, { recursive: true, mode: 0o700 });

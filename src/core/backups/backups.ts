@@ -6,20 +6,9 @@ import {
   type BackupRow,
   type BackupType,
   type StoredObjectRow,
-  type VerificationLevel,
 } from '../../models/index.js';
-import {
-  baseIdOf,
-  chainLengthOf,
-  descendantsOf,
-  equalsOf,
-  findBase,
-  type Member,
-  noteBroken,
-  parentsOf,
-} from '../archives/chains.js';
+import { baseIdOf, chainLengthOf, descendantsOf, equalsOf, findBase, type Member } from '../archives/chains.js';
 import { acknowledgeAnomalies } from '../anomalies/acknowledge.js';
-import { noteDamaged } from '../archives/copies.js';
 import { deleteCopy } from './copies.js';
 import { insertBackup, type NewBackup } from './new-backup.js';
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
@@ -28,48 +17,20 @@ import type { Readable } from 'node:stream';
 import { Op, type Transaction } from 'sequelize';
 import { AppError, badInput, type ErrorCode } from '../../errors.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './run-backup.js';
-import { CONTROL_LEASE, copyLease, Hold, isHeld, runLease } from '../runs/hold.js';
+import { CONTROL_LEASE, copyLease, Hold, isHeld, runLease, verificationLease } from '../runs/hold.js';
 import { insertConsolidation, runConsolidation } from './consolidate.js';
 import { readingOf } from './reading.js';
 import { rewrap } from './rewrap.js';
 import { adoptStored, takeIn } from './upload.js';
 import { firstOf } from '../text/format.js';
-import { newId } from '../text/ids.js';
 import { originOf } from '../archives/origin.js';
 import type { StorageAddress, StorageType } from '../ports.js';
 import { deadRuns, endPending, endRun, failure, pendingRuns } from '../runs/run.js';
 import { judgeStorage } from '../configs/settings.js';
-import {
-  assertCompleted,
-  openCopy,
-  openReadable,
-  openStored,
-  type Reading,
-  type StoredArchive,
-} from '../archives/stored-archive.js';
-import { isOwnObject, verifyStored } from '../archives/verify.js';
+import { openReadable, openStored, type StoredArchive } from '../archives/stored-archive.js';
+import { isOwnObject } from '../archives/verify.js';
 
 export type { BackupsEnvironment, RunOptions };
-
-/** What a verification says of a sealed backup that no key here opens. */
-const UNSEEN =
-  'The last verification compared the stored bytes only: their content is encrypted, and no key held here opens it.';
-
-/** How a backup is verified. */
-export interface Verifying {
-  /** Where the one copy lies that is to be verified; undefined: every copy. */
-  destinationId?: number | undefined;
-  /** Opens an encrypted backup; left out, the keys that are held here do. */
-  identity?: string | undefined;
-}
-
-/** What a verification found of one copy. */
-interface VerifiedCopy {
-  copy: StoredObjectRow;
-  error: AppError | null;
-  /** What was verified: CHECKSUM for a sealed backup whose key is neither given nor held here. */
-  level: VerificationLevel;
-}
 
 /** A request for a backup. */
 export interface BackupRequest {
@@ -408,137 +369,7 @@ export class Backups {
       const leases = row.copies.map((copy) => copyLease(copy.id));
       return Hold.during(this.env, leases, write, inUse);
     };
-    return Hold.during(this.env, [runLease(id)], work, inUse);
-  }
-
-  /**
-   * Verifies every copy of a backup again, or one. The outcome is noted on the backup and on its copies: verified, or the
-   * error that took that away. A damaged copy is repaired from a good one; only without one does the backup lose its mark.
-   * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, …; STORAGE_…, ENCRYPTION_KEY_WRONG if no copy could be read
-   */
-  async verify(
-    id: string,
-    level: VerificationLevel,
-    actor: string,
-    stop: AbortSignal,
-    { destinationId, identity }: Verifying = {},
-  ): Promise<BackupRow> {
-    const row = await this.get(id);
-    assertCompleted(row);
-    const reading = readingOf(this.env, row, identity);
-    const below = await this.parentIds(row);
-    const found = await this.verifyCopies(row, copiesToVerify(row, destinationId), { level, reading }, stop);
-    const bad = found.filter(({ error }) => error !== null && /^(ARCHIVE|DATABASE)_/.test(error.code));
-    const good = found.filter(({ error }) => error === null);
-    const broken = found.find(({ error }) => error?.code === 'CHAIN_BROKEN')?.error;
-    // What it builds on was replaced and deleted while it was read.
-    if (broken && (await this.parentIds(row)) !== below) {
-      return this.verify(id, level, actor, stop, { destinationId, identity });
-    }
-    if (broken) {
-      const { code: errorCode, message: errorMessage, hint: errorHint } = broken;
-      await row.update({ verifiedAt: null, verificationLevel: null, errorCode, errorMessage, errorHint });
-      await this.env.audit.record(actor, 'backup.verify', id, { level, result: errorCode });
-      return row.reload();
-    }
-    const [unread] = found.flatMap(({ error }) => error ?? []);
-    if (good.length + bad.length === 0 && unread !== undefined) {
-      await this.env.audit.record(actor, 'backup.verify', id, { level, result: unread.code });
-      throw unread;
-    }
-    await this.noteVerified(row, level, { good, bad });
-    if (good.length === 0) await noteBroken(this.env.models, row);
-    for (const { copy, error } of bad) {
-      this.env.log.error({ backup: id, copy: copy.location, err: error }, 'verification failed');
-    }
-    const result = bad[0]?.error?.code ?? 'ok';
-    await this.env.audit.record(actor, 'backup.verify', id, { level, result });
-    return row.reload();
-  }
-
-  /** Which backups it is read together with. */
-  private async parentIds(row: BackupRow): Promise<string> {
-    const parents = await parentsOf(this.env.models, row).catch(() => []);
-    return parents.map(({ id }) => id).join();
-  }
-
-  /** Reads each copy in turn. What is no AppError is thrown. */
-  private async verifyCopies(
-    row: BackupRow,
-    copies: StoredObjectRow[],
-    wanted: { level: VerificationLevel; reading: Omit<Reading, 'without'> },
-    stop: AbortSignal,
-  ): Promise<VerifiedCopy[]> {
-    const found: VerifiedCopy[] = [];
-    for (const copy of copies) {
-      try {
-        found.push({ copy, error: null, level: await this.verifyNow(row, copy, wanted, stop) });
-      } catch (error) {
-        stop.throwIfAborted();
-        if (!(error instanceof AppError)) throw error;
-        found.push({ copy, error, level: wanted.level });
-      }
-    }
-    return found;
-  }
-
-  /** Writes the outcome of a verification to the backup and its copies. */
-  private async noteVerified(
-    row: BackupRow,
-    wanted: VerificationLevel,
-    { good, bad }: { good: VerifiedCopy[]; bad: VerifiedCopy[] },
-  ): Promise<void> {
-    const { models, now } = this.env;
-    // The bytes of a damaged database are as they were stored, which makes it no good backup.
-    const verified = row.damaged ? {} : { verifiedAt: now() };
-    const well = { errorCode: null, errorMessage: null, errorHint: null };
-    await models.sequelize.transaction(async (transaction) => {
-      for (const { copy } of good) await copy.update({ ...verified, ...well }, { transaction });
-      const [first] = good;
-      if (first !== undefined) {
-        const mark = row.damaged ? {} : { ...verified, verificationLevel: first.level };
-        const seen = row.warnings.filter((warning) => warning !== UNSEEN);
-        const warnings = first.level === wanted ? seen : [...seen, UNSEEN];
-        await row.update({ ...mark, ...well, warnings }, { transaction });
-      }
-      for (const { copy, error } of bad) {
-        if (error !== null) await noteDamaged({ models, now, transaction }, row, copy, error);
-      }
-    });
-  }
-
-  /**
-   * @returns the level that was verified: CHECKSUM for a sealed backup whose key is neither given nor held here
-   * @throws AppError as `verifyStored`, ENCRYPTION_KEY_WRONG
-   */
-  private async verifyNow(
-    row: BackupRow,
-    copy: StoredObjectRow,
-    wanted: { level: VerificationLevel; reading: Omit<Reading, 'without'> },
-    stop: AbortSignal,
-  ): Promise<VerificationLevel> {
-    const stored = await openCopy(this.env.storages, row, copy, wanted.reading);
-    const sees = wanted.level === 'CHECKSUM' || (await opens(stored, stop));
-    const level = sees ? wanted.level : 'CHECKSUM';
-    const id = newId('verify', this.env.now());
-    const scratch = join(this.env.workFolder, id);
-    const { checksum, damaged } = row;
-    const engine = this.env.engines.of(row.engine);
-    const options = { level, engine, checksum, scratch, damaged, databaseUrl: await this.drillUrl(row) };
-    const work = (hold: Hold) =>
-      verifyStored(stored, options, {
-        signal: AbortSignal.any([stop, hold.lost]),
-        onProgress: () => undefined,
-      });
-    await Hold.during(this.env, [runLease(id)], work, () => undefined);
-    return level;
-  }
-
-  /** What an uploaded archive says that it is of is no reason to run its statements on a server. */
-  private async drillUrl({ backupType, configId, engine }: BackupRow): Promise<string | null> {
-    if (backupType === 'UPLOADED' || configId === null) return null;
-    const config = await this.env.models.BackupConfig.findByPk(configId);
-    return config?.engine === engine ? config.databaseUrl : null;
+    return Hold.during(this.env, [runLease(id), verificationLease(id)], work, inUse);
   }
 
   /**
@@ -604,7 +435,10 @@ export class Backups {
   async remove(ids: string[], actor: string, reason = 'deleted by hand', cascade = false): Promise<BackupRow[]> {
     if (ids.length === 0) throw badInput('ids', 'is empty.', 'Name at least one backup.');
     const unique = await this.withChildren(new Set(ids), cascade);
-    for (const id of unique) await this.assertRemovable(await this.get(id));
+    for (const id of unique) {
+      await this.assertRemovable(await this.get(id));
+      if (await isHeld(this.env.models, verificationLease(id))) throw isVerified(id);
+    }
     const removed: BackupRow[] = [];
     for (const id of unique) {
       try {
@@ -723,7 +557,11 @@ export class Backups {
       const equals = (await equalsOf(this.env.models, row)).map((other) => runLease(other.id));
       return Hold.during(this.env, equals, unless, inUse('the same as another one, which is in use'));
     };
-    return Hold.during(this.env, [runLease(id)], work, inUse('in use'));
+    const busy = (name: string) => {
+      if (name === verificationLease(id)) throw isVerified(id);
+      return inUse('in use')();
+    };
+    return Hold.during(this.env, [runLease(id), verificationLease(id)], work, busy);
   }
 
   /** @throws AppError BACKUP_NEEDED; BUSY while something is restored that may be read through it */
@@ -835,29 +673,12 @@ export class Backups {
 const isNeeded = ({ id }: BackupRow, needing: Member[]) =>
   new AppError('BACKUP_NEEDED', `Backup ${id} cannot be deleted: ${firstOf(needing.map((one) => one.id))} need it.`);
 
-const modeOf = ({ incremental }: BackupConfigRow): BackupMode => (incremental ? 'INCREMENTAL' : 'FULL');
-
-/** False if no key for the archive is held here. @throws AppError ENCRYPTION_KEY_WRONG, ARCHIVE_…, STORAGE_… */
-async function opens(stored: StoredArchive, signal: AbortSignal): Promise<boolean> {
-  try {
-    await stored.content(signal);
-    return true;
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'ENCRYPTION_KEY_MISSING') return false;
-    throw error;
-  }
-}
-
-/** @throws AppError NOT_FOUND if there is no copy in the destination that was asked for */
-function copiesToVerify({ id, copies }: BackupRow, destinationId: number | undefined): StoredObjectRow[] {
-  const stored = copies.filter(({ status }) => status === 'COMPLETED');
-  if (destinationId === undefined) return stored;
-  const wanted = stored.filter((copy) => copy.destinationId === destinationId);
-  if (wanted.length > 0) return wanted;
-  throw new AppError('NOT_FOUND', `destinationId: ${id} has no stored copy in destination ${destinationId}.`, {
-    field: 'destinationId',
+const isVerified = (id: string) =>
+  new AppError('BUSY', `Backup ${id} is being verified.`, {
+    hint: 'Wait until that has ended, or cancel it: cancelVerification(id).',
   });
-}
+
+const modeOf = ({ incremental }: BackupConfigRow): BackupMode => (incremental ? 'INCREMENTAL' : 'FULL');
 
 /** How long a private copy of a database may be read before its process is taken for dead, in milliseconds. */
 const COPY_LIFE = 86_400_000;

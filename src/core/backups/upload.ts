@@ -248,7 +248,7 @@ async function examine(
     throw new AppError('ARCHIVE_FOREIGN', 'file: the archive holds neither a database nor media.', { field: 'file' });
   }
   await damageIsOfTheFile(archive.verify({ signal }));
-  const level = metadata.backup_version.startsWith('1.') && holds.database ? 'DRILL' : 'ARCHIVE';
+  const level = metadata.backup_version.startsWith('1.') && holds.database ? 'CONTENT' : 'ARCHIVE';
   const inside =
     holds.database && read.whole !== null
       ? await lookInside(archive, engine, { folder, level }, signal)
@@ -285,7 +285,7 @@ async function examine(
 async function lookInside(
   archive: Archive,
   engine: Engine,
-  { folder, level }: { folder: string; level: 'ARCHIVE' | 'DRILL' },
+  { folder, level }: { folder: string; level: 'ARCHIVE' | 'CONTENT' },
   signal: AbortSignal,
 ): Promise<Pick<Examined['found'], 'tables' | 'damaged' | 'warnings'>> {
   const { metadata } = archive;
@@ -295,7 +295,7 @@ async function lookInside(
     await mkdir(dump, { mode: 0o700 });
     await extractDatabase(archive, engine, dump, step);
     // An archive without hashes is only as good as its database.
-    const info = await (level === 'DRILL' ? engine.inspect(dump, step) : engine.describeDump(dump, step));
+    const info = await (level === 'CONTENT' ? engine.inspect(dump, step) : engine.describeDump(dump, step));
     if (!metadata.damaged) await damageIsOfTheFile(Promise.resolve().then(() => assertSameCounts(archive, info)));
     const tables = info.tables.slice(0, MAX_TABLES).map(({ name, rows }) => ({ name, rows }));
     const more = info.tables.length - tables.length;
@@ -304,7 +304,7 @@ async function lookInside(
     const unlisted = more > 0 ? [`${more} more tables are in the archive than are listed.`] : [];
     return { tables, damaged, warnings: [...databaseWarnings({ damaged, findings }), ...unlisted] };
   } catch (error) {
-    if (level === 'DRILL' || !isDamage(error)) throw error;
+    if (level === 'CONTENT' || !isDamage(error)) throw error;
     if (metadata.damaged) return { tables: [], damaged: true, warnings: databaseWarnings(metadata) };
     if (error.code !== 'DATABASE_CORRUPT') throw error;
     return {

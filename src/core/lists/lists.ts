@@ -9,6 +9,7 @@ import type {
   Models,
   RestoreRow,
   RunStatus,
+  VerificationRow,
 } from '../../models/index.js';
 import { type Page, type PageOrder, readPage } from './page.js';
 import type { StorageType } from '../ports.js';
@@ -47,6 +48,12 @@ export interface RestoreFilter extends Period {
   status?: Optional<RunStatus[]>;
   /** Part of the id, the backup's id or the error message, in any case. */
   search?: Optional<string>;
+}
+
+/** Which verifications. */
+export interface VerificationFilter {
+  configId?: Optional<number>;
+  backupId?: Optional<string>;
 }
 
 /** Which entries of the audit trail. */
@@ -123,6 +130,16 @@ export function listRestores(models: Models, filter: RestoreFilter, page: PageRe
     contains(models, ['id', '"backupId"', '"errorMessage"'], filter.search),
   ]);
   return readPage(models.Restore, where, byDate('createdAt', true), page);
+}
+
+/** Newest first. @throws AppError BAD_USER_INPUT for a bad `first` or `after` */
+export function listVerifications(
+  models: Models,
+  { configId, backupId }: VerificationFilter,
+  page: PageRequest,
+): Promise<Page<VerificationRow>> {
+  const where = all([equal('configId', configId), equal('backupId', backupId)]);
+  return readPage(models.Verification, where, byDate('createdAt', true), page);
 }
 
 /** Newest first. @throws AppError BAD_USER_INPUT for a bad `first` or `after` */

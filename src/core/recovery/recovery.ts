@@ -182,7 +182,7 @@ export class Recovery {
     const reseal = async (sealed: string) => this.env.secrets.seal(await former.open(sealed));
     await loadRecords(this.env.models.sequelize, steps, lines, async (table, given) => {
       const row = await withUrls(table, given, (url) => resealUrl(former, this.env.secrets, url));
-      if (table === 'restores') return ended(row, this.env.now());
+      if (table === 'restores' || table === 'verifications') return ended(row, this.env.now());
       const column = SEALED[table];
       const sealed = column === undefined ? null : row[column];
       if (column === undefined || typeof sealed !== 'string') return row;
@@ -200,8 +200,9 @@ export class Recovery {
   private async settleRuns(): Promise<void> {
     const { models, backups, scheduler } = this.env;
     const error = new AppError('INTERRUPTED', 'The machine was lost before the run ended.');
-    for (const id of await pendingRuns(models, 'Backup')) await endPending(this.env, 'Backup', id, error);
-    for (const id of await pendingRuns(models, 'Restore')) await endPending(this.env, 'Restore', id, error);
+    for (const table of ['Backup', 'Restore', 'Verification'] as const) {
+      for (const id of await pendingRuns(models, table)) await endPending(this.env, table, id, error);
+    }
     await backups.recover();
     for (const config of await models.BackupConfig.findAll()) await scheduler.meet(config);
   }
@@ -336,11 +337,11 @@ async function withUrls(
   return { ...row, [column]: await reseal(url).catch(() => url) };
 }
 
-/** A restore that was under way has nothing to go on with: neither its target nor its files are here. */
+/** A restore or a verification that was under way has nothing to go on with: what it held and laid is not here. */
 function ended(row: Record<string, unknown>, now: Date): Record<string, unknown> {
   const values = 'sealedFileKey' in row ? { ...row, sealedFileKey: null } : row;
   if (row.status !== 'RUNNING') return values;
-  const error = new AppError('INTERRUPTED', 'The machine was lost before the restore ended.');
+  const error = new AppError('INTERRUPTED', 'The machine was lost before the run ended.');
   return { ...values, ...failure(error), completedAt: now.toISOString() };
 }
 

@@ -14,6 +14,8 @@ export const CONTROL_LEASE = 'control-backup';
 export const runLease = (id: string) => `run:${id}`;
 /** The lease that a command holds while the run that it made waits for its turn; without it such a run counts as abandoned. */
 export const waitLease = (id: string) => `wait:${id}`;
+/** The lease of whatever verifies a backup: while it is held, the archive is neither deleted nor replaced. */
+export const verificationLease = (backupId: string) => `verification:${backupId}`;
 /** The lease of whatever writes or deletes one copy of a backup: storing it, repairing it, deleting it. */
 export const copyLease = (id: number) => `copy:${id}`;
 /** The lease that keeps other runs off a database. */

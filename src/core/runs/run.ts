@@ -266,7 +266,7 @@ export function failure(error: AppError) {
   return { status: 'FAILED' as const, errorCode: error.code, errorMessage: error.message, errorHint: error.hint };
 }
 
-/** What this file needs of the two models that are runs; Sequelize's own types cannot name a union of models. */
+/** What this file needs of the models that are runs; Sequelize's own types cannot name a union of models. */
 interface RunModel {
   update(values: object, options: { where: object; transaction?: Transaction }): Promise<[number, ...unknown[]]>;
   count(options: { where: object }): Promise<number>;

@@ -26,11 +26,12 @@ const STATES = ['PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'DELETED'];
  */
 export async function readMetrics(env: MetricsEnvironment): Promise<Metric[]> {
   const { models, overview } = env;
-  const [health, usage, backups, restores, configs] = await Promise.all([
+  const [health, usage, backups, restores, verifications, configs] = await Promise.all([
     overview.read(),
     overview.usage(),
     countByStatus(models.Backup),
     countByStatus(models.Restore),
+    countByStatus(models.Verification),
     readConfigs(env),
   ]);
   const problems = (code: string) => health.reasons.filter((reason) => reason.code === code).length;
@@ -47,7 +48,7 @@ export async function readMetrics(env: MetricsEnvironment): Promise<Metric[]> {
     one('nodes', 'Processes that run jobs.', health.nodes.length),
     many(
       'queue_runs',
-      'Backups and restores that wait or run.',
+      'Backups, restores and verifications that wait or run.',
       ['state'],
       [
         [{ state: 'PENDING' }, health.pending],
@@ -56,6 +57,7 @@ export async function readMetrics(env: MetricsEnvironment): Promise<Metric[]> {
     ),
     many('backups', 'Backups on record, by state.', ['state'], states(backups, STATES)),
     many('restores', 'Restores on record, by state.', ['state'], states(restores, STATES.slice(0, -1))),
+    many('verifications', 'Verifications on record, by state.', ['state'], states(verifications, STATES.slice(0, -1))),
     ...configMetrics(configs),
     ...storageMetrics(health.storages, new Map(usage.map((row) => [row.id, row]))),
   ];

@@ -7,6 +7,7 @@ import { controlReasons } from './control-states.js';
 import { copyNotices, copyReasons } from './copy-states.js';
 import { databaseStates } from './database-states.js';
 import { kitNotices } from './kit-states.js';
+import { proofReasons } from './proof-states.js';
 import { configStates, hasUnkeptSchedule, suspectConfigs } from './config-states.js';
 import {
   type ConfigHealth,
@@ -65,6 +66,7 @@ export class Overview {
     const [
       databases,
       copies,
+      proof,
       control,
       copyNotes,
       kitNotes,
@@ -78,6 +80,7 @@ export class Overview {
     ] = await Promise.all([
       databaseStates(models),
       copyReasons(models, this.env.now()),
+      proofReasons(models, this.env.now()),
       controlReasons(models),
       copyNotices(models),
       kitNotices(models),
@@ -91,7 +94,8 @@ export class Overview {
     ]);
     const withoutWorker = nodes.length === 0 && (await hasUnkeptSchedule(models));
     const installation = { hasConfig: configCount > 0, withoutWorker, stuck };
-    const reasons = [...reasonsOf(installation, configs, storages), ...copies, ...control, ...databases.reasons];
+    const own = reasonsOf(installation, configs, storages);
+    const reasons = [...own, ...copies, ...proof, ...control, ...databases.reasons];
     const worst = reasons.some(({ level }) => level === 'CRITICAL') ? 'CRITICAL' : 'WARNING';
     const health = reasons.length === 0 ? 'OK' : worst;
     const notices = [...copyNotes, ...kitNotes, ...databases.notices];
@@ -176,8 +180,9 @@ export class Overview {
   }
 
   private async countRuns(where: Record<string, unknown>): Promise<number> {
-    const { Backup, Restore } = this.env.models;
-    return (await Backup.unscoped().count({ where })) + (await Restore.count({ where }));
+    const { Backup, Restore, Verification } = this.env.models;
+    const counts = [Backup.unscoped().count({ where }), Restore.count({ where }), Verification.count({ where })];
+    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
   }
 }
 

@@ -363,7 +363,7 @@ describe('A backup whose end is in doubt', () => {
     lost.mockRestore();
     expect(answered).toBe(false);
     expect(row).toMatchObject({ status: 'COMPLETED', errorCode: null });
-    expect(await world.app.backups.verify(row.id, 'ARCHIVE', 'test', NEVER)).toMatchObject({ errorCode: null });
+    expect(await world.app.verifications.verify(row.id, 'ARCHIVE', 'test', NEVER)).toMatchObject({ errorCode: null });
   });
 
   it('is left alone while the control database is unavailable, and ended once it is back', async () => {
@@ -418,8 +418,8 @@ describe('Media that are not there any more', () => {
 describe('Verification', () => {
   it('verifies a good archive at each level', async () => {
     const row = await world.backup();
-    for (const level of ['CHECKSUM', 'ARCHIVE', 'DRILL'] as const) {
-      expect(await world.app.backups.verify(row.id, level, 'test', NEVER)).toMatchObject({
+    for (const level of ['CHECKSUM', 'ARCHIVE', 'CONTENT'] as const) {
+      expect(await world.app.verifications.verify(row.id, level, 'test', NEVER)).toMatchObject({
         verificationLevel: level,
         errorCode: null,
       });
@@ -432,13 +432,13 @@ describe('Verification', () => {
     const bytes = await readFile(row.filePath);
     bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
     await writeFile(row.filePath, bytes);
-    expect(await world.app.backups.verify(row.id, 'CHECKSUM', 'test', NEVER)).toMatchObject({
+    expect(await world.app.verifications.verify(row.id, 'CHECKSUM', 'test', NEVER)).toMatchObject({
       verifiedAt: null,
       verificationLevel: null,
       errorCode: 'ARCHIVE_CORRUPT',
     });
     await rm(row.filePath);
-    expect(await world.app.backups.verify(row.id, 'ARCHIVE', 'test', NEVER)).toMatchObject({
+    expect(await world.app.verifications.verify(row.id, 'ARCHIVE', 'test', NEVER)).toMatchObject({
       errorCode: 'ARCHIVE_MISSING',
     });
     await expect(world.app.backups.open(row.id)).rejects.toMatchObject({ code: 'ARCHIVE_MISSING' });
@@ -454,7 +454,7 @@ describe('Verification', () => {
     const other = await world.again({
       storages: withStorage(world.backups, () => ({ get: async () => Readable.from(broken()) })),
     });
-    const verified = other.backups.verify(row.id, 'CHECKSUM', 'boss', NEVER);
+    const verified = other.verifications.verify(row.id, 'CHECKSUM', 'boss', NEVER);
     await expect(verified).rejects.toMatchObject({
       code: 'STORAGE_UNAVAILABLE',
       message: expect.stringContaining(row.fileName),

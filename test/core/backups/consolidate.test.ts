@@ -90,7 +90,9 @@ describe('A backup that was consolidated', () => {
       note: `Consolidated from ${member.id}.`,
     });
     expect(full.createdAt).toEqual(member.createdAt);
-    await expect(world.app.backups.verify(full.id, 'DRILL', 'test', NEVER)).resolves.toMatchObject({ errorCode: null });
+    await expect(world.app.verifications.verify(full.id, 'CONTENT', 'test', NEVER)).resolves.toMatchObject({
+      errorCode: null,
+    });
     await expectState(full.id, states[2]);
     await expectState(member.id, states[2]);
     const trail = await world.app.models.AuditEvent.findOne({ where: { action: 'backup.consolidate' } });
@@ -108,7 +110,7 @@ describe('A backup that was consolidated', () => {
     await world.app.backups.remove(ids([base, first, second]), 'test');
     await expectState(third.id, states[3]);
     await expectState(full.id, states[2]);
-    await expect(world.app.backups.verify(third.id, 'DRILL', 'test', NEVER)).resolves.toMatchObject({
+    await expect(world.app.verifications.verify(third.id, 'CONTENT', 'test', NEVER)).resolves.toMatchObject({
       errorCode: null,
     });
     await expect(world.app.backups.remove([full.id], 'test')).rejects.toMatchObject({ code: 'BACKUP_NEEDED' });
@@ -172,7 +174,7 @@ describe('A full backup that was made of a chain', () => {
     const { rows, states } = await chainOf(3);
     const full = await consolidated(rows[1] as BackupRow);
     await damage(full);
-    const row = await world.app.backups.verify(full.id, 'ARCHIVE', 'test', NEVER);
+    const row = await world.app.verifications.verify(full.id, 'ARCHIVE', 'test', NEVER);
     expect(row).toMatchObject({ verifiedAt: null, errorCode: 'ARCHIVE_CORRUPT' });
     expect((await world.app.backups.parentOf(rows[2] as BackupRow))?.id).toBe(rows[1]?.id);
     await expectState(rows[2]?.id ?? '', states[2]);
@@ -186,7 +188,7 @@ describe('A full backup that was made of a chain', () => {
     const full = await consolidated(rows[1] as BackupRow);
     await world.app.backups.remove(ids(rows.slice(0, 2)), 'test');
     await damage(full);
-    await world.app.backups.verify(full.id, 'ARCHIVE', 'test', NEVER);
+    await world.app.verifications.verify(full.id, 'ARCHIVE', 'test', NEVER);
     expect(await world.app.backups.get(rows[2]?.id ?? '')).toMatchObject({
       verifiedAt: null,
       errorCode: 'CHAIN_BROKEN',
@@ -284,7 +286,7 @@ describe('A consolidation that cannot be done', () => {
     expect(row.errorHint).not.toBe('');
     expect(await filesIn(world.backups)).toHaveLength(2);
     await damage(rows[0] as BackupRow);
-    await world.app.backups.verify(rows[0]?.id ?? '', 'ARCHIVE', 'test', NEVER);
+    await world.app.verifications.verify(rows[0]?.id ?? '', 'ARCHIVE', 'test', NEVER);
     await world.app.copies.request(rows[0]?.id ?? '', elsewhere.id, 'test');
     await world.app.copies.runDue(NEVER);
     await damage(rows[0] as BackupRow);

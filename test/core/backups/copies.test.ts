@@ -277,7 +277,7 @@ describe('A backup with copies', () => {
     await runDue();
     await copyTo();
     await damage(join(world.folder, 'second', row.fileName));
-    await world.app.backups.verify(row.id, 'CHECKSUM', 'test', NEVER);
+    await world.app.verifications.verify(row.id, 'CHECKSUM', 'test', NEVER);
     expect(copyIn((await get(row.id)).copies, second).status).toBe('FAILED');
     await expect(world.app.destinations.remove(second.id, 'test')).rejects.toMatchObject({
       code: 'DESTINATION_IN_USE',
@@ -304,7 +304,7 @@ describe('A backup with copies', () => {
     const row = await world.backup();
     await runDue();
     await damage(join(world.folder, 'second', row.fileName));
-    const verified = await world.app.backups.verify(row.id, 'CHECKSUM', 'test', NEVER);
+    const verified = await world.app.verifications.verify(row.id, 'CHECKSUM', 'test', NEVER);
     expect(verified).toMatchObject({ status: 'COMPLETED', errorCode: null, verificationLevel: 'CHECKSUM' });
     expect(copyIn(verified.copies, second)).toMatchObject({ status: 'FAILED', errorCode: 'ARCHIVE_CORRUPT' });
     await runDue();
@@ -318,7 +318,7 @@ describe('A backup with copies', () => {
     await runDue();
     await damage(row.filePath);
     await rm(join(world.folder, 'second', row.fileName));
-    const verified = await world.app.backups.verify(row.id, 'ARCHIVE', 'test', NEVER);
+    const verified = await world.app.verifications.verify(row.id, 'ARCHIVE', 'test', NEVER);
     expect(verified).toMatchObject({ status: 'COMPLETED', verifiedAt: null });
     expect(verified.copies.map(({ status }) => status)).toContain('COMPLETED');
   });
@@ -328,10 +328,12 @@ describe('A backup with copies', () => {
     const row = await world.backup();
     await runDue();
     later(10);
-    const verified = await world.app.backups.verify(row.id, 'CHECKSUM', 'test', NEVER, { destinationId: distant.id });
+    const verified = await world.app.verifications.verify(row.id, 'CHECKSUM', 'test', NEVER, {
+      destinationId: distant.id,
+    });
     expect(copyIn(verified.copies, distant).verifiedAt).toEqual(new Date(now));
     expect(verified.copy.verifiedAt).not.toEqual(new Date(now));
-    const other = world.app.backups.verify(row.id, 'CHECKSUM', 'test', NEVER, { destinationId: second.id });
+    const other = world.app.verifications.verify(row.id, 'CHECKSUM', 'test', NEVER, { destinationId: second.id });
     await expect(other).rejects.toMatchObject({ code: 'NOT_FOUND', field: 'destinationId' });
   });
 

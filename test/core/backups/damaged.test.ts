@@ -70,7 +70,7 @@ describe('A database with damaged pages', () => {
     const kept = await backUp(true);
     expect(kept).toMatchObject({ status: 'COMPLETED', damaged: true, verifiedAt: null, verificationLevel: null });
     expect(kept.warnings[0]).toMatch(/damaged and was kept as it is/);
-    await world.app.backups.verify(kept.id, 'DRILL', 'test', NEVER);
+    await world.app.verifications.verify(kept.id, 'CONTENT', 'test', NEVER);
     expect(await kept.reload()).toMatchObject({ verifiedAt: null, errorCode: null });
     const { reasons } = await world.app.overview.read();
     const configs = await world.app.overview.configs();

@@ -129,11 +129,11 @@ describe('Verifying an encrypted backup', () => {
   it('without its key compares the stored bytes, and says what it could not see', async () => {
     await use(away);
     const backup = await world.backup();
-    const blind = await world.app.backups.verify(backup.id, 'DRILL', 'test', NEVER);
+    const blind = await world.app.verifications.verify(backup.id, 'CONTENT', 'test', NEVER);
     expect(blind).toMatchObject({ verificationLevel: 'CHECKSUM', errorCode: null });
     expect(blind.warnings.join()).toContain('no key held here opens it');
-    const seeing = await world.app.backups.verify(backup.id, 'DRILL', 'test', NEVER, { identity });
-    expect(seeing).toMatchObject({ verificationLevel: 'DRILL', errorCode: null });
+    const seeing = await world.app.verifications.verify(backup.id, 'CONTENT', 'test', NEVER, { identity });
+    expect(seeing).toMatchObject({ verificationLevel: 'CONTENT', errorCode: null });
     expect(seeing.warnings.join()).not.toContain('no key');
   });
 
@@ -143,7 +143,7 @@ describe('Verifying an encrypted backup', () => {
     const bytes = await readFile(backup.filePath);
     bytes[bytes.length - 1000] = (bytes[bytes.length - 1000] ?? 0) ^ 1;
     await writeFile(backup.filePath, bytes);
-    const verified = await world.app.backups.verify(backup.id, 'ARCHIVE', 'test', NEVER);
+    const verified = await world.app.verifications.verify(backup.id, 'ARCHIVE', 'test', NEVER);
     expect(verified).toMatchObject({ verifiedAt: null, errorCode: 'ARCHIVE_CORRUPT' });
   });
 });
@@ -157,14 +157,14 @@ describe('Rewrapping an encrypted backup', () => {
     expect(row.checksum).not.toBe(checksum);
     await expect(readFile(filePath)).rejects.toMatchObject({ code: 'ENOENT' });
     await expect(world.restore({ backupId: id })).rejects.toMatchObject({ code: 'ENCRYPTION_KEY_MISSING' });
-    const verified = await world.app.backups.verify(id, 'DRILL', 'test', NEVER, { identity });
-    expect(verified).toMatchObject({ verificationLevel: 'DRILL', errorCode: null });
+    const verified = await world.app.verifications.verify(id, 'CONTENT', 'test', NEVER, { identity });
+    expect(verified).toMatchObject({ verificationLevel: 'CONTENT', errorCode: null });
     await change();
     expect((await world.restore({ backupId: id, identity, mediaMode: 'MIRROR' })).status).toBe('COMPLETED');
     expect(await present()).toEqual(before);
     const back = await world.app.backups.rewrap(id, [held.id, away.id], 'test', NEVER, identity);
     expect((await world.app.keys.ofBackup(back.id)).map((key) => key.id)).toEqual([held.id, away.id]);
-    expect((await world.app.backups.verify(id, 'ARCHIVE', 'test', NEVER)).verificationLevel).toBe('ARCHIVE');
+    expect((await world.app.verifications.verify(id, 'ARCHIVE', 'test', NEVER)).verificationLevel).toBe('ARCHIVE');
   });
 
   it('refuses an archive that is damaged, and leaves nothing new', async () => {

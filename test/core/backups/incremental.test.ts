@@ -84,8 +84,8 @@ describe('A config with incremental backups', () => {
   it('verifies each at every level', async () => {
     const { rows } = await chainOf(3);
     for (const row of rows) {
-      for (const level of ['CHECKSUM', 'ARCHIVE', 'DRILL'] as const) {
-        expect(await world.app.backups.verify(row.id, level, 'test', NEVER)).toMatchObject({
+      for (const level of ['CHECKSUM', 'ARCHIVE', 'CONTENT'] as const) {
+        expect(await world.app.verifications.verify(row.id, level, 'test', NEVER)).toMatchObject({
           verificationLevel: level,
           errorCode: null,
         });
@@ -176,7 +176,7 @@ describe('A config with incremental backups', () => {
     const row = await world.backup();
     expect(row).toMatchObject({ status: 'COMPLETED', mode: 'FULL', tables: known.tables });
     await world.app.backups.remove([known.id], 'test');
-    expect(await world.app.backups.verify(row.id, 'DRILL', 'test', NEVER)).toMatchObject({ errorCode: null });
+    expect(await world.app.verifications.verify(row.id, 'CONTENT', 'test', NEVER)).toMatchObject({ errorCode: null });
   });
 
   it.each<[string, (full: BackupRow) => Promise<unknown>, RegExp]>([
@@ -185,7 +185,7 @@ describe('A config with incremental backups', () => {
       'the last one is damaged',
       async (full) => {
         await damage(full);
-        await world.app.backups.verify(full.id, 'CHECKSUM', 'test', NEVER);
+        await world.app.verifications.verify(full.id, 'CHECKSUM', 'test', NEVER);
       },
       /damaged or not verified/,
     ],
@@ -302,14 +302,14 @@ describe('A chain with a damaged member', () => {
     await damage(rows[1] as BackupRow);
     const found: (string | null)[] = [];
     for (const { id } of rows)
-      found.push((await world.app.backups.verify(id, 'ARCHIVE', 'test', NEVER)).errorCode ?? null);
+      found.push((await world.app.verifications.verify(id, 'ARCHIVE', 'test', NEVER)).errorCode ?? null);
     expect(found).toEqual([null, 'ARCHIVE_CORRUPT', 'CHAIN_BROKEN', 'CHAIN_BROKEN']);
   });
 
   it('marks what builds on it as broken, and goes on with a full backup', async () => {
     const { rows } = await chainOf(3);
     await damage(rows[1] as BackupRow);
-    await world.app.backups.verify(rows[1]?.id ?? '', 'CHECKSUM', 'test', NEVER);
+    await world.app.verifications.verify(rows[1]?.id ?? '', 'CHECKSUM', 'test', NEVER);
     expect(await rows[2]?.reload()).toMatchObject({ errorCode: 'CHAIN_BROKEN', verifiedAt: null });
     await change(3);
     const next = await world.backup();
@@ -491,7 +491,7 @@ describe('A chain from elsewhere', () => {
     const other = await world.app.backups.create({ backupType: 'MANUAL', mode: 'FULL' }, 'test');
     await world.app.backups.run(other.id, NEVER);
     await world.app.models.Backup.update({ archiveId: full.archiveId ?? full.id }, { where: { id: other.id } });
-    await world.app.backups.verify(id, 'ARCHIVE', 'test', NEVER).catch(() => undefined);
+    await world.app.verifications.verify(id, 'ARCHIVE', 'test', NEVER).catch(() => undefined);
     const row = await world.app.backups.get(id);
     expect(row.errorCode).toMatch(/^(ARCHIVE|CHAIN)_/);
     expect(row.verifiedAt).toBeNull();

@@ -17,7 +17,7 @@ describe('An archive of the older Django system (format 1.0)', () => {
   it('is uploaded, verified by a drill for lack of hashes, planned with a warning, and restored', async () => {
     const body = createReadStream(FIXTURE);
     const row = await world.app.backups.upload(body, 'okpuja_backup_20250724_143022.zip', 1, 'boss', NEVER);
-    expect(row).toMatchObject({ status: 'COMPLETED', verificationLevel: 'DRILL', mediaFileCount: 2 });
+    expect(row).toMatchObject({ status: 'COMPLETED', verificationLevel: 'CONTENT', mediaFileCount: 2 });
     expect(row.fileName).toBe('okpuja_backup_20250724_143022.zip');
     const plan = await world.app.restores.plan({ backupId: row.id, confirm: false, allowForeign: true });
     expect(plan.allowed).toBe(true);

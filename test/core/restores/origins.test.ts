@@ -182,7 +182,7 @@ describe('A backup', () => {
     const bytes = await archive({}, [{ name: 'database.sqlite3-wal', data: 'x' }]);
     await writeFile(row.filePath, bytes);
     await row.update({ fileSize: bytes.length, checksum: createHash('sha256').update(bytes).digest('hex') });
-    const after = await world.app.backups.verify(row.id, 'ARCHIVE', 'boss', NEVER);
+    const after = await world.app.verifications.verify(row.id, 'ARCHIVE', 'boss', NEVER);
     expect(after).toMatchObject({ verifiedAt: null, errorCode: 'ARCHIVE_HOSTILE' });
   });
 

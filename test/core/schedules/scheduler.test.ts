@@ -276,7 +276,7 @@ describe('The overview', () => {
     expect(await reasons()).toEqual([]);
     const bytes = await readFile(second.filePath);
     await writeFile(second.filePath, bytes.subarray(0, 100));
-    await world.app.backups.verify(second.id, 'ARCHIVE', 'test', NEVER);
+    await world.app.verifications.verify(second.id, 'ARCHIVE', 'test', NEVER);
     expect(await world.app.overview.read()).toMatchObject({ health: 'CRITICAL' });
     expect(await world.app.overview.configs()).toMatchObject([
       { lastSuccessAt: second.createdAt, lastProvenAt: first.createdAt, lastErrorCode: null },
@@ -308,7 +308,7 @@ describe('The overview', () => {
     ]);
 
     await writeFile(second.filePath, bytes);
-    await world.app.backups.verify(second.id, 'ARCHIVE', 'test', NEVER);
+    await world.app.verifications.verify(second.id, 'ARCHIVE', 'test', NEVER);
     expect(await reasons()).toMatchObject([{ code: 'LAST_BACKUP_FAILED' }]);
     at('2025-06-01T01:45:00Z');
     await world.backup();

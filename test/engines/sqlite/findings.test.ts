@@ -126,8 +126,8 @@ describe('A database in which no page is damaged', () => {
     const restored = await world.restore(request);
     expect(restored).toMatchObject({ status: 'COMPLETED', errorMessage: null });
     expect(restored.warnings).toContainEqual(expect.stringMatching(says));
-    const verified = await world.app.backups.verify(row.id, 'DRILL', 'test', new AbortController().signal);
-    expect(verified).toMatchObject({ errorCode: null, verificationLevel: 'DRILL' });
+    const verified = await world.app.verifications.verify(row.id, 'CONTENT', 'test', new AbortController().signal);
+    expect(verified).toMatchObject({ errorCode: null, verificationLevel: 'CONTENT' });
     const undone = await world.app.restores.createUndo(restored.id, 'test');
     await world.app.restores.run(undone.id, new AbortController().signal);
     expect((await undone.reload()).status).toBe('COMPLETED');

@@ -84,7 +84,7 @@ describe("A database whose schema needs the application's own functions", () => 
     const { warns } = schemaOf(name);
     expect(row.warnings).toEqual(warns === null ? [] : [expect.stringMatching(warns)]);
     expect(row.tables).toContainEqual({ name: 'event', rows: 300 });
-    expect((await world.app.backups.verify(row.id, 'DRILL', 'test', NEVER)).verificationLevel).toBe('DRILL');
+    expect((await world.app.verifications.verify(row.id, 'CONTENT', 'test', NEVER)).verificationLevel).toBe('CONTENT');
 
     await exec(world.database, 'DELETE FROM entry; DROP TABLE event; CREATE TABLE other (x)');
     const restore = await world.restore({ backupId: row.id });

@@ -1,0 +1,227 @@
+import { join } from 'node:path';
+import { AppError } from '../../errors.js';
+import type { BackupRow, StoredObjectRow, VerificationLevel, VerificationRow } from '../../models/index.js';
+import { noteBroken, parentsOf } from '../archives/chains.js';
+import { noteDamaged } from '../archives/copies.js';
+import { assertCompleted, openCopy, type Reading, type StoredArchive } from '../archives/stored-archive.js';
+import { verifyStored } from '../archives/verify.js';
+import { readingOf } from '../backups/reading.js';
+import type { CoreEnvironment } from '../environment.js';
+import type { Keys } from '../keys/keys.js';
+import type { StepContext } from '../ports.js';
+import { verificationLease } from '../runs/hold.js';
+import { within } from '../runs/progress.js';
+import { removeWork, Run, type RunEnvironment } from '../runs/run.js';
+
+/** What verifying needs of the process around it. */
+export type VerificationsEnvironment = RunEnvironment &
+  Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'workFolder'> & { keys: Keys };
+
+/** Who verifies by the schedule. */
+export const SCHEDULE = 'system';
+
+/** What a verification says of a sealed backup that no key here opens. */
+const UNSEEN =
+  'The last verification compared the stored bytes only: their content is encrypted, and no key held here opens it.';
+
+/** What a verification found of one copy. */
+interface VerifiedCopy {
+  copy: StoredObjectRow;
+  error: AppError | null;
+  /** What was verified: CHECKSUM for a sealed backup whose key is neither given nor held here. */
+  level: VerificationLevel;
+}
+
+/** What a verification works with. */
+interface Verifying {
+  run: Run;
+  row: VerificationRow;
+  backup: BackupRow;
+  reading: Omit<Reading, 'without'>;
+}
+
+/** True for an error that says how the stored bytes are, not that they could not be read now. */
+export const isFinding = (code: string | null) => /^(ARCHIVE_|DATABASE_|CHAIN_BROKEN$)/.test(code ?? '');
+
+/**
+ * Does a PENDING verification: see `Verifications` for what comes of it. All failures end on the row.
+ * @param identity opens an encrypted backup; left out, the keys that are held here do
+ * @returns 'busy' if the backup is being verified, deleted or encrypted anew: try again later
+ */
+export async function runVerification(
+  env: VerificationsEnvironment,
+  id: string,
+  stop: AbortSignal,
+  identity?: string,
+): Promise<'done' | 'busy'> {
+  const row = await env.models.Verification.findByPk(id);
+  if (row === null || row.status !== 'PENDING') return 'done';
+  const run = await Run.claim(env, 'Verification', id, [verificationLease(row.backupId)], stop);
+  if (run === 'busy') return 'busy';
+  if (run === 'taken') return 'done';
+  try {
+    const backup = await env.models.Backup.findByPk(row.backupId);
+    if (backup === null) throw new AppError('NOT_FOUND', `There is no backup "${row.backupId}".`);
+    assertCompleted(backup);
+    const error = await verifyBackup(env, { run, row, backup, reading: readingOf(env, backup, identity) });
+    await env.audit.record(row.createdBy ?? SCHEDULE, 'backup.verify', backup.id, {
+      level: row.level,
+      result: error?.code ?? 'ok',
+    });
+    if (error === null) await run.complete();
+    else await run.fail(error);
+  } catch (thrown) {
+    const error = run.explain(thrown);
+    env.log.error({ verification: id, backup: row.backupId, err: error }, 'verification failed');
+    if (!run.isLost) await run.fail(error);
+  } finally {
+    await removeWork(env, join(env.workFolder, id));
+    await run.close();
+  }
+  return 'done';
+}
+
+/** Verifies the copies and notes the outcome. @returns why the verification failed; null if a copy is good */
+async function verifyBackup(env: VerificationsEnvironment, verifying: Verifying): Promise<AppError | null> {
+  const { run, row, backup } = verifying;
+  const below = await parentIds(env, backup);
+  const found = await verifyCopies(env, verifying);
+  const good = found.filter(({ error }) => error === null);
+  const broken = found.find(({ error }) => error?.code === 'CHAIN_BROKEN')?.error;
+  if (broken) {
+    // What it builds on was replaced and deleted while it was read.
+    if ((await parentIds(env, backup)) !== below) return verifyBackup(env, verifying);
+    await run.assertOwn();
+    const { code: errorCode, message: errorMessage, hint: errorHint } = broken;
+    await backup.update({ verifiedAt: null, verificationLevel: null, errorCode, errorMessage, errorHint });
+    return broken;
+  }
+  const bad = found.filter(({ error }) => error !== null && isFinding(error.code));
+  const [failed] = found.flatMap(({ error }) => error ?? []);
+  if (good.length + bad.length === 0) return failed ?? null;
+  await run.assertOwn();
+  await noteVerified(env, verifying, { good, bad });
+  if (good.length === 0) await noteBroken(env.models, backup);
+  for (const { copy, error } of bad) {
+    env.log.error({ backup: backup.id, copy: copy.location, err: error }, 'a copy is damaged or gone');
+  }
+  if (good.length === 0) return bad[0]?.error ?? null;
+  run.warn(...found.flatMap((one) => warningOf(one)));
+  if (good[0]?.level !== row.level) run.warn(UNSEEN);
+  return null;
+}
+
+function warningOf({ copy, error }: VerifiedCopy): string[] {
+  if (error === null) return [];
+  if (!isFinding(error.code)) return [`The copy ${copy.location} could not be read: ${error.message}`];
+  return [`The copy ${copy.location} is not intact: ${error.message} It is repaired from a good one.`];
+}
+
+/** Which backups it is read together with. */
+async function parentIds({ models }: VerificationsEnvironment, backup: BackupRow): Promise<string> {
+  const parents = await parentsOf(models, backup).catch(() => []);
+  return parents.map(({ id }) => id).join();
+}
+
+/** Reads each copy in turn. What is no AppError is thrown. */
+async function verifyCopies(env: VerificationsEnvironment, verifying: Verifying): Promise<VerifiedCopy[]> {
+  const { run, row, backup } = verifying;
+  const copies = copiesToVerify(backup, row.destinationId);
+  const sizeOf = (copy: StoredObjectRow) => copy.size ?? backup.fileSize ?? 0;
+  const total = copies.reduce((sum, copy) => sum + sizeOf(copy), 0);
+  const step = await run.phase('verify');
+  const found: VerifiedCopy[] = [];
+  let done = 0;
+  for (const copy of copies) {
+    const from = done;
+    done += sizeOf(copy);
+    try {
+      found.push({ copy, error: null, level: await verifyCopy(env, verifying, copy, within(step, from, done, total)) });
+    } catch (error) {
+      run.signal.throwIfAborted();
+      if (!(error instanceof AppError)) throw error;
+      found.push({ copy, error, level: row.level });
+    }
+  }
+  return found;
+}
+
+/**
+ * @returns the level that was verified: CHECKSUM for a sealed backup whose key is neither given nor held here
+ * @throws AppError as `verifyStored`, ENCRYPTION_KEY_WRONG
+ */
+async function verifyCopy(
+  env: VerificationsEnvironment,
+  { row, backup, reading }: Verifying,
+  copy: StoredObjectRow,
+  step: StepContext,
+): Promise<VerificationLevel> {
+  const stored = await openCopy(env.storages, backup, copy, reading);
+  const sees = row.level === 'CHECKSUM' || (await opens(stored, step.signal));
+  const level = sees ? row.level : 'CHECKSUM';
+  const { checksum, damaged } = backup;
+  const scratch = join(env.workFolder, row.id);
+  const engine = env.engines.of(backup.engine);
+  const databaseUrl = await drillUrl(env, backup);
+  await verifyStored(stored, { level, engine, checksum, scratch, damaged, databaseUrl }, step);
+  return level;
+}
+
+/** What an uploaded archive says that it is of is no reason to run its statements on a server. */
+async function drillUrl(
+  { models }: VerificationsEnvironment,
+  { backupType, configId, engine }: BackupRow,
+): Promise<string | null> {
+  if (backupType === 'UPLOADED' || configId === null) return null;
+  const config = await models.BackupConfig.findByPk(configId);
+  return config?.engine === engine ? config.databaseUrl : null;
+}
+
+/** False if no key for the archive is held here. @throws AppError ENCRYPTION_KEY_WRONG, ARCHIVE_…, STORAGE_… */
+async function opens(stored: StoredArchive, signal: AbortSignal): Promise<boolean> {
+  try {
+    await stored.content(signal);
+    return true;
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'ENCRYPTION_KEY_MISSING') return false;
+    throw error;
+  }
+}
+
+/** Writes the outcome of a verification to the backup and its copies. */
+async function noteVerified(
+  { models, now }: VerificationsEnvironment,
+  { row, backup }: Verifying,
+  { good, bad }: { good: VerifiedCopy[]; bad: VerifiedCopy[] },
+): Promise<void> {
+  // The bytes of a damaged database are as they were stored, which makes it no good backup.
+  const verified = backup.damaged ? {} : { verifiedAt: now() };
+  const well = { errorCode: null, errorMessage: null, errorHint: null };
+  await models.sequelize.transaction(async (transaction) => {
+    for (const { copy } of good) await copy.update({ ...verified, ...well }, { transaction });
+    const [first] = good;
+    if (first !== undefined) {
+      const seen = backup.warnings.filter((warning) => warning !== UNSEEN);
+      const warnings = first.level === row.level ? seen : [...seen, UNSEEN];
+      // The schedule finds the very bytes of which more was verified before: that still holds.
+      const former = row.createdBy === SCHEDULE && backup.checksum !== null ? backup.verificationLevel : null;
+      const mark = backup.damaged ? {} : { ...verified, verificationLevel: former ?? first.level };
+      const values = row.createdBy === SCHEDULE ? { ...mark, ...well } : { ...mark, ...well, warnings };
+      await backup.update(values, { transaction });
+    }
+    for (const { copy, error } of bad) {
+      if (error !== null) await noteDamaged({ models, now, transaction }, backup, copy, error);
+    }
+  });
+}
+
+/** @throws AppError NOT_FOUND if there is no copy in the destination that was asked for */
+export function copiesToVerify({ id, copies }: BackupRow, destinationId: number | null): StoredObjectRow[] {
+  const stored = copies.filter(({ status }) => status === 'COMPLETED');
+  if (destinationId === null) return stored;
+  const wanted = stored.filter((copy) => copy.destinationId === destinationId);
+  if (wanted.length > 0) return wanted;
+  throw new AppError('NOT_FOUND', `destinationId: ${id} has no stored copy in destination ${destinationId}.`, {
+    field: 'destinationId',
+  });
+}

@@ -51,6 +51,7 @@ export const importRules = {
   'core/runs': { may: [...CORE], why: 'a run does not know what it does' },
   'core/schedules': { may: [...CORE, 'core/runs'], why: 'when something is due is apart from what is done then' },
   'core/anomalies': { may: [...CORE], why: 'what is unusual is told by facts, whatever made them' },
+  'core/invariants': { may: [...CORE], why: 'a question and its answer, whoever asks' },
   'core/keys': { may: [...CORE], why: 'a key does not know what is sealed for it' },
   'core/archives': { may: [...CORE, 'core/lists', 'core/runs'], why: 'stored bytes are read alike, whatever for' },
   'core/retention': {
@@ -58,7 +59,7 @@ export const importRules = {
     why: 'a policy decides on facts; what deletes is handed in',
   },
   'core/configs': {
-    may: [...CORE, 'core/archives', 'core/keys', 'core/retention', 'core/runs', 'core/schedules'],
+    may: [...CORE, 'core/archives', 'core/invariants', 'core/keys', 'core/retention', 'core/runs', 'core/schedules'],
     why: 'what is protected is settled before anything is backed up',
   },
   'core/destinations': {
@@ -67,11 +68,20 @@ export const importRules = {
   },
   'core/discovery': { may: [...CORE, 'core/lists'], why: 'looking around changes nothing and needs no config' },
   'core/backups': {
-    may: [...CORE, 'core/anomalies', 'core/archives', 'core/configs', 'core/keys', 'core/runs', 'core/schedules'],
+    may: [
+      ...CORE,
+      'core/anomalies',
+      'core/archives',
+      'core/configs',
+      'core/invariants',
+      'core/keys',
+      'core/runs',
+      'core/schedules',
+    ],
     why: 'a backup does not depend on restores',
   },
   'core/verifications': {
-    may: [...CORE, 'core/archives', 'core/backups', 'core/keys', 'core/runs'],
+    may: [...CORE, 'core/archives', 'core/backups', 'core/invariants', 'core/keys', 'core/runs'],
     why: 'a verification reads what backups have stored',
   },
   'core/recovery': {

@@ -78,6 +78,7 @@ const SLOW = [
   'core/backups/damaged.test.ts',
   'core/backups/encrypted.test.ts',
   'core/backups/recover.test.ts',
+  'core/invariants/invariants.test.ts',
   'core/verifications/verifications.test.ts',
   'core/configs/places.test.ts',
   'core/recovery/kit.test.ts',

@@ -1,9 +1,18 @@
-import type { BackupConfigInput, Compression, ConfigPartsFragment, StorageType } from '../client/generated/graphql.js';
+import type {
+  BackupConfigInput,
+  Compression,
+  ConfigPartsFragment,
+  InvariantInput,
+  StorageType,
+} from '../client/generated/graphql.js';
 import type { Problem } from './api.js';
 import { ownZone } from './format.js';
 import { sizeProblem, type Typed, type Whole } from './inputs.js';
 import { onSignOut } from './session.js';
 import { createStore, useStore } from './store.js';
+
+/** An invariant as the form holds it; a value that is empty is none. */
+export type TypedInvariant = Pick<InvariantInput, 'name' | 'sql' | 'expect'> & { value: string };
 
 /** The settings of a config as its form holds them. */
 export interface Settings {
@@ -13,6 +22,7 @@ export interface Settings {
   excludeTables: string[];
   excludeTableData: string[];
   autoInclude: string;
+  invariants: TypedInvariant[];
   storageType: StorageType;
   storagePath: string;
   encryptionKeyIds: string[];
@@ -54,6 +64,7 @@ export const LABEL: Record<Field, string> = {
   excludeTables: 'Exclude tables',
   excludeTableData: 'Exclude the rows of tables',
   autoInclude: 'Include new databases',
+  invariants: 'Invariants',
   storageType: 'Location',
   storagePath: 'Folder',
   encryptionKeyIds: 'Encryption keys',
@@ -124,6 +135,7 @@ const NEW: Settings = {
   excludeTables: [],
   excludeTableData: [],
   autoInclude: '',
+  invariants: [],
   storageType: 'LOCAL',
   storagePath: '',
   encryptionKeyIds: [],
@@ -155,16 +167,27 @@ const NEW: Settings = {
 /** The settings of a saved config, or those that a new one begins with. */
 export function settingsOf(config: ConfigPartsFragment | null): Settings {
   if (config === null) return NEW;
-  const saved = { ...config, encryptionKeyIds: config.encryptionKeys.map(({ id }) => id) };
+  const saved = {
+    ...config,
+    encryptionKeyIds: config.encryptionKeys.map(({ id }) => id),
+    invariants: config.invariants.map(({ name, sql, expect, value }) => ({ name, sql, expect, value: value ?? '' })),
+  };
   const fields = (Object.keys(NEW) as Field[]).map((field) => [field, saved[field] ?? '']);
   return Object.fromEntries(fields) as Settings;
+}
+
+/** What needs no value is sent none, whatever was typed before another expectation was chosen. */
+function asInput({ expect, value, ...one }: TypedInvariant): InvariantInput {
+  const isCompared = expect === 'EQUALS' || expect === 'AT_LEAST' || expect === 'AT_MOST';
+  return { ...one, expect, value: isCompared ? value : null };
 }
 
 /** Settings as the API takes them. */
 export function inputOf(settings: Partial<Settings>): BackupConfigInput {
   const value = (field: Field) => {
     const typed = settings[field];
-    if (Array.isArray(typed)) return typed.map((path) => path.trim()).filter((path) => path !== '');
+    if (field === 'invariants') return settings.invariants?.map(asInput);
+    if (Array.isArray(typed)) return (typed as string[]).map((path) => path.trim()).filter((path) => path !== '');
     const text = typeof typed === 'string' ? typed.trim() : typed;
     return text === '' && mayBeEmpty(field) ? null : text;
   };

@@ -5,6 +5,7 @@ import type {
   BackupType,
   Compression,
   DatabaseEngine,
+  Expectation,
   Health,
   RestoreStatus,
   RowsMode,
@@ -63,6 +64,15 @@ export const LEVEL: Record<VerificationLevel, string> = {
   CHECKSUM: 'The checksum of the stored file matches',
   ARCHIVE: 'Every file in the archive was read and its checksum matches',
   CONTENT: 'The database was extracted and checked',
+};
+
+/** What the answer to an invariant must be. */
+export const EXPECTATION: Record<Expectation, string> = {
+  EQUALS: 'is',
+  AT_LEAST: 'is at least',
+  AT_MOST: 'is at most',
+  NOT_LESS_THAN_BEFORE: 'is not less than in the backup before',
+  EMPTY: 'is no row at all',
 };
 
 /** The levels, as a list names them. */

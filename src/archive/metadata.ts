@@ -111,6 +111,19 @@ const excludedSchema = z.object({
   /** TABLE: it is not in the archive. ROWS: it is, without its rows. */
   what: z.enum(['TABLE', 'ROWS']),
 });
+/** Most invariants that an archive may have. */
+const MAX_INVARIANTS = 100;
+const invariantSchema = z.object({
+  name: clean(100),
+  sql: z.string().max(10_000),
+  expect: z.enum(['EQUALS', 'AT_LEAST', 'AT_MOST', 'NOT_LESS_THAN_BEFORE', 'EMPTY']),
+  value: clean(200).nullable(),
+  /** The answer when the backup was made, and in the backup before where they were compared. */
+  actual: clean(1000).nullable(),
+  before: clean(1000).nullable(),
+  holds: z.boolean(),
+  message: clean(4000),
+});
 const symlinkSchema = z.object({ path: z.string(), target: z.string() });
 const skippedSchema = z.object({ path: z.string(), reason: z.string() });
 const renamedSchema = z.object({
@@ -180,6 +193,8 @@ const metadataSchema = z
     tables: z.array(tableSchema),
     /** The tables that were left out on request, as a whole or without their rows. Missing where none was. */
     excluded: z.array(excludedSchema).max(MAX_EXCLUDED).optional(),
+    /** Queries with the answers that the database must give, and what they came to. Missing where there were none. */
+    invariants: z.array(invariantSchema).max(MAX_INVARIANTS).optional(),
     /** Every file of the archive but the metadata itself, in the archive's order. Empty in version 1.0. */
     entries: z.array(entrySchema),
     /** Page size, journal mode, versions, …. */

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { App } from '../app.js';
 import type { ConfigInput } from '../core/configs/configs.js';
@@ -10,7 +11,7 @@ import {
   environmentSettings,
 } from '../core/configs/from-environment.js';
 import { AppError, badInput } from '../errors.js';
-import type { BackupConfigRow, CompressionMethod } from '../models/index.js';
+import type { BackupConfigRow, CompressionMethod, Expectation, Invariant } from '../models/index.js';
 import { configDocument, configText } from './configs.js';
 import { destinationOf } from './destinations.js';
 import { secretIn } from './identity.js';
@@ -30,6 +31,7 @@ interface Options {
   excludeTable?: string[] | false;
   excludeTableData?: string[] | false;
   autoInclude?: string;
+  invariantsFile?: string;
   storage?: 'LOCAL' | 'SYSTEM';
   path?: string;
   destination?: string[];
@@ -206,6 +208,10 @@ function withSettings(command: Command): Command {
     .option('--retention-days <n>', 'delete backups older than this', whole)
     .option('--max-files <n>', 'keep at most this many backups', whole)
     .option('--safety-days <n>', 'how long safety backups stay pinned', whole)
+    .option(
+      '--invariants-file <file>',
+      'queries with the answers that the database must give: JSON, [{"name", "sql", "expect", "value"?}, …]; [] for none',
+    )
     .option('--incremental', 'store only what changed since the backup before')
     .option('--no-incremental', 'make a full backup each time')
     .option('--full-every-days <n>', 'after so many days the next backup is a full one (default: 7)', whole)
@@ -235,6 +241,30 @@ async function databaseOf(
   return named === undefined ? undefined : databaseUrl(named, engines);
 }
 
+/** @throws AppError BAD_USER_INPUT */
+async function invariantsIn(path: string): Promise<Invariant[]> {
+  const wrong = (text: string) =>
+    badInput(
+      'invariants-file',
+      text,
+      'Write [{"name": "Users", "sql": "SELECT …", "expect": "AT_LEAST", "value": "1"}].',
+    );
+  let list: unknown;
+  try {
+    list = JSON.parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    throw wrong(`${path} cannot be read as JSON: ${(error as Error).message}`);
+  }
+  if (!Array.isArray(list)) throw wrong(`${path} holds no list.`);
+  return list.map((one: Partial<Record<keyof Invariant, unknown>> | null) => {
+    const { name, sql, expect, value = null } = one ?? {};
+    if (typeof name !== 'string' || typeof sql !== 'string' || typeof expect !== 'string') {
+      throw wrong(`${path} has an entry without the texts name, sql and expect.`);
+    }
+    return { name, sql, expect: expect.toUpperCase() as Expectation, value: value === null ? null : String(value) };
+  });
+}
+
 async function inputOf(
   { media, storage: storageType, path, destination, encryption, ...options }: Options,
   app: App,
@@ -246,6 +276,7 @@ async function inputOf(
     excludeTables: options.excludeTable === false ? [] : options.excludeTable,
     excludeTableData: options.excludeTableData === false ? [] : options.excludeTableData,
     autoInclude: orNull(options.autoInclude),
+    invariants: options.invariantsFile === undefined ? undefined : await invariantsIn(options.invariantsFile),
     storageType,
     storagePath: storageType === 'SYSTEM' && path !== undefined ? resolve(path) : path,
     destinationIds: destination === undefined ? undefined : await idsOf(app, destination),

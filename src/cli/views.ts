@@ -32,6 +32,7 @@ export function backupDocument(row: BackupRow): Document {
     tables: row.tables,
     excluded: row.excluded ?? [],
     damaged: row.damaged,
+    invariants: row.invariants,
     anomalies: row.anomalies,
     anomaliesAcknowledgedAt: row.anomaliesAcknowledgedAt ?? null,
     mediaFileCount: row.mediaFileCount,
@@ -92,6 +93,7 @@ export function verificationDocument(row: VerificationRow): Document {
     level: row.level,
     destinationId: row.destinationId,
     bytes: row.bytes,
+    invariants: row.invariants,
     status: row.status,
     ...runDocument(row),
   };

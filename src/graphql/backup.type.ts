@@ -8,6 +8,7 @@ import type {
   VerificationLevel as Level,
 } from '../models/index.js';
 import { ANOMALY_CODES } from '../models/index.js';
+import { InvariantResult } from './invariant.type.js';
 import { BackupMode, BackupStatus, BackupType, ExcludedPart, StorageType, VerificationLevel } from './enums.js';
 import { connectionOf } from './page.type.js';
 import { ByteSize, DateTime } from './scalars.js';
@@ -143,6 +144,11 @@ export class Backup {
       'good one.',
   })
   damaged!: boolean;
+
+  @Field(() => [InvariantResult], {
+    description: 'What the invariants of its config came to in its state; empty where there were none.',
+  })
+  invariants!: InvariantResult[];
 
   @Field(() => [Anomaly], {
     description:

@@ -24,7 +24,7 @@ export class ConfigTestResolver {
   })
   async testConnection(
     @Ctx() { services, signal }: GraphqlContext,
-    @Arg('input', () => BackupConfigInput, { description: '`databaseUrl` and `mediaPaths` matter.' })
+    @Arg('input', () => BackupConfigInput, { description: '`databaseUrl`, `mediaPaths` and `invariants` matter.' })
     input: BackupConfigInput,
     @Arg('configId', () => ID, CONFIG_ID) configId?: string | null,
   ): Promise<ConnectionTest> {

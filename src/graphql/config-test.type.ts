@@ -1,5 +1,6 @@
 import { Field, ID, Int, ObjectType } from 'type-graphql';
 import { ExcludedTable } from './backup.type.js';
+import { InvariantResult } from './invariant.type.js';
 import { Property } from './property.type.js';
 import { Refusal } from './refusal.type.js';
 import { ByteSize } from './scalars.js';
@@ -53,6 +54,9 @@ export class ConnectionTest {
 
   @Field(() => [ExcludedTable], { description: 'What `excludeTables` and `excludeTableData` leave out now.' })
   excluded!: ExcludedTable[];
+
+  @Field(() => [InvariantResult], { description: 'What `invariants` come to now; empty if that took too long.' })
+  invariants!: InvariantResult[];
 
   @Field(() => [MediaPathTest], { description: 'Each media path, in the order of `mediaPaths`.' })
   media!: MediaPathTest[];

@@ -4,6 +4,7 @@ import type { ConfigInput } from '../core/configs/configs.js';
 import type { StorageType as Storage } from '../core/ports.js';
 import type { CompressionMethod } from '../models/index.js';
 import { Compression, StorageType } from './enums.js';
+import { InvariantInput } from './invariant.type.js';
 import { destinationId, keyId } from './ids.js';
 import { PageArgs } from './page.type.js';
 import { ByteSize } from './scalars.js';
@@ -53,6 +54,15 @@ export class BackupConfigInput {
       'Databases of its server with such names get a config like this one when they appear, as by `protectDatabases`; `*` stands for any characters, such as `shop_*`. Not those whose config was deleted. Looked for once an hour; null: none does.',
   })
   autoInclude?: string | null;
+
+  @ArrayMaxSize(50)
+  @Field(() => [InvariantInput], {
+    nullable: true,
+    description:
+      'Queries with the answers that the database must give, asked in each backup and tried out when they are saved. A ' +
+      'broken one makes the backup suspicious. SQLite only; `[]` removes all.',
+  })
+  invariants?: InvariantInput[];
 
   @Field(() => StorageType, { nullable: true, description: 'Default: LOCAL.' })
   storageType?: Storage;
@@ -207,10 +217,11 @@ export class ConfigPageArgs extends PageArgs {
 
 /** What the input means to the domain. @throws AppError NOT_FOUND for what cannot be a destination's or key's id */
 export function configInput(given: BackupConfigInput): ConfigInput {
-  const { destinationIds, copyTo, encryptionKeyIds, ...input } = given;
+  const { destinationIds, copyTo, encryptionKeyIds, invariants, ...input } = given;
   const idsOf = (ids: string[], field: string) => ids.map((id) => destinationId(id, field));
   return {
     ...input,
+    ...(invariants && { invariants: invariants.map((one) => ({ ...one, value: one.value ?? null })) }),
     ...(destinationIds && { destinationIds: idsOf(destinationIds, 'destinationIds') }),
     ...(copyTo && { copyTo: idsOf(copyTo, 'copyTo') }),
     ...(encryptionKeyIds && { encryptionKeyIds: encryptionKeyIds.map((id) => keyId(id, 'encryptionKeyIds')) }),

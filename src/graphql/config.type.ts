@@ -1,6 +1,7 @@
 import { Field, ID, Int, ObjectType } from 'type-graphql';
 import type { DatabaseEngine as Engine, StorageType as Storage } from '../core/ports.js';
 import type { CompressionMethod } from '../models/index.js';
+import { Invariant } from './invariant.type.js';
 import { Compression, DatabaseEngine, StorageType } from './enums.js';
 import { connectionOf } from './page.type.js';
 import { Refusal } from './refusal.type.js';
@@ -46,6 +47,9 @@ export class BackupConfig {
       'Databases of its server with such names get a config like this one when they appear; null: none does.',
   })
   autoInclude!: string | null;
+
+  @Field(() => [Invariant], { description: 'Queries with the answers that its database must give.' })
+  invariants!: Invariant[];
 
   @Field(() => StorageType, { description: 'Where archives are stored.' })
   storageType!: Storage;

@@ -10,6 +10,7 @@ import type {
   BackupStatus as BackupState,
   CompressionMethod,
   CopyStatus as Copy,
+  Expectation as Expected,
   BackupType as Type,
   RestoreRow,
   RunStatus,
@@ -94,6 +95,14 @@ export const VerificationLevel = enumOf<Level>('VerificationLevel', 'How thoroug
   CHECKSUM: 'The stored bytes have the recorded SHA-256.',
   ARCHIVE: 'Also, every entry can be read and has the recorded hash.',
   CONTENT: 'Also, the database was extracted, passes its integrity check, and has the recorded tables and row counts.',
+});
+
+export const Expectation = enumOf<Expected>('Expectation', 'What the answer to an invariant must be.', {
+  EQUALS: 'The value itself: numbers are compared as numbers.',
+  AT_LEAST: 'The value or more.',
+  AT_MOST: 'The value or less.',
+  NOT_LESS_THAN_BEFORE: 'At least what it was in the newest good backup before.',
+  EMPTY: 'No row at all: the query looks for what must not be.',
 });
 
 export const ExcludedPart = enumOf<ExcludedTable['what']>('ExcludedPart', 'What of a table is left out of a backup.', {

@@ -1,6 +1,7 @@
 import { Field, Float, ID, ObjectType } from 'type-graphql';
 import type { RunStatus, VerificationLevel as Level } from '../models/index.js';
 import { RestoreStatus, VerificationLevel } from './enums.js';
+import { InvariantResult } from './invariant.type.js';
 import { connectionOf } from './page.type.js';
 import { ByteSize, DateTime } from './scalars.js';
 
@@ -37,6 +38,11 @@ export class Verification {
 
   @Field(() => ByteSize, { description: 'Stored bytes of the copies that it reads.' })
   bytes!: number;
+
+  @Field(() => [InvariantResult], {
+    description: 'What the invariants of the backup came to, asked again at level CONTENT; otherwise empty.',
+  })
+  invariants!: InvariantResult[];
 
   @Field(() => String, {
     nullable: true,

@@ -7,6 +7,7 @@ import {
   type Sequelize,
 } from 'sequelize';
 import { bytes } from './columns.js';
+import type { Invariant } from './invariant.js';
 import type { DatabaseEngine, StorageType } from './kinds.js';
 
 /** Why settings do not work: as an error is shown. */
@@ -36,6 +37,8 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   declare excludeTableData: CreationOptional<string[]>;
   /** Databases of its server with such names get a config like this one when they appear; null: none does. */
   declare autoInclude: CreationOptional<string | null>;
+  /** Queries with the answers that its database must give, asked in each backup. */
+  declare invariants: CreationOptional<Invariant[]>;
   declare storageType: StorageType;
   declare storagePath: string;
   /** Ids of the destinations that archives are copied to, in order. */
@@ -111,6 +114,7 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       excludeTables: { type: DataTypes.JSON, defaultValue: [] },
       excludeTableData: { type: DataTypes.JSON, defaultValue: [] },
       autoInclude: DataTypes.STRING(300),
+      invariants: { type: DataTypes.JSON, defaultValue: [] },
       storageType: DataTypes.STRING(32),
       storagePath: DataTypes.TEXT,
       copyTo: { type: DataTypes.JSON, defaultValue: [] },

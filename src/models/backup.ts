@@ -10,6 +10,7 @@ import {
 } from 'sequelize';
 import type { ExcludedTable } from '../archive/metadata.js';
 import { bytes } from './columns.js';
+import type { InvariantResult } from './invariant.js';
 import type { BackupType, DatabaseEngine, StorageType } from './kinds.js';
 import type { StoredObjectRow } from './stored-object.js';
 import { type PhaseEntry, runColumns, type RunStatus } from './run.js';
@@ -49,6 +50,7 @@ export const ANOMALY_CODES = [
   'SCHEMA_CHANGED',
   'INTEGRITY_BROKEN',
   'FOREIGN_KEYS_BROKEN',
+  'INVARIANT_BROKEN',
 ] as const;
 export type AnomalyCode = (typeof ANOMALY_CODES)[number];
 
@@ -181,6 +183,8 @@ export class BackupRow extends Model<
   /** Tables that were left out on request; null where none was. */
   declare excluded: CreationOptional<ExcludedTable[] | null>;
   declare mediaFileCount: CreationOptional<number>;
+  /** What the invariants of its config came to in its state. */
+  declare invariants: CreationOptional<InvariantResult[]>;
   /** How it is unlike those before it; empty if it is not. */
   declare anomalies: CreationOptional<Anomaly[]>;
   /** True while it has anomalies that no one has acknowledged: then it counts for nothing. */
@@ -259,6 +263,7 @@ export function defineBackup(sequelize: Sequelize, StoredObject: typeof StoredOb
       tables: { type: DataTypes.JSON, defaultValue: [] },
       excluded: DataTypes.JSON,
       mediaFileCount: { type: DataTypes.INTEGER, defaultValue: 0 },
+      invariants: { type: DataTypes.JSON, defaultValue: [] },
       anomalies: { type: DataTypes.JSON, defaultValue: [] },
       suspicious: { type: DataTypes.BOOLEAN, defaultValue: false },
       anomaliesAcknowledgedAt: DataTypes.DATE,

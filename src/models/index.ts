@@ -27,6 +27,7 @@ export type { BackupMode, BackupStatus, Origin, TableCount, VerificationLevel } 
 export { ANOMALY_CODES } from './backup.js';
 export type { Anomaly, AnomalyCode, BackupFacts, FallSize, Normal, SeenFalls, SeenNumber } from './backup.js';
 export type { PhaseEntry, RunStatus } from './run.js';
+export type { Expectation, Invariant, InvariantResult } from './invariant.js';
 
 /** The control database: the product's own records. */
 export interface Models {

@@ -27,6 +27,7 @@ import { anomalies } from './migrations/0023-anomalies.js';
 import { exclusions } from './migrations/0024-exclusions.js';
 import { serverDatabases } from './migrations/0025-server-databases.js';
 import { verifications } from './migrations/0026-verifications.js';
+import { invariants } from './migrations/0027-invariants.js';
 import { repairs } from './migrations/0029-repairs.js';
 
 const MIGRATIONS: Migration[] = [
@@ -56,6 +57,7 @@ const MIGRATIONS: Migration[] = [
   exclusions,
   serverDatabases,
   verifications,
+  invariants,
   repairs,
 ];
 

@@ -8,6 +8,7 @@ import {
 } from 'sequelize';
 import type { VerificationLevel } from './backup.js';
 import { bytes } from './columns.js';
+import type { InvariantResult } from './invariant.js';
 import { type PhaseEntry, runColumns, type RunStatus } from './run.js';
 
 /** One run that verifies a stored backup. What it found is also noted on the backup and its copies. */
@@ -22,6 +23,8 @@ export class VerificationRow extends Model<InferAttributes<VerificationRow>, Inf
   declare queued: boolean;
   /** Stored bytes of the copies that it reads. */
   declare bytes: number;
+  /** What the invariants of the backup came to in what was read; empty where they were not asked. */
+  declare invariants: CreationOptional<InvariantResult[]>;
   declare status: RunStatus;
   /** 0 to 1. */
   declare progress: CreationOptional<number>;
@@ -53,6 +56,7 @@ export function defineVerification(sequelize: Sequelize): typeof VerificationRow
       destinationId: DataTypes.INTEGER,
       queued: DataTypes.BOOLEAN,
       bytes: bytes<VerificationRow>('bytes'),
+      invariants: { type: DataTypes.JSON, defaultValue: [] },
       status: DataTypes.STRING(32),
       ...runColumns,
     },

@@ -39,6 +39,9 @@ function withPasswords(engines: Engines): Engines {
   return { ...engines, of: () => engine, forUrl: (url) => engines.forUrl(url) && engine };
 }
 
+/** What a copy of a database is laid with. */
+const held = () => ({ leaseMs: 5_000, workFolder: join(app.folder, 'data', 'tmp') });
+
 const connection = async (input: api.BackupConfigInput, configId?: string) =>
   (await client.request(api.TestConnectionDocument, { input, configId })).testConnection;
 const storage = async (input: api.BackupConfigInput, configId?: string) =>
@@ -135,9 +138,21 @@ describe('A test of the connection', () => {
     const tree = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`${i % 10}/${i}.txt`, 'x']));
     const large = join(app.folder, 'large');
     await writeTree(large, tree);
-    const { models, log, places, configs } = app.app;
-    const env = { models, log, places, configs, engines: createEngines(), storages: createStorages(app.backups) };
-    const impatient = new ConfigTests({ ...env, controlFile: null, exclude: [] }, { tables: 0, media: 1 });
+    const { models, log, places, configs, now } = app.app;
+    const env = {
+      ...held(),
+      models,
+      log,
+      places,
+      configs,
+      now,
+      engines: createEngines(),
+      storages: createStorages(app.backups),
+    };
+    const impatient = new ConfigTests(
+      { ...env, controlFile: null, exclude: [] },
+      { tables: 0, media: 1, invariants: 1 },
+    );
     const input = { databaseUrl: `sqlite:${app.database}`, mediaPaths: [large, app.media] };
     const found = await impatient.connection(input, undefined, NEVER);
     expect(found).toMatchObject({ ok: true, error: null, size: expect.any(Number), tables: null });
@@ -185,8 +200,18 @@ describe('A test of the storage', () => {
     expect(await storage({ storageType: 'SYSTEM', storagePath: there })).toMatchObject({ ok: true, warnings: [] });
     expect(await readdir(there)).toEqual([]);
 
-    const { models, log, places, configs } = app.app;
-    const env = { models, log, places, configs, engines: createEngines(), controlFile: null, exclude: [] };
+    const { models, log, places, configs, now } = app.app;
+    const env = {
+      ...held(),
+      models,
+      log,
+      places,
+      configs,
+      now,
+      engines: createEngines(),
+      controlFile: null,
+      exclude: [],
+    };
     const busy = join(there, 'new', 'busy');
     const storages = failing((real) => ({
       space: async () => {
@@ -241,8 +266,18 @@ describe('A test of the storage', () => {
       },
     ],
   ])('notices a place that %s, and takes its probe away again', async (_title, message, change) => {
-    const { models, log, places, configs } = app.app;
-    const env = { models, log, places, configs, engines: createEngines(), controlFile: null, exclude: [] };
+    const { models, log, places, configs, now } = app.app;
+    const env = {
+      ...held(),
+      models,
+      log,
+      places,
+      configs,
+      now,
+      engines: createEngines(),
+      controlFile: null,
+      exclude: [],
+    };
     const tests = new ConfigTests({ ...env, storages: failing(change) });
     const found = await tests.storage({}, 1, NEVER);
     expect(found).toMatchObject({ ok: false, error: { message: expect.stringContaining(message) } });

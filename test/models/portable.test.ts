@@ -36,6 +36,8 @@ async function* given(texts: string[]) {
   yield* texts;
 }
 
+/** A row without the columns that steps after the 26th have added. */
+const withoutLater = async (_table: string, { invariants: _, ...row }: Record<string, unknown>) => row;
 const asItIs = async (_table: string, row: Record<string, unknown>) => row;
 
 describe.each(databases)('The records of a control database, loaded into %s', (_title, missing, url) => {
@@ -83,7 +85,7 @@ describe.each(databases)('The records of a control database, loaded into %s', (_
     const former = kept.map((line) => line.replace('"verificationLevel":"ARCHIVE"', '"verificationLevel":"DRILL"'));
     const rows = former.filter((line) => line.startsWith('{"row"')).length;
     expect(former.filter((line) => line.includes('"DRILL"')).length).toBeGreaterThan(0);
-    await loadRecords(models.sequelize, old, given([...former, JSON.stringify({ rows })]), asItIs);
+    await loadRecords(models.sequelize, old, given([...former, JSON.stringify({ rows })]), withoutLater);
     expect(await models.Backup.count({ where: { verificationLevel: 'CONTENT' } })).toBeGreaterThan(0);
     expect((await lines(models)).some((line) => line.includes('"DRILL"'))).toBe(false);
   });

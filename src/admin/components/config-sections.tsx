@@ -32,6 +32,7 @@ import { RunScheduleNow } from './back-up-now.js';
 import { CleanUp } from './clean-up.js';
 import { TextLink } from './page.js';
 import { CronField } from './cron-field.js';
+import { InvariantsSetting } from './invariants.js';
 import { MediaPaths } from './media-paths.js';
 import { RetentionSimulator } from './retention-simulator.js';
 import { type Form, setting, TextSetting, WholeSetting } from './setting.js';
@@ -67,6 +68,7 @@ export function What({ form }: { form: Form }) {
         <MediaPaths form={form} />
       </SimpleGrid>
       <OnServer form={form} />
+      <InvariantsSetting form={form} />
       <TestConnection form={form} />
     </Section>
   );

@@ -23,7 +23,7 @@ interface Answered<Answer> {
 export function TestConnection({ form }: { form: Form }) {
   const test = useAction(TestConnectionDocument, { quiet: true, harmless: true });
   const [last, setLast] = useState<Answered<TestConnectionMutation['testConnection']> | null>(null);
-  const typed = only(form.settings, ['databaseUrl', 'mediaPaths', 'excludeTables', 'excludeTableData']);
+  const typed = only(form.settings, ['databaseUrl', 'mediaPaths', 'excludeTables', 'excludeTableData', 'invariants']);
   const run = async () => {
     setLast(null);
     const done = await test.run({ input: inputOf(typed), configId: form.config?.id });

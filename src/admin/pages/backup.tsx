@@ -18,6 +18,7 @@ import { BackupActions, useDownload } from '../components/backup-actions.js';
 import { ConsolidateBackup } from '../components/consolidate-backup.js';
 import { Age, Size } from '../components/exact.js';
 import { Facts, Section } from '../components/facts.js';
+import { Invariants } from '../components/invariants.js';
 import { Homeless, OriginBadge, originFacts } from '../components/origin.js';
 import { Pager, usePaging } from '../components/pager.js';
 import { BackupProgress } from '../components/run-progress.js';
@@ -92,6 +93,7 @@ function BackupOf({ backup, refresh }: { backup: BackupPartsFragment; refresh: (
             </Stack>
           </Grid.Col>
         </Grid>
+        {backup.invariants.length > 0 && <Invariants results={backup.invariants} />}
         {backup.excluded.length > 0 && <Excluded excluded={backup.excluded} />}
         {backup.tables.length > 0 && <Tables tables={backup.tables} />}
         {completed && backup.mediaFileCount > 0 && <Media id={id} />}

@@ -4,6 +4,7 @@ import {
   type Anomaly,
   type BackupFacts,
   type BackupRow,
+  type InvariantResult,
   type Models,
   type Normal,
   readPlain,
@@ -25,7 +26,7 @@ const LEARNED_FROM = 60;
 /** More restores since the last backup than this are not looked at. */
 const MAX_RESTORES = 20;
 
-const COLUMNS = ['id', 'createdAt', 'tables', 'excluded', 'mediaFileCount', 'origin', 'facts'] as const;
+const COLUMNS = ['id', 'createdAt', 'tables', 'excluded', 'mediaFileCount', 'origin', 'facts', 'invariants'] as const;
 type StateRow = Pick<BackupRow, (typeof COLUMNS)[number]>;
 
 /**
@@ -39,13 +40,14 @@ export async function judgeBackup(
   { metadata, databaseKey, ...known }: Known & { metadata: ArchiveMetadata; databaseKey: string },
 ): Promise<Judged> {
   const former = await formerOf(models, row);
+  const broken = brokenInvariants(metadata.invariants ?? [], former?.invariants ?? []);
   const now = stateNow(row, metadata, known);
   const since = former === null ? null : await sinceThen(models, row, former, databaseKey);
   const { compressed, changed } = now.facts;
   now.facts.compressed = compressed ?? former?.facts?.compressed ?? null;
   if (former === null || since === null) {
     const normal = learn(now, null, nothingSeen(row.createdAt));
-    return { facts: now.facts, normal, anomalies: [], suspicious: false };
+    return { facts: now.facts, normal, anomalies: broken, suspicious: broken.length > 0 };
   }
   const normal = await normalOf(models, row, former);
   const { excluded = [] } = metadata;
@@ -55,10 +57,25 @@ export async function judgeBackup(
   const plain = judge(seen, before, normal);
   const verdict =
     since.restores.length === 0 ? plain : judge(restoredNow(now), alike(restored(before, since.restores)), normal);
-  const anomalies = verdict.anomalies.filter(({ code, table }) =>
+  const unlike = verdict.anomalies.filter(({ code, table }) =>
     plain.anomalies.some((one) => one.code === code && one.table === table),
   );
+  const anomalies = [...broken, ...unlike];
   return { facts: now.facts, normal: verdict.normal, anomalies, suspicious: anomalies.length > 0 };
+}
+
+/** One that was broken before, and acknowledged, is no news: it stays a warning of each backup. */
+function brokenInvariants(now: readonly InvariantResult[], former: readonly InvariantResult[]): Anomaly[] {
+  const known = new Set(former.filter(({ holds }) => !holds).map(({ name, sql }) => `${name}\0${sql}`));
+  return now
+    .filter(({ holds, name, sql }) => !holds && !known.has(`${name}\0${sql}`))
+    .map(({ message }) => ({
+      code: 'INVARIANT_BROKEN',
+      message: `Invariant ${message}`,
+      table: null,
+      before: null,
+      after: null,
+    }));
 }
 
 /** A restore writes pages anew. */
@@ -133,6 +150,11 @@ const NEWEST: [string, string][] = [
   ['createdAt', 'DESC'],
   ['id', 'DESC'],
 ];
+
+/** What the invariants came to in the newest good backup before a new one. */
+export async function formerInvariants(models: Models, row: BackupRow): Promise<InvariantResult[]> {
+  return (await formerOf(models, row))?.invariants ?? [];
+}
 
 /** The newest one that is not suspicious, or was acknowledged. */
 async function formerOf({ Backup }: Models, row: BackupRow): Promise<StateRow | null> {

@@ -20,6 +20,8 @@ export interface VerifyOptions {
   databaseUrl: string | null;
   /** A folder that CONTENT makes and removes again. */
   scratch: string;
+  /** Called with the folder of the extracted database once that was found good, at level CONTENT. */
+  inspect?: (folder: string) => Promise<void>;
   /** True if the database is known to be damaged: then CONTENT verifies no more than ARCHIVE. */
   damaged: boolean;
 }
@@ -36,7 +38,7 @@ export const isDamage = (error: unknown): error is AppError =>
  * @throws AppError ARCHIVE_MISSING, ARCHIVE_CORRUPT, DATABASE_CORRUPT or another ARCHIVE_… code
  */
 export async function verifyStored(stored: StoredArchive, options: VerifyOptions, step: StepContext): Promise<void> {
-  const { level, engine, checksum, scratch, damaged, databaseUrl } = options;
+  const { level, engine, checksum, scratch, damaged, databaseUrl, inspect } = options;
   if (level === 'CHECKSUM') return verifyBytes(stored, checksum, step);
   if (level === 'ARCHIVE' || damaged) {
     await readWhole(stored, { checksum, engine }, step);
@@ -48,6 +50,7 @@ export async function verifyStored(stored: StoredArchive, options: VerifyOptions
     const archive = await readWhole(stored, { checksum, engine, databaseTo: scratch }, within(step, 0, 0.6));
     await stored.compareReaders(step.signal);
     assertSameCounts(archive, await engine.drill(scratch, within(step, 0.6, 1), databaseUrl));
+    await inspect?.(scratch);
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }

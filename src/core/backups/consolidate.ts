@@ -277,8 +277,8 @@ async function outcome(
   { size: fileSize, checksum }: { size: number; checksum: string },
 ): Promise<Partial<BackupRow>> {
   const { tables, excluded = null, mediaFileCount, damaged, pinned, pinnedBy = null } = await member.reload();
-  const { facts, anomalies, suspicious, anomaliesAcknowledgedAt } = member;
-  const unlike = { facts, anomalies, suspicious, anomaliesAcknowledgedAt };
+  const { facts, invariants, anomalies, suspicious, anomaliesAcknowledgedAt } = member;
+  const unlike = { facts, invariants, anomalies, suspicious, anomaliesAcknowledgedAt };
   const verified = damaged ? {} : { verifiedAt: now(), verificationLevel: 'ARCHIVE' as const };
   const state = { tables, excluded, mediaFileCount, damaged, ...unlike };
   return { fileSize, checksum, ...state, ...(pinned ? { pinned, pinnedBy } : {}), ...verified };

@@ -1,6 +1,13 @@
-import { isRegular, REGULAR_TYPES, type BackupConfigRow, type BackupRow } from '../../models/index.js';
+import {
+  isRegular,
+  REGULAR_TYPES,
+  type BackupConfigRow,
+  type BackupRow,
+  type Invariant,
+  type InvariantResult,
+} from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
-import { forgetNormals, judgeBackup, type Judged } from '../anomalies/history.js';
+import { forgetNormals, formerInvariants, judgeBackup, type Judged } from '../anomalies/history.js';
 import { updateCopies } from '../archives/copies.js';
 import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,6 +17,7 @@ import { type ArchiveMetadata, BACKUP_VERSION } from '../../archive/metadata.js'
 import { shown } from '../../archive/names.js';
 import type { Collected, Compression } from '../../archive/write.js';
 import { AppError, toAppError } from '../../errors.js';
+import { answersOf, askInvariants } from '../invariants/invariants.js';
 import type { Keys } from '../keys/keys.js';
 import type { Configs } from '../configs/configs.js';
 import { unmatchedWarnings } from '../configs/settings.js';
@@ -110,21 +118,25 @@ export async function runBackup(
   const folder = join(env.workFolder, id);
   let stored: string | null = null;
   let snapshot = null as Snapshot | null;
+  let answers = null as Promise<InvariantResult[]> | null;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const damage = options.damage ?? (row.allowDamaged ? 'keep' : 'refuse');
     const ground = await checkGround(env, run, row, source, storage, { damage, onProgress: options.onProgress });
     const { databaseUrl: url, mediaPaths } = source;
     const beginning = await Beginning.of(env, run, row, { config, url, mediaPaths });
-    const about = { beginning, folder, damage };
+    const invariants = options.source ? [] : (config?.invariants ?? []);
+    const about = { beginning, folder, damage, whole: invariants.length > 0 };
     const state = await takeState(env, run, row, source, about, (taken) => (snapshot = taken));
     const { increment } = state;
+    answers = answered(env, run, row, { invariants, folder });
+    answers.catch(() => undefined);
     const seal = await sealFor(env, run, row);
     const archive = await store(
       env,
       run,
       row,
-      { ...ground, mediaPaths, settings: config, seal, increment },
+      { ...ground, mediaPaths, settings: config, seal, increment, answers },
       storage,
       state.snapshot,
       (name) => (stored = name),
@@ -145,6 +157,7 @@ export async function runBackup(
   } finally {
     run.abandon(new AppError('INTERRUPTED', 'The run has ended.'));
     await snapshot?.contents.catch(() => undefined);
+    await answers?.catch(() => undefined);
     await removeWork(env, folder);
     await run.close();
   }
@@ -191,6 +204,15 @@ export function backupWork(database: number, media: number): Record<string, numb
   return { snapshot: database, archive: all, verify: all / READ_BACK };
 }
 
+/** How a state is taken. */
+interface Taking {
+  beginning: Beginning | null;
+  folder: string;
+  damage: DamagePolicy;
+  /** Take all of the database, even if little of it is stored: it is queried. */
+  whole: boolean;
+}
+
 /**
  * Takes as little of the database as the last backup allows: nothing, what has changed, or all.
  * @param onSnapshot called with a snapshot whose contents are still being looked at
@@ -200,15 +222,15 @@ async function takeState(
   run: Run,
   row: BackupRow,
   source: BackupSource,
-  { beginning, folder, damage }: { beginning: Beginning | null; folder: string; damage: DamagePolicy },
+  { beginning, folder, damage, whole }: Taking,
   onSnapshot: (snapshot: Snapshot) => void,
 ): Promise<{ snapshot: Snapshot; increment: Increment | null }> {
   const { databaseUrl: url, mediaPaths } = source;
   const plan = (snapshot: Snapshot | ChangedSnapshot) => Increment.plan(run, row, beginning, { snapshot, mediaPaths });
-  const untouched = beginning?.untouched(row) ?? null;
+  const untouched = whole ? null : (beginning?.untouched(row) ?? null);
   if (untouched !== null) return { snapshot: untouched, increment: await plan(untouched) };
   const step = await run.phase('snapshot');
-  const former = damage === 'refuse' && url !== null ? (beginning?.former() ?? null) : null;
+  const former = damage === 'refuse' && url !== null && !whole ? (beginning?.former() ?? null) : null;
   if (former !== null && url !== null) {
     const changed = await env.engines.of(row.engine).snapshotChanges(url, folder, step, former);
     const increment = changed && (await plan(changed));
@@ -247,6 +269,8 @@ type Material = Ground &
     settings: BackupConfigRow | null;
     seal: Seal | null;
     increment: Increment | null;
+    /** What the config's invariants come to in the snapshot. */
+    answers: Promise<InvariantResult[]>;
   };
 
 /** So many times its bytes uncompressed must be free for a safety backup that is stored as it is. */
@@ -274,7 +298,7 @@ async function store(
   env: BackupsEnvironment,
   run: Run,
   row: BackupRow,
-  { mediaPaths, media, protection, settings, seal, increment }: Material,
+  { mediaPaths, media, protection, settings, seal, increment, answers }: Material,
   storage: Storage,
   snapshot: Snapshot,
   onStored: (name: string) => void,
@@ -300,6 +324,7 @@ async function store(
         ...describe(env, row, snapshot, seal, await snapshot.contents, collected),
         ...(await auditHead(env)),
         ...increment?.describe(collected),
+        ...stateInvariants(await answers),
       }),
       signal: run.signal,
       onProgress: (done) => step.onProgress(done, total),
@@ -309,9 +334,38 @@ async function store(
   const { metadata } = archive;
   if (increment?.isSame(metadata)) await noteUnchanged(run, row, increment);
   run.warn(...unmatchedWarnings((await snapshot.contents).exclusions?.unmatched ?? []));
+  run.warn(...invariantWarnings(metadata));
   run.warn(...databaseWarnings(metadata), ...mediaWarnings(metadata), ...(await emptyRoots(env, row, metadata)));
   return archive;
 }
+
+/** Asks the config's invariants of the snapshot, while it is archived. */
+async function answered(
+  env: BackupsEnvironment,
+  run: Run,
+  row: BackupRow,
+  { invariants, folder }: { invariants: readonly Invariant[]; folder: string },
+): Promise<InvariantResult[]> {
+  const { rows } = env.engines.of(row.engine);
+  if (rows === null || invariants.length === 0) return [];
+  try {
+    const before = answersOf(await formerInvariants(env.models, row), invariants);
+    return await askInvariants(rows, folder, invariants, { before, signal: run.signal });
+  } catch (error) {
+    run.signal.throwIfAborted();
+    // The data is what counts, and must not be lost for this.
+    env.log.error({ backup: row.id, err: error }, 'the invariants could not be asked');
+    run.warn(`Its invariants were not asked: ${toAppError(error).message}`);
+    return [];
+  }
+}
+
+const stateInvariants = (results: InvariantResult[]): Pick<ArchiveMetadata, 'invariants'> =>
+  results.length === 0 ? {} : { invariants: results };
+
+/** The invariants that a state breaks. */
+export const invariantWarnings = ({ invariants = [] }: Pick<ArchiveMetadata, 'invariants'>): string[] =>
+  invariants.filter(({ holds }) => !holds).map(({ message }) => `Invariant ${message}`);
 
 async function noteUnchanged(run: Run, row: BackupRow, { parentId }: Increment): Promise<void> {
   const note = [row.note, `Unchanged since ${parentId ?? ''}.`].filter(Boolean).join(' ');
@@ -330,6 +384,7 @@ function outcomeOf(env: BackupsEnvironment, archive: LaidArchive, judged: Judged
     checksum,
     tables: tables.map(({ name, row_count: rows }) => ({ name, rows })),
     excluded: metadata.excluded ?? null,
+    invariants: metadata.invariants ?? [],
     mediaFileCount: mediaOf(metadata).reduce((sum, root) => sum + root.files, 0),
     damaged,
     ...(damaged ? {} : { verifiedAt: env.now(), verificationLevel: 'ARCHIVE' }),

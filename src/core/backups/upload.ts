@@ -14,7 +14,7 @@ import { isSealed, readHeader } from '../../archive/seal-header.js';
 import { UnsealedSource } from '../../archive/seal.js';
 import type { ArchiveSource } from '../../archive/source.js';
 import { AppError, badInput, fromErrno } from '../../errors.js';
-import type { BackupConfigRow, BackupRow, TableCount, VerificationLevel } from '../../models/index.js';
+import type { BackupConfigRow, BackupRow, InvariantResult, TableCount, VerificationLevel } from '../../models/index.js';
 import type { NewBackup } from './new-backup.js';
 import { type BackupsEnvironment, databaseWarnings, endBadly, mediaWarnings } from './run-backup.js';
 import { Hold, runLease } from '../runs/hold.js';
@@ -62,6 +62,7 @@ interface Examined {
     createdAt: Date;
     tables: TableCount[];
     excluded: ExcludedTable[] | null;
+    invariants: InvariantResult[];
     mediaFileCount: number;
     damaged: boolean;
     warnings: string[];
@@ -271,6 +272,7 @@ async function examine(
       createdAt,
       tables: inside.tables,
       excluded: metadata.excluded ?? null,
+      invariants: metadata.invariants ?? [],
       damaged: inside.damaged,
       mediaFileCount: archive.entries.filter(({ path, directory }) => path.startsWith('media/') && !directory).length,
       warnings: [...dated, ...strange, ...inside.warnings, ...mediaWarnings(metadata)],

@@ -3,8 +3,9 @@ import { realpath, stat } from 'node:fs/promises';
 import { isAbsolute, resolve } from 'node:path';
 import { AppError, badInput } from '../../errors.js';
 import { hasZstd } from '../../archive/block.js';
-import type { BackupConfigRow, CompressionMethod } from '../../models/index.js';
+import type { BackupConfigRow, CompressionMethod, Invariant } from '../../models/index.js';
 import { prefixFrom } from '../archives/names.js';
+import { checkInvariants } from '../invariants/invariants.js';
 import type { Places } from './places.js';
 import type { Engine, StorageAddress, StorageType } from '../ports.js';
 import { assertPolicy, KEEP_RULES, policyOf } from '../retention/policy.js';
@@ -29,6 +30,8 @@ export interface ConfigInput {
   excludeTableData?: string[] | undefined;
   /** A pattern of databases of its server that get a config like this one when they appear; null: none does. */
   autoInclude?: string | null | undefined;
+  /** Queries with the answers that the database must give. */
+  invariants?: Invariant[] | undefined;
   storageType?: StorageType | undefined;
   storagePath?: string | undefined;
   /** Where archives lie, in place of `storageType` and `storagePath`: the run writes the first, the others get copies. */
@@ -79,6 +82,7 @@ const DEFAULTS = {
   excludeTables: [] as string[],
   excludeTableData: [] as string[],
   autoInclude: null as string | null,
+  invariants: [] as Invariant[],
   storageType: 'LOCAL' as StorageType,
   storagePath: '',
   copyTo: [] as number[],
@@ -180,6 +184,7 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
     mediaPaths,
     ...exclusions,
     autoInclude: checkedInclude(engine, input.autoInclude),
+    invariants: checkInvariants(engine, input.invariants),
     ...address,
     copyTo,
     minimumCopies: input.minimumCopies,

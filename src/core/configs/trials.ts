@@ -1,16 +1,22 @@
+import { mkdir, rm, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { CoreEnvironment } from '../environment.js';
 import { measureMedia } from '../../archive/measure.js';
-import { AppError, type ErrorCode } from '../../errors.js';
-import type { BackupConfigRow, FailedTest } from '../../models/index.js';
+import { AppError, badInput, type ErrorCode } from '../../errors.js';
+import type { BackupConfigRow, FailedTest, Invariant, InvariantResult } from '../../models/index.js';
+import { askInvariants, checkInvariants, isUnanswered } from '../invariants/invariants.js';
+import { Hold, type HoldEnvironment, runLease } from '../runs/hold.js';
+import { newId } from '../text/ids.js';
 import type { ConfigInput, Configs } from './configs.js';
-import type { DatabaseInfo, Engine, ExcludedTable, Exclusions } from '../ports.js';
+import type { DatabaseInfo, Engine, ExcludedTable, Exclusions, StepContext } from '../ports.js';
 import { protectedPaths } from './protection.js';
 import { checkExclusions, checkSource, checkStorage, type SettingsEnvironment, unmatchedWarnings } from './settings.js';
 import { answered, type StorageTest, tryStorage } from './try-storage.js';
 
 /** What testing settings needs of the process around it. */
 export type ConfigTestsEnvironment = SettingsEnvironment &
-  Pick<CoreEnvironment, 'models' | 'log' | 'exclude'> & { configs: Configs };
+  HoldEnvironment &
+  Pick<CoreEnvironment, 'exclude' | 'now' | 'workFolder'> & { configs: Configs };
 
 /** What was found at one media path. */
 export interface MediaPathTest {
@@ -36,12 +42,14 @@ export interface ConnectionTest {
   facts: Record<string, string | number>;
   /** What `excludeTables` and `excludeTableData` leave out now. */
   excluded: ExcludedTable[];
+  /** What `invariants` come to now; empty where they could not be asked (in time). */
+  invariants: InvariantResult[];
   media: MediaPathTest[];
   warnings: string[];
 }
 
 /** How long to count, in milliseconds: a user waits in front of a form. */
-const PATIENCE = { tables: 10_000, media: 5_000 };
+const PATIENCE = { tables: 10_000, media: 5_000, invariants: 20_000 };
 
 /**
  * Tries settings before they are saved. What does not work is an answer; what makes no sense is thrown, as when a config is
@@ -64,6 +72,11 @@ export class ConfigTests {
     const warnings: string[] = [];
     const looking = () => lookAt({ engine, url, exclusions }, this.patience.tables, warnings, signal);
     const database = await answered(looking, signal);
+    const invariants = checkInvariants(engine, settings.invariants);
+    const asked =
+      database.error === null && invariants.length > 0
+        ? await this.ask({ engine, url, invariants }, warnings, signal)
+        : { results: [], error: null };
     const protection = await protectedPaths(this.env, { engine, url });
     const media: MediaPathTest[] = [];
     const deadline = AbortSignal.timeout(this.patience.media);
@@ -79,16 +92,64 @@ export class ConfigTests {
     }
     const { info, size, excluded } = database.value ?? { info: null, size: null, excluded: [] };
     return {
-      ok: database.error === null && media.every(({ ok }) => ok),
-      error: database.error,
+      ok: database.error === null && asked.error === null && media.every(({ ok }) => ok),
+      error: database.error ?? asked.error,
       databaseName: database.value === null ? null : engine.resolve(url).name,
       size,
       tables: info?.tables.length ?? null,
       facts: info?.source ?? {},
       excluded,
+      invariants: asked.results,
       media,
       warnings,
     };
+  }
+
+  /**
+   * Asks invariants of a private copy of the database. One that breaks now is a warning, and one that no database could
+   * answer an error.
+   */
+  private async ask(
+    { engine, url, invariants }: { engine: Engine; url: string; invariants: readonly Invariant[] },
+    warnings: string[],
+    signal: AbortSignal,
+  ): Promise<{ results: InvariantResult[]; error: AppError | null }> {
+    const { rows } = engine;
+    if (rows === null) return { results: [], error: null };
+    const deadline = AbortSignal.timeout(this.patience.invariants);
+    const asking = () =>
+      this.inScratch(async (folder, lost) => {
+        const step = { signal: AbortSignal.any([signal, deadline, lost]), onProgress: () => undefined };
+        await takeCopy(engine, url, folder, step);
+        return askInvariants(rows, folder, invariants, { before: new Map(), signal: step.signal });
+      });
+    const { value, error } = await answered(asking, signal, deadline);
+    if (error !== null) return { results: [], error };
+    if (value === null) {
+      warnings.push(late('The database', 'invariants', this.patience.invariants));
+      return { results: [], error: null };
+    }
+    const wrong = value.find((result) => isUnanswered(result));
+    const broken = value.filter((result) => !result.holds && result !== wrong);
+    warnings.push(...broken.map(({ message }) => `Invariant ${message}`));
+    return { results: value, error: wrong === undefined ? null : badInput('invariants', wrong.message, ONE_VALUE) };
+  }
+
+  /** Gives an empty folder, and a signal that aborts if it must be given up. It is removed afterwards. */
+  private async inScratch<T>(work: (folder: string, lost: AbortSignal) => Promise<T>): Promise<T> {
+    const id = newId('look', this.env.now());
+    const folder = join(this.env.workFolder, id);
+    const during = async ({ lost }: Hold) => {
+      try {
+        await mkdir(folder, { recursive: true, mode: 0o700 });
+        return await work(folder, lost);
+      } finally {
+        await rm(folder, { recursive: true, force: true });
+      }
+    };
+    return Hold.during(this.env, [runLease(id)], during, () => {
+      throw new Error(`The lease of the new id ${id} is held.`);
+    });
   }
 
   /** As `tryStorage`. @throws AppError NOT_FOUND, BAD_USER_INPUT, PATH_NOT_ALLOWED; the signal's reason */
@@ -140,7 +201,8 @@ export class ConfigTests {
   /** What of these settings does not work first; null if all does. */
   private async failed(input: ConfigInput, id: number | undefined, signal: AbortSignal): Promise<FailedTest | null> {
     const { error, media } = await this.connection(input, id, signal);
-    if (error !== null) return failedTest(error, error.field?.startsWith('exclude') ? error.field : 'databaseUrl');
+    const own = error?.field !== undefined && TESTED.has(error.field) ? error.field : 'databaseUrl';
+    if (error !== null) return failedTest(error, own);
     const folder = media.find((path) => path.error !== null)?.error ?? null;
     if (folder !== null) return failedTest(folder, 'mediaPaths');
     const storage = await this.storage(input, id, signal);
@@ -150,9 +212,23 @@ export class ConfigTests {
 
 /** The settings that can be tried out. */
 const TESTED: ReadonlySet<string> = new Set([
-  ...['databaseUrl', 'mediaPaths', 'excludeTables', 'excludeTableData'],
+  ...['databaseUrl', 'mediaPaths', 'excludeTables', 'excludeTableData', 'invariants'],
   ...['storageType', 'storagePath'],
 ]);
+
+const ONE_VALUE = 'Give one SELECT that gives one value, or with EMPTY no row.';
+
+/** Lays a copy of the live database in a folder. Whether it is damaged is looked at apart. */
+async function takeCopy(engine: Engine, url: string, folder: string, step: StepContext): Promise<void> {
+  const { bytes } = await engine.check(url);
+  const { bavail, bsize } = await statfs(folder);
+  if (bavail * bsize < bytes) throw new AppError('STORAGE_FULL', `There is no room for a copy of it in ${folder}.`);
+  const copying = new AbortController();
+  const signal = AbortSignal.any([step.signal, copying.signal]);
+  const { contents } = await engine.snapshot(url, folder, { ...step, signal });
+  copying.abort(new AppError('CANCELLED', 'The rest of the snapshot is not needed.'));
+  await contents.catch(() => undefined);
+}
 
 const failedTest = ({ code, message, hint }: AppError, field: string): FailedTest => ({ code, message, hint, field });
 

@@ -459,6 +459,9 @@ function warnings(
       `${links.length} symbolic links were noted in the backup and are not made again; what they led to is not in it: ${firstOf(links)}.`,
     );
   }
+  for (const { holds, message } of metadata.invariants ?? []) {
+    if (!holds) list.push(`The state of the backup broke an invariant when it was made: ${message}`);
+  }
   list.push(...ignoredEntries(archive.ignored));
   if (!request.includeRelated && scope.repair === null) list.push(...relatedWarning(related));
   const differing = tables

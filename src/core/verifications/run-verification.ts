@@ -1,12 +1,19 @@
 import { join } from 'node:path';
 import { AppError } from '../../errors.js';
-import type { BackupRow, StoredObjectRow, VerificationLevel, VerificationRow } from '../../models/index.js';
+import type {
+  BackupRow,
+  InvariantResult,
+  StoredObjectRow,
+  VerificationLevel,
+  VerificationRow,
+} from '../../models/index.js';
 import { noteBroken, parentsOf } from '../archives/chains.js';
 import { noteDamaged } from '../archives/copies.js';
 import { assertCompleted, openCopy, type Reading, type StoredArchive } from '../archives/stored-archive.js';
 import { verifyStored } from '../archives/verify.js';
 import { readingOf } from '../backups/reading.js';
 import type { CoreEnvironment } from '../environment.js';
+import { askInvariants } from '../invariants/invariants.js';
 import type { Keys } from '../keys/keys.js';
 import type { StepContext } from '../ports.js';
 import { verificationLease } from '../runs/hold.js';
@@ -38,6 +45,8 @@ interface Verifying {
   row: VerificationRow;
   backup: BackupRow;
   reading: Omit<Reading, 'without'>;
+  /** What the invariants came to; null until they were asked: they are the same in every copy. */
+  invariants: InvariantResult[] | null;
 }
 
 /** True for an error that says how the stored bytes are, not that they could not be read now. */
@@ -63,12 +72,14 @@ export async function runVerification(
     const backup = await env.models.Backup.findByPk(row.backupId);
     if (backup === null) throw new AppError('NOT_FOUND', `There is no backup "${row.backupId}".`);
     assertCompleted(backup);
-    const error = await verifyBackup(env, { run, row, backup, reading: readingOf(env, backup, identity) });
+    const reading = readingOf(env, backup, identity);
+    const verifying: Verifying = { run, row, backup, reading, invariants: null };
+    const error = await verifyBackup(env, verifying);
     await env.audit.record(row.createdBy ?? SCHEDULE, 'backup.verify', backup.id, {
       level: row.level,
       result: error?.code ?? 'ok',
     });
-    if (error === null) await run.complete();
+    if (error === null) await run.complete({ invariants: verifying.invariants ?? [] });
     else await run.fail(error);
   } catch (thrown) {
     const error = run.explain(thrown);
@@ -108,6 +119,8 @@ async function verifyBackup(env: VerificationsEnvironment, verifying: Verifying)
   if (good.length === 0) return bad[0]?.error ?? null;
   run.warn(...found.flatMap((one) => warningOf(one)));
   if (good[0]?.level !== row.level) run.warn(UNSEEN);
+  const fallen = (verifying.invariants ?? []).filter(({ holds }) => !holds);
+  run.warn(...fallen.map(({ message }) => `Invariant ${message}`));
   return null;
 }
 
@@ -152,10 +165,11 @@ async function verifyCopies(env: VerificationsEnvironment, verifying: Verifying)
  */
 async function verifyCopy(
   env: VerificationsEnvironment,
-  { row, backup, reading }: Verifying,
+  verifying: Verifying,
   copy: StoredObjectRow,
   step: StepContext,
 ): Promise<VerificationLevel> {
+  const { row, backup, reading } = verifying;
   const stored = await openCopy(env.storages, backup, copy, reading);
   const sees = row.level === 'CHECKSUM' || (await opens(stored, step.signal));
   const level = sees ? row.level : 'CHECKSUM';
@@ -163,7 +177,14 @@ async function verifyCopy(
   const scratch = join(env.workFolder, row.id);
   const engine = env.engines.of(backup.engine);
   const databaseUrl = await drillUrl(env, backup);
-  await verifyStored(stored, { level, engine, checksum, scratch, damaged, databaseUrl }, step);
+  const inspect = async (folder: string) => {
+    if (engine.rows === null || verifying.invariants !== null) return;
+    // Compared with what they were compared with then: the state is the same.
+    const before = new Map(backup.invariants.map(({ name, before: known }) => [name, known]));
+    const options = { before, signal: step.signal };
+    verifying.invariants = await askInvariants(engine.rows, folder, backup.invariants, options);
+  };
+  await verifyStored(stored, { level, engine, checksum, scratch, damaged, databaseUrl, inspect }, step);
   return level;
 }
 

@@ -19,6 +19,7 @@ const ACTION: Record<string, string> = {
   'restore.create': 'started a restore',
   'restore.undo': 'started undoing a restore',
   'restore.cancel': 'cancelled a restore',
+  'verification.cancel': 'cancelled a verification',
   'config.create': 'added a config',
   'config.update': 'changed a config',
   'config.delete': 'deleted a config',

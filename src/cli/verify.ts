@@ -79,7 +79,7 @@ async function verifyDue({ app, print, stop }: Session, given: string | undefine
   if (failed !== undefined) throw new CommandError(errorOf(failed), document);
   const names = await configNames(app.models);
   print.result(document, () =>
-    rows.length === 0 ? 'No copy is due, or the budget of the day is used up.' : verificationTable(rows, names),
+    rows.length === 0 ? 'No copy is due, or REVERIFY_MB_PER_DAY allows no more today.' : verificationTable(rows, names),
   );
 }
 

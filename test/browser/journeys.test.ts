@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { buildSchema, type GraphQLObjectType } from 'graphql';
 import type { Page, Route } from 'playwright-core';
+import { Hold, verificationLease } from '../../src/core/runs/hold.js';
 import { createTestApp, PASSWORD, type TestApp } from '../support/app.js';
 import { all, contentHash, exec } from '../support/sqlite.js';
 import { readTree, writeTree } from '../support/world.js';
@@ -203,6 +204,20 @@ journey(title('A stranger at the admin page'), () => {
     expect((await app.app.backups.get(id)).pinned).toBe(true);
     await more(/^Unpin/);
     await page.getByText('never deleted automatically').waitFor({ state: 'detached' });
+    quiet();
+  });
+
+  it('shows a verification that waits, and cancels it', async () => {
+    const { id } = await newest();
+    const { models, log } = app.app;
+    const held = (await Hold.take({ models, log, leaseMs: 60_000 }, [verificationLease(id)])) as Hold;
+    await button('More').click();
+    await page.getByRole('menuitem', { name: 'Verify archive' }).click();
+    await text('Waiting for a worker …');
+    await button('Cancel verification').click();
+    await text('The run was cancelled by admin@example.org.');
+    await held.release();
+    expect(await app.app.backups.get(id)).toMatchObject({ errorCode: null, verificationLevel: 'CONTENT' });
     quiet();
   });
 });
@@ -618,6 +633,27 @@ journey(title('The configs'), () => {
     await page.getByText('Saved', { exact: true }).first().waitFor();
     await page.getByRole('paragraph').filter({ hasText: 'Unsaved changes' }).waitFor({ state: 'detached' });
     expect((await saved(1)).archivePrefix).toBe(null);
+  });
+
+  it('take invariants, which are tried out when they are saved', async () => {
+    await open('/configs/1');
+    await button('Add invariant').click();
+    const invariant = page.getByTestId('invariant-0');
+    await invariant.getByLabel('Name').fill('Accounts');
+    await invariant.getByLabel('Value').fill('50');
+    await invariant.getByLabel('SQL').fill('DELETE FROM account');
+    await button('Save').click();
+    await text(/"Accounts" could not be checked/);
+    await invariant.getByLabel('SQL').fill('SELECT count(*) FROM account');
+    await button('Save').click();
+    await page.getByText('Saved', { exact: true }).first().waitFor();
+    const [kept] = (await saved(1)).invariants;
+    expect(kept).toEqual({ name: 'Accounts', sql: 'SELECT count(*) FROM account', expect: 'EQUALS', value: '50' });
+    await button('Remove invariant').click();
+    await button('Save').click();
+    // The word of the first time may still be there.
+    while ((await saved(1)).invariants.length > 0) await page.waitForTimeout(100);
+    quiet();
   });
 
   it('take a number as it is typed, also with zeros before it on the way', async () => {

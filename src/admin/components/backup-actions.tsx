@@ -17,7 +17,7 @@ import {
   IconTrash,
 } from '@tabler/icons-react';
 import { useState } from 'react';
-import { Link, useLocation } from 'wouter';
+import { Link } from 'wouter';
 import {
   type BackupStatus,
   type BackupType,
@@ -76,7 +76,7 @@ interface ActionMenuProps {
 }
 
 function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
-  const verify = useVerify(backup.id);
+  const verify = useVerify(backup);
   const download = useDownload();
   const pin = useAction(PinBackupDocument);
   const { id, fileName, status, pinned, pinnedBy } = backup;
@@ -221,11 +221,10 @@ function CancelOne({ backup, onClose }: { backup: ActedOn; onClose: () => void }
 }
 
 /** Starts a verification; the page of the backup shows how it goes and what came of it. */
-function useVerify(id: string) {
+function useVerify({ id, fileName }: ActedOn) {
   const start = useAction(StartVerificationDocument, { harmless: true });
-  const [, go] = useLocation();
   const run = async (level: VerificationLevel) => {
-    if ((await start.run({ backupId: id, level })) !== null) go(`/backups/${id}`);
+    if ((await start.run({ backupId: id, level })) !== null) tellDone(`${fileName} is being verified.`);
   };
   return { run, busy: start.busy };
 }

@@ -1,10 +1,11 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { copyWarnings } from '../core/archives/copies.js';
 import { badInput } from '../errors.js';
 import type { BackupRow, VerificationLevel, VerificationRow } from '../models/index.js';
 import { destinationOf } from './destinations.js';
 import { identityOf, type IdentityOptions, withIdentity } from './identity.js';
 import { backupId, ID_HELP } from './ids.js';
+import { oneOf } from './options.js';
 import { configNames } from './paging.js';
 import { CommandError, type GlobalOptions } from './print.js';
 import { carryOut, errorOf } from './runs.js';
@@ -27,14 +28,11 @@ export function addVerify(program: Command): void {
         'Verify a stored backup again by reading every copy of it back. JSON: {backup, verification}; with --due {verifications: […]}',
       )
       .argument('[id]', `a COMPLETED backup: ${ID_HELP}`)
-      .addOption(
-        new Option(
-          '--level <level>',
-          'CHECKSUM: the stored bytes; ARCHIVE: every file in it; CONTENT: the database too',
-        )
-          .choices(LEVELS)
-          .default('ARCHIVE')
-          .argParser((value: string) => value.toUpperCase()),
+      .option(
+        '--level <level>',
+        'CHECKSUM: the stored bytes; ARCHIVE: every file in it; CONTENT: the database too',
+        oneOf(LEVELS),
+        'ARCHIVE' as const,
       )
       .option('--destination <name>', 'only the copy there: id or name of a destination')
       .option('--due', 'instead of one backup, every copy whose last verification is four weeks old'),

@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => world.close());
 
 const run = (...args: string[]) =>
-  start(['--enable-source-maps', program, 'audit', ...args], {
+  start([program, 'audit', ...args], {
     cwd: world.folder,
     env: { DATA_DIR: 'data', DB_BACKUP_PATH: 'backups', LEASE_SECONDS: '5' },
   }).ended;

@@ -76,7 +76,7 @@ export async function translate(folder: string): Promise<string> {
 
 async function translateFile(name: string, folder: string): Promise<void> {
   const source = await readFile(join(ROOT, name), 'utf8');
-  const options: Options = { ...swc, filename: name, sourceMaps: 'inline', swcrc: false };
+  const options: Options = { ...swc, filename: name, sourceMaps: false, swcrc: false };
   const { code } = await transform(source, options);
   const target = join(folder, name.replace(/\.ts$/, '.js'));
   await mkdir(dirname(target), { recursive: true });

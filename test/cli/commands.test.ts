@@ -39,7 +39,7 @@ let writer: Writer;
 let program: string;
 
 const launch = (args: string[], input?: string) =>
-  start(['--enable-source-maps', program, ...args], {
+  start([program, ...args], {
     cwd: world.folder,
     env: { DATA_DIR: 'data', DB_BACKUP_PATH: 'backups', LEASE_SECONDS: '5', ADMIN_EMAIL: 'admin@example.org' },
     ...(input === undefined ? {} : { input }),

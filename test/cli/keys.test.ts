@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => world.close());
 
 const run = (args: string[], input?: string) =>
-  start(['--enable-source-maps', program, ...args], {
+  start([program, ...args], {
     cwd: world.folder,
     env: { DATA_DIR: 'data', DB_BACKUP_PATH: 'backups', LEASE_SECONDS: '5', LOG_LEVEL: 'debug' },
     ...(input === undefined ? {} : { input }),

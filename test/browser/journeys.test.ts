@@ -1077,6 +1077,7 @@ journey(title('All together'), () => {
       'browseFolder',
       'compareBackups',
       'destination',
+      'fileReferences',
       'me',
       'queryBackup',
       'users',

@@ -7,6 +7,9 @@ import { createWorld, filesIn, NEVER, readTree, type World, writeTree } from '..
 
 export const KILLS = Number(process.env.KILLS ?? 300);
 
+/** Where few kills are asked for, chance may take this many to hit what must be hit. */
+const MOST = 100;
+
 /** Starts one run in a process of its own and kills it after so many milliseconds. @returns how long it lived, and if it ended before */
 export function runAndKill(world: World, args: string[], after: number): Promise<{ ended: boolean; ms: number }> {
   const script = new URL('../support/run-once.mjs', import.meta.url).pathname;
@@ -67,7 +70,8 @@ export function describeKills(journal: 'WAL' | 'DELETE'): void {
       const phases = new Set<string>();
       // The first one is let go to its end, to know how long a whole run takes in a process that has just started.
       let length = 0;
-      for (let round = 0; round <= Math.max(5, KILLS / 10); round++) {
+      const isOver = (round: number) => round > Math.max(5, KILLS / 10) && phases.has('archive');
+      for (let round = 0; !isOver(round) && round < KILLS + MOST; round++) {
         const after = length === 0 ? 60_000 : Math.random() * length * 1.05;
         const { ended, ms } = await runAndKill(world, ['backup'], after);
         if (length === 0) length = ms;
@@ -105,7 +109,8 @@ export function describeKills(journal: 'WAL' | 'DELETE'): void {
       const phases = new Map<string, number>();
       // The first one is let go to its end, to know how long a whole run takes.
       let length = 0;
-      for (let round = 0; round <= KILLS / 2; round++) {
+      const isOver = (round: number) => round > KILLS / 2 && phases.size > 1;
+      for (let round = 0; !isOver(round) && round < KILLS + MOST; round++) {
         await fill(world, 'B');
         states.B = { hash: await contentHash(world.database), media: await readTree(world.media) };
         const after = length === 0 ? 60_000 : Math.random() * length * 1.05;

@@ -33,37 +33,48 @@ export function all<Row = Record<string, unknown>>(path: string, sql: string): P
 export function contentHash(path: string, tables?: string[]): Promise<string> {
   return withDatabase(path, async (db) => {
     const hash = createHash('sha256');
-    const rows = <Row>(sql: string, each: (row: Row) => void) =>
-      new Promise<void>((resolve, reject) =>
-        db.each<Row>(
-          sql,
-          (error, row) => (error ? reject(error) : each(row)),
-          (error) => (error ? reject(error) : resolve()),
-        ),
+    const rows = <Row>(sql: string) =>
+      new Promise<Row[]>((resolve, reject) =>
+        db.all<Row>(sql, (error, found) => (error ? reject(error) : resolve(found))),
       );
-    const names: string[] = [];
-    await rows<{ type: string; name: string; sql: string | null }>(
+    // What is counted and what is read are of one state.
+    await rows('BEGIN');
+    const schema = await rows<{ type: string; name: string; sql: string | null }>(
       `SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, name`,
-      ({ type, name, sql }) => {
-        if (tables !== undefined && !tables.includes(name)) return;
-        hash.update(`${type} ${name} ${sql}\n`);
-        if (type === 'table') names.push(name);
-      },
     );
-    for (const name of names) {
-      const columns = await new Promise<{ name: string }[]>((resolve, reject) =>
-        db.all<{ name: string }>(`PRAGMA table_info("${name}")`, (error, found) =>
-          error ? reject(error) : resolve(found),
-        ),
-      );
+    for (const { type, name, sql } of schema) {
+      if (tables !== undefined && !tables.includes(name)) continue;
+      hash.update(`${type} ${name} ${sql}\n`);
+      if (type !== 'table') continue;
+      const columns = await rows<{ name: string }>(`PRAGMA table_info("${name}")`);
       const order = columns.map((_, index) => index + 1).join(', ');
-      await rows<Record<string, unknown>>(`SELECT * FROM "${name}" ORDER BY ${order}`, (row) => {
-        for (const value of Object.values(row)) {
-          hash.update(Buffer.isBuffer(value) ? `b${value.toString('hex')}` : `${typeof value}${String(value)}`);
-          hash.update('\0');
-        }
-      });
+      const [counted] = await rows<{ n: number }>(`SELECT count(*) AS n FROM "${name}"`);
+      hash.update(await hashOfRows(db, `SELECT * FROM "${name}" ORDER BY ${order}`, counted?.n ?? 0));
     }
     return hash.digest('hex');
   });
+}
+
+/** The driver can call the end of `each` before its last rows, which are then never given: it is asked again. */
+async function hashOfRows(db: sqlite3.Database, sql: string, count: number): Promise<string> {
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const hash = createHash('sha256');
+    let seen = 0;
+    await new Promise<void>((resolve, reject) =>
+      db.each<Record<string, unknown>>(
+        sql,
+        (error, row) => {
+          if (error) return reject(error);
+          seen += 1;
+          for (const value of Object.values(row)) {
+            hash.update(Buffer.isBuffer(value) ? `b${value.toString('hex')}` : `${typeof value}${String(value)}`);
+            hash.update('\0');
+          }
+        },
+        (error) => (error ? reject(error) : resolve()),
+      ),
+    );
+    if (seen === count) return hash.digest('hex');
+  }
+  throw new Error(`"${sql}" never gave its ${count} rows.`);
 }

@@ -10,7 +10,7 @@ export const OWN = `n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')`;
 
 /** A table that holds rows. Of a partitioned one these are its partitions. */
-interface Table extends TableName {
+export interface Table extends TableName {
   oid: string;
 }
 
@@ -98,14 +98,18 @@ export interface Counting {
   excluded?: readonly ExcludedTable[];
 }
 
-/** What the database of the connection holds, as far as its transaction sees it. */
-export async function factsOf(connection: Connection, { deadline, excluded = [] }: Counting): Promise<Facts> {
-  const whats = new Map(excluded.map(({ table, what }) => [table, what]));
-  const all = await connection.rows<Table>(
+/** The tables that hold rows, by schema and name. */
+export const storedTables = (connection: Connection): Promise<Table[]> =>
+  connection.rows<Table>(
     `SELECT c.oid::text AS oid, n.nspname AS schema, c.relname AS name
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND ${OWN} ORDER BY 2, 3`,
   );
+
+/** What the database of the connection holds, as far as its transaction sees it. */
+export async function factsOf(connection: Connection, { deadline, excluded = [] }: Counting): Promise<Facts> {
+  const whats = new Map(excluded.map(({ table, what }) => [table, what]));
+  const all = await storedTables(connection);
   const tables = all.filter((table) => whats.get(tableName(table)) !== 'TABLE');
   const definitions = await definitionsOf(connection);
   const references = await referencesOf(connection);

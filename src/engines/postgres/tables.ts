@@ -3,7 +3,7 @@ import { AppError, badInput, errnoOf } from '../../errors.js';
 import { drillName, newName } from '../beside.js';
 import { type Connection, type CopyIn, withConnection, withServer } from './connection.js';
 import { type DumpFile, dumpBytes } from './dump.js';
-import { definitionsOf, OWN } from './facts.js';
+import { definitionsOf, storedTables, type Table } from './facts.js';
 import { clearStampAt, stampText } from './load.js';
 import { literal, qualified, quoted, type TableName, tableName } from './names.js';
 import { rowsIn } from './rows.js';
@@ -20,26 +20,32 @@ interface Column {
   required: boolean;
 }
 
-/** A table that holds rows. */
-interface Table extends TableName {
-  oid: string;
+/** A table with what is compared of it. */
+interface DefinedTable extends Table {
   columns: Column[];
   /** What makes it, as text. */
   definition: string;
 }
 
 /** The tables of a database, by the names that lists give them. */
-async function tablesIn(connection: Connection): Promise<Map<string, Table>> {
-  const rows = await connection.rows<TableName & { oid: string; columns: Column[] }>(
-    `SELECT c.oid::text AS oid, n.nspname AS schema, c.relname AS name, COALESCE((
-       SELECT json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
-         'generated', a.attgenerated <> '', 'required', a.attnotnull AND NOT a.atthasdef AND a.attidentity = '') ORDER BY a.attnum)
-       FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]') AS columns
-     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND ${OWN}`,
+const tablesIn = async (connection: Connection): Promise<Map<string, Table>> =>
+  new Map((await storedTables(connection)).map((table) => [tableName(table), table]));
+
+/** As `tablesIn`, with what they are made of. */
+async function definedTablesIn(connection: Connection): Promise<Map<string, DefinedTable>> {
+  const rows = await connection.rows<{ oid: string; columns: Column[] }>(
+    `SELECT attrelid::text AS oid, json_agg(json_build_object('name', attname, 'type', format_type(atttypid, atttypmod),
+       'generated', attgenerated <> '', 'required', attnotnull AND NOT atthasdef AND attidentity = '') ORDER BY attnum) AS columns
+     FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped GROUP BY attrelid`,
   );
+  const columns = new Map(rows.map((row) => [row.oid, row.columns]));
   const definitions = await definitionsOf(connection);
-  return new Map(rows.map((row) => [tableName(row), { ...row, definition: definitions.get(row.oid) ?? '' }]));
+  return new Map(
+    (await storedTables(connection)).map((table) => {
+      const { oid } = table;
+      return [tableName(table), { ...table, columns: columns.get(oid) ?? [], definition: definitions.get(oid) ?? '' }];
+    }),
+  );
 }
 
 /** As `Engine.rehearse`: the definitions of the dump are made in a database beside the target, and compared with it. */
@@ -53,9 +59,9 @@ export function rehearseTables(
     const shape = await shapeOf(server, place.database);
     if (shape === null) throw noTarget(place);
     const scratch = { place: { ...place, database: drillName() }, shape, part: 'definitions' as const };
-    const inDump = await inScratch(server, dump, scratch, (connection) => tablesIn(connection));
+    const inDump = await inScratch(server, dump, scratch, definedTablesIn);
     return withConnection(place, signal, async (connection) => {
-      const live = await tablesIn(connection);
+      const live = await definedTablesIn(connection);
       const found = tables.map((name) => compared(name, inDump.get(name), live.get(name), exact));
       const warnings = found.flatMap((each) => each.warnings);
       const replaced = tables.flatMap((name) => live.get(name) ?? []);
@@ -98,7 +104,12 @@ const noOwner = ({ user }: Place, { owner, names }: { owner: string; names: stri
 type Compared = Pick<TablesRehearsal, 'warnings' | 'refusals'>;
 
 /** What stands against the rows of one table, and what to know of them. */
-function compared(name: string, dumped: Table | undefined, live: Table | undefined, exact: boolean): Compared {
+function compared(
+  name: string,
+  dumped: DefinedTable | undefined,
+  live: DefinedTable | undefined,
+  exact: boolean,
+): Compared {
   const none: Compared = { warnings: [], refusals: [] };
   // An undo drops what the restore has made.
   if (dumped === undefined && exact) return none;
@@ -222,10 +233,15 @@ function definitionsFrom(dump: DumpFile, place: Place, stamp: string, missing: s
       const { tools, scratch: folder, signal } = dump;
       const args = ['--schema-only', ...tables.map((table) => `--table=${qualified(table)}`)];
       const sql = await readTool({ tools, program: 'pg_dump', args, place: scratch, scratch: folder, signal });
-      // Commands of psql's own: they keep others like them out.
-      return sql.replace(/^\\(un)?restrict .*$/gm, '');
+      return withoutCommands(sql);
     });
   });
+}
+
+/** Without the two commands for psql that keep others like them out: the first one follows the comments at the beginning. */
+function withoutCommands(sql: string): string {
+  const key = /^(?:(?:--.*)?\n)*\\restrict (\S+)\n/.exec(sql)?.[1];
+  return key === undefined ? sql : sql.replace(`\\restrict ${key}\n`, '').replace(`\\unrestrict ${key}\n`, '');
 }
 
 async function dropTables(connection: Connection, names: string[]): Promise<void> {

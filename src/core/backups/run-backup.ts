@@ -17,7 +17,7 @@ import { type ArchiveMetadata, BACKUP_VERSION } from '../../archive/metadata.js'
 import { shown } from '../../archive/names.js';
 import type { Collected, Compression } from '../../archive/write.js';
 import { AppError, toAppError } from '../../errors.js';
-import { answersOf, askInvariants } from '../invariants/invariants.js';
+import { answersOf, askInvariants, invariantWarnings } from '../invariants/invariants.js';
 import type { Keys } from '../keys/keys.js';
 import type { Configs } from '../configs/configs.js';
 import { unmatchedWarnings } from '../configs/settings.js';
@@ -334,7 +334,7 @@ async function store(
   const { metadata } = archive;
   if (increment?.isSame(metadata)) await noteUnchanged(run, row, increment);
   run.warn(...unmatchedWarnings((await snapshot.contents).exclusions?.unmatched ?? []));
-  run.warn(...invariantWarnings(metadata));
+  run.warn(...invariantWarnings(metadata.invariants ?? []));
   run.warn(...databaseWarnings(metadata), ...mediaWarnings(metadata), ...(await emptyRoots(env, row, metadata)));
   return archive;
 }
@@ -362,10 +362,6 @@ async function answered(
 
 const stateInvariants = (results: InvariantResult[]): Pick<ArchiveMetadata, 'invariants'> =>
   results.length === 0 ? {} : { invariants: results };
-
-/** The invariants that a state breaks. */
-export const invariantWarnings = ({ invariants = [] }: Pick<ArchiveMetadata, 'invariants'>): string[] =>
-  invariants.filter(({ holds }) => !holds).map(({ message }) => `Invariant ${message}`);
 
 async function noteUnchanged(run: Run, row: BackupRow, { parentId }: Increment): Promise<void> {
   const note = [row.note, `Unchanged since ${parentId ?? ''}.`].filter(Boolean).join(' ');

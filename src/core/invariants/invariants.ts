@@ -154,3 +154,7 @@ export function answersOf(results: readonly InvariantResult[], now: readonly Inv
   const same = results.filter(({ name, sql }) => queries.get(name) === sql);
   return new Map(same.map(({ name, actual }) => [name, actual]));
 }
+
+/** What to say of a state that breaks invariants. */
+export const invariantWarnings = (results: readonly InvariantResult[]): string[] =>
+  results.filter(({ holds }) => !holds).map(({ message }) => `Invariant ${message}`);

@@ -13,7 +13,7 @@ import { assertCompleted, openCopy, type Reading, type StoredArchive } from '../
 import { verifyStored } from '../archives/verify.js';
 import { readingOf } from '../backups/reading.js';
 import type { CoreEnvironment } from '../environment.js';
-import { askInvariants } from '../invariants/invariants.js';
+import { askInvariants, invariantWarnings } from '../invariants/invariants.js';
 import type { Keys } from '../keys/keys.js';
 import type { StepContext } from '../ports.js';
 import { verificationLease } from '../runs/hold.js';
@@ -119,8 +119,7 @@ async function verifyBackup(env: VerificationsEnvironment, verifying: Verifying)
   if (good.length === 0) return bad[0]?.error ?? null;
   run.warn(...found.flatMap((one) => warningOf(one)));
   if (good[0]?.level !== row.level) run.warn(UNSEEN);
-  const fallen = (verifying.invariants ?? []).filter(({ holds }) => !holds);
-  run.warn(...fallen.map(({ message }) => `Invariant ${message}`));
+  run.warn(...invariantWarnings(verifying.invariants ?? []));
   return null;
 }
 

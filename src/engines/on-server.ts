@@ -78,11 +78,11 @@ export function assertSound(words: ServerWords, { damaged }: Pick<LoadOptions, '
 const wholeOnly = ({ named, parts }: ServerWords) =>
   badInput('tables', `single ${parts} of a ${named} database cannot be restored.`, 'Leave tables out.');
 
-/** The error for a drill of a backup that has no config. */
+/** The error for level CONTENT of a backup whose server is not known. */
 export const noServer = (): AppError =>
   new AppError(
     'DATABASE_NOT_FOUND',
-    'A drill needs the server that the backup was made of, and this backup has none.',
+    'Level CONTENT needs the server that the backup was made of, and this backup has none.',
     {
       hint: 'Verify it at level ARCHIVE, or restore it into a new database of a server of your choice.',
     },

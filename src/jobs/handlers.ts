@@ -23,8 +23,8 @@ export interface Workers {
 }
 
 /**
- * The handlers of all jobs, in the order in which a free slot looks for work: restores first, and verifications after all backups. While another run holds the
- * same database, a run gives its slot back and is tried again later.
+ * The handlers of all jobs, in the order in which a free slot looks for work: restores first, then backups, then
+ * verifications. While another run holds the same database or backup, a run gives its slot back and is tried again later.
  */
 export function createHandlers(
   { backups, restores, verifications, cleanup, controlBackups }: Workers,

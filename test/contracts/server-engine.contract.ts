@@ -44,6 +44,8 @@ export interface Fragile {
 /** A database whose user lacks rights, one after the other. */
 export interface Rights {
   url: string;
+  /** What the hints say, one after the other: until the database can be backed up, and for a restore. */
+  hints: (string | RegExp)[];
   /** Gives a right, as a hint says how to. */
   grant(hint: string): Promise<unknown>;
   /** False if rights do not suffice for a restore. */
@@ -80,8 +82,8 @@ export interface ServerAdapter {
   /** What a backup of a database without any table comes to. */
   emptyError: string | null;
   zoo(): Promise<Zoo>;
-  /** URLs that cannot be used, each with the code of the error. None of them may be repeated with its password. */
-  unusable(): Promise<[url: string, code: string][]>;
+  /** URLs that cannot be used, each with the code of the error and what its text says. None may be repeated with its password. */
+  unusable(): Promise<[url: string, code: string, told?: RegExp][]>;
   /** Null where the server knows no users. */
   rights: (() => Promise<Rights>) | null;
   fragile(): Promise<Fragile>;
@@ -103,12 +105,12 @@ export const WRONG = 'wr:ong';
 export function describeServerEngine(adapter: ServerAdapter): void {
   const { make, rowsOf, addTo, removeRows, absent, stateOf, leftovers } = adapter;
   const { app, command, configure, test, follow, startBackup, backUp, startRestore, restore, undo, ask } = adapter.runs;
-  let unusable: Promise<{ code: string; found: Tested }[]>;
+  let unusable: Promise<{ code: string; told: RegExp; found: Tested }[]>;
   beforeAll(() => {
     // A driver may look for a server for ten seconds.
     const looking = async () => {
       const all = await adapter.unusable();
-      return Promise.all(all.map(async ([url, code]) => ({ code, found: await test(url) })));
+      return Promise.all(all.map(async ([url, code, told = /./]) => ({ code, told, found: await test(url) })));
     };
     unusable = looking();
     unusable.catch(() => undefined);
@@ -227,6 +229,8 @@ export function describeServerEngine(adapter: ServerAdapter): void {
     const { filePath, fileName } = await app().app.backups.get(id);
     const upload = await app().app.backups.upload(createReadStream(filePath), fileName, undefined, 'test', NEVER);
     expect(upload).toMatchObject({ backupType: 'UPLOADED', configId: Number(config), tables: [{ name: 't' }] });
+    const { errorMessage } = await app().app.verifications.verify(upload.id, 'CONTENT', 'test', NEVER);
+    expect(errorMessage).toMatch('Level CONTENT needs the server');
     const { refusals } = await planOf({ backupId: upload.id });
     expect(refusals).toEqual([expect.objectContaining({ code: 'BACKUP_FOREIGN', field: 'allowForeign' })]);
     await removeRows(url, 't');
@@ -273,22 +277,26 @@ export function describeServerEngine(adapter: ServerAdapter): void {
     const all = await unusable;
     expect(all.map(({ found: { ok, error } }) => [ok, error?.code])).toEqual(all.map(({ code }) => [false, code]));
     expect(all.filter(({ found: { error } }) => !error?.hint)).toEqual([]);
+    for (const { told, found } of all) expect(`${found.error?.message} ${found.error?.hint}`).toMatch(told);
     for (const secret of [WRONG, encodeURIComponent(WRONG)]) expect(JSON.stringify(all)).not.toContain(secret);
   });
 
   const { rights } = adapter;
   if (rights !== null) {
     it('names the statements that give missing rights, one after the other', async () => {
-      const { url, grant, mayRestore } = await rights();
+      const { url, hints, grant, mayRestore } = await rights();
+      const given: string[] = [];
+      const give = async ({ code, hint }: { code: string; hint: string }) => {
+        expect(code).toBe('DATABASE_UNREADABLE');
+        given.push(hint);
+        await grant(hint);
+      };
       const refusalOf = async () => (await test(url)).error;
-      for (let refusal = await refusalOf(); refusal !== null; refusal = await refusalOf()) {
-        expect(refusal).toMatchObject({ code: 'DATABASE_UNREADABLE' });
-        await grant(refusal.hint);
-      }
+      for (let refusal = await refusalOf(); refusal !== null; refusal = await refusalOf()) await give(refusal);
       const { id } = await backUp(await configure('Rights', url));
       const [refused] = (await planOf({ backupId: id })).refusals;
-      expect(refused).toMatchObject({ code: 'DATABASE_UNREADABLE' });
-      await grant(refused?.hint ?? '');
+      await give({ code: refused?.code ?? '', hint: refused?.hint ?? '' });
+      expect(given).toEqual(hints.map((hint) => (hint instanceof RegExp ? expect.stringMatching(hint) : hint)));
       if (mayRestore) await restore({ backupId: id });
     });
   }

@@ -115,7 +115,12 @@ afterAll(async () => {
         expect(hint).toMatch(/^As an administrator, run: GRANT /);
         for (const statement of hint.replace(/^[^:]+: /, '').split(/(?<=;) /)) await query(root, statement);
       };
-      return { url: at(url, 'rights', { name: 'reader', password: 'reader-secret' }), grant, mayRestore: true };
+      const hints = [
+        'As an administrator, run: GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `rights`.* TO `reader`@`127.0.0.1`;',
+        'As an administrator, run: GRANT SELECT ON `mysql`.`proc` TO `reader`@`127.0.0.1`;',
+        /^As an administrator, run: GRANT ALL PRIVILEGES ON `rights`/,
+      ];
+      return { url: at(url, 'rights', { name: 'reader', password: 'reader-secret' }), hints, grant, mayRestore: true };
     },
     fragile: async () => {
       const other = (await startMariadb(PASSWORD)) as RestartableServer;

@@ -91,8 +91,8 @@ afterAll(async () => {
     emptyError: null,
     zoo,
     unusable: async () => [
-      [at(root, 'postgres', { name: 'owner', password: WRONG }), 'DATABASE_UNREADABLE'],
-      [at(root, 'none'), 'DATABASE_NOT_FOUND'],
+      [at(root, 'postgres', { name: 'owner', password: WRONG }), 'DATABASE_UNREADABLE', /pg_hba\.conf/],
+      [at(root, 'none'), 'DATABASE_NOT_FOUND', /"none"/],
       ['postgres://a:b@127.0.0.1:1/c', 'DATABASE_NOT_FOUND'],
     ],
     rights: async () => {
@@ -101,7 +101,14 @@ afterAll(async () => {
         expect(hint).toMatch(/^As a superuser, run: /);
         return query(root, hint.replace(/^[^:]+: /, ''));
       };
-      return { url: at(url, 'rights', { name: 'reader', password: 'reader-secret' }), grant, mayRestore: false };
+      const statements = [
+        'GRANT pg_read_all_data TO "reader";',
+        'ALTER ROLE "reader" BYPASSRLS;',
+        'GRANT "postgres" TO "reader";',
+        'ALTER ROLE "reader" CREATEDB;',
+      ];
+      const hints = statements.map((statement) => `As a superuser, run: ${statement}`);
+      return { url: at(url, 'rights', { name: 'reader', password: 'reader-secret' }), hints, grant, mayRestore: false };
     },
     fragile: async () => {
       const other = (await startPostgres(PASSWORD)) as RestartableServer;

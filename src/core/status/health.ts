@@ -176,7 +176,7 @@ function configReasons(health: ConfigHealth): HealthReason[] {
     const hint =
       'Look at the database. If it is as it should be, acknowledge that: acknowledgeAnomalies, or ' +
       `\`db-manager acknowledge ${id}\`. If not, restore an older backup.`;
-    const what = `${id}${others} is unlike the backups before: ${message} Until then no backup is deleted automatically.`;
+    const what = `${id}${others} is unlike the backups before: ${message} Until it is acknowledged, no backup of its config is deleted automatically.`;
     add('CRITICAL', 'BACKUP_SUSPICIOUS', what, hint);
   }
   if (mediaGone) {

@@ -17,6 +17,8 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   diff: async () => (await import('./diff.js')).addDiff,
   orphans: async () => (await import('./orphans.js')).addOrphans,
   query: async () => (await import('./query.js')).addQuery,
+  'row-history': async () => (await import('./history.js')).addRowHistory,
+  'find-change': async () => (await import('./history.js')).addFindChange,
   verify: async () => (await import('./verify.js')).addVerify,
   verifications: async () => (await import('./verifications.js')).addVerifications,
   consolidate: async () => (await import('./consolidate.js')).addConsolidate,

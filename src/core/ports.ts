@@ -348,6 +348,14 @@ export interface ReferencesOptions {
   signal: AbortSignal;
 }
 
+/** One row of a table. */
+export interface FoundRow {
+  /** As they are shown, by column. */
+  values: Record<string, Cell>;
+  /** A hash of the type and all bytes of each value, by column: two that are the same have the same. */
+  hashes: Record<string, string>;
+}
+
 /** Reads rows of dumps that lie extracted. Whatever a dump or a statement holds, nothing else is read or written. */
 export interface RowReader {
   /**
@@ -368,6 +376,18 @@ export interface RowReader {
    * @throws AppError BAD_USER_INPUT naming `columns`; DATABASE_FAILED, DATABASE_CORRUPT
    */
   references(folder: string, options: ReferencesOptions): Promise<FileReferences>;
+  /**
+   * Looks for the one row that has these values.
+   * @param key by column; a BLOB as `x'0102'`
+   * @returns null if there is none, `unknown` if there is no such table or column
+   * @throws AppError BAD_USER_INPUT naming `key` if several rows have them; DATABASE_FAILED, DATABASE_CORRUPT
+   */
+  row(
+    folder: string,
+    table: string,
+    key: Record<string, Cell>,
+    signal: AbortSignal,
+  ): Promise<FoundRow | null | 'unknown'>;
 }
 
 /** A database that a server has. */

@@ -1,10 +1,13 @@
 import { Arg, Ctx, ID, Int, Query, Resolver } from 'type-graphql';
+import type { Cell } from '../core/ports.js';
+import { badInput } from '../errors.js';
 import { Admin } from './admin.directive.js';
 import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';
 import { IDENTITY } from './identity.js';
-import { runId } from './ids.js';
-import { BackupComparison, FileReferences, QueryResult } from './insight.type.js';
+import { configId, runId } from './ids.js';
+import { AnswerChange, BackupComparison, FileReferences, QueryResult, RowVersion } from './insight.type.js';
+import { JsonValue } from './scalars.js';
 
 @Resolver()
 export class InsightResolver {
@@ -96,4 +99,66 @@ export class InsightResolver {
     const wanted = { id: runId(id), columns: columns ?? null, samples: samples ?? 10, identity: identity ?? undefined };
     return services.insight.references(wanted, email, signal);
   }
+
+  @Admin()
+  @Query(() => [RowVersion], {
+    description: withExample(
+      'One row through the backups of a config, oldest first: a version for each stretch of backups that have it alike. Only as many are read as it takes to find where two that differ meet. Of SQLite only.',
+      '{ rowHistory(configId: "1", table: "puja_booking", key: { id: 17 }) { backup { id createdAt } lastBackup { id } row changed } }',
+    ),
+  })
+  async rowHistory(
+    @Ctx() { services, admin, signal }: GraphqlContext,
+    @Arg('configId', () => ID, { description: 'The config.' }) configIdText: string,
+    @Arg('table', () => String, { description: 'Name of the table.' }) table: string,
+    @Arg('key', () => JsonValue, {
+      description: 'The values of its primary key by column, such as `{ id: 17 }` or the `key` of a sample.',
+    })
+    key: unknown,
+    @Arg('every', () => Boolean, {
+      nullable: true,
+      defaultValue: false,
+      description:
+        'Reads every backup, which takes longer: otherwise what a row held for a while between two backups that have it alike is not seen.',
+    })
+    every?: boolean | null,
+    @Arg('identity', () => String, IDENTITY) identity?: string | null,
+  ): Promise<RowVersion[]> {
+    const { email } = await admin();
+    const question = {
+      configId: configId(configIdText, 'configId'),
+      table,
+      key: keyOf(key),
+      every: every ?? false,
+      identity: identity ?? undefined,
+    };
+    return services.insight.rowHistory(question, email, signal);
+  }
+
+  @Admin()
+  @Query(() => AnswerChange, {
+    nullable: true,
+    description: withExample(
+      'Between which backups of a config the answer to a query last changed, with few of them read; null if the oldest gives the same as the newest. Of SQLite only.',
+      '{ findChange(configId: "1", sql: "SELECT count(*) FROM puja_booking WHERE id = 17") { before { id } after { id createdAt } answerBefore answerAfter read } }',
+    ),
+  })
+  async findChange(
+    @Ctx() { services, admin, signal }: GraphqlContext,
+    @Arg('configId', () => ID, { description: 'The config.' }) configIdText: string,
+    @Arg('sql', () => String, { description: 'One SELECT that gives one value, in SQL of SQLite.' }) sql: string,
+    @Arg('identity', () => String, IDENTITY) identity?: string | null,
+  ): Promise<AnswerChange | null> {
+    const { email } = await admin();
+    const question = { configId: configId(configIdText, 'configId'), sql, identity: identity ?? undefined };
+    return services.insight.findChange(question, email, signal);
+  }
+}
+
+/** @throws AppError BAD_USER_INPUT naming `key` */
+function keyOf(given: unknown): Record<string, Cell> {
+  const isCell = (value: unknown) => value === null || typeof value === 'string' || Number.isFinite(value);
+  const isKey = typeof given === 'object' && given !== null && !Array.isArray(given);
+  if (isKey && Object.values(given).every(isCell)) return given as Record<string, Cell>;
+  throw badInput('key', 'is no object of texts and numbers.', 'Give it such as { id: 17 }.');
 }

@@ -1,5 +1,6 @@
-import { Field, Float, Int, ObjectType } from 'type-graphql';
+import { Field, Float, ID, Int, ObjectType } from 'type-graphql';
 import type { Cell } from '../core/ports.js';
+import { Backup } from './backup.type.js';
 import { ByteSize, JsonValue } from './scalars.js';
 
 @ObjectType({ description: 'What a query of a backup gave.' })
@@ -146,4 +147,55 @@ export class FileReferences {
 
   @Field(() => [String], { description: 'Some of them, by path in the archive.' })
   unreferencedSamples!: string[];
+}
+
+@ObjectType({ description: 'How a row was in a stretch of backups.' })
+export class RowVersion {
+  @Field(() => Backup, { description: 'The first backup that has it so.' })
+  backup!: Backup;
+
+  @Field(() => Backup, { description: 'The last backup that has it so.' })
+  lastBackup!: Backup;
+
+  @Field(() => JsonValue, {
+    nullable: true,
+    description: 'Its values by column, as a query gives them; null where the row is not there.',
+  })
+  row!: Record<string, Cell> | null;
+
+  @Field(() => [String], {
+    description:
+      'The columns that differ from the version before, by all their bytes; empty where the row was not there before or is not there now.',
+  })
+  changed!: string[];
+
+  @Field(() => [ID], {
+    description: 'Backups of this stretch, or before the first version, that could not be read.',
+  })
+  unreadable!: string[];
+}
+
+@ObjectType({ description: 'Where the answer to a query last changed.' })
+export class AnswerChange {
+  @Field(() => Backup, { description: 'The last backup with another answer.' })
+  before!: Backup;
+
+  @Field(() => Backup, { description: 'The first backup that answers as the newest one does.' })
+  after!: Backup;
+
+  @Field(() => JsonValue, {
+    nullable: true,
+    description:
+      'The answer of `before`. Null also where the query could not be asked, as of a table that is not there.',
+  })
+  answerBefore!: Cell;
+
+  @Field(() => JsonValue, { nullable: true, description: 'The answer of `after`.' })
+  answerAfter!: Cell;
+
+  @Field(() => Int, { description: 'How many backups were read.' })
+  read!: number;
+
+  @Field(() => [ID], { description: 'Backups that could not be read; others stood in for them.' })
+  unreadable!: string[];
 }

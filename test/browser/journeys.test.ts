@@ -1078,8 +1078,10 @@ journey(title('All together'), () => {
       'compareBackups',
       'destination',
       'fileReferences',
+      'findChange',
       'me',
       'queryBackup',
+      'rowHistory',
       'users',
     ]);
   });

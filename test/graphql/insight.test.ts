@@ -145,3 +145,52 @@ describe('Rows and media files of a backup', () => {
     await expect(wrong).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'columns' });
   });
 });
+
+describe('The backups of a config', () => {
+  const history = async (variables: Partial<api.RowHistoryQueryVariables>) => {
+    const wanted = { configId: '1', table: 'booking', key: { id: 2 }, ...variables };
+    return (await client.request(api.RowHistoryDocument, wanted)).rowHistory;
+  };
+  const change = async (sql: string) =>
+    (await client.request(api.FindChangeDocument, { configId: '1', sql })).findChange;
+
+  it('show what became of one row, and where it went', async () => {
+    expect(await history({})).toMatchObject([
+      { backup: { id: first }, lastBackup: { id: first }, row: { id: 2, guest: 'Bram', paid: null }, changed: [] },
+      { backup: { id: second }, row: null, changed: [] },
+    ]);
+    expect(await history({ key: { id: 3 }, every: true })).toMatchObject([
+      { backup: { id: first }, row: { paid: 7 } },
+      { backup: { id: second }, row: { guest: 'Chen', paid: 8 }, changed: ['paid'] },
+    ]);
+  });
+
+  it('show where the answer to a query changed, also if it could not be asked before', async () => {
+    expect(await change('SELECT paid FROM booking WHERE id = 3')).toMatchObject({
+      ...{ before: { id: first }, after: { id: second }, answerBefore: 7, answerAfter: 8, unreadable: [] },
+    });
+    const { before, answerBefore, answerAfter } = (await change('SELECT count(*) FROM picture')) ?? {};
+    expect([before?.id, answerBefore, answerAfter]).toEqual([second, null, 3]);
+  });
+
+  it('that cannot be read are named, and the others are asked', async () => {
+    const { fileName } = await app.app.backups.get(first);
+    await rm(join(app.backups, fileName));
+    const [version] = await history({});
+    expect(version).toMatchObject({ backup: { id: second }, row: null, unreadable: [first] });
+  });
+
+  it.each<[string, Partial<api.RowHistoryQueryVariables>]>([
+    ['configId', { configId: '99' }],
+    ['table', { table: 'nothing' }],
+    ['key', { key: {} }],
+    ['key', { key: [1] }],
+    ['key', { key: { guest: { a: 1 } } }],
+  ])('are not asked with a wrong %s: %o', async (field, variables) => {
+    await expect(history(variables)).rejects.toMatchObject({ field });
+  });
+
+  it('are not asked with what gives several values', async () => {
+    await expect(change('SELECT id FROM booking')).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'sql' });
+  });
+});

@@ -1,17 +1,20 @@
-import { Button, Card, Group, Select, Stack, Table, Text, Textarea } from '@mantine/core';
+import { Button, Card, Code, Group, Select, Stack, Table, Text, Textarea } from '@mantine/core';
 import { IconDownload } from '@tabler/icons-react';
 import { useState } from 'react';
 import {
   BackupDocument,
   type BackupPartsFragment,
+  FindChangeDocument,
+  type FindChangeQuery,
   QueryBackupDocument,
   type QueryBackupQuery,
 } from '../../client/generated/graphql.js';
 import { useApi, useQuestion } from '../api.js';
-import { Section } from '../components/facts.js';
+import { FactTable, Section } from '../components/facts.js';
 import { IdentityInput } from '../components/identity-retry.js';
 import { PageHead } from '../components/page.js';
 import { needsIdentity } from '../components/restore-choice.js';
+import { BackupLink, RowHistory } from '../components/row-history.js';
 import { cellText } from '../components/row.js';
 import { Answered, Loading, Missing, ProblemAlert } from '../components/state.js';
 import { csvOf } from '../../core/text/format.js';
@@ -19,6 +22,7 @@ import { count, plural } from '../format.js';
 import { titleOf } from '../words.js';
 
 type Result = QueryBackupQuery['queryBackup'];
+type Change = FindChangeQuery['findChange'];
 
 /** The most rows that are shown. */
 const LIMIT = 200;
@@ -40,11 +44,27 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
   const [sql, setSql] = useState('');
   const [identity, setIdentity] = useState('');
   const [result, setResult] = useState<Result | null>(null);
+  const [change, setChange] = useState<Change | undefined>(undefined);
   const query = useQuestion(QueryBackupDocument);
-  const ask = async (text: string) => {
+  const search = useQuestion(FindChangeDocument);
+  const given = identity === '' ? null : identity;
+  const configId = backup.config?.id;
+  const problem = query.problem ?? search.problem;
+  const clear = () => {
     setResult(null);
-    const answer = await query.run({ id, sql: text, limit: LIMIT, identity: identity === '' ? null : identity });
+    setChange(undefined);
+    query.clear();
+    search.clear();
+  };
+  const ask = async (text: string) => {
+    clear();
+    const answer = await query.run({ id, sql: text, limit: LIMIT, identity: given });
     setResult(answer?.queryBackup ?? null);
+  };
+  const findChange = async (config: string) => {
+    clear();
+    const answer = await search.run({ configId: config, sql, identity: given });
+    setChange(answer?.findChange);
   };
   const open = (table: string | null) => {
     if (table === null) return;
@@ -87,20 +107,32 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
                 maxRows={12}
                 spellCheck={false}
                 styles={{ input: { fontFamily: 'monospace' } }}
-                error={query.problem?.field === 'sql' ? query.problem.message : undefined}
+                error={problem?.field === 'sql' ? problem.message : undefined}
               />
               <Group>
                 <Button type="submit" loading={query.busy} disabled={sql.trim() === ''}>
                   Run
                 </Button>
+                {configId && (
+                  <Button
+                    variant="default"
+                    loading={search.busy}
+                    disabled={sql.trim() === ''}
+                    onClick={() => void findChange(configId)}
+                  >
+                    When did the answer change?
+                  </Button>
+                )}
                 {result && result.rows.length > 0 && <DownloadCsv result={result} name={`${id}.csv`} />}
               </Group>
             </Stack>
           </form>
         </Card>
-        {query.problem && query.problem.field !== 'sql' && <ProblemAlert problem={query.problem} />}
-        {query.busy && <Loading height={160} />}
+        {problem && problem.field !== 'sql' && <ProblemAlert problem={problem} />}
+        {(query.busy || search.busy) && <Loading height={160} />}
         {result && <Rows result={result} />}
+        {change !== undefined && <ChangeFound change={change} />}
+        {configId && <RowHistory configId={configId} tables={tables.map(({ name }) => name)} identity={given} />}
       </Stack>
     </>
   );
@@ -146,6 +178,30 @@ function Rows({ result: { columns, rows, truncated, seconds } }: { result: Resul
     </Section>
   );
 }
+
+/** Between which backups the answer changed. */
+function ChangeFound({ change }: { change: Change }) {
+  if (!change) return <Text size="sm">The oldest backup gives the same answer as the newest.</Text>;
+  const { before, after, answerBefore, answerAfter, read, unreadable } = change;
+  return (
+    <Section title={`The last change (backups read: ${count(read)})`}>
+      <FactTable
+        facts={[
+          ['Before', <Answer key="before" backup={before} value={answerBefore} />],
+          ['After', <Answer key="after" backup={after} value={answerAfter} />],
+        ]}
+      />
+      {unreadable.length > 0 && <Text size="sm">Could not be read: {unreadable.join(', ')}</Text>}
+    </Section>
+  );
+}
+
+const Answer = ({ backup, value }: { backup: NonNullable<Change>['before']; value: unknown }) => (
+  <Group gap="sm">
+    <BackupLink backup={backup} />
+    <Code>{cellText(value)}</Code>
+  </Group>
+);
 
 /** What is shown, as a file. */
 function DownloadCsv({ result: { columns, rows }, name }: { result: Result; name: string }) {

@@ -874,6 +874,26 @@ export type FileReferencesQueryVariables = Exact<{
 
 export type FileReferencesQuery = { fileReferences: { unreferenced: number, unreferencedSamples: Array<string>, columns: Array<{ table: string, column: string, rows: number, missing: number, samples: Array<{ key: unknown, path: unknown }> }> } };
 
+export type RowHistoryQueryVariables = Exact<{
+  configId: string | number;
+  table: string;
+  key: unknown;
+  every?: boolean | null | undefined;
+  identity?: string | null | undefined;
+}>;
+
+
+export type RowHistoryQuery = { rowHistory: Array<{ row: unknown, changed: Array<string>, unreadable: Array<string>, backup: { id: string, createdAt: string }, lastBackup: { id: string, createdAt: string } }> };
+
+export type FindChangeQueryVariables = Exact<{
+  configId: string | number;
+  sql: string;
+  identity?: string | null | undefined;
+}>;
+
+
+export type FindChangeQuery = { findChange: { answerBefore: unknown, answerAfter: unknown, read: number, unreadable: Array<string>, before: { id: string, createdAt: string }, after: { id: string, createdAt: string } } | null };
+
 export type KeyPartsFragment = { id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean, createdAt: string, lastUsedAt: string | null };
 
 export type EncryptionKeysQueryVariables = Exact<{ [key: string]: never; }>;
@@ -4409,6 +4429,47 @@ export const FileReferencesDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<FileReferencesQuery, FileReferencesQueryVariables>;
+export const RowHistoryDocument = new TypedDocumentString(`
+    query RowHistory($configId: ID!, $table: String!, $key: JSON!, $every: Boolean, $identity: String) {
+  rowHistory(
+    configId: $configId
+    table: $table
+    key: $key
+    every: $every
+    identity: $identity
+  ) {
+    backup {
+      id
+      createdAt
+    }
+    lastBackup {
+      id
+      createdAt
+    }
+    row
+    changed
+    unreadable
+  }
+}
+    `) as unknown as TypedDocumentString<RowHistoryQuery, RowHistoryQueryVariables>;
+export const FindChangeDocument = new TypedDocumentString(`
+    query FindChange($configId: ID!, $sql: String!, $identity: String) {
+  findChange(configId: $configId, sql: $sql, identity: $identity) {
+    before {
+      id
+      createdAt
+    }
+    after {
+      id
+      createdAt
+    }
+    answerBefore
+    answerAfter
+    read
+    unreadable
+  }
+}
+    `) as unknown as TypedDocumentString<FindChangeQuery, FindChangeQueryVariables>;
 export const EncryptionKeysDocument = new TypedDocumentString(`
     query EncryptionKeys {
   encryptionKeys {

@@ -6,11 +6,12 @@ import type { Backups } from '../backups/backups.js';
 import { assertSpace } from '../backups/run-backup.js';
 import { type ProtectEnvironment, protectedPaths } from '../configs/protection.js';
 import type { CoreEnvironment } from '../environment.js';
-import type { DatabaseComparison, FileReferences, QueryRows, RowReader } from '../ports.js';
+import type { Cell, DatabaseComparison, DatabaseEngine, FileReferences, QueryRows, RowReader } from '../ports.js';
+import { type AnswerChange, backupsInOrder, lastChangeOf, type RowVersion, versionsOf } from './history.js';
 import { Looks, type LooksEnvironment } from './looks.js';
 import { archivedMedia, compareMedia, filesOf, type MediaComparison, presentMedia } from './media.js';
 
-export type { MediaComparison };
+export type { AnswerChange, MediaComparison, RowVersion };
 
 /** What looking into backups needs of the process around it. */
 export type InsightEnvironment = LooksEnvironment &
@@ -56,13 +57,56 @@ export interface Agreement {
   identity?: string | undefined;
 }
 
+/** Which row is looked for. */
+export interface RowQuestion {
+  configId: number;
+  table: string;
+  /** The values of its primary key, by column. */
+  key: Record<string, Cell>;
+  /** Whether every backup is read: see `versionsOf`. */
+  every: boolean;
+  /** As for `Query`. */
+  identity?: string | undefined;
+}
+
+/** Which answer is looked for. */
+export interface ChangeQuestion {
+  configId: number;
+  /** One SELECT that gives one value. */
+  sql: string;
+  /** As for `Query`. */
+  identity?: string | undefined;
+}
+
+/** Is told which backup is read next. */
+type OnRead = (backup: BackupRow) => void;
+
 /** Bounds of what is asked for. */
 const MAX_LIMIT = 1_000;
 const MAX_SAMPLES = 100;
 const MAX_SQL = 100_000;
 /** How long a query and a comparison may take, in milliseconds. */
-const QUERY_TIME = 30_000;
-const COMPARE_TIME = 900_000;
+const QUERY = {
+  ms: 30_000,
+  late: () => badInput('sql', 'took longer than 30 seconds.', 'Add a condition, or ask for less.'),
+};
+const COMPARISON = {
+  ms: 900_000,
+  late: () => badInput('tables', 'took longer than 15 minutes to compare.', 'Name fewer tables.'),
+};
+const REFERENCES = {
+  ms: 900_000,
+  late: () => badInput('columns', 'took longer than 15 minutes to look through.', 'Name fewer columns.'),
+};
+const HISTORY = {
+  ms: 900_000,
+  late: () =>
+    badInput(
+      'configId',
+      'has backups that took longer than 15 minutes to read.',
+      'Leave out every, or query single backups.',
+    ),
+};
 /** Characters of a query that the audit trail keeps. */
 const AUDITED_SQL = 500;
 
@@ -87,19 +131,61 @@ export class Insight {
    */
   async query({ id, sql, limit, identity }: Query, actor: string, stop: AbortSignal): Promise<QueryRows> {
     assertBetween('limit', limit, 1, MAX_LIMIT);
-    if (sql.trim() === '') throw badInput('sql', 'is empty.', 'Give one SELECT.');
-    if (sql.length > MAX_SQL) throw badInput('sql', `has more than ${MAX_SQL.toLocaleString('en')} characters.`);
+    assertQuery(sql);
     const opened = await this.open(id, identity, stop);
     await this.env.audit.record(actor, 'backup.query', id, { sql: sql.slice(0, AUDITED_SQL) });
-    const { rows } = opened;
-    return this.looks.during(opened, identity === undefined, async (folder) => {
-      const late = AbortSignal.timeout(QUERY_TIME);
-      try {
-        return await rows.query(folder, sql, { limit, signal: AbortSignal.any([stop, late]) });
-      } catch (error) {
-        if (!late.aborted || stop.aborted) throw error;
-        throw badInput('sql', `took longer than ${QUERY_TIME / 1_000} seconds.`, 'Add a condition, or ask for less.');
-      }
+    return this.looks.during(opened, identity === undefined, (folder) =>
+      queryWithin(opened.rows, folder, { sql, limit }, stop),
+    );
+  }
+
+  /**
+   * How one row was through the backups of a config.
+   * @param onRead is told which backup is read next
+   * @throws AppError NOT_FOUND, BAD_USER_INPUT naming `configId`, `table` or `key`, ENGINE_UNSUPPORTED; that of the first
+   * backup if none can be read
+   */
+  async rowHistory(
+    { configId, table, key, every, identity }: RowQuestion,
+    actor: string,
+    stop: AbortSignal,
+    onRead: OnRead = () => undefined,
+  ): Promise<RowVersion[]> {
+    if (Object.keys(key).length === 0) throw badInput('key', 'is empty.', KEY_HINT);
+    const backups = await this.backupsOf(configId);
+    await this.env.audit.record(actor, 'config.row-history', String(configId), { table, key });
+    return inTime(stop, HISTORY, (signal) => {
+      const read = (backup: BackupRow) => {
+        onRead(backup);
+        return this.during(backup, identity, signal, ({ rows }, folder) => rows.row(folder, table, key, signal));
+      };
+      return versionsOf(backups, read, { table, every });
+    });
+  }
+
+  /**
+   * Between which backups of a config the answer to a query last changed.
+   * @param onRead is told which backup is read next
+   * @returns null if the oldest gives the same as the newest
+   * @throws AppError NOT_FOUND, BAD_USER_INPUT naming `configId` or `sql`, ENGINE_UNSUPPORTED; that of the first backup if none
+   * can be read
+   */
+  async findChange(
+    { configId, sql, identity }: ChangeQuestion,
+    actor: string,
+    stop: AbortSignal,
+    onRead: OnRead = () => undefined,
+  ): Promise<AnswerChange | null> {
+    assertQuery(sql);
+    const backups = await this.backupsOf(configId);
+    await this.env.audit.record(actor, 'config.find-change', String(configId), { sql: sql.slice(0, AUDITED_SQL) });
+    return inTime(stop, HISTORY, (signal) => {
+      const read = (backup: BackupRow) => {
+        onRead(backup);
+        const query = { sql, limit: 2 };
+        return this.during(backup, identity, signal, ({ rows }, folder) => queryWithin(rows, folder, query, signal));
+      };
+      return lastChangeOf(backups, read);
     });
   }
 
@@ -108,13 +194,16 @@ export class Insight {
    * @throws AppError NOT_FOUND, BACKUP_…, BAD_USER_INPUT naming `to`, `tables` or `samples`, ENGINE_UNSUPPORTED, ARCHIVE_…,
    * DATABASE_…, MEDIA_…, STORAGE_…
    */
-  async compare(
+  async compare(comparison: Comparison, actor: string, stop: AbortSignal): Promise<BackupComparison> {
+    assertBetween('samples', comparison.samples, 0, MAX_SAMPLES);
+    return inTime(stop, COMPARISON, (signal) => this.compareWithin(comparison, actor, signal));
+  }
+
+  private async compareWithin(
     { from, to, tables, samples, identity }: Comparison,
     actor: string,
-    stop: AbortSignal,
+    signal: AbortSignal,
   ): Promise<BackupComparison> {
-    assertBetween('samples', samples, 0, MAX_SAMPLES);
-    const signal = AbortSignal.any([stop, AbortSignal.timeout(COMPARE_TIME)]);
     const before = await this.open(from, identity, signal);
     const engine = this.env.engines.of(before.row.engine);
     const archive = await before.stored.archive(signal);
@@ -158,13 +247,16 @@ export class Insight {
    * Looks for rows of a backup that name media files which are not in it, and for files that no row names.
    * @throws AppError NOT_FOUND, BACKUP_…, BAD_USER_INPUT naming `id`, `columns` or `samples`, ENGINE_UNSUPPORTED, ARCHIVE_…
    */
-  async references(
+  async references(agreement: Agreement, actor: string, stop: AbortSignal): Promise<FileReferences> {
+    assertBetween('samples', agreement.samples, 0, MAX_SAMPLES);
+    return inTime(stop, REFERENCES, (signal) => this.referencesWithin(agreement, actor, signal));
+  }
+
+  private async referencesWithin(
     { id, columns, samples, identity }: Agreement,
     actor: string,
-    stop: AbortSignal,
+    signal: AbortSignal,
   ): Promise<FileReferences> {
-    assertBetween('samples', samples, 0, MAX_SAMPLES);
-    const signal = AbortSignal.any([stop, AbortSignal.timeout(COMPARE_TIME)]);
     const opened = await this.open(id, identity, signal);
     const archive = await opened.stored.archive(signal);
     const files = filesOf(archive).map(({ path }) => path);
@@ -189,15 +281,40 @@ export class Insight {
   /** @throws AppError also ENGINE_UNSUPPORTED, or DATABASE_CORRUPT where there are no rows that could be read */
   private async open(id: string, identity: string | undefined, signal: AbortSignal): Promise<Opened> {
     const { row, stored } = await this.env.backups.openReadable(id, signal, identity);
-    const { rows } = this.env.engines.of(row.engine);
-    if (rows === null) {
-      throw new AppError('ENGINE_UNSUPPORTED', `The rows of a ${row.engine} backup cannot be read without a server.`, {
-        hint: 'Restore it into a new database with targetDatabaseUrl, and look there.',
-      });
-    }
+    const rows = this.readerOf(row.engine);
     if (!row.damaged) return { row, stored, rows };
     throw new AppError('DATABASE_CORRUPT', `The backup ${id} is of a damaged database: its rows cannot be relied on.`, {
       hint: 'Extract it, and look with a tool for damaged databases, such as `.recover` of sqlite3.',
+    });
+  }
+
+  /** @throws AppError NOT_FOUND, BAD_USER_INPUT naming `configId`, ENGINE_UNSUPPORTED */
+  private async backupsOf(configId: number): Promise<BackupRow[]> {
+    const config = await this.env.models.BackupConfig.findByPk(configId);
+    if (config === null) {
+      throw new AppError('NOT_FOUND', `configId: there is no config ${configId}.`, { field: 'configId' });
+    }
+    this.readerOf(config.engine);
+    return backupsInOrder(this.env.models, config);
+  }
+
+  /** Gives the extracted database of one backup of many: no copy stays, as the next question is of another one. */
+  private async during<T>(
+    { id }: BackupRow,
+    identity: string | undefined,
+    signal: AbortSignal,
+    work: (opened: Opened, folder: string) => Promise<T>,
+  ): Promise<T> {
+    const opened = await this.open(id, identity, signal);
+    return this.looks.during(opened, false, (folder) => work(opened, folder));
+  }
+
+  /** @throws AppError ENGINE_UNSUPPORTED */
+  private readerOf(engine: DatabaseEngine): RowReader {
+    const { rows } = this.env.engines.of(engine);
+    if (rows !== null) return rows;
+    throw new AppError('ENGINE_UNSUPPORTED', `The rows of a ${engine} backup cannot be read without a server.`, {
+      hint: 'Restore it into a new database with targetDatabaseUrl, and look there.',
     });
   }
 
@@ -205,6 +322,38 @@ export class Insight {
     const config = configId === null ? null : await this.env.models.BackupConfig.findByPk(configId);
     if (config !== null && config.engine === engine && config.databaseUrl !== '') return config;
     throw badInput('to', `is missing, and the backup ${id} belongs to no config.`, 'Name the backup to compare with.');
+  }
+}
+
+/** How a key is written. */
+const KEY_HINT = 'Give the values of its primary key by column, such as {"id": 17}.';
+
+/** @throws AppError BAD_USER_INPUT naming `sql` */
+function assertQuery(sql: string): void {
+  if (sql.trim() === '') throw badInput('sql', 'is empty.', 'Give one SELECT.');
+  if (sql.length > MAX_SQL) throw badInput('sql', `has more than ${MAX_SQL.toLocaleString('en')} characters.`);
+}
+
+/** @throws AppError as `RowReader.query`; BAD_USER_INPUT naming `sql` when its time is over */
+const queryWithin = (
+  rows: RowReader,
+  folder: string,
+  { sql, limit }: { sql: string; limit: number },
+  stop: AbortSignal,
+): Promise<QueryRows> => inTime(stop, QUERY, (signal) => rows.query(folder, sql, { limit, signal }));
+
+/** Gives work a signal that aborts when its time is over. @throws what `late` gives then */
+async function inTime<T>(
+  stop: AbortSignal,
+  { ms, late }: { ms: number; late: () => AppError },
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const over = AbortSignal.timeout(ms);
+  try {
+    return await work(AbortSignal.any([stop, over]));
+  } catch (error) {
+    if (!over.aborted || stop.aborted) throw error;
+    throw late();
   }
 }
 

@@ -2,9 +2,11 @@ import { dirname } from 'node:path';
 import { answerOfChild } from '../../child.js';
 import { badInput } from '../../errors.js';
 import type {
+  Cell,
   CompareOptions,
   DatabaseComparison,
   FileReferences,
+  FoundRow,
   QueryRows,
   ReferencesOptions,
 } from '../../core/ports.js';
@@ -12,6 +14,7 @@ import type {
 /** What the process in `rows-process.ts` does. Paths are those of private copies. */
 export type RowsTask =
   | { kind: 'query'; path: string; sql: string; limit: number }
+  | { kind: 'row'; path: string; table: string; key: Record<string, Cell> }
   | { kind: 'choose'; path: string; table: string; where: string }
   | { kind: 'references'; path: string; files: string[]; prefixes: string[]; columns: string[] | null; samples: number }
   | { kind: 'compare'; before: string; after: string; tables: string[] | null; samples: number };
@@ -26,6 +29,16 @@ export const queryRows = (
   { sql, limit }: { sql: string; limit: number },
   signal: AbortSignal,
 ): Promise<QueryRows> => ask({ kind: 'query', path, sql, limit }, dirname(path), signal);
+
+/**
+ * Looks for one row of a private copy, in a process of its own.
+ * @throws AppError as `RowReader.row`; the signal's reason
+ */
+export const findRow = (
+  path: string,
+  wanted: { table: string; key: Record<string, Cell> },
+  signal: AbortSignal,
+): Promise<FoundRow | null | 'unknown'> => ask({ kind: 'row', path, ...wanted }, dirname(path), signal);
 
 /**
  * Compares the rows of two private copies, in a process of its own.

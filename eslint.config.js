@@ -107,7 +107,7 @@ export const importRules = {
     why: 'a restore makes its safety backup, not the other way round',
   },
   'core/insight': {
-    may: [...CORE, 'core/archives', 'core/backups', 'core/configs', 'core/runs'],
+    may: [...CORE, 'core/archives', 'core/backups', 'core/configs', 'core/invariants', 'core/runs'],
     why: 'looking into backups changes nothing',
   },
   'core/status': { may: [...CORE, 'core/schedules'], why: 'it reads records and changes nothing' },

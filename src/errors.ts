@@ -210,6 +210,10 @@ export const ERRORS = {
     meaning: 'Rows that a restore would bring back do not fit what the target holds now.',
     hint: 'Look at the plan for which rows they are. Choose others with `where`, or correct the newer rows first.',
   },
+  INVARIANT_BROKEN: {
+    meaning: 'A database breaks an invariant of its config.',
+    hint: 'Look at the rows that the invariant asks for. Correct the data, or the invariant.',
+  },
   RESTORE_ROLLBACK_FAILED: {
     meaning: 'The restore failed and the state before it could not be put back.',
     hint: "Stop the application and restore the run's safety backup.",

@@ -58,4 +58,5 @@ export const EXIT_CODES: Record<ErrorCode, number> = {
   AUDIT_BROKEN: 76,
   TABLES_EXCLUDED: 78,
   RESTORE_CONFLICT: 80,
+  INVARIANT_BROKEN: 92,
 };

@@ -32,6 +32,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   restore: async () => (await import('./restore.js')).addRestore,
   restores: async () => (await import('./restores.js')).addRestores,
   undo: async () => (await import('./restore.js')).addUndo,
+  guard: async () => (await import('./guard.js')).addGuard,
   extract: async () => (await import('./extract.js')).addExtract,
   configs: async () => (await import('./configs.js')).addConfigs,
   config: async () => (await import('./config.js')).addConfig,

@@ -1,12 +1,23 @@
 import { statfs } from 'node:fs/promises';
 import { AppError, badInput } from '../../errors.js';
-import type { BackupConfigRow, BackupRow } from '../../models/index.js';
+import type { BackupConfigRow, BackupRow, InvariantResult } from '../../models/index.js';
 import type { StoredArchive } from '../archives/stored-archive.js';
 import type { Backups } from '../backups/backups.js';
 import { assertSpace } from '../backups/run-backup.js';
 import { type ProtectEnvironment, protectedPaths } from '../configs/protection.js';
 import type { CoreEnvironment } from '../environment.js';
-import type { Cell, DatabaseComparison, DatabaseEngine, FileReferences, QueryRows, RowReader } from '../ports.js';
+import { answersOf, askInvariants } from '../invariants/invariants.js';
+import type {
+  Cell,
+  DatabaseComparison,
+  DatabaseEngine,
+  Engine,
+  FileReferences,
+  Finding,
+  QueryRows,
+  RowReader,
+  SnapshotContents,
+} from '../ports.js';
 import { type AnswerChange, backupsInOrder, lastChangeOf, type RowVersion, versionsOf } from './history.js';
 import { Looks, type LooksEnvironment } from './looks.js';
 import { archivedMedia, compareMedia, filesOf, type MediaComparison, presentMedia } from './media.js';
@@ -214,14 +225,7 @@ export class Insight {
       await this.env.audit.record(actor, 'backup.compare', from, { to: 'live' });
       const url = config.databaseUrl;
       return this.looks.during(before, keep, (folder) =>
-        this.looks.fresh(async (live, lost) => {
-          const step = { signal: AbortSignal.any([signal, lost]), onProgress: () => undefined };
-          const { bavail, bsize } = await statfs(live);
-          const { bytes } = await engine.check(url);
-          assertSpace(bavail * bsize, bytes, `for a copy of the live database in ${live}`);
-          await (
-            await engine.snapshot(url, live, step)
-          ).contents;
+        this.duringLive(engine, url, signal, async (live) => {
           const database = await before.rows.compare(folder, live, options);
           const { covers } = await protectedPaths(this.env, { engine, url });
           const media = await compareMedia(archive, presentMedia(config.mediaPaths, covers, signal), samples);
@@ -268,6 +272,26 @@ export class Insight {
     );
   }
 
+  /**
+   * Asks the live database of a config what its invariants come to now.
+   * @param since the backup whose answers NOT_LESS_THAN_BEFORE compares with
+   * @returns what each came to, and what is wrong with the database; no answers where none are set or can be asked
+   * @throws AppError DATABASE_…, STORAGE_FULL
+   */
+  async askLive(
+    config: BackupConfigRow,
+    since: BackupRow,
+    signal: AbortSignal,
+  ): Promise<{ invariants: InvariantResult[]; findings: Finding[] }> {
+    const engine = this.env.engines.of(config.engine);
+    const { rows } = engine;
+    if (rows === null) return { invariants: [], findings: [] };
+    return this.duringLive(engine, config.databaseUrl, signal, async (live, { findings }) => {
+      const before = answersOf(since.invariants, config.invariants);
+      return { invariants: await askInvariants(rows, live, config.invariants, { before, signal }), findings };
+    });
+  }
+
   /** True for a backup whose rows can be read. */
   isQueryable({ engine, status, damaged }: BackupRow): boolean {
     return status === 'COMPLETED' && !damaged && this.env.engines.of(engine).rows !== null;
@@ -285,6 +309,23 @@ export class Insight {
     if (!row.damaged) return { row, stored, rows };
     throw new AppError('DATABASE_CORRUPT', `The backup ${id} is of a damaged database: its rows cannot be relied on.`, {
       hint: 'Extract it, and look with a tool for damaged databases, such as `.recover` of sqlite3.',
+    });
+  }
+
+  /** Gives a private copy of a live database. */
+  private duringLive<T>(
+    engine: Engine,
+    url: string,
+    signal: AbortSignal,
+    work: (folder: string, contents: SnapshotContents) => Promise<T>,
+  ): Promise<T> {
+    return this.looks.fresh(async (folder, lost) => {
+      const step = { signal: AbortSignal.any([signal, lost]), onProgress: () => undefined };
+      const { bavail, bsize } = await statfs(folder);
+      const { bytes } = await engine.check(url);
+      assertSpace(bavail * bsize, bytes, `for a copy of the live database in ${folder}`);
+      const { contents } = await engine.snapshot(url, folder, step);
+      return work(folder, await contents);
     });
   }
 

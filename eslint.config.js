@@ -103,7 +103,16 @@ export const importRules = {
     why: 'how files are swapped is apart from the run that swaps them',
   },
   'core/restores': {
-    may: [...CORE, 'core/archives', 'core/backups', 'core/configs', 'core/keys', 'core/restores/media', 'core/runs'],
+    may: [
+      ...CORE,
+      'core/archives',
+      'core/backups',
+      'core/configs',
+      'core/invariants',
+      'core/keys',
+      'core/restores/media',
+      'core/runs',
+    ],
     why: 'a restore makes its safety backup, not the other way round',
   },
   'core/insight': {

@@ -17,6 +17,7 @@ import { originOf } from '../archives/origin.js';
 import { leftOut, type MediaPart, mediaPart } from './media/part.js';
 import { type PlanEnvironment } from './plan.js';
 import { within } from '../runs/progress.js';
+import { warningsAfter } from './after.js';
 import { protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
 import { NO_FILE_KEY, openStored, type Reading, type StoredArchive } from '../archives/stored-archive.js';
@@ -58,6 +59,7 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
     const removed = removeWork(env, folder);
     run.warn(...(await settle(env, row)));
     await removed;
+    run.warn(...(await warningsAfter(env, { row, backup, folder, signal: run.signal })));
     await run.complete();
     env.log.info({ restore: id, backup: backup.id }, 'restore completed');
   } catch (thrown) {

@@ -103,6 +103,19 @@ describe('The invariants of a config', () => {
     }
   });
 
+  it('are asked after a restore, which they warn of and never undo', async () => {
+    const { id: backupId } = await world.backup();
+    await save(ACCOUNTS, { ...ACCOUNTS, name: 'Few', expect: 'AT_MOST', value: '10' });
+    await exec(world.database, 'DELETE FROM account');
+    const row = await world.restore({ backupId });
+    expect(row).toMatchObject({ status: 'COMPLETED' });
+    expect(row.warnings).toEqual(['After the restore: Invariant "Few" is 50, and must be at most 10.']);
+    const elsewhere = await world.restore({ backupId, targetDatabaseUrl: `sqlite:${join(world.folder, 'copy.db')}` });
+    expect(elsewhere).toMatchObject({ status: 'COMPLETED' });
+    expect(elsewhere.warnings.join()).not.toContain('Invariant');
+    expect(await filesIn(join(world.folder, 'data', 'tmp'))).toEqual([]);
+  });
+
   it('are tried out when they are saved, and one that cannot be answered is refused', async () => {
     const { configTests, configs } = world.app;
     const saving = (sql: string) => configTests.update(1, { invariants: [{ ...ACCOUNTS, sql }] }, false, 'test', NEVER);

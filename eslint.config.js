@@ -25,8 +25,9 @@ const CORE = [
  */
 export const importRules = {
   errors: { may: [], why: 'the catalogue stands below everything' },
-  threads: { may: [], why: 'how a module is started in a thread is one small thing of its own' },
-  child: { may: ['errors'], why: 'how a module is started in a process is one small thing of its own' },
+  modules: { may: [], why: 'which file a module is does not depend on what it does' },
+  threads: { may: ['modules'], why: 'how a module is started in a thread is one small thing of its own' },
+  child: { may: ['errors', 'modules'], why: 'how a module is started in a process is one small thing of its own' },
   disk: { may: ['errors'], why: 'what file systems differ in is one small thing of its own' },
   'file-locks': { may: [], why: 'the locks of a process are one, whoever opens files in it' },
   log: { may: ['errors'], why: 'logging knows nothing of the product' },

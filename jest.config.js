@@ -1,16 +1,7 @@
+import { swc } from './dev/swc.mjs';
+
 // Several nodes in one process: threads that wait for a lock of SQLite must leave one for the node that holds it.
 process.env.UV_THREADPOOL_SIZE ??= '16';
-
-/** Translates the tests and src/ alike; test/cli/command.ts uses the same options for the processes that it starts. */
-export const swc = {
-  jsc: {
-    target: 'es2022',
-    parser: { syntax: 'typescript', decorators: true },
-    transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
-    keepClassNames: true,
-  },
-  module: { type: 'es6' },
-};
 
 /**
  * One project of tests. Jest takes `testTimeout` only for all projects together, so test/support/timeout.ts sets it.

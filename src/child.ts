@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AppError, type ErrorCode, toAppError } from './errors.js';
+import { startable } from './modules.js';
 
 /** What a child answers: its result, or why there is none. `cause` is the text of what was thrown, for the log. */
 type Reply = { answer: unknown } | { error: AppErrorParts };
@@ -48,11 +48,10 @@ export async function answerOfChild<Answer>(
 }
 
 function start(module: URL, env: Record<string, string>): ChildProcess {
-  const extension = extname(import.meta.url);
-  const loader = extension === '.ts' ? ['--import', '@swc-node/register/esm-register'] : [];
-  return fork(fileURLToPath(module.href + extension), [], {
+  const { url, execArgv } = startable(module);
+  return fork(fileURLToPath(url), [], {
     env,
-    execArgv: [...loader, HEAP],
+    execArgv: [...execArgv, HEAP],
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   });

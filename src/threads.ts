@@ -1,5 +1,5 @@
-import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { startable } from './modules.js';
 
 /** The young generation of a thread that works on buffers needs little, and each thread has one. */
 const LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64 };
@@ -10,13 +10,8 @@ const LIMITS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64 };
  * @param data what the module finds as `workerData`
  */
 export function startThread(module: URL, data?: unknown): Worker {
-  const extension = extname(import.meta.url);
-  const loader = extension === '.ts' ? ['--import', '@swc-node/register/esm-register'] : [];
-  return new Worker(new URL(module.href + extension), {
-    workerData: data,
-    execArgv: loader,
-    resourceLimits: LIMITS,
-  });
+  const { url, execArgv } = startable(module);
+  return new Worker(url, { workerData: data, execArgv, resourceLimits: LIMITS });
 }
 
 /**

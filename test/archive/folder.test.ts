@@ -62,7 +62,13 @@ describe('Many small files', () => {
       const { fileSource, openArchive } = await import('${reader}');
       const archive = await openArchive(await fileSource('${join(folder, 'archive.zip')}'));
       await archive.extract('${join(folder, 'out')}');`;
-    const loader = ['--import', '@swc-node/register/esm-register', '--input-type=module', '-e', script];
+    const loader = [
+      '--import',
+      new URL('../../dev/typescript.mjs', import.meta.url).href,
+      '--input-type=module',
+      '-e',
+      script,
+    ];
     execFileSync(process.execPath, loader, { env: { ...process.env, PATH: '' } });
     expect(Object.keys(await readTree(join(folder, 'out')))).toHaveLength(names.length + 2);
   });

@@ -3,8 +3,8 @@ import { copyFile, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Options, transform } from '@swc/core';
-// @ts-expect-error Jest's configuration is plain JavaScript.
-import { swc } from '../../jest.config.js';
+// @ts-expect-error Plain JavaScript.
+import { swc } from '../../dev/swc.mjs';
 
 /** The project's folder. */
 export const ROOT = fileURLToPath(new URL('../../', import.meta.url));

@@ -22,7 +22,7 @@ describe('the choice of the job store', () => {
       console.log(Object.keys(m._cache).filter((path) => /node_modules.(mongodb|pg|mongodb-memory-server)[/\\\\]/.test(path)).length)`;
     const answer = execFileSync(
       process.execPath,
-      ['--import', '@swc-node/register/esm-register', '--input-type=module', '--eval', source],
+      ['--import', new URL('../../dev/typescript.mjs', import.meta.url).href, '--input-type=module', '--eval', source],
       { env: { ...process.env, NODE_OPTIONS: '' }, encoding: 'utf8' },
     );
     expect(answer.trim()).toBe('0');

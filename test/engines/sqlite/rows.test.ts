@@ -123,7 +123,13 @@ describe('A query', () => {
     const query = JSON.stringify({ sql: endless, limit: 1 });
     const script = `import { queryRows } from ${JSON.stringify(module)};
       await queryRows(${JSON.stringify(database)}, ${query}, new AbortController().signal);`;
-    const loader = ['--import', '@swc-node/register/esm-register', '--input-type=module', '-e', script];
+    const loader = [
+      '--import',
+      new URL('../../../dev/typescript.mjs', import.meta.url).href,
+      '--input-type=module',
+      '-e',
+      script,
+    ];
     const parent = spawn(process.execPath, loader, { stdio: 'ignore' });
     const child = await until(async () => (await lines('ps', '-o', 'pid=', '--ppid', `${parent.pid}`))[0]);
     // Long past its start: it works on the statement.

@@ -165,7 +165,7 @@ const [APP, MANAGER, GROUP] = [61_001, 61_002, 61_003];
     output(
       as(
         MANAGER,
-        `await import(${JSON.stringify(import.meta.resolve('@swc-node/register/esm-register'))});
+        `await import(${JSON.stringify(new URL('../../../dev/typescript.mjs', import.meta.url).href)});
          const { createSqliteEngine } = await import(${JSON.stringify(new URL('../../../src/engines/sqlite/index.ts', import.meta.url).href)});
          const { mkdtemp, rm } = await import('node:fs/promises');
          const step = { signal: new AbortController().signal, onProgress: () => undefined };

@@ -36,6 +36,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   extract: async () => (await import('./extract.js')).addExtract,
   configs: async () => (await import('./configs.js')).addConfigs,
   config: async () => (await import('./config.js')).addConfig,
+  'suggest-invariants': async () => (await import('./suggest-invariants.js')).addSuggestInvariants,
   databases: async () => (await import('./databases.js')).addDatabases,
   protect: async () => (await import('./databases.js')).addProtect,
   destinations: async () => (await import('./destinations.js')).addDestinations,

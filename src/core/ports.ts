@@ -348,6 +348,14 @@ export interface ReferencesOptions {
   signal: AbortSignal;
 }
 
+/** A query that a database answers as is to be expected of it. `value`: what the answer is compared with. */
+export interface SuggestedInvariant {
+  name: string;
+  sql: string;
+  expect: 'AT_LEAST' | 'EMPTY' | 'NOT_LESS_THAN_BEFORE';
+  value: string | null;
+}
+
 /** One row of a table. */
 export interface FoundRow {
   /** As they are shown, by column. */
@@ -388,6 +396,12 @@ export interface RowReader {
     key: Record<string, Cell>,
     signal: AbortSignal,
   ): Promise<FoundRow | null | 'unknown'>;
+  /**
+   * Queries that the dump answers as is to be expected of it, from its schema.
+   * @param growing tables of which no row is expected to go, in order of importance
+   * @throws AppError DATABASE_FAILED, DATABASE_CORRUPT
+   */
+  suggest(folder: string, growing: readonly string[], signal: AbortSignal): Promise<SuggestedInvariant[]>;
 }
 
 /** A database that a server has. */

@@ -6,6 +6,7 @@ import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';
 import { IDENTITY } from './identity.js';
 import { configId, runId } from './ids.js';
+import { Invariant } from './invariant.type.js';
 import { AnswerChange, BackupComparison, FileReferences, QueryResult, RowVersion } from './insight.type.js';
 import { JsonValue } from './scalars.js';
 
@@ -152,6 +153,21 @@ export class InsightResolver {
     const { email } = await admin();
     const question = { configId: configId(configIdText, 'configId'), sql, identity: identity ?? undefined };
     return services.insight.findChange(question, email, signal);
+  }
+
+  @Admin()
+  @Query(() => [Invariant], {
+    description: withExample(
+      'Invariants that the newest backup of a config keeps and that the config does not have yet: a super-user, foreign keys, tables that have not lost a row in the backups so far. To be chosen from. Of SQLite only.',
+      '{ suggestInvariants(configId: "1") { name sql expect value } }',
+    ),
+  })
+  async suggestInvariants(
+    @Ctx() { services, signal }: GraphqlContext,
+    @Arg('configId', () => ID, { description: 'The config.' }) configIdText: string,
+    @Arg('identity', () => String, IDENTITY) identity?: string | null,
+  ): Promise<Invariant[]> {
+    return services.insight.suggestInvariants(configId(configIdText, 'configId'), signal, identity ?? undefined);
   }
 }
 

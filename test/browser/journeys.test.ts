@@ -1082,6 +1082,7 @@ journey(title('All together'), () => {
       'me',
       'queryBackup',
       'rowHistory',
+      'suggestInvariants',
       'users',
     ]);
   });

@@ -173,6 +173,21 @@ describe('The backups of a config', () => {
     expect([before?.id, answerBefore, answerAfter]).toEqual([second, null, 3]);
   });
 
+  it('suggest invariants: tables that lost no row so far, as long as the config has none such', async () => {
+    const suggest = async () =>
+      (await client.request(api.SuggestInvariantsDocument, { configId: '1' })).suggestInvariants;
+    const picture: api.InvariantInput = {
+      ...{ name: 'No row of picture is lost', sql: 'SELECT count(*) FROM "picture"' },
+      ...{ expect: 'NOT_LESS_THAN_BEFORE' as const, value: null },
+    };
+    const suggested = await suggest();
+    expect(suggested).toContainEqual(picture);
+    // The second backup had a booking less.
+    expect(suggested.map(({ name }) => name)).not.toContain('No row of booking is lost');
+    await client.request(api.UpdateConfigDocument, { id: '1', input: { invariants: [picture] } });
+    expect(await suggest()).not.toContainEqual(picture);
+  });
+
   it('that cannot be read are named, and the others are asked', async () => {
     const { fileName } = await app.app.backups.get(first);
     await rm(join(app.backups, fileName));

@@ -1,9 +1,16 @@
 import { Button, Card, Group, Input, Select, Stack, Table, Text, Textarea, TextInput } from '@mantine/core';
-import { IconPlus, IconTrash } from '@tabler/icons-react';
-import type { BackupPartsFragment, Expectation } from '../../client/generated/graphql.js';
+import { IconBulb, IconPlus, IconTrash } from '@tabler/icons-react';
+import { useState } from 'react';
+import {
+  type BackupPartsFragment,
+  type Expectation,
+  SuggestInvariantsDocument,
+} from '../../client/generated/graphql.js';
+import { useQuestion } from '../api.js';
 import { EXPECTATION } from '../words.js';
 import { Section } from './facts.js';
 import { type Form, setting } from './setting.js';
+import { ProblemAlert } from './state.js';
 
 /** What compares with a value of its own. */
 const WITH_VALUE: readonly Expectation[] = ['EQUALS', 'AT_LEAST', 'AT_MOST'];
@@ -14,7 +21,17 @@ export function InvariantsSetting({ form }: { form: Form }) {
   const { id, label, error } = setting(form, 'invariants');
   const { invariants, databaseUrl } = form.settings;
   const isFile = databaseUrl === '' || databaseUrl.startsWith('sqlite:');
+  const suggestion = useQuestion(SuggestInvariantsDocument);
+  const [isExhausted, setExhausted] = useState(false);
   if (!isFile && invariants.length === 0) return null;
+  const configId = form.config?.id;
+  const suggest = async (config: string) => {
+    const answer = await suggestion.run({ configId: config });
+    const asked = new Set(invariants.map(({ sql }) => sql.trim()));
+    const found = answer?.suggestInvariants.filter(({ sql }) => !asked.has(sql)) ?? [];
+    setExhausted(answer !== null && found.length === 0);
+    if (found.length > 0) form.set('invariants', [...invariants, ...found]);
+  };
   const put = (index: number, change: Partial<(typeof invariants)[number]>) =>
     form.set(
       'invariants',
@@ -86,7 +103,20 @@ export function InvariantsSetting({ form }: { form: Form }) {
           >
             Add invariant
           </Button>
+          {configId && (
+            <Button
+              size="xs"
+              variant="default"
+              leftSection={<IconBulb size={14} />}
+              loading={suggestion.busy}
+              onClick={() => void suggest(configId)}
+            >
+              Suggest
+            </Button>
+          )}
+          {isExhausted && <Text size="sm">Nothing more to suggest.</Text>}
         </Group>
+        {suggestion.problem && <ProblemAlert problem={suggestion.problem} />}
       </Stack>
     </Input.Wrapper>
   );

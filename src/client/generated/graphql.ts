@@ -894,6 +894,14 @@ export type FindChangeQueryVariables = Exact<{
 
 export type FindChangeQuery = { findChange: { answerBefore: unknown, answerAfter: unknown, read: number, unreadable: Array<string>, before: { id: string, createdAt: string }, after: { id: string, createdAt: string } } | null };
 
+export type SuggestInvariantsQueryVariables = Exact<{
+  configId: string | number;
+  identity?: string | null | undefined;
+}>;
+
+
+export type SuggestInvariantsQuery = { suggestInvariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null }> };
+
 export type KeyPartsFragment = { id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean, createdAt: string, lastUsedAt: string | null };
 
 export type EncryptionKeysQueryVariables = Exact<{ [key: string]: never; }>;
@@ -4470,6 +4478,16 @@ export const FindChangeDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<FindChangeQuery, FindChangeQueryVariables>;
+export const SuggestInvariantsDocument = new TypedDocumentString(`
+    query SuggestInvariants($configId: ID!, $identity: String) {
+  suggestInvariants(configId: $configId, identity: $identity) {
+    name
+    sql
+    expect
+    value
+  }
+}
+    `) as unknown as TypedDocumentString<SuggestInvariantsQuery, SuggestInvariantsQueryVariables>;
 export const EncryptionKeysDocument = new TypedDocumentString(`
     query EncryptionKeys {
   encryptionKeys {

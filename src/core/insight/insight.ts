@@ -1,12 +1,13 @@
 import { statfs } from 'node:fs/promises';
 import { AppError, badInput } from '../../errors.js';
-import type { BackupConfigRow, BackupRow, InvariantResult } from '../../models/index.js';
+import type { BackupConfigRow, BackupRow, Invariant, InvariantResult } from '../../models/index.js';
 import type { StoredArchive } from '../archives/stored-archive.js';
 import type { Backups } from '../backups/backups.js';
 import { assertSpace } from '../backups/run-backup.js';
 import { type ProtectEnvironment, protectedPaths } from '../configs/protection.js';
 import type { CoreEnvironment } from '../environment.js';
 import { answersOf, askInvariants } from '../invariants/invariants.js';
+import { growingTables, LEARNED_FROM } from '../invariants/suggest.js';
 import type {
   Cell,
   DatabaseComparison,
@@ -290,6 +291,25 @@ export class Insight {
       const before = answersOf(since.invariants, config.invariants);
       return { invariants: await askInvariants(rows, live, config.invariants, { before, signal }), findings };
     });
+  }
+
+  /**
+   * Invariants that the newest backup of a config keeps: what its schema asks for, and tables that have not lost a row in the
+   * backups so far.
+   * @returns those that the config does not have yet
+   * @throws AppError NOT_FOUND, BAD_USER_INPUT naming `configId`, ENGINE_UNSUPPORTED, ARCHIVE_…, STORAGE_…
+   */
+  async suggestInvariants(configId: number, stop: AbortSignal, identity?: string): Promise<Invariant[]> {
+    const backups = await this.backupsOf(configId);
+    const newest = backups.at(-1) as BackupRow;
+    const opened = await this.open(newest.id, identity, stop);
+    const growing = growingTables(backups.slice(-LEARNED_FROM).map(({ tables }) => tables));
+    const suggested = await this.looks.during(opened, identity === undefined, (folder) =>
+      opened.rows.suggest(folder, growing, stop),
+    );
+    const config = await this.env.models.BackupConfig.findByPk(configId);
+    const asked = new Set(config?.invariants.map(({ sql }) => sql));
+    return suggested.filter(({ sql }) => !asked.has(sql));
   }
 
   /** True for a backup whose rows can be read. */

@@ -23,7 +23,7 @@ import { type SqliteConnection, withConnection } from './connection.js';
 import { whileGrowing } from './growth.js';
 import { assertSqliteFile, checkWritable, hasContent, hasHeader, holders, pageSizeOf } from './file.js';
 import { shortened } from './findings.js';
-import { compareRows, findRow, queryRows, readReferences } from './rows.js';
+import { compareRows, findRow, queryRows, readReferences, suggestInvariants } from './rows.js';
 import { describeConnection, foreignKeyFindings } from './info.js';
 import { loadDump } from './load.js';
 import { rehearseTables } from './rehearsal.js';
@@ -67,6 +67,7 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
     rows: {
       query: (folder, sql, { limit, signal }) => queryRows(join(folder, ENTRY), { sql, limit }, signal),
       references: (folder, options) => readReferences(join(folder, ENTRY), options),
+      suggest: (folder, growing, signal) => suggestInvariants(join(folder, ENTRY), growing, signal),
       row: (folder, table, key, signal) => findRow(join(folder, ENTRY), { table, key }, signal),
       compare: (before, after, options) => compareRows(join(before, ENTRY), join(after, ENTRY), options),
     },

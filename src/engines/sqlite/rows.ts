@@ -9,12 +9,14 @@ import type {
   FoundRow,
   QueryRows,
   ReferencesOptions,
+  SuggestedInvariant,
 } from '../../core/ports.js';
 
 /** What the process in `rows-process.ts` does. Paths are those of private copies. */
 export type RowsTask =
   | { kind: 'query'; path: string; sql: string; limit: number }
   | { kind: 'row'; path: string; table: string; key: Record<string, Cell> }
+  | { kind: 'suggest'; path: string; growing: string[] }
   | { kind: 'choose'; path: string; table: string; where: string }
   | { kind: 'references'; path: string; files: string[]; prefixes: string[]; columns: string[] | null; samples: number }
   | { kind: 'compare'; before: string; after: string; tables: string[] | null; samples: number };
@@ -39,6 +41,16 @@ export const findRow = (
   wanted: { table: string; key: Record<string, Cell> },
   signal: AbortSignal,
 ): Promise<FoundRow | null | 'unknown'> => ask({ kind: 'row', path, ...wanted }, dirname(path), signal);
+
+/**
+ * Invariants that a private copy keeps, in a process of its own.
+ * @throws AppError as `RowReader.suggest`; the signal's reason
+ */
+export const suggestInvariants = (
+  path: string,
+  growing: readonly string[],
+  signal: AbortSignal,
+): Promise<SuggestedInvariant[]> => ask({ kind: 'suggest', path, growing: [...growing] }, dirname(path), signal);
 
 /**
  * Compares the rows of two private copies, in a process of its own.

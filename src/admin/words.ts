@@ -1,5 +1,6 @@
 import { moment } from './format.js';
 import type {
+  ApiTokenScope,
   BackupPartsFragment,
   BackupStatus,
   BackupType,
@@ -64,6 +65,14 @@ export const LEVEL: Record<VerificationLevel, string> = {
   CHECKSUM: 'The checksum of the stored file matches',
   ARCHIVE: 'Every file in the archive was read and its checksum matches',
   CONTENT: 'The database was extracted and checked',
+};
+
+/** What an API token may be used for. */
+export const SCOPE: Record<ApiTokenScope, { label: string; about: string }> = {
+  READ: { label: 'Read', about: 'Look at everything and download backups, with the data in them' },
+  BACKUP: { label: 'Back up', about: 'Make, upload, verify, copy and pin backups' },
+  RESTORE: { label: 'Restore', about: 'Restore backups, and undo restores' },
+  ADMIN: { label: 'Administer', about: 'Everything else: configs, destinations, keys, users, deleting' },
 };
 
 /** What the answer to an invariant must be. */

@@ -1,13 +1,16 @@
 import type { Audit } from '../core/audit.js';
 import { AppError, badInput } from '../errors.js';
-import type { Models, UserRow } from '../models/index.js';
+import type { ApiTokenRow, Models, Scope, UserRow } from '../models/index.js';
+import { type ApiTokenInput, ApiTokens } from './api-tokens.js';
 import { LoginLimit } from './login-limit.js';
 import { Tickets } from './tickets.js';
 import { Tokens, type TokenSettings } from './tokens.js';
 import { canonical, Users } from './users.js';
 
 export { Users };
-export type { TokenSettings };
+export type { ApiTokenInput, Scope, TokenSettings };
+
+const DAY = 86_400_000;
 
 /** Who a request comes from. */
 export interface Actor {
@@ -21,6 +24,8 @@ export interface Actor {
   version: number | null;
   /** From then on the token is refused. */
   expiresAt: Date;
+  /** What an API token may be used for; null for a person, who may do everything. */
+  scopes: readonly Scope[] | null;
 }
 
 /** A login that succeeded. */
@@ -34,6 +39,7 @@ export interface Session {
 export class Auth {
   readonly users: Users;
   private readonly tokens: Tokens;
+  private readonly apiTokens: ApiTokens;
   private readonly tickets: Tickets;
   private readonly limit: LoginLimit;
 
@@ -41,10 +47,11 @@ export class Auth {
     models: Models,
     settings: TokenSettings,
     private readonly audit: Audit,
-    now: () => Date,
+    private readonly now: () => Date,
   ) {
     this.users = new Users(models, now);
     this.tokens = new Tokens(settings, now);
+    this.apiTokens = new ApiTokens(models, now);
     this.tickets = new Tickets(settings.secret, now);
     this.limit = new LoginLimit(models.sequelize);
   }
@@ -113,12 +120,66 @@ export class Auth {
   async authenticate(header: string | undefined): Promise<Actor> {
     const token = header?.replace(/^Bearer +/i, '').trim() ?? '';
     if (token === '') throw new AppError('UNAUTHENTICATED', 'The request carries no token.');
+    if (this.apiTokens.isOne(token)) return this.programOf(await this.apiTokens.use(token));
     const claims = this.tokens.verify(token);
     if (claims.kind === 'host') {
       const { subject: id, email, admin, expiresAt } = claims;
-      return { id, email, role: admin ? 'ADMIN' : 'USER', admin, version: null, expiresAt };
+      return { id, email, role: admin ? 'ADMIN' : 'USER', admin, version: null, expiresAt, scopes: null };
     }
     return this.userOf('token', claims.userId, claims.version, claims.expiresAt);
+  }
+
+  /** All API tokens, the newest first. */
+  listApiTokens(): Promise<ApiTokenRow[]> {
+    return this.apiTokens.list();
+  }
+
+  /**
+   * Makes an API token.
+   * @param actor who makes it: a person
+   * @returns the token, which nobody can read again
+   * @throws AppError FORBIDDEN for an API token, which would give itself more; BAD_USER_INPUT naming the field
+   */
+  async createApiToken(input: ApiTokenInput, actor: Actor): Promise<{ token: string; row: ApiTokenRow }> {
+    if (actor.scopes !== null) {
+      throw new AppError('FORBIDDEN', 'An API token cannot make API tokens.', {
+        hint: 'Sign in as an admin, or use `db-manager tokens add` on the server.',
+      });
+    }
+    const id = actor.version === null ? null : Number(actor.id);
+    return this.addApiToken(input, { id, email: actor.email });
+  }
+
+  /** As `createApiToken`, for a maker whose identity is known otherwise: the command line on the same machine. */
+  async addApiToken(
+    input: ApiTokenInput,
+    maker: { id: number | null; email: string },
+  ): Promise<{ token: string; row: ApiTokenRow }> {
+    const made = await this.apiTokens.create(input, maker);
+    const { name, scopes, expiresAt } = made.row;
+    await this.audit.record(maker.email, 'api-token.create', String(made.row.id), { name, scopes, expiresAt });
+    return made;
+  }
+
+  /** An API token stops working. @throws AppError NOT_FOUND */
+  async revokeApiToken(id: number, actor: string): Promise<ApiTokenRow> {
+    const row = await this.apiTokens.revoke(id);
+    await this.audit.record(actor, 'api-token.revoke', String(id), { name: row.name });
+    return row;
+  }
+
+  /** Whom an API token stands for. A connection that stays open is looked at again within a day. */
+  private programOf({ id, name, createdBy, scopes, expiresAt }: ApiTokenRow): Actor {
+    const tomorrow = new Date(this.now().getTime() + DAY);
+    return {
+      id: `token:${id}`,
+      email: `${createdBy} (token ${name})`.slice(0, 320),
+      role: 'ADMIN',
+      admin: true,
+      version: null,
+      expiresAt: expiresAt !== null && expiresAt < tomorrow ? expiresAt : tomorrow,
+      scopes,
+    };
   }
 
   /**
@@ -136,7 +197,7 @@ export class Auth {
   async authenticateTicket(ticket: string, backupId: string): Promise<Actor> {
     const { id, email, version, expiresAt } = this.tickets.verify(ticket, backupId);
     // For a user of the host application only the token says whether they are an admin; it was one a moment ago.
-    if (version === null) return { id, email, role: 'ADMIN', admin: true, version, expiresAt };
+    if (version === null) return { id, email, role: 'ADMIN', admin: true, version, expiresAt, scopes: ['READ'] };
     return this.userOf('download link', Number(id), version, expiresAt);
   }
 
@@ -147,12 +208,19 @@ export class Auth {
   }
 }
 
-/** @throws AppError FORBIDDEN */
-export function requireAdmin(actor: Actor): Actor {
-  if (actor.admin) return actor;
-  throw new AppError('FORBIDDEN', `${actor.email} is not an admin.`);
+/**
+ * @param scope what an API token needs; null where any may enter
+ * @throws AppError FORBIDDEN
+ */
+export function requireAdmin(actor: Actor, scope: Scope | null): Actor {
+  if (!actor.admin) throw new AppError('FORBIDDEN', `${actor.email} is not an admin.`);
+  if (scope === null || actor.scopes === null || actor.scopes.includes(scope)) return actor;
+  throw new AppError('FORBIDDEN', `${actor.email} lacks the scope ${scope}.`, {
+    hint: 'Make a token with the scopes that it needs.',
+  });
 }
 
 function actorOf({ id, email, role, tokenVersion }: UserRow, expiresAt: Date): Actor {
-  return { id: String(id), email, role, admin: role === 'ADMIN', version: tokenVersion, expiresAt };
+  const admin = role === 'ADMIN';
+  return { id: String(id), email, role, admin, version: tokenVersion, expiresAt, scopes: null };
 }

@@ -68,7 +68,7 @@ export class Users {
   }
 
   /**
-   * Removes a user, whose tokens and download links stop working with it. The last admin stays, also where two admins
+   * Removes a user, whose tokens, API tokens and download links stop working with it. The last admin stays, also where two admins
    * remove each other at the same time.
    * @throws AppError NOT_FOUND, BAD_USER_INPUT naming `id`
    */
@@ -83,6 +83,7 @@ export class Users {
       if (row.role === 'ADMIN' && others.length === 0) {
         throw badInput('id', `${row.email} is the last admin.`, 'Make another admin first, then remove this one.');
       }
+      await this.models.ApiToken.destroy({ where: { userId: id }, transaction });
       await row.destroy({ transaction });
       return row;
     });

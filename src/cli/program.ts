@@ -51,6 +51,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   audit: async () => (await import('./audit.js')).addAudit,
   'setup-schedule': async () => (await import('./setup-schedule.js')).addSetupSchedule,
   token: async () => (await import('./token.js')).addToken,
+  tokens: async () => (await import('./tokens.js')).addTokens,
   password: async () => (await import('./password.js')).addPassword,
   users: async () => (await import('./users.js')).addUsers,
   serve: async () => (await import('./processes.js')).addServe,

@@ -7,7 +7,9 @@ import {
   type GraphQLSchema,
 } from 'graphql';
 import { Directive } from 'type-graphql';
+import { requireAdmin, type Scope } from '../auth/index.js';
 import type { GraphqlContext } from './context.js';
+import { scopeOf } from './scopes.js';
 
 const NAME = 'admin';
 
@@ -19,17 +21,19 @@ export const Admin = () => Directive(`@${NAME}`);
 
 export const adminDirective = new GraphQLDirective({
   name: NAME,
-  description: 'Only for admins: without a valid token the answer is UNAUTHENTICATED, without the role FORBIDDEN.',
+  description:
+    'Only for admins: without a valid token the answer is UNAUTHENTICATED, without the role, or the scope of an API token, FORBIDDEN.',
   locations: [DirectiveLocation.OBJECT, DirectiveLocation.FIELD_DEFINITION],
 });
 
 /** The same schema, in which every field that `@admin` stands on (or on whose type it stands) asks for an admin first. */
 export function guardAdmin(schema: GraphQLSchema): GraphQLSchema {
   return mapSchema(schema, {
-    [MapperKind.OBJECT_FIELD]: (field, _fieldName, typeName) => {
+    [MapperKind.OBJECT_FIELD]: (field, fieldName, typeName) => {
       const type = schema.getType(typeName);
       const guarded = has(schema, field) || (type !== undefined && has(schema, type));
-      return guarded ? guardField(field as GraphQLFieldConfig<unknown, GraphqlContext>) : undefined;
+      const scope = scopeOf(typeName, fieldName);
+      return guarded ? guardField(field as GraphQLFieldConfig<unknown, GraphqlContext>, scope) : undefined;
     },
   });
 }
@@ -52,17 +56,21 @@ function has(schema: GraphQLSchema, node: Parameters<typeof getDirective>[1]): b
   return (getDirective(schema, node, NAME)?.length ?? 0) > 0;
 }
 
-function guardField(field: GraphQLFieldConfig<unknown, GraphqlContext>): GraphQLFieldConfig<unknown, GraphqlContext> {
+/** @param scope what an API token needs; null: whatever led here */
+function guardField(
+  field: GraphQLFieldConfig<unknown, GraphqlContext>,
+  scope: Scope | null,
+): GraphQLFieldConfig<unknown, GraphqlContext> {
   const { resolve = defaultFieldResolver, subscribe } = field;
   return {
     ...field,
     resolve: async (source, args, context, info) => {
-      await context.admin();
+      requireAdmin(await context.admin(), scope);
       return resolve(source, args, context, info);
     },
     ...(subscribe && {
       subscribe: async (source, args, context, info) => {
-        await context.admin();
+        requireAdmin(await context.admin(), scope);
         return subscribe(source, args, context, info) as unknown;
       },
     }),

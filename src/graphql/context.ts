@@ -98,7 +98,7 @@ export function createContext(
     services,
     address,
     signal,
-    admin: async () => requireAdmin(await authenticate()),
+    admin: async () => requireAdmin(await authenticate(), null),
     load: {
       config: batched((id) => models.BackupConfig.findAll({ where: { id } })),
       backup: batched((id) => models.Backup.findAll({ where: { id } })),

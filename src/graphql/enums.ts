@@ -1,4 +1,5 @@
 import { registerEnumType } from 'type-graphql';
+import type { Scope } from '../auth/index.js';
 import type { EntryKind } from '../core/discovery/browse.js';
 import type { BackupOrder as Order } from '../core/lists/lists.js';
 import type { Health as Word } from '../core/status/health.js';
@@ -181,3 +182,14 @@ export const Health = enumOf<Word>('Health', 'How an installation is doing, in o
   WARNING: 'Something needs attention.',
   CRITICAL: 'Something is not protected.',
 });
+
+export const ApiTokenScope = enumOf<Scope>(
+  'ApiTokenScope',
+  'What an API token may be used for. None includes another.',
+  {
+    READ: 'Queries, subscriptions, downloads and metrics: also the data in backups.',
+    BACKUP: 'Make, upload, verify, copy, consolidate and pin backups.',
+    RESTORE: 'Restore, undo and cancel restores.',
+    ADMIN: 'Everything else: configs, destinations, keys, users, deleting and cleaning up.',
+  },
+);

@@ -93,7 +93,10 @@ function fromRequest(message: string): AppError {
 }
 
 function fromValidation(error: ArgumentValidationError): AppError {
-  const [first] = error.extensions.validationErrors;
+  const errors: unknown = error.extensions.validationErrors;
+  // What has no class cannot be validated, and is no list of errors then.
+  if (!Array.isArray(errors)) return toAppError(errors);
+  const [first] = errors as typeof error.extensions.validationErrors;
   const reasons = Object.values(first?.constraints ?? {});
   return badInput(first?.property ?? 'input', `${reasons.join(', ') || 'is not valid'}.`);
 }

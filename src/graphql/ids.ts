@@ -17,6 +17,12 @@ export function userId(id: string, field = 'id'): number {
   throw new AppError('NOT_FOUND', `${field}: there is no user "${shown(id)}".`, { field });
 }
 
+/** An API token's id as a number. @throws AppError NOT_FOUND naming the field, for what cannot be one */
+export function apiTokenId(id: string, field = 'id'): number {
+  if (/^[1-9]\d{0,8}$/.test(id)) return Number(id);
+  throw new AppError('NOT_FOUND', `${field}: there is no API token "${shown(id)}".`, { field });
+}
+
 /** A destination's id as a number. @throws AppError NOT_FOUND naming the field, for what cannot be one */
 export function destinationId(id: string, field = 'id'): number {
   if (/^[1-9]\d{0,8}$/.test(id)) return Number(id);

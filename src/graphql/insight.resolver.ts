@@ -113,6 +113,8 @@ export class InsightResolver {
     @Arg('configId', () => ID, { description: 'The config.' }) configIdText: string,
     @Arg('table', () => String, { description: 'Name of the table.' }) table: string,
     @Arg('key', () => JsonValue, {
+      // It is of no class, whose rules it could be held against.
+      validate: false,
       description: 'The values of its primary key by column, such as `{ id: 17 }` or the `key` of a sample.',
     })
     key: unknown,
@@ -175,6 +177,6 @@ export class InsightResolver {
 function keyOf(given: unknown): Record<string, Cell> {
   const isCell = (value: unknown) => value === null || typeof value === 'string' || Number.isFinite(value);
   const isKey = typeof given === 'object' && given !== null && !Array.isArray(given);
-  if (isKey && Object.values(given).every(isCell)) return given as Record<string, Cell>;
+  if (isKey && Object.values(given).every(isCell)) return { ...given } as Record<string, Cell>;
   throw badInput('key', 'is no object of texts and numbers.', 'Give it such as { id: 17 }.');
 }

@@ -38,7 +38,7 @@ function admit(auth: Auth, { maxUploadBytes, maxBodyBytes }: MultipartLimits): R
   return async (request, response, next) => {
     if (!request.is('multipart/form-data')) return next();
     try {
-      requireAdmin(await auth.authenticate(request.get('authorization')));
+      requireAdmin(await auth.authenticate(request.get('authorization')), 'BACKUP');
       if (!request.get('apollo-require-preflight') && !request.get('x-apollo-operation-name')) {
         throw badInput('apollo-require-preflight', 'the header is missing.', 'Send `apollo-require-preflight: true`.');
       }

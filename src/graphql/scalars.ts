@@ -36,7 +36,7 @@ export const ByteSize = new GraphQLScalarType<number, number>({
   },
 });
 
-/** Values of rows, whose types only the database knows. Only in answers. */
+/** Values of rows, whose types only the database knows. What comes in is judged where it is used. */
 export const JsonValue = new GraphQLScalarType<unknown, unknown>({
   name: 'JSON',
   description: 'Any value that JSON can hold: a text, a number, true, false, null, a list or an object.',

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import type { GraphQLSchema } from 'graphql';
 import { buildSchema } from 'type-graphql';
 import { adminDirective, assertGuarded, guardAdmin } from './admin.directive.js';
+import { ApiTokenResolver } from './api-token.resolver.js';
 import { AuditResolver } from './audit.resolver.js';
 import { BackupResolver } from './backup.resolver.js';
 import { BrowseResolver } from './browse.resolver.js';
@@ -28,6 +29,7 @@ export async function createSchema(): Promise<GraphQLSchema> {
     resolvers: [
       SessionResolver,
       UserResolver,
+      ApiTokenResolver,
       StatusResolver,
       ConfigHealthResolver,
       StorageHealthResolver,

@@ -100,7 +100,7 @@ class Operations {
   async open({ connectionParams, extra }: Socket): Promise<boolean> {
     const { services } = this;
     try {
-      const { expiresAt } = requireAdmin(await this.actorOf(connectionParams));
+      const { expiresAt } = requireAdmin(await this.actorOf(connectionParams), null);
       // It went while its token was looked at: `onClose` has run, so nothing would end what begins here.
       if (extra.socket.readyState !== WebSocket.OPEN) return false;
       extra.waiting = waitUntil(services.stopping);
@@ -119,7 +119,7 @@ class Operations {
   /** What to execute, or why it is refused. */
   async begin(socket: Socket, payload: SubscribePayload): Promise<ExecutionArgs | GraphQLError[]> {
     try {
-      requireAdmin(await this.actorOf(socket.connectionParams));
+      requireAdmin(await this.actorOf(socket.connectionParams), null);
       return this.prepare(socket, payload);
     } catch (thrown) {
       if (thrown instanceof GraphQLError) return [withCode(thrown, 'GRAPHQL_PARSE_FAILED')];

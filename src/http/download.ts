@@ -31,7 +31,7 @@ async function download(
   response: Response,
 ): Promise<void> {
   const { id } = request.params;
-  const { email } = requireAdmin(await callerOf(auth, request));
+  const { email } = requireAdmin(await callerOf(auth, request), 'READ');
   if (!/^\w{1,64}$/.test(id)) throw new AppError('NOT_FOUND', 'There is no such backup.');
   const opened = await backups.open(id, identityIn(request));
   const isFull = opened.row.mode === 'INCREMENTAL' && wantsFull(request);

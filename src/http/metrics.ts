@@ -30,7 +30,7 @@ export function metrics(parts: MetricsParts): Router {
 async function assertAllowed({ auth, metricsToken }: MetricsParts, header: string | undefined): Promise<void> {
   const token = /^Bearer +(\S+)$/i.exec(header ?? '')?.[1];
   if (metricsToken !== null && token !== undefined && isSame(token, metricsToken)) return;
-  requireAdmin(await auth.authenticate(header));
+  requireAdmin(await auth.authenticate(header), 'READ');
 }
 
 /** Takes as long for any two texts. */

@@ -11,7 +11,7 @@ export interface KitParts {
 export function recoveryKit({ auth, recoveryKits }: KitParts): Router {
   const router = Router();
   router.get('/recovery-kit', async (request: Request, response: Response) => {
-    const { email } = requireAdmin(await auth.authenticate(request.get('authorization')));
+    const { email } = requireAdmin(await auth.authenticate(request.get('authorization')), 'ADMIN');
     const kit = await recoveryKits.make(email);
     response.set('Cache-Control', 'no-store').attachment('recovery-kit.zip').type('application/zip').send(kit);
   });

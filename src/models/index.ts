@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { type Options, Sequelize, Transaction } from 'sequelize';
 import sqlite3 from 'sqlite3';
 import { AppError } from '../errors.js';
+import { type ApiTokenRow, defineApiToken, type Scope, SCOPES } from './api-token.js';
 import { type AuditEventRow, defineAuditEvent } from './audit-event.js';
 import { type BackupRow, defineBackup } from './backup.js';
 import { type BackupConfigRow, defineBackupConfig } from './backup-config.js';
@@ -17,6 +18,8 @@ import { defineUser, type UserRow } from './user.js';
 import { defineVerification, type VerificationRow } from './verification.js';
 
 export type { AuditEventRow, BackupConfigRow, BackupRow, DestinationRow, RestoreRow, StoredObjectRow, UserRow };
+export { SCOPES };
+export type { ApiTokenRow, Scope };
 export type { ControlBackupRow, CopyStatus, EncryptionKeyRow, VerificationRow };
 export { isGood } from './stored-object.js';
 export type { CompressionMethod, ConfigOrigin } from './backup-config.js';
@@ -44,6 +47,7 @@ export interface Models {
   Restore: typeof RestoreRow;
   Verification: typeof VerificationRow;
   User: typeof UserRow;
+  ApiToken: typeof ApiTokenRow;
   AuditEvent: typeof AuditEventRow;
   leases: Leases;
 }
@@ -83,6 +87,7 @@ export async function openModels(url: string): Promise<Models> {
       ...defineKeys(sequelize),
       ControlBackup: defineControlBackup(sequelize),
       ServerDatabase: defineServerDatabase(sequelize),
+      ApiToken: defineApiToken(sequelize),
       Restore: defineRestore(sequelize),
       Verification: defineVerification(sequelize),
       User: defineUser(sequelize),

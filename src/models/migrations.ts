@@ -29,6 +29,7 @@ import { serverDatabases } from './migrations/0025-server-databases.js';
 import { verifications } from './migrations/0026-verifications.js';
 import { invariants } from './migrations/0027-invariants.js';
 import { repairs } from './migrations/0029-repairs.js';
+import { apiTokens } from './migrations/0034-api-tokens.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -59,12 +60,14 @@ const MIGRATIONS: Migration[] = [
   verifications,
   invariants,
   repairs,
+  apiTokens,
 ];
 
 const TABLE = 'db_manager_migrations';
 
 /** All other tables, those first that refer to others. */
 const TABLES = [
+  'api_tokens',
   'verifications',
   'restores',
   'backup_keys',

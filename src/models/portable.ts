@@ -20,7 +20,10 @@ type Line =
 /** Rows are read and written in batches of so many. */
 const BATCH = 200;
 
-/** The tables that are kept, those first that others refer to. Leases, jobs and login limits are of the moment. */
+/**
+ * The tables that are kept, those first that others refer to. Leases, jobs and login limits are of the moment; API tokens are
+ * made anew, as no archive carries what lets a program in.
+ */
 export const KEPT_TABLES = [
   'users',
   'backup_configs',

@@ -28,6 +28,33 @@ const button = (name: string) => visit.page.getByRole('button', { name, exact: t
 const inDialog = (name: string) => dialog().getByRole('button', { name, exact: true });
 const text = (value: string | RegExp) => visit.page.getByText(value).first().waitFor();
 
+walk(title('The page of users'), () => {
+  it('makes an API token, shows it once, and revokes it', async () => {
+    await visit.page.goto(`${app.url}/users`);
+    await button('Add token').click();
+    await dialog().getByLabel('Name').fill('Deployment');
+    await dialog().getByLabel('Back up').check();
+    expect(await visit.barriers()).toEqual([]);
+    await inDialog('Add token').click();
+    const token = await dialog().getByLabel('API token').innerText();
+    const create = { query: 'mutation { createBackup(input: {}) { id } }' };
+    const answer = await fetch(`${app.url}/graphql`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` },
+      body: JSON.stringify(create),
+    });
+    expect(await answer.json()).toMatchObject({ data: { createBackup: { id: expect.stringMatching(/^backup_/) } } });
+    await inDialog('I have it').click();
+    await text('By admin@example.org');
+    expect(await visit.page.content()).not.toContain(token);
+    await visit.picture('api-tokens');
+    await button('Revoke Deployment').click();
+    await inDialog('Revoke token').click();
+    await text('None yet. A program');
+    await visit.page.goto(`${app.url}/keys`);
+  });
+});
+
 walk(title('The page of encryption keys'), () => {
   it('lets go of a generated key only after its identity was downloaded', async () => {
     await text('No encryption keys yet');

@@ -522,6 +522,20 @@ describe('People', () => {
 });
 
 describe('Users', () => {
+  it('`tokens add` makes an API token, `tokens` lists it, and `tokens revoke` ends it', async () => {
+    const made = await json('tokens', 'add', 'Deployment', '--scope', 'READ', 'backup', '--expires', '2099-01-01');
+    const { token } = made.document as unknown as { token: string };
+    const actor = await world.app.auth.authenticate(`Bearer ${token}`);
+    expect(actor).toMatchObject({ admin: true, scopes: ['READ', 'BACKUP'] });
+    const list = await run('tokens');
+    expect(list.stdout).toMatch(/Deployment +READ, BACKUP .*2099-01-01/);
+    expect(list.stdout).not.toContain(token);
+    expect(await json('tokens', 'revoke', 'Deployment')).toMatchObject({ code: 0, document: { revoked: true } });
+    await expect(world.app.auth.authenticate(`Bearer ${token}`)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
+    const wrong = await json('tokens', 'add', 'x', '--scope', 'everything');
+    expect([wrong.code, wrong.document.error?.message]).toEqual([2, expect.stringContaining('Choose from READ')]);
+  });
+
   it('`users` lists users; `users remove` ends the tokens of one, and keeps the last admin', async () => {
     const { users } = world.app.auth;
     const [first] = await users.list();

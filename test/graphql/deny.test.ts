@@ -15,6 +15,9 @@ import {
   getNamedType,
   OperationTypeNode,
 } from 'graphql';
+import type { ApiTokenInput } from '../../src/auth/index.js';
+import { type Scope, SCOPES } from '../../src/models/index.js';
+import { scopeOf } from '../../src/graphql/scopes.js';
 import { createSchema } from '../../src/graphql/schema.js';
 import { claims, createTestApp, forge, HOST_KEYS, PASSWORD, type TestApp } from '../support/app.js';
 import { send, sendFile, socketOf } from '../support/operations.js';
@@ -37,6 +40,8 @@ const CASES: [name: string, code: string][] = [
   ['a token signed before the password was changed', 'UNAUTHENTICATED'],
   ['a token of a user who does not exist', 'UNAUTHENTICATED'],
   ['a token that is no token', 'UNAUTHENTICATED'],
+  ['an API token that was revoked', 'UNAUTHENTICATED'],
+  ['an API token that has expired', 'UNAUTHENTICATED'],
 ];
 
 beforeAll(async () => {
@@ -60,11 +65,26 @@ beforeAll(async () => {
     app.app.auth.sessionOf(leaver).token,
     forge({ alg: 'HS256' }, { ...own, sub: '999' }),
     'not.a.token',
+    await apiToken('revoked'),
+    await apiToken('expired', { expiresAt: new Date(app.app.now().getTime() + 3_600_000) }),
   ];
   CASES.forEach(([name], index) => (tokens[name] = values[index] ?? null));
   await users.changePassword(leaver.id, 'another long password');
+  const { ApiToken } = app.app.models;
+  const revoked = await ApiToken.findOne({ where: { name: 'revoked' }, rejectOnEmpty: true });
+  await app.app.auth.revokeApiToken(revoked.id, 'test');
+  await ApiToken.update({ expiresAt: app.app.now() }, { where: { name: 'expired' } });
 });
 afterAll(() => app.close());
+
+/** An API token with these scopes, all of them if left out. */
+async function apiToken(
+  name: string,
+  { scopes = SCOPES, expiresAt = null, userId = null }: Partial<ApiTokenInput> & { userId?: number | null } = {},
+) {
+  const made = await app.app.auth.addApiToken({ name, scopes, expiresAt }, { id: userId, email: 'admin@example.org' });
+  return made.token;
+}
 
 /** A document that asks for one root field, with values that pass validation for its required arguments. */
 function documentFor(operation: string, field: GraphQLField<unknown, unknown>) {
@@ -215,4 +235,109 @@ it('What needs no token gives nothing away', async () => {
     const text = await (await fetch(app.url + path)).text();
     expect(text).not.toMatch(/sqlite|backup_\d|\/tmp|node/i);
   }
+});
+
+describe('An API token', () => {
+  const everyField = () =>
+    (['QUERY', 'MUTATION'] as const).flatMap((type) =>
+      rootFields(type)
+        .map((field) => ({ ...documentFor(type.toLowerCase(), field), name: field.name }))
+        .filter(({ variables }) => !('file' in variables))
+        .map((document) => ({ ...document, scope: scopeOf(type === 'QUERY' ? 'Query' : 'Mutation', document.name) })),
+    );
+  /** What each of them answers. */
+  async function answers(token: string, documents: ReturnType<typeof everyField>) {
+    const found: Record<string, string> = {};
+    for (const { name, query, variables } of documents) {
+      const [error] = (await send(app, query, variables, token)).errors;
+      found[name] = error === undefined ? 'done' : `${error.extensions.code}: ${error.message}`;
+    }
+    return found;
+  }
+
+  it.each(SCOPES)('without the scope %s is refused every field that needs it', async (scope) => {
+    const token = await apiToken(`all but ${scope}`, { scopes: SCOPES.filter((other) => other !== scope) });
+    const documents = everyField().filter((document) => document.scope === scope);
+    expect(documents.length).toBeGreaterThanOrEqual(3);
+    const refused = documents.map(({ name }) => [
+      name,
+      expect.stringMatching(`^FORBIDDEN: .*lacks the scope ${scope}`),
+    ]);
+    expect(await answers(token, documents)).toEqual(Object.fromEntries(refused));
+  });
+
+  it.each(['READ', 'BACKUP', 'RESTORE'] as const)('with the scope %s alone is let in by its fields', async (scope) => {
+    const token = await apiToken(`only ${scope}`, { scopes: [scope] });
+    const found = await answers(
+      token,
+      everyField().filter((document) => document.scope === scope),
+    );
+    expect(Object.entries(found).filter(([, text]) => /^(FORBIDDEN|UNAUTHENTICATED)/.test(text))).toEqual([]);
+  });
+
+  it('needs READ for downloads, metrics and progress, BACKUP for uploads, ADMIN for the kit', async () => {
+    const routes: [Scope, string][] = [
+      ['READ', `/api/db-manager/backups/${backupId}/download/`],
+      ['READ', '/metrics'],
+      ['ADMIN', '/api/db-manager/recovery-kit/'],
+    ];
+    for (const scope of SCOPES) {
+      const token = await apiToken(`routes ${scope}`, { scopes: [scope] });
+      for (const [needed, path] of routes) {
+        const { status } = await fetch(app.url + path, { headers: { Authorization: `Bearer ${token}` } });
+        expect([scope, path, status]).toEqual([scope, path, scope === needed ? 200 : 403]);
+      }
+      const query = 'mutation($file: Upload!) { uploadBackup(file: $file) { id } }';
+      const { status } = await sendFile(app, query, new Blob(['x']), 'x.zip', { token });
+      expect([scope, status]).toEqual([scope, scope === 'BACKUP' ? 200 : 403]);
+      const { client } = socketOf(app, { token });
+      const outcome = new Promise<unknown>((resolve) => {
+        const subscription = `subscription { backupProgress(id: "${backupId}") { status } }`;
+        client.subscribe({ query: subscription }, { next: resolve, error: resolve, complete: () => undefined });
+      });
+      expect(JSON.stringify(await outcome).includes('FORBIDDEN')).toBe(scope !== 'READ');
+      await client.dispose();
+    }
+  });
+
+  it('cannot make another one, and its use is noted', async () => {
+    const token = await apiToken('every scope');
+    const query = 'mutation { createApiToken(input: {name: "more", scopes: [ADMIN]}) { token } }';
+    const { errors } = await send(app, query, {}, token);
+    expect(errors[0]).toMatchObject({ message: 'An API token cannot make API tokens.' });
+    const row = await app.app.models.ApiToken.findOne({ where: { name: 'every scope' } });
+    expect(row?.lastUsedAt).toEqual(expect.any(Date));
+    expect(JSON.stringify(row)).not.toContain(token.slice(4));
+  });
+
+  it('is shown once to the admin who makes it, and works until it is revoked', async () => {
+    const create =
+      'mutation($input: ApiTokenInput!) { createApiToken(input: $input) { token apiToken { id createdBy } } }';
+    const make = async (input: object) => send(app, create, { input }, app.token);
+    const { data } = await make({ name: ' Deployment ', scopes: ['READ'] });
+    const { token, apiToken: made } = (data as { createApiToken: { token: string; apiToken: { id: string } } })
+      .createApiToken;
+    expect(made).toMatchObject({ createdBy: 'admin@example.org' });
+    expect((await send(app, '{ status { health } }', {}, token)).errors).toEqual([]);
+    for (const [field, input] of [
+      ['name', { name: 'Deployment', scopes: ['READ'] }],
+      ['name', { name: ' ', scopes: ['READ'] }],
+      ['scopes', { name: 'x', scopes: [] }],
+      ['expiresAt', { name: 'x', scopes: ['READ'], expiresAt: '2020-01-01T00:00:00Z' }],
+    ] as const) {
+      expect((await make(input)).errors[0]?.extensions).toMatchObject({ code: 'BAD_USER_INPUT', field });
+    }
+    await send(app, 'mutation($id: ID!) { revokeApiToken(id: $id) { id } }', { id: made.id }, app.token);
+    const after = await send(app, '{ status { health } }', {}, token);
+    expect(after.errors[0]?.extensions.code).toBe('UNAUTHENTICATED');
+  });
+
+  it('stops working when the user who made it is removed', async () => {
+    const { users } = app.app.auth;
+    const maker = await users.create('maker@example.org', PASSWORD, 'ADMIN');
+    const token = await apiToken("maker's", { userId: maker.id });
+    expect((await send(app, '{ me { email } }', {}, token)).errors).toEqual([]);
+    await app.app.auth.removeUser(maker.id, 'test');
+    expect((await send(app, '{ me { email } }', {}, token)).errors[0]?.extensions.code).toBe('UNAUTHENTICATED');
+  });
 });

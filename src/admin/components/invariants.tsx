@@ -30,7 +30,8 @@ export function InvariantsSetting({ form }: { form: Form }) {
     const asked = new Set(invariants.map(({ sql }) => sql.trim()));
     const found = answer?.suggestInvariants.filter(({ sql }) => !asked.has(sql)) ?? [];
     setExhausted(answer !== null && found.length === 0);
-    if (found.length > 0) form.set('invariants', [...invariants, ...found]);
+    const added = found.map(({ value, ...one }) => ({ ...one, value: value ?? '' }));
+    if (added.length > 0) form.set('invariants', [...invariants, ...added]);
   };
   const put = (index: number, change: Partial<(typeof invariants)[number]>) =>
     form.set(

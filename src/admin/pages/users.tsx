@@ -7,6 +7,7 @@ import {
   type UsersQuery,
 } from '../../client/generated/graphql.js';
 import { tellDone, useAction, useApi } from '../api.js';
+import { ApiTokens } from '../components/api-tokens.js';
 import { Confirm } from '../components/confirm.js';
 import { PageHead } from '../components/page.js';
 import { EVERY } from '../components/paged-list.js';
@@ -16,7 +17,7 @@ import { signIn, signOut, useSession } from '../session.js';
 
 type Row = UsersQuery['users'][number];
 
-/** The own password, and everyone who can sign in. */
+/** The own password, everyone who can sign in, and the tokens of programs. */
 export default function Users() {
   const answer = useApi(UsersDocument, {}, { every: EVERY });
   const { session } = useSession();
@@ -32,6 +33,7 @@ export default function Users() {
             </>
           )}
         </Answered>
+        <ApiTokens />
       </Stack>
     </>
   );

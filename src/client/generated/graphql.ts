@@ -4,6 +4,27 @@ type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
 /** Internal type. DO NOT USE DIRECTLY. */
 export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
 import type { DocumentTypeDecoration } from '@graphql-typed-document-node/core';
+/** A new API token. */
+export type ApiTokenInput = {
+  /** From then on it is refused; left out: it does not expire. */
+  expiresAt?: string | null | undefined;
+  /** Unique, 1 to 100 characters, such as `Deployment`. */
+  name: string;
+  /** What it may be used for: at least one. */
+  scopes: Array<ApiTokenScope>;
+};
+
+/** What an API token may be used for. None includes another. */
+export type ApiTokenScope =
+  /** Everything else: configs, destinations, keys, users, deleting and cleaning up. */
+  | 'ADMIN'
+  /** Make, upload, verify, copy, consolidate and pin backups. */
+  | 'BACKUP'
+  /** Queries, subscriptions, downloads and metrics: also the data in backups. */
+  | 'READ'
+  /** Restore, undo and cancel restores. */
+  | 'RESTORE';
+
 /** Filter for audit events. All conditions apply; fields that are left out do not restrict. */
 export type AuditFilter = {
   /** An action such as `backup.delete`, or all of a noun: `backup`. */
@@ -1048,6 +1069,27 @@ export type RemoveUserMutationVariables = Exact<{
 
 export type RemoveUserMutation = { removeUser: { id: string, email: string } };
 
+export type ApiTokenPartsFragment = { id: string, name: string, scopes: Array<ApiTokenScope>, createdBy: string, createdAt: string, expiresAt: string | null, lastUsedAt: string | null };
+
+export type ApiTokensQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ApiTokensQuery = { apiTokens: Array<{ id: string, name: string, scopes: Array<ApiTokenScope>, createdBy: string, createdAt: string, expiresAt: string | null, lastUsedAt: string | null }> };
+
+export type CreateApiTokenMutationVariables = Exact<{
+  input: ApiTokenInput;
+}>;
+
+
+export type CreateApiTokenMutation = { createApiToken: { token: string, apiToken: { id: string, name: string, scopes: Array<ApiTokenScope>, createdBy: string, createdAt: string, expiresAt: string | null, lastUsedAt: string | null } } };
+
+export type RevokeApiTokenMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type RevokeApiTokenMutation = { revokeApiToken: { id: string } };
+
 export type VerificationPartsFragment = { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null };
 
 export type VerificationsQueryVariables = Exact<{
@@ -1413,6 +1455,17 @@ export const RetentionPlanPartsFragmentDoc = new TypedDocumentString(`
   }
 }
     `, {"fragmentName":"RetentionPlanParts"}) as unknown as TypedDocumentString<RetentionPlanPartsFragment, unknown>;
+export const ApiTokenPartsFragmentDoc = new TypedDocumentString(`
+    fragment ApiTokenParts on ApiToken {
+  id
+  name
+  scopes
+  createdBy
+  createdAt
+  expiresAt
+  lastUsedAt
+}
+    `, {"fragmentName":"ApiTokenParts"}) as unknown as TypedDocumentString<ApiTokenPartsFragment, unknown>;
 export const VerificationPartsFragmentDoc = new TypedDocumentString(`
     fragment VerificationParts on Verification {
   id
@@ -5181,6 +5234,46 @@ export const RemoveUserDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<RemoveUserMutation, RemoveUserMutationVariables>;
+export const ApiTokensDocument = new TypedDocumentString(`
+    query ApiTokens {
+  apiTokens {
+    ...ApiTokenParts
+  }
+}
+    fragment ApiTokenParts on ApiToken {
+  id
+  name
+  scopes
+  createdBy
+  createdAt
+  expiresAt
+  lastUsedAt
+}`) as unknown as TypedDocumentString<ApiTokensQuery, ApiTokensQueryVariables>;
+export const CreateApiTokenDocument = new TypedDocumentString(`
+    mutation CreateApiToken($input: ApiTokenInput!) {
+  createApiToken(input: $input) {
+    token
+    apiToken {
+      ...ApiTokenParts
+    }
+  }
+}
+    fragment ApiTokenParts on ApiToken {
+  id
+  name
+  scopes
+  createdBy
+  createdAt
+  expiresAt
+  lastUsedAt
+}`) as unknown as TypedDocumentString<CreateApiTokenMutation, CreateApiTokenMutationVariables>;
+export const RevokeApiTokenDocument = new TypedDocumentString(`
+    mutation RevokeApiToken($id: ID!) {
+  revokeApiToken(id: $id) {
+    id
+  }
+}
+    `) as unknown as TypedDocumentString<RevokeApiTokenMutation, RevokeApiTokenMutationVariables>;
 export const VerificationsDocument = new TypedDocumentString(`
     query Verifications($configId: ID, $backupId: ID, $first: Int = 50, $after: String) {
   verifications(

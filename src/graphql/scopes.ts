@@ -1,0 +1,29 @@
+import type { Scope } from '../auth/index.js';
+
+/** What an API token needs for each mutation. One that is not listed takes ADMIN. */
+const MUTATIONS: Record<string, Scope> = {
+  createDownloadLink: 'READ',
+  autoBackup: 'BACKUP',
+  cancelBackup: 'BACKUP',
+  cancelVerification: 'BACKUP',
+  consolidateBackup: 'BACKUP',
+  copyBackup: 'BACKUP',
+  createBackup: 'BACKUP',
+  pinBackup: 'BACKUP',
+  startVerification: 'BACKUP',
+  uploadBackup: 'BACKUP',
+  verifyBackup: 'BACKUP',
+  cancelRestore: 'RESTORE',
+  restoreBackup: 'RESTORE',
+  undoRestore: 'RESTORE',
+};
+
+/** Queries that show more than backups and their records: the machine's folders, and who may enter. */
+const QUERIES: Record<string, Scope> = { apiTokens: 'ADMIN', browseFolder: 'ADMIN', users: 'ADMIN' };
+
+/** The scope that an API token needs for a root field; null for a field of another type, which a root field leads to. */
+export function scopeOf(typeName: string, fieldName: string): Scope | null {
+  if (typeName === 'Mutation') return MUTATIONS[fieldName] ?? 'ADMIN';
+  if (typeName === 'Query') return QUERIES[fieldName] ?? 'READ';
+  return typeName === 'Subscription' ? 'READ' : null;
+}

@@ -121,6 +121,10 @@ export const importRules = {
     why: 'looking into backups changes nothing',
   },
   'core/status': { may: [...CORE, 'core/schedules'], why: 'it reads records and changes nothing' },
+  'core/notifications': {
+    may: [...CORE, 'core/runs', 'core/schedules', 'core/status'],
+    why: 'who is told follows from what happened, not the other way round',
+  },
   engines: {
     may: ['core/ports', 'core/text/patterns', 'archive', 'child', 'disk', 'errors', 'file-locks', 'threads'],
     why: 'an engine is exchangeable: it sees only its port, and what patterns mean',
@@ -128,6 +132,10 @@ export const importRules = {
   storages: {
     may: ['core/ports', 'archive', 'disk', 'errors'],
     why: 'a storage is exchangeable: it sees only its port',
+  },
+  notifications: {
+    may: ['core/ports', 'errors'],
+    why: 'a service that takes messages is exchangeable: it sees only its port',
   },
   jobs: { may: ['core', 'errors', 'log'], why: 'a job only calls the domain' },
   auth: { may: ['core', 'models', 'errors'], why: 'who may enter is decided apart from how they come' },

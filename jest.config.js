@@ -44,6 +44,7 @@ const SLOW = [
   // Make chains of backups of a whole application for every case.
   'core/backups/consolidate.test.ts',
   'core/backups/incremental.test.ts',
+  'core/notifications/outbox.test.ts',
   // Wait for passwords to be hashed, for schedules to be due, or for connections to be given up.
   'auth/auth.test.ts',
   'cli/status.test.ts',

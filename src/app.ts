@@ -23,6 +23,9 @@ import { Places } from './core/configs/places.js';
 import { Destinations } from './core/destinations/destinations.js';
 import { savedSettings, settingsOf } from './core/destinations/saved.js';
 import { Keys } from './core/keys/keys.js';
+import { Channels } from './core/notifications/channels.js';
+import { Notifications } from './core/notifications/notifications.js';
+import { notifyEnded, notifyStarted } from './core/notifications/runs.js';
 import { openUrl, sealUrl } from './core/sealed-url.js';
 import { Secrets } from './core/secrets.js';
 import { restoreEnded } from './core/restores/ended.js';
@@ -42,6 +45,7 @@ import type { Engines, Job, StorageAddress, Storages, StorageSettings } from './
 import { createLog, type Log } from './log.js';
 import { controlFiles, controlPath, type Models, openModels } from './models/index.js';
 import type { GdriveLogin } from './storages/gdrive-login.js';
+import { createNotifier } from './notifications/index.js';
 import { createStorages } from './storages/index.js';
 import { VERSION } from './version.js';
 
@@ -85,6 +89,8 @@ export interface App {
   scheduler: Scheduler;
   cleanup: Cleanup;
   overview: Overview;
+  channels: Channels;
+  notifications: Notifications;
   recoveryKits: RecoveryKits;
   controlBackups: ControlBackups;
   recovery: Recovery;
@@ -213,10 +219,17 @@ async function createServices(
   }));
   const { leaseMs, prefix, compressionThreads, maxUploadBytes, maxUploadEntries } = environment;
   const exclude = [dataDir, localRoot, ...controlFiles(environment.controlDatabaseUrl)];
+  const notifier = createNotifier({ mail: environment.mail, publicUrl: environment.publicUrl });
   const onEnded: CoreEnvironment['onEnded'] = async (run, transaction) => {
     if (run.table === 'Backup') await backupEnded({ models, now, storages }, run, transaction);
     if (run.table === 'Restore') await restoreEnded(models, run, transaction);
+    await notifyEnded({ models, now, notifier }, run, transaction);
+    notifications.noteEnded();
   };
+  const onStarted: CoreEnvironment['onStarted'] = (run) =>
+    notifyStarted({ models, now, notifier }, run).catch((error: unknown) => {
+      log.warn({ err: error, run: run.id }, 'the start of a run could not be told to its heartbeats');
+    });
   const shared = {
     places,
     keys,
@@ -224,6 +237,7 @@ async function createServices(
     log,
     leaseMs,
     onEnded,
+    onStarted,
     now,
     engines,
     storages,
@@ -251,6 +265,9 @@ async function createServices(
   const scheduler = new Scheduler({ ...shared, backups });
   const cleanup = new Cleanup({ ...shared, backups, configs, keys });
   const overview = new Overview(shared);
+  const told = { ...shared, notifier, secrets, timezone: environment.seed.timezone };
+  const channels = new Channels(told);
+  const notifications = new Notifications({ ...told, overview });
   const controlBackups = new ControlBackups({ ...shared, secrets, version: VERSION });
   const recoveryKits = new RecoveryKits({ ...shared, secrets, version: VERSION });
   const recovery = new Recovery({ ...shared, secrets, destinations, backups, configs, copies, cleanup, scheduler });
@@ -277,6 +294,8 @@ async function createServices(
     scheduler,
     cleanup,
     overview,
+    channels,
+    notifications,
     recoveryKits,
     controlBackups,
     recovery,
@@ -338,11 +357,12 @@ interface WorkParts {
   reverification: Reverification;
   cleanup: Cleanup;
   databaseWatch: DatabaseWatch;
+  notifications: Notifications;
 }
 
 /** What a process does that runs jobs: it sweeps every few seconds, and its queue works. */
 function createWork(parts: WorkParts) {
-  const { environment, log, queue, scheduler, copies, reverification, databaseWatch } = parts;
+  const { environment, log, queue, scheduler, copies, reverification, databaseWatch, notifications } = parts;
   let node: Hold | null = null;
   let sweeper: NodeJS.Timeout | null = null;
   let stopped: Promise<void> | null = null;
@@ -354,6 +374,7 @@ function createWork(parts: WorkParts) {
       await scheduler.realign();
       copies.start();
       await sweep(parts);
+      notifications.start();
       sweeper = setInterval(
         () => void sweep(parts).catch((error: unknown) => log.error({ err: error }, 'the sweep failed')),
         Math.min(SWEEP_EVERY, environment.leaseMs / 2),
@@ -363,7 +384,8 @@ function createWork(parts: WorkParts) {
     stop(deadlineMs = environment.shutdownMs) {
       if (sweeper !== null) clearInterval(sweeper);
       const all = () => [queue.stop(deadlineMs), copies.stop(), reverification.stop(), databaseWatch.stop()];
-      return (stopped ??= Promise.all(all()).then(() => undefined));
+      // The runs that end here are told of by whoever delivers next.
+      return (stopped ??= Promise.all([...all(), notifications.stop()]).then(() => undefined));
     },
     release: async () => node?.release(),
   };

@@ -133,6 +133,19 @@ function jobsUrlProblem(url: string): string | null {
   return 'starts with none of mongodb://, postgres://, mongodb-memory: (leave it empty to keep jobs in the control database)';
 }
 
+/** Never quotes it, because it may hold a password. */
+function smtpUrlProblem(url: string): string | null {
+  const isSmtp = URL.canParse(url) && /^smtps?:$/.test(new URL(url).protocol) && new URL(url).hostname !== '';
+  return isSmtp ? null : 'is malformed: write it like smtp://user:password@mail.example.org:587, or smtps://…:465';
+}
+
+function publicUrlProblem(url: string): string | null {
+  const isWeb = URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
+  return isWeb && new URL(url).search === ''
+    ? null
+    : 'is no address of a page: write it like https://backups.example.org';
+}
+
 /** As the login and every other place that takes an e-mail address judge one. */
 const EMAIL = /^[^\s@]+@[^\s@]+$/;
 
@@ -155,6 +168,8 @@ const SECRETS = [
   'JWT_SECRET',
   'ADMIN_PASSWORD',
   'METRICS_TOKEN',
+  'SMTP_URL',
+  'SMTP_PASSWORD',
   'SECRETS_KEY',
   'S3_ACCESS_KEY_ID',
   'S3_SECRET_ACCESS_KEY',
@@ -236,6 +251,28 @@ const variables = z.object({
   GDRIVE_REFRESH_TOKEN: text(''),
   GDRIVE_DRIVE_ID: text(''),
   GDRIVE_ROOT_URL: text(''),
+  SMTP_URL: judged(smtpUrlProblem).optional(),
+  SMTP_HOST: z
+    .string()
+    .regex(/^[\w.:-]+$/, 'is not a host name')
+    .optional(),
+  SMTP_PORT: whole(587, 1, 65535),
+  SMTP_USER: text(''),
+  SMTP_PASSWORD: text(''),
+  MAIL_FROM: z
+    .string()
+    .regex(
+      /^[^\r\n]*[^\s@<]+@[^\s@>]+>?$/,
+      'is not a sender such as backups@example.org or db-manager <backups@example.org>',
+    )
+    .optional(),
+  NOTIFY_EMAIL: z
+    .string()
+    .trim()
+    .max(320, 'has more than 320 characters')
+    .regex(EMAIL, 'is not an e-mail address')
+    .optional(),
+  PUBLIC_URL: judged(publicUrlProblem).optional(),
   SECRETS_KEY: z.string().min(32, 'is shorter than 32 characters: make one with `openssl rand -hex 32`').optional(),
   CORS_ORIGINS: listOf(originProblem),
   GRAPHQL_EXPLORER: z.enum(['local', 'apollo', 'off'], { message: 'is none of local, apollo, off' }).optional(),
@@ -313,6 +350,12 @@ export interface Environment {
   prefix: string;
   /** What a monitoring system may send for `/metrics` instead of an admin's token; null: nothing. */
   metricsToken: string | null;
+  /** How mail leaves, with the sender; null: it does not. */
+  mail: { url: string; from: string } | null;
+  /** Who gets mail of problems from the first start on; null: no one until a channel is added. */
+  notifyEmail: string | null;
+  /** Where people open the admin page, without a slash at its end; null: messages have no links. */
+  publicUrl: string | null;
   /** What seals the secrets of destinations; undefined: the key in `secretsKeyFile`. */
   secretsKey: string | undefined;
   /** Absolute. */
@@ -410,6 +453,9 @@ function crossChecks(env: Record<string, string | undefined>, cwd: string): stri
   if (env.JWT_PUBLIC_KEY !== undefined && env.JWT_ADMIN_CLAIM === undefined) {
     problems.push('JWT_ADMIN_CLAIM is needed with JWT_PUBLIC_KEY, such as role=ADMIN: else no such token is an admin');
   }
+  if (env.NOTIFY_EMAIL !== undefined && env.SMTP_URL === undefined && env.SMTP_HOST === undefined) {
+    problems.push('SMTP_URL or SMTP_HOST is needed with NOTIFY_EMAIL');
+  }
   if (env.ADMIN_PASSWORD !== undefined && env.ADMIN_EMAIL === undefined) {
     problems.push('ADMIN_EMAIL is needed with ADMIN_PASSWORD');
   }
@@ -476,6 +522,9 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
     localRoot: resolve(cwd, (local && env.DB_BACKUP_PATH) || 'backups'),
     allowedPaths: env.ALLOWED_PATHS,
     prefix: env.DB_BACKUP_PREFIX ?? 'okpuja',
+    mail: mailSettings(env),
+    notifyEmail: env.NOTIFY_EMAIL ?? env.ADMIN_EMAIL ?? null,
+    publicUrl: env.PUBLIC_URL?.replace(/\/+$/, '') ?? null,
     secretsKey: env.SECRETS_KEY,
     secretsKeyFile: join(dataDir, 'secrets-key'),
     storageValues: storageValues(env),
@@ -500,6 +549,16 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
 function storagePath(env: Variables): string {
   if (env.DB_BACKUP_STORAGE_TYPE === 'LOCAL') return '.';
   return env.DB_BACKUP_STORAGE_TYPE === 'SYSTEM' ? env.DB_BACKUP_PATH : '';
+}
+
+function mailSettings(env: Variables): Environment['mail'] {
+  const { SMTP_URL: given, SMTP_HOST: host, SMTP_PORT: port, SMTP_USER: user, SMTP_PASSWORD: password } = env;
+  const login = user === '' ? '' : `${encodeURIComponent(user)}:${encodeURIComponent(password)}@`;
+  const made = host === undefined ? undefined : `${port === 465 ? 'smtps' : 'smtp'}://${login}${host}:${port}`;
+  const url = given ?? made;
+  if (url === undefined) return null;
+  const from = env.MAIL_FROM ?? (user.includes('@') ? user : `db-manager@${new URL(url).hostname}`);
+  return { url, from };
 }
 
 /** Variables of a storage as its settings: `S3_ACCESS_KEY_ID` as `accessKeyId`. What is empty, 0 or false is left out. */

@@ -107,6 +107,11 @@ export const ERRORS = {
     meaning: 'The encryption key cannot be deleted while a config names it or a backup opens with no other key.',
     hint: 'Take it out of the configs, and encrypt those backups for another key with rewrapBackup, first.',
   },
+  NOTIFICATION_FAILED: {
+    meaning: 'A message could not be delivered to a channel.',
+    hint: 'Check the target and the secret of the channel, and that its service can be reached from here.',
+    retry: true,
+  },
   AUDIT_BROKEN: {
     meaning: 'The audit trail is not what was written: events were changed, removed or put in.',
     hint: 'Compare it with an earlier export and with a copy of the control database, and find out who could write to it.',

@@ -130,6 +130,18 @@ export async function takeFirstBackup(
 
 const isOpen = ({ status }: BackupRow) => status === 'PENDING' || status === 'RUNNING';
 
+/**
+ * Makes the first channel where the environment says how mail leaves and who is to get it.
+ * @returns what to say of it; null if nothing was made
+ */
+export async function ensureFirstChannel({ channels, environment }: App): Promise<string | null> {
+  const { mail, notifyEmail } = environment;
+  if (mail === null || notifyEmail === null) return null;
+  const made = await channels.ensureFirst(notifyEmail, ACTOR);
+  if (made === null) return null;
+  return `Notifications: mail to ${made.target}. Try it: npx db-manager channels test ${made.id}`;
+}
+
 /** What to say after a first start: what is protected, where the first backup lies, and what to do next. */
 export async function firstSteps(app: App, { sample }: Pick<FirstStart, 'sample'>, backup: BackupRow): Promise<string> {
   const config = await firstConfig(app);

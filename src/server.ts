@@ -1,6 +1,6 @@
 import { createApp, createServer, type App } from './app.js';
 import { loadEnvironment } from './environment.js';
-import { ensureFirstConfig, firstSteps, missingDatabase, takeFirstBackup } from './first-start.js';
+import { ensureFirstChannel, ensureFirstConfig, firstSteps, missingDatabase, takeFirstBackup } from './first-start.js';
 import { isMain, runProcess } from './process.js';
 
 /** The server's process: the API, the downloads, and the jobs. */
@@ -11,6 +11,7 @@ export function main(): Promise<void> {
     opened(() => app.close());
     const login = await ensureLogin(app);
     const first = await ensureFirstConfig(app);
+    const channel = await ensureFirstChannel(app);
     const http = await createServer(app);
     const address = await http.listen(environment.port, environment.host);
     opened(async () => {
@@ -22,6 +23,7 @@ export function main(): Promise<void> {
     login.forEach(say);
     environment.warnings.map((warning) => `Warning:      ${warning}.`).forEach(say);
     first.notes.forEach(say);
+    say(channel ?? '');
     await app.startWork();
     if (first.created) (await withoutRecord(app)).forEach(say);
     if (first.created && process.stderr.isTTY) process.stderr.write('Taking the first backup …\n');

@@ -41,6 +41,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   protect: async () => (await import('./databases.js')).addProtect,
   destinations: async () => (await import('./destinations.js')).addDestinations,
   'gdrive-login': async () => (await import('./gdrive-login.js')).addGdriveLogin,
+  channels: async () => (await import('./channels.js')).addChannels,
   keys: async () => (await import('./keys.js')).addKeys,
   rewrap: async () => (await import('./keys.js')).addRewrap,
   'recovery-kit': async () => (await import('./recovery-kit.js')).addRecoveryKit,

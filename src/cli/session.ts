@@ -64,6 +64,8 @@ export async function inSession(
     app?.log.error({ err: thrown }, 'the command failed');
     reportFailure(print, explained(thrown));
   } finally {
+    const waiting = (await app?.notifications.flush(stop.signal).catch(() => 0)) ?? 0;
+    if (waiting > 0) print.note(`${waiting} message(s) wait for their channels: db-manager channels list`);
     await app?.close();
     const lost = app?.audit.unwritten ?? 0;
     if (lost > 0) print.note(`${lost} event(s) of the audit trail could not be written.`);

@@ -29,6 +29,8 @@ export interface CoreEnvironment {
   leaseMs: number;
   /** Called for every run that ends, in the transaction that ends its row: what follows from the end is never lost. */
   onEnded: (run: EndedRun, transaction: Transaction) => Promise<void>;
+  /** Called for every run that begins, once its row says so. What follows from it may be lost. */
+  onStarted: (run: Omit<EndedRun, 'error'>) => Promise<void>;
   /** Absolute; each run has a folder of its own below it. */
   workFolder: string;
   /** The control database's file, or null where it is a server. */

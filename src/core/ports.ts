@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { DatabaseEngine, FileEngine, StorageType } from '../models/kinds.js';
+import type { Beat, ChannelKind, Notice } from '../models/notification.js';
 import type { AppVersion, ExcludedTable, FindingMetadata, SourceFile, TableInfo } from '../archive/metadata.js';
 import type { PageHashes } from '../archive/page-hashes.js';
 import type { AppError } from '../errors.js';
@@ -7,6 +8,7 @@ import type { AppError } from '../errors.js';
 export type { AppVersion, ExcludedTable, SourceFile, TableInfo };
 
 export type { DatabaseEngine, FileEngine, StorageType };
+export type { Beat, ChannelKind, Notice };
 
 /**
  * Reports how much of a step is done, of how much in all: bytes, unless its run says that the phase counts something else.
@@ -652,6 +654,32 @@ export interface Storages {
   addressOf(settings: StorageSettings): StorageAddress;
   /** A storage with settings that need not be saved. @throws AppError as `addressOf` */
   connect(settings: StorageSettings): Storage;
+}
+
+/** Where a channel leads, and what it takes to get in there. */
+export interface ChannelSettings {
+  kind: ChannelKind;
+  /** E-mail addresses, a URL or the id of a chat, as the kind needs it; may hold a secret. */
+  target: string;
+  /** A token, a key or what messages are signed with; empty if there is none. */
+  secret: string;
+}
+
+/** What is sent. A channel with `beats` gets signs of life, any other one notices. */
+export type Message = { id: string; sentAt: Date } & ({ notice: Notice } | { beat: Beat });
+
+/** Sends messages to channels of every kind. */
+export interface Notifier {
+  /** True for a kind that takes signs of life of one config. */
+  beats(kind: ChannelKind): boolean;
+  /**
+   * Checks settings before they are saved.
+   * @returns the target without what is secret in it, and the machine that gets the secret
+   * @throws AppError BAD_USER_INPUT naming the field
+   */
+  judge(settings: ChannelSettings): { shown: string; reach: string };
+  /** Sends once. Sent again with the same `id`, it is the same message. @throws AppError NOTIFICATION_FAILED; the signal's reason */
+  send(settings: ChannelSettings, message: Message, signal: AbortSignal): Promise<void>;
 }
 
 /** A piece of work for the queue. */

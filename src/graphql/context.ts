@@ -10,6 +10,7 @@ import type { ConfigTests } from '../core/configs/trials.js';
 import type { Destinations } from '../core/destinations/destinations.js';
 import type { Configs } from '../core/configs/configs.js';
 import type { ConfigHealth, StorageUsage } from '../core/status/health.js';
+import type { Channels } from '../core/notifications/channels.js';
 import type { Overview } from '../core/status/overview.js';
 import type { Places } from '../core/configs/places.js';
 import type { Keys } from '../core/keys/keys.js';
@@ -42,6 +43,7 @@ export interface Services {
   browser: Browser;
   cleanup: Cleanup;
   overview: Overview;
+  channels: Channels;
   /** Facts about this process that do not change. */
   about: {
     version: string;

@@ -9,9 +9,11 @@ import type { RelatedTable } from '../core/restores/tables.js';
 import type {
   BackupRow,
   BackupStatus as BackupState,
+  ChannelKind as Channel,
   CompressionMethod,
   CopyStatus as Copy,
   Expectation as Expected,
+  NotificationEvent as Event,
   BackupType as Type,
   RestoreRow,
   RunStatus,
@@ -176,6 +178,36 @@ export const JobStoreKind = enumOf<'CONTROL_DATABASE' | 'MONGODB' | 'POSTGRES' |
     MONGODB_MEMORY: 'In a MongoDB that ends with this process: for development only.',
   },
 );
+
+export const ChannelKind = enumOf<Channel>('ChannelKind', 'The kind of service that takes messages.', {
+  EMAIL: 'Mail. `target`: addresses. Needs SMTP_URL or SMTP_HOST.',
+  WEBHOOK: 'JSON to any URL. `secret`: what requests are signed with; optional.',
+  SLACK: 'An incoming webhook of Slack. `target`: its URL.',
+  DISCORD: 'A webhook of Discord. `target`: its URL.',
+  TEAMS: 'A workflow of Microsoft Teams that posts to a channel. `target`: its URL.',
+  TELEGRAM: 'A bot of Telegram. `target`: id of the chat; `secret`: the token of the bot.',
+  NTFY: 'A topic of ntfy. `target`: `https://ntfy.sh/topic`; `secret`: an access token; optional.',
+  GOTIFY: 'A Gotify server. `target`: its URL; `secret`: the token of an application.',
+  PAGERDUTY: 'PagerDuty. `secret`: the integration key (Events API v2); `target`: only for its EU region.',
+  HEARTBEAT: 'A check of healthchecks.io, or of what speaks like it. `target`: its ping URL.',
+  UPTIME_KUMA: 'A push monitor of Uptime Kuma. `target`: its push URL.',
+});
+
+export const NotificationEvent = enumOf<Event>('NotificationEvent', 'What a channel can be told of.', {
+  BACKUP_FAILED: 'A backup failed, or a database could not be backed up at all.',
+  BACKUP_LATE: 'A scheduled backup has not started, or a run waits for too long.',
+  BACKUP_SUSPICIOUS: 'A backup is unlike those before it.',
+  VERIFICATION_FAILED: 'A backup is damaged, missing or not verified, or was not verified for too long.',
+  COPY_MISSING: 'A backup has no copy in one of its destinations.',
+  DISK_LOW: 'A destination has little space left.',
+  STORAGE_UNAVAILABLE: 'A destination cannot be reached.',
+  RESTORE_FAILED: 'A restore failed.',
+  RECOVERED: 'A problem is over.',
+  RESTORE_DONE: 'A restore replaced data.',
+  BACKUP_DONE: 'A backup completed.',
+  FIRST_SUCCESS: 'The first backup of a config completed.',
+  WEEKLY_DIGEST: 'Every Monday at 8: what was backed up in the week, and what is wrong.',
+});
 
 export const Health = enumOf<Word>('Health', 'How an installation is doing, in one word.', {
   OK: 'Everything is protected.',

@@ -29,6 +29,12 @@ export function destinationId(id: string, field = 'id'): number {
   throw new AppError('NOT_FOUND', `${field}: there is no destination "${shown(id)}".`, { field });
 }
 
+/** A channel's id as a number. @throws AppError NOT_FOUND naming the field, for what cannot be one */
+export function channelId(id: string, field = 'id'): number {
+  if (/^[1-9]\d{0,8}$/.test(id)) return Number(id);
+  throw new AppError('NOT_FOUND', `${field}: there is no channel "${shown(id)}".`, { field });
+}
+
 /** An encryption key's id as a number. @throws AppError NOT_FOUND naming the field, for what cannot be one */
 export function keyId(id: string, field = 'id'): number {
   if (/^[1-9]\d{0,8}$/.test(id)) return Number(id);

@@ -9,6 +9,7 @@ import { BrowseResolver } from './browse.resolver.js';
 import { ConfigTestResolver } from './config-test.resolver.js';
 import { ServerResolver } from './server.resolver.js';
 import { ConfigResolver } from './config.resolver.js';
+import { ChannelResolver } from './channel.resolver.js';
 import { EncryptionKeyResolver } from './encryption-key.resolver.js';
 import { fitOutput, withRows } from './fit.js';
 import { DestinationResolver } from './destination.resolver.js';
@@ -38,6 +39,7 @@ export async function createSchema(): Promise<GraphQLSchema> {
       ServerResolver,
       DestinationResolver,
       EncryptionKeyResolver,
+      ChannelResolver,
       BrowseResolver,
       BackupResolver,
       MediaResolver,

@@ -11,6 +11,7 @@ import { type ControlBackupRow, defineControlBackup } from './control-backup.js'
 import { Leases } from './leases.js';
 import { migrate } from './migrations.js';
 import { type BackupKeyRow, type ConfigKeyRow, defineKeys, type EncryptionKeyRow } from './encryption-key.js';
+import { type AlertRow, type ChannelRow, defineNotifications, type DeliveryRow } from './notification.js';
 import { defineRestore, type RestoreRow } from './restore.js';
 import { defineServerDatabase, type ServerDatabaseRow } from './server-database.js';
 import { type CopyStatus, defineStoredObject, type DestinationRow, type StoredObjectRow } from './stored-object.js';
@@ -21,6 +22,9 @@ export type { AuditEventRow, BackupConfigRow, BackupRow, DestinationRow, Restore
 export { SCOPES };
 export type { ApiTokenRow, Scope };
 export type { ControlBackupRow, CopyStatus, EncryptionKeyRow, VerificationRow };
+export type { AlertRow, ChannelRow, DeliveryRow };
+export { NOTIFICATION_EVENTS } from './notification.js';
+export type { Beat, ChannelKind, NotificationEvent, Notice } from './notification.js';
 export { isGood } from './stored-object.js';
 export type { CompressionMethod, ConfigOrigin } from './backup-config.js';
 export type { FailedTest } from './backup-config.js';
@@ -49,6 +53,9 @@ export interface Models {
   User: typeof UserRow;
   ApiToken: typeof ApiTokenRow;
   AuditEvent: typeof AuditEventRow;
+  Channel: typeof ChannelRow;
+  Alert: typeof AlertRow;
+  Delivery: typeof DeliveryRow;
   leases: Leases;
 }
 
@@ -92,6 +99,7 @@ export async function openModels(url: string): Promise<Models> {
       Verification: defineVerification(sequelize),
       User: defineUser(sequelize),
       AuditEvent: defineAuditEvent(sequelize),
+      ...defineNotifications(sequelize),
       leases: new Leases(sequelize),
     };
   } catch (error) {

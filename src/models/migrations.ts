@@ -30,6 +30,7 @@ import { verifications } from './migrations/0026-verifications.js';
 import { invariants } from './migrations/0027-invariants.js';
 import { repairs } from './migrations/0029-repairs.js';
 import { apiTokens } from './migrations/0034-api-tokens.js';
+import { notifications } from './migrations/0032-notifications.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -61,6 +62,7 @@ const MIGRATIONS: Migration[] = [
   invariants,
   repairs,
   apiTokens,
+  notifications,
 ];
 
 const TABLE = 'db_manager_migrations';
@@ -68,6 +70,9 @@ const TABLE = 'db_manager_migrations';
 /** All other tables, those first that refer to others. */
 const TABLES = [
   'api_tokens',
+  'deliveries',
+  'alerts',
+  'channels',
   'verifications',
   'restores',
   'backup_keys',

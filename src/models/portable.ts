@@ -38,6 +38,7 @@ export const KEPT_TABLES = [
   'verifications',
   'audit_events',
   'control_backups',
+  'channels',
 ];
 
 /**

@@ -175,6 +175,47 @@ export type BackupType =
   /** The archive was made elsewhere, or downloaded before, and uploaded. */
   | 'UPLOADED';
 
+/** A channel. In a change, what is left out stays as it is. */
+export type ChannelInput = {
+  /** Of which configs; empty: of all, which is the default. A heartbeat names exactly one. */
+  configIds?: Array<string | number> | null | undefined;
+  /** What it is told of. Default: every problem and its end. Not for heartbeats. */
+  events?: Array<NotificationEvent> | null | undefined;
+  /** Needed for a new one; cannot change. */
+  kind?: ChannelKind | null | undefined;
+  /** Unique, 1 to 200 characters. Default: made of kind and target. */
+  name?: string | null | undefined;
+  /** The key that requests of a WEBHOOK are signed with, a token, or the integration key of PagerDuty. Sealed, and never returned; empty takes it away. */
+  secret?: string | null | undefined;
+  /** E-mail addresses separated by commas, a URL, or the id of a Telegram chat. Sealed. */
+  target?: string | null | undefined;
+};
+
+/** The kind of service that takes messages. */
+export type ChannelKind =
+  /** A webhook of Discord. `target`: its URL. */
+  | 'DISCORD'
+  /** Mail. `target`: addresses. Needs SMTP_URL or SMTP_HOST. */
+  | 'EMAIL'
+  /** A Gotify server. `target`: its URL; `secret`: the token of an application. */
+  | 'GOTIFY'
+  /** A check of healthchecks.io, or of what speaks like it. `target`: its ping URL. */
+  | 'HEARTBEAT'
+  /** A topic of ntfy. `target`: `https://ntfy.sh/topic`; `secret`: an access token; optional. */
+  | 'NTFY'
+  /** PagerDuty. `secret`: the integration key (Events API v2); `target`: only for its EU region. */
+  | 'PAGERDUTY'
+  /** An incoming webhook of Slack. `target`: its URL. */
+  | 'SLACK'
+  /** A workflow of Microsoft Teams that posts to a channel. `target`: its URL. */
+  | 'TEAMS'
+  /** A bot of Telegram. `target`: id of the chat; `secret`: the token of the bot. */
+  | 'TELEGRAM'
+  /** A push monitor of Uptime Kuma. `target`: its push URL. */
+  | 'UPTIME_KUMA'
+  /** JSON to any URL. `secret`: what requests are signed with; optional. */
+  | 'WEBHOOK';
+
 /** How the files in an archive are compressed. */
 export type Compression =
   /** Every ZIP tool reads it. */
@@ -362,6 +403,35 @@ export type MediaMode =
   | 'MERGE'
   /** They are moved away (into the safety backup), so that the folder contains exactly the files of the backup. */
   | 'MIRROR';
+
+/** What a channel can be told of. */
+export type NotificationEvent =
+  /** A backup completed. */
+  | 'BACKUP_DONE'
+  /** A backup failed, or a database could not be backed up at all. */
+  | 'BACKUP_FAILED'
+  /** A scheduled backup has not started, or a run waits for too long. */
+  | 'BACKUP_LATE'
+  /** A backup is unlike those before it. */
+  | 'BACKUP_SUSPICIOUS'
+  /** A backup has no copy in one of its destinations. */
+  | 'COPY_MISSING'
+  /** A destination has little space left. */
+  | 'DISK_LOW'
+  /** The first backup of a config completed. */
+  | 'FIRST_SUCCESS'
+  /** A problem is over. */
+  | 'RECOVERED'
+  /** A restore replaced data. */
+  | 'RESTORE_DONE'
+  /** A restore failed. */
+  | 'RESTORE_FAILED'
+  /** A destination cannot be reached. */
+  | 'STORAGE_UNAVAILABLE'
+  /** A backup is damaged, missing or not verified, or was not verified for too long. */
+  | 'VERIFICATION_FAILED'
+  /** Every Monday at 8: what was backed up in the week, and what is wrong. */
+  | 'WEEKLY_DIGEST';
 
 /** A remote of the rclone that is installed on the server, as its user has configured it. */
 export type RcloneInput = {
@@ -709,6 +779,42 @@ export type ConsolidateBackupMutationVariables = Exact<{
 
 
 export type ConsolidateBackupMutation = { consolidateBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
+
+export type ChannelPartsFragment = { id: string, name: string, kind: ChannelKind, target: string, events: Array<NotificationEvent>, configIds: Array<string>, waiting: number, lastDeliveryAt: string | null, lastError: string | null };
+
+export type ChannelsQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ChannelsQuery = { channels: Array<{ id: string, name: string, kind: ChannelKind, target: string, events: Array<NotificationEvent>, configIds: Array<string>, waiting: number, lastDeliveryAt: string | null, lastError: string | null }> };
+
+export type CreateChannelMutationVariables = Exact<{
+  input: ChannelInput;
+}>;
+
+
+export type CreateChannelMutation = { createChannel: { id: string, name: string, kind: ChannelKind, target: string, events: Array<NotificationEvent>, configIds: Array<string>, waiting: number, lastDeliveryAt: string | null, lastError: string | null } };
+
+export type UpdateChannelMutationVariables = Exact<{
+  id: string | number;
+  input: ChannelInput;
+}>;
+
+
+export type UpdateChannelMutation = { updateChannel: { id: string, name: string, kind: ChannelKind, target: string, events: Array<NotificationEvent>, configIds: Array<string>, waiting: number, lastDeliveryAt: string | null, lastError: string | null } };
+
+export type DeleteChannelMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type DeleteChannelMutation = { deleteChannel: { id: string, name: string } };
+
+export type TestChannelMutationVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type TestChannelMutation = { testChannel: { ok: boolean, error: { code: string, message: string, hint: string } | null } };
 
 export type ConfigPartsFragment = { id: string, name: string, isSample: boolean, applicationId: string, archivePrefix: string | null, engine: DatabaseEngine, databaseUrl: string, mediaPaths: Array<string>, storageType: StorageType, storagePath: string, copyTo: Array<string>, excludeTables: Array<string>, excludeTableData: Array<string>, autoInclude: string | null, minimumCopies: number, autoBackupEnabled: boolean, schedule: string, timezone: string, nextRunAt: string | null, backupRetentionDays: number, maxBackupFiles: number, restoreLockTimeout: number, safetyRetentionDays: number, incremental: boolean, fullEveryDays: number, compression: Compression, compressionLevel: number, keepLast: number | null, keepHourly: number | null, keepDaily: number | null, keepWeekly: number | null, keepMonthly: number | null, keepYearly: number | null, keepWithin: string | null, maxTotalSize: number | null, jitterSeconds: number, nextRuns: Array<string>, scheduleInWords: string, createdAt: string, updatedAt: string, testError: { code: string, message: string, hint: string, field: string | null } | null, destinations: Array<{ id: string, name: string, storageType: StorageType, location: string }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null }> };
 
@@ -1268,6 +1374,19 @@ export const BackupPartsFragmentDoc = new TypedDocumentString(`
   }
 }
     `, {"fragmentName":"BackupParts"}) as unknown as TypedDocumentString<BackupPartsFragment, unknown>;
+export const ChannelPartsFragmentDoc = new TypedDocumentString(`
+    fragment ChannelParts on Channel {
+  id
+  name
+  kind
+  target
+  events
+  configIds
+  waiting
+  lastDeliveryAt
+  lastError
+}
+    `, {"fragmentName":"ChannelParts"}) as unknown as TypedDocumentString<ChannelPartsFragment, unknown>;
 export const ConfigPartsFragmentDoc = new TypedDocumentString(`
     fragment ConfigParts on BackupConfig {
   id
@@ -3578,6 +3697,77 @@ export const ConsolidateBackupDocument = new TypedDocumentString(`
     mediaPaths
   }
 }`) as unknown as TypedDocumentString<ConsolidateBackupMutation, ConsolidateBackupMutationVariables>;
+export const ChannelsDocument = new TypedDocumentString(`
+    query Channels {
+  channels {
+    ...ChannelParts
+  }
+}
+    fragment ChannelParts on Channel {
+  id
+  name
+  kind
+  target
+  events
+  configIds
+  waiting
+  lastDeliveryAt
+  lastError
+}`) as unknown as TypedDocumentString<ChannelsQuery, ChannelsQueryVariables>;
+export const CreateChannelDocument = new TypedDocumentString(`
+    mutation CreateChannel($input: ChannelInput!) {
+  createChannel(input: $input) {
+    ...ChannelParts
+  }
+}
+    fragment ChannelParts on Channel {
+  id
+  name
+  kind
+  target
+  events
+  configIds
+  waiting
+  lastDeliveryAt
+  lastError
+}`) as unknown as TypedDocumentString<CreateChannelMutation, CreateChannelMutationVariables>;
+export const UpdateChannelDocument = new TypedDocumentString(`
+    mutation UpdateChannel($id: ID!, $input: ChannelInput!) {
+  updateChannel(id: $id, input: $input) {
+    ...ChannelParts
+  }
+}
+    fragment ChannelParts on Channel {
+  id
+  name
+  kind
+  target
+  events
+  configIds
+  waiting
+  lastDeliveryAt
+  lastError
+}`) as unknown as TypedDocumentString<UpdateChannelMutation, UpdateChannelMutationVariables>;
+export const DeleteChannelDocument = new TypedDocumentString(`
+    mutation DeleteChannel($id: ID!) {
+  deleteChannel(id: $id) {
+    id
+    name
+  }
+}
+    `) as unknown as TypedDocumentString<DeleteChannelMutation, DeleteChannelMutationVariables>;
+export const TestChannelDocument = new TypedDocumentString(`
+    mutation TestChannel($id: ID!) {
+  testChannel(id: $id) {
+    ok
+    error {
+      code
+      message
+      hint
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<TestChannelMutation, TestChannelMutationVariables>;
 export const ConfigsDocument = new TypedDocumentString(`
     query Configs {
   configs {

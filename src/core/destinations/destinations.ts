@@ -146,11 +146,20 @@ export class Destinations {
           count.destinations += 1;
         }
         count.keys = await this.env.keys.reseal(transaction);
+        await this.resealChannels(transaction);
         await this.resealUrls(transaction);
       }),
     );
     await this.env.audit.record(actor, 'secrets.rotate', null, count);
     return count;
+  }
+
+  /** What channels keep of their targets. */
+  private async resealChannels(transaction: Transaction): Promise<void> {
+    for (const row of await this.env.models.Channel.findAll({ where: { sealed: { [Op.ne]: null } }, transaction })) {
+      const values = await this.env.secrets.open(row.sealed ?? '');
+      await row.update({ sealed: await this.env.secrets.seal(values) }, { transaction });
+    }
   }
 
   /** The passwords of databases lie in their URLs. */

@@ -13,7 +13,7 @@ const FLUSH_MS = 250;
 const TICK_MS = 1_000;
 
 /** What a run needs of the process around it. */
-export type RunEnvironment = HoldEnvironment & Pick<CoreEnvironment, 'now' | 'onEnded'>;
+export type RunEnvironment = HoldEnvironment & Pick<CoreEnvironment, 'now' | 'onEnded' | 'onStarted'>;
 
 interface RunValues {
   status?: RunStatus;
@@ -85,7 +85,10 @@ export class Run {
     }
     const values: RunValues = { status: 'RUNNING', startedAt: env.now(), leaseHolder: hold.holder, progress: 0 };
     const claimed = await updateRun(env.models, table, values, { id, status: 'PENDING' });
-    if (claimed === 1) return new Run(env, table, id, hold, stop);
+    if (claimed === 1) {
+      await env.onStarted({ table, id });
+      return new Run(env, table, id, hold, stop);
+    }
     await hold.release();
     return 'taken';
   }

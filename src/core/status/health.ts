@@ -39,6 +39,7 @@ export const HEALTH_CODES = [
   'KIT_OUTDATED',
   'DATABASE_NOT_INCLUDED',
   'DATABASES_UNPROTECTED',
+  'CHANNEL_FAILED',
 ] as const;
 export type HealthCode = (typeof HEALTH_CODES)[number];
 

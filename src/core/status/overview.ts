@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import { Op, QueryTypes } from 'sequelize';
 import { AppError } from '../../errors.js';
 import { ArchiveWatch } from './archive-watch.js';
+import { channelReasons } from './channel-states.js';
 import { controlReasons } from './control-states.js';
 import { copyNotices, copyReasons } from './copy-states.js';
 import { databaseStates } from './database-states.js';
@@ -68,6 +69,7 @@ export class Overview {
       copies,
       proof,
       control,
+      channels,
       copyNotes,
       kitNotes,
       configCount,
@@ -82,6 +84,7 @@ export class Overview {
       copyReasons(models, this.env.now()),
       proofReasons(models, this.env.now()),
       controlReasons(models),
+      channelReasons(models),
       copyNotices(models),
       kitNotices(models),
       models.BackupConfig.count(),
@@ -95,7 +98,7 @@ export class Overview {
     const withoutWorker = nodes.length === 0 && (await hasUnkeptSchedule(models));
     const installation = { hasConfig: configCount > 0, withoutWorker, stuck };
     const own = reasonsOf(installation, configs, storages);
-    const reasons = [...own, ...copies, ...proof, ...control, ...databases.reasons];
+    const reasons = [...own, ...copies, ...proof, ...control, ...databases.reasons, ...channels];
     const worst = reasons.some(({ level }) => level === 'CRITICAL') ? 'CRITICAL' : 'WARNING';
     const health = reasons.length === 0 ? 'OK' : worst;
     const notices = [...copyNotes, ...kitNotes, ...databases.notices];

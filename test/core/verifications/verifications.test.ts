@@ -190,6 +190,7 @@ describe('Stored copies', () => {
       ...world.app,
       leaseMs: 5_000,
       onEnded: async () => undefined,
+      onStarted: async () => undefined,
       queue: { add: async () => undefined },
       workFolder: join(world.folder, 'data', 'tmp'),
       dailyBytes,

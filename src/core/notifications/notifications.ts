@@ -1,0 +1,92 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Op } from 'sequelize';
+import { AppError } from '../../errors.js';
+import { Outbox, type OutboxEnvironment } from './outbox.js';
+import { look, type WatchEnvironment } from './watch.js';
+
+/** What notifying needs of the process around it. */
+export type NotificationsEnvironment = OutboxEnvironment & WatchEnvironment;
+
+/** How often the outbox is looked into, and how often what `status` says is, in milliseconds. */
+const DELIVER_EVERY = 2_000;
+const LOOK_EVERY = 60_000;
+/** How long a command waits for its messages to be delivered, in milliseconds. */
+const COMMAND_PATIENCE = 15_000;
+
+/** Tells people and services how the backups are doing: looks for what is to be told, and delivers it. */
+export class Notifications {
+  readonly outbox: Outbox;
+  private readonly stopping = new AbortController();
+  private working: Promise<void> | null = null;
+  private hasEnded = false;
+
+  constructor(private readonly env: NotificationsEnvironment) {
+    this.outbox = new Outbox(env);
+  }
+
+  /** Begins to look and to deliver, until `stop`. */
+  start(): void {
+    this.working ??= this.work();
+  }
+
+  /** Ends what is under way; what was not delivered waits for the next start. */
+  async stop(): Promise<void> {
+    this.stopping.abort(new AppError('INTERRUPTED', 'The process is stopping.'));
+    await this.working;
+  }
+
+  /** Looks at once what is to be told; see `look`. */
+  look(): Promise<void> {
+    return look(this.env);
+  }
+
+  /** Notes that this process has ended a run: `flush` then has something to deliver. */
+  noteEnded(): void {
+    this.hasEnded = true;
+  }
+
+  /**
+   * Delivers what this process has to tell, for one that ends then. What its channels do not take in time waits for the next one.
+   * @returns how many messages wait; 0 if it had nothing to tell
+   */
+  async flush(stop: AbortSignal, patienceMs = COMMAND_PATIENCE): Promise<number> {
+    if (!this.hasEnded) return 0;
+    const { models, now } = this.env;
+    const until = new Date(now().getTime() + patienceMs);
+    const signal = AbortSignal.any([stop, AbortSignal.timeout(patienceMs)]);
+    for (;;) {
+      const waiting = await this.outbox.deliverDue(signal);
+      const soon = await models.Delivery.count({ where: { nextTryAt: { [Op.lte]: until } } });
+      if (soon === 0 || signal.aborted) return waiting;
+      await pause(DELIVER_EVERY, signal);
+    }
+  }
+
+  private async work(): Promise<void> {
+    const { signal } = this.stopping;
+    let nextLook = 0;
+    while (!signal.aborted) {
+      try {
+        if (performance.now() >= nextLook) {
+          nextLook = performance.now() + LOOK_EVERY;
+          if (await this.isMine()) await this.look();
+        }
+        await this.outbox.deliverDue(signal);
+      } catch (error) {
+        if (!signal.aborted) this.env.log.error({ err: error }, 'messages could not be looked for or delivered');
+      }
+      await pause(DELIVER_EVERY, signal);
+    }
+  }
+
+  /** One node looks. Its lease ends before the next look, so that another one does if it is gone. */
+  private isMine(): Promise<boolean> {
+    return this.env.models.leases.acquire(
+      'due:alerts',
+      `${Date.now()}-${Math.random()}`,
+      LOOK_EVERY - 2 * DELIVER_EVERY,
+    );
+  }
+}
+
+const pause = (ms: number, signal: AbortSignal) => sleep(ms, undefined, { signal }).catch(() => undefined);

@@ -1,0 +1,110 @@
+import type { Transaction } from 'sequelize';
+import { type AppError } from '../../errors.js';
+import { type BackupRow, isRegular } from '../../models/index.js';
+import type { CoreEnvironment, EndedRun } from '../environment.js';
+import type { Notifier } from '../ports.js';
+import { raise, settle } from './alerts.js';
+import { failureNotice, type NamedConfig, restoredNotice, successNotice } from './notices.js';
+import { enqueue, enqueueBeat } from './outbox.js';
+
+/** What telling of runs needs of the process around it. */
+export type RunNoticesEnvironment = Pick<CoreEnvironment, 'models' | 'now'> & { notifier: Pick<Notifier, 'beats'> };
+
+/** Writes what is to be told of the end of a run, within the transaction that ends it: neither is there without the other. */
+export async function notifyEnded(
+  env: RunNoticesEnvironment,
+  { table, id, error }: EndedRun,
+  transaction: Transaction,
+): Promise<void> {
+  if (table === 'Backup') await backupEnded(env, id, error, transaction);
+  if (table === 'Restore') await restoreEnded(env, id, error, transaction);
+  if (table === 'Verification') await verificationEnded(env, id, error, transaction);
+}
+
+/** Tells heartbeat channels that a backup has begun. */
+export async function notifyStarted(env: RunNoticesEnvironment, { table, id }: Omit<EndedRun, 'error'>): Promise<void> {
+  if (table !== 'Backup') return;
+  const row = await env.models.Backup.findByPk(id);
+  const configId = row?.configId ?? null;
+  if (row === null || configId === null || !isOwn(row)) return;
+  await env.models.sequelize.transaction((transaction) =>
+    enqueueBeat(env, configId, { state: 'STARTED', runId: id }, transaction),
+  );
+}
+
+/** A backup of the data as it is: no part of a restore, not uploaded, and not made of other backups. */
+const isOwn = ({ backupType, consolidates }: BackupRow) => isRegular(backupType) && (consolidates ?? null) === null;
+
+async function backupEnded(
+  env: RunNoticesEnvironment,
+  id: string,
+  error: AppError | null,
+  transaction: Transaction,
+): Promise<void> {
+  const row = await env.models.Backup.findByPk(id, { transaction, rejectOnEmpty: true });
+  if (!isOwn(row)) return;
+  const config = await configOf(env, row.configId, transaction);
+  const isGood = error === null && !row.damaged;
+  if (config !== null) {
+    const beat = { state: isGood ? 'DONE' : 'FAILED', runId: id } as const;
+    await enqueueBeat(env, config.id, beat, transaction);
+  }
+  if (error !== null) {
+    const notice = failureNotice('BACKUP_FAILED', config, error, `/backups/${id}`, env.now());
+    return raise(env, notice, { backupId: null, fromStatus: false }, transaction);
+  }
+  // `status` tells of a backup of a damaged database.
+  if (!isGood) return;
+  const where = { event: 'BACKUP_FAILED' as const, fromStatus: false, configId: row.configId };
+  await settle(env, where, transaction);
+  const isFirst = config !== null && (await completedCount(env, config.id, transaction)) === 1;
+  if (isFirst) await enqueue(env, successNotice('FIRST_SUCCESS', config, row, env.now()), transaction);
+  await enqueue(env, successNotice('BACKUP_DONE', config, row, env.now()), transaction);
+}
+
+function completedCount({ models }: RunNoticesEnvironment, configId: number, transaction: Transaction) {
+  const where = { configId, status: ['COMPLETED', 'DELETED'], backupType: ['MANUAL', 'AUTO'] };
+  return models.Backup.unscoped().count({ where, transaction });
+}
+
+async function restoreEnded(
+  env: RunNoticesEnvironment,
+  id: string,
+  error: AppError | null,
+  transaction: Transaction,
+): Promise<void> {
+  const row = await env.models.Restore.findByPk(id, { transaction, rejectOnEmpty: true });
+  const config = await configOf(env, row.configId, transaction);
+  const notice =
+    error === null
+      ? restoredNotice(config, id, row.backupId, env.now())
+      : failureNotice('RESTORE_FAILED', config, error, `/restores/${id}`, env.now());
+  await enqueue(env, notice, transaction);
+}
+
+async function verificationEnded(
+  env: RunNoticesEnvironment,
+  id: string,
+  error: AppError | null,
+  transaction: Transaction,
+): Promise<void> {
+  const row = await env.models.Verification.findByPk(id, { transaction, rejectOnEmpty: true });
+  if (error === null) {
+    const where = { event: 'VERIFICATION_FAILED' as const, fromStatus: false, configId: row.configId };
+    return settle(env, where, transaction);
+  }
+  // A person who stops one knows of it.
+  if (error.code === 'CANCELLED') return;
+  const config = await configOf(env, row.configId, transaction);
+  const notice = failureNotice('VERIFICATION_FAILED', config, error, `/backups/${row.backupId}`, env.now());
+  await raise(env, notice, { backupId: row.backupId, fromStatus: false }, transaction);
+}
+
+async function configOf(
+  { models }: RunNoticesEnvironment,
+  id: number | null,
+  transaction: Transaction,
+): Promise<NamedConfig> {
+  const row = id === null ? null : await models.BackupConfig.findByPk(id, { attributes: ['id', 'name'], transaction });
+  return row === null ? null : { id: row.id, name: row.name };
+}

@@ -1,0 +1,111 @@
+import type { ChannelKind, ChannelSettings, Message, Notice, Notifier } from '../core/ports.js';
+import { AppError, badInput } from '../errors.js';
+import { BEATS, FORMATS, PAGERDUTY } from './formats.js';
+import { parsedUrl, sendHttp } from './http.js';
+import { addressesIn, type MailSettings, sendMail } from './mail.js';
+
+/** What sending needs of the process around it. */
+export interface NotifierEnvironment {
+  /** How mail leaves; null: it does not. */
+  mail: MailSettings | null;
+  /** Where people open the admin page, for links; null: messages have none. */
+  publicUrl: string | null;
+}
+
+/** What a kind of channel is set up by. */
+interface Kind {
+  target: 'addresses' | 'url' | 'url or nothing' | 'chat';
+  secret: 'needed' | 'allowed' | 'none';
+  /** What the secret is called where the service hands it out. */
+  called: string;
+}
+
+const KINDS: Record<ChannelKind, Kind> = {
+  EMAIL: { target: 'addresses', secret: 'none', called: '' },
+  WEBHOOK: { target: 'url', secret: 'allowed', called: 'the key that requests are signed with' },
+  SLACK: { target: 'url', secret: 'none', called: '' },
+  DISCORD: { target: 'url', secret: 'none', called: '' },
+  TEAMS: { target: 'url', secret: 'none', called: '' },
+  TELEGRAM: { target: 'chat', secret: 'needed', called: 'the token of the bot' },
+  NTFY: { target: 'url', secret: 'allowed', called: 'an access token' },
+  GOTIFY: { target: 'url', secret: 'needed', called: 'the token of the application' },
+  PAGERDUTY: { target: 'url or nothing', secret: 'needed', called: 'the integration key' },
+  HEARTBEAT: { target: 'url', secret: 'none', called: '' },
+  UPTIME_KUMA: { target: 'url', secret: 'none', called: '' },
+};
+
+/** Sends to every kind of channel. */
+export function createNotifier(env: NotifierEnvironment): Notifier {
+  const linked = (notice: Notice) => ({
+    ...notice,
+    link: env.publicUrl === null ? null : `${env.publicUrl}${notice.path}`,
+  });
+  return {
+    beats: (kind) => kind in BEATS,
+    judge(settings) {
+      assertSecret(settings);
+      return judgeTarget(settings, env.mail);
+    },
+    async send(settings, message, signal) {
+      const { kind, target, secret } = settings;
+      if (kind === 'EMAIL') {
+        if (!('notice' in message)) return;
+        const mail = mailOf(env.mail);
+        return sendMail(mail, addressesIn(target), linked(message.notice), message.id, signal);
+      }
+      const request = requestOf(settings, message, linked);
+      if (request !== null) await sendHttp(request, [target, secret], signal);
+    },
+  };
+}
+
+function requestOf(
+  settings: ChannelSettings,
+  message: Message,
+  linked: (notice: Notice) => Notice & { link: string | null },
+) {
+  const { kind } = settings;
+  if ('beat' in message) return kind in BEATS ? BEATS[kind as keyof typeof BEATS](settings, message.beat) : null;
+  if (!(kind in FORMATS)) return null;
+  return FORMATS[kind as keyof typeof FORMATS](settings, linked(message.notice), message);
+}
+
+function assertSecret({ kind, secret }: ChannelSettings): void {
+  const { secret: rule, called } = KINDS[kind];
+  if (rule === 'needed' && secret === '') throw badInput('secret', `is missing: ${called}.`);
+  if (rule === 'none' && secret !== '') throw badInput('secret', `is not for ${kind}.`, 'Leave it out.');
+  if (/[\p{Cc}\s]/u.test(secret) && kind !== 'WEBHOOK') throw badInput('secret', 'holds a space or a line break.');
+}
+
+function judgeTarget({ kind, target }: ChannelSettings, mail: MailSettings | null): { shown: string; reach: string } {
+  switch (KINDS[kind].target) {
+    case 'addresses':
+      if (mail === null) throw badInput('kind', 'EMAIL needs a mail server, and none is known.', MAIL_HINT);
+      return { shown: addressesIn(target).join(', '), reach: '' };
+    case 'chat':
+      if (/^(-?\d{1,20}|@\w{1,64})$/.test(target)) return { shown: target, reach: '' };
+      throw badInput('target', 'is not the id of a chat.', 'Write a number such as -1001234567890, or @channel.');
+    case 'url or nothing':
+      if (target === '') return judgeUrl(kind, PAGERDUTY);
+      return judgeUrl(kind, target);
+    case 'url':
+      return judgeUrl(kind, target);
+  }
+}
+
+/** The path and what follows may be a secret of their own, so only the host is shown. */
+function judgeUrl(kind: ChannelKind, target: string): { shown: string; reach: string } {
+  const { origin, pathname, search } = parsedUrl(target);
+  if (kind === 'NTFY' && pathname.replace(/\/+$/, '') === '') {
+    throw badInput('target', 'names no topic.', 'Write it like https://ntfy.sh/topic.');
+  }
+  const hasMore = pathname !== '/' || search !== '';
+  return { shown: hasMore ? `${origin}/…` : origin, reach: origin };
+}
+
+function mailOf(mail: MailSettings | null): MailSettings {
+  if (mail !== null) return mail;
+  throw new AppError('NOTIFICATION_FAILED', 'No mail server is known.', { hint: MAIL_HINT });
+}
+
+const MAIL_HINT = 'Set SMTP_URL, or SMTP_HOST with SMTP_PORT, SMTP_USER and SMTP_PASSWORD, then start again.';

@@ -1,0 +1,258 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { notifyEnded } from '../../../src/core/notifications/runs.js';
+import { look } from '../../../src/core/notifications/watch.js';
+import type { HealthCode, HealthReason } from '../../../src/core/status/health.js';
+import { AppError, type ErrorCode } from '../../../src/errors.js';
+import { type Models, NOTIFICATION_EVENTS, openModels } from '../../../src/models/index.js';
+import { controlDatabases } from '../../support/control-databases.js';
+import { addBackups } from '../../support/records.js';
+
+const { databases, stop } = await controlDatabases();
+afterAll(stop);
+
+const HOUR = 3_600_000;
+const START = new Date('2026-11-27T03:00:00Z').getTime();
+const notifier = { beats: () => false };
+
+describe.each(databases)('Alerts on %s', (_title, missing, url) => {
+  const itThere = missing === null ? it : it.skip;
+  let models: Models;
+  let time = START;
+  const now = () => new Date(time);
+  let reasons: HealthReason[] = [];
+  let serial = 0;
+
+  beforeAll(async () => {
+    if (missing !== null) return;
+    models = await openModels(url);
+    const storage = { storageType: 'LOCAL' as const, storagePath: '/backups' };
+    const schedule = { autoBackupEnabled: true, schedule: '0 2 * * *', timezone: 'UTC' };
+    const keep = { backupRetentionDays: 30, maxBackupFiles: 30, restoreLockTimeout: 30, safetyRetentionDays: 7 };
+    const rest = { ...storage, ...schedule, ...keep, createdAt: now(), updatedAt: now() };
+    for (const name of ['Shop', 'Blog']) {
+      const config = { engine: 'SQLITE' as const, databaseUrl: `sqlite:/${name}`, databaseKey: name, mediaPaths: [] };
+      await models.BackupConfig.create({ name, ...config, ...rest });
+    }
+    const channel = { kind: 'WEBHOOK' as const, target: 'x', sealed: 'x', configIds: [], createdAt: now() };
+    await models.Channel.create({ ...channel, name: 'all', events: [...NOTIFICATION_EVENTS] });
+  });
+  afterAll(() => models?.sequelize.close());
+  afterEach(async () => {
+    if (missing !== null) return;
+    await models.Delivery.destroy({ where: {} });
+    await models.Alert.destroy({ where: {} });
+    reasons = [];
+    time = START;
+  });
+
+  /** Ends a run of a backup, well or not. */
+  async function end(code: ErrorCode | null, configId = 1, values: object = {}): Promise<string> {
+    time += 1_000;
+    serial += 1;
+    const id = `backup_${serial}`;
+    const place = { storageType: 'LOCAL' as const, storagePath: '/backups', fileName: id, filePath: `/backups/${id}` };
+    const row = {
+      id,
+      configId,
+      backupType: 'AUTO' as const,
+      mode: 'FULL' as const,
+      createdBy: 'test',
+      createdAt: now(),
+    };
+    const status = code === null ? ('COMPLETED' as const) : ('FAILED' as const);
+    const rest = { engine: 'SQLITE' as const, databaseName: 'x', fileSize: 1, note: null, status };
+    await addBackups(models, [{ ...row, ...place, ...rest, ...values }]);
+    const error = code === null ? null : new AppError(code, `It failed at postgres://u:hidden-word@h/${serial}.`);
+    await models.sequelize.transaction((transaction) =>
+      notifyEnded({ models, now, notifier }, { table: 'Backup', id, error }, transaction),
+    );
+    return id;
+  }
+
+  const watch = () => look({ models, now, timezone: 'UTC', overview: { read: async () => ({ reasons }) as never } });
+  const reason = (code: HealthCode, configId: number | null = 1): HealthReason => ({
+    ...{ level: 'CRITICAL', code, message: `It is ${code}.`, hint: 'Look.', configId },
+  });
+
+  /** What was written into the outbox, the events by their first letters; with the config. */
+  async function told(): Promise<string[]> {
+    const rows = await models.Delivery.findAll({ order: [['id', 'ASC']] });
+    return rows.flatMap(({ content }) => ('notice' in content ? `${content.notice.title}` : []));
+  }
+
+  itThere.each<[string, (ErrorCode | null)[], string[]]>([
+    ['fails three times for one cause', ['STORAGE_FULL', 'STORAGE_FULL', 'STORAGE_FULL'], ['Backup failed: Shop']],
+    [
+      'fails, works and fails again',
+      ['STORAGE_FULL', null, 'STORAGE_FULL'],
+      ['Backup failed: Shop', 'Recovered: Backup failed: Shop', 'Backup completed: Shop', 'Backup failed: Shop'],
+    ],
+    [
+      'fails for two causes and works',
+      ['STORAGE_FULL', 'DATABASE_NOT_FOUND', 'STORAGE_FULL', null],
+      [
+        'Backup failed: Shop',
+        'Backup failed: Shop',
+        'Recovered: Backup failed: Shop',
+        'Recovered: Backup failed: Shop',
+        'Backup completed: Shop',
+      ],
+    ],
+    ['works twice', [null, null], ['Backup completed: Shop', 'Backup completed: Shop']],
+  ])('tell once for each cause when a backup %s', async (_what, runs, expected) => {
+    await end(null);
+    await models.Delivery.destroy({ where: {} });
+    for (const code of runs) await end(code);
+    expect(await told()).toEqual(expected);
+  });
+
+  itThere('keep the configs apart, and say which backup was a first one', async () => {
+    await models.Backup.destroy({ where: { configId: 2 } });
+    await end('STORAGE_FULL', 1);
+    await end('STORAGE_FULL', 2);
+    await end(null, 2);
+    expect(await told()).toEqual([
+      'Backup failed: Shop',
+      'Backup failed: Blog',
+      'Recovered: Backup failed: Blog',
+      'First backup completed: Blog',
+      'Backup completed: Blog',
+    ]);
+  });
+
+  itThere.each([
+    ['of a restore', { backupType: 'SAFETY' }],
+    ['that was uploaded', { backupType: 'UPLOADED' }],
+    ['made of others', { consolidates: 'backup_0' }],
+  ])('tell nothing of a backup %s', async (_what, values) => {
+    await end(null, 1, values);
+    await end('STORAGE_FULL', 1, values);
+    expect(await told()).toEqual([]);
+  });
+
+  itThere('do not end with a backup of a damaged database', async () => {
+    await end('STORAGE_FULL');
+    await end(null, 1, { damaged: true });
+    expect(await told()).toEqual(['Backup failed: Shop']);
+  });
+
+  itThere('mask passwords in what they say', async () => {
+    await end('STORAGE_FULL');
+    const [row] = await models.Delivery.findAll();
+    expect(JSON.stringify(row?.content)).toContain('postgres://u:***@h');
+    expect(JSON.stringify(await models.Alert.findAll())).not.toContain('hidden-word');
+  });
+
+  itThere('tell of what status finds once, remind after a day, and tell when it is over', async () => {
+    reasons = [reason('OVERDUE'), reason('STORAGE_LOW', null), reason('NEVER_BACKED_UP'), reason('LAST_BACKUP_FAILED')];
+    await watch();
+    await watch();
+    const first = ['Backup is late: Shop', 'Little space is left'];
+    expect(await told()).toEqual(first);
+    time += 25 * HOUR;
+    await watch();
+    await watch();
+    const reminders = ['Still: Backup is late: Shop', 'Still: Little space is left'];
+    expect((await told()).sort()).toEqual([...first, ...reminders].sort());
+    reasons = [reason('STORAGE_LOW', null)];
+    await watch();
+    await watch();
+    expect((await told()).slice(4)).toEqual(['Recovered: Backup is late: Shop']);
+  });
+
+  itThere('remind of a failed backup until one works, and not of one that a run has told of', async () => {
+    await end('STORAGE_FULL');
+    time += 25 * HOUR;
+    await watch();
+    expect(await told()).toEqual(['Backup failed: Shop', 'Still: Backup failed: Shop']);
+    await end(null);
+    time += 25 * HOUR;
+    await watch();
+    expect((await told()).slice(2)).toEqual(['Recovered: Backup failed: Shop', 'Backup completed: Shop']);
+  });
+
+  itThere('tell of two destinations with one cause in one message', async () => {
+    const low = reason('STORAGE_LOW', null);
+    reasons = [
+      { ...low, message: 'A is low.' },
+      { ...low, message: 'B is low.' },
+    ];
+    await watch();
+    const [row] = await models.Delivery.findAll();
+    expect(row?.content).toMatchObject({ notice: { message: 'A is low. B is low.' } });
+    expect(await models.Delivery.count()).toBe(1);
+  });
+
+  itThere('tell of a failed verification once, whether its run or status finds it', async () => {
+    const backupId = await end(null);
+    await models.Delivery.destroy({ where: {} });
+    const verify = async (id: string, error: AppError | null) => {
+      const values = {
+        id,
+        backupId,
+        configId: 1,
+        level: 'ARCHIVE' as const,
+        destinationId: null,
+        queued: false,
+        bytes: 1,
+      };
+      await models.Verification.create({ ...values, status: 'FAILED', createdBy: 'test', createdAt: now() });
+      const run = { table: 'Verification' as const, id, error };
+      await models.sequelize.transaction((transaction) => notifyEnded({ models, now, notifier }, run, transaction));
+    };
+    await verify('v1', new AppError('ARCHIVE_CORRUPT', 'It is damaged.'));
+    await verify('v2', new AppError('CANCELLED', 'It was cancelled.'));
+    reasons = [reason('LAST_BACKUP_UNPROVEN')];
+    await watch();
+    expect(await told()).toEqual(['Backup is not verified: Shop']);
+    await verify('v3', null);
+    reasons = [];
+    await watch();
+    expect((await told()).slice(1)).toEqual(['Recovered: Backup is not verified: Shop']);
+    await models.Verification.destroy({ where: {} });
+  });
+
+  itThere('forget a failed verification once its backup is deleted', async () => {
+    const backupId = await end(null);
+    const values = { backupId, configId: 1, level: 'ARCHIVE' as const, destinationId: null, queued: false, bytes: 1 };
+    await models.Verification.create({ id: 'v9', ...values, status: 'FAILED', createdBy: 'test', createdAt: now() });
+    const error = new AppError('ARCHIVE_CORRUPT', 'It is damaged.');
+    await models.sequelize.transaction((transaction) =>
+      notifyEnded({ models, now, notifier }, { table: 'Verification', id: 'v9', error }, transaction),
+    );
+    await models.Backup.update({ status: 'DELETED' }, { where: { id: backupId } });
+    await watch();
+    expect(await models.Alert.count()).toBe(0);
+    await models.Verification.destroy({ where: {} });
+  });
+
+  itThere('tell one node only when two find the same at once', async () => {
+    reasons = [reason('OVERDUE'), reason('OVERDUE', 2)];
+    await Promise.all([watch(), watch(), watch()]);
+    expect((await told()).sort()).toEqual(['Backup is late: Blog', 'Backup is late: Shop']);
+    reasons = [];
+    await Promise.all([watch(), watch(), watch()]);
+    expect(await models.Delivery.count()).toBe(4);
+  });
+
+  itThere('send a digest of each week once, with the problems of its configs', async () => {
+    await models.Channel.update({ digestAt: now(), configIds: [1] }, { where: { id: 1 } });
+    await models.Backup.destroy({ where: {} });
+    await end(null);
+    await end('STORAGE_FULL');
+    await models.Delivery.destroy({ where: {} });
+    reasons = [reason('OVERDUE'), reason('BACKUP_SUSPICIOUS', 2)];
+    await Promise.all([watch(), watch()]);
+    const rows = await models.Delivery.findAll();
+    const digests = rows.flatMap(({ content }) =>
+      'notice' in content && content.notice.event === 'WEEKLY_DIGEST' ? content.notice : [],
+    );
+    expect(digests).toHaveLength(1);
+    expect(digests[0]?.message).toContain('Shop: 1 completed, 1 failed;');
+    expect(digests[0]?.message).toContain('Problem: It is OVERDUE.');
+    expect(digests[0]?.message).not.toMatch(/Blog|BACKUP_SUSPICIOUS/);
+    const channel = await models.Channel.findByPk(1);
+    expect(channel?.digestAt?.toISOString()).toBe('2026-11-30T08:00:00.000Z');
+    await models.Channel.update({ digestAt: null, configIds: [] }, { where: { id: 1 } });
+  });
+});

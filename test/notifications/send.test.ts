@@ -1,0 +1,163 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { ChannelKind, ChannelSettings, Notice } from '../../src/core/ports.js';
+import { createNotifier } from '../../src/notifications/index.js';
+import { type MailServer, type Receiver, startMailServer, startReceiver } from '../support/receivers.js';
+
+const NEVER = new AbortController().signal;
+const notice: Notice = {
+  event: 'BACKUP_FAILED',
+  level: 'PROBLEM',
+  title: 'Backup failed: Shop',
+  message: 'The <disk> is full.',
+  hint: 'Free space.',
+  config: { id: 1, name: 'Shop' },
+  cause: 'BACKUP_FAILED:1:STORAGE_FULL',
+  path: '/backups/b1',
+  at: '2026-11-27T03:00:00.000Z',
+};
+const message = { id: '7', sentAt: new Date(), notice };
+const channel = (kind: ChannelKind, target: string, secret = ''): ChannelSettings => ({ kind, target, secret });
+
+describe('Over HTTP', () => {
+  const notifier = createNotifier({ mail: null, publicUrl: 'https://backups.example.org' });
+  let receiver: Receiver;
+  beforeEach(async () => {
+    receiver = await startReceiver();
+  });
+  afterEach(() => receiver.close());
+  const send = (path = '/hook/secret-path', secret = 'secret-key', signal = NEVER) =>
+    notifier.send(channel('NTFY', `${receiver.url}${path}`, secret), message, signal);
+
+  it('a message arrives with the link to its page', async () => {
+    await send();
+    const [got] = receiver.received;
+    expect(JSON.parse(got?.body ?? '')).toMatchObject({ click: 'https://backups.example.org/backups/b1' });
+  });
+
+  it('an answer that is no success is an error that quotes it without path and secret', async () => {
+    receiver.answer = (response) => {
+      response.statusCode = 403;
+      response.end('no entry for secret-key at secret-path\u0007');
+    };
+    await expect(send()).rejects.toMatchObject({ code: 'NOTIFICATION_FAILED' });
+    const error = (await send().catch((thrown: unknown) => thrown)) as Error;
+    expect(error.message).toMatch(/answered 403: no entry for \*\*\* at /);
+    expect(`${error.message}${String(error.cause)}`).not.toContain('secret-key');
+  });
+
+  it('a redirect is not followed', async () => {
+    const other = await startReceiver();
+    receiver.answer = (response) => {
+      response.writeHead(302, { Location: `${other.url}/elsewhere` }).end();
+    };
+    await expect(send()).rejects.toThrow('302, a redirect, which is not followed');
+    expect(other.received).toEqual([]);
+    await other.close();
+  });
+
+  it('an answer without an end is read up to a limit only', async () => {
+    receiver.answer = (response) => {
+      response.statusCode = 500;
+      const more = setInterval(() => response.write('x'.repeat(10_000)), 1);
+      response.on('close', () => clearInterval(more));
+    };
+    await expect(send()).rejects.toThrow(/answered 500: x{200}…$/);
+  });
+
+  it('a service that does not answer is given up with the reason of the signal', async () => {
+    receiver.answer = 'hang';
+    await expect(send('/x', 'y', AbortSignal.timeout(100))).rejects.toMatchObject({ name: 'TimeoutError' });
+  });
+
+  it('a port that nothing listens on is an error that names host and cause', async () => {
+    await receiver.close();
+    await expect(send()).rejects.toThrow(/127\.0\.0\.1:\d+ could not be reached: ECONNREFUSED/);
+  });
+});
+
+describe('A target', () => {
+  const notifier = createNotifier({ mail: { url: 'smtp://127.0.0.1:1', from: 'a@b' }, publicUrl: null });
+
+  it.each([
+    'http://169.254.169.254/latest/meta-data/',
+    'http://2852039166/',
+    'http://[::ffff:169.254.169.254]/',
+    'http://[fd00:ec2::254]/',
+    'ftp://example.org/x',
+    'https://user:password@example.org/x',
+    'nonsense',
+  ])('is refused if it is %s', (target) => {
+    expect(() => notifier.judge(channel('WEBHOOK', target))).toThrow(/^target: /);
+  });
+
+  it.each([
+    ['SLACK', 'https://hooks.slack.com/services/T/B/secret', '', 'https://hooks.slack.com/…'],
+    ['WEBHOOK', 'http://192.168.1.5:8080', '', 'http://192.168.1.5:8080'],
+    ['TELEGRAM', '-1001', 'bot', '-1001'],
+    ['PAGERDUTY', '', 'key', 'https://events.pagerduty.com'],
+    ['EMAIL', ' a@example.org,b@example.org ', '', 'a@example.org, b@example.org'],
+  ] as const)('of %s is shown without what is secret in it', (kind, target, secret, shown) => {
+    expect(notifier.judge(channel(kind, target, secret)).shown).toBe(shown);
+  });
+
+  it.each([
+    ['GOTIFY', 'https://example.org', '', 'secret: is missing'],
+    ['SLACK', 'https://example.org/x', 'y', 'secret: is not for SLACK'],
+    ['TELEGRAM', 'my chat', 'bot', 'target: is not the id of a chat'],
+    ['NTFY', 'https://ntfy.sh', '', 'target: names no topic'],
+    ['EMAIL', 'nobody', '', 'target: "nobody" is not an e-mail address'],
+    ['EMAIL', 'a@b\r\nBcc: c@d', '', 'is not an e-mail address'],
+    ['EMAIL', ' , ', '', 'target: names no address'],
+  ] as const)('of %s that is "%s" with secret "%s" is refused with the reason', (kind, target, secret, why) => {
+    expect(() => notifier.judge(channel(kind, target, secret))).toThrow(why);
+  });
+
+  it('of mail is refused while no mail server is known', () => {
+    const without = createNotifier({ mail: null, publicUrl: null });
+    expect(() => without.judge(channel('EMAIL', 'a@b'))).toThrow('kind: EMAIL needs a mail server');
+  });
+});
+
+describe('By mail', () => {
+  let server: MailServer;
+  beforeEach(async () => {
+    server = await startMailServer({ user: 'ops', password: 'p@ss word' });
+  });
+  afterEach(() => server.close());
+  const send = (password: string, signal = NEVER) =>
+    createNotifier({
+      mail: {
+        url: `smtp://ops:${encodeURIComponent(password)}@127.0.0.1:${server.port}`,
+        from: 'db-manager <db@x.org>',
+      },
+      publicUrl: 'https://backups.example.org',
+    }).send(channel('EMAIL', 'a@example.org, b@example.org'), message, signal);
+
+  it('a message arrives at every address as text and HTML, with next step and link', async () => {
+    await send('p@ss word');
+    const [mail] = server.mails;
+    expect(mail?.to).toEqual(['a@example.org', 'b@example.org']);
+    expect(mail?.text).toContain('Subject: [db-manager] Backup failed: Shop');
+    expect(mail?.text).toContain('From: "db-manager" <db@x.org>');
+    expect(mail?.text).toContain('What to do: Free space.');
+    expect(mail?.text).toContain('The &lt;disk&gt; is full.');
+    expect(mail?.text).toContain('<a href=3D"https://backups.example.org/backups/b1">');
+  });
+
+  it('a wrong password is an error without the password', async () => {
+    const error = (await send('wrong-pass-word').catch((thrown: unknown) => thrown)) as Error;
+    expect(error).toMatchObject({ code: 'NOTIFICATION_FAILED' });
+    expect(error.message).toMatch(/did not take the message: .*535/);
+    expect(JSON.stringify({ ...error, message: error.message })).not.toContain('wrong-pass-word');
+  });
+
+  it('a server that refuses the mail is an error with its answer', async () => {
+    server.refuses = true;
+    await expect(send('p@ss word')).rejects.toThrow('450 not now');
+  });
+
+  it('a sign to stop ends the attempt', async () => {
+    await expect(send('p@ss word', AbortSignal.abort(new Error('stopped')))).rejects.toThrow('stopped');
+    expect(server.mails).toEqual([]);
+  });
+});

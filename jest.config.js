@@ -28,6 +28,7 @@ const APART = ['browser', 'cluster', 'kill', 'large', 'properties', 'servers'];
 const SLOW = [
   // Start the product as a process for every case, or build it.
   'cli/audit.test.ts',
+  'cli/channels.test.ts',
   'cli/commands.test.ts',
   'cli/consolidate.test.ts',
   'cli/import.test.ts',

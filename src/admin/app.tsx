@@ -23,6 +23,7 @@ const RestoreRun = page(() => import('./pages/restore-run.js'));
 const Configs = page(() => import('./pages/configs.js'));
 const Config = page(() => import('./pages/config.js'));
 const Destinations = page(() => import('./pages/destinations.js'));
+const Notifications = page(() => import('./pages/notifications.js'));
 const Keys = page(() => import('./pages/keys.js'));
 const Upload = page(() => import('./pages/upload.js'));
 const Protect = page(() => import('./pages/protect.js'));
@@ -61,6 +62,7 @@ export function App() {
                 </Route>
                 <Route path="/configs/:id">{({ id }) => <Config key={id} id={id} />}</Route>
                 <Route path="/destinations" component={Destinations} />
+                <Route path="/notifications" component={Notifications} />
                 <Route path="/keys" component={Keys} />
                 <Route path="/upload" component={Upload} />
                 <Route path="/activity" component={Activity} />

@@ -29,6 +29,7 @@ const PAGES = [
   '/activity',
   '/destinations',
   '/keys',
+  '/notifications',
   '/users',
 ];
 

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createTestApp, type TestApp } from '../support/app.js';
+import { startReceiver } from '../support/receivers.js';
 import { NEVER } from '../support/world.js';
 import { missingBrowser, startBrowser, type TestBrowser, type Visit } from './browser.js';
 
@@ -135,5 +136,46 @@ walk(title('The destinations page'), () => {
     await text('Second disk was removed.');
     await button('Test Second disk').waitFor({ state: 'detached' });
     expect(visit.troubles).toEqual([]);
+  });
+});
+
+walk(title('The page of notifications'), () => {
+  it('adds a channel, tests it, shows what fails and never its URL, and removes it', async () => {
+    const receiver = await startReceiver();
+    await visit.page.goto(`${app.url}/notifications`);
+    await text('No channels yet');
+    expect(await visit.barriers()).toEqual([]);
+    await button('Add channel').click();
+    await dialog().getByLabel('Kind').click();
+    await visit.page.getByRole('option', { name: 'Webhook (JSON)' }).click();
+    await dialog().getByLabel('Name').fill('On call');
+    await dialog().getByLabel('URL').fill(`${receiver.url}/hook/canary-path`);
+    await dialog().getByLabel('Signing secret').fill('canary-secret');
+    expect(await visit.barriers()).toEqual([]);
+    await visit.picture('channel-form');
+    await inDialog('Add channel').click();
+    await dialog().waitFor({ state: 'detached' });
+    await text('Every problem and its end');
+    await button('Test On call').click();
+    await text('On call took the message.');
+    receiver.answer = 500;
+    await button('Test On call').click();
+    await visit.page
+      .locator('#content')
+      .getByText(/answered 500/)
+      .waitFor();
+    // The message about it fades in and out.
+    expect(await visit.barriers('#content')).toEqual([]);
+    await visit.picture('notifications');
+    await button('Edit On call').click();
+    await dialog().getByLabel('Name').fill('Nobody');
+    await inDialog('Save').click();
+    await text('Nobody');
+    expect(receiver.received.map(({ path }) => path)).toEqual(['/hook/canary-path', '/hook/canary-path']);
+    expect(await visit.page.content()).not.toContain('canary');
+    await button('Remove Nobody').click();
+    await inDialog('Remove channel').click();
+    await text('No channels yet');
+    await receiver.close();
   });
 });

@@ -1059,9 +1059,11 @@ journey(title('All together'), () => {
       'changePassword',
       'consolidateBackup',
       'copyBackup',
+      'createChannel',
       'createConfigFromBackup',
       'createDestination',
       'createEncryptionKey',
+      'deleteChannel',
       'deleteDestination',
       'deleteEncryptionKey',
       'discoverDatabases',
@@ -1069,12 +1071,15 @@ journey(title('All together'), () => {
       'protectDatabases',
       'removeUser',
       'rewrapBackup',
+      'testChannel',
       'testDestination',
+      'updateChannel',
       'updateDestination',
     ]);
     // Who one is, the page knows from the sign-in. Backups are compared and queried in insight.test.ts.
     expect(fieldsOf('Query').sort()).toEqual([
       'browseFolder',
+      'channels',
       'compareBackups',
       'destination',
       'fileReferences',

@@ -52,6 +52,7 @@ describe('The admin page', () => {
     '/configs/new',
     '/protect',
     '/upload',
+    '/notifications',
     '/activity',
     '/users',
   ])('answers %s with its document, a nonce of its own and a policy of this server alone', async (path) => {

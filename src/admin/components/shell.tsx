@@ -15,6 +15,7 @@ import { useDisclosure } from '@mantine/hooks';
 import {
   IconApi,
   IconArchive,
+  IconBell,
   IconClipboardList,
   IconDashboard,
   IconDatabaseCog,
@@ -40,6 +41,7 @@ const PLACES = [
   { href: '/configs', label: 'Configs', Icon: IconDatabaseCog },
   { href: '/destinations', label: 'Destinations', Icon: IconServer2 },
   { href: '/keys', label: 'Encryption keys', Icon: IconKey },
+  { href: '/notifications', label: 'Notifications', Icon: IconBell },
   { href: '/upload', label: 'Upload', Icon: IconUpload },
   { href: '/activity', label: 'Activity', Icon: IconClipboardList },
 ];

@@ -254,7 +254,7 @@ const variables = z.object({
   SMTP_URL: judged(smtpUrlProblem).optional(),
   SMTP_HOST: z
     .string()
-    .regex(/^[\w.:-]+$/, 'is not a host name')
+    .regex(/^([\w.-]+|\[[\da-f:.]+\])$/i, 'is not a host name')
     .optional(),
   SMTP_PORT: whole(587, 1, 65535),
   SMTP_USER: text(''),

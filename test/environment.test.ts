@@ -48,6 +48,37 @@ describe('The configuration', () => {
     expect((await stat(join(folder, 'data', 'jwt-secret'))).mode & 0o777).toBe(0o600);
   });
 
+  it.each<[string, NodeJS.ProcessEnv, { url: string; from: string } | null]>([
+    ['nothing', {}, null],
+    [
+      'a URL',
+      { SMTP_URL: 'smtp://mail.example.org' },
+      { url: 'smtp://mail.example.org', from: 'db-manager@mail.example.org' },
+    ],
+    [
+      'parts',
+      { SMTP_HOST: 'mail.example.org', SMTP_USER: 'ops@example.org', SMTP_PASSWORD: 'p@ss:word' },
+      { url: 'smtp://ops%40example.org:p%40ss%3Aword@mail.example.org:587', from: 'ops@example.org' },
+    ],
+    [
+      'port 465 and a sender',
+      { SMTP_HOST: '[::1]', SMTP_PORT: '465', MAIL_FROM: 'Backups <b@example.org>' },
+      { url: 'smtps://[::1]:465', from: 'Backups <b@example.org>' },
+    ],
+  ])('knows how mail leaves from %s', (_title, env, mail) => {
+    expect(loadEnvironment(env, folder).mail).toEqual(mail);
+  });
+
+  it('takes the address of problems from NOTIFY_EMAIL, otherwise from ADMIN_EMAIL', () => {
+    const admin = { SMTP_HOST: 'mail', ADMIN_EMAIL: 'admin@example.org', ADMIN_PASSWORD: 'x'.repeat(12) };
+    expect(loadEnvironment(admin, folder).notifyEmail).toBe('admin@example.org');
+    expect(loadEnvironment({ ...admin, NOTIFY_EMAIL: 'ops@example.org' }, folder).notifyEmail).toBe('ops@example.org');
+    expect(problemsOf({ NOTIFY_EMAIL: 'ops@example.org' })).toContain('SMTP_URL or SMTP_HOST is needed');
+    expect(problemsOf({ SMTP_URL: 'mail.example.org:secret' })).toMatch(/SMTP_URL is malformed(?!.*secret)/);
+    expect(problemsOf({ PUBLIC_URL: 'backups.example.org' })).toContain('PUBLIC_URL is no address of a page');
+    expect(loadEnvironment({ PUBLIC_URL: 'https://x.org/db//' }, folder).publicUrl).toBe('https://x.org/db');
+  });
+
   it.each([
     ['empty', ''],
     ['half-written', 'x'.repeat(31)],

@@ -10,7 +10,13 @@ import {
   applicationName,
   environmentSettings,
 } from '../src/core/configs/from-environment.js';
-import { ensureFirstConfig, firstSteps, missingDatabase, takeFirstBackup } from '../src/first-start.js';
+import {
+  ensureFirstChannel,
+  ensureFirstConfig,
+  firstSteps,
+  missingDatabase,
+  takeFirstBackup,
+} from '../src/first-start.js';
 import { exec } from './support/sqlite.js';
 
 let folder: string;
@@ -243,5 +249,17 @@ describe('The name of an application', () => {
     ['/db.sqlite3', 'db'],
   ])('of %s is %s', (path, name) => {
     expect(applicationName(`sqlite:${path}`)).toBe(name);
+  });
+});
+
+describe('A start that knows a mail server and an address', () => {
+  it('makes one channel once, and says how to try it', async () => {
+    const env = { SMTP_URL: 'smtp://127.0.0.1:1', NOTIFY_EMAIL: 'ops@example.org' };
+    await start({ SMTP_URL: env.SMTP_URL }, async (app) => expect(await ensureFirstChannel(app)).toBeNull());
+    await start(env, async (app) => {
+      expect(await ensureFirstChannel(app)).toContain('npx db-manager channels test 1');
+      expect(await ensureFirstChannel(app)).toBeNull();
+      expect(await app.channels.list()).toMatchObject([{ kind: 'EMAIL', target: 'ops@example.org' }]);
+    });
   });
 });

@@ -64,14 +64,24 @@ export async function inSession(
     app?.log.error({ err: thrown }, 'the command failed');
     reportFailure(print, explained(thrown));
   } finally {
-    const waiting = (await app?.notifications.flush(stop.signal).catch(() => 0)) ?? 0;
-    if (waiting > 0) print.note(`${waiting} message(s) wait for their channels: db-manager channels list`);
+    if (app !== null) await deliver(app, print, stop.signal);
     await app?.close();
     const lost = app?.audit.unwritten ?? 0;
     if (lost > 0) print.note(`${lost} event(s) of the audit trail could not be written.`);
     for (const signal of Object.keys(SIGNALS)) process.off(signal, onSignal);
     if (stopped !== null) process.exitCode = stopped;
     if (stopped === SIGNALS.SIGHUP && onTerminal) dieOfSighup();
+  }
+}
+
+/** What the command has to tell to channels leaves before it ends, as far as they take it in time. */
+async function deliver({ notifications, log }: App, print: Printer, stop: AbortSignal): Promise<void> {
+  try {
+    const waiting = await notifications.flush(stop);
+    if (waiting > 0) print.note(`${waiting} message(s) wait for their channels: db-manager channels list`);
+  } catch (error) {
+    log.error({ err: error }, 'messages could not be delivered');
+    print.note('Messages to channels could not be delivered; they wait for the next command, server or worker.');
   }
 }
 

@@ -670,8 +670,8 @@ export type Message = { id: string; sentAt: Date } & ({ notice: Notice } | { bea
 
 /** Sends messages to channels of every kind. */
 export interface Notifier {
-  /** True for a kind that takes signs of life of one config. */
-  beats(kind: ChannelKind): boolean;
+  /** True for a kind that takes signs of life of one config; with a state, for one that takes this one. */
+  beats(kind: ChannelKind, state?: Beat['state']): boolean;
   /**
    * Checks settings before they are saved.
    * @returns the target without what is secret in it, and the machine that gets the secret

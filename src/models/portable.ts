@@ -23,6 +23,8 @@ const BATCH = 200;
 /**
  * The tables that are kept, those first that others refer to. Leases, jobs and login limits are of the moment; API tokens are
  * made anew, as no archive carries what lets a program in.
+ * The tables that are kept, those first that others refer to. Leases, jobs, login limits, alerts and messages that wait are of
+ * the moment.
  */
 export const KEPT_TABLES = [
   'users',
@@ -30,6 +32,7 @@ export const KEPT_TABLES = [
   'server_databases',
   'encryption_keys',
   'destinations',
+  'channels',
   'backups',
   'stored_objects',
   'config_keys',
@@ -38,7 +41,6 @@ export const KEPT_TABLES = [
   'verifications',
   'audit_events',
   'control_backups',
-  'channels',
 ];
 
 /**

@@ -9,8 +9,8 @@ export const PAGERDUTY = 'https://events.pagerduty.com';
 
 /** A notice as a service takes it. */
 type Format = (settings: ChannelSettings, notice: Linked, message: Pick<Message, 'id' | 'sentAt'>) => HttpRequest;
-/** A sign of life as a service takes it; null: it has none for this state. */
-type BeatFormat = (settings: ChannelSettings, beat: Beat) => HttpRequest | null;
+/** A sign of life as a service takes it. */
+type BeatFormat = (settings: ChannelSettings, beat: Beat) => HttpRequest;
 
 const json = (url: string, body: unknown, headers: Record<string, string> = {}): HttpRequest => ({
   method: 'POST',
@@ -165,7 +165,6 @@ const heartbeat: BeatFormat = ({ target }, { state }) => ({
 
 /** https://github.com/louislam/uptime-kuma/wiki/API-Documentation: /api/push/<token>?status=up&msg=…; it knows no start. */
 const uptimeKuma: BeatFormat = ({ target }, { state, runId }) => {
-  if (state === 'STARTED') return null;
   const url = new URL(target);
   url.searchParams.set('status', state === 'DONE' ? 'up' : 'down');
   url.searchParams.set('msg', state === 'DONE' ? `OK ${runId}` : `Backup failed: ${runId}`);

@@ -13,8 +13,6 @@ export interface HttpRequest {
   body: string;
 }
 
-/** How long a service has for its answer, in milliseconds. */
-const PATIENCE = 10_000;
 /** How much of an answer is read, in bytes: it is only looked at to explain a failure. */
 const MAX_ANSWER = 16 * 1024;
 /** How much of it a message quotes, in characters. */
@@ -58,20 +56,46 @@ const lookup: LookupFunction = (hostname, options, callback) =>
     return callback(null, first?.address ?? '', first?.family);
   });
 
+/** What limits a request. */
+export interface Limits {
+  signal: AbortSignal;
+  /** How long the service has for its answer, in milliseconds. */
+  patienceMs: number;
+}
+
 /**
  * Sends once. Redirects are not followed: they could carry a secret elsewhere.
  * @param secrets texts that no error may quote
  * @throws AppError NOTIFICATION_FAILED unless the answer is 2xx; the signal's reason
  */
-export async function sendHttp(request: HttpRequest, secrets: string[], signal: AbortSignal): Promise<void> {
-  const { status, text } = await exchange(request, signal);
+export async function sendHttp(request: HttpRequest, secrets: string[], limits: Limits): Promise<void> {
+  const { status, text } = await exchange(request, limits);
   if (status >= 200 && status < 300) return;
-  const said = quoted(text, [...secrets, request.url, new URL(request.url).pathname.slice(1)]);
+  const said = quoted(
+    text,
+    [...secrets, request.url].flatMap((secret) => [secret, ...partsOf(secret)]),
+  );
   const what = status >= 300 && status < 400 ? `${status}, a redirect, which is not followed` : String(status);
   throw new AppError(
     'NOTIFICATION_FAILED',
     `${hostAndPort(request)} answered ${what}${said === '' ? '.' : `: ${said}`}`,
   );
+}
+
+/** Everything in a URL that may be a secret: all behind the host, whole and in its parts. */
+function partsOf(url: string): string[] {
+  if (!URL.canParse(url)) return [];
+  const { href, pathname, search, searchParams } = new URL(url);
+  const parts = [...pathname.split('/'), ...[...searchParams].flat()];
+  return [href, pathname + search, ...parts, ...parts.map((part) => decoded(part))];
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 const hostAndPort = ({ url }: HttpRequest) => new URL(url).host;
@@ -84,17 +108,17 @@ function quoted(text: string, secrets: string[]): string {
   return line.length > QUOTED ? `${line.slice(0, QUOTED)}…` : line;
 }
 
-function exchange(request: HttpRequest, signal: AbortSignal): Promise<{ status: number; text: string }> {
+function exchange(request: HttpRequest, { signal, patienceMs }: Limits): Promise<{ status: number; text: string }> {
   const url = new URL(request.url);
   const host = hostAndPort(request);
   if (isMetadata(hostOf(url))) throw badInput('target', 'leads to the metadata service of a cloud.');
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
-  const patience = AbortSignal.timeout(PATIENCE);
+  const patience = AbortSignal.timeout(patienceMs);
   const headers = { 'User-Agent': 'db-manager', 'Content-Length': Buffer.byteLength(request.body), ...request.headers };
   return new Promise((resolve, reject) => {
     const fail = (error: unknown) => {
       if (signal.aborted) return reject(signal.reason as Error);
-      const why = patience.aborted ? `no answer within ${PATIENCE / 1000} seconds` : reasonOf(error);
+      const why = patience.aborted ? `no answer within ${patienceMs / 1000} seconds` : reasonOf(error);
       reject(new AppError('NOTIFICATION_FAILED', `${host} could not be reached: ${why}.`, { cause: error }));
     };
     const outgoing: ClientRequest = send(

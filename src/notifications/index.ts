@@ -10,7 +10,11 @@ export interface NotifierEnvironment {
   mail: MailSettings | null;
   /** Where people open the admin page, for links; null: messages have none. */
   publicUrl: string | null;
+  /** How long a service has for its answer, in milliseconds; default: 10 seconds. */
+  patienceMs?: number;
 }
+
+const PATIENCE = 10_000;
 
 /** What a kind of channel is set up by. */
 interface Kind {
@@ -41,20 +45,21 @@ export function createNotifier(env: NotifierEnvironment): Notifier {
     link: env.publicUrl === null ? null : `${env.publicUrl}${notice.path}`,
   });
   return {
-    beats: (kind) => kind in BEATS,
+    beats: (kind, state) => kind in BEATS && !(kind === 'UPTIME_KUMA' && state === 'STARTED'),
     judge(settings) {
       assertSecret(settings);
       return judgeTarget(settings, env.mail);
     },
     async send(settings, message, signal) {
+      const limits = { signal, patienceMs: env.patienceMs ?? PATIENCE };
       const { kind, target, secret } = settings;
       if (kind === 'EMAIL') {
         if (!('notice' in message)) return;
         const mail = mailOf(env.mail);
-        return sendMail(mail, addressesIn(target), linked(message.notice), message.id, signal);
+        return sendMail(mail, addressesIn(target), linked(message.notice), message.id, limits);
       }
       const request = requestOf(settings, message, linked);
-      if (request !== null) await sendHttp(request, [target, secret], signal);
+      if (request !== null) await sendHttp(request, [target, secret], limits);
     },
   };
 }

@@ -1,5 +1,6 @@
 import type { Transporter } from 'nodemailer';
 import { AppError, badInput, maskSecrets } from '../errors.js';
+import type { Limits } from './http.js';
 import { htmlText, type Linked, plainText } from './text.js';
 
 /** How mail leaves. */
@@ -13,8 +14,6 @@ export interface MailSettings {
 const ADDRESS = /^[^\s@,;<>"]+@[^\s@,;<>"]+$/;
 /** How many addresses a channel has at most. */
 const MOST = 50;
-/** How long a step of the conversation may take, in milliseconds. */
-const PATIENCE = 10_000;
 
 /** The addresses in a list separated by commas. @throws AppError BAD_USER_INPUT */
 export function addressesIn(text: string): string[] {
@@ -36,16 +35,16 @@ export async function sendMail(
   addresses: string[],
   notice: Linked,
   id: string,
-  signal: AbortSignal,
+  { signal, patienceMs }: Limits,
 ): Promise<void> {
   signal.throwIfAborted();
   // Its library is loaded by the first mail only.
   const { createTransport } = await import('nodemailer');
   const limits = {
-    connectionTimeout: PATIENCE,
-    greetingTimeout: PATIENCE,
-    socketTimeout: PATIENCE,
-    dnsTimeout: PATIENCE,
+    connectionTimeout: patienceMs,
+    greetingTimeout: patienceMs,
+    socketTimeout: patienceMs,
+    dnsTimeout: patienceMs,
   };
   const transport: Transporter = createTransport({ url: settings.url, ...limits });
   const aborted = new Promise<never>((_, reject) => {

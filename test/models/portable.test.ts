@@ -110,7 +110,7 @@ describe('Every table of the control database', () => {
       `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name`,
       { type: QueryTypes.SELECT },
     );
-    const moment = ['api_tokens', 'db_manager_migrations', 'jobs', 'leases', 'login_limits'];
+    const moment = ['alerts', 'api_tokens', 'db_manager_migrations', 'deliveries', 'jobs', 'leases', 'login_limits'];
     expect(tables.map(({ name }) => name)).toEqual([...KEPT_TABLES, ...moment].sort());
   });
 });

@@ -1,3 +1,4 @@
+import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { ChannelKind, ChannelSettings, Notice } from '../../src/core/ports.js';
 import { createNotifier } from '../../src/notifications/index.js';
@@ -19,7 +20,7 @@ const message = { id: '7', sentAt: new Date(), notice };
 const channel = (kind: ChannelKind, target: string, secret = ''): ChannelSettings => ({ kind, target, secret });
 
 describe('Over HTTP', () => {
-  const notifier = createNotifier({ mail: null, publicUrl: 'https://backups.example.org' });
+  const notifier = createNotifier({ mail: null, publicUrl: 'https://backups.example.org', patienceMs: 500 });
   let receiver: Receiver;
   beforeEach(async () => {
     receiver = await startReceiver();
@@ -45,6 +46,19 @@ describe('Over HTTP', () => {
     expect(`${error.message}${String(error.cause)}`).not.toContain('secret-key');
   });
 
+  it.each(['/a/the%20secret?x=1', '/hook?key=the%20secret', '/a/b?the%20secret'])(
+    'an answer that repeats parts of %s is quoted without them',
+    async (path) => {
+      receiver.answer = (response) => {
+        response.statusCode = 404;
+        response.end(`no ${path} here, and no "the secret"`);
+      };
+      const error = (await send(path).catch((thrown: unknown) => thrown)) as Error;
+      expect(error.message).toMatch(/answered 404: no .*here, and no/);
+      expect(error.message).not.toMatch(/the.*secret/);
+    },
+  );
+
   it('a redirect is not followed', async () => {
     const other = await startReceiver();
     receiver.answer = (response) => {
@@ -62,6 +76,11 @@ describe('Over HTTP', () => {
       response.on('close', () => clearInterval(more));
     };
     await expect(send()).rejects.toThrow(/answered 500: x{200}…$/);
+  });
+
+  it('a service that does not answer is an error once its time is up', async () => {
+    receiver.answer = 'hang';
+    await expect(send()).rejects.toThrow('could not be reached: no answer within 0.5 seconds');
   });
 
   it('a service that does not answer is given up with the reason of the signal', async () => {
@@ -154,6 +173,26 @@ describe('By mail', () => {
   it('a server that refuses the mail is an error with its answer', async () => {
     server.refuses = true;
     await expect(send('p@ss word')).rejects.toThrow('450 not now');
+  });
+
+  it('nothing is sent without TLS where the URL asks for it', async () => {
+    const url = `smtp://ops:p%40ss%20word@127.0.0.1:${server.port}?requireTLS=true`;
+    const strict = createNotifier({ mail: { url, from: 'a@b.org' }, publicUrl: null });
+    await expect(strict.send(channel('EMAIL', 'a@example.org'), message, NEVER)).rejects.toMatchObject({
+      code: 'NOTIFICATION_FAILED',
+    });
+    expect(server.mails).toEqual([]);
+  });
+
+  it('a server that says nothing is an error once its time is up', async () => {
+    const silent = createServer(() => undefined);
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const url = `smtp://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+    const impatient = createNotifier({ mail: { url, from: 'a@b.org' }, publicUrl: null, patienceMs: 200 });
+    await expect(impatient.send(channel('EMAIL', 'a@example.org'), message, NEVER)).rejects.toThrow(
+      /^The mail server did not take the message: (Greeting never received|Timeout)/,
+    );
+    await new Promise((resolve) => silent.close(resolve));
   });
 
   it('a sign to stop ends the attempt', async () => {

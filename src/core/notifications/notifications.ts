@@ -9,7 +9,7 @@ export type NotificationsEnvironment = OutboxEnvironment & WatchEnvironment;
 
 /** How often the outbox is looked into, and how often what `status` says is, in milliseconds. */
 const DELIVER_EVERY = 2_000;
-const LOOK_EVERY = 60_000;
+const LOOK_EVERY = 300_000;
 /** How long a command waits for its messages to be delivered, in milliseconds. */
 const COMMAND_PATIENCE = 15_000;
 

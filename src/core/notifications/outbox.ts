@@ -47,7 +47,7 @@ export async function enqueueBeat(
   transaction: Transaction,
 ): Promise<void> {
   const channels = (await models.Channel.findAll({ transaction })).filter(
-    (channel) => notifier.beats(channel.kind) && channel.configIds.includes(configId),
+    (channel) => notifier.beats(channel.kind, beat.state) && channel.configIds.includes(configId),
   );
   if (channels.length === 0) return;
   await models.Delivery.destroy({ where: { channelId: channels.map(({ id }) => id) }, transaction });

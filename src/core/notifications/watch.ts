@@ -103,7 +103,7 @@ async function sendDigests(env: WatchEnvironment, reasons: HealthReason[]): Prom
   const now = env.now();
   for (const channel of await Channel.findAll({ where: { digestAt: { [Op.lte]: now } } })) {
     const wanted = ({ configId }: { configId: number | null }) =>
-      channel.configIds.length === 0 || (configId !== null && channel.configIds.includes(configId));
+      channel.configIds.length === 0 || configId === null || channel.configIds.includes(configId);
     const notice = digestNotice(await weeks(env, channel.configIds), reasons.filter(wanted), now);
     await sequelize.transaction(async (transaction) => {
       const where = { id: channel.id, digestAt: channel.digestAt };

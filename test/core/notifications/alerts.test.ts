@@ -1,8 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { Audit } from '../../../src/core/audit.js';
+import { Channels } from '../../../src/core/notifications/channels.js';
+import { Outbox } from '../../../src/core/notifications/outbox.js';
 import { notifyEnded } from '../../../src/core/notifications/runs.js';
 import { look } from '../../../src/core/notifications/watch.js';
 import type { HealthCode, HealthReason } from '../../../src/core/status/health.js';
+import type { Secrets } from '../../../src/core/secrets.js';
 import { AppError, type ErrorCode } from '../../../src/errors.js';
+import { createLog } from '../../../src/log.js';
 import { type Models, NOTIFICATION_EVENTS, openModels } from '../../../src/models/index.js';
 import { controlDatabases } from '../../support/control-databases.js';
 import { addBackups } from '../../support/records.js';
@@ -10,6 +15,7 @@ import { addBackups } from '../../support/records.js';
 const { databases, stop } = await controlDatabases();
 afterAll(stop);
 
+const NEVER = new AbortController().signal;
 const HOUR = 3_600_000;
 const START = new Date('2026-11-27T03:00:00Z').getTime();
 const notifier = { beats: () => false };
@@ -233,6 +239,35 @@ describe.each(databases)('Alerts on %s', (_title, missing, url) => {
     reasons = [];
     await Promise.all([watch(), watch(), watch()]);
     expect(await models.Delivery.count()).toBe(4);
+  });
+
+  itThere('wait in the outbox of a channel that fails, and not in those of others', async () => {
+    const values = { kind: 'WEBHOOK' as const, target: 'x', sealed: 'broken', configIds: [], createdAt: now() };
+    const broken = await models.Channel.create({ ...values, name: 'broken', events: ['BACKUP_FAILED'] });
+    await end('STORAGE_FULL');
+    await end('DATABASE_NOT_FOUND');
+    const sent: string[] = [];
+    const faulty = {
+      ...{ beats: () => false, judge: () => ({ shown: 'x', reach: '' }) },
+      async send({ target }: { target: string }, { id }: { id: string }) {
+        if (target === 'broken') throw new AppError('NOTIFICATION_FAILED', 'It is broken.');
+        sent.push(id);
+      },
+    };
+    const secrets = { open: async (sealed: string) => ({ target: sealed, secret: '' }) } as unknown as Secrets;
+    const log = createLog('silent');
+    const outbox = new Outbox({ models, log, now, notifier: faulty, secrets });
+    const [left] = await Promise.all([outbox.deliverDue(NEVER), outbox.deliverDue(NEVER)]);
+    expect([left, sent.length]).toEqual([2, 2]);
+    expect(await models.Delivery.findAll({ order: [['id', 'ASC']] })).toMatchObject([
+      { channelId: broken.id, tries: 1, nextTryAt: new Date(time + 2_000) },
+      { channelId: broken.id, tries: 0 },
+    ]);
+    const audit = new Audit(models, now, log);
+    const channels = new Channels({ models, audit, now, notifier: faulty, secrets, timezone: 'UTC' });
+    expect(await channels.waiting()).toEqual(new Map([[broken.id, 2]]));
+    await broken.destroy();
+    expect(await models.Delivery.count()).toBe(0);
   });
 
   itThere('send a digest of each week once, with the problems of its configs', async () => {

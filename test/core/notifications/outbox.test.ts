@@ -189,6 +189,16 @@ describe('A channel', () => {
     expect(await world.app.channels.test(id, 'test', NEVER)).toBeNull();
   });
 
+  it('whose target was lost says so until it is given again', async () => {
+    const { id } = await add();
+    await world.app.models.Channel.update({ sealed: null }, { where: { id } });
+    expect((await world.app.channels.test(id, 'test', NEVER))?.message).toMatch(
+      /^The target of the channel .* was lost/,
+    );
+    await world.app.channels.update(id, { target: `${receiver.url}/again` }, 'test');
+    expect(await world.app.channels.test(id, 'test', NEVER)).toBeNull();
+  });
+
   it('says whether a test message arrived', async () => {
     const { id } = await add();
     expect(await world.app.channels.test(id, 'test', NEVER)).toBeNull();

@@ -46,12 +46,18 @@ export class Notifications {
   }
 
   /**
-   * Delivers what this process has to tell, for one that ends then. What its channels do not take in time waits for the next one.
+   * Looks what is to be told and delivers it, for a process that has ended a run and ends then. What its channels do not take in time waits for the next one.
    * @returns how many messages wait; 0 if it had nothing to tell
    */
   async flush(stop: AbortSignal, patienceMs = COMMAND_PATIENCE): Promise<number> {
     if (!this.hasEnded) return 0;
-    const { models, now } = this.env;
+    const { models, now, log } = this.env;
+    const looked = new AbortController();
+    const looking = this.look()
+      .catch((error: unknown) => log.warn({ err: error }, 'what is to be told could not be looked for'))
+      .finally(() => looked.abort());
+    // A distant destination that does not answer must not keep the process.
+    await Promise.race([looking, pause(patienceMs, AbortSignal.any([stop, looked.signal]))]);
     const until = new Date(now().getTime() + patienceMs);
     const signal = AbortSignal.any([stop, AbortSignal.timeout(patienceMs)]);
     for (;;) {

@@ -261,7 +261,7 @@ describe('A worker', () => {
     await add();
     await failBackup();
     receiver.answer = 500;
-    await world.app.notifications.flush(NEVER, 300);
+    await world.app.notifications.flush(NEVER, 1_900);
     receiver.answer = 200;
     time += 2 * SECOND;
     world.app.notifications.start();

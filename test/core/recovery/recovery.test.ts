@@ -101,6 +101,8 @@ describe('Recovering an installation', () => {
       settings: values,
       secrets: await sealedBy(lost.app, { password: 'canary-password' }),
     });
+    const target = 'http://127.0.0.1:1/canary-path';
+    const channel = await lost.app.channels.create({ kind: 'WEBHOOK', target }, 'test');
     const backup = await backUp();
     await lost.app.controlBackups.runDue(NEVER);
     const before = await lose();
@@ -113,11 +115,14 @@ describe('Recovering an installation', () => {
     expect((await fresh.keys.ofConfig(1)).map(({ name }) => name)).toEqual(['Safe', 'Held']);
     const row = await fresh.destinations.get(other.id);
     expect(await openedBy(fresh, row.secrets)).toEqual({ password: 'canary-password' });
+    const { sealed = null } = await fresh.channels.get(channel.id);
+    expect(await openedBy(fresh, sealed)).toEqual({ target, secret: '' });
     // By the identity that was kept here.
     expect(await restoreWith(fresh, backup.id)).toEqual(before);
   });
 
-  it('names the destinations whose secrets are to be given again', async () => {
+  it('names the destinations and channels whose secrets are to be given again', async () => {
+    await lost.app.channels.create({ name: 'Ops', kind: 'SLACK', target: 'http://127.0.0.1:1/canary-path' }, 'test');
     await lost.app.models.Destination.create({
       name: 'Box',
       storageType: 'SFTP',
@@ -130,6 +135,8 @@ describe('Recovering an installation', () => {
     await lost.app.controlBackups.runDue(NEVER);
     await lose();
     expect(await fresh.recovery.run(from(), OPTIONS, NEVER)).toMatchObject({ withoutSecrets: ['Box'] });
+    const { reasons } = await fresh.overview.read();
+    expect(reasons.find(({ code }) => code === 'CHANNEL_FAILED')?.message).toContain('"Ops": its target was lost.');
   });
 
   it('rebuilds configs from archives alone, encrypted for the key that opened them', async () => {

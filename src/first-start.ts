@@ -12,7 +12,6 @@ import {
 } from './core/configs/from-environment.js';
 import { Hold } from './core/runs/hold.js';
 import { humanSize } from './core/text/format.js';
-import { AppError } from './errors.js';
 import type { BackupConfigRow, BackupRow } from './models/index.js';
 import { createSample } from './sample/index.js';
 
@@ -138,15 +137,11 @@ const isOpen = ({ status }: BackupRow) => status === 'PENDING' || status === 'RU
 export async function ensureFirstChannel({ channels, environment }: App): Promise<string | null> {
   const { mail, notifyEmail } = environment;
   if (mail === null || notifyEmail === null) return null;
-  try {
-    const made = await channels.ensureFirst(notifyEmail, ACTOR);
-    if (made === null) return null;
-    return `Notifications: mail to ${made.target}. Try it: npx db-manager channels test ${made.id}`;
-  } catch (error) {
-    // No reason to keep backups from being made.
-    if (!(error instanceof AppError) || error.code !== 'BAD_USER_INPUT') throw error;
-    return `No notifications: ${error.message} Set NOTIFY_EMAIL to an address that can get mail.`;
-  }
+  const made = await channels.ensureFirst(notifyEmail, ACTOR);
+  if (made === null) return null;
+  // No reason to keep backups from being made.
+  if (made instanceof Error) return `No notifications: ${made.message} Set NOTIFY_EMAIL to an address that gets mail.`;
+  return `Notifications: mail to ${made.target}. Try it: npx db-manager channels test ${made.id}`;
 }
 
 /** What to say after a first start: what is protected, where the first backup lies, and what to do next. */

@@ -115,13 +115,18 @@ export class Channels {
 
   /**
    * Makes the first channel: mail to `address`. Does so once in the life of a control database, whatever is deleted later.
-   * @returns null if there was one before
+   * @returns null if there was one before; why none can be made
    */
-  async ensureFirst(address: string, actor: string): Promise<ChannelRow | null> {
+  async ensureFirst(address: string, actor: string): Promise<ChannelRow | AppError | null> {
     const { Channel, AuditEvent } = this.env.models;
     const known = (await Channel.count()) + (await AuditEvent.count({ where: { action: 'channel.create' } }));
     if (known > 0) return null;
-    return this.create({ kind: 'EMAIL', target: address, name: `Mail to ${address}` }, actor);
+    try {
+      return await this.create({ kind: 'EMAIL', target: address, name: `Mail to ${address}` }, actor);
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'BAD_USER_INPUT') return error;
+      throw error;
+    }
   }
 
   /** What a channel leads to now. What was lost must be given again. */

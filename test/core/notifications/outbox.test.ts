@@ -241,9 +241,10 @@ describe('A channel', () => {
   });
 
   it('of the environment is made once, whatever is deleted later', async () => {
+    expect(await world.app.channels.ensureFirst('a,b@example.org', 'system')).toBeInstanceOf(Error);
     const made = await world.app.channels.ensureFirst('ops@example.org', 'system');
     expect(made).toMatchObject({ kind: 'EMAIL', target: 'ops@example.org' });
-    await world.app.channels.remove(made?.id ?? 0, 'test');
+    await world.app.channels.remove((await world.app.channels.list())[0]?.id ?? 0, 'test');
     expect(await world.app.channels.ensureFirst('ops@example.org', 'system')).toBeNull();
   });
 

@@ -19,6 +19,8 @@ const PAUSES = [2, 10, 30, 60, 300, 900, 3_600];
 export const GIVE_UP_AFTER = 3 * 24 * 3_600 * SECOND;
 /** How long one message may take to be sent, in milliseconds. */
 const PATIENCE = 20 * SECOND;
+/** How many messages a channel gets in one go. */
+const AT_ONCE = 100;
 /** How long a process that was killed keeps its channels from the others, in milliseconds. */
 const LEASE = 10 * SECOND;
 
@@ -101,14 +103,25 @@ export class Outbox {
   private async serve(channelId: number, stop: AbortSignal): Promise<void> {
     const work = async (hold: Hold) => {
       const signal = AbortSignal.any([stop, hold.lost]);
-      for (;;) {
-        const where = { channelId, ...this.due() };
-        const row = await this.env.models.Delivery.findOne({ where, order: [['id', 'ASC']] });
-        // After a failure the others wait too: they would fail alike.
-        if (row === null || !(await this.deliver(row, signal))) return;
+      const { Delivery } = this.env.models;
+      if ((await Delivery.count({ where: { channelId, ...this.due() } })) === 0) return;
+      // Older ones go first, due or not: the end of a problem must not arrive before the problem.
+      const rows = await Delivery.findAll({ where: { channelId }, order: [['id', 'ASC']], limit: AT_ONCE });
+      let failures = 0;
+      for (const row of rows) {
+        failures = (await this.deliver(row, signal)) ? 0 : failures + 1;
+        if (signal.aborted) return;
+        // One message may be refused for what it says; after two, the others would fail alike.
+        if (failures === 2) return this.postpone(row);
       }
     };
     await Hold.during({ ...this.env, leaseMs: LEASE }, [`channel:${channelId}`], work, () => undefined);
+  }
+
+  /** Has the messages behind one that failed wait as long as it does. */
+  private async postpone({ channelId, nextTryAt }: DeliveryRow): Promise<void> {
+    const where = { channelId, nextTryAt: { [Op.lt]: nextTryAt } };
+    await this.env.models.Delivery.update({ nextTryAt }, { where });
   }
 
   /** @returns false if it was not delivered */

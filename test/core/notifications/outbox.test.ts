@@ -99,6 +99,17 @@ describe('A failed backup', () => {
     expect(await world.app.models.Delivery.count()).toBe(0);
   });
 
+  it('arrives before its end, which was written while the channel did not answer', async () => {
+    await add();
+    await failBackup();
+    receiver.answer = 500;
+    await deliver();
+    await world.backup();
+    receiver.answer = 200;
+    await deliver();
+    expect(bodies().map(({ event }) => event)).toEqual(['BACKUP_FAILED', 'BACKUP_FAILED', 'RECOVERED']);
+  });
+
   it('is sent by one process only when several deliver at once', async () => {
     await add();
     await failBackup();

@@ -29,8 +29,8 @@ import { serverDatabases } from './migrations/0025-server-databases.js';
 import { verifications } from './migrations/0026-verifications.js';
 import { invariants } from './migrations/0027-invariants.js';
 import { repairs } from './migrations/0029-repairs.js';
-import { apiTokens } from './migrations/0034-api-tokens.js';
 import { notifications } from './migrations/0032-notifications.js';
+import { apiTokens } from './migrations/0034-api-tokens.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -61,8 +61,8 @@ const MIGRATIONS: Migration[] = [
   verifications,
   invariants,
   repairs,
-  apiTokens,
   notifications,
+  apiTokens,
 ];
 
 const TABLE = 'db_manager_migrations';

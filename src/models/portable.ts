@@ -21,10 +21,8 @@ type Line =
 const BATCH = 200;
 
 /**
- * The tables that are kept, those first that others refer to. Leases, jobs and login limits are of the moment; API tokens are
- * made anew, as no archive carries what lets a program in.
  * The tables that are kept, those first that others refer to. Leases, jobs, login limits, alerts and messages that wait are of
- * the moment.
+ * the moment; API tokens are made anew, as no archive carries what lets a program in.
  */
 export const KEPT_TABLES = [
   'users',

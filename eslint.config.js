@@ -53,6 +53,7 @@ export const importRules = {
   'core/schedules': { may: [...CORE, 'core/runs'], why: 'when something is due is apart from what is done then' },
   'core/anomalies': { may: [...CORE], why: 'what is unusual is told by facts, whatever made them' },
   'core/invariants': { may: [...CORE], why: 'a question and its answer, whoever asks' },
+  'core/commands': { may: [...CORE], why: 'how a command is found and run is apart from what it is for' },
   'core/keys': { may: [...CORE], why: 'a key does not know what is sealed for it' },
   'core/archives': { may: [...CORE, 'core/lists', 'core/runs'], why: 'stored bytes are read alike, whatever for' },
   'core/retention': {
@@ -60,7 +61,16 @@ export const importRules = {
     why: 'a policy decides on facts; what deletes is handed in',
   },
   'core/configs': {
-    may: [...CORE, 'core/archives', 'core/invariants', 'core/keys', 'core/retention', 'core/runs', 'core/schedules'],
+    may: [
+      ...CORE,
+      'core/archives',
+      'core/commands',
+      'core/invariants',
+      'core/keys',
+      'core/retention',
+      'core/runs',
+      'core/schedules',
+    ],
     why: 'what is protected is settled before anything is backed up',
   },
   'core/destinations': {
@@ -80,10 +90,6 @@ export const importRules = {
       'core/schedules',
     ],
     why: 'a backup does not depend on restores',
-  },
-  'core/verifications': {
-    may: [...CORE, 'core/archives', 'core/backups', 'core/invariants', 'core/keys', 'core/runs'],
-    why: 'a verification reads what backups have stored',
   },
   'core/recovery': {
     may: [
@@ -115,6 +121,23 @@ export const importRules = {
       'core/runs',
     ],
     why: 'a restore makes its safety backup, not the other way round',
+  },
+  'core/drills': {
+    may: [
+      ...CORE,
+      'core/archives',
+      'core/commands',
+      'core/configs',
+      'core/invariants',
+      'core/restores',
+      'core/restores/media',
+      'core/runs',
+    ],
+    why: 'a drill takes the steps of a restore, and nothing of it reaches a real target',
+  },
+  'core/verifications': {
+    may: [...CORE, 'core/archives', 'core/backups', 'core/drills', 'core/invariants', 'core/keys', 'core/runs'],
+    why: 'a verification reads what backups have stored',
   },
   'core/insight': {
     may: [...CORE, 'core/archives', 'core/backups', 'core/configs', 'core/invariants', 'core/runs'],

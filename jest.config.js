@@ -75,6 +75,7 @@ const SLOW = [
   'core/verifications/verifications.test.ts',
   'core/configs/places.test.ts',
   'core/recovery/kit.test.ts',
+  'core/drills/drill.test.ts',
   'core/restores/media/media.test.ts',
   'core/restores/media/races.test.ts',
   'core/restores/origins.test.ts',

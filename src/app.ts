@@ -17,6 +17,7 @@ import { Browser } from './core/discovery/browse.js';
 import { DatabaseWatch } from './core/configs/database-watch.js';
 import { Servers } from './core/configs/server.js';
 import { ConfigTests } from './core/configs/trials.js';
+import { Commands } from './core/commands/commands.js';
 import { Configs } from './core/configs/configs.js';
 import { assertNotControl, assertNotControlServer } from './core/configs/settings.js';
 import { Places } from './core/configs/places.js';
@@ -202,7 +203,10 @@ async function createServices(
   const auth = new Auth(models, environment.auth, audit, now);
   const productFolder = fileURLToPath(new URL('..', import.meta.url));
   const places = new Places({ models, engines, allowedPaths, productFolder, dataDir, localRoot });
-  const configs = new Configs({ places, keys, models, engines, storages, audit, now, controlFile, controlKey });
+  const commands = new Commands(environment.drillCommands);
+  const configs = new Configs({
+    ...{ places, keys, models, engines, storages, audit, now, commands, controlFile, controlKey },
+  });
   await mkdir(workFolder, { recursive: true, mode: 0o700 });
   const queue = lazyQueue(environment, models, log, () => ({
     backups: {
@@ -250,7 +254,8 @@ async function createServices(
   const backups = new Backups({ ...shared, ...limits, configs, dataDir, prefix, version: VERSION });
   const copies = new Copies(shared);
   const restores = new Restores({ ...shared, backups, controlFile, controlKey });
-  const verifications = new Verifications(shared);
+  const drilling = { ...shared, commands, drillDatabaseUrl: environment.drillDatabaseUrl };
+  const verifications = new Verifications(drilling);
   const reverification = new Reverification({
     ...shared,
     verifications,

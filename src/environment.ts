@@ -115,6 +115,12 @@ function databaseUrlProblem(url: string): string | null {
   return 'is not a database URL: write it like sqlite:./db.sqlite3, postgres://…, mysql://…, mariadb://… or mongodb://…';
 }
 
+/** Of databases that are files, drills have their own in the work folder. */
+function drillUrlProblem(url: string): string | null {
+  if (url === '' || /^(postgres(ql)?|mysql|mariadb):/i.test(url)) return databaseUrlProblem(url);
+  return 'is no URL of a server that drills can use: write it like postgres://… or mysql://…';
+}
+
 /** A socket stands in a parameter. */
 function protectedServerProblem(url: string): string | null {
   const isSocket = URL.canParse(url) && ['host', 'socket'].some((name) => new URL(url).searchParams.has(name));
@@ -164,6 +170,7 @@ const FALLBACKS: Record<string, string> = {
 const SECRETS = [
   'DATABASE_URL',
   'CONTROL_DATABASE_URL',
+  'DRILL_DATABASE_URL',
   'JOBS_URL',
   'JWT_SECRET',
   'ADMIN_PASSWORD',
@@ -282,6 +289,9 @@ const variables = z.object({
   MAX_UPLOAD_MB: whole(20480, 1, 104857600),
   MAX_UPLOAD_ENTRIES: whole(100_000, 1, 10_000_000),
   REVERIFY_MB_PER_DAY: whole(20480, 0, 104857600),
+  DRILL_DATABASE_URL: judged(drillUrlProblem).default(''),
+  DRILL_COMMANDS_DIR: judged(pathProblem).optional(),
+  DRILL_COMMAND_SECONDS: whole(600, 1, 86_400),
   COMPRESSION_THREADS: wholeOrNull(1, 256),
   MAX_BODY_KB: whole(256, 1, 10240),
   JOB_CONCURRENCY: whole(2, 1, 64),
@@ -322,6 +332,10 @@ export interface Environment {
   maxUploadEntries: number;
   /** How much of the stored copies may be read within a day to verify them again, in bytes; 0: nothing. */
   reverifyDailyBytes: number;
+  /** On the server of this database drills make theirs; null: each on that of its own database. */
+  drillDatabaseUrl: string | null;
+  /** The folder of the commands that drills may run, absolute, and how long one may run. */
+  drillCommands: { folder: string | null; seconds: number };
   /** Null: one for each core. */
   compressionThreads: number | null;
   /** How long running work may take to end after SIGTERM, in milliseconds. */
@@ -496,6 +510,8 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
     maxUploadBytes: env.MAX_UPLOAD_MB * 1024 * 1024,
     maxUploadEntries: env.MAX_UPLOAD_ENTRIES,
     reverifyDailyBytes: env.REVERIFY_MB_PER_DAY * 1024 * 1024,
+    drillDatabaseUrl: env.DRILL_DATABASE_URL === '' ? null : env.DRILL_DATABASE_URL,
+    drillCommands: { folder: env.DRILL_COMMANDS_DIR ?? null, seconds: env.DRILL_COMMAND_SECONDS },
     compressionThreads: env.COMPRESSION_THREADS,
     leaseMs: env.LEASE_SECONDS * 1000,
     shutdownMs: env.SHUTDOWN_SECONDS * 1000,

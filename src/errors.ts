@@ -215,8 +215,16 @@ export const ERRORS = {
     meaning: 'Rows that a restore would bring back do not fit what the target holds now.',
     hint: 'Look at the plan for which rows they are. Choose others with `where`, or correct the newer rows first.',
   },
+  DRILL_FAILED: {
+    meaning: 'A drill could not restore the backup, or what it restored is not what was backed up.',
+    hint: 'A real restore may fail in the same way: remove the cause, then drill again.',
+  },
+  DRILL_COMMAND_FAILED: {
+    meaning: 'The command of a drill did not end with 0, or not in time: it did not accept what was restored.',
+    hint: 'Read the output of the command, which the drill keeps, then drill again.',
+  },
   INVARIANT_BROKEN: {
-    meaning: 'A database breaks an invariant of its config.',
+    meaning: 'A database breaks an invariant of its config, in a drill or after a guarded command.',
     hint: 'Look at the rows that the invariant asks for. Correct the data, or the invariant.',
   },
   RESTORE_ROLLBACK_FAILED: {

@@ -23,6 +23,7 @@ export interface Settings {
   excludeTableData: string[];
   autoInclude: string;
   invariants: TypedInvariant[];
+  drillCommand: string;
   storageType: StorageType;
   storagePath: string;
   encryptionKeyIds: string[];
@@ -65,6 +66,7 @@ export const LABEL: Record<Field, string> = {
   excludeTableData: 'Exclude the rows of tables',
   autoInclude: 'Include new databases',
   invariants: 'Invariants',
+  drillCommand: 'Drill command',
   storageType: 'Location',
   storagePath: 'Folder',
   encryptionKeyIds: 'Encryption keys',
@@ -105,7 +107,9 @@ const OPTIONAL: readonly Field[] = [
   'maxTotalSize',
 ];
 
-const mayBeEmpty = (field: Field) => field === 'archivePrefix' || field === 'autoInclude' || OPTIONAL.includes(field);
+/** What is none where it is left empty. */
+const NULLABLE: readonly Field[] = ['archivePrefix', 'autoInclude', 'drillCommand'];
+const mayBeEmpty = (field: Field) => NULLABLE.includes(field) || OPTIONAL.includes(field);
 
 /** The settings that decide what is deleted. */
 export const RETENTION: readonly Field[] = [
@@ -136,6 +140,7 @@ const NEW: Settings = {
   excludeTableData: [],
   autoInclude: '',
   invariants: [],
+  drillCommand: '',
   storageType: 'LOCAL',
   storagePath: '',
   encryptionKeyIds: [],

@@ -65,6 +65,7 @@ export const LEVEL: Record<VerificationLevel, string> = {
   CHECKSUM: 'The checksum of the stored file matches',
   ARCHIVE: 'Every file in the archive was read and its checksum matches',
   CONTENT: 'The database was extracted and checked',
+  DRILL: 'It was restored into a scratch place and checked there',
 };
 
 /** What an API token may be used for. */
@@ -89,6 +90,7 @@ export const LEVEL_NAME: Record<VerificationLevel, string> = {
   CHECKSUM: 'Checksum',
   ARCHIVE: 'Archive',
   CONTENT: 'Content',
+  DRILL: 'Drill',
 };
 
 /** The phases of runs, as the rows name them. */

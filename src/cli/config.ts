@@ -32,6 +32,8 @@ interface Options {
   excludeTableData?: string[] | false;
   autoInclude?: string;
   invariantsFile?: string;
+  /** A file name; false with --no-drill-command. */
+  drillCommand?: string | false;
   storage?: 'LOCAL' | 'SYSTEM';
   path?: string;
   destination?: string[];
@@ -212,6 +214,8 @@ function withSettings(command: Command): Command {
       '--invariants-file <file>',
       'queries with the answers that the database must give: JSON, [{"name", "sql", "expect", "value"?}, …]; [] for none',
     )
+    .option('--drill-command <name>', 'an executable in DRILL_COMMANDS_DIR that each drill runs on what it restored')
+    .option('--no-drill-command', 'drills run no command')
     .option('--incremental', 'store only what changed since the backup before')
     .option('--no-incremental', 'make a full backup each time')
     .option('--full-every-days <n>', 'after so many days the next backup is a full one (default: 7)', whole)
@@ -277,6 +281,7 @@ async function inputOf(
     excludeTableData: options.excludeTableData === false ? [] : options.excludeTableData,
     autoInclude: orNull(options.autoInclude),
     invariants: options.invariantsFile === undefined ? undefined : await invariantsIn(options.invariantsFile),
+    drillCommand: options.drillCommand === false ? null : options.drillCommand,
     storageType,
     storagePath: storageType === 'SYSTEM' && path !== undefined ? resolve(path) : path,
     destinationIds: destination === undefined ? undefined : await idsOf(app, destination),

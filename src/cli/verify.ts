@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { copyWarnings } from '../core/archives/copies.js';
+import { humanSize } from '../core/text/format.js';
 import { badInput } from '../errors.js';
 import type { BackupRow, VerificationLevel, VerificationRow } from '../models/index.js';
 import { destinationOf } from './destinations.js';
@@ -12,7 +13,7 @@ import { carryOut, errorOf } from './runs.js';
 import { inSession, type Session } from './session.js';
 import { backupDocument, verificationDocument, verificationTable } from './views.js';
 
-const LEVELS = ['CHECKSUM', 'ARCHIVE', 'CONTENT'] satisfies VerificationLevel[];
+const LEVELS = ['CHECKSUM', 'ARCHIVE', 'CONTENT', 'DRILL'] satisfies VerificationLevel[];
 
 interface Options extends IdentityOptions {
   level: VerificationLevel;
@@ -30,7 +31,7 @@ export function addVerify(program: Command): void {
       .argument('[id]', `a COMPLETED backup: ${ID_HELP}`)
       .option(
         '--level <level>',
-        'CHECKSUM: the stored bytes; ARCHIVE: every file in it; CONTENT: the database too',
+        'CHECKSUM: the stored bytes; ARCHIVE: every file in it; CONTENT: the database too; DRILL: restore it into a scratch database',
         oneOf(LEVELS),
         'ARCHIVE' as const,
       )
@@ -82,10 +83,15 @@ async function verifyDue({ app, print, stop }: Session, given: string | undefine
 }
 
 /** Where it was verified, and what was found wrong with other copies. */
-function verifiedText(backup: BackupRow, { level, warnings }: VerificationRow): string {
+function verifiedText(backup: BackupRow, { level, warnings, drill, restoreSeconds }: VerificationRow): string {
   const stored = backup.copies.filter(({ status }) => status === 'COMPLETED').map(({ location }) => location);
   const told = [...new Set([...warnings, ...copyWarnings(backup)])].map((warning) => `\nWarning: ${warning}`);
   const seen = backup.damaged ? level : (backup.verificationLevel ?? level);
   const state = backup.damaged ? 'stored as it was; its database is damaged' : 'verified';
+  if (drill !== null && restoreSeconds !== null) {
+    const command = drill.command === null ? '' : ` ${drill.command.name} ended with ${drill.command.exitCode}.`;
+    const what = `${humanSize(drill.bytes)} in ${restoreSeconds.toFixed(1)} seconds, from ${drill.location}`;
+    return `${backup.id} was restored: ${what}.${command}${told.join('')}`;
+  }
   return `${backup.id} is ${state} (${seen}): ${stored.join(', ')}${told.join('')}`;
 }

@@ -94,6 +94,8 @@ export function verificationDocument(row: VerificationRow): Document {
     destinationId: row.destinationId,
     bytes: row.bytes,
     invariants: row.invariants,
+    restoreSeconds: row.restoreSeconds ?? null,
+    drill: row.drill ?? null,
     status: row.status,
     ...runDocument(row),
   };

@@ -415,12 +415,28 @@ export interface ServerDatabase {
   bytes: number | null;
 }
 
+/** Databases that drills restore into. Each belongs to one run, whose id is in its name. */
+export interface ScratchDatabases {
+  /**
+   * The URL of the run's database, which is not there yet.
+   * @param folder of the run, for a database that is a file
+   * @param url of a database of the server beside which it is made; null where a database is a file
+   */
+  urlFor(runId: string, folder: string, url: string | null): Promise<string>;
+  /** Describes it by reading all of it, however long that takes. @throws AppError DATABASE_CORRUPT for damaged pages */
+  readAll(url: string, step: StepContext): Promise<DatabaseInfo>;
+  /** Removes it, if it is there, with what a load into it left whose process died. */
+  drop(url: string, runId: string): Promise<void>;
+}
+
 /** One kind of database. Every method throws AppError with a DATABASE_… code; none ever writes to the source but `load`. */
 export interface Engine {
   readonly kind: DatabaseEngine;
   readonly capabilities: EngineCapabilities;
   /** Reads the rows of dumps; null where that takes a server. */
   readonly rows: RowReader | null;
+  /** Makes databases for drills; null where it cannot yet. */
+  readonly scratch: ScratchDatabases | null;
   /** Checks the URL's form and gives it normalised (absolute path), with the text to show (no password). */
   resolve(url: string): { url: string; display: string; name: string };
   /**
@@ -488,10 +504,11 @@ export interface Engine {
   /** As `describeDump`, and checks its integrity, without a server. @throws AppError DATABASE_CORRUPT for damaged pages */
   inspect(folder: string, step: StepContext): Promise<DatabaseInfo>;
   /**
-   * Restores the dump into a scratch database that is removed again, and inspects that. @throws AppError as `inspect`
-   * @param url of the database that the backup was made of: an engine that needs a server uses that one; null for none
+   * As `inspect`, with all that an engine needs a server for: then the dump is laid into a database of its own beside another
+   * one, and removed again. @throws AppError as `inspect`
+   * @param url of the database that the backup was made of, for an engine that needs its server; null for none
    */
-  drill(folder: string, step: StepContext, url: string | null): Promise<DatabaseInfo>;
+  inspectContent(folder: string, step: StepContext, url: string | null): Promise<DatabaseInfo>;
   /** Rebuilds in the dump what `inspect` found out of step. @returns what is left to say */
   rebuild(folder: string, findings: Finding[], step: StepContext): Promise<Finding[]>;
   /**

@@ -7,13 +7,16 @@ export const oldName = (stamp: string): string => `dbm_old_${stamp}`;
 
 /** A database of ours that nobody has used up is of a process that died if it is older than this, in milliseconds. */
 const LEFT_AFTER = 86_400_000;
-const LEFT = /^dbm_(?:drill|new_restore)_(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_[0-9a-f]{8}$/;
+const LEFT = /^dbm_(?:drill|new_restore|new_verify)_(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_[0-9a-f]{8}$/;
 
 /** A database of a drill: its name says when it was made. */
 export function drillName(): string {
   const at = new Date().toISOString().replace(/[-:]/g, '').slice(0, 15).replace('T', '_');
   return `dbm_drill_${at}_${randomBytes(4).toString('hex')}`;
 }
+
+/** The database of the drill with this run id, such as `verify_20250724_150000_a1b2c3d4`. */
+export const scratchName = (runId: string): string => `dbm_drill_${runId.replace(/^verify_/, '')}`;
 
 /** True for a database that a restore or a drill has made for itself. */
 export const isOurs = (name: string): boolean => /^dbm_(new|old|drill)_/.test(name);

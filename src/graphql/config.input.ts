@@ -64,6 +64,14 @@ export class BackupConfigInput {
   })
   invariants?: InvariantInput[];
 
+  @MaxLength(100)
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'The file name of an executable in the folder of DRILL_COMMANDS_DIR, run by each drill on what it restored: see docs/drills.md. Null: none.',
+  })
+  drillCommand?: string | null;
+
   @Field(() => StorageType, { nullable: true, description: 'Default: LOCAL.' })
   storageType?: Storage;
 

@@ -51,6 +51,12 @@ export class BackupConfig {
   @Field(() => [Invariant], { description: 'Queries with the answers that its database must give.' })
   invariants!: Invariant[];
 
+  @Field(() => String, {
+    nullable: true,
+    description: 'The file name of the command that each drill runs on what it restored; null: none.',
+  })
+  drillCommand!: string | null;
+
   @Field(() => StorageType, { description: 'Where archives are stored.' })
   storageType!: Storage;
 

@@ -98,6 +98,8 @@ export const VerificationLevel = enumOf<Level>('VerificationLevel', 'How thoroug
   CHECKSUM: 'The stored bytes have the recorded SHA-256.',
   ARCHIVE: 'Also, every entry can be read and has the recorded hash.',
   CONTENT: 'Also, the database was extracted, passes its integrity check, and has the recorded tables and row counts.',
+  DRILL:
+    'One good copy was restored by the code of a restore into a scratch database, all of which was read there; the invariants hold, and the drill command passed.',
 });
 
 export const Expectation = enumOf<Expected>('Expectation', 'What the answer to an invariant must be.', {

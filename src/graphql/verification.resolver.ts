@@ -10,7 +10,7 @@ import { withExample } from './example.js';
 import { destinationId, isRunId, optionalConfigId, runId } from './ids.js';
 import { type Connection, PageArgs, pageRequest, toConnection } from './page.type.js';
 import { runFieldsOf } from './run.resolver.js';
-import { Verification, VerificationConnection } from './verification.type.js';
+import { Drill, Verification, VerificationConnection } from './verification.type.js';
 import { watchRun } from './watch.js';
 
 @Resolver(() => Verification)
@@ -106,6 +106,16 @@ export class VerificationResolver extends runFieldsOf(Verification) {
   @FieldResolver(() => Backup, { description: 'What is verified.' })
   async backup(@Root() row: VerificationRow, @Ctx() { load, services }: GraphqlContext): Promise<Backup> {
     return (await load.backup(row.backupId)) ?? services.backups.get(row.backupId);
+  }
+
+  @FieldResolver(() => Drill, {
+    nullable: true,
+    description: 'What a drill restored, as far as it came; null at other levels, and if it restored nothing.',
+  })
+  drill(@Root() { drill }: VerificationRow): Drill | null {
+    if (drill === null) return null;
+    const tables = drill.tables.flatMap(({ name, rows }) => (rows === null ? [] : [{ name, rowCount: rows }]));
+    return { ...drill, tables };
   }
 
   @FieldResolver(() => Destination, {

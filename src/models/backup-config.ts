@@ -39,6 +39,8 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   declare autoInclude: CreationOptional<string | null>;
   /** Queries with the answers that its database must give, asked in each backup. */
   declare invariants: CreationOptional<Invariant[]>;
+  /** The file name of the command that its drills run; null: none. */
+  declare drillCommand: CreationOptional<string | null>;
   declare storageType: StorageType;
   declare storagePath: string;
   /** Ids of the destinations that archives are copied to, in order. */
@@ -115,6 +117,7 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       excludeTableData: { type: DataTypes.JSON, defaultValue: [] },
       autoInclude: DataTypes.STRING(300),
       invariants: { type: DataTypes.JSON, defaultValue: [] },
+      drillCommand: DataTypes.STRING(200),
       storageType: DataTypes.STRING(32),
       storagePath: DataTypes.TEXT,
       copyTo: { type: DataTypes.JSON, defaultValue: [] },

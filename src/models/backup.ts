@@ -17,7 +17,7 @@ import { type PhaseEntry, runColumns, type RunStatus } from './run.js';
 
 export type BackupStatus = RunStatus | 'DELETED';
 export type BackupMode = 'FULL' | 'INCREMENTAL';
-export type VerificationLevel = 'CHECKSUM' | 'ARCHIVE' | 'CONTENT';
+export type VerificationLevel = 'CHECKSUM' | 'ARCHIVE' | 'CONTENT' | 'DRILL';
 
 /** A table and the number of its rows. */
 export interface TableCount {

@@ -16,7 +16,7 @@ import { defineRestore, type RestoreRow } from './restore.js';
 import { defineServerDatabase, type ServerDatabaseRow } from './server-database.js';
 import { type CopyStatus, defineStoredObject, type DestinationRow, type StoredObjectRow } from './stored-object.js';
 import { defineUser, type UserRow } from './user.js';
-import { defineVerification, type VerificationRow } from './verification.js';
+import { defineVerification, type DrillCommandResult, type DrillFacts, type VerificationRow } from './verification.js';
 
 export type { AuditEventRow, BackupConfigRow, BackupRow, DestinationRow, RestoreRow, StoredObjectRow, UserRow };
 export { SCOPES };
@@ -25,6 +25,7 @@ export type { ControlBackupRow, CopyStatus, EncryptionKeyRow, VerificationRow };
 export type { AlertRow, ChannelRow, DeliveryRow };
 export { NOTIFICATION_EVENTS } from './notification.js';
 export type { Beat, ChannelKind, NotificationEvent, Notice } from './notification.js';
+export type { ControlBackupRow, CopyStatus, DrillCommandResult, DrillFacts, EncryptionKeyRow, VerificationRow };
 export { isGood } from './stored-object.js';
 export type { CompressionMethod, ConfigOrigin } from './backup-config.js';
 export type { FailedTest } from './backup-config.js';

@@ -31,6 +31,7 @@ import { invariants } from './migrations/0027-invariants.js';
 import { repairs } from './migrations/0029-repairs.js';
 import { notifications } from './migrations/0032-notifications.js';
 import { apiTokens } from './migrations/0034-api-tokens.js';
+import { drills } from './migrations/0030-drills.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -63,6 +64,7 @@ const MIGRATIONS: Migration[] = [
   repairs,
   notifications,
   apiTokens,
+  drills,
 ];
 
 const TABLE = 'db_manager_migrations';

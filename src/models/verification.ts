@@ -6,10 +6,39 @@ import {
   Model,
   type Sequelize,
 } from 'sequelize';
-import type { VerificationLevel } from './backup.js';
+import type { TableCount, VerificationLevel } from './backup.js';
 import { bytes } from './columns.js';
 import type { InvariantResult } from './invariant.js';
 import { type PhaseEntry, runColumns, type RunStatus } from './run.js';
+
+/** What a drill's command came to. */
+export interface DrillCommandResult {
+  /** Its file name. */
+  name: string;
+  /** Null if a signal ended it. */
+  exitCode: number | null;
+  seconds: number;
+  /** The last of what it wrote, on both of its outputs, without passwords of URLs. */
+  output: string;
+}
+
+/** What a drill restored, as far as it came. */
+export interface DrillFacts {
+  /** The scratch database, without a password; null where the backup holds none. */
+  target: string | null;
+  /** Where the copy lies that was read. */
+  location: string;
+  /** SHA-256 of the stored archive, hex; null if none was noted. */
+  checksum: string | null;
+  /** Bytes of all that was restored. */
+  bytes: number;
+  /** Media files that were restored. */
+  mediaFiles: number;
+  /** Tables and rows that were found in the restored database; empty until they were counted. */
+  tables: TableCount[];
+  /** Null until a command has run. */
+  command: DrillCommandResult | null;
+}
 
 /** One run that verifies a stored backup. What it found is also noted on the backup and its copies. */
 export class VerificationRow extends Model<InferAttributes<VerificationRow>, InferCreationAttributes<VerificationRow>> {
@@ -25,6 +54,10 @@ export class VerificationRow extends Model<InferAttributes<VerificationRow>, Inf
   declare bytes: number;
   /** What the invariants of the backup came to in what was read; empty where they were not asked. */
   declare invariants: CreationOptional<InvariantResult[]>;
+  /** How long the restore of a drill took, without what checked it afterwards; null where there was none. */
+  declare restoreSeconds: CreationOptional<number | null>;
+  /** What a drill restored; null at other levels, and until it has. */
+  declare drill: CreationOptional<DrillFacts | null>;
   declare status: RunStatus;
   /** 0 to 1. */
   declare progress: CreationOptional<number>;
@@ -57,6 +90,8 @@ export function defineVerification(sequelize: Sequelize): typeof VerificationRow
       queued: DataTypes.BOOLEAN,
       bytes: bytes<VerificationRow>('bytes'),
       invariants: { type: DataTypes.JSON, defaultValue: [] },
+      restoreSeconds: DataTypes.DOUBLE,
+      drill: DataTypes.JSON,
       status: DataTypes.STRING(32),
       ...runColumns,
     },

@@ -77,6 +77,8 @@ export interface ServerAdapter {
   stateOf(url: string, except?: string[]): Promise<string[]>;
   /** What restores and drills have left on the server of a database, or in it. */
   leftovers(url: string): Promise<unknown[]>;
+  /** True if backups can be drilled. */
+  drills: boolean;
   /** True if single tables can be restored. */
   singleTables: boolean;
   /** What a backup of a database without any table comes to. */
@@ -236,6 +238,33 @@ export function describeServerEngine(adapter: ServerAdapter): void {
     await removeRows(url, 't');
     await restore({ backupId: upload.id, allowForeign: true });
     expect(await rowsOf(url)).toEqual({ t: 1 });
+  });
+
+  it('is drilled in a database of its own, which goes again, also after the process was killed', async () => {
+    const { verifications } = app().app;
+    const url = await make('drilled', { kept: 2, logs: 3 });
+    const { id: backupId } = await backUp(await configure('Drilled', url));
+    const request = () => verifications.create({ backupId, level: 'DRILL' }, 'test');
+    if (!adapter.drills) return expect(request()).rejects.toMatchObject({ code: 'ENGINE_UNSUPPORTED' });
+    const { id } = await request();
+    await verifications.run(id, NEVER);
+    const drilled = await verifications.get(id);
+    expect(drilled).toMatchObject({ status: 'COMPLETED', errorMessage: null, drill: { mediaFiles: 0 } });
+    expect(drilled.drill?.tables).toEqual([
+      { name: 'kept', rows: 2 },
+      { name: 'logs', rows: 3 },
+    ]);
+    expect(drilled.drill?.target).toMatch(/dbm_drill_\d{8}_\d{6}_[0-9a-f]{8}/);
+    expect(await leftovers(url)).toEqual([]);
+    const dead = await request();
+    const place = await app().app.engines.forUrl(url).scratch?.urlFor(dead.id, '', url);
+    await restore({ backupId, targetDatabaseUrl: place ?? '' });
+    await dead.update({ status: 'RUNNING', phase: 'load' });
+    expect(await leftovers(url)).toHaveLength(1);
+    await verifications.recover();
+    expect(await verifications.get(dead.id)).toMatchObject({ status: 'FAILED', errorCode: 'INTERRUPTED' });
+    expect(await leftovers(url)).toEqual([]);
+    expect(await rowsOf(url)).toEqual({ kept: 2, logs: 3 });
   });
 
   it('of 200 tables comes back with all of them, also those that are empty', async () => {

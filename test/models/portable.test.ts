@@ -37,7 +37,10 @@ async function* given(texts: string[]) {
 }
 
 /** A row without the columns that steps after the 26th have added. */
-const withoutLater = async (_table: string, { invariants: _i, repair: _r, ...row }: Record<string, unknown>) => row;
+/** Columns of later steps. */
+const LATER = ['invariants', 'repair', 'drillCommand'];
+const withoutLater = async (_table: string, row: Record<string, unknown>) =>
+  Object.fromEntries(Object.entries(row).filter(([name]) => !LATER.includes(name)));
 const asItIs = async (_table: string, row: Record<string, unknown>) => row;
 
 describe.each(databases)('The records of a control database, loaded into %s', (_title, missing, url) => {

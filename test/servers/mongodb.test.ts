@@ -116,6 +116,7 @@ const root = 'missing' in server ? '' : server.url;
     removeRows: (url, collection) => dbOf(url).collection(collection).deleteMany({}),
     absent: (name) => database(name).url,
     stateOf: (url, except) => stateOf(dbOf(url), except),
+    drills: false,
     singleTables: false,
     leftovers: async (url) => (await namesIn(dbOf(url))).filter((name) => /^dbm_/.test(name)),
     emptyError: 'DATABASE_NOT_FOUND',

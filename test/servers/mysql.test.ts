@@ -99,6 +99,7 @@ afterAll(async () => {
     removeRows: (url, table) => query(url, `DELETE FROM ${quoted(table)}`),
     absent: (name) => at(root, name),
     stateOf,
+    drills: true,
     singleTables: false,
     leftovers,
     emptyError: null,

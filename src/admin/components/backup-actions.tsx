@@ -14,6 +14,7 @@ import {
   IconRestore,
   IconShieldCheck,
   IconTableAlias,
+  IconTestPipe,
   IconTrash,
 } from '@tabler/icons-react';
 import { useState } from 'react';
@@ -132,6 +133,9 @@ function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
             </Menu.Item>
             <Menu.Item leftSection={<IconFlask size={16} />} onClick={() => void verify.run('CONTENT')}>
               Verify content
+            </Menu.Item>
+            <Menu.Item leftSection={<IconTestPipe size={16} />} onClick={() => void verify.run('DRILL')}>
+              Drill a restore
             </Menu.Item>
             {(!pinned || !pinnedBy) && (
               <Menu.Item leftSection={<IconPin size={16} />} onClick={() => void pin.run({ id, pinned: true })}>

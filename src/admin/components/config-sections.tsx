@@ -69,6 +69,13 @@ export function What({ form }: { form: Form }) {
       </SimpleGrid>
       <OnServer form={form} />
       <InvariantsSetting form={form} />
+      <TextSetting
+        form={form}
+        field="drillCommand"
+        description="An executable in the server's DRILL_COMMANDS_DIR that each drill runs on what it restored."
+        placeholder="check-orders.sh"
+        maxLength={100}
+      />
       <TestConnection form={form} />
     </Section>
   );

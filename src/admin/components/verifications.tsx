@@ -1,11 +1,11 @@
-import { Button, Group, Stack, Table, Text } from '@mantine/core';
+import { Button, Code, Group, Spoiler, Stack, Table, Text } from '@mantine/core';
 import {
   CancelVerificationDocument,
   type VerificationPartsFragment,
   VerificationsDocument,
 } from '../../client/generated/graphql.js';
 import { useAction, useApi } from '../api.js';
-import { plural } from '../format.js';
+import { plural, size } from '../format.js';
 import { isActive, LEVEL_NAME } from '../words.js';
 import { Age } from './exact.js';
 import { VerificationProgress } from './run-progress.js';
@@ -72,6 +72,7 @@ function UnderWay({ run, onEnd }: { run: VerificationPartsFragment; onEnd: () =>
 /** How one ended, and what it found. */
 function Past({ run }: { run: VerificationPartsFragment }) {
   const { level, status, completedAt, createdAt, createdBy, destination, errorMessage, errorHint, warnings } = run;
+  const { drill, restoreSeconds } = run;
   return (
     <Table.Tr>
       <Table.Td>
@@ -85,10 +86,20 @@ function Past({ run }: { run: VerificationPartsFragment }) {
           {createdBy === 'system' ? 'By the schedule' : (createdBy ?? '–')}
           {destination ? ` in ${destination.name}` : ''}
         </Text>
+        {drill && restoreSeconds && (
+          <Text size="xs" c="dimmed">
+            Restored {size(drill.bytes)} with {plural(drill.mediaFiles, 'media file')} in {restoreSeconds.toFixed(1)} s
+          </Text>
+        )}
         {errorMessage && (
           <Text size="xs" c="red">
             {errorMessage} {errorHint}
           </Text>
+        )}
+        {drill?.command && drill.command.output !== '' && (
+          <Spoiler maxHeight={0} showLabel="Output of the command" hideLabel="Hide the output" fz="xs">
+            <Code block>{drill.command.output}</Code>
+          </Spoiler>
         )}
         {warnings.map((warning) => (
           <Text key={warning} size="xs" c="orange">

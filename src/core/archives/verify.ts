@@ -12,7 +12,7 @@ import { findStored, otherChecksum, type StoredArchive } from './stored-archive.
 
 /** How thoroughly stored bytes are verified, and against what. */
 export interface VerifyOptions {
-  level: VerificationLevel;
+  level: Exclude<VerificationLevel, 'DRILL'>;
   engine: Engine;
   /** SHA-256 noted when the archive was stored, in hex; null if none was. */
   checksum: string | null;
@@ -49,7 +49,7 @@ export async function verifyStored(stored: StoredArchive, options: VerifyOptions
   try {
     const archive = await readWhole(stored, { checksum, engine, databaseTo: scratch }, within(step, 0, 0.6));
     await stored.compareReaders(step.signal);
-    assertSameCounts(archive, await engine.drill(scratch, within(step, 0.6, 1), databaseUrl));
+    assertSameCounts(archive, await engine.inspectContent(scratch, within(step, 0.6, 1), databaseUrl));
     await inspect?.(scratch);
   } finally {
     await rm(scratch, { recursive: true, force: true });

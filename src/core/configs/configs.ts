@@ -3,6 +3,7 @@ import { type Attributes, type CreationAttributes, type Transaction, UniqueConst
 import { AppError, badInput, toAppError } from '../../errors.js';
 import { type BackupConfigRow, type EncryptionKeyRow, readPlain } from '../../models/index.js';
 import { destinationAt } from '../archives/copies.js';
+import type { Commands } from '../commands/commands.js';
 import type { Keys } from '../keys/keys.js';
 import { nextDue } from '../schedules/due.js';
 import {
@@ -20,7 +21,7 @@ export type { ConfigInput };
 
 /** What the configs need of the process around them. */
 export type ConfigsEnvironment = SettingsEnvironment &
-  Pick<CoreEnvironment, 'models' | 'audit' | 'now'> & { keys: Keys };
+  Pick<CoreEnvironment, 'models' | 'audit' | 'now'> & { keys: Keys; commands: Commands };
 
 /**
  * What a config carries beside its settings: where it comes from if it was not made in the product, and the application whose

@@ -6,6 +6,7 @@ import { hasZstd } from '../../archive/block.js';
 import type { BackupConfigRow, CompressionMethod, Invariant } from '../../models/index.js';
 import { prefixFrom } from '../archives/names.js';
 import { checkInvariants } from '../invariants/invariants.js';
+import type { Commands } from '../commands/commands.js';
 import type { Places } from './places.js';
 import type { Engine, StorageAddress, StorageType } from '../ports.js';
 import { assertPolicy, KEEP_RULES, policyOf } from '../retention/policy.js';
@@ -32,6 +33,8 @@ export interface ConfigInput {
   autoInclude?: string | null | undefined;
   /** Queries with the answers that the database must give. */
   invariants?: Invariant[] | undefined;
+  /** The file name of the command that its drills run; null: none. */
+  drillCommand?: string | null | undefined;
   storageType?: StorageType | undefined;
   storagePath?: string | undefined;
   /** Where archives lie, in place of `storageType` and `storagePath`: the run writes the first, the others get copies. */
@@ -83,6 +86,7 @@ const DEFAULTS = {
   excludeTableData: [] as string[],
   autoInclude: null as string | null,
   invariants: [] as Invariant[],
+  drillCommand: null as string | null,
   storageType: 'LOCAL' as StorageType,
   storagePath: '',
   copyTo: [] as number[],
@@ -130,7 +134,7 @@ export async function withDestination(
 
 /** What was given: null takes a keep-rule, the prefix or autoInclude away, and means "left out" for every other field. */
 export function givenSettings(input: ConfigInput): ConfigInput {
-  const nullable: readonly string[] = [...KEEP_RULES, 'archivePrefix', 'autoInclude'];
+  const nullable: readonly string[] = [...KEEP_RULES, 'archivePrefix', 'autoInclude', 'drillCommand'];
   const given = ([name, value]: [string, unknown]) =>
     value !== undefined && (value !== null || nullable.includes(name));
   return Object.fromEntries(Object.entries(input).filter(given));
@@ -153,7 +157,11 @@ export function changedSettings(saved: BackupConfigRow, given: Omit<ConfigInput,
  * @param saved the config that is changed: a path that it has already is not judged again
  * @throws AppError BAD_USER_INPUT and others, naming the field
  */
-export async function checkSettings(env: SettingsEnvironment, input: Settings, saved?: BackupConfigRow) {
+export async function checkSettings(
+  env: SettingsEnvironment & { commands: Commands },
+  input: Settings,
+  saved?: BackupConfigRow,
+) {
   const name = input.name.trim();
   if (name === '' || name.length > 200) throw badInput('name', 'must have 1 to 200 characters.');
   const { engine, url, mediaPaths } = await checkSource(env, input, saved);
@@ -185,6 +193,7 @@ export async function checkSettings(env: SettingsEnvironment, input: Settings, s
     ...exclusions,
     autoInclude: checkedInclude(engine, input.autoInclude),
     invariants: checkInvariants(engine, input.invariants),
+    drillCommand: await checkedCommand(env, engine, input.drillCommand, saved),
     ...address,
     copyTo,
     minimumCopies: input.minimumCopies,
@@ -376,6 +385,20 @@ function assertPrefix(prefix: string | null): void {
     'archivePrefix',
     'may hold only letters, digits and hyphens, at most 40, and begins with none of the last.',
   );
+}
+
+/** A command that the config has already is judged when it is run. */
+async function checkedCommand(
+  { commands }: { commands: Commands },
+  { kind, scratch }: Engine,
+  given: string | null,
+  saved?: BackupConfigRow,
+): Promise<string | null> {
+  const name = given?.trim() ?? '';
+  if (name === '') return null;
+  if (scratch === null) throw badInput('drillCommand', `a ${kind} database cannot be drilled yet.`, 'Leave it out.');
+  if (name !== saved?.drillCommand) await commands.find(name);
+  return name;
 }
 
 /** Each folder once: the files of one that is listed twice would be in the archive twice, and could not be brought back. */

@@ -1,5 +1,5 @@
 import type { CoreEnvironment } from '../environment.js';
-import { mkdir, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { measureMedia } from '../../archive/measure.js';
@@ -7,22 +7,22 @@ import type { Archive } from '../../archive/read.js';
 import { FILE_KEY_BYTES } from '../../archive/seal-header.js';
 import { parentsOf } from '../archives/chains.js';
 import { AppError, type ErrorCode } from '../../errors.js';
-import { type BackupRow, isRegular, type RestoreRow } from '../../models/index.js';
+import type { BackupRow, RestoreRow } from '../../models/index.js';
 import type { Backups } from '../backups/backups.js';
 import { backupWork } from '../backups/run-backup.js';
 import { databaseLease } from '../runs/hold.js';
 import { isFolder } from './media/move-file.js';
 import { MediaSwap } from './media/swap.js';
 import { originOf } from '../archives/origin.js';
-import { leftOut, type MediaPart, mediaPart } from './media/part.js';
+import { leftOut } from './media/part.js';
 import { type PlanEnvironment } from './plan.js';
 import { within } from '../runs/progress.js';
 import { warningsAfter } from './after.js';
 import { protectedPaths } from '../configs/protection.js';
 import { endPending, noDeadRestore, removeWork, Run, type RunEnvironment } from '../runs/run.js';
-import { NO_FILE_KEY, openStored, type Reading, type StoredArchive } from '../archives/stored-archive.js';
-import { noteDamaged } from '../archives/copies.js';
-import { assertSameCounts, isDamage, readWhole } from '../archives/verify.js';
+import { NO_FILE_KEY, type Reading, type StoredArchive } from '../archives/stored-archive.js';
+import { checkedDump, type Extracted, isCheckedHere, layMedia, loadedFrom, mediaParts, readGoodCopy } from './steps.js';
+import { isDamage } from '../archives/verify.js';
 
 /** What the restores need of the process around them. */
 export type RestoresEnvironment = RunEnvironment &
@@ -74,41 +74,20 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
   return 'done';
 }
 
-/**
- * Reads the archive once: compares every byte and every hash, and lays the database in the work folder on the way. Where a
- * copy cannot be read or is damaged, the next one is read. Nothing of the target has been looked at for writing yet.
- */
+/** Nothing of the target has been looked at for writing yet. */
 async function verified(
   env: RestoresEnvironment,
   run: Run,
   row: RestoreRow,
   { backup, folder }: Pick<Extracted, 'backup' | 'folder'>,
 ): Promise<Pick<Extracted, 'archive' | 'stored'>> {
-  const engine = env.engines.of(backup.engine);
-  const options = { checksum: backup.checksum, engine, ...(row.restoreDatabase && { databaseTo: folder }) };
-  const tried: number[] = [];
-  for (;;) {
-    const stored = await openStored(env.storages, backup, { without: tried, ...(await readingOf(env, row, backup)) });
-    const from = { restore: run.id, backup: backup.id, from: stored.location };
-    env.log.info(from, 'reads a copy');
-    for (const { message } of stored.passedOver) run.warn(`${message} ${stored.location} was read instead.`);
-    try {
-      run.expect(await workOf(env, row, await stored.archive(run.signal), isCheckedHere(backup)));
-      const archive = await readWhole(stored, options, await run.phase('verify'));
-      return { archive, stored };
-    } catch (error) {
-      run.signal.throwIfAborted();
-      const { copy } = stored;
-      const mayBeOfTheCopy = error instanceof AppError && /^(ARCHIVE|STORAGE)_/.test(error.code);
-      if (!mayBeOfTheCopy || copy === null || !hasAnother(backup, [...tried, copy.id])) throw error;
-      if (error.code.startsWith('ARCHIVE_')) await noteDamaged(env, backup, copy, error);
-      env.log.warn({ ...from, err: error }, 'a copy could not be read, another one is');
-      run.warn(`${error.message} Another copy was read instead.`);
-      tried.push(copy.id);
-      await rm(folder, { recursive: true });
-      await mkdir(folder, { mode: 0o700 });
-    }
-  }
+  return readGoodCopy(env, run, {
+    backup,
+    folder,
+    holdsDatabase: () => row.restoreDatabase,
+    reading: () => readingOf(env, row, backup),
+    opened: async (archive) => run.expect(await workOf(env, row, archive, isCheckedHere(backup))),
+  });
 }
 
 /** How the archive and what it builds on are opened: with the keys from when the restore was requested. */
@@ -128,16 +107,6 @@ async function fileKeyAt({ keys }: RestoresEnvironment, { sealedFileKey }: Resto
   if (own.length === FILE_KEY_BYTES && !own.equals(NO_FILE_KEY)) return own;
   throw new AppError('ENCRYPTION_KEY_MISSING', 'The backup was encrypted after this restore was requested.');
 }
-
-const hasAnother = ({ copies }: BackupRow, tried: number[]) =>
-  copies.some(({ id, status }) => status === 'COMPLETED' && !tried.includes(id));
-
-/**
- * True if the run that made the backup has looked for all damage in these very bytes: a restore need not do so again. Of a
- * safety backup, only the pages were looked at.
- */
-const isCheckedHere = ({ backupType, checksum, damaged }: BackupRow) =>
-  isRegular(backupType) && checksum !== null && !damaged;
 
 /** Bytes of each phase of the restore, from the archive's list and from what is at the target now. */
 async function workOf(
@@ -175,10 +144,7 @@ async function checkDump(
     await engine.describeDump(folder, step).catch(unlessDamaged);
     run.warn('The backup is of a damaged database: its files are put back as they were.');
   } else {
-    const known = isCheckedHere(backup);
-    const info = await (known ? engine.describeDump(folder, step) : engine.inspect(folder, step));
-    assertSameCounts(archive, info);
-    const findings = known ? archive.metadata.findings : info.findings;
+    const findings = await checkedDump(engine, { backup, archive, folder }, step);
     const left = row.rebuildIndexes ? await engine.rebuild(folder, findings, step) : findings;
     run.warn(...left.map(({ message }) => message));
   }
@@ -193,14 +159,6 @@ class Undecided extends AppError {
       cause,
     });
   }
-}
-
-/** What a run reads from. */
-interface Extracted {
-  backup: BackupRow;
-  archive: Archive;
-  stored: StoredArchive;
-  folder: string;
 }
 
 function unlessDamaged(error: unknown): null {
@@ -296,19 +254,9 @@ async function switchOver(
   let isSwitching = false;
   try {
     const laying = await run.phase('media');
-    const parts: MediaPart[] = [];
-    for (const target of row.mediaTargets) parts.push(await mediaPart(row, archive, target, protection));
+    const parts = await mediaParts(row, archive, row.mediaTargets, protection);
     run.warn(...leftOut(parts), ...parts.flatMap(({ survey }) => survey.warnings));
-    const bytesOf = ({ files }: MediaPart) => files.reduce((sum, { size }) => sum + size, 0);
-    const total = parts.reduce((sum, part) => sum + bytesOf(part), 0);
-    let laid = 0;
-    for (const part of parts) {
-      const { target, wanted } = part;
-      const bytes = bytesOf(part);
-      const options = { runId: row.id, mode: row.mediaMode, wanted, excluded: protection.covers };
-      swaps.push(await MediaSwap.prepare(archive, target, options, within(laying, laid, laid + bytes, total)));
-      laid += bytes;
-    }
+    await layMedia(swaps, archive, parts, { runId: row.id, mode: row.mediaMode, protection }, laying);
     const step = await run.phase('switch', 'steps');
     for (const [index, swap] of swaps.entries()) await swap.apply(within(step, index, index + 1, swaps.length));
     run.warn(...swaps.flatMap(({ warnings }) => warnings));
@@ -321,11 +269,8 @@ async function switchOver(
       tables: row.tables,
       ...(row.repair !== null && { repair: row.repair }),
       exact: row.undoOf !== null,
-      source: archive.metadata.source,
-      madeHere: archive.metadata.origin?.host === hostname(),
-      damaged: backup.damaged,
+      ...loadedFrom(archive, backup),
       onSwitch: () => void (isSwitching = true),
-      expected: archive.metadata.tables.map(({ name, row_count: rows }) => ({ name, rows })),
     });
     run.warn(...loaded);
   } catch (error) {

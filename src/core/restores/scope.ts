@@ -275,7 +275,16 @@ function chosenMedia(archive: Archive, wanted: string[]): string[] {
   return wanted;
 }
 
-function mediaTargets(archive: Archive, config: BackupConfigRow | null, elsewhere: string | undefined): MediaTarget[] {
+/**
+ * Where each media folder of the archive goes.
+ * @param config its folders @param elsewhere another folder for all of them
+ * @throws AppError BAD_USER_INPUT if the config has no folder for one
+ */
+export function mediaTargets(
+  archive: Archive,
+  config: BackupConfigRow | null,
+  elsewhere: string | undefined,
+): MediaTarget[] {
   const roots = archive.metadata.media.length > 0 ? archive.metadata.media : [{ path: '', prefix: 'media/' }];
   if (elsewhere !== undefined) {
     return roots.map(({ prefix }) => ({

@@ -1,10 +1,11 @@
 import { Op, QueryTypes } from 'sequelize';
 import { AppError } from '../../errors.js';
 import type { VerificationRow } from '../../models/index.js';
+import type { CoreEnvironment } from '../environment.js';
 import type { StorageAddress } from '../ports.js';
 import { Hold, isHeld, verificationLease } from '../runs/hold.js';
-import { endPending } from '../runs/run.js';
-import { SCHEDULE, type VerificationsEnvironment } from './run-verification.js';
+import { endPending, type RunEnvironment } from '../runs/run.js';
+import { SCHEDULE } from './run-verification.js';
 import type { Verifications } from './verifications.js';
 
 const DAY = 86_400_000;
@@ -14,6 +15,10 @@ const DUE_AFTER = 28;
 const LEASE = 'reverification';
 /** No row has it; a list must not be empty. */
 const NONE = 0;
+
+/** What verifying again needs of the process around it. */
+type ReverificationEnvironment = RunEnvironment &
+  Pick<CoreEnvironment, 'storages'> & { verifications: Verifications; dailyBytes: number };
 
 /** A stored copy whose verification is too old. */
 interface DueCopy extends StorageAddress {
@@ -36,7 +41,7 @@ export class Reverification {
   private working: Promise<unknown> | null = null;
 
   /** @param env `dailyBytes`: how much it may read within 24 hours; 0: nothing */
-  constructor(private readonly env: VerificationsEnvironment & { verifications: Verifications; dailyBytes: number }) {}
+  constructor(private readonly env: ReverificationEnvironment) {}
 
   /** Begins to verify what is due, unless this process is at it. Never fails. */
   begin(): void {
@@ -109,7 +114,8 @@ export class Reverification {
   private async fits(size: number): Promise<boolean> {
     const { dailyBytes, now, models } = this.env;
     if (dailyBytes === 0) return false;
-    const where = { createdBy: SCHEDULE, createdAt: { [Op.gt]: new Date(now().getTime() - DAY) } };
+    const since = new Date(now().getTime() - DAY);
+    const where = { createdBy: SCHEDULE, level: { [Op.ne]: 'DRILL' }, createdAt: { [Op.gt]: since } };
     const read = Number((await models.Verification.sum('bytes', { where })) ?? 0);
     return read === 0 || read + size <= dailyBytes;
   }

@@ -10,8 +10,9 @@ import type {
 import { noteBroken, parentsOf } from '../archives/chains.js';
 import { noteDamaged } from '../archives/copies.js';
 import { assertCompleted, openCopy, type Reading, type StoredArchive } from '../archives/stored-archive.js';
-import { verifyStored } from '../archives/verify.js';
+import { isDamage, type VerifyOptions, verifyStored } from '../archives/verify.js';
 import { readingOf } from '../backups/reading.js';
+import { drill, type DrillsEnvironment } from '../drills/drill.js';
 import type { CoreEnvironment } from '../environment.js';
 import { askInvariants, invariantWarnings } from '../invariants/invariants.js';
 import type { Keys } from '../keys/keys.js';
@@ -22,7 +23,8 @@ import { removeWork, Run, type RunEnvironment } from '../runs/run.js';
 
 /** What verifying needs of the process around it. */
 export type VerificationsEnvironment = RunEnvironment &
-  Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'workFolder'> & { keys: Keys };
+  Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'workFolder'> &
+  DrillsEnvironment & { keys: Keys };
 
 /** Who verifies by the schedule. */
 export const SCHEDULE = 'system';
@@ -44,6 +46,8 @@ interface Verifying {
   run: Run;
   row: VerificationRow;
   backup: BackupRow;
+  /** How thoroughly copies are read. */
+  level: VerifyOptions['level'];
   reading: Omit<Reading, 'without'>;
   /** What the invariants came to; null until they were asked: they are the same in every copy. */
   invariants: InvariantResult[] | null;
@@ -73,8 +77,9 @@ export async function runVerification(
     if (backup === null) throw new AppError('NOT_FOUND', `There is no backup "${row.backupId}".`);
     assertCompleted(backup);
     const reading = readingOf(env, backup, identity);
-    const verifying: Verifying = { run, row, backup, reading, invariants: null };
-    const error = await verifyBackup(env, verifying);
+    const level = row.level === 'DRILL' ? 'ARCHIVE' : row.level;
+    const verifying: Verifying = { run, row, backup, reading, level, invariants: null };
+    const error = await (row.level === 'DRILL' ? drillBackup : verifyBackup)(env, verifying);
     await env.audit.record(row.createdBy ?? SCHEDULE, 'backup.verify', backup.id, {
       level: row.level,
       result: error?.code ?? 'ok',
@@ -92,9 +97,36 @@ export async function runVerification(
   return 'done';
 }
 
+/**
+ * Drills the nearest good copy and notes the outcome. Where it finds the archive itself wanting, all copies are read, so that
+ * what is damaged is known of each.
+ * @returns why the drill failed; null if nothing is wrong
+ */
+async function drillBackup(env: VerificationsEnvironment, verifying: Verifying): Promise<AppError | null> {
+  const { run, row, backup, reading } = verifying;
+  const others = backup.copies.filter(
+    ({ destinationId: at }) => row.destinationId !== null && at !== row.destinationId,
+  );
+  const wanted = { ...reading, without: others.map(({ id }) => id) };
+  try {
+    const { copy, invariants } = await drill(env, run, { row, backup, reading: wanted });
+    await run.assertOwn();
+    const good = copy === null ? [] : [{ copy, error: null, level: row.level }];
+    await noteVerified(env, verifying, { good, bad: [] }, row.level);
+    verifying.invariants = invariants;
+    return null;
+  } catch (error) {
+    run.signal.throwIfAborted();
+    if (!(error instanceof AppError)) throw error;
+    const damaged: boolean = isDamage(error);
+    if (!damaged && !/^(ARCHIVE_|CHAIN_BROKEN$)/.test(error.code)) return error;
+    return (await verifyBackup(env, damaged ? { ...verifying, level: 'CONTENT' } : verifying)) ?? error;
+  }
+}
+
 /** Verifies the copies and notes the outcome. @returns why the verification failed; null if a copy is good */
 async function verifyBackup(env: VerificationsEnvironment, verifying: Verifying): Promise<AppError | null> {
-  const { run, row, backup } = verifying;
+  const { run, backup } = verifying;
   const below = await parentIds(env, backup);
   const found = await verifyCopies(env, verifying);
   const good = found.filter(({ error }) => error === null);
@@ -118,7 +150,7 @@ async function verifyBackup(env: VerificationsEnvironment, verifying: Verifying)
   }
   if (good.length === 0) return bad[0]?.error ?? null;
   run.warn(...found.flatMap((one) => warningOf(one)));
-  if (good[0]?.level !== row.level) run.warn(UNSEEN);
+  if (good[0]?.level !== verifying.level) run.warn(UNSEEN);
   run.warn(...invariantWarnings(verifying.invariants ?? []));
   return null;
 }
@@ -152,7 +184,7 @@ async function verifyCopies(env: VerificationsEnvironment, verifying: Verifying)
     } catch (error) {
       run.signal.throwIfAborted();
       if (!(error instanceof AppError)) throw error;
-      found.push({ copy, error, level: row.level });
+      found.push({ copy, error, level: verifying.level });
     }
   }
   return found;
@@ -170,12 +202,12 @@ async function verifyCopy(
 ): Promise<VerificationLevel> {
   const { row, backup, reading } = verifying;
   const stored = await openCopy(env.storages, backup, copy, reading);
-  const sees = row.level === 'CHECKSUM' || (await opens(stored, step.signal));
-  const level = sees ? row.level : 'CHECKSUM';
+  const sees = verifying.level === 'CHECKSUM' || (await opens(stored, step.signal));
+  const level: VerifyOptions['level'] = sees ? verifying.level : 'CHECKSUM';
   const { checksum, damaged } = backup;
   const scratch = join(env.workFolder, row.id);
   const engine = env.engines.of(backup.engine);
-  const databaseUrl = await drillUrl(env, backup);
+  const databaseUrl = await serverUrl(env, backup);
   const inspect = async (folder: string) => {
     if (engine.rows === null || verifying.invariants !== null) return;
     // Compared with what they were compared with then: the state is the same.
@@ -188,7 +220,7 @@ async function verifyCopy(
 }
 
 /** What an uploaded archive says that it is of is no reason to run its statements on a server. */
-async function drillUrl(
+async function serverUrl(
   { models }: VerificationsEnvironment,
   { backupType, configId, engine }: BackupRow,
 ): Promise<string | null> {
@@ -211,8 +243,9 @@ async function opens(stored: StoredArchive, signal: AbortSignal): Promise<boolea
 /** Writes the outcome of a verification to the backup and its copies. */
 async function noteVerified(
   { models, now }: VerificationsEnvironment,
-  { row, backup }: Verifying,
+  { row, backup, level: wanted }: Verifying,
   { good, bad }: { good: VerifiedCopy[]; bad: VerifiedCopy[] },
+  level: VerificationLevel = wanted,
 ): Promise<void> {
   // The bytes of a damaged database are as they were stored, which makes it no good backup.
   const verified = backup.damaged ? {} : { verifiedAt: now() };
@@ -222,9 +255,10 @@ async function noteVerified(
     const [first] = good;
     if (first !== undefined) {
       const seen = backup.warnings.filter((warning) => warning !== UNSEEN);
-      const warnings = first.level === row.level ? seen : [...seen, UNSEEN];
+      const warnings = first.level === level ? seen : [...seen, UNSEEN];
       // The schedule finds the very bytes of which more was verified before: that still holds.
-      const former = row.createdBy === SCHEDULE && backup.checksum !== null ? backup.verificationLevel : null;
+      const isAgain = row.createdBy === SCHEDULE && level !== 'DRILL' && backup.checksum !== null;
+      const former = isAgain ? backup.verificationLevel : null;
       const mark = backup.damaged ? {} : { ...verified, verificationLevel: former ?? first.level };
       const values = row.createdBy === SCHEDULE ? { ...mark, ...well } : { ...mark, ...well, warnings };
       await backup.update(values, { transaction });

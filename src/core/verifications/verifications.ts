@@ -3,6 +3,7 @@ import { Op } from 'sequelize';
 import { AppError, type ErrorCode } from '../../errors.js';
 import type { BackupRow, VerificationLevel, VerificationRow } from '../../models/index.js';
 import { assertCompleted } from '../archives/stored-archive.js';
+import { assertDrillable, dropLeft } from '../drills/drill.js';
 import { Hold, isHeld, runLease, waitLease } from '../runs/hold.js';
 import { deadRuns, endPending, endRun, pendingRuns } from '../runs/run.js';
 import { newId } from '../text/ids.js';
@@ -41,7 +42,7 @@ export class Verifications {
 
   /**
    * Makes a PENDING row only: for a caller that runs it itself.
-   * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, BACKUP_DELETED
+   * @throws AppError NOT_FOUND, BACKUP_NOT_COMPLETED, BACKUP_DELETED; for a drill as `assertDrillable`
    */
   create(request: VerificationRequest, actor: string): Promise<VerificationRow> {
     return this.insert(request, actor, false);
@@ -107,7 +108,8 @@ export class Verifications {
     const { models, log } = this.env;
     for (const id of await deadRuns(models, 'Verification')) {
       const work = async () => {
-        const { phase } = await this.get(id);
+        const { phase, level, backupId } = await this.get(id);
+        if (level === 'DRILL') await dropLeft(this.env, id, await models.Backup.findByPk(backupId));
         const text = `The process that did this verification stopped in the phase "${phase ?? 'start'}".`;
         const ended = { id, status: 'RUNNING' as const };
         await endRun(this.env, 'Verification', ended, new AppError('INTERRUPTED', `${text} Nothing was changed.`));
@@ -132,6 +134,7 @@ export class Verifications {
     if (backup === null) throw new AppError('NOT_FOUND', `There is no backup "${backupId}".`);
     assertCompleted(backup);
     const copies = copiesToVerify(backup, destinationId);
+    if (level === 'DRILL') await assertDrillable(this.env, backup);
     const createdAt = now();
     return models.Verification.create({
       id: newId('verify', createdAt),

@@ -34,6 +34,8 @@ export function createMongodbEngine({ passwords }: MongodbOptions = {}): Engine 
   return {
     kind: 'MONGODB',
     ...onServer(WORDS, passwords),
+    // To make a database of its own takes rights that the user of one database rarely has.
+    scratch: null,
     resolve: resolveUrl,
     keyOf: async (url) => keyOf(url),
     databases: async (url, signal) => {
@@ -77,7 +79,7 @@ export function createMongodbEngine({ passwords }: MongodbOptions = {}): Engine 
       const dump = await dumpIn(folder);
       return describedDump(dump, await countDocuments(dump, step));
     },
-    drill: async (folder, step, url) => {
+    inspectContent: async (folder, step, url) => {
       if (url === null) throw noServer();
       const { drillDump, dumpIn } = await work();
       return drillDump(await dumpIn(folder), await placeOf(url), step);

@@ -1,7 +1,7 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import type { CheckOptions, DatabaseInfo, Engine, StepContext } from '../../core/ports.js';
-import { drillName, newName } from '../beside.js';
+import { drillName, newName, scratchName } from '../beside.js';
 import { NOTHING } from '../exclusions.js';
 import {
   assertWhole,
@@ -33,7 +33,7 @@ import { quoted } from './names.js';
 import { type DumpTable, ENTRY } from './scan.js';
 import { takeSnapshot } from './snapshot.js';
 import { findTools, type Tools, toolsFor } from './tools.js';
-import { keyOf, parseUrl, type Place, resolveUrl } from './url.js';
+import { keyOf, parseUrl, type Place, resolveUrl, urlBeside } from './url.js';
 
 /** What the engine gets from the process. */
 export interface MysqlOptions {
@@ -64,6 +64,27 @@ export function createMysqlEngine({ binDir = null, scratch = tmpdir(), passwords
   return {
     kind: 'MYSQL',
     ...onServer(WORDS, passwords),
+    scratch: {
+      urlFor: async (runId, _folder, url) => {
+        if (url === null) throw noServer();
+        return urlBeside(await placeOf(url), scratchName(runId));
+      },
+      readAll: async (url, { signal }) => {
+        const place = await placeOf(url);
+        const { database: name } = place;
+        return withConnection(place, signal, async (connection) => {
+          const tables = await tablesOf(connection, name, null);
+          return { engine: 'MYSQL', name, tables, ...(await factsOf(connection, name)), findings: [] };
+        });
+      },
+      drop: async (url, runId) => {
+        const place = await placeOf(url);
+        await withServer(place, undefined, async (server) => {
+          await dropDatabase(server, newName(runId));
+          await dropDatabase(server, place.database);
+        });
+      },
+    },
     resolve: resolveUrl,
     keyOf: async (url) => keyOf(url),
     databases: async (url, signal) => {
@@ -82,7 +103,7 @@ export function createMysqlEngine({ binDir = null, scratch = tmpdir(), passwords
     describe: async (url, signal) => describe(await placeOf(url), signal),
     describeDump: async (folder, step) => described(await readDump(await assertDump(folder), step.signal)),
     inspect: async (folder, step) => inspect(folder, step),
-    drill: async (folder, step, url) => {
+    inspectContent: async (folder, step, url) => {
       if (url === null) throw noServer();
       return drill(await assertDump(folder), await placeOf(url), { toolsFor: fitting, scratch: folder }, step);
     },

@@ -1,5 +1,5 @@
 import type { CheckOptions, DatabaseInfo, Engine, ServerDatabase, StepContext } from '../../core/ports.js';
-import { drillName, isOurs, newName } from '../beside.js';
+import { drillName, isOurs, newName, scratchName } from '../beside.js';
 import { NOTHING } from '../exclusions.js';
 import {
   assertSound,
@@ -58,6 +58,26 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
   return {
     kind: 'POSTGRES',
     ...onServer(WORDS, passwords, { selectiveTables: true }),
+    scratch: {
+      urlFor: async (runId, _folder, url) => {
+        if (url === null) throw noServer();
+        return urlBeside(await placeOf(url), scratchName(runId));
+      },
+      readAll: async (url, { signal }) => {
+        const place = await placeOf(url);
+        return withConnection(place, signal, async (connection) => {
+          const facts = await factsOf(connection, { deadline: null });
+          return { engine: 'POSTGRES', name: place.database, ...facts, findings: [] };
+        });
+      },
+      drop: async (url, runId) => {
+        const place = await placeOf(url);
+        await withServer(place, undefined, async (server) => {
+          await dropDatabase(server, newName(runId));
+          await dropDatabase(server, place.database);
+        });
+      },
+    },
     resolve: resolveUrl,
     keyOf: async (url) => keyOf(url),
     databases: async (url, signal) => databases(parseUrl(await openedUrl(passwords, url), SERVERS_OWN), signal),
@@ -70,7 +90,7 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
     describe: async (url, signal) => describe(await placeOf(url), signal),
     describeDump: async (folder, step) => describedDump(await outlineOf(await dumpIn(folder, step.signal)), null),
     inspect: async (folder, step) => inspect(await dumpIn(folder, step.signal), step),
-    drill: async (folder, step, url) => {
+    inspectContent: async (folder, step, url) => {
       if (url === null) throw noServer();
       const place = await placeOf(url);
       return withServer(place, undefined, async (server) =>

@@ -1,7 +1,7 @@
 import { realFile } from '../../disk.js';
 import { createReadStream } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { BLOCK_BYTES } from '../../archive/block.js';
 import type {
   ChangedSnapshot,
@@ -71,6 +71,13 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
       row: (folder, table, key, signal) => findRow(join(folder, ENTRY), { table, key }, signal),
       compare: (before, after, options) => compareRows(join(before, ENTRY), join(after, ENTRY), options),
     },
+    scratch: {
+      urlFor: async (_runId, folder) => `sqlite:${join(folder, ENTRY)}`,
+      readAll: (url, step) => inspect(dirname(pathOf(url)), step),
+      drop: async (url) => {
+        for (const suffix of BESIDE) await rm(pathOf(url) + suffix, { force: true });
+      },
+    },
     resolve: resolveUrl,
     seal: async (url) => url,
     foldName: folded,
@@ -93,8 +100,8 @@ export function createSqliteEngine({ scratch }: { scratch?: string } = {}): Engi
     describe: (url, signal) => describe(url, signal, scratch),
     describeDump,
     inspect,
-    // The dump is the database: opening and checking it is a restore.
-    drill: inspect,
+    // The dump is the database: opening and checking it says what a restore would find.
+    inspectContent: inspect,
     rebuild: (folder, findings, { signal }) => rebuildIndexes(join(folder, ENTRY), findings, signal),
     load: (folder, url, options) => load(folder, pathOf(url), options),
     rehearse: (folder, url, options) => rehearseTables(join(folder, ENTRY), pathOf(url), options),

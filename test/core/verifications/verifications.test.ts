@@ -191,8 +191,6 @@ describe('Stored copies', () => {
       leaseMs: 5_000,
       onEnded: async () => undefined,
       onStarted: async () => undefined,
-      queue: { add: async () => undefined },
-      workFolder: join(world.folder, 'data', 'tmp'),
       dailyBytes,
     });
 

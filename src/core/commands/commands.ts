@@ -1,0 +1,155 @@
+import { spawn } from 'node:child_process';
+import { access, constants, lstat, realpath, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AppError, badInput, errnoOf, maskSecrets } from '../../errors.js';
+
+/** Where an operator lays commands, and how long one may run. */
+export interface CommandsSettings {
+  /** DRILL_COMMANDS_DIR; null: there are none. */
+  folder: string | null;
+  /** DRILL_COMMAND_SECONDS. */
+  seconds: number;
+}
+
+/** How a command ended. */
+export interface CommandEnd {
+  /** Null if a signal ended it. */
+  exitCode: number | null;
+  /** True if it took longer than it may, and was killed. */
+  late: boolean;
+  seconds: number;
+  /** The last of what it wrote, on both of its outputs, without passwords of URLs. */
+  output: string;
+}
+
+/** How much of a command's output is kept, in bytes. */
+const KEPT = 16 * 1024;
+/** How long a command may take to end when it is told to, in milliseconds. */
+const END_WITHIN = 3_000;
+/** Only what an operator and no one else can have written. */
+const OTHERS_MAY_WRITE = 0o022;
+const PROGRAMS = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** A user of the API names a command; only an operator of the machine can lay one down. */
+export class Commands {
+  constructor(private readonly settings: CommandsSettings) {}
+
+  /**
+   * The path of the command with this file name.
+   * @throws AppError BAD_USER_INPUT naming drillCommand, if there is none or if someone else could have written it
+   */
+  async find(name: string): Promise<string> {
+    const wrong = (text: string, hint: string) => badInput('drillCommand', text, hint);
+    if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(name)) {
+      const text = `"${name}" is not a file name of letters, digits, dots, hyphens and underscores, at most 100.`;
+      throw wrong(text, 'Give the bare name of a file in DRILL_COMMANDS_DIR.');
+    }
+    const { folder } = this.settings;
+    if (folder === null) {
+      throw wrong('cannot be used, because DRILL_COMMANDS_DIR is not set.', 'Set it to the folder of the commands.');
+    }
+    const own = process.geteuid?.();
+    if (own === undefined) {
+      throw wrong('cannot be used on Windows, where no rights of files can be judged.', 'Leave it out.');
+    }
+    const place = await realpath(folder).catch((error: unknown) => {
+      throw wrong(`the folder ${folder} cannot be read (${errnoOf(error) ?? 'unknown'}).`, MAKE);
+    });
+    const path = join(place, name);
+    const [around, file] = await Promise.all([stat(place), lstat(path).catch(() => null)]);
+    if (file === null) throw wrong(`there is no ${path}.`, 'Lay an executable file of this name there.');
+    if (!file.isFile())
+      throw wrong(`${path} is not a file itself.`, 'Put a copy there in place of a link or a folder.');
+    for (const [what, { uid, mode }] of [
+      [place, around],
+      [path, file],
+    ] as const) {
+      if (uid !== 0 && uid !== own) throw wrong(`${what} belongs to another user (${uid}).`, OWN);
+      if ((mode & OTHERS_MAY_WRITE) !== 0) throw wrong(`${what} can be written by its group or others.`, OWN);
+    }
+    await access(path, constants.X_OK).catch(() => {
+      throw wrong(`${path} cannot be executed.`, `Run: chmod 755 ${path}`);
+    });
+    return path;
+  }
+
+  /**
+   * Runs a command in a process group of its own, which ends with it, on time-out and when the signal aborts.
+   * @param options.env what it gets of the environment, beside PATH and LANG
+   * @throws AppError as `find`; the signal's reason; DRILL_COMMAND_FAILED if it cannot be started
+   */
+  async run(
+    name: string,
+    { cwd, env, signal }: { cwd: string; env: Record<string, string>; signal: AbortSignal },
+  ): Promise<CommandEnd> {
+    const path = await this.find(name);
+    signal.throwIfAborted();
+    const late = AbortSignal.timeout(this.settings.seconds * 1_000);
+    const start = performance.now();
+    const child = spawn(path, [], {
+      cwd,
+      env: { PATH: PROGRAMS, LANG: 'C.UTF-8', HOME: cwd, TMPDIR: cwd, ...env },
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const tail = new Tail();
+    child.stdout.on('data', (chunk: Buffer) => tail.add(chunk));
+    child.stderr.on('data', (chunk: Buffer) => tail.add(chunk));
+    const kill = (how: NodeJS.Signals) => {
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, how);
+      } catch {
+        // All of its group has ended.
+      }
+    };
+    let killing: NodeJS.Timeout | undefined;
+    const end = () => {
+      kill('SIGTERM');
+      killing ??= setTimeout(() => kill('SIGKILL'), END_WITHIN);
+    };
+    const ending = AbortSignal.any([signal, late]);
+    ending.addEventListener('abort', end, { once: true });
+    try {
+      const exitCode = await new Promise<number | null>((resolve, reject) => {
+        child.once('error', reject);
+        child.once('close', resolve);
+        // What it leaves running would go on with a database that is about to be removed, and hold its outputs open.
+        child.once('exit', () => kill('SIGKILL'));
+        child.once('exit', (code) => setTimeout(() => resolve(code), END_WITHIN).unref());
+      });
+      signal.throwIfAborted();
+      const seconds = (performance.now() - start) / 1_000;
+      return { exitCode, late: late.aborted, seconds, output: tail.text() };
+    } catch (error) {
+      signal.throwIfAborted();
+      const text = `The drill command ${path} could not be started (${errnoOf(error) ?? 'unknown'}).`;
+      throw new AppError('DRILL_COMMAND_FAILED', text, {
+        hint: 'Check that its first line names a program that is there, such as #!/bin/sh.',
+        cause: error,
+      });
+    } finally {
+      ending.removeEventListener('abort', end);
+      clearTimeout(killing);
+      child.stdout.destroy();
+      child.stderr.destroy();
+    }
+  }
+}
+
+const MAKE = 'Make the folder, owned by the user that runs db-manager or by root, and writable by no one else.';
+const OWN = 'Give it to the user that runs db-manager or to root, and take it from others: chmod go-w.';
+
+/** Keeps the end of an output. */
+class Tail {
+  private kept: Buffer = Buffer.alloc(0);
+
+  /** Adds what was written. */
+  add(chunk: Buffer): void {
+    this.kept = Buffer.concat([this.kept, chunk]).subarray(-KEPT);
+  }
+
+  /** What was kept, as text that every control database can hold. */
+  text(): string {
+    return maskSecrets(this.kept.toString('utf8').replaceAll('\0', ''));
+  }
+}

@@ -1,0 +1,373 @@
+import { mkdir, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { AppError, maskSecrets, toAppError } from '../../errors.js';
+import type {
+  BackupConfigRow,
+  BackupRow,
+  DrillFacts,
+  InvariantResult,
+  StoredObjectRow,
+  VerificationRow,
+} from '../../models/index.js';
+import { contentOf } from '../archives/contents.js';
+import type { Archive, ArchiveEntry } from '../../archive/read.js';
+import type { Reading } from '../archives/stored-archive.js';
+import { assertSameCounts, isDamage } from '../archives/verify.js';
+import type { Commands } from '../commands/commands.js';
+import { Protection } from '../configs/protection.js';
+import type { CoreEnvironment } from '../environment.js';
+import { answersOf, askInvariants, invariantWarnings } from '../invariants/invariants.js';
+import type { Engine, ScratchDatabases } from '../ports.js';
+import { checkedDump, layMedia, loadedFrom, mediaParts, readGoodCopy } from '../restores/steps.js';
+import type { MediaTarget } from '../restores/media/survey.js';
+import { MediaSwap } from '../restores/media/swap.js';
+import { mediaTargets } from '../restores/scope.js';
+import { within } from '../runs/progress.js';
+import type { Run, RunEnvironment } from '../runs/run.js';
+import { humanSize } from '../text/format.js';
+
+/** What drills need of the process around them. */
+export type DrillsEnvironment = RunEnvironment &
+  Pick<CoreEnvironment, 'engines' | 'storages' | 'workFolder'> & {
+    commands: Commands;
+    /** DRILL_DATABASE_URL: on its server, drills of such databases make their scratch databases; null: on their own. */
+    drillDatabaseUrl: string | null;
+  };
+
+/** What is drilled. */
+export interface Drilling {
+  row: VerificationRow;
+  backup: BackupRow;
+  reading: Reading;
+}
+
+/** What a drill that nothing was wrong with came to. */
+export interface Drilled {
+  copy: StoredObjectRow | null;
+  invariants: InvariantResult[];
+}
+
+/** Nothing that lies in the folder of a drill is anything but what it restored. */
+const UNPROTECTED = new Protection(new Set(), new Set());
+/** How long a load waits for locks of a database that no one else knows, in milliseconds. */
+const LOCK_WAIT = 30_000;
+
+/**
+ * Restores a backup with the code of a real restore, into a scratch database and a scratch folder; then reads all of it,
+ * asks the invariants and runs the command of its config. All that it made is removed, whatever happens.
+ * @throws AppError of the archive as `readGoodCopy` and `checkedDump`; DRILL_FAILED, INVARIANT_BROKEN, DRILL_COMMAND_FAILED,
+ * STORAGE_FULL; the signal's reason
+ */
+export async function drill(env: DrillsEnvironment, run: Run, { row, backup, reading }: Drilling): Promise<Drilled> {
+  const engine = env.engines.of(backup.engine);
+  const config = backup.configId === null ? null : await env.models.BackupConfig.findByPk(backup.configId);
+  const folders = foldersOf(env, row.id);
+  for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o700 });
+  const scratch = scratchOf(engine);
+  const url = await scratchUrl(env, row.id, backup, config);
+  const start = performance.now();
+  try {
+    const restored = await restoreInto(env, run, { row, backup, reading, engine, folders, url });
+    const restoreSeconds = (performance.now() - start) / 1_000;
+    const { facts, archive, media, copy } = restored;
+    const note = (values: Partial<DrillFacts>) => run.update({ drill: Object.assign(facts, values) });
+    await run.update({ restoreSeconds, drill: facts });
+    if (facts.target !== null) {
+      const step = await run.phase('check', 'steps');
+      const info = await scratch.readAll(url, step).catch((error: unknown) => {
+        throw asFailure(run, 'The restored database cannot be read', error);
+      });
+      assertRestored(archive, info);
+      await note({ tables: info.tables.map(({ name, rows }) => ({ name, rows })) });
+    }
+    const invariants = await askRestored(run, engine, { backup, config, folder: folders.database });
+    const command = config?.drillCommand ?? null;
+    if (command !== null) await runCommand(env, run, { command, url, folders, media, facts, note, backup });
+    return { copy, invariants };
+  } finally {
+    await dropScratch(env, scratch, url, row.id);
+  }
+}
+
+/**
+ * Fails unless a drill of the backup can be made here.
+ * @throws AppError ENGINE_UNSUPPORTED, DATABASE_CORRUPT, DATABASE_NOT_FOUND; BAD_USER_INPUT for the command
+ */
+export async function assertDrillable(env: DrillsEnvironment, backup: BackupRow): Promise<void> {
+  scratchOf(env.engines.of(backup.engine));
+  if (backup.damaged) {
+    throw new AppError('DATABASE_CORRUPT', `Backup ${backup.id} is of a damaged database: it cannot be drilled.`, {
+      hint: 'Choose a good backup.',
+    });
+  }
+  const config = backup.configId === null ? null : await env.models.BackupConfig.findByPk(backup.configId);
+  serverUrl(env, backup, config);
+  const command = config?.drillCommand ?? null;
+  if (command !== null) await env.commands.find(command);
+}
+
+/** Fails unless databases of this kind can be drilled. @throws AppError ENGINE_UNSUPPORTED */
+export function scratchOf({ kind, scratch }: Engine): ScratchDatabases {
+  if (scratch !== null) return scratch;
+  throw new AppError('ENGINE_UNSUPPORTED', `A ${kind} database cannot be drilled yet.`, {
+    hint: 'Verify its backups at level CONTENT, or restore one into a database of your choice: targetDatabaseUrl.',
+  });
+}
+
+/** Removes the scratch database of a drill whose process died. Its files are in its work folder. */
+export async function dropLeft(env: DrillsEnvironment, id: string, backup: BackupRow | null): Promise<void> {
+  if (backup === null) return;
+  const engine = env.engines.of(backup.engine);
+  if (engine.scratch === null || !engine.capabilities.onServer) return;
+  const config = backup.configId === null ? null : await env.models.BackupConfig.findByPk(backup.configId);
+  try {
+    await dropScratch(env, engine.scratch, await scratchUrl(env, id, backup, config), id);
+  } catch (error) {
+    env.log.warn({ err: error, verification: id }, 'the scratch database of a drill cannot be found');
+  }
+}
+
+/** The folders of a drill: the extracted database, the restored one, the media, and where its command runs. */
+interface Folders {
+  dump: string;
+  database: string;
+  media: string;
+  command: string;
+}
+
+function foldersOf({ workFolder }: DrillsEnvironment, id: string): Folders {
+  const own = (name: string) => join(workFolder, id, name);
+  return { dump: own('dump'), database: own('database'), media: own('media'), command: own('command') };
+}
+
+function scratchUrl(
+  env: DrillsEnvironment,
+  id: string,
+  backup: BackupRow,
+  config: BackupConfigRow | null,
+): Promise<string> {
+  const engine = env.engines.of(backup.engine);
+  return scratchOf(engine).urlFor(id, foldersOf(env, id).database, serverUrl(env, backup, config));
+}
+
+/** A database on the server that a drill uses; null where databases are files. */
+function serverUrl(env: DrillsEnvironment, backup: BackupRow, config: BackupConfigRow | null): string | null {
+  const engine = env.engines.of(backup.engine);
+  if (!engine.capabilities.onServer) return null;
+  // What an uploaded archive says that it is of is no reason to run its statements on a server.
+  if (backup.backupType === 'UPLOADED') {
+    throw new AppError(
+      'ENGINE_UNSUPPORTED',
+      `Backup ${backup.id} was uploaded: its statements are not run for a drill.`,
+      {
+        hint: 'Restore it into a database of a server of your choice: targetDatabaseUrl.',
+      },
+    );
+  }
+  const { drillDatabaseUrl } = env;
+  if (drillDatabaseUrl !== null && env.engines.forUrl(drillDatabaseUrl).kind === backup.engine) return drillDatabaseUrl;
+  if (config?.engine === backup.engine) return config.databaseUrl;
+  throw new AppError('DATABASE_NOT_FOUND', `A drill of ${backup.id} needs a server, and its config is gone.`, {
+    hint: 'Set DRILL_DATABASE_URL to a database of a server that drills may use.',
+  });
+}
+
+interface Restoring extends Drilling {
+  engine: Engine;
+  folders: Folders;
+  url: string;
+}
+
+/** The restore's own part: what is measured. */
+async function restoreInto(env: DrillsEnvironment, run: Run, restoring: Restoring) {
+  const { row, backup, reading, engine, folders, url } = restoring;
+  const isDatabase = (archive: Archive) => contentOf(archive, engine).database;
+  const { archive, stored } = await readGoodCopy(env, run, {
+    backup,
+    folder: folders.dump,
+    holdsDatabase: isDatabase,
+    reading: async () => reading,
+    opened: async (listed) => {
+      const work = workOf(listed, engine);
+      await assertRoom(env, work, engine);
+      run.expect({ verify: listed.totalBytes, media: work.media, load: work.database, check: work.database });
+    },
+  });
+  const holdsDatabase = isDatabase(archive);
+  if (holdsDatabase) {
+    const step = await run.phase('check', 'steps');
+    const dump = { backup, archive, folder: folders.dump };
+    const found = await checkedDump(engine, dump, step).catch((error: unknown) => {
+      const isOfArchive = isDamage(error) || (error instanceof AppError && error.code.startsWith('ARCHIVE_'));
+      throw isOfArchive ? error : asFailure(run, 'The database of the backup cannot be looked at', error);
+    });
+    run.warn(...found.map(({ message }) => message));
+  }
+  const media = contentOf(archive, engine).media ? mediaTargets(archive, null, folders.media) : [];
+  try {
+    const mediaFiles = await restoreMedia(run, row.id, archive, media);
+    if (holdsDatabase) {
+      await engine.checkWritable(url);
+      const options = {
+        lockTimeoutMs: LOCK_WAIT,
+        stamp: row.id,
+        tables: null,
+        exact: false,
+        onSwitch: () => undefined,
+      };
+      const from = loadedFrom(archive, backup);
+      run.warn(...(await engine.load(folders.dump, url, { ...(await run.phase('load')), ...options, ...from })));
+      await engine.clearStamp(url, LOCK_WAIT);
+    }
+    const bytes = archive.entries.reduce((sum, { size }) => sum + size, 0);
+    const facts: DrillFacts = {
+      target: holdsDatabase ? engine.resolve(url).display : null,
+      location: stored.location,
+      checksum: backup.checksum,
+      bytes,
+      mediaFiles,
+      tables: [],
+      command: null,
+    };
+    return { facts, archive, media, copy: stored.copy };
+  } catch (error) {
+    throw asFailure(run, 'The backup could not be restored', error);
+  }
+}
+
+/** @returns how many files were restored */
+async function restoreMedia(run: Run, id: string, archive: Archive, targets: MediaTarget[]): Promise<number> {
+  if (targets.length === 0) return 0;
+  const swaps: MediaSwap[] = [];
+  try {
+    const laying = await run.phase('media');
+    const parts = await mediaParts({ media: null }, archive, targets, UNPROTECTED);
+    run.warn(...parts.flatMap(({ survey }) => survey.warnings));
+    await layMedia(swaps, archive, parts, { runId: id, mode: 'MERGE', protection: UNPROTECTED }, laying);
+    const step = await run.phase('switch', 'steps');
+    for (const [index, swap] of swaps.entries()) await swap.apply(within(step, index, index + 1, swaps.length));
+    run.warn(...swaps.flatMap(({ warnings }) => warnings));
+    return parts.reduce((sum, { files }) => sum + files.length, 0);
+  } finally {
+    for (const swap of swaps) await swap.close();
+    for (const { root } of targets) await MediaSwap.finish(root, id, 'settle');
+  }
+}
+
+/** Bytes of the database and of the media in an archive. */
+function workOf({ entries }: Archive, engine: Engine): { database: number; media: number } {
+  const sum = (some: readonly ArchiveEntry[]) => some.reduce((bytes, { size }) => bytes + size, 0);
+  const own = entries.filter(({ path }) => engine.ownsEntry(path));
+  return { database: sum(own), media: sum(entries.filter(({ path }) => path.startsWith('media/'))) };
+}
+
+/** The dump, a file's database where it is copied and not moved, and the media lie in the work folder at once. */
+async function assertRoom(
+  { workFolder }: DrillsEnvironment,
+  { database, media }: { database: number; media: number },
+  { capabilities }: Engine,
+): Promise<void> {
+  const { bavail, bsize } = await statfs(workFolder);
+  const needed = media + (capabilities.onServer ? database : 2 * database);
+  const free = bavail * bsize;
+  if (needed <= free) return;
+  const text = `A drill needs ${humanSize(needed)} in ${workFolder}, ${humanSize(free)} are free.`;
+  throw new AppError('STORAGE_FULL', text, { hint: 'Free space there, or move DATA_DIR to a larger disk.' });
+}
+
+/** @throws AppError DRILL_FAILED */
+function assertRestored(archive: Archive, info: Parameters<typeof assertSameCounts>[1]): void {
+  try {
+    assertSameCounts(archive, info);
+  } catch (error) {
+    const { message } = toAppError(error);
+    throw new AppError('DRILL_FAILED', `The restored database is not what was backed up: ${message}`, { cause: error });
+  }
+}
+
+/**
+ * Asks the invariants of the restored database: those that the config has now, or else those of the backup.
+ * @throws AppError INVARIANT_BROKEN
+ */
+async function askRestored(
+  run: Run,
+  { rows }: Engine,
+  { backup, config, folder }: { backup: BackupRow; config: BackupConfigRow | null; folder: string },
+): Promise<InvariantResult[]> {
+  const asked = config?.invariants ?? backup.invariants;
+  if (rows === null || asked.length === 0) return [];
+  const { signal } = await run.phase('invariants', 'steps');
+  // Compared with what they were compared with in the backup: the state is the same.
+  const known = answersOf(
+    backup.invariants.map((result) => ({ ...result, actual: result.before })),
+    asked,
+  );
+  const results = await askInvariants(rows, folder, asked, { before: known, signal });
+  await run.update({ invariants: results });
+  const broken = invariantWarnings(results);
+  if (broken.length === 0) return results;
+  throw new AppError('INVARIANT_BROKEN', `The restored database breaks what must hold. ${broken.join(' ')}`);
+}
+
+/** What a command works with. */
+interface Commanding {
+  command: string;
+  url: string;
+  folders: Folders;
+  media: MediaTarget[];
+  facts: DrillFacts;
+  note(values: Partial<DrillFacts>): Promise<boolean>;
+  backup: BackupRow;
+}
+
+/** @throws AppError DRILL_COMMAND_FAILED; the signal's reason */
+async function runCommand(env: DrillsEnvironment, run: Run, commanding: Commanding): Promise<void> {
+  const { command, url, folders, media, facts, note, backup } = commanding;
+  const { signal } = await run.phase('command', 'steps');
+  const roots = media.map(({ root }) => root);
+  const given = {
+    ...(facts.target !== null && { DATABASE_URL: url }),
+    ...(roots[0] !== undefined && { MEDIA_PATH: roots.length === 1 ? roots[0] : folders.media }),
+    MEDIA_PATHS: roots.join(','),
+    BACKUP_ID: backup.id,
+    DRILL_ID: run.id,
+  };
+  const ended = await env.commands
+    .run(command, { cwd: folders.command, env: given, signal })
+    .catch((error: unknown) => {
+      throw asFailure(run, `The drill command "${command}" cannot be run`, error);
+    });
+  const { exitCode, late, seconds } = ended;
+  const output = maskSecrets(ended.output);
+  await note({ command: { name: command, exitCode, seconds, output } });
+  if (exitCode === 0 && !late) return;
+  const took = `${seconds.toFixed(1)} seconds`;
+  const how = late
+    ? `was ended after ${took}, its limit`
+    : exitCode === null
+      ? 'was ended by a signal'
+      : `ended with ${exitCode}`;
+  const last = output.trim().split('\n').at(-1)?.slice(0, 500) ?? '';
+  const said = last === '' ? '' : ` It said last: ${last}`;
+  throw new AppError('DRILL_COMMAND_FAILED', `The drill command "${command}" ${how}.${said}`, {
+    ...(late && { hint: 'Find out what it waits for, or raise DRILL_COMMAND_SECONDS.' }),
+  });
+}
+
+/** What is not about the archive, but about what was made of it. */
+function asFailure(run: Run, what: string, thrown: unknown): AppError {
+  const error = run.explain(thrown);
+  const isOwn =
+    run.signal.aborted || /^(STORAGE_FULL|INTERRUPTED|DRILL_|INVARIANT_|CONTROL_|INTERNAL_)/.test(error.code);
+  if (isOwn) return error;
+  return new AppError('DRILL_FAILED', `${what}: ${error.message}`, { hint: error.hint, cause: error });
+}
+
+/** What cannot be removed now is dropped by the next restore or drill on the server a day later, or with the work folder. */
+async function dropScratch(env: DrillsEnvironment, scratch: ScratchDatabases, url: string, id: string): Promise<void> {
+  try {
+    await scratch.drop(url, id);
+  } catch (error) {
+    env.log.warn({ err: error, verification: id }, 'the scratch database of a drill could not be removed');
+  }
+}

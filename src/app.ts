@@ -267,7 +267,7 @@ async function createServices(
   const databaseWatch = new DatabaseWatch({ ...shared, configs, servers });
   const destinations = new Destinations({ ...shared, secrets });
   const browser = new Browser({ engines, allowedPaths, controlFile });
-  const scheduler = new Scheduler({ ...shared, backups });
+  const scheduler = new Scheduler({ ...shared, backups, drills: verifications });
   const cleanup = new Cleanup({ ...shared, backups, configs, keys });
   const overview = new Overview(shared);
   const told = { ...shared, notifier, secrets, timezone: environment.seed.timezone };
@@ -418,6 +418,7 @@ async function sweep({
   await verifications.requeue();
   await copies.tick();
   await scheduler.tick();
+  await scheduler.tickDrills();
   // Only the node that takes this lease asks for what is done once an hour.
   const mine = await models.leases.acquire('due:cleanup', `${Date.now()}-${Math.random()}`, CLEANUP_EVERY);
   if (!mine) return;

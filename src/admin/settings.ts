@@ -24,6 +24,7 @@ export interface Settings {
   autoInclude: string;
   invariants: TypedInvariant[];
   drillCommand: string;
+  drillSchedule: string;
   storageType: StorageType;
   storagePath: string;
   encryptionKeyIds: string[];
@@ -67,6 +68,7 @@ export const LABEL: Record<Field, string> = {
   autoInclude: 'Include new databases',
   invariants: 'Invariants',
   drillCommand: 'Drill command',
+  drillSchedule: 'Drill schedule',
   storageType: 'Location',
   storagePath: 'Folder',
   encryptionKeyIds: 'Encryption keys',
@@ -108,7 +110,7 @@ const OPTIONAL: readonly Field[] = [
 ];
 
 /** What is none where it is left empty. */
-const NULLABLE: readonly Field[] = ['archivePrefix', 'autoInclude', 'drillCommand'];
+const NULLABLE: readonly Field[] = ['archivePrefix', 'autoInclude', 'drillCommand', 'drillSchedule'];
 const mayBeEmpty = (field: Field) => NULLABLE.includes(field) || OPTIONAL.includes(field);
 
 /** The settings that decide what is deleted. */
@@ -141,6 +143,7 @@ const NEW: Settings = {
   autoInclude: '',
   invariants: [],
   drillCommand: '',
+  drillSchedule: '',
   storageType: 'LOCAL',
   storagePath: '',
   encryptionKeyIds: [],

@@ -34,6 +34,8 @@ interface Options {
   invariantsFile?: string;
   /** A file name; false with --no-drill-command. */
   drillCommand?: string | false;
+  /** False with --no-drill-schedule. */
+  drillSchedule?: string | false;
   storage?: 'LOCAL' | 'SYSTEM';
   path?: string;
   destination?: string[];
@@ -216,6 +218,8 @@ function withSettings(command: Command): Command {
     )
     .option('--drill-command <name>', 'an executable in DRILL_COMMANDS_DIR that each drill runs on what it restored')
     .option('--no-drill-command', 'drills run no command')
+    .option('--drill-schedule <cron>', 'when the newest good backup is drilled, as --schedule')
+    .option('--no-drill-schedule', 'drill only when asked')
     .option('--incremental', 'store only what changed since the backup before')
     .option('--no-incremental', 'make a full backup each time')
     .option('--full-every-days <n>', 'after so many days the next backup is a full one (default: 7)', whole)
@@ -282,6 +286,7 @@ async function inputOf(
     autoInclude: orNull(options.autoInclude),
     invariants: options.invariantsFile === undefined ? undefined : await invariantsIn(options.invariantsFile),
     drillCommand: options.drillCommand === false ? null : options.drillCommand,
+    drillSchedule: options.drillSchedule === false ? null : options.drillSchedule,
     storageType,
     storagePath: storageType === 'SYSTEM' && path !== undefined ? resolve(path) : path,
     destinationIds: destination === undefined ? undefined : await idsOf(app, destination),

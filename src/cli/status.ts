@@ -14,7 +14,7 @@ export function addStatus(program: Command): void {
     .description(
       'Tell in one word how the installation is doing (OK, WARNING or CRITICAL), and why. Ends with 0 whatever the word ' +
         'is, unless --check is given. JSON: {health, reasons: [{level, code, message, hint, configId}], notices, nodes, pending, ' +
-        'running, configs: [{id, name, lastSuccessAt, lastProvenAt, lastFailureAt, lastErrorCode, nextRunAt, overdue}], ' +
+        'running, configs: [{id, name, lastSuccessAt, lastProvenAt, lastFailureAt, lastErrorCode, nextRunAt, overdue, drill: {passedAt, stateAt, restoreSeconds, forecastSeconds}}], ' +
         'storages: [{storageType, storagePath, count, used, free, total, error}]}',
     )
     .option('--check', 'for monitoring: end with 1 for WARNING and 2 for CRITICAL')
@@ -61,7 +61,7 @@ function statusDocument({
     nodes,
     pending,
     running,
-    configs: configs.map(({ config, lastSuccessAt, lastProvenAt, lastFailureAt, lastErrorCode, overdue }) => ({
+    configs: configs.map(({ config, lastSuccessAt, lastProvenAt, lastFailureAt, lastErrorCode, overdue, drill }) => ({
       id: config.id,
       name: config.name,
       lastSuccessAt,
@@ -70,6 +70,7 @@ function statusDocument({
       lastErrorCode,
       nextRunAt: config.nextRunAt,
       overdue,
+      drill,
     })),
     storages: storages.map(({ storageType, storagePath, count, used, free, total, error }) => ({
       storageType,
@@ -112,6 +113,8 @@ const configColumns = (now: Date): Column<ConfigHealth>[] => [
   { title: 'last error', cell: ({ lastErrorCode }) => lastErrorCode },
   { title: 'next run', cell: ({ config }) => moment(config.nextRunAt) ?? 'off' },
   { title: 'overdue', cell: ({ overdue }) => (overdue ? 'YES' : 'no') },
+  { title: 'drilled', cell: ({ drill }) => (drill === null ? 'never' : age(drill.stateAt, now)), right: true },
+  { title: 'restore', cell: ({ drill }) => drill && restoreTime(drill.forecastSeconds), right: true },
 ];
 
 const STORAGE_COLUMNS: Column<UsedStorage>[] = [
@@ -121,6 +124,9 @@ const STORAGE_COLUMNS: Column<UsedStorage>[] = [
   { title: 'free', cell: ({ free }) => (free === null ? null : humanSize(free)), right: true },
   { title: 'state', cell: ({ error }) => error?.code ?? 'ok' },
 ];
+
+/** In minutes; the number says nothing for less than one. */
+const restoreTime = (seconds: number) => (seconds < 60 ? '< 1 min' : `${Math.ceil(seconds / 60)} min`);
 
 /** `3 days`, in the largest unit that fits. */
 function age(at: Date | null, now: Date): string | null {

@@ -36,7 +36,10 @@ export function addVerify(program: Command): void {
         'ARCHIVE' as const,
       )
       .option('--destination <name>', 'only the copy there: id or name of a destination')
-      .option('--due', 'instead of one backup, every copy whose last verification is four weeks old'),
+      .option(
+        '--due',
+        'instead of one backup, every copy whose last verification is four weeks old, and the drills that are due',
+      ),
   ).action((given: string | undefined, options: Options, command: Command) =>
     inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
       if (options.due === true) return verifyDue(session, given);
@@ -71,14 +74,18 @@ async function verifyOne(session: Session, given: string, options: Options): Pro
 /** What the schedule of a server or worker does, for an installation that has none. */
 async function verifyDue({ app, print, stop }: Session, given: string | undefined): Promise<void> {
   if (given !== undefined) throw badInput('id', 'is given together with --due.', 'Leave one of the two out.');
-  const rows = await app.reverification.runDue(stop);
+  const rows: VerificationRow[] = [];
+  for (const drill of await app.scheduler.takeDrills(false)) rows.push(await app.verifications.runOrEnd(drill, stop));
+  rows.push(...(await app.reverification.runDue(stop)));
   stop.throwIfAborted();
   const document = { verifications: rows.map(verificationDocument) };
   const failed = rows.find(({ status }) => status !== 'COMPLETED');
   if (failed !== undefined) throw new CommandError(errorOf(failed), document);
   const names = await configNames(app.models);
   print.result(document, () =>
-    rows.length === 0 ? 'No copy is due, or REVERIFY_MB_PER_DAY allows no more today.' : verificationTable(rows, names),
+    rows.length === 0
+      ? 'No copy and no drill is due, or REVERIFY_MB_PER_DAY allows no more today.'
+      : verificationTable(rows, names),
   );
 }
 

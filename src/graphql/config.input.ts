@@ -72,6 +72,14 @@ export class BackupConfigInput {
   })
   drillCommand?: string | null;
 
+  @MaxLength(200)
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'When its newest good backup is drilled: cron in `timezone`, as `schedule`, such as `weekly`. Null: never by itself.',
+  })
+  drillSchedule?: string | null;
+
   @Field(() => StorageType, { nullable: true, description: 'Default: LOCAL.' })
   storageType?: Storage;
 

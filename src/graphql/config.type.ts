@@ -57,6 +57,15 @@ export class BackupConfig {
   })
   drillCommand!: string | null;
 
+  @Field(() => String, {
+    nullable: true,
+    description: 'When its newest good backup is drilled: cron in `timezone`; null: never by itself.',
+  })
+  drillSchedule!: string | null;
+
+  @Field(() => DateTime, { nullable: true, description: 'When the next such drill is due; null where none is.' })
+  nextDrillAt!: Date | null;
+
   @Field(() => StorageType, { description: 'Where archives are stored.' })
   storageType!: Storage;
 

@@ -1,9 +1,9 @@
-import { Field, ID, Int, ObjectType } from 'type-graphql';
+import { Field, Float, ID, Int, ObjectType } from 'type-graphql';
 import type { Services } from './context.js';
 import type { BackupStatus as Status, RunStatus } from '../models/index.js';
 import { BackupStatus, ControlDatabaseKind, Health, JobStoreKind, RestoreStatus, StorageType } from './enums.js';
 import type { BackupDay as Day } from '../core/status/history.js';
-import type { Health as Word } from '../core/status/health.js';
+import type { DrillState as State, Health as Word } from '../core/status/health.js';
 import type { StorageType as Storage } from '../core/ports.js';
 import type { BackupConfigRow } from '../models/index.js';
 import { Refusal } from './refusal.type.js';
@@ -75,6 +75,23 @@ export class HealthReason {
   configId!: number | null;
 }
 
+@ObjectType({ description: 'What the newest drill that passed has shown of a config.' })
+export class DrillState implements State {
+  @Field(() => DateTime, { description: 'When it ended.' })
+  passedAt!: Date;
+
+  @Field(() => DateTime, {
+    description: 'When the backup was made that it restored: what was written since is not known to come back.',
+  })
+  stateAt!: Date;
+
+  @Field(() => Float, { description: 'How long its restore took.' })
+  restoreSeconds!: number;
+
+  @Field(() => Float, { description: 'How long a restore of the newest good backup would take, by the bytes of both.' })
+  forecastSeconds!: number;
+}
+
 @ObjectType({ description: 'How one config is doing.' })
 export class ConfigHealth {
   config!: Pick<BackupConfigRow, 'id'>;
@@ -100,6 +117,9 @@ export class ConfigHealth {
 
   @Field(() => Boolean, { description: 'Whether its automatic backup is more than two hours late.' })
   overdue!: boolean;
+
+  @Field(() => DrillState, { nullable: true, description: 'What drills have shown; null if none has passed.' })
+  drill!: DrillState | null;
 }
 
 @ObjectType({ description: 'A storage that has archives.' })

@@ -41,6 +41,10 @@ export class BackupConfigRow extends Model<InferAttributes<BackupConfigRow>, Inf
   declare invariants: CreationOptional<Invariant[]>;
   /** The file name of the command that its drills run; null: none. */
   declare drillCommand: CreationOptional<string | null>;
+  /** When its newest good backup is drilled: five-field cron, read in `timezone`; null: never by itself. */
+  declare drillSchedule: CreationOptional<string | null>;
+  /** When the next such drill is due; null where none is. */
+  declare nextDrillAt: CreationOptional<Date | null>;
   declare storageType: StorageType;
   declare storagePath: string;
   /** Ids of the destinations that archives are copied to, in order. */
@@ -118,6 +122,8 @@ export function defineBackupConfig(sequelize: Sequelize): typeof BackupConfigRow
       autoInclude: DataTypes.STRING(300),
       invariants: { type: DataTypes.JSON, defaultValue: [] },
       drillCommand: DataTypes.STRING(200),
+      drillSchedule: DataTypes.STRING(200),
+      nextDrillAt: DataTypes.DATE,
       storageType: DataTypes.STRING(32),
       storagePath: DataTypes.TEXT,
       copyTo: { type: DataTypes.JSON, defaultValue: [] },

@@ -32,6 +32,7 @@ import { repairs } from './migrations/0029-repairs.js';
 import { notifications } from './migrations/0032-notifications.js';
 import { apiTokens } from './migrations/0034-api-tokens.js';
 import { drills } from './migrations/0030-drills.js';
+import { drillSchedules } from './migrations/0031-drill-schedules.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -65,6 +66,7 @@ const MIGRATIONS: Migration[] = [
   notifications,
   apiTokens,
   drills,
+  drillSchedules,
 ];
 
 const TABLE = 'db_manager_migrations';

@@ -69,13 +69,22 @@ export function What({ form }: { form: Form }) {
       </SimpleGrid>
       <OnServer form={form} />
       <InvariantsSetting form={form} />
-      <TextSetting
-        form={form}
-        field="drillCommand"
-        description="An executable in the server's DRILL_COMMANDS_DIR that each drill runs on what it restored."
-        placeholder="check-orders.sh"
-        maxLength={100}
-      />
+      <SimpleGrid cols={{ base: 1, md: 2 }}>
+        <TextSetting
+          form={form}
+          field="drillSchedule"
+          description="When the newest good backup is restored on trial: cron, or daily, weekly, monthly. Empty: never by itself."
+          placeholder="weekly"
+          maxLength={200}
+        />
+        <TextSetting
+          form={form}
+          field="drillCommand"
+          description="An executable in the server's DRILL_COMMANDS_DIR that each drill runs on what it restored."
+          placeholder="check-orders.sh"
+          maxLength={100}
+        />
+      </SimpleGrid>
       <TestConnection form={form} />
     </Section>
   );

@@ -41,7 +41,7 @@ import { BackupProgress, RestoreProgress } from '../components/run-progress.js';
 import { SizeChart } from '../components/size-chart.js';
 import { Answered, NoConfig, Trouble } from '../components/state.js';
 import { HealthBadge, healthOf, type Status } from '../components/status-badge.js';
-import { moment, plural, size, zone } from '../format.js';
+import { duration, moment, plural, size, zone } from '../format.js';
 import { HEALTH, STORAGE, titleOf } from '../words.js';
 
 /** How often the state is asked for, in milliseconds. */
@@ -333,6 +333,7 @@ function ConfigTable({ status, configs, onAsked }: ConfigTableProps) {
                       </Badge>
                     )}
                   </Group>
+                  <Drilled row={row} />
                   <Stack gap={2} hiddenFrom="sm">
                     <LastBackup row={row} label="Last backup: " />
                     <NextBackup row={row} label="Next backup: " />
@@ -366,6 +367,17 @@ function ConfigTable({ status, configs, onAsked }: ConfigTableProps) {
         </Box>
       )}
     </Card>
+  );
+}
+
+/** How old the newest state is that a drill has brought back, and how long a restore takes. */
+function Drilled({ row: { health } }: { row: Config }) {
+  if (!health?.drill) return null;
+  const { stateAt, forecastSeconds } = health.drill;
+  return (
+    <Text size="xs" c="dimmed">
+      Drilled: the state of <Age at={stateAt} />, a full restore takes about {duration(Math.ceil(forecastSeconds))}
+    </Text>
   );
 }
 

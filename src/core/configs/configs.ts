@@ -5,7 +5,7 @@ import { type BackupConfigRow, type EncryptionKeyRow, readPlain } from '../../mo
 import { destinationAt } from '../archives/copies.js';
 import type { Commands } from '../commands/commands.js';
 import type { Keys } from '../keys/keys.js';
-import { nextDue } from '../schedules/due.js';
+import { nextDrill, nextDue } from '../schedules/due.js';
 import {
   changedSettings,
   checkSettings,
@@ -129,7 +129,8 @@ export class Configs {
     await this.env.keys.setForConfig(made.id, keys, transaction);
     await ServerDatabase.destroy({ where: { databaseKey: made.databaseKey }, transaction });
     // The due time depends on the id. Without it a config would never run, and never be called overdue.
-    return made.update({ nextRunAt: nextDue(made, values.createdAt) }, { transaction });
+    const due = { nextRunAt: nextDue(made, values.createdAt), nextDrillAt: nextDrill(made, values.createdAt) };
+    return made.update(due, { transaction });
   }
 
   /** The sample's config, if it can go now. @throws AppError CONFIG_IN_USE for the environment's, which needs its place */
@@ -158,7 +159,9 @@ export class Configs {
     const same = (['autoBackupEnabled', 'schedule', 'timezone', 'jitterSeconds'] as const).every(
       (field) => row[field] === schedule[field],
     );
-    const due = same ? {} : { nextRunAt: nextDue(schedule, now), retryAt: null };
+    const backupDue = same ? {} : { nextRunAt: nextDue(schedule, now), retryAt: null };
+    const sameDrills = row.drillSchedule === values.drillSchedule && row.timezone === values.timezone;
+    const due = { ...backupDue, ...(sameDrills ? {} : { nextDrillAt: nextDrill(schedule, now) }) };
     await this.unlessNameTaken(() =>
       this.env.models.sequelize.transaction(async (transaction) => {
         await row.update({ ...values, ...due, updatedAt: now }, { transaction });

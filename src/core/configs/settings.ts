@@ -35,6 +35,8 @@ export interface ConfigInput {
   invariants?: Invariant[] | undefined;
   /** The file name of the command that its drills run; null: none. */
   drillCommand?: string | null | undefined;
+  /** When its newest good backup is drilled, as `schedule`; null: never by itself. */
+  drillSchedule?: string | null | undefined;
   storageType?: StorageType | undefined;
   storagePath?: string | undefined;
   /** Where archives lie, in place of `storageType` and `storagePath`: the run writes the first, the others get copies. */
@@ -87,6 +89,7 @@ const DEFAULTS = {
   autoInclude: null as string | null,
   invariants: [] as Invariant[],
   drillCommand: null as string | null,
+  drillSchedule: null as string | null,
   storageType: 'LOCAL' as StorageType,
   storagePath: '',
   copyTo: [] as number[],
@@ -134,7 +137,7 @@ export async function withDestination(
 
 /** What was given: null takes a keep-rule, the prefix or autoInclude away, and means "left out" for every other field. */
 export function givenSettings(input: ConfigInput): ConfigInput {
-  const nullable: readonly string[] = [...KEEP_RULES, 'archivePrefix', 'autoInclude', 'drillCommand'];
+  const nullable: readonly string[] = [...KEEP_RULES, 'archivePrefix', 'autoInclude', 'drillCommand', 'drillSchedule'];
   const given = ([name, value]: [string, unknown]) =>
     value !== undefined && (value !== null || nullable.includes(name));
   return Object.fromEntries(Object.entries(input).filter(given));
@@ -194,6 +197,7 @@ export async function checkSettings(
     autoInclude: checkedInclude(engine, input.autoInclude),
     invariants: checkInvariants(engine, input.invariants),
     drillCommand: await checkedCommand(env, engine, input.drillCommand, saved),
+    drillSchedule: checkedDrills(engine, input),
     ...address,
     copyTo,
     minimumCopies: input.minimumCopies,
@@ -399,6 +403,20 @@ async function checkedCommand(
   if (scratch === null) throw badInput('drillCommand', `a ${kind} database cannot be drilled yet.`, 'Leave it out.');
   if (name !== saved?.drillCommand) await commands.find(name);
   return name;
+}
+
+/** @throws AppError BAD_USER_INPUT naming `drillSchedule` or `timezone` */
+function checkedDrills({ kind, scratch }: Engine, { drillSchedule, timezone }: Settings): string | null {
+  const given = drillSchedule?.trim() ?? '';
+  if (given === '') return null;
+  if (scratch === null) throw badInput('drillSchedule', `a ${kind} database cannot be drilled yet.`, 'Leave it out.');
+  try {
+    assertSchedule(given, timezone);
+  } catch (error) {
+    if (!(error instanceof AppError) || error.field !== 'schedule') throw error;
+    throw badInput('drillSchedule', error.message.replace(/^schedule: /, ''), error.hint);
+  }
+  return normaliseSchedule(given);
 }
 
 /** Each folder once: the files of one that is listed twice would be in the archive twice, and could not be brought back. */

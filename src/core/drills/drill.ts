@@ -55,10 +55,12 @@ const LOCK_WAIT = 30_000;
 /**
  * Restores a backup with the code of a real restore, into a scratch database and a scratch folder; then reads all of it,
  * asks the invariants and runs the command of its config. All that it made is removed, whatever happens.
- * @throws AppError of the archive as `readGoodCopy` and `checkedDump`; DRILL_FAILED, INVARIANT_BROKEN, DRILL_COMMAND_FAILED,
+ * @throws AppError as `assertDrillable`; of the archive as `readGoodCopy` and `checkedDump`; DRILL_FAILED, INVARIANT_BROKEN, DRILL_COMMAND_FAILED,
  * STORAGE_FULL; the signal's reason
  */
 export async function drill(env: DrillsEnvironment, run: Run, { row, backup, reading }: Drilling): Promise<Drilled> {
+  // Of those of the schedule, nothing was judged before.
+  await assertDrillable(env, backup);
   const engine = env.engines.of(backup.engine);
   const config = backup.configId === null ? null : await env.models.BackupConfig.findByPk(backup.configId);
   const folders = foldersOf(env, row.id);

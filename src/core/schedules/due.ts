@@ -11,3 +11,9 @@ export function nextDue(
   const due = nextRun(config.schedule, config.timezone, new Date(after.getTime() - delay));
   return new Date(due.getTime() + delay);
 }
+
+/** When the next drill of the config's newest good backup is due after a moment; null if it makes none by itself. */
+export const nextDrill = (
+  { drillSchedule, timezone }: Pick<BackupConfigRow, 'drillSchedule' | 'timezone'>,
+  after: Date,
+): Date | null => (drillSchedule === null ? null : nextRun(drillSchedule, timezone, after));

@@ -1,8 +1,8 @@
 import type { CoreEnvironment } from '../environment.js';
 import { Op, type Transaction } from 'sequelize';
-import type { BackupConfigRow, BackupRow } from '../../models/index.js';
+import type { BackupConfigRow, BackupRow, VerificationRow } from '../../models/index.js';
 import type { RunEnvironment } from '../runs/run.js';
-import { nextDue } from './due.js';
+import { nextDrill, nextDue } from './due.js';
 import { PAUSES } from './retry.js';
 
 /** What the scheduler needs of the process around it. */
@@ -15,6 +15,14 @@ export type SchedulerEnvironment = RunEnvironment &
         due: { dueAt: Date | null; attempt: number },
         transaction: Transaction,
       ): Promise<BackupRow>;
+    };
+    drills: {
+      /**
+       * Makes the PENDING row of a drill that is due in the transaction that takes its due time. Null where there is nothing
+       * to drill, or a drill waits or is under way.
+       * @param queued as in the row
+       */
+      createDue(config: BackupConfigRow, queued: boolean, transaction: Transaction): Promise<VerificationRow | null>;
     };
   };
 
@@ -53,6 +61,39 @@ export class Scheduler {
     }
   }
 
+  /** Makes the drills that are due now, and hands them to the queue. */
+  async tickDrills(): Promise<void> {
+    for (const { id } of await this.takeDrills(true)) {
+      await this.env.queue.add({ name: 'run-verification', verificationId: id });
+    }
+  }
+
+  /**
+   * Makes the rows of the drills that are due now, each due time once, as `tick` does.
+   * @param queued false if the caller runs them itself
+   */
+  async takeDrills(queued: boolean): Promise<VerificationRow[]> {
+    const { models, drills, log } = this.env;
+    const now = this.env.now();
+    const made: VerificationRow[] = [];
+    const where = { nextDrillAt: { [Op.lte]: now } };
+    for (const config of await models.BackupConfig.findAll({ where, order: [['id', 'ASC']] })) {
+      const { id, nextDrillAt } = config;
+      const take = async (transaction: Transaction) => {
+        const moved = { nextDrillAt: nextDrill(config, now) };
+        const [taken] = await models.BackupConfig.update(moved, { where: { id, nextDrillAt }, transaction });
+        return taken === 0 ? null : drills.createDue(config, queued, transaction);
+      };
+      try {
+        const row = await models.sequelize.transaction(take);
+        if (row !== null) made.push(row);
+      } catch (error) {
+        log.error({ err: error, config: id }, 'a due drill could not be made');
+      }
+    }
+    return made;
+  }
+
   /**
    * Moves on a due time that a command's backup has met, so that no worker makes up for it and nothing counts as overdue. One
    * that lies ahead stays.
@@ -71,7 +112,10 @@ export class Scheduler {
   async realign(): Promise<void> {
     const { BackupConfig } = this.env.models;
     for (let last = 0; ;) {
-      const where = { id: { [Op.gt]: last }, autoBackupEnabled: true };
+      const where = {
+        id: { [Op.gt]: last },
+        [Op.or]: [{ autoBackupEnabled: true }, { nextDrillAt: { [Op.ne]: null } }],
+      };
       const configs = await BackupConfig.findAll({ where, order: [['id', 'ASC']], limit: BATCH });
       for (const config of configs) await this.realignOne(config, this.env.now());
       last = configs.at(-1)?.id ?? last;
@@ -84,6 +128,10 @@ export class Scheduler {
     const due = nextDue(config, now);
     if (due !== null && config.nextRunAt !== null && config.nextRunAt > due) {
       await BackupConfig.update({ nextRunAt: due }, { where: { id: config.id, nextRunAt: config.nextRunAt } });
+    }
+    const drill = nextDrill(config, now);
+    if (drill !== null && config.nextDrillAt !== null && config.nextDrillAt > drill) {
+      await BackupConfig.update({ nextDrillAt: drill }, { where: { id: config.id, nextDrillAt: config.nextDrillAt } });
     }
     const latest = new Date(now.getTime() + Math.max(...PAUSES) * 60_000);
     if (config.retryAt !== null && config.retryAt > latest) {

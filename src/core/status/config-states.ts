@@ -207,6 +207,7 @@ function healthOf(state: State, { details, lost, suspicious, late }: Beside): Co
     lastFailureAt: state.failedAt,
     lastErrorCode: isFailing(state) ? (details.get(state.failedId ?? '')?.errorCode ?? 'INTERNAL_ERROR') : null,
     overdue: nextRunAt !== null && nextRunAt < late,
+    drill: null,
   };
 }
 

@@ -34,6 +34,8 @@ export const HEALTH_CODES = [
   'COPIES_MISSING',
   'COPY_FAILED',
   'PROOF_STALE',
+  'DRILL_FAILED',
+  'DRILL_OVERDUE',
   'NO_COPY_AWAY',
   'CONTROL_BACKUP_FAILED',
   'KIT_OUTDATED',
@@ -63,6 +65,20 @@ export interface ConfigHealth {
   lastFailureAt: Date | null;
   lastErrorCode: string | null;
   overdue: boolean;
+  /** What drills have shown; null if none has passed. Only where it is asked for. */
+  drill: DrillState | null;
+}
+
+/** What the newest drill that passed has shown of a config. */
+export interface DrillState {
+  /** When it ended. */
+  passedAt: Date;
+  /** When the backup was made that it restored: a restore is known to bring back a state as old as this. */
+  stateAt: Date;
+  /** How long its restore took. */
+  restoreSeconds: number;
+  /** How long a restore of the newest good backup would take, by the bytes of both. */
+  forecastSeconds: number;
 }
 
 /** What a reason says of a backup that is not verified now. */

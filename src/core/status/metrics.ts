@@ -2,7 +2,8 @@ import { QueryTypes } from 'sequelize';
 import type { CoreEnvironment } from '../environment.js';
 import { countByStatus, readPlain } from '../../models/index.js';
 import { NEWEST_COMPLETED, NEWEST_VERIFIED } from './config-states.js';
-import { type Health, HEALTH_CODES, type StorageHealth } from './health.js';
+import { drillStates } from './drill-states.js';
+import { type DrillState, type Health, HEALTH_CODES, type StorageHealth } from './health.js';
 import type { Overview } from './overview.js';
 
 /** What metrics need of the process around them. */
@@ -85,6 +86,7 @@ interface ConfigState {
   backup: BackupState | undefined;
   proven: BackupState | undefined;
   restore: RestoreState | undefined;
+  drill: DrillState | undefined;
 }
 
 interface BackupState {
@@ -128,6 +130,10 @@ async function readConfigs({ models }: MetricsEnvironment): Promise<ConfigState[
     rows.map(({ restoreId }) => restoreId),
     (some) => readPlain(models.Restore, ['id', 'startedAt', 'completedAt'], { where: { id: some } }),
   );
+  const drills = await drillStates(
+    models,
+    rows.map(({ id }) => id),
+  );
   return rows.map(({ id, name, engine, nextRunAt, backupId, provenId, restoreId }) => ({
     id: String(id),
     name,
@@ -136,6 +142,7 @@ async function readConfigs({ models }: MetricsEnvironment): Promise<ConfigState[
     backup: backups.get(backupId ?? ''),
     proven: backups.get(provenId ?? ''),
     restore: restores.get(restoreId ?? ''),
+    drill: drills.get(id),
   }));
 }
 
@@ -198,6 +205,22 @@ function configMetrics(configs: ConfigState[]): Metric[] {
     ),
     of('restore_last_duration_seconds', 'How long the newest completed restore took.', ({ restore }) =>
       duration(restore),
+    ),
+    of(
+      'drill_last_success_timestamp_seconds',
+      'When the newest drill that passed ended; 0: never.',
+      ({ drill }) => seconds(drill?.passedAt) ?? 0,
+    ),
+    of(
+      'drill_state_timestamp_seconds',
+      'When the backup was made that it restored; 0: never.',
+      ({ drill }) => seconds(drill?.stateAt) ?? 0,
+    ),
+    of('drill_restore_seconds', 'How long its restore took.', ({ drill }) => drill?.restoreSeconds ?? null),
+    of(
+      'restore_forecast_seconds',
+      'How long a restore of the newest good backup would take, by its bytes.',
+      ({ drill }) => drill?.forecastSeconds ?? null,
     ),
   ];
 }

@@ -8,6 +8,7 @@ import { controlReasons } from './control-states.js';
 import { copyNotices, copyReasons } from './copy-states.js';
 import { databaseStates } from './database-states.js';
 import { kitNotices } from './kit-states.js';
+import { drillReasons, drillStates } from './drill-states.js';
 import { proofReasons } from './proof-states.js';
 import { configStates, hasUnkeptSchedule, suspectConfigs } from './config-states.js';
 import {
@@ -68,6 +69,7 @@ export class Overview {
       databases,
       copies,
       proof,
+      drills,
       control,
       channels,
       copyNotes,
@@ -83,6 +85,7 @@ export class Overview {
       databaseStates(models),
       copyReasons(models, this.env.now()),
       proofReasons(models, this.env.now()),
+      drillReasons(models, this.env.now()),
       controlReasons(models),
       channelReasons(models),
       copyNotices(models),
@@ -98,7 +101,7 @@ export class Overview {
     const withoutWorker = nodes.length === 0 && (await hasUnkeptSchedule(models));
     const installation = { hasConfig: configCount > 0, withoutWorker, stuck };
     const own = reasonsOf(installation, configs, storages);
-    const reasons = [...own, ...copies, ...proof, ...control, ...databases.reasons, ...channels];
+    const reasons = [...own, ...copies, ...proof, ...drills, ...control, ...databases.reasons, ...channels];
     const worst = reasons.some(({ level }) => level === 'CRITICAL') ? 'CRITICAL' : 'WARNING';
     const health = reasons.length === 0 ? 'OK' : worst;
     const notices = [...copyNotes, ...kitNotes, ...databases.notices];
@@ -108,7 +111,12 @@ export class Overview {
   /** The state of each config, or of those with these ids, by id. No archive is looked for. */
   async configs(ids?: readonly number[]): Promise<ConfigHealth[]> {
     const wanted = ids ?? (await this.allIds());
-    return configStates(this.env.models, wanted, new Map(), this.env.now());
+    const { models, now } = this.env;
+    const [states, drills] = await Promise.all([
+      configStates(models, wanted, new Map(), now()),
+      drillStates(models, wanted),
+    ]);
+    return states.map((state) => ({ ...state, drill: drills.get(state.config.id) ?? null }));
   }
 
   /** What lies in each destination that has archives. Reads an index of all archives. */

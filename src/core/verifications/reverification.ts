@@ -4,7 +4,7 @@ import type { VerificationRow } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { StorageAddress } from '../ports.js';
 import { Hold, isHeld, verificationLease } from '../runs/hold.js';
-import { endPending, type RunEnvironment } from '../runs/run.js';
+import type { RunEnvironment } from '../runs/run.js';
 import { SCHEDULE } from './run-verification.js';
 import type { Verifications } from './verifications.js';
 
@@ -86,10 +86,7 @@ export class Reverification {
       const level = due.hasChecksum ? 'CHECKSUM' : 'ARCHIVE';
       const row = await verifications.create({ ...due, level }, SCHEDULE).catch(ifGone);
       if (row === null) continue;
-      if ((await verifications.run(row.id, signal)) === 'busy') {
-        await endPending(this.env, 'Verification', row.id, new AppError('BUSY', `Backup ${row.backupId} is in use.`));
-      }
-      done.push(await row.reload());
+      done.push(await verifications.runOrEnd(row, signal));
     }
     return done;
   }

@@ -1,13 +1,25 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Op } from 'sequelize';
+import { Op, type Transaction } from 'sequelize';
 import { AppError, type ErrorCode } from '../../errors.js';
-import type { BackupRow, VerificationLevel, VerificationRow } from '../../models/index.js';
+import {
+  type BackupConfigRow,
+  type BackupRow,
+  REGULAR_TYPES,
+  type VerificationLevel,
+  type VerificationRow,
+} from '../../models/index.js';
 import { assertCompleted } from '../archives/stored-archive.js';
 import { assertDrillable, dropLeft } from '../drills/drill.js';
 import { Hold, isHeld, runLease, waitLease } from '../runs/hold.js';
 import { deadRuns, endPending, endRun, pendingRuns } from '../runs/run.js';
 import { newId } from '../text/ids.js';
-import { copiesToVerify, isFinding, runVerification, type VerificationsEnvironment } from './run-verification.js';
+import {
+  copiesToVerify,
+  isFinding,
+  runVerification,
+  SCHEDULE,
+  type VerificationsEnvironment,
+} from './run-verification.js';
 
 export type { VerificationsEnvironment };
 
@@ -48,6 +60,36 @@ export class Verifications {
     return this.insert(request, actor, false);
   }
 
+  /** As `Scheduler` wants drills that are due: of the newest backup that counts. */
+  async createDue(config: BackupConfigRow, queued: boolean, transaction: Transaction): Promise<VerificationRow | null> {
+    const { models, log } = this.env;
+    const active = { configId: config.id, level: 'DRILL', status: ['PENDING', 'RUNNING'] };
+    if ((await models.Verification.count({ where: active, transaction })) > 0) {
+      log.warn({ config: config.id }, 'a drill is due while the one before has not ended');
+      return null;
+    }
+    const newest = await models.Backup.findOne({
+      where: {
+        configId: config.id,
+        backupType: [...REGULAR_TYPES],
+        status: 'COMPLETED',
+        damaged: false,
+        suspicious: false,
+        verifiedAt: { [Op.ne]: null },
+      },
+      order: [
+        ['createdAt', 'DESC'],
+        ['id', 'DESC'],
+      ],
+      transaction,
+    });
+    if (newest === null) {
+      log.warn({ config: config.id }, 'a drill is due, and there is no good backup to drill');
+      return null;
+    }
+    return this.add(newest, { backupId: newest.id, level: 'DRILL' }, { actor: SCHEDULE, queued }, transaction);
+  }
+
   /**
    * Does a PENDING verification. All failures end on the row; only a broken control database throws.
    * @param identity opens an encrypted backup; left out, the keys that are held here do
@@ -55,6 +97,14 @@ export class Verifications {
    */
   run(id: string, stop: AbortSignal, identity?: string): Promise<'done' | 'busy'> {
     return runVerification(this.env, id, stop, identity);
+  }
+
+  /** Does a PENDING verification now, or ends it as BUSY: for what comes again by itself. @returns the row, ended */
+  async runOrEnd(row: VerificationRow, stop: AbortSignal): Promise<VerificationRow> {
+    if ((await this.run(row.id, stop)) === 'busy') {
+      await endPending(this.env, 'Verification', row.id, new AppError('BUSY', `Backup ${row.backupId} is in use.`));
+    }
+    return row.reload();
   }
 
   /**
@@ -128,26 +178,38 @@ export class Verifications {
   }
 
   private async insert(request: VerificationRequest, actor: string, queued: boolean): Promise<VerificationRow> {
-    const { backupId, level, destinationId = null } = request;
-    const { models, now } = this.env;
-    const backup = await models.Backup.findByPk(backupId);
+    const { backupId, level } = request;
+    const backup = await this.env.models.Backup.findByPk(backupId);
     if (backup === null) throw new AppError('NOT_FOUND', `There is no backup "${backupId}".`);
     assertCompleted(backup);
-    const copies = copiesToVerify(backup, destinationId);
     if (level === 'DRILL') await assertDrillable(this.env, backup);
-    const createdAt = now();
-    return models.Verification.create({
-      id: newId('verify', createdAt),
-      backupId,
-      configId: backup.configId,
-      level,
-      destinationId,
-      queued,
-      bytes: copies.reduce((sum, { size }) => sum + (size ?? 0), 0),
-      status: 'PENDING',
-      createdBy: actor,
-      createdAt,
-    });
+    return this.add(backup, request, { actor, queued });
+  }
+
+  private async add(
+    backup: BackupRow,
+    { level, ...request }: VerificationRequest,
+    { actor, queued }: { actor: string; queued: boolean },
+    transaction?: Transaction,
+  ): Promise<VerificationRow> {
+    const destinationId = request.destinationId ?? null;
+    const copies = copiesToVerify(backup, destinationId);
+    const createdAt = this.env.now();
+    return this.env.models.Verification.create(
+      {
+        id: newId('verify', createdAt),
+        backupId: backup.id,
+        configId: backup.configId,
+        level,
+        destinationId,
+        queued,
+        bytes: copies.reduce((sum, { size }) => sum + (size ?? 0), 0),
+        status: 'PENDING',
+        createdBy: actor,
+        createdAt,
+      },
+      transaction === undefined ? {} : { transaction },
+    );
   }
 
   /** Runs it once nothing else holds the backup. */

@@ -56,6 +56,7 @@ function bruteForce(rows: Row[], configId: number): Omit<ConfigHealth, 'config' 
     suspicious: suspicious[0] ? { id: suspicious[0].id, count: suspicious.length, message: '' } : null,
     mediaGone: verified?.mediaFileCount === 0 && completed.some(({ mediaFileCount }) => mediaFileCount > 0),
     lastFailureAt: failed?.createdAt ?? null,
+    drill: null,
     lastErrorCode: failing ? (failed?.errorCode ?? 'INTERNAL_ERROR') : null,
   };
 }

@@ -76,6 +76,7 @@ const SLOW = [
   'core/configs/places.test.ts',
   'core/recovery/kit.test.ts',
   'core/drills/drill.test.ts',
+  'core/drills/reports.test.ts',
   'core/drills/schedule.test.ts',
   'core/restores/media/media.test.ts',
   'core/restores/media/races.test.ts',

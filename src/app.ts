@@ -18,6 +18,7 @@ import { DatabaseWatch } from './core/configs/database-watch.js';
 import { Servers } from './core/configs/server.js';
 import { ConfigTests } from './core/configs/trials.js';
 import { Commands } from './core/commands/commands.js';
+import { DrillReports } from './core/drills/reports.js';
 import { Configs } from './core/configs/configs.js';
 import { assertNotControl, assertNotControlServer } from './core/configs/settings.js';
 import { Places } from './core/configs/places.js';
@@ -85,6 +86,7 @@ export interface App {
   copies: Copies;
   restores: Restores;
   verifications: Verifications;
+  reports: DrillReports;
   reverification: Reverification;
   insight: Insight;
   scheduler: Scheduler;
@@ -254,7 +256,8 @@ async function createServices(
   const backups = new Backups({ ...shared, ...limits, configs, dataDir, prefix, version: VERSION });
   const copies = new Copies(shared);
   const restores = new Restores({ ...shared, backups, controlFile, controlKey });
-  const drilling = { ...shared, commands, drillDatabaseUrl: environment.drillDatabaseUrl };
+  const reports = new DrillReports({ ...shared, secrets, version: VERSION });
+  const drilling = { ...shared, reports, commands, drillDatabaseUrl: environment.drillDatabaseUrl };
   const verifications = new Verifications(drilling);
   const reverification = new Reverification({
     ...shared,
@@ -294,6 +297,7 @@ async function createServices(
     copies,
     restores,
     verifications,
+    reports,
     reverification,
     insight,
     scheduler,

@@ -2,9 +2,16 @@ import { headers, OFFLINE, type Problem, problemFrom } from './api.js';
 import { currentToken, endSession } from './session.js';
 
 /** Downloads a new recovery kit. @returns what went wrong; null if nothing did */
-export async function downloadKit(): Promise<Problem | null> {
+export const downloadKit = (): Promise<Problem | null> =>
+  downloadAs('recovery-kit.zip', '/api/db-manager/recovery-kit/', 'application/zip');
+
+/** Downloads the report of a drill as a page to print. @returns what went wrong; null if nothing did */
+export const downloadReport = (id: string, url: string): Promise<Problem | null> =>
+  downloadAs(`${id}.html`, url, 'text/html');
+
+async function downloadAs(name: string, url: string, type: string): Promise<Problem | null> {
   const token = currentToken();
-  const response = await fetch('/api/db-manager/recovery-kit/', { headers: headers(token) }).catch(() => null);
+  const response = await fetch(url, { headers: { ...headers(token), Accept: type } }).catch(() => null);
   if (response === null) return OFFLINE;
   if (response.status === 401) endSession(token);
   if (!response.ok) {
@@ -13,7 +20,7 @@ export async function downloadKit(): Promise<Problem | null> {
   }
   const anchor = document.createElement('a');
   anchor.href = URL.createObjectURL(await response.blob());
-  anchor.download = 'recovery-kit.zip';
+  anchor.download = name;
   anchor.click();
   URL.revokeObjectURL(anchor.href);
   return null;

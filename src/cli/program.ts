@@ -21,6 +21,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   'find-change': async () => (await import('./history.js')).addFindChange,
   verify: async () => (await import('./verify.js')).addVerify,
   verifications: async () => (await import('./verifications.js')).addVerifications,
+  'drill-report': async () => (await import('./drill-report.js')).addDrillReport,
   consolidate: async () => (await import('./consolidate.js')).addConsolidate,
   pin: async () => (await import('./pin.js')).addPin,
   unpin: async () => (await import('./pin.js')).addPin,

@@ -118,6 +118,15 @@ export class VerificationResolver extends runFieldsOf(Verification) {
     return { ...drill, tables };
   }
 
+  @FieldResolver(() => String, {
+    nullable: true,
+    description:
+      'Where the signed report of a drill is: JSON, or a page where `Accept` asks for HTML; null at other levels, and until it has ended.',
+  })
+  reportUrl(@Root() { id, report }: VerificationRow): string | null {
+    return report === null ? null : `/api/db-manager/verifications/${id}/report/`;
+  }
+
   @FieldResolver(() => Destination, {
     nullable: true,
     description: 'Where the one copy lies that is verified; null if every copy is.',

@@ -6,6 +6,7 @@ import { AppError } from '../errors.js';
 import { admin, type AdminSettings, asksForApollo, localExplorer } from './admin.js';
 import { crossOrigin } from './cors.js';
 import { type DownloadParts, downloads } from './download.js';
+import { drillReports, type ReportParts } from './drill-report.js';
 import { type KitParts, recoveryKit } from './recovery-kit.js';
 import { errorHandler, unknownRoute } from './error-handler.js';
 import { health, type Readiness } from './health.js';
@@ -28,7 +29,7 @@ const SERVER = { requestTimeout: 0, headersTimeout: 60_000, IncomingMessage: Req
 const PATIENCE = 120_000;
 
 /** What the routes are made of. */
-export interface HttpParts extends DownloadParts, KitParts, MetricsParts, Readiness {
+export interface HttpParts extends DownloadParts, KitParts, ReportParts, MetricsParts, Readiness {
   /** The API, served at /graphql. */
   graphql: { router: Router; attach(server: Server, path: string): void; stop(): Promise<void> };
   /** What /graphql shows to a browser: the explorer of this server, Apollo Sandbox, or nothing. */
@@ -60,7 +61,7 @@ export function createHttp(parts: HttpParts): HttpServer {
   app.use(health(parts), metrics(parts));
   if (parts.corsOrigins.length > 0) app.use([GRAPHQL, '/api'], crossOrigin(parts.corsOrigins));
   app.use('/api', openApi(parts.version));
-  app.use('/api/db-manager', downloads(parts), recoveryKit(parts));
+  app.use('/api/db-manager', downloads(parts), recoveryKit(parts), drillReports(parts));
   app.use(GRAPHQL, parts.graphql.router);
   app.use(admin(parts));
   app.use(unknownRoute);

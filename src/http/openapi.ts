@@ -40,6 +40,8 @@ export function openApiDocument(version: string): Document {
     servers: [{ url: '/' }],
     paths: {
       '/api/db-manager/recovery-kit/': { parameters: [], get: KIT },
+      '/api/db-manager/verifications/{id}/report/': { parameters: [DRILL_ID], get: REPORT },
+      '/api/db-manager/drill-key.pem': { get: REPORT_KEY },
       '/api/db-manager/backups/{id}/download/': { parameters: [ID], get: DOWNLOAD, head: withoutBodies(DOWNLOAD) },
       '/graphql': { post: GRAPHQL },
       '/healthz': { get: HEALTH },
@@ -136,6 +138,54 @@ const KIT: Operation = {
   responses: {
     200: { description: 'The kit, as a ZIP.', headers: { 'Cache-Control': NOT_KEPT }, content: { [ARCHIVE_TYPE]: {} } },
     ...refusals(['UNAUTHENTICATED', 'FORBIDDEN', 'CONFIG_INVALID', 'INTERNAL_ERROR']),
+  },
+};
+
+const DRILL_ID: Parameter = {
+  ...ID,
+  description: 'A drill that has ended.',
+  example: 'verify_20250724_150000_a1b2c3d4',
+};
+
+const REPORT: Operation = {
+  operationId: 'drillReport',
+  summary: 'The signed report of a drill: JSON, or a page to print where `Accept` asks for HTML.',
+  description: 'The signature is Ed25519, of the bytes of the JSON: see docs/drills.md for how openssl verifies it.',
+  security: [{ token: [] }],
+  parameters: [
+    {
+      name: 'part',
+      in: 'query',
+      description: 'For the signature alone, 64 bytes.',
+      schema: { type: 'string', enum: ['signature'] },
+    },
+  ],
+  responses: {
+    200: {
+      description: 'The report, or its signature.',
+      headers: { 'Cache-Control': NOT_KEPT },
+      content: {
+        'application/json': { schema: { type: 'object', required: ['format', 'id', 'result', 'backup', 'tables'] } },
+        'text/html': {},
+        'application/octet-stream': {},
+      },
+    },
+    ...refusals(['BAD_USER_INPUT', 'UNAUTHENTICATED', 'FORBIDDEN', 'NOT_FOUND', 'INTERNAL_ERROR']),
+  },
+};
+
+const REPORT_KEY: Operation = {
+  operationId: 'drillReportKey',
+  summary: 'The public key that verifies reports of drills, as PEM.',
+  security: [],
+  parameters: [],
+  responses: {
+    200: {
+      description: 'The key.',
+      headers: { 'Cache-Control': NOT_KEPT },
+      content: { 'application/x-pem-file': {} },
+    },
+    ...refusals(['NOT_FOUND', 'INTERNAL_ERROR']),
   },
 };
 

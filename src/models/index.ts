@@ -15,6 +15,7 @@ import { type AlertRow, type ChannelRow, defineNotifications, type DeliveryRow }
 import { defineRestore, type RestoreRow } from './restore.js';
 import { defineServerDatabase, type ServerDatabaseRow } from './server-database.js';
 import { type CopyStatus, defineStoredObject, type DestinationRow, type StoredObjectRow } from './stored-object.js';
+import { defineSigningKey, type SigningKeyRow } from './signing-key.js';
 import { defineUser, type UserRow } from './user.js';
 import { defineVerification, type DrillCommandResult, type DrillFacts, type VerificationRow } from './verification.js';
 
@@ -51,6 +52,7 @@ export interface Models {
   ServerDatabase: typeof ServerDatabaseRow;
   Restore: typeof RestoreRow;
   Verification: typeof VerificationRow;
+  SigningKey: typeof SigningKeyRow;
   User: typeof UserRow;
   ApiToken: typeof ApiTokenRow;
   AuditEvent: typeof AuditEventRow;
@@ -98,6 +100,7 @@ export async function openModels(url: string): Promise<Models> {
       ApiToken: defineApiToken(sequelize),
       Restore: defineRestore(sequelize),
       Verification: defineVerification(sequelize),
+      SigningKey: defineSigningKey(sequelize),
       User: defineUser(sequelize),
       AuditEvent: defineAuditEvent(sequelize),
       ...defineNotifications(sequelize),

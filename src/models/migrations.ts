@@ -32,7 +32,7 @@ import { repairs } from './migrations/0029-repairs.js';
 import { notifications } from './migrations/0032-notifications.js';
 import { apiTokens } from './migrations/0034-api-tokens.js';
 import { drills } from './migrations/0030-drills.js';
-import { drillSchedules } from './migrations/0031-drill-schedules.js';
+import { drillReports } from './migrations/0031-drill-reports.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -66,7 +66,7 @@ const MIGRATIONS: Migration[] = [
   notifications,
   apiTokens,
   drills,
-  drillSchedules,
+  drillReports,
 ];
 
 const TABLE = 'db_manager_migrations';

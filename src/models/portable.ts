@@ -37,6 +37,7 @@ export const KEPT_TABLES = [
   'backup_keys',
   'restores',
   'verifications',
+  'signing_keys',
   'audit_events',
   'control_backups',
 ];

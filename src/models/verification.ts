@@ -58,6 +58,10 @@ export class VerificationRow extends Model<InferAttributes<VerificationRow>, Inf
   declare restoreSeconds: CreationOptional<number | null>;
   /** What a drill restored; null at other levels, and until it has. */
   declare drill: CreationOptional<DrillFacts | null>;
+  /** The report of a drill that has ended, as it was signed: JSON. */
+  declare report: CreationOptional<string | null>;
+  /** Its Ed25519 signature, in base64. */
+  declare reportSignature: CreationOptional<string | null>;
   declare status: RunStatus;
   /** 0 to 1. */
   declare progress: CreationOptional<number>;
@@ -92,6 +96,8 @@ export function defineVerification(sequelize: Sequelize): typeof VerificationRow
       invariants: { type: DataTypes.JSON, defaultValue: [] },
       restoreSeconds: DataTypes.DOUBLE,
       drill: DataTypes.JSON,
+      report: DataTypes.TEXT,
+      reportSignature: DataTypes.TEXT,
       status: DataTypes.STRING(32),
       ...runColumns,
     },

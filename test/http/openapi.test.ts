@@ -15,6 +15,8 @@ const document = openApiDocument('1.2.3');
 const SANDBOX = 'GET /graphql';
 const DOWNLOAD = '/api/db-manager/backups/{id}/download/';
 const KIT = '/api/db-manager/recovery-kit/';
+const REPORT = '/api/db-manager/verifications/{id}/report/';
+const REPORT_KEY = '/api/db-manager/drill-key.pem';
 
 let app: TestApp;
 let row: BackupRow;
@@ -209,6 +211,29 @@ describe('What a real server answers is as described', () => {
     recoveryKits.make = () => Promise.reject(new Error('unexpected'));
     await ask('GET', KIT, 500, { headers: token() });
     recoveryKits.make = make;
+  });
+
+  it('to GET of the report of a drill, and of its key', async () => {
+    const { auth, reports, verifications } = app.app;
+    const url = (id: string, query = '') => ({ url: `${REPORT.replace('{id}', id)}${query}` });
+    await ask('GET', REPORT_KEY, 404);
+    const { id } = await verifications.create({ backupId: row.id, level: 'DRILL' }, 'test');
+    await ask('GET', REPORT, 404, { ...url(id), headers: token() });
+    await verifications.run(id, new AbortController().signal);
+    await ask('GET', REPORT, 200, { ...url(id), headers: token() });
+    await ask('GET', REPORT, 200, { ...url(id), headers: { ...token(), Accept: 'text/html' } });
+    await ask('GET', REPORT, 200, { ...url(id, '?part=signature'), headers: token() });
+    await ask('GET', REPORT, 400, { ...url(id, '?part=key'), headers: token() });
+    await ask('GET', REPORT, 401, url(id));
+    const user = await auth.users.create('report@example.org', PASSWORD, 'USER');
+    await ask('GET', REPORT, 403, { ...url(id), headers: { Authorization: `Bearer ${auth.sessionOf(user).token}` } });
+    await ask('GET', REPORT_KEY, 200);
+    const { get, publicKey } = reports;
+    const fail = () => Promise.reject(new Error('unexpected'));
+    Object.assign(reports, { get: fail, publicKey: fail });
+    await ask('GET', REPORT, 500, { ...url(id), headers: token() });
+    await ask('GET', REPORT_KEY, 500);
+    Object.assign(reports, { get, publicKey });
   });
 
   it('to GET of metrics', async () => {

@@ -1,11 +1,12 @@
-import { Button, Code, Group, Spoiler, Stack, Table, Text } from '@mantine/core';
+import { Anchor, Button, Code, Group, Spoiler, Stack, Table, Text } from '@mantine/core';
 import {
   CancelVerificationDocument,
   type VerificationPartsFragment,
   VerificationsDocument,
 } from '../../client/generated/graphql.js';
-import { useAction, useApi } from '../api.js';
+import { tellProblem, useAction, useApi } from '../api.js';
 import { plural, size } from '../format.js';
+import { downloadReport } from '../kit.js';
 import { isActive, LEVEL_NAME } from '../words.js';
 import { Age } from './exact.js';
 import { VerificationProgress } from './run-progress.js';
@@ -72,7 +73,7 @@ function UnderWay({ run, onEnd }: { run: VerificationPartsFragment; onEnd: () =>
 /** How one ended, and what it found. */
 function Past({ run }: { run: VerificationPartsFragment }) {
   const { level, status, completedAt, createdAt, createdBy, destination, errorMessage, errorHint, warnings } = run;
-  const { drill, restoreSeconds } = run;
+  const { drill, restoreSeconds, reportUrl } = run;
   return (
     <Table.Tr>
       <Table.Td>
@@ -101,6 +102,7 @@ function Past({ run }: { run: VerificationPartsFragment }) {
             <Code block>{drill.command.output}</Code>
           </Spoiler>
         )}
+        {reportUrl && <Report id={run.id} url={reportUrl} />}
         {warnings.map((warning) => (
           <Text key={warning} size="xs" c="orange">
             {warning}
@@ -108,5 +110,18 @@ function Past({ run }: { run: VerificationPartsFragment }) {
         ))}
       </Table.Td>
     </Table.Tr>
+  );
+}
+
+/** The report needs the token of the one who asks, which a link could not bring along. */
+function Report({ id, url }: { id: string; url: string }) {
+  const download = async () => {
+    const problem = await downloadReport(id, url);
+    if (problem !== null) tellProblem(problem);
+  };
+  return (
+    <Anchor component="button" type="button" size="xs" onClick={() => void download()}>
+      Report to print
+    </Anchor>
   );
 }

@@ -1206,6 +1206,7 @@ export type RevokeApiTokenMutation = { revokeApiToken: { id: string } };
 
 export type VerificationPartsFragment = { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null };
 export type VerificationPartsFragment = { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, restoreSeconds: number | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, drill: { target: string | null, location: string, checksum: string | null, bytes: number, mediaFiles: number, tables: Array<{ name: string, rowCount: number }>, command: { name: string, exitCode: number | null, seconds: number, output: string } | null } | null, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null };
+export type VerificationPartsFragment = { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, restoreSeconds: number | null, reportUrl: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, drill: { target: string | null, location: string, checksum: string | null, bytes: number, mediaFiles: number, tables: Array<{ name: string, rowCount: number }>, command: { name: string, exitCode: number | null, seconds: number, output: string } | null } | null, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null };
 
 export type VerificationsQueryVariables = Exact<{
   configId?: string | number | null | undefined;
@@ -1215,14 +1216,14 @@ export type VerificationsQueryVariables = Exact<{
 }>;
 
 
-export type VerificationsQuery = { verifications: { totalCount: number, nodes: Array<{ id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, restoreSeconds: number | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, drill: { target: string | null, location: string, checksum: string | null, bytes: number, mediaFiles: number, tables: Array<{ name: string, rowCount: number }>, command: { name: string, exitCode: number | null, seconds: number, output: string } | null } | null, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+export type VerificationsQuery = { verifications: { totalCount: number, nodes: Array<{ id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, restoreSeconds: number | null, reportUrl: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, drill: { target: string | null, location: string, checksum: string | null, bytes: number, mediaFiles: number, tables: Array<{ name: string, rowCount: number }>, command: { name: string, exitCode: number | null, seconds: number, output: string } | null } | null, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
 
 export type VerificationQueryVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type VerificationQuery = { verification: { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, restoreSeconds: number | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, drill: { target: string | null, location: string, checksum: string | null, bytes: number, mediaFiles: number, tables: Array<{ name: string, rowCount: number }>, command: { name: string, exitCode: number | null, seconds: number, output: string } | null } | null, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null } | null };
+export type VerificationQuery = { verification: { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, restoreSeconds: number | null, reportUrl: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, drill: { target: string | null, location: string, checksum: string | null, bytes: number, mediaFiles: number, tables: Array<{ name: string, rowCount: number }>, command: { name: string, exitCode: number | null, seconds: number, output: string } | null } | null, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null } | null };
 
 export type StartVerificationMutationVariables = Exact<{
   backupId: string | number;
@@ -1231,21 +1232,21 @@ export type StartVerificationMutationVariables = Exact<{
 }>;
 
 
-export type StartVerificationMutation = { startVerification: { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, restoreSeconds: number | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, drill: { target: string | null, location: string, checksum: string | null, bytes: number, mediaFiles: number, tables: Array<{ name: string, rowCount: number }>, command: { name: string, exitCode: number | null, seconds: number, output: string } | null } | null, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null } };
+export type StartVerificationMutation = { startVerification: { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, restoreSeconds: number | null, reportUrl: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, drill: { target: string | null, location: string, checksum: string | null, bytes: number, mediaFiles: number, tables: Array<{ name: string, rowCount: number }>, command: { name: string, exitCode: number | null, seconds: number, output: string } | null } | null, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null } };
 
 export type CancelVerificationMutationVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type CancelVerificationMutation = { cancelVerification: { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, restoreSeconds: number | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, drill: { target: string | null, location: string, checksum: string | null, bytes: number, mediaFiles: number, tables: Array<{ name: string, rowCount: number }>, command: { name: string, exitCode: number | null, seconds: number, output: string } | null } | null, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null } };
+export type CancelVerificationMutation = { cancelVerification: { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, restoreSeconds: number | null, reportUrl: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, drill: { target: string | null, location: string, checksum: string | null, bytes: number, mediaFiles: number, tables: Array<{ name: string, rowCount: number }>, command: { name: string, exitCode: number | null, seconds: number, output: string } | null } | null, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null } };
 
 export type VerificationProgressSubscriptionVariables = Exact<{
   id: string | number;
 }>;
 
 
-export type VerificationProgressSubscription = { verificationProgress: { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, restoreSeconds: number | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, drill: { target: string | null, location: string, checksum: string | null, bytes: number, mediaFiles: number, tables: Array<{ name: string, rowCount: number }>, command: { name: string, exitCode: number | null, seconds: number, output: string } | null } | null, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null } };
+export type VerificationProgressSubscription = { verificationProgress: { id: string, level: VerificationLevel, status: RestoreStatus, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, bytes: number, restoreSeconds: number | null, reportUrl: string | null, createdBy: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, drill: { target: string | null, location: string, checksum: string | null, bytes: number, mediaFiles: number, tables: Array<{ name: string, rowCount: number }>, command: { name: string, exitCode: number | null, seconds: number, output: string } | null } | null, backup: { id: string, fileName: string, createdAt: string }, destination: { id: string, name: string } | null } };
 
 export class TypedDocumentString<TResult, TVariables>
   extends String
@@ -1628,6 +1629,7 @@ export const VerificationPartsFragmentDoc = new TypedDocumentString(`
     message
   }
   restoreSeconds
+  reportUrl
   drill {
     target
     location
@@ -5574,6 +5576,7 @@ export const VerificationsDocument = new TypedDocumentString(`
     message
   }
   restoreSeconds
+  reportUrl
   drill {
     target
     location
@@ -5641,6 +5644,7 @@ export const VerificationDocument = new TypedDocumentString(`
     message
   }
   restoreSeconds
+  reportUrl
   drill {
     target
     location
@@ -5712,6 +5716,7 @@ export const StartVerificationDocument = new TypedDocumentString(`
     message
   }
   restoreSeconds
+  reportUrl
   drill {
     target
     location
@@ -5779,6 +5784,7 @@ export const CancelVerificationDocument = new TypedDocumentString(`
     message
   }
   restoreSeconds
+  reportUrl
   drill {
     target
     location
@@ -5846,6 +5852,7 @@ export const VerificationProgressDocument = new TypedDocumentString(`
     message
   }
   restoreSeconds
+  reportUrl
   drill {
     target
     location

@@ -148,6 +148,7 @@ export class Destinations {
         count.keys = await this.env.keys.reseal(transaction);
         await this.resealChannels(transaction);
         await this.resealUrls(transaction);
+        await this.resealSigningKeys(transaction);
       }),
     );
     await this.env.audit.record(actor, 'secrets.rotate', null, count);
@@ -175,6 +176,13 @@ export class Destinations {
     }
     for (const row of await Restore.findAll({ where: { targetUrl: { [Op.like]: '%:sealed-%' } }, transaction })) {
       await row.update({ targetUrl: await reseal(row.targetUrl) }, { transaction });
+    }
+  }
+
+  private async resealSigningKeys(transaction: Transaction): Promise<void> {
+    const { models, secrets } = this.env;
+    for (const row of await models.SigningKey.findAll({ where: { secret: { [Op.ne]: null } }, transaction })) {
+      await row.update({ secret: await secrets.seal(await secrets.open(row.secret ?? '')) }, { transaction });
     }
   }
 

@@ -320,7 +320,12 @@ export class Recovery {
 const isEncrypted = (name: string) => name.endsWith('.age');
 
 /** Which column of a table is sealed with the secrets key. */
-const SEALED: Record<string, string> = { destinations: 'secrets', encryption_keys: 'secret', channels: 'sealed' };
+const SEALED: Record<string, string> = {
+  destinations: 'secrets',
+  encryption_keys: 'secret',
+  channels: 'sealed',
+  signing_keys: 'secret',
+};
 
 /** Which column of a table is a URL with a sealed password. */
 const URLS: Record<string, string> = { backup_configs: 'databaseUrl', restores: 'targetUrl' };

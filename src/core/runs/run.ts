@@ -171,9 +171,9 @@ export class Run {
   }
 
   /** Ends the run as FAILED, with the reason on the row. @returns false if the row was no longer this run's */
-  async fail(error: AppError): Promise<boolean> {
-    const values = { warnings: this.warnings };
-    return this.persist(() => this.inOrder(() => endRun(this.env, this.table, this.own, error, values)));
+  async fail(error: AppError, values: object = {}): Promise<boolean> {
+    const ended = { ...values, warnings: this.warnings };
+    return this.persist(() => this.inOrder(() => endRun(this.env, this.table, this.own, error, ended)));
   }
 
   /** What a thrown value means for this run: if it was aborted, the reason of that. */

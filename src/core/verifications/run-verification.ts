@@ -13,6 +13,7 @@ import { assertCompleted, openCopy, type Reading, type StoredArchive } from '../
 import { isDamage, type VerifyOptions, verifyStored } from '../archives/verify.js';
 import { readingOf } from '../backups/reading.js';
 import { drill, type DrillsEnvironment } from '../drills/drill.js';
+import type { DrillReports } from '../drills/reports.js';
 import type { CoreEnvironment } from '../environment.js';
 import { askInvariants, invariantWarnings } from '../invariants/invariants.js';
 import type { Keys } from '../keys/keys.js';
@@ -24,7 +25,7 @@ import { removeWork, Run, type RunEnvironment } from '../runs/run.js';
 /** What verifying needs of the process around it. */
 export type VerificationsEnvironment = RunEnvironment &
   Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'workFolder'> &
-  DrillsEnvironment & { keys: Keys };
+  DrillsEnvironment & { keys: Keys; reports: DrillReports };
 
 /** Who verifies by the schedule. */
 export const SCHEDULE = 'system';
@@ -84,8 +85,9 @@ export async function runVerification(
       level: row.level,
       result: error?.code ?? 'ok',
     });
-    if (error === null) await run.complete({ invariants: verifying.invariants ?? [] });
-    else await run.fail(error);
+    const signed = row.level === 'DRILL' ? await env.reports.make(await row.reload(), backup, error) : {};
+    if (error === null) await run.complete({ invariants: verifying.invariants ?? [], ...signed });
+    else await run.fail(error, signed);
   } catch (thrown) {
     const error = run.explain(thrown);
     env.log.error({ verification: id, backup: row.backupId, err: error }, 'verification failed');

@@ -112,9 +112,9 @@ const configColumns = (now: Date): Column<ConfigHealth>[] => [
   { title: 'age', cell: ({ lastSuccessAt }) => age(lastSuccessAt, now), right: true },
   { title: 'last error', cell: ({ lastErrorCode }) => lastErrorCode },
   { title: 'next run', cell: ({ config }) => moment(config.nextRunAt) ?? 'off' },
-  { title: 'overdue', cell: ({ overdue }) => (overdue ? 'YES' : 'no') },
   { title: 'drilled', cell: ({ drill }) => (drill === null ? 'never' : age(drill.stateAt, now)), right: true },
   { title: 'restore', cell: ({ drill }) => drill && restoreTime(drill.forecastSeconds), right: true },
+  { title: 'overdue', cell: ({ overdue }) => (overdue ? 'YES' : 'no') },
 ];
 
 const STORAGE_COLUMNS: Column<UsedStorage>[] = [

@@ -30,8 +30,8 @@ describe('An installation', () => {
     expect(text).toMatchObject({ code: 1, stdout: expect.stringMatching(/^WARNING\n/) });
     expect(text.stdout).toMatch(/^Nodes: +none$/m);
     expect(text.stdout).toMatch(/^Queue: +0 waiting, 0 under way$/m);
-    expect(text.stdout).toMatch(/^ID +CONFIG +LAST SUCCESS +AGE +LAST ERROR +NEXT RUN +OVERDUE$/m);
-    expect(text.stdout).toMatch(/^ 1 +App +\d{4}-.* UTC +3 hours +- +\d{4}-.* UTC +no$/m);
+    expect(text.stdout).toMatch(/^ID +CONFIG +LAST SUCCESS +AGE +LAST ERROR +NEXT RUN +DRILLED +RESTORE +OVERDUE$/m);
+    expect(text.stdout).toMatch(/^ 1 +App +\d{4}-.* UTC +3 hours +- +\d{4}-.* UTC +never +- +no$/m);
     expect(text.stdout).toMatch(/^LOCAL .*backups +1 +\d.* KiB +\d.* ok$/m);
     expect(JSON.parse(json.stdout)).toMatchObject({
       health: 'WARNING',

@@ -16,7 +16,7 @@ export interface ReportParts {
 export function drillReports({ auth, reports }: ReportParts): Router {
   const router = Router();
   router.get('/verifications/:id/report', async (request: Request<{ id: string }>, response: Response) => {
-    requireAdmin(await auth.authenticate(request.get('authorization')));
+    requireAdmin(await auth.authenticate(request.get('authorization')), 'READ');
     const { id } = request.params;
     const { part } = request.query;
     if (part !== undefined && part !== 'signature') throw badInput('part', 'is not signature.', 'Leave it out.');

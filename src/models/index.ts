@@ -22,7 +22,6 @@ import { defineVerification, type DrillCommandResult, type DrillFacts, type Veri
 export type { AuditEventRow, BackupConfigRow, BackupRow, DestinationRow, RestoreRow, StoredObjectRow, UserRow };
 export { SCOPES };
 export type { ApiTokenRow, Scope };
-export type { ControlBackupRow, CopyStatus, EncryptionKeyRow, VerificationRow };
 export type { AlertRow, ChannelRow, DeliveryRow };
 export { NOTIFICATION_EVENTS } from './notification.js';
 export type { Beat, ChannelKind, NotificationEvent, Notice } from './notification.js';

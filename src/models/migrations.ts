@@ -29,10 +29,10 @@ import { serverDatabases } from './migrations/0025-server-databases.js';
 import { verifications } from './migrations/0026-verifications.js';
 import { invariants } from './migrations/0027-invariants.js';
 import { repairs } from './migrations/0029-repairs.js';
-import { notifications } from './migrations/0032-notifications.js';
-import { apiTokens } from './migrations/0034-api-tokens.js';
 import { drills } from './migrations/0030-drills.js';
 import { drillReports } from './migrations/0031-drill-reports.js';
+import { notifications } from './migrations/0032-notifications.js';
+import { apiTokens } from './migrations/0034-api-tokens.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -63,10 +63,10 @@ const MIGRATIONS: Migration[] = [
   verifications,
   invariants,
   repairs,
-  notifications,
-  apiTokens,
   drills,
   drillReports,
+  notifications,
+  apiTokens,
 ];
 
 const TABLE = 'db_manager_migrations';

@@ -1059,6 +1059,7 @@ journey(title('All together'), () => {
       'changePassword',
       'consolidateBackup',
       'copyBackup',
+      'createApiToken',
       'createChannel',
       'createConfigFromBackup',
       'createDestination',
@@ -1070,6 +1071,7 @@ journey(title('All together'), () => {
       'importBackup',
       'protectDatabases',
       'removeUser',
+      'revokeApiToken',
       'rewrapBackup',
       'testChannel',
       'testDestination',
@@ -1078,6 +1080,7 @@ journey(title('All together'), () => {
     ]);
     // Who one is, the page knows from the sign-in. Backups are compared and queried in insight.test.ts.
     expect(fieldsOf('Query').sort()).toEqual([
+      'apiTokens',
       'browseFolder',
       'channels',
       'compareBackups',

@@ -34,6 +34,12 @@ export function addGuard(program: Command): void {
     );
 }
 
+/** What is kept of a command: its plain words. An option, and what follows one, may be a secret. */
+export const nameOf = (command: readonly string[]): string =>
+  command
+    .filter((word, index) => index === 0 || (/^[\w./]+$/.test(word) && !command[index - 1]?.startsWith('-')))
+    .join(' ');
+
 /** How a command ended. */
 interface Ended {
   exitCode: number | null;
@@ -45,7 +51,7 @@ async function guard(session: Session, command: string[], { config: given, undoO
   const { app, actor, print, stop } = session;
   const config = await configOf(app, given);
   const words = command.join(' ');
-  const note = `Before: ${words}`.slice(0, 200);
+  const note = `Before: ${nameOf(command)}`.slice(0, 200);
   const backup = await makeBackup(session, { backupType: 'MANUAL', configId: config.id, note });
   await app.backups.pin(backup.id, true, actor);
   print.note(`${backup.id} is pinned. Running: ${words}`);

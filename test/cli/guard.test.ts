@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { nameOf } from '../../src/cli/guard.js';
 import { EXIT_CODES } from '../../src/exit-codes.js';
 import { contentHash, exec } from '../support/sqlite.js';
 import { createWorld, type World } from '../support/world.js';
@@ -91,6 +92,13 @@ it('`guard --undo-on-failure` that is stopped stops the command, and undoes what
   expect(code).toBe(143);
   expect(documentOf(stdout)).toMatchObject({ command: { signal: 'SIGTERM' }, restore: { status: 'COMPLETED' } });
   expect(await contentHash(world.database)).toBe(original);
+});
+
+it.each([
+  ['python manage.py migrate', ['python', 'manage.py', 'migrate', '--database', 'default']],
+  ['mysql shop', ['mysql', '-psecret', '--user', 'root', 'postgres://u:p@h/d', 'shop']],
+])('The note of a guarded command is its plain words: %s', (kept, command) => {
+  expect(nameOf(command)).toBe(kept);
 });
 
 it('`guard` without a program that can be run changes nothing, and pins nothing', async () => {

@@ -77,17 +77,24 @@ export class ApiTokens {
     return row;
   }
 
+  /** The row of a token that may be used now, by its id. @throws AppError UNAUTHENTICATED */
+  async get(id: number): Promise<ApiTokenRow> {
+    return this.valid(await this.models.ApiToken.findByPk(id));
+  }
+
+  private valid(row: ApiTokenRow | null): ApiTokenRow {
+    if (row === null) throw new AppError('UNAUTHENTICATED', 'The API token is not valid, or was revoked.');
+    if (row.expiresAt === null || row.expiresAt > this.now()) return row;
+    throw new AppError('UNAUTHENTICATED', `The API token "${row.name}" has expired.`, { hint: 'Make a new one.' });
+  }
+
   /**
    * The row of a token that may be used now, whose use is noted.
    * @throws AppError UNAUTHENTICATED
    */
   async use(token: string): Promise<ApiTokenRow> {
-    const row = await this.models.ApiToken.findOne({ where: { tokenHash: hashOf(token) } });
-    if (row === null) throw new AppError('UNAUTHENTICATED', 'The API token is not valid, or was revoked.');
+    const row = this.valid(await this.models.ApiToken.findOne({ where: { tokenHash: hashOf(token) } }));
     const now = this.now();
-    if (row.expiresAt !== null && row.expiresAt <= now) {
-      throw new AppError('UNAUTHENTICATED', `The API token "${row.name}" has expired.`, { hint: 'Make a new one.' });
-    }
     const { id, lastUsedAt } = row;
     const before = new Date(now.getTime() - USE_NOTED);
     if (lastUsedAt === null || lastUsedAt === undefined || lastUsedAt <= before) {

@@ -11,6 +11,8 @@ export { Users };
 export type { ApiTokenInput, Scope, TokenSettings };
 
 const DAY = 86_400_000;
+/** How the id of an actor begins that is an API token. */
+const TOKEN = 'token:';
 
 /** Who a request comes from. */
 export interface Actor {
@@ -172,7 +174,7 @@ export class Auth {
   private programOf({ id, name, createdBy, scopes, expiresAt }: ApiTokenRow): Actor {
     const tomorrow = new Date(this.now().getTime() + DAY);
     return {
-      id: `token:${id}`,
+      id: `${TOKEN}${id}`,
       email: `${createdBy} (token ${name})`.slice(0, 320),
       role: 'ADMIN',
       admin: true,
@@ -197,6 +199,7 @@ export class Auth {
   async authenticateTicket(ticket: string, backupId: string): Promise<Actor> {
     const { id, email, version, expiresAt } = this.tickets.verify(ticket, backupId);
     // For a user of the host application only the token says whether they are an admin; it was one a moment ago.
+    if (id.startsWith(TOKEN)) return this.programOf(await this.apiTokens.get(Number(id.slice(TOKEN.length))));
     if (version === null) return { id, email, role: 'ADMIN', admin: true, version, expiresAt, scopes: ['READ'] };
     return this.userOf('download link', Number(id), version, expiresAt);
   }

@@ -17,7 +17,10 @@ export class ApiToken {
   @Field(() => [ApiTokenScope], { description: 'What it may be used for.' })
   scopes!: Scope[];
 
-  @Field(() => String, { description: 'Who made it. It stops working when that user is removed.' })
+  @Field(() => String, {
+    description:
+      'Who made it. It stops working when that user is removed here; one of the command line, or of a user of the host application, does not.',
+  })
   createdBy!: string;
 
   @Field(() => DateTime, { description: 'When it was made.' })

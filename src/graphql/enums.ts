@@ -223,7 +223,7 @@ export const ApiTokenScope = enumOf<Scope>(
   {
     READ: 'Queries, subscriptions, downloads and metrics: also the data in backups.',
     BACKUP: 'Make, upload, verify, copy, consolidate and pin backups.',
-    RESTORE: 'Restore, undo and cancel restores.',
+    RESTORE: 'Plan, make, undo and cancel restores: also into another database.',
     ADMIN: 'Everything else: configs, destinations, keys, users, deleting and cleaning up.',
   },
 );

@@ -18,8 +18,16 @@ const MUTATIONS: Record<string, Scope> = {
   undoRestore: 'RESTORE',
 };
 
-/** Queries that show more than backups and their records: the machine's folders, and who may enter. */
-const QUERIES: Record<string, Scope> = { apiTokens: 'ADMIN', browseFolder: 'ADMIN', users: 'ADMIN' };
+/**
+ * Queries that show more than backups and their records: the machine's folders, who may enter, and any database that a plan's
+ * target names.
+ */
+const QUERIES: Record<string, Scope> = {
+  apiTokens: 'ADMIN',
+  browseFolder: 'ADMIN',
+  users: 'ADMIN',
+  restorePlan: 'RESTORE',
+};
 
 /** The scope that an API token needs for a root field; null for a field of another type, which a root field leads to. */
 export function scopeOf(typeName: string, fieldName: string): Scope | null {

@@ -79,6 +79,36 @@ it('`guard --undo-on-failure` undoes a command that fails or breaks an invariant
   expect(await contentHash(world.database)).toBe(original);
 });
 
+it('`guard --undo-on-failure` undoes a command that ends well and leaves no database', async () => {
+  const gone = [process.execPath, '-e', `require('fs').rmSync(${JSON.stringify(world.database)})`];
+  const { code, stdout } = await guard(['--undo-on-failure'], gone).ended;
+  const document = documentOf(stdout);
+  expect([code, document.error?.code]).toEqual([EXIT_CODES.DATABASE_NOT_FOUND, 'DATABASE_NOT_FOUND']);
+  expect(document).toMatchObject({ command: { exitCode: 0 }, restore: { status: 'COMPLETED' } });
+  expect(await contentHash(world.database)).toBe(original);
+});
+
+it('`guard` does not take an invariant for broken that did not hold before either', async () => {
+  const { invariants } = await world.app.configs.get(1);
+  const never = { name: 'None', sql: 'SELECT id FROM booking', expect: 'EMPTY' as const, value: null };
+  await world.app.configs.update(1, { invariants: [...invariants, never] }, 'test');
+  const { code, stdout, stderr } = await guard(['--undo-on-failure'], change('SELECT 1')).ended;
+  expect([code, documentOf(stdout).restore]).toEqual([0, null]);
+  expect(stderr).toBe('changed\n');
+  await world.app.configs.update(1, { invariants }, 'test');
+});
+
+it('`guard --undo-on-failure` whose backup could not be restored does not run the command', async () => {
+  const { key } = await world.app.keys.create({ name: 'Held by people', generate: true }, 'test');
+  await world.app.configs.update(1, { encryptionKeyIds: [key.id] }, 'test');
+  const refused = await guard(['--undo-on-failure'], change('DELETE FROM booking')).ended;
+  const code = 'ENCRYPTION_KEY_MISSING';
+  expect([refused.code, documentOf(refused.stdout).error?.code]).toEqual([EXIT_CODES[code], code]);
+  expect(refused.stderr).toBe('');
+  expect(await contentHash(world.database)).toBe(original);
+  await world.app.configs.update(1, { encryptionKeyIds: [] }, 'test');
+});
+
 it('`guard --undo-on-failure` that is stopped stops the command, and undoes what it did', async () => {
   const marker = join(world.folder, 'began');
   await writeFile(marker, '');

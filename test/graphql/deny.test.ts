@@ -332,6 +332,17 @@ describe('An API token', () => {
     expect(after.errors[0]?.extensions.code).toBe('UNAUTHENTICATED');
   });
 
+  it('that is revoked takes its download links with it', async () => {
+    const token = await apiToken('links');
+    const query = `mutation { createDownloadLink(id: "${backupId}") { url } }`;
+    const { data } = await send(app, query, {}, token);
+    const { url } = (data as { createDownloadLink: { url: string } }).createDownloadLink;
+    expect((await fetch(new URL(url, app.url))).status).toBe(200);
+    const row = await app.app.models.ApiToken.findOne({ where: { name: 'links' }, rejectOnEmpty: true });
+    await app.app.auth.revokeApiToken(row.id, 'test');
+    expect((await fetch(new URL(url, app.url))).status).toBe(401);
+  });
+
   it('stops working when the user who made it is removed', async () => {
     const { users } = app.app.auth;
     const maker = await users.create('maker@example.org', PASSWORD, 'ADMIN');

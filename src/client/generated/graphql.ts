@@ -22,7 +22,7 @@ export type ApiTokenScope =
   | 'BACKUP'
   /** Queries, subscriptions, downloads and metrics: also the data in backups. */
   | 'READ'
-  /** Restore, undo and cancel restores. */
+  /** Plan, make, undo and cancel restores: also into another database. */
   | 'RESTORE';
 
 /** Filter for audit events. All conditions apply; fields that are left out do not restrict. */

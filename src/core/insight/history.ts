@@ -100,13 +100,13 @@ function changedColumns(one: FoundRow, other: FoundRow): string[] {
 }
 
 /** What a query gave in one backup. */
-type Answer = { value: Cell } | { refused: string };
+type Answer = { value: Cell } | { refused: AppError };
 
 /**
  * Where the answer to a query last changed, with few backups read.
  * @param read gives the rows of the query, at most two
  * @returns null if the oldest backup gives the same as the newest
- * @throws AppError BAD_USER_INPUT naming `sql` if the query cannot be asked of the newest one, or gives more than one value
+ * @throws AppError BAD_USER_INPUT naming `sql` if the query cannot be asked of the newest one, or gives more than one short value
  */
 export async function lastChangeOf(
   backups: readonly BackupRow[],
@@ -117,11 +117,13 @@ export async function lastChangeOf(
       return { value: valueOf(await read(backup)) };
     } catch (error) {
       const isOlder = backup !== backups.at(-1);
-      if (isOlder && error instanceof AppError && error.field === 'sql') return { refused: error.message };
+      if (isOlder && error instanceof AppError && error.field === 'sql') return { refused: error };
       throw error;
     }
   };
   const { states, unreadable } = await readStates(backups, 'LAST_CHANGE', { read: ask, same: isSameAnswer });
+  const newest = states.at(-1)?.answer;
+  if (newest !== undefined && 'refused' in newest) throw newest.refused;
   const at = states.findLastIndex(({ answer }, index) => {
     const next = states[index + 1];
     return next !== undefined && !isSameAnswer(answer, next.answer);
@@ -140,10 +142,19 @@ export async function lastChangeOf(
 
 function valueOf({ columns, rows }: QueryRows): Cell {
   const [row] = rows;
-  if (row !== undefined && rows.length === 1 && columns.length === 1) return row[0] ?? null;
+  const value = row?.[0] ?? null;
+  if (isCut(value)) {
+    const shorter = "Ask for what tells it, such as length(notes), or notes = 'as it was'.";
+    throw badInput('sql', 'gives a value that is too long to be compared.', shorter);
+  }
+  if (row !== undefined && rows.length === 1 && columns.length === 1) return value;
   const hint = 'Ask for one value, such as: SELECT count(*) FROM booking WHERE id = 17.';
   throw badInput('sql', 'must give one row with one column.', hint);
 }
+
+/** True for a value of which only the beginning is here, as `QueryRows` has long ones. */
+const isCut = (value: Cell) =>
+  typeof value === 'string' && (/^x'[^']*'… \(\d+ bytes\)$/.test(value) || (value.length > 500 && value.endsWith('…')));
 
 const shown = (answer: Answer): Cell => ('value' in answer ? answer.value : null);
 

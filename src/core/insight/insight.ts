@@ -102,6 +102,14 @@ const QUERY = {
   ms: 30_000,
   late: () => badInput('sql', 'took longer than 30 seconds.', 'Add a condition, or ask for less.'),
 };
+/** One of many: that it takes long in one backup is no answer of that backup. */
+const EACH_QUERY = {
+  ms: QUERY.ms,
+  late: () =>
+    new AppError('BAD_USER_INPUT', 'The query took longer than 30 seconds in one of the backups.', {
+      hint: 'Add a condition, or ask for less.',
+    }),
+};
 const COMPARISON = {
   ms: 900_000,
   late: () => badInput('tables', 'took longer than 15 minutes to compare.', 'Name fewer tables.'),
@@ -194,8 +202,9 @@ export class Insight {
     return inTime(stop, HISTORY, (signal) => {
       const read = (backup: BackupRow) => {
         onRead(backup);
-        const query = { sql, limit: 2 };
-        return this.during(backup, identity, signal, ({ rows }, folder) => queryWithin(rows, folder, query, signal));
+        return this.during(backup, identity, signal, ({ rows }, folder) =>
+          inTime(signal, EACH_QUERY, (ended) => rows.query(folder, sql, { limit: 2, signal: ended })),
+        );
       };
       return lastChangeOf(backups, read);
     });
@@ -286,7 +295,10 @@ export class Insight {
   ): Promise<{ invariants: InvariantResult[]; findings: Finding[] }> {
     const engine = this.env.engines.of(config.engine);
     const { rows } = engine;
-    if (rows === null) return { invariants: [], findings: [] };
+    if (rows === null) {
+      await engine.check(config.databaseUrl);
+      return { invariants: [], findings: [] };
+    }
     return this.duringLive(engine, config.databaseUrl, signal, async (live, { findings }) => {
       const before = answersOf(since.invariants, config.invariants);
       return { invariants: await askInvariants(rows, live, config.invariants, { before, signal }), findings };

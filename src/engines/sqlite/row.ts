@@ -81,11 +81,13 @@ async function readRow(
 }
 
 /** The SQL condition that these values make, and what is bound to it. The affinity of each column applies. */
-function conditionOf(key: Record<string, Cell>): [string, (string | number)[]] {
-  const values: (string | number)[] = [];
+function conditionOf(key: Record<string, Cell>): [string, string[]] {
+  const values: string[] = [];
   const parts = Object.entries(key).map(([name, value]) => {
     const column = quoted(name);
     if (value === null) return `${column} IS NULL`;
+    // node-sqlite3 binds a whole number beyond 2^31 as REAL, which a column of texts has as "9876543210.0".
+    if (typeof value === 'number') return `${column} = ${value}`;
     values.push(value);
     const isBlob = typeof value === 'string' && /^x'([0-9a-f]{2})*'$/i.test(value);
     return isBlob ? `(${column} = ? OR ${column} = ${value})` : `${column} = ?`;

@@ -17,6 +17,7 @@ beforeAll(async () => {
      INSERT INTO booking VALUES (17, 'Bram', 2), (18, 'Bram', '2'), (9007199254740993, NULL, x'0102');
      CREATE TABLE "odd.one" (a TEXT, b BLOB, PRIMARY KEY (a, b)) WITHOUT ROWID;
      INSERT INTO "odd.one" VALUES ('007', x'0a0b'), ('7', 'x');
+     CREATE TABLE guest (phone TEXT PRIMARY KEY); INSERT INTO guest VALUES ('9876543210'), ('-1.5');
      CREATE TABLE big (id INTEGER PRIMARY KEY, file BLOB);
      INSERT INTO big VALUES (1, zeroblob(${long})), (2, zeroblob(${long - 1}) || x'01'), (3, zeroblob(${long}));
      CREATE VIEW guests AS SELECT * FROM booking;`,
@@ -37,6 +38,8 @@ describe('A row of a private copy', () => {
     ['Booking', { ID: '17' }, { guest: 'Bram' }],
     ['booking', { id: '9007199254740993' }, { id: '9007199254740993', guest: null, nights: "x'0102'" }],
     ['booking', { guest: null }, { id: '9007199254740993' }],
+    ['guest', { phone: 9_876_543_210 }, { phone: '9876543210' }],
+    ['guest', { phone: -1.5 }, { phone: '-1.5' }],
     ['odd.one', { a: '007', b: "x'0A0B'" }, { a: '007' }],
     ['odd.one', { a: 7, b: 'x' }, { b: 'x' }],
   ])('of %s is found by %o', async (table, key, values) => {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { swc } from './swc.mjs';
@@ -7,6 +8,9 @@ import { swc } from './swc.mjs';
 // Own hooks, as the tests start thousands of threads and processes: a loader that reads tsconfig.json loads the whole
 // compiler in each of them, and translates every file again, which takes some five times as long.
 // Node's side of them: https://nodejs.org/docs/latest-v20.x/api/module.html#customization-hooks
+
+/** What translates: another version makes other text of the same source. */
+const { version } = createRequire(import.meta.url)('@swc/core/package.json');
 
 /** What was translated, by the hash of its source. */
 const CACHE = fileURLToPath(new URL('../node_modules/.cache/typescript/', import.meta.url));
@@ -26,7 +30,7 @@ export async function load(url, context, next) {
 async function translated(filename) {
   const source = readFileSync(filename, 'utf8');
   const name = createHash('sha256')
-    .update(JSON.stringify([filename, swc, source]))
+    .update(JSON.stringify([filename, swc, version, source]))
     .digest('hex');
   const kept = join(CACHE, name);
   if (existsSync(kept)) return readFileSync(kept, 'utf8');

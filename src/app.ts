@@ -204,7 +204,10 @@ async function createServices(
   const keys = new Keys({ models, secrets, audit, now });
   const auth = new Auth(models, environment.auth, audit, now);
   const productFolder = fileURLToPath(new URL('..', import.meta.url));
-  const places = new Places({ models, engines, allowedPaths, productFolder, dataDir, localRoot });
+  const commandsFolder = environment.drillCommands.folder;
+  const places = new Places({
+    ...{ models, engines, allowedPaths, productFolder, dataDir, localRoot, commandsFolder },
+  });
   const commands = new Commands(environment.drillCommands);
   const configs = new Configs({
     ...{ places, keys, models, engines, storages, audit, now, commands, controlFile, controlKey },
@@ -224,7 +227,8 @@ async function createServices(
     controlBackups,
   }));
   const { leaseMs, prefix, compressionThreads, maxUploadBytes, maxUploadEntries } = environment;
-  const exclude = [dataDir, localRoot, ...controlFiles(environment.controlDatabaseUrl)];
+  const controlled = controlFiles(environment.controlDatabaseUrl);
+  const exclude = [dataDir, localRoot, ...controlled, ...(commandsFolder === null ? [] : [commandsFolder])];
   const notifier = createNotifier({ mail: environment.mail, publicUrl: environment.publicUrl });
   const onEnded: CoreEnvironment['onEnded'] = async (run, transaction) => {
     if (run.table === 'Backup') await backupEnded({ models, now, storages }, run, transaction);

@@ -9,7 +9,10 @@ import { realFile } from '../../disk.js';
 export type PlacesEnvironment = Pick<
   CoreEnvironment,
   'models' | 'engines' | 'allowedPaths' | 'productFolder' | 'dataDir' | 'localRoot'
->;
+> & {
+  /** DRILL_COMMANDS_DIR; null: there is none. */
+  commandsFolder: string | null;
+};
 
 /** What a path is for. A source is only read; a storage and a target are written to. */
 export type PlaceUse = 'source' | 'storage' | 'target database' | 'target media';
@@ -41,6 +44,7 @@ export class Places {
     const place = resolve(path);
     const real = await realFile(place);
     await this.assertAllowed(field, place, real);
+    await this.assertNoCommands(field, place, real);
     if (use === 'source') return place;
     await this.assertNotOurs(field, place, real, use);
     await this.assertNotProtected(field, place, real, use, exceptConfig);
@@ -71,6 +75,15 @@ export class Places {
     throw notAllowed(field, place, `is not inside the allowed folders (${allowedPaths.join(', ')})`, {
       hint: 'Choose a path inside them, or let the owner of the machine add its folder to ALLOWED_PATHS.',
     });
+  }
+
+  /** A file that a request lays there would run as db-manager, also one of a source, into which its backups come back. */
+  private async assertNoCommands(field: string, place: string, real: string): Promise<void> {
+    const { commandsFolder } = this.env;
+    if (commandsFolder === null) return;
+    const folder = await realFile(commandsFolder);
+    if (!contained(folder, real) && !contained(real, folder)) return;
+    throw notAllowed(field, place, `is, holds or lies in the folder of drill commands (DRILL_COMMANDS_DIR, ${folder})`);
   }
 
   private async assertNotOurs(field: string, place: string, real: string, use: PlaceUse): Promise<void> {

@@ -128,6 +128,51 @@ describe('A place that a request names', () => {
   });
 });
 
+describe('The folder of drill commands', () => {
+  let outer: string;
+  let world: World;
+  beforeAll(async () => {
+    outer = await realpath(await mkdtemp(join(tmpdir(), 'commands-')));
+    await mkdir(join(outer, 'around', 'commands'), { recursive: true });
+    await symlink(join(outer, 'around', 'commands'), join(outer, 'link'));
+    world = await createWorld({ env: { DRILL_COMMANDS_DIR: join(outer, 'around', 'commands') } });
+  });
+  afterAll(async () => {
+    await world.close();
+    await rm(outer, { recursive: true, force: true });
+  });
+
+  it.each(['around/commands', 'around/commands/below/deep', 'around', 'link', 'link/x'])(
+    'is refused as a target of media, a database, a storage and media of a config: %s',
+    async (name) => {
+      const place = join(outer, name);
+      const refused = (field: string) => expect.objectContaining({ code: 'PATH_NOT_ALLOWED', field });
+      const { places, configs } = world.app;
+      const judge = (use: 'target media' | 'target database') => places.judge('target', place, use);
+      await expect(judge('target media')).rejects.toEqual(refused('target'));
+      await expect(judge('target database')).rejects.toEqual(refused('target'));
+      const save = (change: object) => configs.update(1, change, 'test');
+      await expect(save({ mediaPaths: [place] })).rejects.toEqual(refused('mediaPaths'));
+      const storage = { storageType: 'SYSTEM' as const, storagePath: place };
+      await expect(save(storage)).rejects.toEqual(refused('storagePath'));
+    },
+  );
+
+  it('does not keep a folder beside it from being a target', async () => {
+    expect(await world.app.places.judge('target', join(outer, 'around', 'commands-2'), 'target media')).toBe(
+      join(outer, 'around', 'commands-2'),
+    );
+  });
+
+  it('is not read as media by a config that held it before it was named', async () => {
+    await writeFile(join(outer, 'around', 'commands', 'check.sh'), '#!/bin/sh');
+    await writeFile(join(outer, 'around', 'a photo.txt'), 'media');
+    await world.app.models.BackupConfig.update({ mediaPaths: [join(outer, 'around')] }, { where: { id: 1 } });
+    const { status, facts } = await world.backup();
+    expect({ status, mediaBytes: facts?.mediaBytes }).toEqual({ status: 'COMPLETED', mediaBytes: 5 });
+  });
+});
+
 describe('With ALLOWED_PATHS', () => {
   let outer: string;
   let world: World;

@@ -11,6 +11,7 @@ import { at, query, stateOf, using, ZOO } from '../support/mysql.js';
 import { runsOf } from '../support/runs.js';
 import { type RestartableServer, startMariadb, startTlsMariadb, type TlsServer } from '../support/servers.js';
 import { unpack } from '../support/unpack.js';
+import { NEVER } from '../support/world.js';
 
 /** With every sign that a URL, a file of settings or a shell could stumble over. */
 const PASSWORD = `p:a\\s's "w/o@r?d%#;`;
@@ -72,6 +73,38 @@ afterAll(async () => {
   /** Takes long where a restore loads it. */
   const SLOW = `CREATE TABLE t (x INT, y CHAR(200)); INSERT INTO t SELECT seq, REPEAT('y', 200) FROM seq_1_to_60000;
     CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW SET NEW.y = 'z'`;
+
+  it('starts no event in the scratch database of a drill, and brings it back in a restore', async () => {
+    const url = await makeDatabase(
+      'evented',
+      'CREATE TABLE t (x INT); CREATE EVENT tick ON SCHEDULE EVERY 1 DAY DO INSERT INTO evented.t VALUES (1)',
+    );
+    const eventsOf = async (database: string) =>
+      (await query(root, `SELECT EVENT_NAME AS n FROM information_schema.EVENTS WHERE EVENT_SCHEMA LIKE '${database}'`))
+        .length;
+    const { id: backupId } = await backUp(await configure('Evented', url));
+    const { verifications, engines } = app.app;
+    const { scratch } = engines.forUrl(url);
+    if (scratch === null) throw new Error('Drills need a scratch database.');
+    const readAll = scratch.readAll.bind(scratch);
+    const seen: unknown[] = [];
+    scratch.readAll = async (...args) => {
+      const info = await readAll(...args);
+      seen.push({ tables: info.tables.map(({ name }) => name), events: await eventsOf('dbm\\_%') });
+      return info;
+    };
+    try {
+      const { id } = await verifications.create({ backupId, level: 'DRILL' }, 'test');
+      await verifications.run(id, NEVER);
+      expect(await verifications.get(id)).toMatchObject({ status: 'COMPLETED', errorMessage: null });
+    } finally {
+      scratch.readAll = readAll;
+    }
+    expect(seen).toEqual([{ tables: ['t'], events: 0 }]);
+    await query(url, 'DROP EVENT tick');
+    await restore({ backupId });
+    expect(await eventsOf('evented')).toBe(1);
+  });
 
   describeServerEngine({
     runs,

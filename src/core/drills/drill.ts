@@ -215,6 +215,7 @@ async function restoreInto(env: DrillsEnvironment, run: Run, restoring: Restorin
         stamp: row.id,
         tables: null,
         exact: false,
+        withoutEvents: true,
         onSwitch: () => undefined,
       };
       const from = loadedFrom(archive, backup);

@@ -4,7 +4,8 @@ import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError, errnoOf } from '../../errors.js';
 import type { RunningProcess } from '../process.js';
-import { DumpScanner, type DumpTable, ENTRY } from './scan.js';
+import type { LoadOptions } from '../../core/ports.js';
+import { DumpScanner, type DumpTable, ENTRY, type PieceKind } from './scan.js';
 import { startTool } from './tools.js';
 import type { DumpRun } from './snapshot.js';
 
@@ -45,26 +46,32 @@ export async function readDump(
 /** What a database got from a dump. */
 export interface Filled {
   tables: DumpTable[];
-  /** The statements that make all that is no table: views, triggers, routines and events. */
+  /** The statements that make all that is no table: views, triggers, routines and, unless they were left out, events. */
   objects: Buffer;
 }
 
-/** Fills an empty database from a dump in a file. Events are left out, which would begin to run there. */
-export async function fillDatabase(run: DumpRun, path: string, onBytes: (bytes: number) => void): Promise<Filled> {
+/**
+ * Fills an empty database from a dump in a file. Events are left out, which would begin to run there.
+ * @param withoutEvents leaves them out of `objects`, too
+ */
+export async function fillDatabase(
+  run: DumpRun,
+  path: string,
+  { withoutEvents = false }: Pick<LoadOptions, 'withoutEvents'> = {},
+): Promise<Filled> {
   const client = await startClient(run);
   const objects: Buffer[] = [];
   const waiting: Buffer[] = [];
+  const isObject = (kind: PieceKind) => kind === 'object' || kind === 'setting' || (kind === 'event' && !withoutEvents);
   const scanner = new DumpScanner((kind, bytes) => {
-    if (kind === 'object' || kind === 'event' || kind === 'setting') objects.push(Buffer.from(bytes));
+    if (isObject(kind)) objects.push(Buffer.from(bytes));
     if (kind !== 'event') waiting.push(bytes);
   });
-  let total = 0;
   try {
     const stream = createReadStream(path, { signal: run.signal, highWaterMark: 1 << 20 });
     for await (const chunk of stream as AsyncIterable<Buffer>) {
       scanner.push(chunk);
       await send(client, Buffer.concat(waiting.splice(0)));
-      onBytes((total += chunk.length));
     }
     const tables = scanner.end();
     await finish(client, Buffer.concat(waiting));

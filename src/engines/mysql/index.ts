@@ -195,7 +195,7 @@ async function drill(
     const run = { tools, place: { ...place, database }, isTls: server.isTls, scratch: with_.scratch, signal };
     try {
       await createDatabase(server, database, shape);
-      await fillDatabase(run, path, () => undefined);
+      await fillDatabase(run, path);
       const tables = await tablesOf(server, database, null);
       return { engine: 'MYSQL', name: database, tables, ...(await factsOf(server, database)), findings: [] };
     } finally {

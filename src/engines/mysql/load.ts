@@ -54,7 +54,7 @@ export async function loadDump(path: string, place: Place, with_: LoadTools, opt
     let isBegun = false;
     try {
       await createDatabase(server, name, shape);
-      const filled = await fillDatabase({ ...run, place: { ...place, database: name } }, path, () => undefined);
+      const filled = await fillDatabase({ ...run, place: { ...place, database: name } }, path, options);
       options.onProgress(0.9, 1);
       await compare(server, name, options);
       const old = target === null ? Buffer.alloc(0) : await objectsOf({ ...run, place });

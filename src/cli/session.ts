@@ -58,6 +58,7 @@ export async function inSession(
     app = await createApp(environment, { log });
     await app.restores.recover();
     await app.backups.recover();
+    await app.verifications.recover();
     if (firstConfig) await ensureFirstConfig(app, { serves: false });
     await work({ app, actor: `${COMMAND_ACTOR}${systemUser()}`, print, stop: stop.signal });
   } catch (thrown) {

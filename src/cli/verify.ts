@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { Op } from 'sequelize';
 import { copyWarnings } from '../core/archives/copies.js';
 import { humanSize } from '../core/text/format.js';
 import { badInput } from '../errors.js';
@@ -78,6 +79,10 @@ async function verifyDue({ app, print, stop }: Session, given: string | undefine
   for (const drill of await app.scheduler.takeDrills(false)) rows.push(await app.verifications.runOrEnd(drill, stop));
   rows.push(...(await app.reverification.runDue(stop)));
   stop.throwIfAborted();
+  const due = { nextDrillAt: { [Op.lte]: app.now() } };
+  for (const { name } of await app.models.BackupConfig.findAll({ attributes: ['name'], where: due })) {
+    print.note(`The drill of "${name}" stays due: it has no good backup, or a drill of it has not ended.`);
+  }
   const document = { verifications: rows.map(verificationDocument) };
   const failed = rows.find(({ status }) => status !== 'COMPLETED');
   if (failed !== undefined) throw new CommandError(errorOf(failed), document);

@@ -107,6 +107,18 @@ describe('While the application keeps writing', () => {
     expect(await run('verify')).toMatchObject({ code: 2 });
   });
 
+  it('`verify --due` ends a drill whose process died, and makes the one that is due', async () => {
+    const { verifications, configs, models } = world.app;
+    const drillsDue = { drillSchedule: 'daily', nextDrillAt: new Date(Date.now() - 3_600_000) };
+    const dead = await verifications.create({ backupId: id, level: 'DRILL' }, 'test');
+    await dead.update({ status: 'RUNNING', phase: 'load' });
+    await models.BackupConfig.update(drillsDue, { where: { id: 1 } });
+    const { code, document } = await json('verify', '--due');
+    expect({ code, document }).toMatchObject({ code: 0, document: { verifications: [{ level: 'DRILL' }] } });
+    expect(await dead.reload()).toMatchObject({ status: 'FAILED', errorCode: 'INTERRUPTED' });
+    await configs.update(1, { drillSchedule: null }, 'test');
+  });
+
   it('`restore --dry-run` prints the plan as tables and changes nothing', async () => {
     const { code, stdout } = await run('restore', id, '--dry-run');
     expect(code).toBe(0);

@@ -17,12 +17,13 @@ export type SchedulerEnvironment = RunEnvironment &
       ): Promise<BackupRow>;
     };
     drills: {
+      /** The backup that a drill of the config would restore now. Null where none is good, or a drill waits or is under way. */
+      findDue(config: BackupConfigRow): Promise<BackupRow | null>;
       /**
-       * Makes the PENDING row of a drill that is due in the transaction that takes its due time. Null where there is nothing
-       * to drill, or a drill waits or is under way.
+       * Makes the PENDING row of a drill that is due in the transaction that takes its due time.
        * @param queued as in the row
        */
-      createDue(config: BackupConfigRow, queued: boolean, transaction: Transaction): Promise<VerificationRow | null>;
+      createDue(backup: BackupRow, queued: boolean, transaction: Transaction): Promise<VerificationRow>;
     };
   };
 
@@ -69,7 +70,8 @@ export class Scheduler {
   }
 
   /**
-   * Makes the rows of the drills that are due now, each due time once, as `tick` does.
+   * Makes the rows of the drills that are due now, each due time once, as `tick` does. What cannot be drilled yet stays due,
+   * and is overdue after a while.
    * @param queued false if the caller runs them itself
    */
   async takeDrills(queued: boolean): Promise<VerificationRow[]> {
@@ -79,13 +81,15 @@ export class Scheduler {
     const where = { nextDrillAt: { [Op.lte]: now } };
     for (const config of await models.BackupConfig.findAll({ where, order: [['id', 'ASC']] })) {
       const { id, nextDrillAt } = config;
-      const take = async (transaction: Transaction) => {
+      const take = async (backup: BackupRow, transaction: Transaction) => {
         const moved = { nextDrillAt: nextDrill(config, now) };
         const [taken] = await models.BackupConfig.update(moved, { where: { id, nextDrillAt }, transaction });
-        return taken === 0 ? null : drills.createDue(config, queued, transaction);
+        return taken === 0 ? null : drills.createDue(backup, queued, transaction);
       };
       try {
-        const row = await models.sequelize.transaction(take);
+        const backup = await drills.findDue(config);
+        if (backup === null) continue;
+        const row = await models.sequelize.transaction((transaction) => take(backup, transaction));
         if (row !== null) made.push(row);
       } catch (error) {
         log.error({ err: error, config: id }, 'a due drill could not be made');

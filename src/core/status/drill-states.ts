@@ -60,7 +60,7 @@ export async function drillReasons({ sequelize }: Models, now: Date): Promise<He
               level: 'WARNING' as const,
               code: 'DRILL_OVERDUE' as const,
               message: `"${name}": the drill scheduled for ${at} has not started.`,
-              hint: 'Let a server or worker run, or make it now: `db-manager verify --due`.',
+              hint: 'Let a server or worker run, or make it now: `db-manager verify --due`. It needs a good backup, and no drill under way.',
               configId: id,
             },
           ]

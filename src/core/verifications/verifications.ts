@@ -60,12 +60,12 @@ export class Verifications {
     return this.insert(request, actor, false);
   }
 
-  /** As `Scheduler` wants drills that are due: of the newest backup that counts. */
-  async createDue(config: BackupConfigRow, queued: boolean, transaction: Transaction): Promise<VerificationRow | null> {
+  /** As `Scheduler` wants drills that are due: of the newest backup that counts. `status` says what stays due. */
+  async findDue(config: BackupConfigRow): Promise<BackupRow | null> {
     const { models, log } = this.env;
     const active = { configId: config.id, level: 'DRILL', status: ['PENDING', 'RUNNING'] };
-    if ((await models.Verification.count({ where: active, transaction })) > 0) {
-      log.warn({ config: config.id }, 'a drill is due while the one before has not ended');
+    if ((await models.Verification.count({ where: active })) > 0) {
+      log.debug({ config: config.id }, 'a drill is due while the one before has not ended');
       return null;
     }
     const newest = await models.Backup.findOne({
@@ -81,13 +81,14 @@ export class Verifications {
         ['createdAt', 'DESC'],
         ['id', 'DESC'],
       ],
-      transaction,
     });
-    if (newest === null) {
-      log.warn({ config: config.id }, 'a drill is due, and there is no good backup to drill');
-      return null;
-    }
-    return this.add(newest, { backupId: newest.id, level: 'DRILL' }, { actor: SCHEDULE, queued }, transaction);
+    if (newest === null) log.debug({ config: config.id }, 'a drill is due, and there is no good backup to drill');
+    return newest;
+  }
+
+  /** As `Scheduler` wants it. */
+  createDue(backup: BackupRow, queued: boolean, transaction: Transaction): Promise<VerificationRow> {
+    return this.add(backup, { backupId: backup.id, level: 'DRILL' }, { actor: SCHEDULE, queued }, transaction);
   }
 
   /**

@@ -42,13 +42,35 @@ describe('The drill schedule of a config', () => {
     expect((await newest.reload()).verificationLevel).toBe('DRILL');
   });
 
-  it('makes up for all that was missed by one drill, and makes none beside one under way', async () => {
+  it('makes up for all that was missed by one drill', async () => {
     await world.backup();
     at('2025-06-09T12:00:00Z');
     expect(await world.app.scheduler.takeDrills(true)).toHaveLength(1);
+    expect(await nextDrillAt()).toEqual(new Date('2025-06-10T02:00:00Z'));
+  });
+
+  it('stays due, and becomes overdue, while a drill of it has not ended', async () => {
+    await world.backup();
+    at('2025-06-09T12:00:00Z');
+    const [first] = await world.app.scheduler.takeDrills(true);
     at('2025-06-10T12:00:00Z');
     expect(await world.app.scheduler.takeDrills(true)).toEqual([]);
+    expect(await nextDrillAt()).toEqual(new Date('2025-06-10T02:00:00Z'));
+    expect(await reasons()).toEqual(['DRILL_OVERDUE']);
+    await world.app.verifications.run(first?.id ?? '', NEVER);
+    expect(await world.app.scheduler.takeDrills(true)).toHaveLength(1);
     expect(await nextDrillAt()).toEqual(new Date('2025-06-11T02:00:00Z'));
+    expect(await reasons()).toEqual([]);
+  });
+
+  it('stays due, and becomes overdue, while there is no good backup', async () => {
+    await (await world.backup()).update({ verifiedAt: null });
+    at('2025-06-02T12:00:00Z');
+    expect(await world.app.scheduler.takeDrills(true)).toEqual([]);
+    expect(await nextDrillAt()).toEqual(new Date('2025-06-01T02:00:00Z'));
+    expect(await reasons()).toEqual(['DRILL_OVERDUE']);
+    const { id } = await world.backup();
+    expect(await world.app.scheduler.takeDrills(true)).toMatchObject([{ backupId: id }]);
   });
 
   it('follows the time zone, and ends when it is taken away', async () => {

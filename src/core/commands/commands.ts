@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { access, constants, lstat, realpath, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { AppError, badInput, errnoOf, maskSecrets } from '../../errors.js';
 
 /** Where an operator lays commands, and how long one may run. */
@@ -18,7 +18,7 @@ export interface CommandEnd {
   /** True if it took longer than it may, and was killed. */
   late: boolean;
   seconds: number;
-  /** The last of what it wrote, on both of its outputs, without passwords of URLs. */
+  /** The last of what it wrote, on both of its outputs, without passwords of URLs and that of the database. */
   output: string;
 }
 
@@ -28,6 +28,8 @@ const KEPT = 16 * 1024;
 const END_WITHIN = 3_000;
 /** Only what an operator and no one else can have written. */
 const OTHERS_MAY_WRITE = 0o022;
+/** Of a folder: what lies in it can be renamed by its owner alone. */
+const STICKY = 0o1000;
 const PROGRAMS = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** A user of the API names a command; only an operator of the machine can lay one down. */
@@ -67,6 +69,13 @@ export class Commands {
       if (uid !== 0 && uid !== own) throw wrong(`${what} belongs to another user (${uid}).`, OWN);
       if ((mode & OTHERS_MAY_WRITE) !== 0) throw wrong(`${what} can be written by its group or others.`, OWN);
     }
+    // Whoever may rename a folder above could put another one in its place.
+    for (const above of ancestorsOf(place)) {
+      const { uid, mode } = await stat(above);
+      if (uid !== 0 && uid !== own) throw wrong(`${above}, above it, belongs to another user (${uid}).`, OWN);
+      if ((mode & OTHERS_MAY_WRITE) === 0 || (mode & STICKY) !== 0) continue;
+      throw wrong(`${above}, above it, can be written by its group or others.`, OWN);
+    }
     await access(path, constants.X_OK).catch(() => {
       throw wrong(`${path} cannot be executed.`, `Run: chmod 755 ${path}`);
     });
@@ -92,7 +101,7 @@ export class Commands {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    const tail = new Tail();
+    const tail = new Tail(Object.values(env).flatMap(passwordOf));
     child.stdout.on('data', (chunk: Buffer) => tail.add(chunk));
     child.stderr.on('data', (chunk: Buffer) => tail.add(chunk));
     const kill = (how: NodeJS.Signals) => {
@@ -139,17 +148,44 @@ export class Commands {
 const MAKE = 'Make the folder, owned by the user that runs db-manager or by root, and writable by no one else.';
 const OWN = 'Give it to the user that runs db-manager or to root, and take it from others: chmod go-w.';
 
+/** All folders above a real path, up to the root. */
+function ancestorsOf(path: string): string[] {
+  const above = dirname(path);
+  return above === path ? [] : [above, ...ancestorsOf(above)];
+}
+
+/** The password of a URL in each form that a shell or a program may write it in, the longest first; none of other values. */
+function passwordOf(value: string): string[] {
+  const written = URL.canParse(value) ? new URL(value).password : '';
+  if (written === '') return [];
+  const plain = decodeURIComponent(written);
+  return [...new Set([written, plain.replaceAll("'", String.raw`'\''`), plain])].sort((a, b) => b.length - a.length);
+}
+
 /** Keeps the end of an output. */
 class Tail {
   private kept: Buffer = Buffer.alloc(0);
+  private isCut = false;
 
-  /** Adds what was written. */
+  /** @param secrets what never stands in the text */
+  constructor(private readonly secrets: readonly string[]) {}
+
+  /** Adds what was written. More is kept than is shown: what is cut in half is not known as a secret. */
   add(chunk: Buffer): void {
-    this.kept = Buffer.concat([this.kept, chunk]).subarray(-KEPT);
+    const all = Buffer.concat([this.kept, chunk]);
+    this.isCut ||= all.length > 2 * KEPT;
+    this.kept = all.subarray(-2 * KEPT);
   }
 
   /** What was kept, as text that every control database can hold. */
   text(): string {
-    return maskSecrets(this.kept.toString('utf8').replaceAll('\0', ''));
+    const kept = this.kept.toString('utf8').replaceAll('\0', '');
+    const whole = this.isCut ? kept.slice(kept.slice(0, KEPT).indexOf('\n') + 1) : kept;
+    const masked = maskSecrets(this.secrets.reduce((text, secret) => text.replaceAll(secret, '***'), whole));
+    // A character that was cut in half is left out.
+    return Buffer.from(masked)
+      .subarray(-KEPT)
+      .toString('utf8')
+      .replace(/^\uFFFD+/, '');
   }
 }

@@ -1,6 +1,6 @@
 import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AppError, maskSecrets, toAppError } from '../../errors.js';
+import { AppError, toAppError } from '../../errors.js';
 import type {
   BackupConfigRow,
   BackupRow,
@@ -340,8 +340,7 @@ async function runCommand(env: DrillsEnvironment, run: Run, commanding: Commandi
     .catch((error: unknown) => {
       throw asFailure(run, `The drill command "${command}" cannot be run`, error);
     });
-  const { exitCode, late, seconds } = ended;
-  const output = maskSecrets(ended.output);
+  const { exitCode, late, seconds, output } = ended;
   await note({ command: { name: command, exitCode, seconds, output } });
   if (exitCode === 0 && !late) return;
   const took = `${seconds.toFixed(1)} seconds`;

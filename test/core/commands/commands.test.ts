@@ -65,6 +65,17 @@ describe('A command', () => {
     await expect(commands().find('check')).rejects.toThrow(`${folder} can be written by its group or others.`);
   });
 
+  it('is refused if others may write a folder above, unless only owners may rename in it', async () => {
+    await lay('check', 'true');
+    const above = join(folder, '..');
+    await chmod(above, 0o777);
+    await expect(commands().find('check')).rejects.toThrow(
+      `${above}, above it, can be written by its group or others.`,
+    );
+    await chmod(above, 0o1777);
+    expect(await commands().find('check')).toBe(join(folder, 'check'));
+  });
+
   it('that is a link, a folder, missing or not executable is refused', async () => {
     await symlink('/bin/true', join(folder, 'link'));
     await mkdir(join(folder, 'folder'));
@@ -100,6 +111,20 @@ describe('A command', () => {
     expect({ exitCode, late }).toEqual({ exitCode: 7, late: false });
     expect(output).toMatch(/at postgres:\/\/me:\*\*\*@db\/x\n$/);
     expect(Buffer.byteLength(output)).toBeLessThanOrEqual(16 * 1024);
+  });
+
+  it('shows no part of a password that lies across the beginning of what is shown', async () => {
+    await lay('cut', 'printf "x://me:SECRET-SECRET@db "; head -c 16370 /dev/zero | tr "\\0" "."');
+    const { output } = await run('cut');
+    expect(output).not.toContain('SECRET');
+    expect(Buffer.byteLength(output)).toBeLessThanOrEqual(16 * 1024);
+  });
+
+  it('shows the password of its own database in no form, however it is written', async () => {
+    await lay('trace', 'echo "$DATABASE_URL"; echo "plain p@s s\'w, password=p%40s%20s\'w"; set -x; : "$PLAIN"');
+    const { output } = await run('trace', { env: { DATABASE_URL: "mysql://me:p%40s%20s'w@db/x", PLAIN: "p@s s'w" } });
+    expect(output).toContain('mysql://me:***@db/x\nplain ***, password=***\n');
+    expect(output).not.toMatch(/p@s|p%40s/);
   });
 
   it('that takes too long is killed with all that it has started', async () => {

@@ -17,12 +17,12 @@ export function addDrillReport(program: Command): void {
     .requiredOption('--to <folder>', 'where; files that are there already are not replaced')
     .action((id: string, { to }: { to: string }, command: Command) =>
       inSession(command.optsWithGlobals<GlobalOptions>(), async ({ app, print }) => {
-        const { report, signature } = await app.reports.get(id);
+        const { report, signature, key } = await app.reports.get(id);
         const contents: [name: string, content: string | Buffer][] = [
           [`${id}.json`, report],
           [`${id}.sig`, signature],
           [`${id}.html`, reportPage(report, signature)],
-          [`${id}.pem`, await app.reports.publicKey()],
+          [`${id}.pem`, await app.reports.publicKey(key)],
         ];
         const folder = resolve(to);
         await makeFolder(folder);

@@ -11,7 +11,8 @@ export interface ReportParts {
 
 /**
  * GET /verifications/:id/report/ — the signed report of a drill: JSON, a page for a browser, or with `?part=signature` the
- * signature of that JSON. GET /drill-key.pem — the public key that verifies it, for anyone.
+ * signature of that JSON. GET /drill-key.pem — the public key that verifies reports now, for anyone; with `?key=` that of a
+ * report, by its `key`.
  */
 export function drillReports({ auth, reports }: ReportParts): Router {
   const router = Router();
@@ -30,9 +31,17 @@ export function drillReports({ auth, reports }: ReportParts): Router {
       response.type('application/json').send(Buffer.from(report));
     }
   });
-  router.get('/drill-key.pem', async (_request: Request, response: Response) => {
-    const key = await reports.publicKey();
-    response.set('Cache-Control', 'no-store').type('application/x-pem-file').send(key);
+  router.get('/drill-key.pem', async (request: Request, response: Response) => {
+    const { key } = request.query;
+    if (key !== undefined && !(typeof key === 'string' && /^[0-9a-f]{64}$/.test(key))) {
+      throw badInput(
+        'key',
+        'is no SHA-256 in hex.',
+        'Give the `key` of a report, or leave it out for the present one.',
+      );
+    }
+    const pem = await reports.publicKey(key);
+    response.set('Cache-Control', 'no-store').type('application/x-pem-file').send(pem);
   });
   return router;
 }

@@ -178,14 +178,23 @@ const REPORT_KEY: Operation = {
   operationId: 'drillReportKey',
   summary: 'The public key that verifies reports of drills, as PEM.',
   security: [],
-  parameters: [],
+  parameters: [
+    {
+      name: 'key',
+      in: 'query',
+      required: false,
+      description:
+        'The `key` of a report: the SHA-256 of the key that it was signed with. Left out: the key that is used now.',
+      schema: { type: 'string', pattern: '^[0-9a-f]{64}$' },
+    },
+  ],
   responses: {
     200: {
       description: 'The key.',
       headers: { 'Cache-Control': NOT_KEPT },
       content: { 'application/x-pem-file': {} },
     },
-    ...refusals(['NOT_FOUND', 'INTERNAL_ERROR']),
+    ...refusals(['BAD_USER_INPUT', 'NOT_FOUND', 'INTERNAL_ERROR']),
   },
 };
 

@@ -228,6 +228,10 @@ describe('What a real server answers is as described', () => {
     const user = await auth.users.create('report@example.org', PASSWORD, 'USER');
     await ask('GET', REPORT, 403, { ...url(id), headers: { Authorization: `Bearer ${auth.sessionOf(user).token}` } });
     await ask('GET', REPORT_KEY, 200);
+    const { key } = await reports.get(id);
+    await ask('GET', REPORT_KEY, 200, { url: `${REPORT_KEY}?key=${key}` });
+    await ask('GET', REPORT_KEY, 404, { url: `${REPORT_KEY}?key=${'0'.repeat(64)}` });
+    await ask('GET', REPORT_KEY, 400, { url: `${REPORT_KEY}?key=x` });
     const { get, publicKey } = reports;
     const fail = () => Promise.reject(new Error('unexpected'));
     Object.assign(reports, { get: fail, publicKey: fail });

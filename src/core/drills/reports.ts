@@ -15,6 +15,8 @@ export interface DrillReport {
   report: string;
   /** Ed25519. */
   signature: Buffer;
+  /** The fingerprint of the key that it was signed with: see `publicKey`. */
+  key: string;
 }
 
 /** What a report says: numbers and names only, in an order that is always the same. */
@@ -53,19 +55,37 @@ export class DrillReports {
   async get(id: string): Promise<DrillReport> {
     const row = await this.env.models.Verification.findByPk(id);
     const { report = null, reportSignature = null } = row ?? {};
-    if (report !== null && reportSignature !== null)
-      return { report, signature: Buffer.from(reportSignature, 'base64') };
+    if (report !== null && reportSignature !== null) {
+      const { key } = JSON.parse(report) as ReportDocument;
+      return { report, signature: Buffer.from(reportSignature, 'base64'), key };
+    }
     throw new AppError('NOT_FOUND', `There is no report of "${id}".`, {
       hint: 'Only drills have one, once they have ended: verifications at level DRILL.',
     });
   }
 
-  /** The public key that reports are verified with, as PEM. @throws AppError NOT_FOUND before the first drill */
-  async publicKey(): Promise<string> {
+  /**
+   * A public key that reports are verified with, as PEM.
+   * @param fingerprint `key` of a report: after a recovery without the former secrets key, older reports have another one.
+   * Left out: the key that reports are signed with now
+   * @throws AppError NOT_FOUND before the first drill, and for a key that is not of this installation
+   */
+  async publicKey(fingerprint?: string): Promise<string> {
+    if (fingerprint !== undefined) return this.formerKey(fingerprint);
     const row = await this.find();
     if (row !== null) return row.publicKey;
     throw new AppError('NOT_FOUND', 'No drill was made yet, so there is no key of reports.', {
       hint: 'Make a drill first: `db-manager verify latest --level drill`.',
+    });
+  }
+
+  private async formerKey(fingerprint: string): Promise<string> {
+    const rows = await this.env.models.SigningKey.findAll({ attributes: ['publicKey'] });
+    const row = rows.find(({ publicKey }) => fingerprintOf(publicKey) === fingerprint);
+    if (row !== undefined) return row.publicKey;
+    throw new AppError('NOT_FOUND', `key: no report of this installation was signed with the key ${fingerprint}.`, {
+      field: 'key',
+      hint: 'Give the key of a report of this installation, or leave it out for the present one.',
     });
   }
 

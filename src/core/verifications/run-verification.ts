@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { AppError } from '../../errors.js';
+import { AppError, toAppError } from '../../errors.js';
 import type {
   BackupRow,
   InvariantResult,
@@ -85,7 +85,8 @@ export async function runVerification(
       level: row.level,
       result: error?.code ?? 'ok',
     });
-    const signed = row.level === 'DRILL' ? await env.reports.make(await row.reload(), backup, error) : {};
+    const signed =
+      row.level === 'DRILL' ? await signedReport(env, run, { row: await row.reload(), backup, error }) : {};
     if (error === null) await run.complete({ invariants: verifying.invariants ?? [], ...signed });
     else await run.fail(error, signed);
   } catch (thrown) {
@@ -97,6 +98,22 @@ export async function runVerification(
     await run.close();
   }
   return 'done';
+}
+
+/** The columns with the report of a drill. One that cannot be signed is a warning: the drill's own outcome counts. */
+async function signedReport(
+  { reports, log }: VerificationsEnvironment,
+  run: Run,
+  { row, backup, error }: { row: VerificationRow; backup: BackupRow; error: AppError | null },
+): Promise<Partial<Awaited<ReturnType<DrillReports['make']>>>> {
+  try {
+    return await reports.make(row, backup, error);
+  } catch (thrown) {
+    const { message, hint } = toAppError(thrown);
+    log.error({ err: thrown, verification: row.id }, 'the report of a drill could not be signed');
+    run.warn(`There is no signed report of this drill: ${message} ${hint}`);
+    return {};
+  }
 }
 
 /**

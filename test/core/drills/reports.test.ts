@@ -94,6 +94,35 @@ describe('The report of a drill', () => {
     expect(await readFile(join(world.folder, 'data', 'secrets-key'), 'utf8')).not.toContain('PRIVATE KEY');
   });
 
+  it('that cannot be signed leaves the outcome of the drill as it is, with a warning', async () => {
+    await drill();
+    await writeFile(join(world.folder, 'data', 'secrets-key'), `${'k'.repeat(64)}\n`);
+    const warnings = [
+      expect.stringMatching(/^There is no signed report of this drill: A secret of the control database/),
+    ];
+    const { verifications, models } = world.app;
+    const passed = await verifications.get(await drill());
+    expect(passed).toMatchObject({ status: 'COMPLETED', errorCode: null, report: null, warnings });
+    const broken = { name: 'No one', sql: 'SELECT id FROM account', expect: 'EMPTY' as const, value: null };
+    await models.BackupConfig.update({ invariants: [broken] }, { where: { id: 1 } });
+    const failed = await verifications.get(await drill());
+    expect(failed).toMatchObject({ status: 'FAILED', errorCode: 'INVARIANT_BROKEN', report: null, warnings });
+  });
+
+  it('of a former key is verified with that key, also when others are signed with a new one', async () => {
+    const { reports } = world.app;
+    const former = await reports.get(await drill());
+    // As a recovery without the secrets key leaves it.
+    await world.app.models.SigningKey.update({ secret: null }, { where: {} });
+    const present = await reports.get(await drill());
+    expect(present.key).not.toBe(former.key);
+    for (const { report, signature, key } of [former, present]) {
+      expect(await verify(report, signature, await reports.publicKey(key))).toBe('Signature Verified Successfully');
+    }
+    expect(await reports.publicKey()).toBe(await reports.publicKey(present.key));
+    await expect(reports.publicKey('0'.repeat(64))).rejects.toMatchObject({ code: 'NOT_FOUND', field: 'key' });
+  });
+
   it('is a page that runs nothing, whatever the names in it are', async () => {
     const id = await drill();
     const { report, signature } = await world.app.reports.get(id);

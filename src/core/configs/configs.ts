@@ -76,6 +76,7 @@ export class Configs {
     const others = (await BackupConfig.count()) - (sample === null ? 0 : 1);
     const first = others === 0 ? { archivePrefix: null } : {};
     const values = await checkSettings(this.env, newSettings({ ...first, ...given }));
+    assertOpened(values, keys);
     const identity = { ...mark, ...(sample !== null && { id: sample.id }), createdAt: now, updatedAt: now };
     const row = await this.unlessNameTaken(() =>
       sequelize.transaction(async (transaction) => {
@@ -99,7 +100,9 @@ export class Configs {
     for (const input of inputs) {
       const given = givenSettings(await withDestination(this.env, input));
       const keys = await this.env.keys.chosen(input.encryptionKeyIds ?? []);
-      prepared.push({ keys, values: await checkSettings(this.env, newSettings(given)) });
+      const values = await checkSettings(this.env, newSettings(given));
+      assertOpened(values, keys);
+      prepared.push({ keys, values });
     }
     const rows = await this.unlessNameTaken(() =>
       sequelize.transaction(async (transaction) => {
@@ -153,6 +156,7 @@ export class Configs {
     const values = await checkSettings(this.env, changedSettings(row, given), row);
     const { encryptionKeyIds: keyIds } = input;
     const keys = keyIds === undefined || keyIds === null ? null : await this.env.keys.chosen(keyIds);
+    await this.assertStillOpened(row, values, keys);
     if (values.databaseKey !== row.databaseKey) await this.assertIdle(row);
     const now = this.env.now();
     const schedule = { ...row.get({ plain: true }), ...values };
@@ -176,20 +180,35 @@ export class Configs {
     return row;
   }
 
+  /** As `assertOpened`, where the schedule or the keys change. @param keys null: they stay as they are */
+  private async assertStillOpened(
+    row: BackupConfigRow,
+    values: { drillSchedule: string | null },
+    keys: EncryptionKeyRow[] | null,
+  ): Promise<void> {
+    if (keys === null && values.drillSchedule === row.drillSchedule) return;
+    assertOpened(values, keys ?? (await this.env.keys.ofConfig(row.id)));
+  }
+
   /** Checks what `create` would save. @throws AppError as `create` */
   async validate(input: ConfigInput): Promise<void> {
     const given = givenSettings(await withDestination(this.env, input));
     if (given.name === undefined) throw badInput('name', 'is missing.');
-    await this.env.keys.chosen(input.encryptionKeyIds ?? []);
-    const { name } = await checkSettings(this.env, newSettings(given));
+    const keys = await this.env.keys.chosen(input.encryptionKeyIds ?? []);
+    const values = await checkSettings(this.env, newSettings(given));
+    assertOpened(values, keys);
+    const { name } = values;
     if ((await this.env.models.BackupConfig.count({ where: { name } })) > 0) throw nameTaken();
   }
 
   /** The config as `update` would make it. Nothing is saved. @throws AppError as `update`, but for a name that is taken */
   async preview(id: number, input: ConfigInput): Promise<BackupConfigRow> {
     const row = await this.get(id);
-    await this.env.keys.chosen(input.encryptionKeyIds ?? []);
-    return row.set(await checkSettings(this.env, changedSettings(row, await this.changes(row, input)), row));
+    const { encryptionKeyIds: keyIds } = input;
+    const keys = keyIds === undefined || keyIds === null ? null : await this.env.keys.chosen(keyIds);
+    const values = await checkSettings(this.env, changedSettings(row, await this.changes(row, input)), row);
+    await this.assertStillOpened(row, values, keys);
+    return row.set(values);
   }
 
   /**
@@ -267,3 +286,13 @@ export class Configs {
 }
 
 const nameTaken = () => badInput('name', 'is the name of another config.', 'Choose another name.');
+
+/** A drill of the schedule opens backups alone: nobody is there to give a key. @throws AppError BAD_USER_INPUT */
+function assertOpened({ drillSchedule }: { drillSchedule: string | null }, keys: readonly EncryptionKeyRow[]): void {
+  if (drillSchedule === null || keys.length === 0 || keys.some(({ secret }) => secret !== null)) return;
+  throw badInput(
+    'drillSchedule',
+    'needs a key that is held here: the backups are encrypted for keys that only people hold.',
+    'Add such a key to encryptionKeyIds, or leave drillSchedule out and drill by hand: `db-manager verify latest --level drill --identity-file FILE`.',
+  );
+}

@@ -13,9 +13,17 @@ const newestDrill = (condition: string) =>
      ORDER BY v."createdAt" DESC, v.id DESC LIMIT 1)`;
 
 const PASSED = newestDrill(`v.status = 'COMPLETED'`);
-/** One that was cancelled says nothing. */
+/** One that was cancelled or interrupted, or did not get its turn, says nothing about restores. */
+const SAYS_NOTHING = `('CANCELLED', 'INTERRUPTED', 'BUSY')`;
 const ENDED = newestDrill(
-  `(v.status = 'COMPLETED' OR v.status = 'FAILED' AND coalesce(v."errorCode", '') <> 'CANCELLED')`,
+  `(v.status = 'COMPLETED' OR v.status = 'FAILED' AND coalesce(v."errorCode", '') NOT IN ${SAYS_NOTHING})`,
+);
+/** The newest of the schedule that was interrupted or did not get its turn, if nothing came after it. */
+const BROKEN_OFF = newestDrill(
+  `v."createdBy" = 'system' AND v.status = 'FAILED' AND v."errorCode" IN ('INTERRUPTED', 'BUSY') AND NOT EXISTS (
+     SELECT 1 FROM verifications later WHERE later.level = 'DRILL' AND later."configId" = c.id
+       AND later."createdAt" > v."createdAt"
+       AND NOT (later.status = 'FAILED' AND later."errorCode" IN ${SAYS_NOTHING}))`,
 );
 
 /** The newest good backup of the config `c`. */
@@ -23,7 +31,7 @@ const NEWEST_GOOD = `(SELECT b.id FROM backups b WHERE b."configId" = c.id AND b
   AND b.status = 'COMPLETED' AND b."verifiedAt" IS NOT NULL AND NOT b.suspicious
   ORDER BY b."createdAt" DESC, b.id DESC LIMIT 1)`;
 
-/** Configs whose newest drill failed, or whose drill is due and has not begun. */
+/** Configs whose newest drill failed, or whose drill is due and has not begun, or was broken off. */
 export async function drillReasons({ sequelize }: Models, now: Date): Promise<HealthReason[]> {
   const rows = await sequelize.query<{
     id: number;
@@ -33,13 +41,16 @@ export async function drillReasons({ sequelize }: Models, now: Date): Promise<He
     status: string | null;
     errorCode: string | null;
     errorMessage: string | null;
+    brokenOff: string | null;
   }>(
-    `SELECT c.id, c.name, c."nextDrillAt" AS due, d.id AS "drillId", d.status, d."errorCode", d."errorMessage"
+    `SELECT c.id, c.name, c."nextDrillAt" AS due, d.id AS "drillId", d.status, d."errorCode", d."errorMessage",
+       b.id AS "brokenOff"
      FROM backup_configs c LEFT JOIN verifications d ON d.id = ${ENDED}
-     WHERE d.status = 'FAILED' OR c."nextDrillAt" < :late ORDER BY c.id`,
+     LEFT JOIN verifications b ON c."nextDrillAt" IS NOT NULL AND b."createdAt" < :late AND b.id = ${BROKEN_OFF}
+     WHERE d.status = 'FAILED' OR c."nextDrillAt" < :late OR b.id IS NOT NULL ORDER BY c.id`,
     { type: QueryTypes.SELECT, replacements: { late: new Date(now.getTime() - GRACE) } },
   );
-  return rows.flatMap(({ id, name, due, drillId, status, errorCode, errorMessage }): HealthReason[] => {
+  return rows.flatMap(({ id, name, due, drillId, status, errorCode, errorMessage, brokenOff }): HealthReason[] => {
     const isLate = due !== null && new Date(due).getTime() < now.getTime() - GRACE;
     const at = due === null ? '' : new Date(due).toISOString();
     return [
@@ -54,13 +65,17 @@ export async function drillReasons({ sequelize }: Models, now: Date): Promise<He
             },
           ]
         : []),
-      ...(isLate
+      ...(isLate || brokenOff !== null
         ? [
             {
               level: 'WARNING' as const,
               code: 'DRILL_OVERDUE' as const,
-              message: `"${name}": the drill scheduled for ${at} has not started.`,
-              hint: 'Let a server or worker run, or make it now: `db-manager verify --due`. It needs a good backup, and no drill under way.',
+              message: isLate
+                ? `"${name}": the drill scheduled for ${at} has not started.`
+                : `"${name}": the drill ${brokenOff} was broken off, and none has ended since.`,
+              hint: isLate
+                ? 'Let a server or worker run, or make it now: `db-manager verify --due`. It needs a good backup, and no drill under way.'
+                : 'Make one now: `db-manager verify latest --level drill`.',
               configId: id,
             },
           ]

@@ -86,6 +86,22 @@ describe('The drill schedule of a config', () => {
     await expect(save).rejects.toThrow('drillSchedule: "now and then" does not have five fields.');
   });
 
+  it('is refused where only people hold the keys of its backups, whichever of the two is set last', async () => {
+    const { configs, keys } = world.app;
+    const { key: ours } = await keys.create({ name: 'Ours', generate: true, keepHere: true }, 'test');
+    const { key: theirs } = await keys.create({ name: 'Theirs', generate: true }, 'test');
+    const save = (change: object) => configs.update(1, change, 'test');
+    const refused = { code: 'BAD_USER_INPUT', field: 'drillSchedule' };
+    await expect(save({ encryptionKeyIds: [theirs.id] })).rejects.toMatchObject(refused);
+    await save({ encryptionKeyIds: [theirs.id, ours.id] });
+    await save({ encryptionKeyIds: [theirs.id], drillSchedule: null });
+    await expect(save({ drillSchedule: 'daily' })).rejects.toMatchObject(refused);
+    await expect(configs.preview(1, { drillSchedule: 'daily' })).rejects.toMatchObject(refused);
+    const other = { name: 'New', databaseUrl: `sqlite:${world.database}`, drillSchedule: 'daily' };
+    await expect(configs.create({ ...other, encryptionKeyIds: [theirs.id] }, 'test')).rejects.toMatchObject(refused);
+    expect(await save({ name: 'Renamed' })).toMatchObject({ name: 'Renamed', drillSchedule: null });
+  });
+
   it('comes back from a time that was worked out while the clock was ahead', async () => {
     await world.app.models.BackupConfig.update({ nextDrillAt: new Date('2027-01-01') }, { where: { id: 1 } });
     await world.app.scheduler.realign();
@@ -118,6 +134,28 @@ describe('The status', () => {
     await drill(backup);
     expect(await reasons()).toEqual([]);
   });
+
+  it.each(['INTERRUPTED', 'BUSY'])(
+    'takes a drill that ended as %s for none: the one before counts, and it is overdue',
+    async (errorCode) => {
+      const backup = await world.backup();
+      const { BackupConfig, Verification } = world.app.models;
+      const broken = { name: 'No one', sql: 'SELECT id FROM account', expect: 'EMPTY' as const, value: null };
+      await BackupConfig.update({ invariants: [broken] }, { where: { id: 1 } });
+      await drill(backup);
+      at('2025-06-01T02:00:01Z');
+      const [due] = await world.app.scheduler.takeDrills(true);
+      expect(await reasons()).toEqual(['DRILL_FAILED']);
+      await Verification.update({ status: 'FAILED', errorCode }, { where: { id: due?.id ?? '' } });
+      at('2025-06-01T03:59:00Z');
+      expect(await reasons()).toEqual(['DRILL_FAILED']);
+      at('2025-06-01T04:01:00Z');
+      expect(await reasons()).toEqual(['DRILL_FAILED', 'DRILL_OVERDUE']);
+      await BackupConfig.update({ invariants: [] }, { where: { id: 1 } });
+      await drill(backup);
+      expect(await reasons()).toEqual([]);
+    },
+  );
 
   it('tells how old the restored state is, and forecasts a restore by the bytes of the newest', async () => {
     expect(await stateOf()).toBeNull();

@@ -54,8 +54,12 @@ interface Verifying {
   invariants: InvariantResult[] | null;
 }
 
-/** True for an error that says how the stored bytes are, not that they could not be read now. */
-export const isFinding = (code: string | null) => /^(ARCHIVE_|DATABASE_|CHAIN_BROKEN$)/.test(code ?? '');
+/**
+ * True for an error that says how the stored bytes are, not that they could not be read now: a missing program, a server that
+ * does not answer or refuses what a dump needs say nothing about the copy.
+ */
+export const isFinding = (code: string | null) =>
+  /^(ARCHIVE_.*|DATABASE_(CORRUPT|WRONG_KIND)|CHAIN_BROKEN)$/.test(code ?? '');
 
 /**
  * Does a PENDING verification: see `Verifications` for what comes of it. All failures end on the row.

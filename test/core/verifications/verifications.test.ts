@@ -41,6 +41,29 @@ async function withCopies(): Promise<{ memory: MemoryStorage; distant: Destinati
 }
 
 describe('A verification', () => {
+  it.each(['TOOLS_MISSING', 'NOT_FOUND', 'UNREADABLE', 'IN_USE', 'FAILED'] as const)(
+    'that cannot look at the database fails, and takes no mark away: DATABASE_%s',
+    async (cause) => {
+      const backup = await world.backup();
+      const { verifications, engines } = world.app;
+      const failure = new AppError(`DATABASE_${cause}`, 'It cannot be looked at here.');
+      engines.of('SQLITE').inspectContent = () => Promise.reject(failure);
+      const { verifiedAt, verificationLevel } = backup;
+      const verified = verifications.verify(backup.id, 'CONTENT', 'test', NEVER);
+      await expect(verified).rejects.toMatchObject({ code: failure.code });
+      expect(await backup.reload()).toMatchObject({ verifiedAt, verificationLevel, errorCode: null });
+      expect(await world.app.models.StoredObject.count({ where: { backupId: backup.id, errorCode: null } })).toBe(1);
+    },
+  );
+
+  it('that finds the database damaged takes the mark away', async () => {
+    const backup = await world.backup();
+    const { verifications, engines } = world.app;
+    engines.of('SQLITE').inspectContent = () => Promise.reject(new AppError('DATABASE_CORRUPT', 'A page is damaged.'));
+    await verifications.verify(backup.id, 'CONTENT', 'test', NEVER);
+    expect(await backup.reload()).toMatchObject({ verifiedAt: null, errorCode: 'DATABASE_CORRUPT' });
+  });
+
   it('is a run with phases, an end and a history, and marks the backup', async () => {
     const { id: backupId } = await world.backup();
     days(1);

@@ -421,13 +421,18 @@ export interface ServerDatabase {
 export interface ScratchDatabases {
   /**
    * The URL of the run's database, which is not there yet.
+   * @param runId such as `verify_20250724_150000_a1b2c3d4`: a day after that time, any restore or drill on the server may
+   * drop the database as one that was left behind
    * @param folder of the run, for a database that is a file
    * @param url of a database of the server beside which it is made; null where a database is a file
    */
   urlFor(runId: string, folder: string, url: string | null): Promise<string>;
   /** Describes it by reading all of it, however long that takes. @throws AppError DATABASE_CORRUPT for damaged pages */
   readAll(url: string, step: StepContext): Promise<DatabaseInfo>;
-  /** Removes it, if it is there, with what a load into it left whose process died. */
+  /**
+   * Removes it, if it is there, with what a load into it left whose process died. Fails for the URL of any other database of
+   * a server.
+   */
   drop(url: string, runId: string): Promise<void>;
 }
 

@@ -18,6 +18,11 @@ export function drillName(): string {
 /** The database of the drill with this run id, such as `verify_20250724_150000_a1b2c3d4`. */
 export const scratchName = (runId: string): string => `dbm_drill_${runId.replace(/^verify_/, '')}`;
 
+/** Fails unless a database that is about to be dropped is the one of this drill, whatever the URL names. */
+export function assertScratch(database: string, runId: string): void {
+  if (database !== scratchName(runId)) throw new Error(`"${database}" is not the scratch database of ${runId}.`);
+}
+
 /** True for a database that a restore or a drill has made for itself. */
 export const isOurs = (name: string): boolean => /^dbm_(new|old|drill)_/.test(name);
 

@@ -25,6 +25,7 @@ import { mediaTargets } from '../restores/scope.js';
 import { within } from '../runs/progress.js';
 import type { Run, RunEnvironment } from '../runs/run.js';
 import { humanSize } from '../text/format.js';
+import { stamp } from '../text/ids.js';
 
 /** What drills need of the process around them. */
 export type DrillsEnvironment = RunEnvironment &
@@ -66,10 +67,11 @@ export async function drill(env: DrillsEnvironment, run: Run, { row, backup, rea
   const folders = foldersOf(env, row.id);
   for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o700 });
   const scratch = scratchOf(engine);
-  const url = await scratchUrl(env, row.id, backup, config);
+  const scratchId = scratchIdOf(await row.reload());
+  const url = await scratchUrl(env, { id: row.id, scratchId }, backup, config);
   const start = performance.now();
   try {
-    const restored = await restoreInto(env, run, { row, backup, reading, engine, folders, url });
+    const restored = await restoreInto(env, run, { row, backup, reading, engine, folders, url, scratchId });
     const restoreSeconds = (performance.now() - start) / 1_000;
     const { facts, archive, media, copy } = restored;
     const note = (values: Partial<DrillFacts>) => run.update({ drill: Object.assign(facts, values) });
@@ -87,9 +89,13 @@ export async function drill(env: DrillsEnvironment, run: Run, { row, backup, rea
     if (command !== null) await runCommand(env, run, { command, url, folders, media, facts, note, backup });
     return { copy, invariants };
   } finally {
-    await dropScratch(env, scratch, url, row.id);
+    await dropScratch(env, scratch, url, scratchId);
   }
 }
+
+/** As the id of the run, with the time when it began: a database is named after it, and is not left behind before a day. */
+const scratchIdOf = ({ id, startedAt }: VerificationRow): string =>
+  startedAt === null ? id : id.replace(/\d{8}_\d{6}/, stamp(startedAt));
 
 /**
  * Fails unless a drill of the backup can be made here.
@@ -117,13 +123,15 @@ export function scratchOf({ kind, scratch }: Engine): ScratchDatabases {
 }
 
 /** Removes the scratch database of a drill whose process died. Its files are in its work folder. */
-export async function dropLeft(env: DrillsEnvironment, id: string, backup: BackupRow | null): Promise<void> {
+export async function dropLeft(env: DrillsEnvironment, row: VerificationRow, backup: BackupRow | null): Promise<void> {
   if (backup === null) return;
   const engine = env.engines.of(backup.engine);
   if (engine.scratch === null || !engine.capabilities.onServer) return;
   const config = backup.configId === null ? null : await env.models.BackupConfig.findByPk(backup.configId);
+  const { id } = row;
+  const scratchId = scratchIdOf(row);
   try {
-    await dropScratch(env, engine.scratch, await scratchUrl(env, id, backup, config), id);
+    await dropScratch(env, engine.scratch, await scratchUrl(env, { id, scratchId }, backup, config), scratchId);
   } catch (error) {
     env.log.warn({ err: error, verification: id }, 'the scratch database of a drill cannot be found');
   }
@@ -144,12 +152,12 @@ function foldersOf({ workFolder }: DrillsEnvironment, id: string): Folders {
 
 function scratchUrl(
   env: DrillsEnvironment,
-  id: string,
+  { id, scratchId }: { id: string; scratchId: string },
   backup: BackupRow,
   config: BackupConfigRow | null,
 ): Promise<string> {
   const engine = env.engines.of(backup.engine);
-  return scratchOf(engine).urlFor(id, foldersOf(env, id).database, serverUrl(env, backup, config));
+  return scratchOf(engine).urlFor(scratchId, foldersOf(env, id).database, serverUrl(env, backup, config));
 }
 
 /** A database on the server that a drill uses; null where databases are files. */
@@ -178,11 +186,12 @@ interface Restoring extends Drilling {
   engine: Engine;
   folders: Folders;
   url: string;
+  scratchId: string;
 }
 
 /** The restore's own part: what is measured. */
 async function restoreInto(env: DrillsEnvironment, run: Run, restoring: Restoring) {
-  const { row, backup, reading, engine, folders, url } = restoring;
+  const { row, backup, reading, engine, folders, url, scratchId } = restoring;
   const isDatabase = (archive: Archive) => contentOf(archive, engine).database;
   const { archive, stored } = await readGoodCopy(env, run, {
     backup,
@@ -212,7 +221,7 @@ async function restoreInto(env: DrillsEnvironment, run: Run, restoring: Restorin
       await engine.checkWritable(url);
       const options = {
         lockTimeoutMs: LOCK_WAIT,
-        stamp: row.id,
+        stamp: scratchId,
         tables: null,
         exact: false,
         withoutEvents: true,

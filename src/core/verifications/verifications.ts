@@ -159,8 +159,9 @@ export class Verifications {
     const { models, log } = this.env;
     for (const id of await deadRuns(models, 'Verification')) {
       const work = async () => {
-        const { phase, level, backupId } = await this.get(id);
-        if (level === 'DRILL') await dropLeft(this.env, id, await models.Backup.findByPk(backupId));
+        const row = await this.get(id);
+        const { phase, level, backupId } = row;
+        if (level === 'DRILL') await dropLeft(this.env, row, await models.Backup.findByPk(backupId));
         const text = `The process that did this verification stopped in the phase "${phase ?? 'start'}".`;
         const ended = { id, status: 'RUNNING' as const };
         await endRun(this.env, 'Verification', ended, new AppError('INTERRUPTED', `${text} Nothing was changed.`));

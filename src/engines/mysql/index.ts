@@ -1,7 +1,7 @@
 import { mkdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import type { CheckOptions, DatabaseInfo, Engine, StepContext } from '../../core/ports.js';
-import { drillName, newName, scratchName } from '../beside.js';
+import { assertScratch, drillName, newName, scratchName } from '../beside.js';
 import { NOTHING } from '../exclusions.js';
 import {
   assertWhole,
@@ -79,6 +79,7 @@ export function createMysqlEngine({ binDir = null, scratch = tmpdir(), passwords
       },
       drop: async (url, runId) => {
         const place = await placeOf(url);
+        assertScratch(place.database, runId);
         await withServer(place, undefined, async (server) => {
           await dropDatabase(server, newName(runId));
           await dropDatabase(server, place.database);

@@ -1,5 +1,5 @@
 import type { CheckOptions, DatabaseInfo, Engine, ServerDatabase, StepContext } from '../../core/ports.js';
-import { drillName, isOurs, newName, scratchName } from '../beside.js';
+import { assertScratch, drillName, isOurs, newName, scratchName } from '../beside.js';
 import { NOTHING } from '../exclusions.js';
 import {
   assertSound,
@@ -72,6 +72,7 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
       },
       drop: async (url, runId) => {
         const place = await placeOf(url);
+        assertScratch(place.database, runId);
         await withServer(place, undefined, async (server) => {
           await dropDatabase(server, newName(runId));
           await dropDatabase(server, place.database);

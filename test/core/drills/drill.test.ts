@@ -162,6 +162,27 @@ describe('A drill', () => {
     expect(await left()).toEqual([]);
   });
 
+  it('that waited for days names its scratch database by its start, so no run takes it for left', async () => {
+    const { id: backupId } = await world.backup();
+    const { verifications, engines, models } = world.app;
+    const made = await verifications.create({ backupId, level: 'DRILL' }, 'test');
+    const id = 'verify_20200101_000000_a1b2c3d4';
+    await models.Verification.update({ id }, { where: { id: made.id } });
+    const engine = engines.of('SQLITE');
+    const [urlFor, load] = [engine.scratch?.urlFor, engine.load];
+    const given: unknown[] = [];
+    Object.assign(engine.scratch as object, {
+      urlFor: (...args: Parameters<NonNullable<typeof urlFor>>) => (given.push(args[0]), urlFor?.(...args)),
+    });
+    engine.load = (...args) => (given.push(args[2].stamp), load(...args));
+    await verifications.run(id, NEVER);
+    const { status, startedAt } = await verifications.get(id);
+    expect(status).toBe('COMPLETED');
+    const today = (startedAt ?? new Date(0)).toISOString().slice(0, 10).replaceAll('-', '');
+    const named = expect.stringMatching(new RegExp(`^verify_${today}_\\d{6}_a1b2c3d4$`));
+    expect(given).toEqual([named, named]);
+  });
+
   it('of a database that differs from what was counted fails as such', async () => {
     const backup = await world.backup();
     const { app } = world;

@@ -86,7 +86,7 @@ describe('The drill schedule of a config', () => {
     await expect(save).rejects.toThrow('drillSchedule: "now and then" does not have five fields.');
   });
 
-  it('is refused where only people hold the keys of its backups, whichever of the two is set last', async () => {
+  it('is refused where only people hold the keys of its backups, whichever is set last', async () => {
     const { configs, keys } = world.app;
     const { key: ours } = await keys.create({ name: 'Ours', generate: true, keepHere: true }, 'test');
     const { key: theirs } = await keys.create({ name: 'Theirs', generate: true }, 'test');

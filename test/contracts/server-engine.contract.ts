@@ -231,8 +231,9 @@ export function describeServerEngine(adapter: ServerAdapter): void {
     const { filePath, fileName } = await app().app.backups.get(id);
     const upload = await app().app.backups.upload(createReadStream(filePath), fileName, undefined, 'test', NEVER);
     expect(upload).toMatchObject({ backupType: 'UPLOADED', configId: Number(config), tables: [{ name: 't' }] });
-    const { errorMessage } = await app().app.verifications.verify(upload.id, 'CONTENT', 'test', NEVER);
-    expect(errorMessage).toMatch('Level CONTENT needs the server');
+    const verified = app().app.verifications.verify(upload.id, 'CONTENT', 'test', NEVER);
+    await expect(verified).rejects.toThrow('Level CONTENT needs the server');
+    expect(await app().app.backups.get(upload.id)).toMatchObject({ errorCode: null, verifiedAt: upload.verifiedAt });
     const { refusals } = await planOf({ backupId: upload.id });
     expect(refusals).toEqual([expect.objectContaining({ code: 'BACKUP_FOREIGN', field: 'allowForeign' })]);
     await removeRows(url, 't');

@@ -702,8 +702,12 @@ export interface Notifier {
    * @throws AppError BAD_USER_INPUT naming the field
    */
   judge(settings: ChannelSettings): { shown: string; reach: string };
-  /** Sends once. Sent again with the same `id`, it is the same message. @throws AppError NOTIFICATION_FAILED; the signal's reason */
-  send(settings: ChannelSettings, message: Message, signal: AbortSignal): Promise<void>;
+  /**
+   * Sends once. Sent again with the same `id`, it is the same message.
+   * @returns whom a channel that took it does not pass it on to; null if it reaches everyone
+   * @throws AppError NOTIFICATION_FAILED if no one gets it; the signal's reason
+   */
+  send(settings: ChannelSettings, message: Message, signal: AbortSignal): Promise<AppError | null>;
 }
 
 /** A piece of work for the queue. */

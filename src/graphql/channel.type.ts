@@ -26,7 +26,7 @@ export class Channel {
   @Field(() => DateTime, { nullable: true, description: 'When it last took a message; null if never.' })
   lastDeliveryAt!: Date | null;
 
-  @Field(() => String, { nullable: true, description: 'Why the last try failed; null if it did not.' })
+  @Field(() => String, { nullable: true, description: 'Why the last message did not reach everyone; null if it did.' })
   lastError!: string | null;
 }
 

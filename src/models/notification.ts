@@ -78,7 +78,7 @@ export class ChannelRow extends Model<InferAttributes<ChannelRow>, InferCreation
   /** When the next digest is due; null where none is wanted. */
   declare digestAt: CreationOptional<Date | null>;
   declare lastDeliveryAt: CreationOptional<Date | null>;
-  /** Why the last try failed; null if it did not. */
+  /** Why the last message did not reach everyone; null if it did. */
   declare lastError: CreationOptional<string | null>;
   declare createdAt: Date;
 }

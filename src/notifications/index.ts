@@ -54,12 +54,13 @@ export function createNotifier(env: NotifierEnvironment): Notifier {
       const limits = { signal, patienceMs: env.patienceMs ?? PATIENCE };
       const { kind, target, secret } = settings;
       if (kind === 'EMAIL') {
-        if (!('notice' in message)) return;
+        if (!('notice' in message)) return null;
         const mail = mailOf(env.mail);
         return sendMail(mail, addressesIn(target), linked(message.notice), message.id, limits);
       }
       const request = requestOf(settings, message, linked);
       if (request !== null) await sendHttp(request, [target, secret], limits);
+      return null;
     },
   };
 }

@@ -11,6 +11,12 @@ export interface MailSettings {
   from: string;
 }
 
+/** What the mail library says of a mail that was sent: its addresses, where it knows them. */
+interface Sent {
+  accepted?: string[];
+  rejected?: string[];
+}
+
 const ADDRESS = /^[^\s@,;<>"]+@[^\s@,;<>"]+$/;
 /** How many addresses a channel has at most. */
 const MOST = 50;
@@ -29,14 +35,18 @@ export function addressesIn(text: string): string[] {
   return addresses;
 }
 
-/** Sends one mail, as text and as HTML. @throws AppError NOTIFICATION_FAILED; the signal's reason */
+/**
+ * Sends one mail, as text and as HTML.
+ * @returns which addresses the server refused; null if it took all of them
+ * @throws AppError NOTIFICATION_FAILED if it took none; the signal's reason
+ */
 export async function sendMail(
   settings: MailSettings,
   addresses: string[],
   notice: Linked,
   id: string,
   { signal, patienceMs }: Limits,
-): Promise<void> {
+): Promise<AppError | null> {
   signal.throwIfAborted();
   // Its library is loaded by the first mail only.
   const { createTransport } = await import('nodemailer');
@@ -62,8 +72,13 @@ export async function sendMail(
       disableUrlAccess: true,
     });
     sent.catch(() => undefined);
-    const { rejected } = (await Promise.race([sent, aborted])) as { rejected?: unknown[] };
-    if ((rejected ?? []).length > 0) throw new Error(`it refused ${rejected?.length} of ${addresses.length} addresses`);
+    const { accepted, rejected = [] } = (await Promise.race([sent, aborted])) as Sent;
+    if (rejected.length === 0) return null;
+    const refused = `${rejected.length} of ${addresses.length} addresses: ${rejected.join(', ')}`;
+    if (accepted === undefined || accepted.length === 0) throw new Error(`it refused ${refused}`);
+    // The others have it. Sent again, they would get it again.
+    const hint = 'Correct the addresses of the channel, or find out from the mail server why it refuses them.';
+    return new AppError('NOTIFICATION_FAILED', `The mail server refused ${refused}.`, { hint });
   } catch (error) {
     signal.throwIfAborted();
     const words = maskSecrets(error instanceof Error ? error.message : 'unknown error').replace(/\s+/g, ' ');

@@ -175,6 +175,22 @@ describe('By mail', () => {
     await expect(send('p@ss word')).rejects.toThrow('450 not now');
   });
 
+  it('an address that is refused among others is named, and the others get the mail', async () => {
+    server.unknown = ['b@example.org'];
+    const refused = await send('p@ss word');
+    expect(refused).toMatchObject({
+      code: 'NOTIFICATION_FAILED',
+      hint: expect.stringContaining('Correct the addresses'),
+    });
+    expect(refused?.message).toBe('The mail server refused 1 of 2 addresses: b@example.org.');
+    expect(server.mails.map(({ to }) => to)).toEqual([['a@example.org']]);
+  });
+
+  it('a mail that no address gets is an error', async () => {
+    server.unknown = ['a@example.org', 'b@example.org'];
+    await expect(send('p@ss word')).rejects.toMatchObject({ code: 'NOTIFICATION_FAILED' });
+  });
+
   it('nothing is sent without TLS where the URL asks for it', async () => {
     const url = `smtp://ops:p%40ss%20word@127.0.0.1:${server.port}?requireTLS=true`;
     const strict = createNotifier({ mail: { url, from: 'a@b.org' }, publicUrl: null });

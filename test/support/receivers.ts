@@ -49,13 +49,15 @@ export interface MailServer {
   mails: { to: string[]; text: string }[];
   /** Refuses every mail from now on. */
   refuses: boolean;
+  /** Addresses that it refuses. */
+  unknown: string[];
   close(): Promise<void>;
 }
 
 /** @param login what it asks for; left out: anyone may send */
 export async function startMailServer(login?: { user: string; password: string }): Promise<MailServer> {
   const mails: MailServer['mails'] = [];
-  const mailServer: MailServer = { port: 0, mails, refuses: false, close: async () => undefined };
+  const mailServer: MailServer = { port: 0, mails, refuses: false, unknown: [], close: async () => undefined };
   const server = new SMTPServer({
     disabledCommands: ['STARTTLS', ...(login === undefined ? ['AUTH'] : [])],
     authOptional: login === undefined,
@@ -63,6 +65,9 @@ export async function startMailServer(login?: { user: string; password: string }
     onAuth({ username, password }, _session, callback) {
       const isRight = username === login?.user && password === login?.password;
       callback(isRight ? null : new Error('535 wrong login'), isRight ? { user: username } : undefined);
+    },
+    onRcptTo({ address }, _session, callback) {
+      callback(mailServer.unknown.includes(address) ? new Error('550 no such user') : null);
     },
     onData(stream, session, callback) {
       void text(stream).then((mail) => {

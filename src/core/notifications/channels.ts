@@ -91,7 +91,7 @@ export class Channels {
     return row;
   }
 
-  /** Sends a test message now, or a sign of success. @returns why it could not be sent; null if it was */
+  /** Sends a test message now, or a sign of success. @returns why it did not reach everyone; null if it did */
   async test(id: number, actor: string, stop: AbortSignal): Promise<AppError | null> {
     const { notifier, secrets, now, audit } = this.env;
     const row = await this.get(id);
@@ -99,11 +99,11 @@ export class Channels {
     const message: Message = notifier.beats(row.kind)
       ? { ...head, beat: { state: 'DONE', runId: 'test' } }
       : { ...head, notice: testNotice(now()) };
-    let error: AppError | null = null;
+    let error: AppError | null;
     try {
       const settings = await settingsOf(secrets, row);
-      await notifier.send(settings, message, AbortSignal.any([stop, AbortSignal.timeout(PATIENCE)]));
-      await row.update({ lastDeliveryAt: now(), lastError: null });
+      error = await notifier.send(settings, message, AbortSignal.any([stop, AbortSignal.timeout(PATIENCE)]));
+      await row.update({ lastDeliveryAt: now(), lastError: error?.message ?? null });
     } catch (thrown) {
       stop.throwIfAborted();
       error = failureOf(thrown);

@@ -126,20 +126,23 @@ export class Outbox {
 
   /** @returns false if it was not delivered */
   private async deliver(row: DeliveryRow, signal: AbortSignal): Promise<boolean> {
-    const { models, notifier, secrets, now } = this.env;
+    const { models, notifier, secrets, now, log } = this.env;
     const channel = await models.Channel.findByPk(row.channelId);
     if (channel === null || signal.aborted) return false;
+    let refused: AppError | null;
     try {
       const settings = await settingsOf(secrets, channel);
       const message = { id: `${row.id}`, sentAt: now(), ...row.content };
-      await notifier.send(settings, message, AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]));
+      refused = await notifier.send(settings, message, AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]));
     } catch (error) {
       if (!signal.aborted) await this.failed(row, channel, error);
       return false;
     }
+    if (refused !== null)
+      log.warn({ channel: channel.id, delivery: row.id, err: refused }, 'not everyone gets a message');
     await models.sequelize.transaction(async (transaction) => {
       await row.destroy({ transaction });
-      await channel.update({ lastDeliveryAt: now(), lastError: null }, { transaction });
+      await channel.update({ lastDeliveryAt: now(), lastError: refused?.message ?? null }, { transaction });
     });
     return true;
   }

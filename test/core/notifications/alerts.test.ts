@@ -252,6 +252,7 @@ describe.each(databases)('Alerts on %s', (_title, missing, url) => {
       async send({ target }: { target: string }, { id }: { id: string }) {
         if (target === 'broken') throw new AppError('NOTIFICATION_FAILED', 'It is broken.');
         sent.push(id);
+        return null;
       },
     };
     const secrets = { open: async (sealed: string) => ({ target: sealed, secret: '' }) } as unknown as Secrets;

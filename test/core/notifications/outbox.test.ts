@@ -63,6 +63,20 @@ describe('A failed backup', () => {
     ]);
   });
 
+  it('is sent once to the addresses that the mail server takes, and the others are named', async () => {
+    const { id } = await add({ kind: 'EMAIL', target: 'ops@example.org, gone@example.org' });
+    mail.unknown = ['gone@example.org'];
+    await failBackup();
+    expect(await deliver()).toBe(0);
+    expect(mail.mails.map(({ to }) => to)).toEqual([['ops@example.org']]);
+    const lastError = 'The mail server refused 1 of 2 addresses: gone@example.org.';
+    expect(await world.app.channels.get(id)).toMatchObject({ lastDeliveryAt: now(), lastError });
+    expect(await world.app.channels.test(id, 'test', NEVER)).toMatchObject({ message: lastError });
+    mail.unknown = [];
+    expect(await world.app.channels.test(id, 'test', NEVER)).toBeNull();
+    expect((await world.app.channels.get(id)).lastError).toBeNull();
+  });
+
   it('reaches only channels that chose its event and its config', async () => {
     await add({ name: 'successes', events: ['BACKUP_DONE'] });
     const other = await world.app.configs.create({ name: 'Other', databaseUrl: `sqlite:${world.database}2` }, 'test');

@@ -233,11 +233,11 @@ async function createServices(
   const onEnded: CoreEnvironment['onEnded'] = async (run, transaction) => {
     if (run.table === 'Backup') await backupEnded({ models, now, storages }, run, transaction);
     if (run.table === 'Restore') await restoreEnded(models, run, transaction);
-    await notifyEnded({ models, now, notifier }, run, transaction);
+    await notifyEnded({ models, now, log, notifier }, run, transaction);
     notifications.noteEnded();
   };
   const onStarted: CoreEnvironment['onStarted'] = (run) =>
-    notifyStarted({ models, now, notifier }, run).catch((error: unknown) => {
+    notifyStarted({ models, now, log, notifier }, run).catch((error: unknown) => {
       log.warn({ err: error, run: run.id }, 'the start of a run could not be told to its heartbeats');
     });
   const shared = {

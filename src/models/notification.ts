@@ -85,13 +85,13 @@ export class ChannelRow extends Model<InferAttributes<ChannelRow>, InferCreation
 
 /** A problem that channels were told of and that is not over yet. */
 export class AlertRow extends Model<InferAttributes<AlertRow>, InferCreationAttributes<AlertRow>> {
-  /** Event, config and code. */
+  /** Event, config, code, and what else it is about. */
   declare cause: string;
   /** Made anew each time that the problem begins. */
   declare token: string;
   declare event: NotificationEvent;
   declare configId: number | null;
-  /** The backup that it is about, if it is about one. */
+  /** The backup that it is about, if it is about one alone. */
   declare backupId: string | null;
   /** True if `status` says when it is over; false if a later run does. */
   declare fromStatus: boolean;

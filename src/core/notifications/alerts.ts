@@ -39,7 +39,7 @@ export async function settle(
 ): Promise<void> {
   const { Alert } = env.models;
   for (const { cause, token, notice, openedAt } of await Alert.findAll({ where, transaction })) {
-    const ended = await Alert.destroy({ where: { cause, token }, transaction });
+    const ended = await Alert.destroy({ where: { ...where, cause, token }, transaction });
     if (ended === 1) await enqueue(env, recoveryOf(notice, openedAt, env.now()), transaction);
   }
 }

@@ -67,9 +67,9 @@ export const EVENT_OF: Record<HealthCode, NotificationEvent | null> = {
   CHANNEL_FAILED: null,
 };
 
-/** What makes two problems the same one. */
-export const causeOf = (event: NotificationEvent, config: NamedConfig, code: string) =>
-  `${event}:${config?.id ?? '-'}:${code}`;
+/** What makes two problems the same one. @param subject what it is about, where a config can have several of its kind */
+export const causeOf = (event: NotificationEvent, config: NamedConfig, code: string, subject?: string | number) =>
+  `${event}:${config?.id ?? '-'}:${code}${subject === undefined ? '' : `:${subject}`}`;
 
 /** A message of an event. Passwords in URLs are masked, wherever its words come from. */
 function noticeOf(event: NotificationEvent, values: Omit<Notice, 'event' | 'title' | 'at'> & { at: Date }): Notice {
@@ -84,16 +84,17 @@ function noticeOf(event: NotificationEvent, values: Omit<Notice, 'event' | 'titl
   };
 }
 
-/** A run that failed. */
+/** A run that failed. @param subject see `causeOf` */
 export function failureNotice(
   event: 'BACKUP_FAILED' | 'VERIFICATION_FAILED' | 'RESTORE_FAILED',
   config: NamedConfig,
   error: AppError,
   path: string,
   at: Date,
+  subject?: string,
 ): Notice {
   const { message, hint, code } = error;
-  const cause = event === 'RESTORE_FAILED' ? null : causeOf(event, config, code);
+  const cause = event === 'RESTORE_FAILED' ? null : causeOf(event, config, code, subject);
   const text = `${message} (${code})`;
   return noticeOf(event, { level: 'PROBLEM', message: text, hint, config, cause, path, at });
 }

@@ -6,12 +6,28 @@ import type { Notifier } from '../ports.js';
 import { raise, settle } from './alerts.js';
 import { failureNotice, type NamedConfig, restoredNotice, successNotice } from './notices.js';
 import { enqueue, enqueueBeat } from './outbox.js';
+import { SCHEDULE } from '../runs/run.js';
 
 /** What telling of runs needs of the process around it. */
-export type RunNoticesEnvironment = Pick<CoreEnvironment, 'models' | 'now'> & { notifier: Pick<Notifier, 'beats'> };
+export type RunNoticesEnvironment = Pick<CoreEnvironment, 'models' | 'now' | 'log'> & {
+  notifier: Pick<Notifier, 'beats'>;
+};
 
-/** Writes what is to be told of the end of a run, within the transaction that ends it: neither is there without the other. */
-export async function notifyEnded(
+/**
+ * Writes what is to be told of the end of a run, within the transaction that ends it: no message is there without the end. If
+ * it cannot be written, the run ends all the same: a message does not decide over an archive.
+ */
+export async function notifyEnded(env: RunNoticesEnvironment, run: EndedRun, transaction: Transaction): Promise<void> {
+  const { models, log } = env;
+  try {
+    // In a savepoint, so that what fails ends nothing else.
+    await models.sequelize.transaction({ transaction }, (inner) => tellEnd(env, run, inner));
+  } catch (error) {
+    log.error({ err: error, run: run.id }, 'the end of a run could not be told to the channels');
+  }
+}
+
+async function tellEnd(
   env: RunNoticesEnvironment,
   { table, id, error }: EndedRun,
   transaction: Transaction,
@@ -42,7 +58,8 @@ async function backupEnded(
   transaction: Transaction,
 ): Promise<void> {
   const row = await env.models.Backup.findByPk(id, { transaction, rejectOnEmpty: true });
-  if (!isOwn(row)) return;
+  // A person who stops one knows of it.
+  if (!isOwn(row) || error?.code === 'CANCELLED') return;
   const config = await configOf(env, row.configId, transaction);
   const isGood = error === null && !row.damaged;
   if (config !== null) {
@@ -73,6 +90,7 @@ async function restoreEnded(
   error: AppError | null,
   transaction: Transaction,
 ): Promise<void> {
+  if (error?.code === 'CANCELLED') return;
   const row = await env.models.Restore.findByPk(id, { transaction, rejectOnEmpty: true });
   const config = await configOf(env, row.configId, transaction);
   const notice =
@@ -89,15 +107,22 @@ async function verificationEnded(
   transaction: Transaction,
 ): Promise<void> {
   const row = await env.models.Verification.findByPk(id, { transaction, rejectOnEmpty: true });
+  const isDrill = row.level === 'DRILL';
+  // A drill is about all that its config needs: a later one of another backup shows as well that restores work again.
+  const backupId = isDrill && row.configId !== null ? null : row.backupId;
   if (error === null) {
-    const where = { event: 'VERIFICATION_FAILED' as const, fromStatus: false, configId: row.configId };
-    return settle(env, where, transaction);
+    const found = { event: 'VERIFICATION_FAILED' as const, fromStatus: false };
+    await settle(env, { ...found, backupId: row.backupId }, transaction);
+    if (backupId === null) await settle(env, { ...found, configId: row.configId, backupId }, transaction);
+    return;
   }
-  // A person who stops one knows of it.
   if (error.code === 'CANCELLED') return;
+  // What the schedule did not get to comes again by itself.
+  if (row.createdBy === SCHEDULE && /^(BUSY|INTERRUPTED)$/.test(error.code)) return;
   const config = await configOf(env, row.configId, transaction);
-  const notice = failureNotice('VERIFICATION_FAILED', config, error, `/backups/${row.backupId}`, env.now());
-  await raise(env, notice, { backupId: row.backupId, fromStatus: false }, transaction);
+  const path = `/backups/${row.backupId}`;
+  const notice = failureNotice('VERIFICATION_FAILED', config, error, path, env.now(), backupId ?? 'DRILL');
+  await raise(env, notice, { backupId, fromStatus: false }, transaction);
 }
 
 async function configOf(

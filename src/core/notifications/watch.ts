@@ -30,7 +30,7 @@ export const nextDigest = (timezone: string, after: Date) => nextRun(DIGEST, tim
 export async function look(env: WatchEnvironment): Promise<void> {
   const { reasons } = await env.overview.read();
   await compare(env, await noticesOf(env, reasons));
-  await forgetDeleted(env);
+  await settleDeleted(env);
   await remind(env);
   await sendDigests(env, reasons);
 }
@@ -38,8 +38,12 @@ export async function look(env: WatchEnvironment): Promise<void> {
 /** One notice for each cause. */
 async function noticesOf({ models, now }: WatchEnvironment, reasons: HealthReason[]): Promise<Notice[]> {
   const configs = await models.BackupConfig.findAll({ attributes: ['id', 'name'] });
+  const byRuns = await models.Alert.findAll({ where: { fromStatus: false, event: 'VERIFICATION_FAILED' } });
+  // Its verification has told of it.
+  const isTold = ({ code, backupId }: HealthReason) =>
+    code === 'LAST_BACKUP_UNPROVEN' && byRuns.some((alert) => alert.backupId === backupId);
   const groups = new Map<string, [HealthReason, ...HealthReason[]]>();
-  for (const reason of reasons) {
+  for (const reason of reasons.filter((one) => !isTold(one))) {
     const key = `${reason.code}:${reason.configId ?? '-'}`;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [reason]);
@@ -56,16 +60,10 @@ async function noticesOf({ models, now }: WatchEnvironment, reasons: HealthReaso
 async function compare(env: WatchEnvironment, found: Notice[]): Promise<void> {
   const { Alert, sequelize } = env.models;
   const open = await Alert.findAll();
-  const byRun = (notice: Notice) =>
-    open.some(
-      ({ event, configId, fromStatus }) =>
-        !fromStatus && event === notice.event && configId === (notice.config?.id ?? null),
-    );
   const present = new Set(found.map(({ cause }) => cause));
   for (const notice of found) {
     const known = open.find(({ cause }) => cause === notice.cause);
-    // A run has told of the same.
-    if (byRun(notice) || known?.notice.message === notice.message) continue;
+    if (known?.notice.message === notice.message) continue;
     await sequelize.transaction((transaction) => raise(env, notice, { backupId: null, fromStatus: true }, transaction));
   }
   for (const { cause, token, fromStatus } of open) {
@@ -75,10 +73,12 @@ async function compare(env: WatchEnvironment, found: Notice[]): Promise<void> {
 }
 
 /** A failed verification of a backup that is gone is no problem any more. */
-async function forgetDeleted({ models }: WatchEnvironment): Promise<void> {
-  for (const alert of await models.Alert.findAll({ where: { backupId: { [Op.ne]: null } } })) {
-    const there = await models.Backup.unscoped().count({ where: { id: alert.backupId ?? '', status: 'COMPLETED' } });
-    if (there === 0) await alert.destroy();
+async function settleDeleted(env: WatchEnvironment): Promise<void> {
+  const { Alert, Backup, sequelize } = env.models;
+  for (const { cause, token, backupId } of await Alert.findAll({ where: { backupId: { [Op.ne]: null } } })) {
+    const there = await Backup.unscoped().count({ where: { id: backupId ?? '', status: 'COMPLETED' } });
+    if (there > 0) continue;
+    await sequelize.transaction((transaction) => settle(env, { cause, token, backupId }, transaction));
   }
 }
 

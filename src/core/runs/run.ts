@@ -12,6 +12,9 @@ import { shareOf } from './progress.js';
 const FLUSH_MS = 250;
 const TICK_MS = 1_000;
 
+/** `createdBy` of a verification that comes by the schedule, again and again. */
+export const SCHEDULE = 'system';
+
 /** What a run needs of the process around it. */
 export type RunEnvironment = HoldEnvironment & Pick<CoreEnvironment, 'now' | 'onEnded' | 'onStarted'>;
 

@@ -14,6 +14,8 @@ export interface HealthReason {
   message: string;
   hint: string;
   configId: number | null;
+  /** The backup that it is about, where it is about one. */
+  backupId?: string;
 }
 
 /** Every reason that `status` may give; docs/troubleshooting.md has a row for each. */
@@ -160,8 +162,8 @@ function configReasons(health: ConfigHealth): HealthReason[] {
   const { config, lastSuccessAt, lastProvenAt, unverified, lost, suspicious, mediaGone } = health;
   const { lastFailureAt, lastErrorCode, overdue } = health;
   const reasons: HealthReason[] = [];
-  const add = (level: 'WARNING' | 'CRITICAL', code: HealthCode, message: string, hint: string) =>
-    reasons.push({ level, code, message: `"${config.name}": ${message}`, hint, configId: config.id });
+  const add = (level: 'WARNING' | 'CRITICAL', code: HealthCode, message: string, hint: string, about = {}) =>
+    reasons.push({ level, code, message: `"${config.name}": ${message}`, hint, configId: config.id, ...about });
   if (timeOf(lastFailureAt) > timeOf(lastSuccessAt)) {
     const never = lastSuccessAt === null ? 'there is no good one yet' : 'no earlier one is verified';
     const since = lastProvenAt === null ? never : `the last good one was made at ${lastProvenAt.toISOString()}`;
@@ -180,7 +182,7 @@ function configReasons(health: ConfigHealth): HealthReason[] {
     const state = damaged ? 'is of a damaged database' : 'is not verified';
     const message = `the newest backup, ${id}, ${state}.${found} ${since}`;
     const hint = damaged ? REPAIR : `Verify it again (verifyBackup, or \`db-manager verify ${id}\`), or back up now.`;
-    add('CRITICAL', 'LAST_BACKUP_UNPROVEN', message, hint);
+    add('CRITICAL', 'LAST_BACKUP_UNPROVEN', message, hint, { backupId: id });
   }
   if (lost !== null) {
     const hint = 'Put the archive back, or back up now. `db-manager reconcile` lists every missing archive.';

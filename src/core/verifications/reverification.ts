@@ -4,8 +4,7 @@ import type { VerificationRow } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { StorageAddress } from '../ports.js';
 import { Hold, isHeld, verificationLease } from '../runs/hold.js';
-import type { RunEnvironment } from '../runs/run.js';
-import { SCHEDULE } from './run-verification.js';
+import { type RunEnvironment, SCHEDULE } from '../runs/run.js';
 import type { Verifications } from './verifications.js';
 
 const DAY = 86_400_000;

@@ -20,15 +20,12 @@ import type { Keys } from '../keys/keys.js';
 import type { StepContext } from '../ports.js';
 import { verificationLease } from '../runs/hold.js';
 import { within } from '../runs/progress.js';
-import { removeWork, Run, type RunEnvironment } from '../runs/run.js';
+import { removeWork, Run, type RunEnvironment, SCHEDULE } from '../runs/run.js';
 
 /** What verifying needs of the process around it. */
 export type VerificationsEnvironment = RunEnvironment &
   Pick<CoreEnvironment, 'engines' | 'storages' | 'audit' | 'queue' | 'workFolder'> &
   DrillsEnvironment & { keys: Keys; reports: DrillReports };
-
-/** Who verifies by the schedule. */
-export const SCHEDULE = 'system';
 
 /** What a verification says of a sealed backup that no key here opens. */
 const UNSEEN =

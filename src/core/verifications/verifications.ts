@@ -11,15 +11,9 @@ import {
 import { assertCompleted } from '../archives/stored-archive.js';
 import { assertDrillable, dropLeft } from '../drills/drill.js';
 import { Hold, isHeld, runLease, waitLease } from '../runs/hold.js';
-import { deadRuns, endPending, endRun, pendingRuns } from '../runs/run.js';
+import { deadRuns, endPending, endRun, pendingRuns, SCHEDULE } from '../runs/run.js';
 import { newId } from '../text/ids.js';
-import {
-  copiesToVerify,
-  isFinding,
-  runVerification,
-  SCHEDULE,
-  type VerificationsEnvironment,
-} from './run-verification.js';
+import { copiesToVerify, isFinding, runVerification, type VerificationsEnvironment } from './run-verification.js';
 
 export type { VerificationsEnvironment };
 

@@ -1,14 +1,17 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import type { Transaction } from 'sequelize';
 import { Audit } from '../../../src/core/audit.js';
+import type { EndedRun } from '../../../src/core/environment.js';
 import { Channels } from '../../../src/core/notifications/channels.js';
 import { Outbox } from '../../../src/core/notifications/outbox.js';
 import { notifyEnded } from '../../../src/core/notifications/runs.js';
 import { look } from '../../../src/core/notifications/watch.js';
+import { endRun } from '../../../src/core/runs/run.js';
 import type { HealthCode, HealthReason } from '../../../src/core/status/health.js';
 import type { Secrets } from '../../../src/core/secrets.js';
 import { AppError, type ErrorCode } from '../../../src/errors.js';
 import { createLog } from '../../../src/log.js';
-import { type Models, NOTIFICATION_EVENTS, openModels } from '../../../src/models/index.js';
+import { type ChannelRow, type Models, NOTIFICATION_EVENTS, openModels } from '../../../src/models/index.js';
 import { controlDatabases } from '../../support/control-databases.js';
 import { addBackups } from '../../support/records.js';
 
@@ -19,6 +22,7 @@ const NEVER = new AbortController().signal;
 const HOUR = 3_600_000;
 const START = new Date('2026-11-27T03:00:00Z').getTime();
 const notifier = { beats: () => false };
+const log = createLog('silent');
 
 describe.each(databases)('Alerts on %s', (_title, missing, url) => {
   const itThere = missing === null ? it : it.skip;
@@ -70,7 +74,7 @@ describe.each(databases)('Alerts on %s', (_title, missing, url) => {
     await addBackups(models, [{ ...row, ...place, ...rest, ...values }]);
     const error = code === null ? null : new AppError(code, `It failed at postgres://u:hidden-word@h/${serial}.`);
     await models.sequelize.transaction((transaction) =>
-      notifyEnded({ models, now, notifier }, { table: 'Backup', id, error }, transaction),
+      notifyEnded({ models, now, log, notifier }, { table: 'Backup', id, error }, transaction),
     );
     return id;
   }
@@ -189,47 +193,115 @@ describe.each(databases)('Alerts on %s', (_title, missing, url) => {
     expect(await models.Delivery.count()).toBe(1);
   });
 
-  itThere('tell of a failed verification once, whether its run or status finds it', async () => {
-    const backupId = await end(null);
+  /** Ends a verification of a backup. */
+  async function verify(backupId: string, code: ErrorCode | null, values: object = {}): Promise<void> {
+    serial += 1;
+    const id = `verification_${serial}`;
+    const rest = { configId: 1, level: 'ARCHIVE' as const, destinationId: null, queued: false, bytes: 1 };
+    const row = { id, backupId, ...rest, status: 'FAILED' as const, createdBy: 'test', createdAt: now(), ...values };
+    await models.Verification.create(row);
+    const run = { table: 'Verification' as const, id, error: code === null ? null : new AppError(code, 'It failed.') };
+    await models.sequelize.transaction((transaction) => notifyEnded({ models, now, log, notifier }, run, transaction));
+    await models.Verification.destroy({ where: { id } });
+  }
+
+  /** Two backups, of which nothing is told. */
+  async function twoBackups(): Promise<[string, string]> {
+    const ids: [string, string] = [await end(null), await end(null)];
     await models.Delivery.destroy({ where: {} });
-    const verify = async (id: string, error: AppError | null) => {
-      const values = {
-        id,
-        backupId,
-        configId: 1,
-        level: 'ARCHIVE' as const,
-        destinationId: null,
-        queued: false,
-        bytes: 1,
-      };
-      await models.Verification.create({ ...values, status: 'FAILED', createdBy: 'test', createdAt: now() });
-      const run = { table: 'Verification' as const, id, error };
-      await models.sequelize.transaction((transaction) => notifyEnded({ models, now, notifier }, run, transaction));
-    };
-    await verify('v1', new AppError('ARCHIVE_CORRUPT', 'It is damaged.'));
-    await verify('v2', new AppError('CANCELLED', 'It was cancelled.'));
-    reasons = [reason('LAST_BACKUP_UNPROVEN')];
+    return ids;
+  }
+  const FAILED = 'Backup is not verified: Shop';
+
+  itThere('tell of a failed verification once, whether its run or status finds it', async () => {
+    const [backupId] = await twoBackups();
+    await verify(backupId, 'ARCHIVE_CORRUPT');
+    reasons = [{ ...reason('LAST_BACKUP_UNPROVEN'), backupId }];
     await watch();
-    expect(await told()).toEqual(['Backup is not verified: Shop']);
-    await verify('v3', null);
+    expect(await told()).toEqual([FAILED]);
+    await verify(backupId, null);
     reasons = [];
     await watch();
-    expect((await told()).slice(1)).toEqual(['Recovered: Backup is not verified: Shop']);
-    await models.Verification.destroy({ where: {} });
+    expect((await told()).slice(1)).toEqual([`Recovered: ${FAILED}`]);
   });
 
-  itThere('forget a failed verification once its backup is deleted', async () => {
-    const backupId = await end(null);
-    const values = { backupId, configId: 1, level: 'ARCHIVE' as const, destinationId: null, queued: false, bytes: 1 };
-    await models.Verification.create({ id: 'v9', ...values, status: 'FAILED', createdBy: 'test', createdAt: now() });
-    const error = new AppError('ARCHIVE_CORRUPT', 'It is damaged.');
-    await models.sequelize.transaction((transaction) =>
-      notifyEnded({ models, now, notifier }, { table: 'Verification', id: 'v9', error }, transaction),
-    );
-    await models.Backup.update({ status: 'DELETED' }, { where: { id: backupId } });
+  itThere('of a failed verification hide no other problem of the same event', async () => {
+    const [backupId, other] = await twoBackups();
+    await verify(backupId, 'ARCHIVE_CORRUPT');
+    reasons = [{ ...reason('LAST_BACKUP_UNPROVEN'), backupId: other }, reason('PROOF_STALE')];
     await watch();
+    expect(await told()).toEqual([FAILED, FAILED, FAILED]);
+  });
+
+  itThere('of two damaged backups end each with a good verification of its own backup', async () => {
+    const [one, two] = await twoBackups();
+    await verify(one, 'ARCHIVE_CORRUPT');
+    await verify(two, 'ARCHIVE_CORRUPT');
+    await verify(await end(null), null);
+    expect((await told()).filter((title) => title.endsWith(FAILED))).toEqual([FAILED, FAILED]);
+    await verify(two, null);
+    expect(await models.Alert.findAll()).toMatchObject([{ backupId: one }]);
+  });
+
+  itThere('of a failed drill end with a later drill of the config, and not with a verification', async () => {
+    const [one, two] = await twoBackups();
+    await verify(one, 'DRILL_FAILED', { level: 'DRILL' });
+    await verify(two, 'DRILL_FAILED', { level: 'DRILL' });
+    await verify(one, null);
+    expect(await told()).toEqual([FAILED]);
+    await verify(two, null, { level: 'DRILL' });
+    expect(await told()).toEqual([FAILED, `Recovered: ${FAILED}`]);
+  });
+
+  itThere.each([
+    ['a verification that was cancelled', 'CANCELLED', {}, 0],
+    ['a scheduled verification of a backup in use', 'BUSY', { createdBy: 'system' }, 0],
+    ['a scheduled verification that was interrupted', 'INTERRUPTED', { createdBy: 'system' }, 0],
+    ['an interrupted verification that someone asked for', 'INTERRUPTED', {}, 1],
+    ['a scheduled verification that finds damage', 'ARCHIVE_CORRUPT', { createdBy: 'system' }, 1],
+  ] as const)('tell of %s (%s) only if it is a problem', async (_what, code, values, count) => {
+    const [backupId] = await twoBackups();
+    await verify(backupId, code, values);
+    expect(await told()).toHaveLength(count);
+  });
+
+  itThere('tell nothing of backups and restores that were cancelled', async () => {
+    const [backupId] = await twoBackups();
+    await end('CANCELLED');
+    const error = new AppError('CANCELLED', 'It was cancelled.');
+    const target = { engine: 'SQLITE' as const, targetUrl: 'sqlite:/x', targetKey: 'x', lockTimeout: 30 };
+    const what = { restoreDatabase: true, restoreMedia: false, tables: null, media: null, mediaTargets: [] };
+    const rest = { status: 'FAILED' as const, mediaMode: 'MERGE' as const, createdBy: 'test', createdAt: now() };
+    await models.Restore.create({ id: 'r1', backupId, configId: 1, ...target, ...what, ...rest });
+    await models.sequelize.transaction((transaction) =>
+      notifyEnded({ models, now, log, notifier }, { table: 'Restore', id: 'r1', error }, transaction),
+    );
+    expect(await told()).toEqual([]);
+    await models.Restore.destroy({ where: {} });
+  });
+
+  itThere('end, and say so, once the backup of a failed verification is deleted', async () => {
+    const [backupId] = await twoBackups();
+    await verify(backupId, 'ARCHIVE_CORRUPT');
+    await models.Backup.update({ status: 'DELETED' }, { where: { id: backupId } });
+    await Promise.all([watch(), watch()]);
+    expect(await told()).toEqual([FAILED, `Recovered: ${FAILED}`]);
     expect(await models.Alert.count()).toBe(0);
-    await models.Verification.destroy({ where: {} });
+  });
+
+  itThere('that cannot be written for a channel that was deleted just now undo no backup', async () => {
+    const [id] = await twoBackups();
+    await models.Backup.update({ status: 'RUNNING' }, { where: { id } });
+    const gone = models.Channel.build({ ...((await models.Channel.findByPk(1))?.get() as ChannelRow), id: 999 });
+    const found = jest.spyOn(models.Channel, 'findAll').mockResolvedValue([gone]);
+    const onEnded = (run: EndedRun, transaction: Transaction) =>
+      notifyEnded({ models, now, log, notifier }, run, transaction);
+    const env = { models, now, onEnded } as unknown as Parameters<typeof endRun>[0];
+    expect(await endRun(env, 'Backup', { id, status: 'RUNNING' }, null)).toBe(true);
+    expect(found).toHaveBeenCalled();
+    found.mockRestore();
+    expect(await models.Backup.findByPk(id)).toMatchObject({ status: 'COMPLETED' });
+    expect(await told()).toEqual([]);
   });
 
   itThere('tell one node only when two find the same at once', async () => {
@@ -256,7 +328,6 @@ describe.each(databases)('Alerts on %s', (_title, missing, url) => {
       },
     };
     const secrets = { open: async (sealed: string) => ({ target: sealed, secret: '' }) } as unknown as Secrets;
-    const log = createLog('silent');
     const outbox = new Outbox({ models, log, now, notifier: faulty, secrets });
     await end('MEDIA_NOT_FOUND');
     await Promise.all([outbox.deliverDue(NEVER), outbox.deliverDue(NEVER)]);

@@ -259,6 +259,13 @@ export class AppError extends Error {
   }
 }
 
+/** A message that its channel refuses for what it says: sent again, it is refused again. */
+export class MessageRefused extends AppError {
+  constructor(message: string) {
+    super('NOTIFICATION_FAILED', message);
+  }
+}
+
 const SECRET_PARAMETER = /([?&;](?:ticket|token|secret|pass|passwd|password|pwd|sslpassword)=)[^\s&;#"']+/gi;
 /** `scheme://user:password@`, up to the last @ of the word: a password may hold every other sign. */
 const URL_PASSWORD = /([a-z][a-z0-9+.-]*:\/\/[^\s:/@"']*):\S*@/gi;

@@ -2,7 +2,7 @@ import { lookup as lookupHost } from 'node:dns';
 import { type ClientRequest, request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
-import { AppError, badInput, errnoOf } from '../errors.js';
+import { AppError, badInput, errnoOf, MessageRefused } from '../errors.js';
 
 /** What is sent over HTTP. */
 export interface HttpRequest {
@@ -15,6 +15,8 @@ export interface HttpRequest {
 
 /** How much of an answer is read, in bytes: it is only looked at to explain a failure. */
 const MAX_ANSWER = 16 * 1024;
+/** Answers of services that refuse what a message says. */
+const REFUSALS = [400, 413, 422];
 /** How much of it a message quotes, in characters. */
 const QUOTED = 200;
 
@@ -22,10 +24,17 @@ const QUOTED = 200;
 const METADATA = new BlockList();
 METADATA.addSubnet('169.254.0.0', 16, 'ipv4');
 METADATA.addAddress('100.100.100.200', 'ipv4');
-METADATA.addAddress('fd00:ec2::254', 'ipv6');
+METADATA.addAddress('168.63.129.16', 'ipv4');
+METADATA.addSubnet('fd00:ec2::', 32, 'ipv6');
+METADATA.addAddress('fd20:ce::254', 'ipv6');
 METADATA.addSubnet('fe80::', 10, 'ipv6');
 METADATA.addSubnet('::ffff:169.254.0.0', 112, 'ipv6');
 METADATA.addAddress('::ffff:100.100.100.200', 'ipv6');
+METADATA.addAddress('::ffff:168.63.129.16', 'ipv6');
+// The same through a gateway from IPv6 (NAT64).
+METADATA.addSubnet('64:ff9b::a9fe:0', 112, 'ipv6');
+METADATA.addAddress('64:ff9b::6464:64c8', 'ipv6');
+METADATA.addAddress('64:ff9b::a83f:8110', 'ipv6');
 
 const isMetadata = (address: string) => {
   const family = isIP(address);
@@ -76,10 +85,8 @@ export async function sendHttp(request: HttpRequest, secrets: string[], limits: 
     [...secrets, request.url].flatMap((secret) => [secret, ...partsOf(secret)]),
   );
   const what = status >= 300 && status < 400 ? `${status}, a redirect, which is not followed` : String(status);
-  throw new AppError(
-    'NOTIFICATION_FAILED',
-    `${hostAndPort(request)} answered ${what}${said === '' ? '.' : `: ${said}`}`,
-  );
+  const words = `${hostAndPort(request)} answered ${what}${said === '' ? '.' : `: ${said}`}`;
+  throw REFUSALS.includes(status) ? new MessageRefused(words) : new AppError('NOTIFICATION_FAILED', words);
 }
 
 /** Everything in a URL that may be a secret: all behind the host, whole and in its parts. */
@@ -121,10 +128,12 @@ function exchange(request: HttpRequest, { signal, patienceMs }: Limits): Promise
       const why = patience.aborted ? `no answer within ${patienceMs / 1000} seconds` : reasonOf(error);
       reject(new AppError('NOTIFICATION_FAILED', `${host} could not be reached: ${why}.`, { cause: error }));
     };
+    let isAnswered = false;
     const outgoing: ClientRequest = send(
       url,
       { method: request.method, headers, lookup, agent: false, signal: AbortSignal.any([signal, patience]) },
       (answer) => {
+        isAnswered = true;
         const parts: Buffer[] = [];
         let size = 0;
         const done = () =>
@@ -141,6 +150,10 @@ function exchange(request: HttpRequest, { signal, patienceMs }: Limits): Promise
       },
     );
     outgoing.on('error', fail);
+    // An answer that switches protocols is none, and no error either.
+    outgoing.on('close', () => {
+      if (!isAnswered) fail(new Error('the connection was closed without an answer'));
+    });
     outgoing.end(request.body);
   });
 }

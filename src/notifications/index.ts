@@ -81,6 +81,8 @@ function assertSecret({ kind, secret }: ChannelSettings): void {
   if (rule === 'needed' && secret === '') throw badInput('secret', `is missing: ${called}.`);
   if (rule === 'none' && secret !== '') throw badInput('secret', `is not for ${kind}.`, 'Leave it out.');
   if (/[\p{Cc}\s]/u.test(secret) && kind !== 'WEBHOOK') throw badInput('secret', 'holds a space or a line break.');
+  // It goes into a header, which takes no other signs.
+  if (/[^\x21-\x7e]/.test(secret) && kind !== 'WEBHOOK') throw badInput('secret', 'holds a sign that is not ASCII.');
 }
 
 function judgeTarget({ kind, target }: ChannelSettings, mail: MailSettings | null): { shown: string; reach: string } {
@@ -105,8 +107,19 @@ function judgeUrl(kind: ChannelKind, target: string): { shown: string; reach: st
   if (kind === 'NTFY' && pathname.replace(/\/+$/, '') === '') {
     throw badInput('target', 'names no topic.', 'Write it like https://ntfy.sh/topic.');
   }
+  if (kind === 'NTFY' && !isDecodable(pathname)) {
+    throw badInput('target', 'holds a % that encodes nothing.', 'Write % in a topic as %25.');
+  }
   const hasMore = pathname !== '/' || search !== '';
   return { shown: hasMore ? `${origin}/…` : origin, reach: origin };
+}
+
+function isDecodable(text: string): boolean {
+  try {
+    return decodeURIComponent(text) !== '';
+  } catch {
+    return false;
+  }
 }
 
 function mailOf(mail: MailSettings | null): MailSettings {

@@ -83,6 +83,13 @@ describe('Over HTTP', () => {
     await expect(send()).rejects.toThrow('could not be reached: no answer within 0.5 seconds');
   });
 
+  it('a service that switches protocols is an error', async () => {
+    receiver.answer = (response) => {
+      response.socket?.end('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n');
+    };
+    await expect(send()).rejects.toThrow('could not be reached: the connection was closed without an answer');
+  });
+
   it('a service that does not answer is given up with the reason of the signal', async () => {
     receiver.answer = 'hang';
     await expect(send('/x', 'y', AbortSignal.timeout(100))).rejects.toMatchObject({ name: 'TimeoutError' });
@@ -102,6 +109,10 @@ describe('A target', () => {
     'http://2852039166/',
     'http://[::ffff:169.254.169.254]/',
     'http://[fd00:ec2::254]/',
+    'http://[fd00:ec2::23]/',
+    'http://[fd20:ce::254]/',
+    'http://168.63.129.16/',
+    'http://[64:ff9b::169.254.169.254]/',
     'ftp://example.org/x',
     'https://user:password@example.org/x',
     'nonsense',
@@ -124,6 +135,8 @@ describe('A target', () => {
     ['SLACK', 'https://example.org/x', 'y', 'secret: is not for SLACK'],
     ['TELEGRAM', 'my chat', 'bot', 'target: is not the id of a chat'],
     ['NTFY', 'https://ntfy.sh', '', 'target: names no topic'],
+    ['NTFY', 'https://ntfy.sh/100%', '', 'target: holds a % that encodes nothing'],
+    ['NTFY', 'https://ntfy.sh/x', 'tk_ключ', 'secret: holds a sign that is not ASCII'],
     ['EMAIL', 'nobody', '', 'target: "nobody" is not an e-mail address'],
     ['EMAIL', 'a@b\r\nBcc: c@d', '', 'is not an e-mail address'],
     ['EMAIL', ' , ', '', 'target: names no address'],

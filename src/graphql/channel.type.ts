@@ -26,7 +26,10 @@ export class Channel {
   @Field(() => DateTime, { nullable: true, description: 'When it last took a message; null if never.' })
   lastDeliveryAt!: Date | null;
 
-  @Field(() => String, { nullable: true, description: 'Why the last message did not reach everyone; null if it did.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Why the last message did not reach everyone, or one was given up; else null.',
+  })
   lastError!: string | null;
 }
 

@@ -33,6 +33,7 @@ import { drills } from './migrations/0030-drills.js';
 import { drillReports } from './migrations/0031-drill-reports.js';
 import { notifications } from './migrations/0032-notifications.js';
 import { apiTokens } from './migrations/0034-api-tokens.js';
+import { lostMessages } from './migrations/0036-lost-messages.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -67,6 +68,7 @@ const MIGRATIONS: Migration[] = [
   drillReports,
   notifications,
   apiTokens,
+  lostMessages,
 ];
 
 const TABLE = 'db_manager_migrations';

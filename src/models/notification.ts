@@ -78,8 +78,10 @@ export class ChannelRow extends Model<InferAttributes<ChannelRow>, InferCreation
   /** When the next digest is due; null where none is wanted. */
   declare digestAt: CreationOptional<Date | null>;
   declare lastDeliveryAt: CreationOptional<Date | null>;
-  /** Why the last message did not reach everyone; null if it did. */
+  /** Why the last message did not reach everyone, or one was given up; else null. */
   declare lastError: CreationOptional<string | null>;
+  /** Why the last message was given up that was; null again once the channel is edited or a test arrives. */
+  declare lostError: CreationOptional<string | null>;
   declare createdAt: Date;
 }
 
@@ -129,6 +131,7 @@ export function defineNotifications(sequelize: Sequelize): {
       digestAt: DataTypes.DATE,
       lastDeliveryAt: DataTypes.DATE,
       lastError: DataTypes.TEXT,
+      lostError: DataTypes.TEXT,
       createdAt: DataTypes.DATE,
     },
     { sequelize, tableName: 'channels', timestamps: false },

@@ -5,7 +5,7 @@ import type { CoreEnvironment } from '../environment.js';
 import type { ChannelSettings, Message, Notifier } from '../ports.js';
 import type { Secrets } from '../secrets.js';
 import { PROBLEM_EVENTS, testNotice } from './notices.js';
-import { failureOf, settingsOf } from './outbox.js';
+import { failureOf, send, settingsOf } from './outbox.js';
 import { nextDigest } from './watch.js';
 
 /** What channels need of the process around them. */
@@ -29,8 +29,6 @@ export interface ChannelInput {
   configIds?: number[] | undefined;
 }
 
-/** How long a test may take, in milliseconds. */
-const PATIENCE = 20_000;
 /** Longest target and secret, in characters. */
 const LONGEST = 4_000;
 
@@ -76,7 +74,9 @@ export class Channels {
     }
     const values = await this.valuesOf(input, await this.present(row, input), row);
     const name = nameOf(input) ?? row.name;
-    await unlessNameTaken(() => row.update({ ...values, name }));
+    // Who edits a channel has seen what it lost.
+    const lastError = row.lastError === row.lostError ? null : row.lastError;
+    await unlessNameTaken(() => row.update({ ...values, name, lastError: lastError ?? null, lostError: null }));
     const fields = Object.entries(input).flatMap(([field, value]) => (value === undefined ? [] : field));
     await this.env.audit.record(actor, 'channel.update', id, { fields, target: row.target });
     return row;
@@ -102,8 +102,8 @@ export class Channels {
     let error: AppError | null;
     try {
       const settings = await settingsOf(secrets, row);
-      error = await notifier.send(settings, message, AbortSignal.any([stop, AbortSignal.timeout(PATIENCE)]));
-      await row.update({ lastDeliveryAt: now(), lastError: error?.message ?? null });
+      error = await send(notifier, settings, message, stop);
+      await row.update({ lastDeliveryAt: now(), lastError: error?.message ?? null, lostError: null });
     } catch (thrown) {
       stop.throwIfAborted();
       error = failureOf(thrown);

@@ -10,6 +10,8 @@ export type NotificationsEnvironment = OutboxEnvironment & WatchEnvironment;
 /** How often the outbox is looked into, and how often what `status` says is, in milliseconds. */
 const DELIVER_EVERY = 2_000;
 const LOOK_EVERY = 300_000;
+/** How long `stop` waits for a look: one at a dead network disk may never end. In milliseconds. */
+const LOOK_PATIENCE = 2_000;
 /** How long a command waits for its messages to be delivered, in milliseconds. */
 const COMMAND_PATIENCE = 15_000;
 
@@ -18,6 +20,7 @@ export class Notifications {
   readonly outbox: Outbox;
   private readonly stopping = new AbortController();
   private working: Promise<void> | null = null;
+  private looking: Promise<void> | null = null;
   private hasEnded = false;
 
   constructor(private readonly env: NotificationsEnvironment) {
@@ -33,11 +36,15 @@ export class Notifications {
   async stop(): Promise<void> {
     this.stopping.abort(new AppError('INTERRUPTED', 'The process is stopping.'));
     await this.working;
+    await endOrPause(this.looking, LOOK_PATIENCE);
   }
 
-  /** Looks at once what is to be told; see `look`. */
+  /** Looks at once what is to be told, or waits for the look that is under way; see `look`. */
   look(): Promise<void> {
-    return look(this.env);
+    this.looking ??= look(this.env).finally(() => {
+      this.looking = null;
+    });
+    return this.looking;
   }
 
   /** Notes that this process has ended a run: `flush` then has something to deliver. */
@@ -75,7 +82,8 @@ export class Notifications {
       try {
         if (performance.now() >= nextLook) {
           nextLook = performance.now() + LOOK_EVERY;
-          if (await this.isMine()) await this.look();
+          if (this.looking !== null) this.env.log.warn('the last look what is to be told has not ended yet');
+          else if (await this.isMine()) this.lookBeside();
         }
         await this.outbox.deliverDue(signal);
       } catch (error) {
@@ -83,6 +91,14 @@ export class Notifications {
       }
       await pause(DELIVER_EVERY, signal);
     }
+  }
+
+  /** Messages do not wait for it: a destination that it asks may not answer. */
+  private lookBeside(): void {
+    this.look().catch((error: unknown) => {
+      if (this.stopping.signal.aborted) return;
+      this.env.log.error({ err: error }, 'what is to be told could not be looked for');
+    });
   }
 
   /** One node looks. Its lease ends before the next look, so that another one does if it is gone. */
@@ -93,6 +109,14 @@ export class Notifications {
       LOOK_EVERY - 2 * DELIVER_EVERY,
     );
   }
+}
+
+/** Waits for the end of some work, or for a time. */
+async function endOrPause(work: Promise<void> | null, ms: number): Promise<void> {
+  const ended = new AbortController();
+  const end = () => ended.abort();
+  work?.then(end, end);
+  if (work !== null) await pause(ms, ended.signal);
 }
 
 const pause = (ms: number, signal: AbortSignal) => sleep(ms, undefined, { signal }).catch(() => undefined);

@@ -1,8 +1,8 @@
 import { Op, type Transaction } from 'sequelize';
-import { AppError, toAppError } from '../../errors.js';
+import { AppError, MessageRefused, toAppError } from '../../errors.js';
 import type { Beat, ChannelKind, ChannelRow, DeliveryRow, Models, Notice } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
-import type { ChannelSettings, Notifier } from '../ports.js';
+import type { ChannelSettings, Message, Notifier } from '../ports.js';
 import { Hold } from '../runs/hold.js';
 import type { Secrets } from '../secrets.js';
 
@@ -17,6 +17,10 @@ const SECOND = 1_000;
 const PAUSES = [2, 10, 30, 60, 300, 900, 3_600];
 /** When a message is given up, in milliseconds after it was written. */
 export const GIVE_UP_AFTER = 3 * 24 * 3_600 * SECOND;
+/** How often a message is sent that its channel refuses for what it says. */
+const REFUSED_TRIES = 5;
+/** When a sign of life says nothing any more, in milliseconds after it was written. */
+const BEAT_LIFE = 3_600 * SECOND;
 /** How long one message may take to be sent, in milliseconds. */
 const PATIENCE = 20 * SECOND;
 /** How many messages a channel gets in one go. */
@@ -41,7 +45,10 @@ export async function enqueue(
   await add(models, channels, { notice }, now(), transaction);
 }
 
-/** As `enqueue`, for a sign of life of a config. A newer one takes the place of one that still waits. */
+/**
+ * As `enqueue`, for a sign of life of a config. A newer one takes the place of one that still waits; but a start takes only
+ * that of a start: how the run before ended is not lost.
+ */
 export async function enqueueBeat(
   { models, notifier, now }: Pick<CoreEnvironment, 'models' | 'now'> & { notifier: Pick<Notifier, 'beats'> },
   configId: number,
@@ -52,7 +59,11 @@ export async function enqueueBeat(
     (channel) => notifier.beats(channel.kind, beat.state) && channel.configIds.includes(configId),
   );
   if (channels.length === 0) return;
-  await models.Delivery.destroy({ where: { channelId: channels.map(({ id }) => id) }, transaction });
+  const waiting = await models.Delivery.findAll({ where: { channelId: channels.map(({ id }) => id) }, transaction });
+  const isReplaced = ({ content }: DeliveryRow) =>
+    beat.state !== 'STARTED' || ('beat' in content && content.beat.state === 'STARTED');
+  const replaced = waiting.filter(isReplaced).map(({ id }) => id);
+  if (replaced.length > 0) await models.Delivery.destroy({ where: { id: replaced }, transaction });
   await add(models, channels, { beat }, now(), transaction);
 }
 
@@ -80,7 +91,7 @@ export async function settingsOf(secrets: Secrets, { kind, sealed, name }: Chann
 /**
  * Delivers what waits, at least once: a message leaves the outbox only after its channel has taken it. One process at a time
  * sends to a channel, in the order in which messages were written. What fails is sent again with growing pauses, and given up
- * after three days.
+ * after three days; what a channel refuses for what it says, after a few tries.
  */
 export class Outbox {
   constructor(private readonly env: OutboxEnvironment) {}
@@ -107,12 +118,19 @@ export class Outbox {
       if ((await Delivery.count({ where: { channelId, ...this.due() } })) === 0) return;
       // Older ones go first, due or not: the end of a problem must not arrive before the problem.
       const rows = await Delivery.findAll({ where: { channelId }, order: [['id', 'ASC']], limit: AT_ONCE });
+      const newest = newestAlone(rows);
       let failures = 0;
+      let isNewestSent = false;
       for (const row of rows) {
+        if (row === newest && isNewestSent) continue;
         failures = (await this.deliver(row, signal)) ? 0 : failures + 1;
         if (signal.aborted) return;
-        // One message may be refused for what it says; after two, the others would fail alike.
-        if (failures === 2) return this.postpone(row);
+        if (failures < 2) continue;
+        // Messages may be refused for what they say. If the newest one fails too, the others would fail alike.
+        if (newest === undefined || newest.id <= row.id || isNewestSent) return this.postpone(row);
+        if (!(await this.deliver(newest, signal))) return this.postpone(row);
+        isNewestSent = true;
+        failures = 0;
       }
     };
     await Hold.during({ ...this.env, leaseMs: LEASE }, [`channel:${channelId}`], work, () => undefined);
@@ -129,11 +147,16 @@ export class Outbox {
     const { models, notifier, secrets, now, log } = this.env;
     const channel = await models.Channel.findByPk(row.channelId);
     if (channel === null || signal.aborted) return false;
+    if ('beat' in row.content && now().getTime() - row.createdAt.getTime() > BEAT_LIFE) {
+      log.warn({ channel: channel.id, beat: row.content.beat }, 'a sign of life was too late and is not sent');
+      await row.destroy();
+      return true;
+    }
     let refused: AppError | null;
     try {
       const settings = await settingsOf(secrets, channel);
       const message = { id: `${row.id}`, sentAt: now(), ...row.content };
-      refused = await notifier.send(settings, message, AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]));
+      refused = await send(notifier, settings, message, signal);
     } catch (error) {
       if (!signal.aborted) await this.failed(row, channel, error);
       return false;
@@ -142,7 +165,10 @@ export class Outbox {
       log.warn({ channel: channel.id, delivery: row.id, err: refused }, 'not everyone gets a message');
     await models.sequelize.transaction(async (transaction) => {
       await row.destroy({ transaction });
-      await channel.update({ lastDeliveryAt: now(), lastError: refused?.message ?? null }, { transaction });
+      await channel.update(
+        { lastDeliveryAt: now(), lastError: refused?.message ?? channel.lostError ?? null },
+        { transaction },
+      );
     });
     return true;
   }
@@ -151,10 +177,13 @@ export class Outbox {
     const { log, now } = this.env;
     const error = thrown instanceof AppError ? thrown : failureOf(thrown);
     const about = { channel: channel.id, delivery: row.id, tries: row.tries + 1, err: error };
-    if (now().getTime() - row.createdAt.getTime() > GIVE_UP_AFTER) {
-      log.error(about, 'a message was given up: its channel has not taken it for three days');
+    const isOld = now().getTime() - row.createdAt.getTime() > GIVE_UP_AFTER;
+    if (isOld || (error instanceof MessageRefused && about.tries >= REFUSED_TRIES)) {
+      const after = isOld ? 'three days' : `${about.tries} tries`;
+      log.error(about, `a message was given up: its channel has not taken it after ${after}`);
+      const lostError = `A message was given up after ${after}. ${error.message}`;
       await row.destroy();
-      await channel.update({ lastError: `A message was given up after three days. ${error.message}` });
+      await channel.update({ lastError: lostError, lostError });
       return;
     }
     log.warn(about, 'a message could not be delivered; it is sent again');
@@ -162,6 +191,29 @@ export class Outbox {
     await row.update({ tries: row.tries + 1, nextTryAt: new Date(now().getTime() + pause * SECOND) });
     await channel.update({ lastError: error.message });
   }
+}
+
+/** The newest message that may overtake the others: none of them is about the same problem. */
+function newestAlone(rows: DeliveryRow[]): DeliveryRow | undefined {
+  const causeIn = ({ content }: DeliveryRow) => ('notice' in content ? content.notice.cause : null);
+  const isAlone = (row: DeliveryRow) =>
+    causeIn(row) === null || !rows.some((other) => other !== row && causeIn(other) === causeIn(row));
+  return rows.filter(isAlone).at(-1);
+}
+
+/** Sends, or fails once the time is up or a signal comes, whatever the notifier does. @throws as `Notifier.send` */
+export async function send(
+  notifier: Notifier,
+  settings: ChannelSettings,
+  message: Message,
+  stop: AbortSignal,
+): Promise<AppError | null> {
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(PATIENCE)]);
+  signal.throwIfAborted();
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+  return Promise.race([notifier.send(settings, message, signal), aborted]);
 }
 
 /** What a notifier threw that is none of our errors: its time is up, or it has a mistake. */

@@ -336,7 +336,7 @@ describe.each(databases)('Alerts on %s', (_title, missing, url) => {
     expect(await models.Delivery.findAll({ order: [['id', 'ASC']] })).toMatchObject([
       { channelId: broken.id, tries: 1, nextTryAt },
       { channelId: broken.id, tries: 1, nextTryAt },
-      { channelId: broken.id, tries: 0, nextTryAt },
+      { channelId: broken.id, tries: 1, nextTryAt },
     ]);
     const audit = new Audit(models, now, log);
     const channels = new Channels({ models, audit, now, notifier: faulty, secrets, timezone: 'UTC' });

@@ -1,6 +1,7 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { rename } from 'node:fs/promises';
 import type { ChannelInput } from '../../../src/core/notifications/channels.js';
+import { notifyStarted } from '../../../src/core/notifications/runs.js';
 import type { Notice } from '../../../src/core/ports.js';
 import { createLog } from '../../../src/log.js';
 import { type MailServer, type Receiver, startMailServer, startReceiver } from '../../support/receivers.js';
@@ -144,6 +145,33 @@ describe('A failed backup', () => {
     expect((await world.app.overview.read()).reasons.map(({ code }) => code)).toContain('CHANNEL_FAILED');
   });
 
+  it('is given up after five tries if it is refused for what it says, which stays visible', async () => {
+    const { id } = await add({ events: ['BACKUP_FAILED', 'BACKUP_DONE'] });
+    await failBackup();
+    receiver.answer = 422;
+    const waiting: number[] = [];
+    for (let tries = 0; tries < 5; tries++) {
+      waiting.push(await deliver());
+      time += 60 * SECOND;
+    }
+    expect(waiting).toEqual([1, 1, 1, 1, 0]);
+    receiver.answer = 200;
+    await world.backup();
+    expect(await deliver()).toBe(0);
+    const lastError = expect.stringMatching(/^A message was given up after 5 tries\. .*422/);
+    expect(await world.app.channels.get(id)).toMatchObject({ lastDeliveryAt: now(), lastError });
+    await world.app.channels.update(id, { name: 'seen' }, 'test');
+    expect(await world.app.channels.get(id)).toMatchObject({ lastError: null });
+  });
+
+  it('that is refused keeps no newer message from its channel', async () => {
+    await add({ events: ['BACKUP_DONE'] });
+    for (let count = 0; count < 3; count++) await world.backup();
+    const answers = [403, 403, 200];
+    receiver.answer = (response) => response.writeHead(answers.shift() ?? 200).end();
+    expect(await deliver()).toBe(2);
+  });
+
   it('waits in the outbox when the delivery is stopped, and counts as no failed try', async () => {
     await add();
     await failBackup();
@@ -189,6 +217,26 @@ describe('A heartbeat', () => {
     await world.backup();
     await deliver();
     expect(receiver.received.map(({ path }) => /status=(\w+)/.exec(path)?.[1])).toEqual(['down', 'up']);
+  });
+
+  it('of an end is not replaced by the next start, and none is sent that is an hour old', async () => {
+    await add({ kind: 'HEARTBEAT', target: `${receiver.url}/ping`, configIds: [1] });
+    await failBackup();
+    const { models } = world.app;
+    const log = createLog('silent');
+    const notifier = { beats: () => true };
+    const [failed] = await models.Delivery.findAll();
+    const start = await world.app.backups.create({ backupType: 'MANUAL' }, 'test');
+    await notifyStarted({ models, now, log, notifier }, { table: 'Backup', id: start.id });
+    await notifyStarted({ models, now, log, notifier }, { table: 'Backup', id: start.id });
+    const waiting = await models.Delivery.findAll({ order: [['id', 'ASC']] });
+    expect(waiting).toMatchObject([
+      { id: failed?.id, content: { beat: { state: 'FAILED' } } },
+      { content: { beat: { state: 'STARTED', runId: start.id } } },
+    ]);
+    time += 61 * 60 * SECOND;
+    expect(await deliver()).toBe(0);
+    expect(receiver.received).toEqual([]);
   });
 });
 
@@ -283,6 +331,21 @@ describe('A channel', () => {
 });
 
 describe('A worker', () => {
+  it('delivers and stops while a look never ends, and begins no second one', async () => {
+    await add();
+    await failBackup();
+    let answer: (found: never) => void = () => undefined;
+    const never = () => new Promise<never>((resolve) => void (answer = resolve));
+    const read = jest.spyOn(world.app.overview, 'read').mockImplementation(never);
+    world.app.notifications.start();
+    while (receiver.received.length < 1) await new Promise((resolve) => setTimeout(resolve, 20));
+    const looking = world.app.notifications.look();
+    await world.app.notifications.stop();
+    expect(read).toHaveBeenCalledTimes(1);
+    answer({ reasons: [] } as never);
+    await looking;
+  });
+
   it('delivers what waits from its start on, and what a command could not in time', async () => {
     await add();
     await failBackup();

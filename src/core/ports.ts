@@ -689,8 +689,11 @@ export interface ChannelSettings {
   secret: string;
 }
 
-/** What is sent. A channel with `beats` gets signs of life, any other one notices. */
-export type Message = { id: string; sentAt: Date } & ({ notice: Notice } | { beat: Beat });
+/**
+ * What is sent. A channel with `beats` gets signs of life, any other one notices. `installation` tells apart what several
+ * installations send to one service.
+ */
+export type Message = { id: string; sentAt: Date; installation: string } & ({ notice: Notice } | { beat: Beat });
 
 /** Sends messages to channels of every kind. */
 export interface Notifier {

@@ -8,7 +8,11 @@ const TELEGRAM = 'https://api.telegram.org';
 export const PAGERDUTY = 'https://events.pagerduty.com';
 
 /** A notice as a service takes it. */
-type Format = (settings: ChannelSettings, notice: Linked, message: Pick<Message, 'id' | 'sentAt'>) => HttpRequest;
+type Format = (
+  settings: ChannelSettings,
+  notice: Linked,
+  message: Pick<Message, 'id' | 'sentAt' | 'installation'>,
+) => HttpRequest;
 /** A sign of life as a service takes it. */
 type BeatFormat = (settings: ChannelSettings, beat: Beat) => HttpRequest;
 
@@ -140,11 +144,11 @@ const gotify: Format = ({ target, secret }, notice) =>
  * https://developer.pagerduty.com/docs/events-api-v2-overview: a problem triggers, its end resolves, by the same key. What is
  * no problem is an event of severity info.
  */
-const pagerduty: Format = ({ target, secret }, notice, { id }) =>
+const pagerduty: Format = ({ target, secret }, notice, { id, installation }) =>
   json(below(target === '' ? PAGERDUTY : target, '/v2/enqueue'), {
     routing_key: secret,
     event_action: notice.event === 'RECOVERED' ? 'resolve' : 'trigger',
-    dedup_key: `db-manager:${notice.cause ?? id}`,
+    dedup_key: `db-manager:${installation}:${notice.cause ?? id}`,
     payload: {
       summary: upTo(1_024, `${notice.title}: ${notice.message}`),
       source: notice.config?.name ?? 'db-manager',

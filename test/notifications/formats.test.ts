@@ -17,7 +17,7 @@ const notice: Linked = {
   at: '2026-11-27T03:00:00.000Z',
 };
 const recovered: Linked = { ...notice, event: 'RECOVERED', level: 'GOOD', title: `Recovered: ${notice.title}` };
-const head = { id: '7', sentAt: new Date('2026-11-27T03:00:01.900Z') };
+const head = { id: '7', sentAt: new Date('2026-11-27T03:00:01.900Z'), installation: 'a1b2' };
 
 function send(kind: keyof typeof FORMATS, target: string, secret = '', given: Linked = notice) {
   const { body, ...request } = FORMATS[kind]({ kind: kind as ChannelKind, target, secret }, given, head);
@@ -143,7 +143,7 @@ describe('A notice', () => {
     expect(json).toMatchObject({
       routing_key: 'R0',
       event_action: 'trigger',
-      dedup_key: 'db-manager:BACKUP_FAILED:1:STORAGE_FULL',
+      dedup_key: 'db-manager:a1b2:BACKUP_FAILED:1:STORAGE_FULL',
       payload: { source: notice.config?.name, severity: 'critical', timestamp: notice.at },
       links: [{ href: notice.link }],
     });

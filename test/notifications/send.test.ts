@@ -16,7 +16,7 @@ const notice: Notice = {
   path: '/backups/b1',
   at: '2026-11-27T03:00:00.000Z',
 };
-const message = { id: '7', sentAt: new Date(), notice };
+const message = { id: '7', sentAt: new Date(), installation: 'a1b2', notice };
 const channel = (kind: ChannelKind, target: string, secret = ''): ChannelSettings => ({ kind, target, secret });
 
 describe('Over HTTP', () => {

@@ -5,7 +5,7 @@ import type { CoreEnvironment } from '../environment.js';
 import type { ChannelSettings, Message, Notifier } from '../ports.js';
 import type { Secrets } from '../secrets.js';
 import { PROBLEM_EVENTS, testNotice } from './notices.js';
-import { failureOf, send, settingsOf } from './outbox.js';
+import { failureOf, installationOf, send, settingsOf } from './outbox.js';
 import { nextDigest } from './watch.js';
 
 /** What channels need of the process around them. */
@@ -93,9 +93,9 @@ export class Channels {
 
   /** Sends a test message now, or a sign of success. @returns why it did not reach everyone; null if it did */
   async test(id: number, actor: string, stop: AbortSignal): Promise<AppError | null> {
-    const { notifier, secrets, now, audit } = this.env;
+    const { models, notifier, secrets, now, audit } = this.env;
     const row = await this.get(id);
-    const head = { id: `test-${id}-${now().getTime()}`, sentAt: now() };
+    const head = { id: `test-${id}-${now().getTime()}`, sentAt: now(), installation: await installationOf(models) };
     const message: Message = notifier.beats(row.kind)
       ? { ...head, beat: { state: 'DONE', runId: 'test' } }
       : { ...head, notice: testNotice(now()) };

@@ -155,7 +155,8 @@ export class Outbox {
     let refused: AppError | null;
     try {
       const settings = await settingsOf(secrets, channel);
-      const message = { id: `${row.id}`, sentAt: now(), ...row.content };
+      const installation = await installationOf(models);
+      const message = { id: `${row.id}`, sentAt: now(), installation, ...row.content };
       refused = await send(notifier, settings, message, signal);
     } catch (error) {
       if (!signal.aborted) await this.failed(row, channel, error);
@@ -191,6 +192,12 @@ export class Outbox {
     await row.update({ tries: row.tries + 1, nextTryAt: new Date(now().getTime() + pause * SECOND) });
     await channel.update({ lastError: error.message });
   }
+}
+
+/** What no other installation has: the start of the hash of its first audit event. */
+export async function installationOf({ AuditEvent }: Pick<Models, 'AuditEvent'>): Promise<string> {
+  const first = await AuditEvent.findOne({ attributes: ['hash'], order: [['id', 'ASC']] });
+  return (first?.hash ?? '').slice(0, 16);
 }
 
 /** The newest message that may overtake the others: none of them is about the same problem. */

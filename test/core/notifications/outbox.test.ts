@@ -78,6 +78,18 @@ describe('A failed backup', () => {
     expect((await world.app.channels.get(id)).lastError).toBeNull();
   });
 
+  it('reaches PagerDuty with a key that the same problem of another installation does not have', async () => {
+    await add({ kind: 'PAGERDUTY', target: receiver.url, secret: 'key' });
+    await failBackup();
+    await world.backup();
+    await deliver();
+    const keys = receiver.received.map(({ body }) => (JSON.parse(body) as { dedup_key: string }).dedup_key);
+    const [first] = await world.app.models.AuditEvent.findAll({ order: [['id', 'ASC']], limit: 1 });
+    const key = `db-manager:${first?.hash?.slice(0, 16)}:BACKUP_FAILED:1:DATABASE_NOT_FOUND`;
+    expect(keys).toEqual([key, key]);
+    expect(key).toMatch(/^db-manager:[0-9a-f]{16}:/);
+  });
+
   it('reaches only channels that chose its event and its config', async () => {
     await add({ name: 'successes', events: ['BACKUP_DONE'] });
     const other = await world.app.configs.create({ name: 'Other', databaseUrl: `sqlite:${world.database}2` }, 'test');

@@ -172,7 +172,8 @@ interface Aftermath {
 }
 
 async function planOf({ app }: Session, way: RestoreRequest): Promise<Aftermath> {
-  const undoing = `To undo it: db-manager restore ${way.backupId} --confirm`;
+  const excluded = way.allowExcluded === true ? ' --allow-excluded' : '';
+  const undoing = `To undo it: db-manager restore ${way.backupId} --allow-foreign${excluded} --confirm`;
   try {
     const plan = await app.restores.plan(way);
     return { document: { plan: planDocument(plan), restore: null }, text: `${planText(plan)}\n\n${undoing}` };

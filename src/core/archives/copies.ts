@@ -95,7 +95,7 @@ export async function tryAgain(copy: StoredObjectRow, now: Date): Promise<void> 
 
 /**
  * Notes that a copy is damaged or gone. While another one is good it is FAILED, and is repaired from that one. The last one
- * stays as it is, and its backup is not verified any more.
+ * stays as it is, and its backup is not verified any more. That it is too new for this node says nothing about it.
  */
 export async function noteDamaged(
   { models, now, transaction }: { models: Models; now: () => Date; transaction?: Transaction },
@@ -103,6 +103,7 @@ export async function noteDamaged(
   copy: StoredObjectRow,
   error: AppError,
 ): Promise<void> {
+  if (error.code === 'ARCHIVE_TOO_NEW') return;
   const options = transaction === undefined ? {} : { transaction };
   const { code: errorCode, message: errorMessage, hint: errorHint } = error;
   const found = { verifiedAt: null, errorCode, errorMessage, errorHint };

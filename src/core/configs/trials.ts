@@ -1,4 +1,4 @@
-import { mkdir, rm, statfs } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CoreEnvironment } from '../environment.js';
 import { measureMedia } from '../../archive/measure.js';
@@ -8,7 +8,8 @@ import { askInvariants, checkInvariants, isUnanswered } from '../invariants/inva
 import { Hold, type HoldEnvironment, runLease } from '../runs/hold.js';
 import { newId } from '../text/ids.js';
 import type { ConfigInput, Configs } from './configs.js';
-import type { DatabaseInfo, Engine, ExcludedTable, Exclusions, StepContext } from '../ports.js';
+import type { DatabaseInfo, Engine, ExcludedTable, Exclusions } from '../ports.js';
+import { takeCopy } from './live-copy.js';
 import { protectedPaths } from './protection.js';
 import { checkExclusions, checkSource, checkStorage, type SettingsEnvironment, unmatchedWarnings } from './settings.js';
 import { answered, type StorageTest, tryStorage } from './try-storage.js';
@@ -217,18 +218,6 @@ const TESTED: ReadonlySet<string> = new Set([
 ]);
 
 const ONE_VALUE = 'Give one SELECT that gives one value, or with EMPTY no row.';
-
-/** Lays a copy of the live database in a folder. Whether it is damaged is looked at apart. */
-async function takeCopy(engine: Engine, url: string, folder: string, step: StepContext): Promise<void> {
-  const { bytes } = await engine.check(url);
-  const { bavail, bsize } = await statfs(folder);
-  if (bavail * bsize < bytes) throw new AppError('STORAGE_FULL', `There is no room for a copy of it in ${folder}.`);
-  const copying = new AbortController();
-  const signal = AbortSignal.any([step.signal, copying.signal]);
-  const { contents } = await engine.snapshot(url, folder, { ...step, signal });
-  copying.abort(new AppError('CANCELLED', 'The rest of the snapshot is not needed.'));
-  await contents.catch(() => undefined);
-}
 
 const failedTest = ({ code, message, hint }: AppError, field: string): FailedTest => ({ code, message, hint, field });
 

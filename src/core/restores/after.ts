@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toAppError } from '../../errors.js';
 import type { BackupRow, RestoreRow } from '../../models/index.js';
+import { takeCopy } from '../configs/live-copy.js';
 import type { CoreEnvironment } from '../environment.js';
 import { answersOf, askInvariants, invariantWarnings } from '../invariants/invariants.js';
 
@@ -22,8 +23,7 @@ export async function warningsAfter(
     if (rows === null || (await engine.keyOf(config.databaseUrl)) !== row.targetKey) return [];
     const copy = join(folder, 'after');
     await mkdir(copy, { recursive: true, mode: 0o700 });
-    const { contents } = await engine.snapshot(row.targetUrl, copy, { signal, onProgress: () => undefined });
-    await contents;
+    await takeCopy(engine, row.targetUrl, copy, { signal, onProgress: () => undefined });
     const before = answersOf(backup.invariants, config.invariants);
     const answers = await askInvariants(rows, copy, config.invariants, { before, signal });
     return invariantWarnings(answers).map((text) => `After the restore: ${text}`);

@@ -53,10 +53,11 @@ interface Verifying {
 
 /**
  * True for an error that says how the stored bytes are, not that they could not be read now: a missing program, a server that
- * does not answer or refuses what a dump needs say nothing about the copy.
+ * does not answer or refuses what a dump needs, and an archive that only a newer Node or db-manager reads say nothing about the
+ * copy.
  */
 export const isFinding = (code: string | null) =>
-  /^(ARCHIVE_.*|DATABASE_(CORRUPT|WRONG_KIND)|CHAIN_BROKEN)$/.test(code ?? '');
+  /^(ARCHIVE_(?!TOO_NEW$).*|DATABASE_(CORRUPT|WRONG_KIND)|CHAIN_BROKEN)$/.test(code ?? '');
 
 /**
  * Does a PENDING verification: see `Verifications` for what comes of it. All failures end on the row.

@@ -45,8 +45,9 @@ describe('A verification', () => {
     const backup = await world.backup();
     const { verifications, engines, models } = world.app;
     const { verifiedAt, verificationLevel } = backup;
-    for (const cause of ['TOOLS_MISSING', 'NOT_FOUND', 'UNREADABLE', 'IN_USE', 'FAILED'] as const) {
-      const failure = new AppError(`DATABASE_${cause}`, 'It cannot be looked at here.');
+    const causes = ['TOOLS_MISSING', 'NOT_FOUND', 'UNREADABLE', 'IN_USE', 'FAILED'] as const;
+    for (const code of [...causes.map((cause) => `DATABASE_${cause}` as const), 'ARCHIVE_TOO_NEW' as const]) {
+      const failure = new AppError(code, 'It cannot be looked at here.');
       engines.of('SQLITE').inspectContent = () => Promise.reject(failure);
       const verified = verifications.verify(backup.id, 'CONTENT', 'test', NEVER);
       await expect(verified).rejects.toMatchObject({ code: failure.code });

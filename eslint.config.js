@@ -157,7 +157,7 @@ export const importRules = {
     why: 'a storage is exchangeable: it sees only its port',
   },
   notifications: {
-    may: ['core/ports', 'errors'],
+    may: ['core/ports', 'core/text/html', 'errors'],
     why: 'a service that takes messages is exchangeable: it sees only its port',
   },
   jobs: { may: ['core', 'errors', 'log'], why: 'a job only calls the domain' },
@@ -184,7 +184,7 @@ export const importRules = {
   graphql: { may: ['core', 'models', 'auth', 'errors', 'log'], why: 'resolvers translate, they do not work' },
   admin: {
     // Two pure files: the page offers as a choice what the server has words for, and writes sizes as it does.
-    may: ['client/generated/graphql', 'core/schedules/shape', 'core/text/format'],
+    may: ['client/generated/graphql', 'core/schedules/shape', 'core/text/format', 'core/text/row-key'],
     why: 'the page uses the public API like any other client',
   },
   client: { may: [], why: 'a client knows nothing of the server but its schema' },

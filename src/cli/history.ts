@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { AnswerChange, RowVersion } from '../core/insight/insight.js';
 import type { Cell } from '../core/ports.js';
+import { columnValue } from '../core/text/row-key.js';
 import { badInput } from '../errors.js';
 import type { BackupRow } from '../models/index.js';
 import { configOf } from './config.js';
@@ -63,11 +64,9 @@ export function addFindChange(program: Command): void {
 function keyOf(given: readonly string[]): Record<string, Cell> {
   return Object.fromEntries(
     given.map((text) => {
-      const at = text.indexOf('=');
-      if (at < 1) throw badInput('key', `"${text}" is not written as column=value.`, 'Write it such as id=17.');
-      const value = text.slice(at + 1);
-      const isNumber = String(Number(value)) === value && Number.isFinite(Number(value));
-      return [text.slice(0, at), isNumber ? Number(value) : value];
+      const pair = columnValue(text);
+      if (pair === null) throw badInput('key', `"${text}" is not written as column=value.`, 'Write it such as id=17.');
+      return pair;
     }),
   );
 }

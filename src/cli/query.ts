@@ -30,8 +30,11 @@ export function addQuery(program: Command): void {
       const identity = await identityOf(session, options);
       const id = await backupId(app.models, given);
       const found = await app.insight.query({ id, sql, limit, identity }, actor, stop);
-      print.result({ ...found }, () => (csv === true ? csvOf([found.columns, ...found.rows]) : text(found)));
-      if (found.truncated) print.note(`There are more rows than ${limit}: see --limit.`);
+      const { columns, rows, truncated, seconds } = found;
+      print.result({ columns, rows, truncated, seconds }, () =>
+        csv === true ? csvOf([columns, ...rows]) : text(found),
+      );
+      if (truncated) print.note(`There are more rows than ${limit}: see --limit.`);
     }),
   );
 }

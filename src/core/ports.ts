@@ -273,6 +273,8 @@ export type Cell = string | number | null;
 export interface QueryRows {
   columns: string[];
   rows: Cell[][];
+  /** True if of one of the values only the beginning is given. */
+  cut: boolean;
   /** True if there are more rows than were asked for. */
   truncated: boolean;
   /** How long it took. */

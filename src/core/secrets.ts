@@ -56,6 +56,11 @@ export class Secrets {
     );
   }
 
+  /** Seals anew what a present or former key opens. @throws AppError CONFIG_INVALID */
+  async reseal(sealed: string): Promise<string> {
+    return this.seal(await this.open(sealed));
+  }
+
   /**
    * Replaces the key. With SECRETS_KEY the new one stands there already, in front of the old one; the file gets a new one.
    * @param reseal opens and seals all that is kept, in one transaction: until it ends, both keys open

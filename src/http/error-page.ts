@@ -1,3 +1,5 @@
+import { escapeHtml } from '../core/text/html.js';
+
 /** An error for a person who came with a browser, in place of JSON. No script, no style: the policy allows neither. */
 export function errorPage(status: number, message: string, hint: string): string {
   return `<!doctype html>
@@ -5,14 +7,10 @@ export function errorPage(status: number, message: string, hint: string): string
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>db-manager: ${status}</title></head>
 <body>
 <h1>${status === 404 ? 'Nothing here' : 'This did not work'}</h1>
-<p>${escaped(message)}</p>
-<p>${escaped(hint)}</p>
+<p>${escapeHtml(message)}</p>
+<p>${escapeHtml(hint)}</p>
 <p><a href="/">Open the admin page</a></p>
 </body>
 </html>
 `;
 }
-
-const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-
-const escaped = (text: string) => text.replace(/[&<>"']/g, (sign) => ENTITIES[sign] ?? sign);

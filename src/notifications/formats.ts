@@ -1,7 +1,8 @@
 import { createHmac } from 'node:crypto';
 import type { Beat, ChannelSettings, Message } from '../core/ports.js';
 import type { HttpRequest } from './http.js';
-import { colourOf, escapeHtml, type Linked, plainText, upTo } from './text.js';
+import { escapeHtml } from '../core/text/html.js';
+import { colourOf, type Linked, plainText, upTo } from './text.js';
 
 /** Where services are that have one address for all. */
 const TELEGRAM = 'https://api.telegram.org';

@@ -1,4 +1,5 @@
 import type { Notice } from '../core/ports.js';
+import { escapeHtml } from '../core/text/html.js';
 
 /** A notice with the address of the page about it; null where none is known. */
 export type Linked = Notice & { link: string | null };
@@ -7,11 +8,6 @@ export type Linked = Notice & { link: string | null };
 export function plainText({ message, hint, link }: Linked): string {
   return [message, hint === '' ? null : `What to do: ${hint}`, link].filter((line) => line !== null).join('\n\n');
 }
-
-const ESCAPES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-
-/** A text as HTML shows it. */
-export const escapeHtml = (text: string): string => text.replace(/[&<>"']/g, (sign) => ESCAPES[sign] ?? sign);
 
 /** Shortened to what a service takes, with a sign that something is left out. */
 export const upTo = (length: number, text: string): string =>

@@ -22,10 +22,10 @@ import {
   CreateApiTokenDocument,
   RevokeApiTokenDocument,
 } from '../../client/generated/graphql.js';
-import { tellDone, useAction, useApi } from '../api.js';
+import { useAction, useApi } from '../api.js';
 import { moment } from '../format.js';
 import { SCOPE } from '../words.js';
-import { Confirm } from './confirm.js';
+import { Removal } from './removal.js';
 import { Dialog } from './dialog.js';
 import { EVERY } from './paged-list.js';
 import { errorText } from './setting.js';
@@ -72,6 +72,7 @@ export function ApiTokens() {
 
 function TokenTable({ tokens, onChanged }: { tokens: ApiTokenPartsFragment[]; onChanged: () => void }) {
   const [asked, setAsked] = useState<ApiTokenPartsFragment | null>(null);
+  const remove = useAction(RevokeApiTokenDocument);
   return (
     <>
       <Table.ScrollContainer minWidth={560}>
@@ -117,38 +118,19 @@ function TokenTable({ tokens, onChanged }: { tokens: ApiTokenPartsFragment[]; on
           </Table.Tbody>
         </Table>
       </Table.ScrollContainer>
-      {asked && <Revocation token={asked} onChanged={onChanged} onClose={() => setAsked(null)} />}
+      {asked && (
+        <Removal
+          noun="token"
+          verb="Revoke"
+          item={asked}
+          action={remove}
+          onChanged={onChanged}
+          onClose={() => setAsked(null)}
+        >
+          Programs that use <b>{asked.name}</b> are refused at once.
+        </Removal>
+      )}
     </>
-  );
-}
-
-interface RevocationProps {
-  token: ApiTokenPartsFragment;
-  onChanged: () => void;
-  onClose: () => void;
-}
-
-function Revocation({ token: { id, name }, onChanged, onClose }: RevocationProps) {
-  const revoke = useAction(RevokeApiTokenDocument);
-  const confirm = async () => {
-    const done = await revoke.run({ id });
-    onClose();
-    if (done === null) return;
-    tellDone(`${name} was revoked.`);
-    onChanged();
-  };
-  return (
-    <Confirm
-      title="Revoke this token?"
-      label="Revoke token"
-      busy={revoke.busy}
-      onConfirm={() => void confirm()}
-      onClose={onClose}
-    >
-      <Text size="sm" className="breakable">
-        Programs that use <b>{name}</b> are refused at once.
-      </Text>
-    </Confirm>
   );
 }
 

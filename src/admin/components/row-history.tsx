@@ -2,6 +2,7 @@ import { Anchor, Button, Checkbox, Group, Select, Stack, Table, Text, TextInput 
 import { useState } from 'react';
 import { Link } from 'wouter';
 import { RowHistoryDocument, type RowHistoryQuery } from '../../client/generated/graphql.js';
+import { columnValue } from '../../core/text/row-key.js';
 import { useQuestion } from '../api.js';
 import { exactTime } from '../format.js';
 import { Section } from './facts.js';
@@ -133,12 +134,6 @@ function partOf(row: unknown, changed: string[]): unknown {
 
 /** Values by column, written as `a=1, b=x`. */
 function keyOf(text: string): Record<string, string | number> {
-  const parts = text.split(',').flatMap((part) => {
-    const at = part.indexOf('=');
-    if (at < 1) return [];
-    const value = part.slice(at + 1).trim();
-    const isNumber = String(Number(value)) === value;
-    return [[part.slice(0, at).trim(), isNumber ? Number(value) : value] as const];
-  });
-  return Object.fromEntries(parts);
+  const pairs = text.split(',').map((part) => columnValue(part.trim().replace(/\s*=\s*/, '=')));
+  return Object.fromEntries(pairs.filter((pair) => pair !== null));
 }

@@ -9,7 +9,7 @@ import {
   TestDestinationDocument,
 } from '../../client/generated/graphql.js';
 import { tellDone, tellProblem, useAction, useApi } from '../api.js';
-import { Confirm } from '../components/confirm.js';
+import { Removal } from '../components/removal.js';
 import { DestinationForm } from '../components/destination-form.js';
 import { PageHead } from '../components/page.js';
 import { EVERY } from '../components/paged-list.js';
@@ -89,6 +89,7 @@ interface ListProps {
 
 function List({ destinations, onEdit, onChanged }: ListProps) {
   const [asked, setAsked] = useState<DestinationPartsFragment | null>(null);
+  const remove = useAction(DeleteDestinationDocument);
   return (
     <Card withBorder p={0} component="section" aria-label="All destinations">
       <Table.ScrollContainer minWidth={640}>
@@ -117,7 +118,11 @@ function List({ destinations, onEdit, onChanged }: ListProps) {
           </Table.Tbody>
         </Table>
       </Table.ScrollContainer>
-      {asked && <Removal destination={asked} onChanged={onChanged} onClose={() => setAsked(null)} />}
+      {asked && (
+        <Removal noun="destination" item={asked} action={remove} onChanged={onChanged} onClose={() => setAsked(null)}>
+          <b>{asked.name}</b> must hold no backups, and no config may name it. Nothing in the place itself is deleted.
+        </Removal>
+      )}
     </Card>
   );
 }
@@ -195,35 +200,5 @@ function Row({ destination, onEdit, onRemove, onChanged }: RowProps) {
         </Group>
       </Table.Td>
     </Table.Tr>
-  );
-}
-
-interface RemovalProps {
-  destination: DestinationPartsFragment;
-  onChanged: () => void;
-  onClose: () => void;
-}
-
-function Removal({ destination: { id, name }, onChanged, onClose }: RemovalProps) {
-  const remove = useAction(DeleteDestinationDocument);
-  const confirm = async () => {
-    const done = await remove.run({ id });
-    onClose();
-    if (done === null) return;
-    tellDone(`${name} was removed.`);
-    onChanged();
-  };
-  return (
-    <Confirm
-      title="Remove this destination?"
-      label="Remove destination"
-      busy={remove.busy}
-      onConfirm={() => void confirm()}
-      onClose={onClose}
-    >
-      <Text size="sm" className="breakable">
-        <b>{name}</b> must hold no backups, and no config may name it. Nothing in the place itself is deleted.
-      </Text>
-    </Confirm>
   );
 }

@@ -6,8 +6,8 @@ import {
   EncryptionKeysDocument,
   type KeyPartsFragment,
 } from '../../client/generated/graphql.js';
-import { tellDone, useAction, useApi } from '../api.js';
-import { Confirm } from '../components/confirm.js';
+import { useAction, useApi } from '../api.js';
+import { Removal } from '../components/removal.js';
 import { KeyForm } from '../components/key-form.js';
 import { PageHead } from '../components/page.js';
 import { EVERY } from '../components/paged-list.js';
@@ -51,6 +51,7 @@ export default function Keys() {
 
 function KeyTable({ keys, onChanged }: { keys: KeyPartsFragment[]; onChanged: () => void }) {
   const [asked, setAsked] = useState<KeyPartsFragment | null>(null);
+  const remove = useAction(DeleteEncryptionKeyDocument);
   return (
     <Card withBorder p={0} component="section" aria-label="All encryption keys">
       <Table.ScrollContainer minWidth={640}>
@@ -96,37 +97,11 @@ function KeyTable({ keys, onChanged }: { keys: KeyPartsFragment[]; onChanged: ()
           </Table.Tbody>
         </Table>
       </Table.ScrollContainer>
-      {asked && <Removal encryptionKey={asked} onChanged={onChanged} onClose={() => setAsked(null)} />}
+      {asked && (
+        <Removal noun="key" item={asked} action={remove} onChanged={onChanged} onClose={() => setAsked(null)}>
+          No config may name <b>{asked.name}</b>, and every backup must open with another key.
+        </Removal>
+      )}
     </Card>
-  );
-}
-
-interface RemovalProps {
-  encryptionKey: KeyPartsFragment;
-  onChanged: () => void;
-  onClose: () => void;
-}
-
-function Removal({ encryptionKey: { id, name }, onChanged, onClose }: RemovalProps) {
-  const remove = useAction(DeleteEncryptionKeyDocument);
-  const confirm = async () => {
-    const done = await remove.run({ id });
-    onClose();
-    if (done === null) return;
-    tellDone(`${name} was removed.`);
-    onChanged();
-  };
-  return (
-    <Confirm
-      title="Remove this key?"
-      label="Remove key"
-      busy={remove.busy}
-      onConfirm={() => void confirm()}
-      onClose={onClose}
-    >
-      <Text size="sm" className="breakable">
-        No config may name <b>{name}</b>, and every backup must open with another key.
-      </Text>
-    </Confirm>
   );
 }

@@ -11,7 +11,7 @@ import {
 import { tellDone, tellProblem, useAction, useApi } from '../api.js';
 import { EVENTS, KINDS, PROBLEMS } from '../channels.js';
 import { ChannelForm } from '../components/channel-form.js';
-import { Confirm } from '../components/confirm.js';
+import { Removal } from '../components/removal.js';
 import { PageHead } from '../components/page.js';
 import { EVERY } from '../components/paged-list.js';
 import { Answered, Empty } from '../components/state.js';
@@ -64,6 +64,7 @@ interface ListProps {
 
 function List({ channels, onEdit, onChanged }: ListProps) {
   const [asked, setAsked] = useState<ChannelPartsFragment | null>(null);
+  const remove = useAction(DeleteChannelDocument);
   const configs = useApi(ConfigNamesDocument, {});
   const nameOf = (id: string) => configs.data?.configs.find((config) => config.id === id)?.name ?? `config ${id}`;
   return (
@@ -94,7 +95,12 @@ function List({ channels, onEdit, onChanged }: ListProps) {
           </Table.Tbody>
         </Table>
       </Table.ScrollContainer>
-      {asked && <Removal channel={asked} onChanged={onChanged} onClose={() => setAsked(null)} />}
+      {asked && (
+        <Removal noun="channel" item={asked} action={remove} onChanged={onChanged} onClose={() => setAsked(null)}>
+          <b>{asked.name}</b> gets no more messages.
+          {asked.waiting > 0 && ` ${plural(asked.waiting, 'message')} that it has not taken yet will be lost.`}
+        </Removal>
+      )}
     </Card>
   );
 }
@@ -175,35 +181,4 @@ function eventsInWords({ kind, events }: ChannelPartsFragment): string {
   const isEveryProblem = PROBLEMS.every((event) => events.includes(event));
   const others = isEveryProblem ? events.filter((event) => !PROBLEMS.includes(event)) : events;
   return [...(isEveryProblem ? ['Every problem and its end'] : []), ...others.map((event) => EVENTS[event])].join(', ');
-}
-
-interface RemovalProps {
-  channel: ChannelPartsFragment;
-  onChanged: () => void;
-  onClose: () => void;
-}
-
-function Removal({ channel: { id, name, waiting }, onChanged, onClose }: RemovalProps) {
-  const remove = useAction(DeleteChannelDocument);
-  const confirm = async () => {
-    const done = await remove.run({ id });
-    onClose();
-    if (done === null) return;
-    tellDone(`${name} was removed.`);
-    onChanged();
-  };
-  return (
-    <Confirm
-      title="Remove this channel?"
-      label="Remove channel"
-      busy={remove.busy}
-      onConfirm={() => void confirm()}
-      onClose={onClose}
-    >
-      <Text size="sm" className="breakable">
-        <b>{name}</b> gets no more messages.
-        {waiting > 0 && ` ${plural(waiting, 'message')} that it has not taken yet will be lost.`}
-      </Text>
-    </Confirm>
-  );
 }

@@ -141,25 +141,26 @@ export class Destinations {
     await this.env.secrets.rotate(() =>
       sequelize.transaction(async (transaction) => {
         for (const row of await Destination.findAll({ where: { secrets: { [Op.ne]: null } }, transaction })) {
-          const values = await this.env.secrets.open(row.secrets ?? '');
-          await row.update({ secrets: await this.env.secrets.seal(values) }, { transaction });
+          await row.update({ secrets: await this.env.secrets.reseal(row.secrets ?? '') }, { transaction });
           count.destinations += 1;
         }
         count.keys = await this.env.keys.reseal(transaction);
-        await this.resealChannels(transaction);
+        await this.resealOthers(transaction);
         await this.resealUrls(transaction);
-        await this.resealSigningKeys(transaction);
       }),
     );
     await this.env.audit.record(actor, 'secrets.rotate', null, count);
     return count;
   }
 
-  /** What channels keep of their targets. */
-  private async resealChannels(transaction: Transaction): Promise<void> {
-    for (const row of await this.env.models.Channel.findAll({ where: { sealed: { [Op.ne]: null } }, transaction })) {
-      const values = await this.env.secrets.open(row.sealed ?? '');
-      await row.update({ sealed: await this.env.secrets.seal(values) }, { transaction });
+  /** Where channels lead, and what reports of drills are signed with. */
+  private async resealOthers(transaction: Transaction): Promise<void> {
+    const { models, secrets } = this.env;
+    for (const row of await models.Channel.findAll({ where: { sealed: { [Op.ne]: null } }, transaction })) {
+      await row.update({ sealed: await secrets.reseal(row.sealed ?? '') }, { transaction });
+    }
+    for (const row of await models.SigningKey.findAll({ where: { secret: { [Op.ne]: null } }, transaction })) {
+      await row.update({ secret: await secrets.reseal(row.secret ?? '') }, { transaction });
     }
   }
 
@@ -176,13 +177,6 @@ export class Destinations {
     }
     for (const row of await Restore.findAll({ where: { targetUrl: { [Op.like]: '%:sealed-%' } }, transaction })) {
       await row.update({ targetUrl: await reseal(row.targetUrl) }, { transaction });
-    }
-  }
-
-  private async resealSigningKeys(transaction: Transaction): Promise<void> {
-    const { models, secrets } = this.env;
-    for (const row of await models.SigningKey.findAll({ where: { secret: { [Op.ne]: null } }, transaction })) {
-      await row.update({ secret: await secrets.seal(await secrets.open(row.secret ?? '')) }, { transaction });
     }
   }
 

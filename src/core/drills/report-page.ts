@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { escapeHtml } from '../text/html.js';
 import type { ReportDocument } from './reports.js';
 
 const STYLE = `body{font:14px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem;color:#111}
@@ -44,7 +45,7 @@ export function reportPage(report: string, signature: Buffer): string {
     ['Signature', signature.toString('base64')],
   ]);
   const parts = [
-    `<h1>Drill ${escaped(id)}</h1>`,
+    `<h1>Drill ${escapeHtml(id)}</h1>`,
     facts,
     ...(tables.length === 0 ? [] : ['<h2>Tables</h2>', rows(tables.map(({ name, rows }) => [name, rows]))]),
     ...(invariants.length === 0
@@ -61,17 +62,17 @@ export function reportPage(report: string, signature: Buffer): string {
     ...(command === null
       ? []
       : [
-          `<h2>Command ${escaped(command.name)}</h2>`,
+          `<h2>Command ${escapeHtml(command.name)}</h2>`,
           rows([
             ['Ended with', command.exitCode ?? 'a signal'],
             ['Took', `${command.seconds.toFixed(2)} seconds`],
           ]),
-          `<pre>${escaped(command.output)}</pre>`,
+          `<pre>${escapeHtml(command.output)}</pre>`,
         ]),
   ];
   return `<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Drill ${escaped(id)}</title><style>${STYLE}</style></head>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Drill ${escapeHtml(id)}</title><style>${STYLE}</style></head>
 <body>
 ${parts.join('\n')}
 </body>
@@ -82,11 +83,7 @@ ${parts.join('\n')}
 /** A table of names and values; those without a value are left out. */
 function rows(facts: [name: string, value: string | number | null][]): string {
   const lines = facts.flatMap(([name, value]) =>
-    value === null ? [] : [`<tr><th>${escaped(name)}</th><td>${escaped(String(value))}</td></tr>`],
+    value === null ? [] : [`<tr><th>${escapeHtml(name)}</th><td>${escapeHtml(String(value))}</td></tr>`],
   );
   return `<table>${lines.join('\n')}</table>`;
 }
-
-const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-
-const escaped = (text: string) => text.replace(/[&<>"']/g, (sign) => ENTITIES[sign] ?? sign);

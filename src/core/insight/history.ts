@@ -140,21 +140,16 @@ export async function lastChangeOf(
   };
 }
 
-function valueOf({ columns, rows }: QueryRows): Cell {
+function valueOf({ columns, rows, cut }: QueryRows): Cell {
   const [row] = rows;
-  const value = row?.[0] ?? null;
-  if (isCut(value)) {
+  if (cut) {
     const shorter = "Ask for what tells it, such as length(notes), or notes = 'as it was'.";
     throw badInput('sql', 'gives a value that is too long to be compared.', shorter);
   }
-  if (row !== undefined && rows.length === 1 && columns.length === 1) return value;
+  if (row !== undefined && rows.length === 1 && columns.length === 1) return row[0] ?? null;
   const hint = 'Ask for one value, such as: SELECT count(*) FROM booking WHERE id = 17.';
   throw badInput('sql', 'must give one row with one column.', hint);
 }
-
-/** True for a value of which only the beginning is here, as `QueryRows` has long ones. */
-const isCut = (value: Cell) =>
-  typeof value === 'string' && (/^x'[^']*'… \(\d+ bytes\)$/.test(value) || (value.length > 500 && value.endsWith('…')));
 
 const shown = (answer: Answer): Cell => ('value' in answer ? answer.value : null);
 

@@ -230,11 +230,11 @@ export class Keys {
     const { secrets } = this.env;
     const keys = await EncryptionKey.findAll({ where: { secret: { [Op.ne]: null } }, transaction });
     for (const row of keys) {
-      const secret = await secrets.seal(await secrets.open(row.secret ?? ''));
+      const secret = await secrets.reseal(row.secret ?? '');
       await row.update({ secret }, { transaction });
     }
     for (const row of await Restore.findAll({ where: { sealedFileKey: { [Op.ne]: null } }, transaction })) {
-      const sealedFileKey = await secrets.seal(await secrets.open(row.sealedFileKey ?? ''));
+      const sealedFileKey = await secrets.reseal(row.sealedFileKey ?? '');
       await row.update({ sealedFileKey }, { transaction });
     }
     return keys.length;

@@ -15,6 +15,12 @@ export const cellSql = (expression: string): string =>
    WHEN 'blob' THEN 'b' || length(${expression}) || ':' || hex(substr(${expression}, 1, ${BLOB_SHOWN}))
    ELSE 't' || (length(${expression}) > ${TEXT_SHOWN}) || substr(${expression}, 1, ${TEXT_SHOWN}) END`;
 
+/** True for a value of which `cellSql` gave the beginning only. */
+export const isCut = (text: string | null): boolean => {
+  if (text === null) return false;
+  return text.startsWith('b') ? Number(text.slice(1).split(':')[0]) > BLOB_SHOWN : text.startsWith('t1');
+};
+
 /** The value that `cellSql` gave. */
 export function cellOf(text: string | null): Cell {
   if (text === null) return null;

@@ -1,6 +1,6 @@
 import type { QueryRows } from '../../core/ports.js';
 import { badInput } from '../../errors.js';
-import { cellOf, cellSql } from './cells.js';
+import { cellOf, cellSql, isCut } from './cells.js';
 import { isSqlError, SqliteConnection, sqliteCode, sqliteWords } from './connection.js';
 import { quoted } from './info.js';
 
@@ -36,9 +36,11 @@ export async function queryCopy({
     const rows = await connection.all<Record<string, string | null>>(
       `WITH result AS MATERIALIZED (SELECT * FROM asked LIMIT ${limit + 1}) SELECT ${cells} FROM result`,
     );
+    const given = rows.slice(0, limit).map((row) => columns.map((_column, index) => row[`c${index}`] ?? null));
     return {
       columns: columns.map(({ name }) => name),
-      rows: rows.slice(0, limit).map((row) => columns.map((_column, index) => cellOf(row[`c${index}`] ?? null))),
+      rows: given.map((row) => row.map(cellOf)),
+      cut: given.some((row) => row.some(isCut)),
       truncated: rows.length > limit,
       seconds: (performance.now() - start) / 1_000,
     };

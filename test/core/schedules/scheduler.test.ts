@@ -283,7 +283,7 @@ describe('The overview', () => {
     ]);
     const message =
       /^"App": the newest backup, backup_\w+, is not verified\. Verification found ARCHIVE_CORRUPT: .+\. The newest verified one was made at 2025-06-01T00:00:00\.000Z\.$/;
-    const unproven = { level: 'CRITICAL', code: 'LAST_BACKUP_UNPROVEN', configId: 1 };
+    const unproven = { level: 'CRITICAL', code: 'LAST_BACKUP_UNPROVEN', configId: 1, backupId: second.id };
     expect(await reasons()).toEqual([
       { ...unproven, message: expect.stringMatching(message), hint: expect.stringContaining(`verify ${second.id}`) },
     ]);

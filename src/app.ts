@@ -268,7 +268,7 @@ async function createServices(
     verifications,
     dailyBytes: environment.reverifyDailyBytes,
   });
-  const insight = new Insight({ ...shared, backups });
+  const insight = new Insight({ ...shared, backups, drillDatabaseUrl: environment.drillDatabaseUrl });
   const configTests = new ConfigTests({ ...shared, configs, controlFile, controlKey });
   const servers = new Servers({ engines, configs, configTests, keys, controlKey });
   const databaseWatch = new DatabaseWatch({ ...shared, configs, servers });

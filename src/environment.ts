@@ -115,10 +115,10 @@ function databaseUrlProblem(url: string): string | null {
   return 'is not a database URL: write it like sqlite:./db.sqlite3, postgres://…, mysql://…, mariadb://… or mongodb://…';
 }
 
-/** Of databases that are files, drills have their own in the work folder. */
+/** Of databases that are files, drills and looks have their own in the work folder. */
 function drillUrlProblem(url: string): string | null {
-  if (url === '' || /^(postgres(ql)?|mysql|mariadb):/i.test(url)) return databaseUrlProblem(url);
-  return 'is no URL of a server that drills can use: write it like postgres://… or mysql://…';
+  if (url === '' || !/^sqlite:/.test(url)) return databaseUrlProblem(url);
+  return 'is no URL of a server: write it like postgres://…, mysql://… or mongodb://…';
 }
 
 /** A socket stands in a parameter. */

@@ -164,6 +164,8 @@ describe('The configuration', () => {
     ['DATABASE_URL', 'oracle://host/app'],
     ['DATABASE_URL', 'postgres:/user:password@host/app'],
     ['DATABASE_URL', 'mongodb:/user:password@host/app'],
+    ['DRILL_DATABASE_URL', 'sqlite:/srv/app.db'],
+    ['DRILL_DATABASE_URL', 'mongodb:/host/app'],
     ['PG_BIN_DIR', 'bin'],
     ['DB_BACKUP_SCHEDULE', 'sometimes'],
     ['DB_BACKUP_SCHEDULE', '0 2 * *'],

@@ -370,18 +370,22 @@ export interface FoundRow {
   hashes: Record<string, string>;
 }
 
-/** Reads rows of dumps that lie extracted. Whatever a dump or a statement holds, nothing else is read or written. */
+/**
+ * Reads rows of databases. Each is given by its place: for a database that is a file, the folder with the database entries of an
+ * archive under their own names; for one on a server, its URL. Whatever a dump or a statement holds, nothing else is read or
+ * written.
+ */
 export interface RowReader {
   /**
    * The rows that one SELECT gives. When the signal aborts it ends at once, whatever it does.
-   * @param folder holds the database entries of an archive under their own names
    * @param options.limit the most rows
    * @throws AppError BAD_USER_INPUT naming `sql`; DATABASE_FAILED, DATABASE_CORRUPT
    */
-  query(folder: string, sql: string, options: { limit: number; signal: AbortSignal }): Promise<QueryRows>;
+  query(place: string, sql: string, options: { limit: number; signal: AbortSignal }): Promise<QueryRows>;
   /**
-   * Compares the rows of two dumps.
-   * @param before the folder of one @param after that of the other
+   * Compares the rows of two databases.
+   * @param before the place of one: on a server a scratch database, which may be written for it
+   * @param after that of the other, which is only read
    * @throws AppError BAD_USER_INPUT naming `tables`; DATABASE_FAILED, DATABASE_CORRUPT
    */
   compare(before: string, after: string, options: CompareOptions): Promise<DatabaseComparison>;
@@ -389,7 +393,7 @@ export interface RowReader {
    * Looks for rows that name files which are not there, and for files that no row names.
    * @throws AppError BAD_USER_INPUT naming `columns`; DATABASE_FAILED, DATABASE_CORRUPT
    */
-  references(folder: string, options: ReferencesOptions): Promise<FileReferences>;
+  references(place: string, options: ReferencesOptions): Promise<FileReferences>;
   /**
    * Looks for the one row that has these values.
    * @param key by column; a BLOB as `x'0102'`
@@ -397,17 +401,17 @@ export interface RowReader {
    * @throws AppError BAD_USER_INPUT naming `key` if several rows have them; DATABASE_FAILED, DATABASE_CORRUPT
    */
   row(
-    folder: string,
+    place: string,
     table: string,
     key: Record<string, Cell>,
     signal: AbortSignal,
   ): Promise<FoundRow | null | 'unknown'>;
   /**
-   * Queries that the dump answers as is to be expected of it, from its schema.
+   * Queries that the database answers as is to be expected of it, from its schema.
    * @param growing tables of which no row is expected to go, in order of importance
    * @throws AppError DATABASE_FAILED, DATABASE_CORRUPT
    */
-  suggest(folder: string, growing: readonly string[], signal: AbortSignal): Promise<SuggestedInvariant[]>;
+  suggest(place: string, growing: readonly string[], signal: AbortSignal): Promise<SuggestedInvariant[]>;
 }
 
 /** A database that a server has. */
@@ -419,12 +423,12 @@ export interface ServerDatabase {
   bytes: number | null;
 }
 
-/** Databases that drills restore into. Each belongs to one run, whose id is in its name. */
+/** Databases that drills restore into, and looks into backups. Each belongs to one run, whose id is in its name. */
 export interface ScratchDatabases {
   /**
    * The URL of the run's database, which is not there yet.
-   * @param runId such as `verify_20250724_150000_a1b2c3d4`: a day after that time, any restore or drill on the server may
-   * drop the database as one that was left behind
+   * @param runId such as `verify_20250724_150000_a1b2c3d4` or `look_…`: a day after that time, any restore or drill on the
+   * server may drop the database as one that was left behind
    * @param folder of the run, for a database that is a file
    * @param url of a database of the server beside which it is made; null where a database is a file
    */
@@ -442,10 +446,10 @@ export interface ScratchDatabases {
 export interface Engine {
   readonly kind: DatabaseEngine;
   readonly capabilities: EngineCapabilities;
-  /** Reads the rows of dumps; null where that takes a server. */
+  /** Reads the rows of databases; null where it cannot yet. */
   readonly rows: RowReader | null;
-  /** Makes databases for drills; null where it cannot yet. */
-  readonly scratch: ScratchDatabases | null;
+  /** Makes databases for drills and looks. */
+  readonly scratch: ScratchDatabases;
   /** Checks the URL's form and gives it normalised (absolute path), with the text to show (no password). */
   resolve(url: string): { url: string; display: string; name: string };
   /**

@@ -7,7 +7,7 @@ export const oldName = (stamp: string): string => `dbm_old_${stamp}`;
 
 /** A database of ours that nobody has used up is of a process that died if it is older than this, in milliseconds. */
 const LEFT_AFTER = 86_400_000;
-const LEFT = /^dbm_(?:drill|new_restore|new_verify)_(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_[0-9a-f]{8}$/;
+const LEFT = /^dbm_(?:drill|look|new_restore|new_verify|new_look)_(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_[0-9a-f]{8}$/;
 
 /** A database of a drill: its name says when it was made. */
 export function drillName(): string {
@@ -15,16 +15,16 @@ export function drillName(): string {
   return `dbm_drill_${at}_${randomBytes(4).toString('hex')}`;
 }
 
-/** The database of the drill with this run id, such as `verify_20250724_150000_a1b2c3d4`. */
-export const scratchName = (runId: string): string => `dbm_drill_${runId.replace(/^verify_/, '')}`;
+/** The database of the drill or look with this run id, such as `verify_20250724_150000_a1b2c3d4`. */
+export const scratchName = (runId: string): string => `dbm_${runId.replace(/^verify_/, 'drill_')}`;
 
-/** Fails unless a database that is about to be dropped is the one of this drill, whatever the URL names. */
+/** Fails unless a database that is about to be dropped is the one of this run, whatever the URL names. */
 export function assertScratch(database: string, runId: string): void {
   if (database !== scratchName(runId)) throw new Error(`"${database}" is not the scratch database of ${runId}.`);
 }
 
-/** True for a database that a restore or a drill has made for itself. */
-export const isOurs = (name: string): boolean => /^dbm_(new|old|drill)_/.test(name);
+/** True for a database that a restore, a drill or a look has made for itself. */
+export const isOurs = (name: string): boolean => /^dbm_(new|old|drill|look)_/.test(name);
 
 /** True for a database of ours that a process has left behind when it died. */
 export function isLeftover(name: string): boolean {

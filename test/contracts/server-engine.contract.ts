@@ -77,8 +77,6 @@ export interface ServerAdapter {
   stateOf(url: string, except?: string[]): Promise<string[]>;
   /** What restores and drills have left on the server of a database, or in it. */
   leftovers(url: string): Promise<unknown[]>;
-  /** True if backups can be drilled. */
-  drills: boolean;
   /** True if single tables can be restored. */
   singleTables: boolean;
   /** What a backup of a database without any table comes to. */
@@ -246,7 +244,6 @@ export function describeServerEngine(adapter: ServerAdapter): void {
     const url = await make('drilled', { kept: 2, logs: 3 });
     const { id: backupId } = await backUp(await configure('Drilled', url));
     const request = () => verifications.create({ backupId, level: 'DRILL' }, 'test');
-    if (!adapter.drills) return expect(request()).rejects.toMatchObject({ code: 'ENGINE_UNSUPPORTED' });
     const { id } = await request();
     await verifications.run(id, NEVER);
     const drilled = await verifications.get(id);
@@ -258,8 +255,8 @@ export function describeServerEngine(adapter: ServerAdapter): void {
     expect(drilled.drill?.target).toMatch(/dbm_drill_\d{8}_\d{6}_[0-9a-f]{8}/);
     expect(await leftovers(url)).toEqual([]);
     const dead = await request();
-    const place = await app().app.engines.forUrl(url).scratch?.urlFor(dead.id, '', url);
-    await restore({ backupId, targetDatabaseUrl: place ?? '' });
+    const place = await app().app.engines.forUrl(url).scratch.urlFor(dead.id, '', url);
+    await restore({ backupId, targetDatabaseUrl: place });
     await dead.update({ status: 'RUNNING', phase: 'load' });
     expect(await leftovers(url)).toHaveLength(1);
     await verifications.recover();

@@ -116,9 +116,12 @@ const root = 'missing' in server ? '' : server.url;
     removeRows: (url, collection) => dbOf(url).collection(collection).deleteMany({}),
     absent: (name) => database(name).url,
     stateOf: (url, except) => stateOf(dbOf(url), except),
-    drills: false,
     singleTables: false,
-    leftovers: async (url) => (await namesIn(dbOf(url))).filter((name) => /^dbm_/.test(name)),
+    leftovers: async (url) => {
+      const { databases } = await client.db('admin').admin().listDatabases({ nameOnly: true });
+      const beside = databases.map(({ name }) => name).filter((name) => /^dbm_(drill|look)_/.test(name));
+      return [...beside, ...(await namesIn(dbOf(url))).filter((name) => /^dbm_/.test(name))];
+    },
     emptyError: 'DATABASE_NOT_FOUND',
     zoo,
     unusable: async () => [['mongodb://127.0.0.1:1/none', 'DATABASE_NOT_FOUND']],

@@ -85,7 +85,6 @@ afterAll(async () => {
     const { id: backupId } = await backUp(await configure('Evented', url));
     const { verifications, engines } = app.app;
     const { scratch } = engines.forUrl(url);
-    if (scratch === null) throw new Error('Drills need a scratch database.');
     const readAll = scratch.readAll.bind(scratch);
     const seen: unknown[] = [];
     scratch.readAll = async (...args) => {
@@ -132,7 +131,6 @@ afterAll(async () => {
     removeRows: (url, table) => query(url, `DELETE FROM ${quoted(table)}`),
     absent: (name) => at(root, name),
     stateOf,
-    drills: true,
     singleTables: false,
     leftovers,
     emptyError: null,

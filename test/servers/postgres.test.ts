@@ -81,7 +81,6 @@ afterAll(async () => {
     removeRows: (url, table) => query(url, `DELETE FROM ${quoted(table)}`),
     absent: (name) => at(root, name),
     stateOf,
-    drills: true,
     singleTables: true,
     leftovers: (url) =>
       query(

@@ -16,3 +16,14 @@ export async function takeCopy(engine: Engine, url: string, folder: string, step
   copying.abort(new AppError('CANCELLED', 'The rest of the snapshot is not needed.'));
   await contents.catch(() => undefined);
 }
+
+/**
+ * Where the rows of a live database are read, as `RowReader` takes it: a copy of it that is laid in a folder, or itself where it is
+ * on a server.
+ * @throws AppError as `takeCopy`
+ */
+export async function rowsOfLive(engine: Engine, url: string, folder: string, step: StepContext): Promise<string> {
+  if (engine.capabilities.onServer) return url;
+  await takeCopy(engine, url, folder, step);
+  return folder;
+}

@@ -196,8 +196,8 @@ export async function checkSettings(
     ...exclusions,
     autoInclude: checkedInclude(engine, input.autoInclude),
     invariants: checkInvariants(engine, input.invariants),
-    drillCommand: await checkedCommand(env, engine, input.drillCommand, saved),
-    drillSchedule: checkedDrills(engine, input),
+    drillCommand: await checkedCommand(env, input.drillCommand, saved),
+    drillSchedule: checkedDrills(input),
     ...address,
     copyTo,
     minimumCopies: input.minimumCopies,
@@ -394,22 +394,19 @@ function assertPrefix(prefix: string | null): void {
 /** A command that the config has already is judged when it is run. */
 async function checkedCommand(
   { commands }: { commands: Commands },
-  { kind, scratch }: Engine,
   given: string | null,
   saved?: BackupConfigRow,
 ): Promise<string | null> {
   const name = given?.trim() ?? '';
   if (name === '') return null;
-  if (scratch === null) throw badInput('drillCommand', `a ${kind} database cannot be drilled yet.`, 'Leave it out.');
   if (name !== saved?.drillCommand) await commands.find(name);
   return name;
 }
 
 /** @throws AppError BAD_USER_INPUT naming `drillSchedule` or `timezone` */
-function checkedDrills({ kind, scratch }: Engine, { drillSchedule, timezone }: Settings): string | null {
+function checkedDrills({ drillSchedule, timezone }: Settings): string | null {
   const given = drillSchedule?.trim() ?? '';
   if (given === '') return null;
-  if (scratch === null) throw badInput('drillSchedule', `a ${kind} database cannot be drilled yet.`, 'Leave it out.');
   try {
     assertSchedule(given, timezone);
   } catch (error) {

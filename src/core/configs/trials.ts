@@ -9,7 +9,7 @@ import { Hold, type HoldEnvironment, runLease } from '../runs/hold.js';
 import { newId } from '../text/ids.js';
 import type { ConfigInput, Configs } from './configs.js';
 import type { DatabaseInfo, Engine, ExcludedTable, Exclusions } from '../ports.js';
-import { takeCopy } from './live-copy.js';
+import { rowsOfLive } from './live-copy.js';
 import { protectedPaths } from './protection.js';
 import { checkExclusions, checkSource, checkStorage, type SettingsEnvironment, unmatchedWarnings } from './settings.js';
 import { answered, type StorageTest, tryStorage } from './try-storage.js';
@@ -107,7 +107,7 @@ export class ConfigTests {
   }
 
   /**
-   * Asks invariants of a private copy of the database. One that breaks now is a warning, and one that no database could
+   * Asks invariants of the database: of a private copy, where it is a file. One that breaks now is a warning, and one that no database could
    * answer an error.
    */
   private async ask(
@@ -121,8 +121,8 @@ export class ConfigTests {
     const asking = () =>
       this.inScratch(async (folder, lost) => {
         const step = { signal: AbortSignal.any([signal, deadline, lost]), onProgress: () => undefined };
-        await takeCopy(engine, url, folder, step);
-        return askInvariants(rows, folder, invariants, { before: new Map(), signal: step.signal });
+        const place = await rowsOfLive(engine, url, folder, step);
+        return askInvariants(rows, place, invariants, { before: new Map(), signal: step.signal });
       });
     const { value, error } = await answered(asking, signal, deadline);
     if (error !== null) return { results: [], error };

@@ -18,7 +18,7 @@ import { Protection } from '../configs/protection.js';
 import type { CoreEnvironment } from '../environment.js';
 import { answersOf, askInvariants, invariantWarnings } from '../invariants/invariants.js';
 import type { Engine, ScratchDatabases } from '../ports.js';
-import { checkedDump, layMedia, loadedFrom, mediaParts, readGoodCopy } from '../restores/steps.js';
+import { checkedDump, layMedia, mediaParts, readGoodCopy } from '../restores/steps.js';
 import type { MediaTarget } from '../restores/media/survey.js';
 import { MediaSwap } from '../restores/media/swap.js';
 import { mediaTargets } from '../restores/scope.js';
@@ -26,14 +26,12 @@ import { within } from '../runs/progress.js';
 import type { Run, RunEnvironment } from '../runs/run.js';
 import { humanSize } from '../text/format.js';
 import { stamp } from '../text/ids.js';
+import { loadScratch, type ScratchEnvironment, scratchServer } from './scratch.js';
 
 /** What drills need of the process around them. */
 export type DrillsEnvironment = RunEnvironment &
-  Pick<CoreEnvironment, 'engines' | 'storages' | 'workFolder'> & {
-    commands: Commands;
-    /** DRILL_DATABASE_URL: on its server, drills of such databases make their scratch databases; null: on their own. */
-    drillDatabaseUrl: string | null;
-  };
+  ScratchEnvironment &
+  Pick<CoreEnvironment, 'storages' | 'workFolder'> & { commands: Commands };
 
 /** What is drilled. */
 export interface Drilling {
@@ -50,8 +48,6 @@ export interface Drilled {
 
 /** Nothing that lies in the folder of a drill is anything but what it restored. */
 const UNPROTECTED = new Protection(new Set(), new Set());
-/** How long a load waits for locks of a database that no one else knows, in milliseconds. */
-const LOCK_WAIT = 30_000;
 
 /**
  * Restores a backup with the code of a real restore, into a scratch database and a scratch folder; then reads all of it,
@@ -66,7 +62,7 @@ export async function drill(env: DrillsEnvironment, run: Run, { row, backup, rea
   const config = backup.configId === null ? null : await env.models.BackupConfig.findByPk(backup.configId);
   const folders = foldersOf(env, row.id);
   for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o700 });
-  const scratch = scratchOf(engine);
+  const { scratch } = engine;
   const scratchId = scratchIdOf(await row.reload());
   const url = await scratchUrl(env, { id: row.id, scratchId }, backup, config);
   const start = performance.now();
@@ -84,7 +80,8 @@ export async function drill(env: DrillsEnvironment, run: Run, { row, backup, rea
       assertRestored(archive, info);
       await note({ tables: info.tables.map(({ name, rows }) => ({ name, rows })) });
     }
-    const invariants = await askRestored(run, engine, { backup, config, folder: folders.database });
+    const place = engine.capabilities.onServer ? url : folders.database;
+    const invariants = await askRestored(run, engine, { backup, config, place });
     const command = config?.drillCommand ?? null;
     if (command !== null) await runCommand(env, run, { command, url, folders, media, facts, note, backup });
     return { copy, invariants };
@@ -99,34 +96,25 @@ const scratchIdOf = ({ id, startedAt }: VerificationRow): string =>
 
 /**
  * Fails unless a drill of the backup can be made here.
- * @throws AppError ENGINE_UNSUPPORTED, DATABASE_CORRUPT, DATABASE_NOT_FOUND; BAD_USER_INPUT for the command
+ * @throws AppError as `scratchServer`; DATABASE_CORRUPT; BAD_USER_INPUT for the command
  */
 export async function assertDrillable(env: DrillsEnvironment, backup: BackupRow): Promise<void> {
-  scratchOf(env.engines.of(backup.engine));
   if (backup.damaged) {
     throw new AppError('DATABASE_CORRUPT', `Backup ${backup.id} is of a damaged database: it cannot be drilled.`, {
       hint: 'Choose a good backup.',
     });
   }
   const config = backup.configId === null ? null : await env.models.BackupConfig.findByPk(backup.configId);
-  serverUrl(env, backup, config);
+  scratchServer(env, backup, config);
   const command = config?.drillCommand ?? null;
   if (command !== null) await env.commands.find(command);
-}
-
-/** Fails unless databases of this kind can be drilled. @throws AppError ENGINE_UNSUPPORTED */
-export function scratchOf({ kind, scratch }: Engine): ScratchDatabases {
-  if (scratch !== null) return scratch;
-  throw new AppError('ENGINE_UNSUPPORTED', `A ${kind} database cannot be drilled yet.`, {
-    hint: 'Verify its backups at level CONTENT, or restore one into a database of your choice: targetDatabaseUrl.',
-  });
 }
 
 /** Removes the scratch database of a drill whose process died. Its files are in its work folder. */
 export async function dropLeft(env: DrillsEnvironment, row: VerificationRow, backup: BackupRow | null): Promise<void> {
   if (backup === null) return;
   const engine = env.engines.of(backup.engine);
-  if (engine.scratch === null || !engine.capabilities.onServer) return;
+  if (!engine.capabilities.onServer) return;
   const config = backup.configId === null ? null : await env.models.BackupConfig.findByPk(backup.configId);
   const { id } = row;
   const scratchId = scratchIdOf(row);
@@ -156,30 +144,8 @@ function scratchUrl(
   backup: BackupRow,
   config: BackupConfigRow | null,
 ): Promise<string> {
-  const engine = env.engines.of(backup.engine);
-  return scratchOf(engine).urlFor(scratchId, foldersOf(env, id).database, serverUrl(env, backup, config));
-}
-
-/** A database on the server that a drill uses; null where databases are files. */
-function serverUrl(env: DrillsEnvironment, backup: BackupRow, config: BackupConfigRow | null): string | null {
-  const engine = env.engines.of(backup.engine);
-  if (!engine.capabilities.onServer) return null;
-  // What an uploaded archive says that it is of is no reason to run its statements on a server.
-  if (backup.backupType === 'UPLOADED') {
-    throw new AppError(
-      'ENGINE_UNSUPPORTED',
-      `Backup ${backup.id} was uploaded: its statements are not run for a drill.`,
-      {
-        hint: 'Restore it into a database of a server of your choice: targetDatabaseUrl.',
-      },
-    );
-  }
-  const { drillDatabaseUrl } = env;
-  if (drillDatabaseUrl !== null && env.engines.forUrl(drillDatabaseUrl).kind === backup.engine) return drillDatabaseUrl;
-  if (config?.engine === backup.engine) return config.databaseUrl;
-  throw new AppError('DATABASE_NOT_FOUND', `A drill of ${backup.id} needs a server, and its config is gone.`, {
-    hint: 'Set DRILL_DATABASE_URL to a database of a server that drills may use.',
-  });
+  const { scratch } = env.engines.of(backup.engine);
+  return scratch.urlFor(scratchId, foldersOf(env, id).database, scratchServer(env, backup, config));
 }
 
 interface Restoring extends Drilling {
@@ -218,18 +184,8 @@ async function restoreInto(env: DrillsEnvironment, run: Run, restoring: Restorin
   try {
     const mediaFiles = await restoreMedia(run, row.id, archive, media);
     if (holdsDatabase) {
-      await engine.checkWritable(url);
-      const options = {
-        lockTimeoutMs: LOCK_WAIT,
-        stamp: scratchId,
-        tables: null,
-        exact: false,
-        withoutEvents: true,
-        onSwitch: () => undefined,
-      };
-      const from = loadedFrom(archive, backup);
-      run.warn(...(await engine.load(folders.dump, url, { ...(await run.phase('load')), ...options, ...from })));
-      await engine.clearStamp(url, LOCK_WAIT);
+      const dump = { backup, archive, folder: folders.dump };
+      run.warn(...(await loadScratch(engine, dump, { url, id: scratchId }, await run.phase('load'))));
     }
     const bytes = archive.entries.reduce((sum, { size }) => sum + size, 0);
     const facts: DrillFacts = {
@@ -304,7 +260,7 @@ function assertRestored(archive: Archive, info: Parameters<typeof assertSameCoun
 async function askRestored(
   run: Run,
   { rows }: Engine,
-  { backup, config, folder }: { backup: BackupRow; config: BackupConfigRow | null; folder: string },
+  { backup, config, place }: { backup: BackupRow; config: BackupConfigRow | null; place: string },
 ): Promise<InvariantResult[]> {
   const asked = config?.invariants ?? backup.invariants;
   if (rows === null || asked.length === 0) return [];
@@ -314,7 +270,7 @@ async function askRestored(
     backup.invariants.map((result) => ({ ...result, actual: result.before })),
     asked,
   );
-  const results = await askInvariants(rows, folder, asked, { before: known, signal });
+  const results = await askInvariants(rows, place, asked, { before: known, signal });
   await run.update({ invariants: results });
   const broken = invariantWarnings(results);
   if (broken.length === 0) return results;

@@ -1,7 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { AppError, badInput } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, Invariant, InvariantResult } from '../../models/index.js';
-import type { StoredArchive } from '../archives/stored-archive.js';
 import type { Backups } from '../backups/backups.js';
 import { assertSpace } from '../backups/run-backup.js';
 import { type ProtectEnvironment, protectedPaths } from '../configs/protection.js';
@@ -17,10 +16,9 @@ import type {
   Finding,
   QueryRows,
   RowReader,
-  SnapshotContents,
 } from '../ports.js';
 import { type AnswerChange, backupsInOrder, lastChangeOf, type RowVersion, versionsOf } from './history.js';
-import { Looks, type LooksEnvironment } from './looks.js';
+import { type Looked, Looks, type LooksEnvironment } from './looks.js';
 import { archivedMedia, compareMedia, filesOf, type MediaComparison, presentMedia } from './media.js';
 
 export type { AnswerChange, MediaComparison, RowVersion };
@@ -131,9 +129,7 @@ const HISTORY = {
 const AUDITED_SQL = 500;
 
 /** A backup whose rows can be read, and what reads them. */
-interface Opened {
-  row: BackupRow;
-  stored: StoredArchive;
+interface Opened extends Looked {
   rows: RowReader;
 }
 
@@ -154,8 +150,8 @@ export class Insight {
     assertQuery(sql);
     const opened = await this.open(id, identity, stop);
     await this.env.audit.record(actor, 'backup.query', id, { sql: sql.slice(0, AUDITED_SQL) });
-    return this.looks.during(opened, identity === undefined, (folder) =>
-      queryWithin(opened.rows, folder, { sql, limit }, stop),
+    return this.looks.during(opened, identity === undefined, (place) =>
+      queryWithin(opened.rows, place, { sql, limit }, stop),
     );
   }
 
@@ -177,7 +173,7 @@ export class Insight {
     return inTime(stop, HISTORY, (signal) => {
       const read = (backup: BackupRow) => {
         onRead(backup);
-        return this.during(backup, identity, signal, ({ rows }, folder) => rows.row(folder, table, key, signal));
+        return this.during(backup, identity, signal, ({ rows }, place) => rows.row(place, table, key, signal));
       };
       return versionsOf(backups, read, { table, every });
     });
@@ -202,8 +198,8 @@ export class Insight {
     return inTime(stop, HISTORY, (signal) => {
       const read = (backup: BackupRow) => {
         onRead(backup);
-        return this.during(backup, identity, signal, ({ rows }, folder) =>
-          inTime(signal, EACH_QUERY, (ended) => rows.query(folder, sql, { limit: 2, signal: ended })),
+        return this.during(backup, identity, signal, ({ rows }, place) =>
+          inTime(signal, EACH_QUERY, (ended) => rows.query(place, sql, { limit: 2, signal: ended })),
         );
       };
       return lastChangeOf(backups, read);
@@ -234,9 +230,9 @@ export class Insight {
       const config = await this.configOf(before.row);
       await this.env.audit.record(actor, 'backup.compare', from, { to: 'live' });
       const url = config.databaseUrl;
-      return this.looks.during(before, keep, (folder) =>
+      return this.looks.during(before, keep, (place) =>
         this.duringLive(engine, url, signal, async (live) => {
-          const database = await before.rows.compare(folder, live, options);
+          const database = await before.rows.compare(place, live, options);
           const { covers } = await protectedPaths(this.env, { engine, url });
           const media = await compareMedia(archive, presentMedia(config.mediaPaths, covers, signal), samples);
           return { ...database, media };
@@ -277,8 +273,8 @@ export class Insight {
     if (files.length === 0) throw badInput('id', `the backup ${id} holds no media files.`, 'Choose one that does.');
     await this.env.audit.record(actor, 'backup.references', id, { columns });
     const prefixes = archive.metadata.media.map(({ prefix }) => prefix);
-    return this.looks.during(opened, identity === undefined, (folder) =>
-      opened.rows.references(folder, { columns, files, prefixes, samples, signal }),
+    return this.looks.during(opened, identity === undefined, (place) =>
+      opened.rows.references(place, { columns, files, prefixes, samples, signal }),
     );
   }
 
@@ -299,7 +295,7 @@ export class Insight {
       await engine.check(config.databaseUrl);
       return { invariants: [], findings: [] };
     }
-    return this.duringLive(engine, config.databaseUrl, signal, async (live, { findings }) => {
+    return this.duringLive(engine, config.databaseUrl, signal, async (live, findings) => {
       const before = answersOf(since.invariants, config.invariants);
       return { invariants: await askInvariants(rows, live, config.invariants, { before, signal }), findings };
     });
@@ -316,8 +312,8 @@ export class Insight {
     const newest = backups.at(-1) as BackupRow;
     const opened = await this.open(newest.id, identity, stop);
     const growing = growingTables(backups.slice(-LEARNED_FROM).map(({ tables }) => tables));
-    const suggested = await this.looks.during(opened, identity === undefined, (folder) =>
-      opened.rows.suggest(folder, growing, stop),
+    const suggested = await this.looks.during(opened, identity === undefined, (place) =>
+      opened.rows.suggest(place, growing, stop),
     );
     const config = await this.env.models.BackupConfig.findByPk(configId);
     const asked = new Set(config?.invariants.map(({ sql }) => sql));
@@ -344,20 +340,24 @@ export class Insight {
     });
   }
 
-  /** Gives a private copy of a live database. */
-  private duringLive<T>(
+  /** Gives the place of a live database: of a private copy, or of itself where it is on a server. */
+  private async duringLive<T>(
     engine: Engine,
     url: string,
     signal: AbortSignal,
-    work: (folder: string, contents: SnapshotContents) => Promise<T>,
+    work: (place: string, findings: Finding[]) => Promise<T>,
   ): Promise<T> {
+    if (engine.capabilities.onServer) {
+      await engine.check(url, { signal });
+      return work(url, []);
+    }
     return this.looks.fresh(async (folder, lost) => {
       const step = { signal: AbortSignal.any([signal, lost]), onProgress: () => undefined };
       const { bavail, bsize } = await statfs(folder);
       const { bytes } = await engine.check(url);
       assertSpace(bavail * bsize, bytes, `for a copy of the live database in ${folder}`);
       const { contents } = await engine.snapshot(url, folder, step);
-      return work(folder, await contents);
+      return work(folder, (await contents).findings);
     });
   }
 
@@ -371,22 +371,22 @@ export class Insight {
     return backupsInOrder(this.env.models, config);
   }
 
-  /** Gives the extracted database of one backup of many: no copy stays, as the next question is of another one. */
+  /** Gives the database of one backup of many: no copy stays, as the next question is of another one. */
   private async during<T>(
     { id }: BackupRow,
     identity: string | undefined,
     signal: AbortSignal,
-    work: (opened: Opened, folder: string) => Promise<T>,
+    work: (opened: Opened, place: string) => Promise<T>,
   ): Promise<T> {
     const opened = await this.open(id, identity, signal);
-    return this.looks.during(opened, false, (folder) => work(opened, folder));
+    return this.looks.during(opened, false, (place) => work(opened, place));
   }
 
   /** @throws AppError ENGINE_UNSUPPORTED */
   private readerOf(engine: DatabaseEngine): RowReader {
     const { rows } = this.env.engines.of(engine);
     if (rows !== null) return rows;
-    throw new AppError('ENGINE_UNSUPPORTED', `The rows of a ${engine} backup cannot be read without a server.`, {
+    throw new AppError('ENGINE_UNSUPPORTED', `The rows of a ${engine} backup cannot be read yet.`, {
       hint: 'Restore it into a new database with targetDatabaseUrl, and look there.',
     });
   }
@@ -410,10 +410,10 @@ function assertQuery(sql: string): void {
 /** @throws AppError as `RowReader.query`; BAD_USER_INPUT naming `sql` when its time is over */
 const queryWithin = (
   rows: RowReader,
-  folder: string,
+  place: string,
   { sql, limit }: { sql: string; limit: number },
   stop: AbortSignal,
-): Promise<QueryRows> => inTime(stop, QUERY, (signal) => rows.query(folder, sql, { limit, signal }));
+): Promise<QueryRows> => inTime(stop, QUERY, (signal) => rows.query(place, sql, { limit, signal }));
 
 /** Gives work a signal that aborts when its time is over. @throws what `late` gives then */
 async function inTime<T>(

@@ -3,33 +3,52 @@ import { join } from 'node:path';
 import type { BackupRow } from '../../models/index.js';
 import type { StoredArchive } from '../archives/stored-archive.js';
 import { extractDatabase } from '../archives/verify.js';
+import { loadScratch, type ScratchEnvironment, scratchServer } from '../drills/scratch.js';
 import type { CoreEnvironment } from '../environment.js';
+import { checkedDump } from '../restores/steps.js';
 import { Hold, type HoldEnvironment, runLease } from '../runs/hold.js';
 import { newId } from '../text/ids.js';
 
 /** What laying private copies needs. */
-export type LooksEnvironment = HoldEnvironment & Pick<CoreEnvironment, 'engines' | 'now' | 'workFolder'>;
+export type LooksEnvironment = HoldEnvironment &
+  ScratchEnvironment &
+  Pick<CoreEnvironment, 'log' | 'models' | 'now' | 'workFolder'>;
 
-/** How many databases stay extracted at most, and for how long after their last use, in milliseconds. */
+/** A backup whose database is laid; it is open, so that `StoredArchive.archive` can be called. */
+export interface Looked {
+  row: BackupRow;
+  stored: StoredArchive;
+}
+
+/** How many databases stay at most, and for how long after their last use, in milliseconds. */
 const MOST = 2;
 const KEPT = 120_000;
 
 /** A folder of its own below the work folder, and the lease that keeps the sweep off it. */
 interface Scratch {
+  id: string;
   folder: string;
   hold: Hold;
+  /** Drops the database that was made for it on a server. */
+  drop(): Promise<void>;
 }
 
-/** An extracted database that the next one who asks is given, too. */
+/** A database that can be read. */
+interface Laid extends Scratch {
+  /** As `RowReader` takes it. */
+  place: string;
+}
+
+/** A database that the next one who asks is given, too. */
 interface Kept {
-  opened: Promise<Scratch>;
+  opened: Promise<Laid>;
   users: number;
   /** Removes it. Null while it is used. */
   timer: NodeJS.Timeout | null;
 }
 
 /**
- * Private copies of the databases in backups. Who asks again within two minutes is given the one before: a person who looks
+ * Private copies of the databases in backups: extracted, or loaded into a scratch database on a server. Who asks again within two minutes is given the one before: a person who looks
  * into a backup does so more than once.
  */
 export class Looks {
@@ -39,25 +58,22 @@ export class Looks {
   constructor(private readonly env: LooksEnvironment) {}
 
   /**
-   * Gives the folder with the extracted database of a backup, which stays as it is until `work` has ended.
-   * @param backup opened, as `StoredArchive.archive` could be called
+   * Gives the place of a backup's database, as `RowReader` takes it. It stays as it is until `work` has ended.
    * @param keep false for an archive that was opened with a key of this caller: nobody else is given the copy
-   * @throws AppError ARCHIVE_…, STORAGE_FULL; what `work` throws
+   * @throws AppError ARCHIVE_…, STORAGE_FULL; as `scratchServer` and `Engine.load` for one of a server; what `work` throws
    */
-  async during<T>(
-    backup: { row: BackupRow; stored: StoredArchive },
-    keep: boolean,
-    work: (folder: string) => Promise<T>,
-  ): Promise<T> {
+  async during<T>(backup: Looked, keep: boolean, work: (place: string) => Promise<T>): Promise<T> {
     const kept = keep ? this.take(backup) : null;
     if (kept === null) {
-      return this.fresh(async (folder, lost) => {
-        await this.extract(backup, folder, lost);
-        return work(folder);
-      });
+      const laid = await this.lay(backup);
+      try {
+        return await work(laid.place);
+      } finally {
+        await remove(laid);
+      }
     }
     try {
-      return await work((await kept.opened).folder);
+      return await work((await kept.opened).place);
     } finally {
       kept.users -= 1;
       if (kept.users === 0) kept.timer = setTimeout(() => void this.drop(backup.row.id), KEPT).unref();
@@ -80,7 +96,7 @@ export class Looks {
   }
 
   /** @returns null if as many as may be are in use */
-  private take(backup: { row: BackupRow; stored: StoredArchive }): Kept | null {
+  private take(backup: Looked): Kept | null {
     const { id } = backup.row;
     let kept = this.kept.get(id);
     if (kept === undefined) {
@@ -99,19 +115,18 @@ export class Looks {
   }
 
   /** @param room settled once the disk has the room of the copy that makes way */
-  private keep(backup: { row: BackupRow; stored: StoredArchive }, room: Promise<void>): Kept {
-    const kept: Kept = { opened: room.then(() => this.open(backup)), users: 0, timer: null };
+  private keep(backup: Looked, room: Promise<void>): Kept {
+    const kept: Kept = { opened: room.then(() => this.lay(backup)), users: 0, timer: null };
     const forget = () => this.kept.delete(backup.row.id);
     // A copy whose lease is lost may be removed by anyone.
     kept.opened.then(({ hold }) => hold.lost.addEventListener('abort', forget), forget);
     return kept;
   }
 
-  private async open(backup: { row: BackupRow; stored: StoredArchive }): Promise<Scratch> {
+  private async lay(backup: Looked): Promise<Laid> {
     const scratch = await this.make();
     try {
-      await this.extract(backup, scratch.folder, scratch.hold.lost);
-      return scratch;
+      return Object.assign(scratch, { place: await this.fill(backup, scratch) });
     } catch (error) {
       await remove(scratch);
       throw error;
@@ -124,16 +139,28 @@ export class Looks {
     if (!(hold instanceof Hold)) throw new Error(`The lease of the new id ${id} is held.`);
     const folder = join(this.env.workFolder, id);
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    return { folder, hold };
+    return { id, folder, hold, drop: async () => undefined };
   }
 
-  private async extract(
-    { row, stored }: { row: BackupRow; stored: StoredArchive },
-    folder: string,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const step = { signal, onProgress: () => undefined };
-    await extractDatabase(await stored.archive(signal), this.env.engines.of(row.engine), folder, step);
+  /** @returns the place of the database */
+  private async fill({ row, stored }: Looked, scratch: Scratch): Promise<string> {
+    const { id, folder, hold } = scratch;
+    const step = { signal: hold.lost, onProgress: () => undefined };
+    const engine = this.env.engines.of(row.engine);
+    const config = row.configId === null ? null : await this.env.models.BackupConfig.findByPk(row.configId);
+    const server = scratchServer(this.env, row, config);
+    const archive = await stored.archive(step.signal);
+    await extractDatabase(archive, engine, folder, step);
+    if (server === null) return folder;
+    const dump = { backup: row, archive, folder };
+    await checkedDump(engine, dump, step);
+    const url = await engine.scratch.urlFor(id, folder, server);
+    scratch.drop = () =>
+      engine.scratch.drop(url, id).catch((error: unknown) => {
+        this.env.log.warn({ err: error, look: id }, 'the scratch database of a look could not be removed');
+      });
+    await loadScratch(engine, dump, { url, id }, step);
+    return url;
   }
 
   private async drop(id: string): Promise<void> {
@@ -144,7 +171,8 @@ export class Looks {
   }
 }
 
-async function remove({ folder, hold }: Scratch): Promise<void> {
+async function remove({ folder, hold, drop }: Scratch): Promise<void> {
+  await drop();
   await rm(folder, { recursive: true, force: true });
   await hold.release();
 }

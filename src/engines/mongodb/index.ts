@@ -1,4 +1,5 @@
 import type { Engine } from '../../core/ports.js';
+import { assertScratch, isOurs, scratchName } from '../beside.js';
 import { isNothing, NOTHING } from '../exclusions.js';
 import {
   assertWhole,
@@ -11,7 +12,7 @@ import {
   type ServerWords,
 } from '../on-server.js';
 import { isEntry, isOwn, isSystem } from './names.js';
-import { keyOf, parseUrl, type Place, placeOnServer, resolveUrl } from './url.js';
+import { keyOf, parseUrl, type Place, placeOnServer, resolveUrl, urlBeside } from './url.js';
 
 /** What the engine gets from the process. */
 export interface MongodbOptions {
@@ -34,13 +35,24 @@ export function createMongodbEngine({ passwords }: MongodbOptions = {}): Engine 
   return {
     kind: 'MONGODB',
     ...onServer(WORDS, passwords),
-    // To make a database of its own takes rights that the user of one database rarely has.
-    scratch: null,
+    scratch: {
+      urlFor: async (runId, _folder, url) => {
+        if (url === null) throw noServer();
+        return urlBeside(await placeOf(url), scratchName(runId));
+      },
+      readAll: async (url, { signal }) => (await work()).readAllAt(await placeOf(url), signal),
+      drop: async (url, runId) => {
+        const place = await placeOf(url);
+        assertScratch(place.database, runId);
+        await (await work()).dropScratchAt(place);
+      },
+    },
     resolve: resolveUrl,
     keyOf: async (url) => keyOf(url),
     databases: async (url, signal) => {
       const { databasesOf, withConnection } = await work();
-      return withConnection(placeOnServer(await openedUrl(passwords, url)), { signal }, databasesOf);
+      const found = await withConnection(placeOnServer(await openedUrl(passwords, url)), { signal }, databasesOf);
+      return found.filter(({ name }) => !isOurs(name));
     },
     check: async (url, options) => {
       const { assertRights, assertSettled, assertThere, keptOf, listingOf, sizeIn, sizeOf, withConnection } =

@@ -39,7 +39,7 @@ export const newName = (stamp: string, index: number): string => `dbm_new_${stam
 export const oldName = (stamp: string, index: number): string => `dbm_old_${stamp}_${index}`;
 
 const OWN = /^dbm_(new|old)_(.+)_\d+$/;
-const STAMP = /^(?:restore|drill)_(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_[0-9a-f]{8}$/;
+const STAMP = /^(?:restore|drill|verify)_(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_[0-9a-f]{8}$/;
 
 /** What a collection of ours is, and of which restore; null for one of the application's. */
 export function ownOf(collection: string): { kind: 'new' | 'old'; stamp: string } | null {

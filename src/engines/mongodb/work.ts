@@ -13,5 +13,6 @@ export {
   sizeOf,
 } from './facts.js';
 export { assertWritable, clearStampAt, discardAt, drillDump, loadDump, stampAt } from './load.js';
+export { dropScratchAt, readAllAt } from './scratch.js';
 export { takeSnapshot } from './snapshot.js';
 export { assertSettled } from './switch.js';

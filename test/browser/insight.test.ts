@@ -30,6 +30,25 @@ afterAll(async () => {
 });
 
 walk(`A backup on the page${missingBrowser === null ? '' : ` (skipped: ${missingBrowser})`}`, () => {
+  it('is drilled: the page says what came back, and hands out the signed report', async () => {
+    const { page } = visit;
+    await page.getByRole('button', { name: 'More' }).click();
+    await page.getByRole('menuitem', { name: 'Drill a restore' }).click();
+    const runs = page.getByRole('table', { name: 'Verifications' });
+    await runs.getByText(/^Restored .+ with \d+ media files? in [\d.]+ s$/).waitFor();
+    expect(await runs.getByRole('row').first().innerText()).toMatch(/^Completed\s+Drill/);
+    const download = page.waitForEvent('download');
+    await runs.getByRole('button', { name: 'Report to print' }).click();
+    const report = await readFile(await (await download).path(), 'utf8');
+    expect(report).toMatch(/PASSED[^]*Signature[^]*booking/);
+    expect(report).toContain(backupId);
+    await visit.picture('drill');
+    expect(await visit.barriers()).toEqual([]);
+    await page.goto(`${app.url}/`);
+    await page.getByText(/^Drilled: the state of .+, a full restore takes about/).waitFor();
+    await page.goto(`${app.url}/backups/${backupId}`);
+  });
+
   it('is compared with what is live, row by row', async () => {
     const { page } = visit;
     await page.getByRole('button', { name: 'More' }).click();

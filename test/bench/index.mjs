@@ -6,6 +6,7 @@ import { availableParallelism, cpus, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { backupSection } from './backup.mjs';
+import { compareSection } from './compare.mjs';
 import { downloadSection } from './download.mjs';
 import { incrementalSection } from './incremental.mjs';
 import { listsSection } from './lists.mjs';
@@ -17,6 +18,7 @@ const SECTIONS = {
   backup: backupSection,
   incremental: incrementalSection,
   media: mediaSection,
+  compare: compareSection,
   postgres: postgresSection,
   writer: writerSection,
   lists: listsSection,

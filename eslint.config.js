@@ -26,6 +26,7 @@ const CORE = [
 export const importRules = {
   errors: { may: [], why: 'the catalogue stands below everything' },
   modules: { may: [], why: 'which file a module is does not depend on what it does' },
+  memory: { may: [], why: 'how memory is given back is one small thing of its own' },
   threads: { may: ['modules'], why: 'how a module is started in a thread is one small thing of its own' },
   child: { may: ['errors', 'modules'], why: 'how a module is started in a process is one small thing of its own' },
   disk: { may: ['errors'], why: 'what file systems differ in is one small thing of its own' },
@@ -40,7 +41,10 @@ export const importRules = {
     may: ['core/text/near', 'errors'],
     why: 'how a file of settings is written is apart from what they mean',
   },
-  archive: { may: ['disk', 'errors', 'threads'], why: 'the format must be readable without the product around it' },
+  archive: {
+    may: ['disk', 'errors', 'memory', 'threads'],
+    why: 'the format must be readable without the product around it',
+  },
   models: { may: ['errors', 'archive'], why: 'records hold facts, not work' },
   core: {
     may: [...CORE],
@@ -185,6 +189,7 @@ export const importRules = {
       'worker',
       'errors',
       'log',
+      'memory',
       'version',
     ],
     why: 'a command calls the same domain as the API',

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { Worker } from 'node:worker_threads';
 import { AppError } from '../errors.js';
+import { bufferCollector } from '../memory.js';
 import { startThread } from '../threads.js';
 import { BLOCK_BYTES, type BlockTask, workBlock } from './block.js';
 import { SMALL_BYTES } from './format.js';
@@ -33,6 +34,7 @@ export class BlockThreads {
   private readonly queue: Waiting[] = [];
   /** For blocks that are expanded: new memory for each would be collected by stopping everything, again and again. */
   private readonly spare: ArrayBuffer[] = [];
+  private readonly collect = bufferCollector();
   private done = 0;
   /** Why nothing more is done: a thread has failed, or this is closed. */
   private over: Error | undefined;
@@ -105,6 +107,7 @@ export class BlockThreads {
     this.busy.delete(thread);
     this.idle.push(thread);
     this.next();
+    this.collect(BLOCK_BYTES);
     if (error === undefined) waiting?.resolve(answer);
     else waiting?.reject(error);
   }

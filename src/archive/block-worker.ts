@@ -1,12 +1,17 @@
 import { parentPort } from 'node:worker_threads';
-import { type BlockTask, workBlock } from './block.js';
+import { bufferCollector } from '../memory.js';
+import { BLOCK_BYTES, type BlockTask, workBlock } from './block.js';
 import { type FilesTask, type PackedFiles, readSmallFile } from './small-file.js';
+
+const collect = bufferCollector();
 
 // A thread of `BlockThreads`: answers each task in turn, until it is ended.
 parentPort?.on('message', (task: BlockTask | FilesTask) => {
   try {
     if (task.kind === 'files') return answerFiles(task);
     const found = workBlock(task);
+    // What came, what was made of it, and what that was compared with.
+    collect(3 * BLOCK_BYTES);
     const bytes = found && movable(found, task.kind === 'expand' ? task.into : undefined);
     parentPort?.postMessage({ answer: bytes }, bytes === null ? [] : [bytes.buffer as ArrayBuffer]);
   } catch (error) {

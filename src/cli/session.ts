@@ -4,6 +4,7 @@ import type { App } from '../app.js';
 import { type Environment, loadEnvironment } from '../environment.js';
 import { COMMAND_ACTOR } from '../core/text/ids.js';
 import { AppError, errnoOf, toAppError } from '../errors.js';
+import { keepHeapSmall } from '../memory.js';
 import { CommandError, type GlobalOptions, Printer, reportFailure } from './print.js';
 
 /** What a command works with. */
@@ -31,6 +32,7 @@ export async function inSession(
   adjust: (environment: Environment) => Environment = (environment) => environment,
   { firstConfig = true }: { firstConfig?: boolean } = {},
 ): Promise<void> {
+  keepHeapSmall();
   const print = new Printer(options.json === true);
   const stop = new AbortController();
   const onTerminal = [0, 1, 2].some((file) => isatty(file));

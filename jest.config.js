@@ -31,6 +31,7 @@ const SLOW = [
   'cli/channels.test.ts',
   'cli/commands.test.ts',
   'cli/consolidate.test.ts',
+  'cli/doctor.test.ts',
   'cli/guard.test.ts',
   'cli/import.test.ts',
   'cli/keys.test.ts',

@@ -49,6 +49,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   recover: async () => (await import('./recover.js')).addRecover,
   'rotate-secrets-key': async () => (await import('./destinations.js')).addRotateSecretsKey,
   status: async () => (await import('./status.js')).addStatus,
+  doctor: async () => (await import('./doctor.js')).addDoctor,
   reconcile: async () => (await import('./reconcile.js')).addReconcile,
   audit: async () => (await import('./audit.js')).addAudit,
   'setup-schedule': async () => (await import('./setup-schedule.js')).addSetupSchedule,

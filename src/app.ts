@@ -461,8 +461,9 @@ export async function createServer(app: App): Promise<HttpServer> {
     jobStore: jobStoreOf(environment.jobsUrl),
   };
   const services = { ...app, about, stopping: stopping.signal };
-  const { maxUploadBytes, corsOrigins } = environment;
-  const graphql = await createGraphql(services, { ...environment.graphql, maxUploadBytes, corsOrigins });
+  const { maxUploadBytes, corsOrigins, trustProxy } = environment;
+  const settings = { ...environment.graphql, maxUploadBytes, corsOrigins, trustProxy };
+  const graphql = await createGraphql(services, settings);
   const http = createHttp({
     ...services,
     graphql,

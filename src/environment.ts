@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
 // Its newer interface takes several times as long to load.
+import proxyaddr from 'proxy-addr';
 import { z } from 'zod/v3';
 import { readPublicKey } from './auth/public-key.js';
 import { assertSchedule } from './core/schedules/cron.js';
@@ -92,6 +93,16 @@ function scheduleProblem(schedule: string): string | null {
 
 const HOST = String.raw`(?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?`;
 const MONGO_URL = new RegExp(String.raw`^mongodb(?:\+srv)?://(?:[^\s/@]+@)?${HOST}(?:,${HOST})*(?:[/?]\S*)?$`, 'i');
+
+/** What is wrong with an entry of TRUST_PROXY. */
+function proxyProblem(entry: string): string | null {
+  try {
+    proxyaddr.compile([entry]);
+    return null;
+  } catch {
+    return 'is no address of a proxy: write an IP address, a network such as 10.0.0.0/8, or loopback';
+  }
+}
 
 /** What is wrong with a URL of a server; never quotes it, because it may hold a password. */
 function serverUrlProblem(url: string): string | null {
@@ -282,6 +293,7 @@ const variables = z.object({
   PUBLIC_URL: judged(publicUrlProblem).optional(),
   SECRETS_KEY: z.string().min(32, 'is shorter than 32 characters: make one with `openssl rand -hex 32`').optional(),
   CORS_ORIGINS: listOf(originProblem),
+  TRUST_PROXY: listOf(proxyProblem),
   GRAPHQL_EXPLORER: z.enum(['local', 'apollo', 'off'], { message: 'is none of local, apollo, off' }).optional(),
   /** Of earlier versions: true is GRAPHQL_EXPLORER=apollo, false is off. */
   GRAPHQL_SANDBOX: flag(true).optional(),
@@ -355,6 +367,8 @@ export interface Environment {
   };
   /** Web pages of other servers that may use the API, as browsers name them; usually none. */
   corsOrigins: string[];
+  /** Addresses and networks of proxies whose `X-Forwarded-For` is believed. */
+  trustProxy: string[];
   graphql: { explorer: 'local' | 'apollo' | 'off'; introspection: boolean; maxBodyBytes: number };
   /** The folder that LOCAL archives lie in; absolute. */
   localRoot: string;
@@ -530,6 +544,7 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
       adminPassword: env.ADMIN_PASSWORD,
     },
     corsOrigins: env.CORS_ORIGINS,
+    trustProxy: env.TRUST_PROXY,
     graphql: {
       explorer: env.GRAPHQL_EXPLORER ?? formerExplorer(env.GRAPHQL_SANDBOX) ?? (production ? 'off' : 'local'),
       introspection: env.GRAPHQL_INTROSPECTION ?? !production,

@@ -166,6 +166,8 @@ describe('The configuration', () => {
     ['DATABASE_URL', 'mongodb:/user:password@host/app'],
     ['DRILL_DATABASE_URL', 'sqlite:/srv/app.db'],
     ['DRILL_DATABASE_URL', 'mongodb:/host/app'],
+    ['TRUST_PROXY', 'proxy.example.org'],
+    ['TRUST_PROXY', '10.0.0.0/40'],
     ['PG_BIN_DIR', 'bin'],
     ['DB_BACKUP_SCHEDULE', 'sometimes'],
     ['DB_BACKUP_SCHEDULE', '0 2 * *'],

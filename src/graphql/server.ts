@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server } from 'node:http';
+import type { Server } from 'node:http';
 import { ApolloServer } from '@apollo/server';
 import { ApolloServerPluginLandingPageDisabled } from '@apollo/server/plugin/disabled';
 import { ApolloServerPluginLandingPageLocalDefault } from '@apollo/server/plugin/landingPage/default';
@@ -11,6 +11,7 @@ import { createContext, type GraphqlContext, type Services } from './context.js'
 import { errorFormatter, toGraphqlError } from './errors.js';
 import { exceededLimit, LIMITS } from './limits.js';
 import { multipart, type MultipartLimits } from './multipart.js';
+import { addressOf } from './address.js';
 import { createSchema } from './schema.js';
 import { createSubscriptions } from './subscriptions.js';
 import { waitUntil } from './waiting.js';
@@ -22,6 +23,8 @@ export interface GraphqlSettings extends MultipartLimits {
   introspection: boolean;
   /** Web pages of other servers that may open a WebSocket. */
   corsOrigins: string[];
+  /** As `Environment.trustProxy`. */
+  trustProxy: string[];
 }
 
 /** The API over HTTP and WebSocket. */
@@ -70,12 +73,13 @@ export async function createGraphql(services: Services, settings: GraphqlSetting
     ],
   });
   await apollo.start();
-  const subscriptions = createSubscriptions(schema, services, { ...settings, formatError });
+  const address = addressOf(settings.trustProxy);
+  const subscriptions = createSubscriptions(schema, services, { ...settings, formatError, addressOf: address });
 
   const router = express.Router();
   router.post('/', multipart(auth, settings));
   router.use(express.json({ limit: settings.maxBodyBytes }));
-  router.use(anonymousLimit(auth, addressOf));
+  router.use(anonymousLimit(auth, address));
   router.use(
     '/',
     expressMiddleware(apollo, {
@@ -86,7 +90,7 @@ export async function createGraphql(services: Services, settings: GraphqlSetting
         else res.once('close', gone);
         let actor: ReturnType<typeof auth.authenticate> | undefined;
         return createContext(services, () => (actor ??= auth.authenticate(req.headers.authorization)), {
-          address: addressOf(req),
+          address: address(req),
           signal: waiting.signal,
         });
       },
@@ -100,9 +104,4 @@ export async function createGraphql(services: Services, settings: GraphqlSetting
       await apollo.stop();
     },
   };
-}
-
-/** Where a request comes from, for the limit on logins. */
-export function addressOf(request: IncomingMessage & { ip?: string | undefined }): string {
-  return request.ip ?? request.socket.remoteAddress ?? 'unknown';
 }

@@ -36,6 +36,7 @@ export interface SubscriptionSettings {
   introspection: boolean;
   maxBodyBytes: number;
   corsOrigins: string[];
+  addressOf(request: IncomingMessage): string;
   formatError(formatted: GraphQLFormattedError, error: unknown): GraphQLFormattedError;
 }
 
@@ -149,7 +150,7 @@ class Operations {
       exceededLimit(schema, document, operation, variables ?? {}) ?? nulCharacter(document, variables ?? {});
     if (refused !== null) throw refused;
     const contextValue = createContext(this.services, () => this.actorOf(connectionParams), {
-      address: extra.request.socket.remoteAddress ?? 'unknown',
+      address: this.settings.addressOf(extra.request),
       signal: extra.waiting?.signal ?? AbortSignal.abort(),
     });
     return { schema, document, operationName, variableValues: variables, contextValue } as ExecutionArgs;

@@ -23,7 +23,7 @@ beforeAll(async () => {
   } as const;
   graphql = await createGraphql(
     { ...around.app, about, stopping: stopping.signal },
-    { ...around.app.environment.graphql, maxUploadBytes: 1_000_000, corsOrigins: [] },
+    { ...around.app.environment.graphql, maxUploadBytes: 1_000_000, corsOrigins: [], trustProxy: [] },
   );
   server.on('request', express().use('/graphql', graphql.router));
   graphql.attach(server, '/graphql');

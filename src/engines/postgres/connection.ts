@@ -17,9 +17,18 @@ export interface Connection {
   readonly major: number;
   rows<Row>(sql: string, values?: unknown[]): Promise<Row[]>;
   run(sql: string): Promise<void>;
+  /** Sends exactly one statement: a text with more of them is an error. Values come as texts. */
+  one(sql: string): Promise<Answer>;
   /** Begins a `COPY … FROM STDIN`. */
   copyIn(sql: string): Promise<CopyIn>;
   close(): Promise<void>;
+}
+
+/** What one statement gave. */
+export interface Answer {
+  /** Its columns; `type` is the oid of the type that a domain is made of. */
+  columns: { name: string; type: number }[];
+  rows: (string | null)[][];
 }
 
 /** Rows on their way into a table, in the text that COPY reads. */
@@ -29,6 +38,9 @@ export interface CopyIn {
   /** Resolves once the server has all of them. */
   end(): Promise<void>;
 }
+
+/** Every value as the server writes it. */
+const AS_TEXT = { getTypeParser: () => (value: string) => value };
 
 /** What a failure at this place means for the user. */
 export function failureAt(place: Place, error: unknown): AppError {
@@ -92,6 +104,17 @@ export async function connect(place: Place, signal?: AbortSignal): Promise<Conne
     }
   };
   const run = async (sql: string) => void (await rows(sql));
+  const one = async (text: string): Promise<Answer> => {
+    try {
+      if (lost !== null) throw lost;
+      const asked = { text, rowMode: 'array' as const, queryMode: 'extended', types: AS_TEXT };
+      const { fields, rows: found } = await client.query<(string | null)[]>(asked);
+      return { columns: fields.map(({ name, dataTypeID }) => ({ name, type: dataTypeID })), rows: found };
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw failureAt(place, error);
+    }
+  };
   const copyIn = async (sql: string): Promise<CopyIn> => {
     const { from } = await import('pg-copy-streams');
     const stream = client.query(from(sql));
@@ -136,7 +159,7 @@ export async function connect(place: Place, signal?: AbortSignal): Promise<Conne
     for (const setting of SETTINGS) await run(`SET ${setting}`);
     // Neither is there before 14. A server that is asked in vain notices it while it counts.
     if (major >= 14) await run('SET idle_session_timeout = 0; SET client_connection_check_interval = 2000');
-    return { major, rows, run, copyIn, close };
+    return { major, rows, run, one, copyIn, close };
   } catch (error) {
     await close();
     throw error;

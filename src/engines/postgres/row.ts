@@ -1,0 +1,83 @@
+import { createHash } from 'node:crypto';
+import type { Cell, FoundRow } from '../../core/ports.js';
+import { badInput } from '../../errors.js';
+import { cellOf, cellSql } from './cells.js';
+import { fromOf, readTables, type ReadTable, tableCalled } from './columns.js';
+import type { Connection } from './connection.js';
+import { quoted } from './names.js';
+import { SETTINGS, sqlError, whileWanted } from './query.js';
+import type { Place } from './url.js';
+
+/**
+ * Looks for the one row of a table that has these values.
+ * @returns null if there is none, `unknown` if there is no such table or column
+ * @throws AppError BAD_USER_INPUT naming `key` if several rows have them; DATABASE_…; the signal's reason
+ */
+export async function rowAt(
+  place: Place,
+  { table: name, key }: { table: string; key: Record<string, Cell> },
+  signal: AbortSignal,
+): Promise<FoundRow | null | 'unknown'> {
+  return whileWanted(place, signal, async (connection) => {
+    await connection.run(`${SETTINGS}; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`);
+    const table = tableCalled(await readTables(connection), name);
+    if (table === undefined) return 'unknown';
+    const known = new Set(table.columns.map((column) => column.name));
+    if (Object.keys(key).some((column) => !known.has(column))) return 'unknown';
+    try {
+      return await readRow(connection, table, key);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw sqlError(error, 'key') ?? error;
+    }
+  });
+}
+
+async function readRow(connection: Connection, table: ReadTable, key: Record<string, Cell>): Promise<FoundRow | null> {
+  const [condition, values] = conditionOf(table, key);
+  const from = `FROM ${fromOf(table)} AS t WHERE ${condition}`;
+  const shown = table.columns.map(({ name, type }, index) => {
+    const column = `t.${quoted(name)}`;
+    return `${cellSql(column, type)} AS c${index}, ${hashSql(column, type)} AS h${index}`;
+  });
+  const rows = await connection.rows<Record<string, string | null>>(
+    `SELECT ${shown.join(', ')} ${from} LIMIT 2`,
+    values,
+  );
+  const [row] = rows;
+  if (row === undefined) return null;
+  if (rows.length > 1) {
+    throw badInput(
+      'key',
+      `names several rows of ${table.name}.`,
+      'Give the values of its primary key, as a comparison shows them.',
+    );
+  }
+  const found: FoundRow = { values: {}, hashes: {} };
+  for (const [index, { name, type, typeName }] of table.columns.entries()) {
+    found.values[name] = cellOf(row[`c${index}`] ?? null, type);
+    const hash = createHash('sha256').update(`${typeName}:`);
+    found.hashes[name] = hash.update(row[`h${index}`] ?? 'null').digest('hex');
+  }
+  return found;
+}
+
+const BYTEA = 17;
+
+/** A hash of all bytes, made on the server: a value may have a gigabyte. */
+const hashSql = (column: string, type: number) =>
+  `encode(sha256(${type === BYTEA ? column : `convert_to(${column}::text, getdatabaseencoding())`}), 'hex')`;
+
+/** The SQL condition that these values make, and what is bound to it: each is read as its column's type reads it. */
+function conditionOf(table: ReadTable, key: Record<string, Cell>): [string, string[]] {
+  const values: string[] = [];
+  const types = new Map(table.columns.map(({ name, type }) => [name, type]));
+  const parts = Object.entries(key).map(([name, value]) => {
+    const column = `t.${quoted(name)}`;
+    if (value === null) return `${column} IS NULL`;
+    const hex = types.get(name) === BYTEA ? /^x'((?:[0-9a-f]{2})*)'$/i.exec(String(value))?.[1] : undefined;
+    values.push(hex === undefined ? String(value) : `\\x${hex}`);
+    return `${column} = $${values.length}`;
+  });
+  return [parts.join(' AND '), values];
+}

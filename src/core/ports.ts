@@ -53,6 +53,8 @@ export interface Snapshot extends Pick<DatabaseInfo, 'engine' | 'name'> {
   pages?: PagedFile;
   /** Worked out while the files are archived. Rejects with what a damaged database is refused for. */
   contents: Promise<SnapshotContents>;
+  /** As `RowReader.query`, of this very state, until the step has ended; left out where its files are read. */
+  query?(sql: string, options: { limit: number; signal: AbortSignal }): Promise<QueryRows>;
 }
 
 /**

@@ -1,8 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { QueryRows } from '../../src/core/ports.js';
+import { createPostgresEngine } from '../../src/engines/postgres/index.js';
 import { createReader } from '../../src/engines/postgres/reader.js';
 import { parseUrl } from '../../src/engines/postgres/url.js';
+import type { Invariant } from '../../src/models/index.js';
+import { createTestApp, type TestApp } from '../support/app.js';
 import { at, query, stateOf, using, ZOO } from '../support/postgres.js';
+import { runsOf } from '../support/runs.js';
 import { startPostgres } from '../support/servers.js';
 
 const server = await startPostgres('root-secret');
@@ -240,6 +248,200 @@ const EVIL = `
     ).toBe(0);
   });
 });
+
+/** Backups of a shop with photos, through the API. */
+(missing === null ? describe : describe.skip)(`Backups of PostgreSQL${missing ? ` (skipped: ${missing})` : ''}`, () => {
+  let app: TestApp;
+  const { ask, command, configure, backUp } = runsOf(() => app);
+  const url = at(root, 'store', { name: 'keeper', password: 'secret' });
+  const INVARIANTS = [
+    { name: 'Orders', sql: 'SELECT count(*) FROM orders', expect: 'NOT_LESS_THAN_BEFORE' },
+    { name: 'Guests', sql: 'SELECT 1 FROM orders WHERE guest IS NULL', expect: 'EMPTY' },
+  ];
+  let configId = '';
+  const ids: string[] = [];
+  const change = async (sql: string) => {
+    await query(at(root, 'store'), sql);
+    ids.push((await backUp(configId)).id);
+  };
+  beforeAll(async () => {
+    app = await createTestApp();
+    // One who may read, and make the databases that backups are looked at in.
+    await query(root, `CREATE ROLE keeper LOGIN PASSWORD 'secret' CREATEDB; GRANT pg_read_all_data TO keeper`);
+    await query(root, 'CREATE DATABASE store');
+    await query(
+      at(root, 'store'),
+      `CREATE TABLE orders (id int PRIMARY KEY, guest text, photo text, day date, paid numeric(8, 2));
+       INSERT INTO orders SELECT g, 'guest ' || g, 'photo.jpg', date '2026-01-01' + g, g FROM generate_series(1, 400) g;
+       CREATE TABLE sale (id int PRIMARY KEY, of int REFERENCES orders);
+       CREATE SCHEMA "Büro"; CREATE TABLE "Büro"."Buchung" (id int PRIMARY KEY, "für" text); INSERT INTO "Büro"."Buchung" VALUES (7, 'Ása')`,
+    );
+    await writeFile(join(app.media, 'photo.jpg'), 'photo');
+    await writeFile(join(app.media, 'unused.jpg'), 'unused');
+    configId = await configure('Store', url, { mediaPaths: [app.media], invariants: INVARIANTS, maxBackupFiles: 1 });
+    await change('SELECT 1');
+    await change(`UPDATE orders SET paid = 99.5 WHERE id = 17`);
+  });
+  afterAll(() => app?.close());
+
+  const databases = async () =>
+    (await query<{ name: string }>(root, `SELECT datname AS name FROM pg_database WHERE datname LIKE 'dbm%'`)).length;
+  const rowsOf = async (id: string | undefined, sql: string, limit = 100) => {
+    const asked =
+      'query($id: ID!, $sql: String!, $limit: Int!) { queryBackup(id: $id, sql: $sql, limit: $limit) { columns rows truncated } }';
+    return (await ask<{ queryBackup: QueryRows }>(asked, { id, sql, limit })).queryBackup;
+  };
+
+  it('tries invariants when a config is saved, and refuses one that no state can answer', async () => {
+    const tried = async (sql: string) => {
+      const { testConnection } = await ask<{ testConnection: Tried }>(
+        'mutation($input: BackupConfigInput!) { testConnection(input: $input) { ok error { field message } warnings invariants { holds actual } } }',
+        {
+          input: {
+            databaseUrl: url,
+            mediaPaths: [],
+            invariants: [{ name: 'Mine', sql, expect: 'EQUALS', value: '400' }],
+          },
+        },
+      );
+      return testConnection;
+    };
+    expect(await tried('SELECT count(*) FROM orders')).toMatchObject({
+      ok: true,
+      invariants: [{ holds: true, actual: '400' }],
+    });
+    expect(await tried('SELECT 3')).toMatchObject({ ok: true, warnings: ['Invariant "Mine" is 3, and must be 400.'] });
+    expect(await tried('DELETE FROM orders')).toMatchObject({
+      ...{ ok: false, error: { field: 'invariants', message: expect.stringContaining('"Mine" could not be checked') } },
+    });
+  });
+
+  it('ask invariants of the state that is backed up, whatever is written meanwhile', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'db-manager-snapshot-'));
+    const ended = new AbortController();
+    try {
+      const step = { signal: ended.signal, onProgress: () => undefined };
+      for (const place of [at(root, 'store'), url]) {
+        const snapshot = await createPostgresEngine().snapshot(place, folder, step);
+        await query(at(root, 'store'), `INSERT INTO orders (id) VALUES (1000)`);
+        const answer = await snapshot.query?.('SELECT count(*) FROM orders', { limit: 2, signal: never });
+        await query(at(root, 'store'), 'DELETE FROM orders WHERE id = 1000');
+        expect(answer?.rows).toEqual([[400]]);
+      }
+    } finally {
+      ended.abort();
+      await rm(folder, { recursive: true });
+    }
+    const { backup } = await ask<{ backup: { invariants: unknown[] } }>(
+      'query($id: ID!) { backup(id: $id) { invariants { name actual before holds } } }',
+      { id: ids[1] },
+    );
+    expect(backup.invariants).toEqual([
+      { name: 'Orders', actual: '400', before: '400', holds: true },
+      { name: 'Guests', actual: null, before: null, holds: true },
+    ]);
+  });
+
+  it('are queried as they were, page by page, also tables of another schema, and exported', async () => {
+    const page = await rowsOf(ids[0], 'SELECT id, day, paid FROM orders ORDER BY id LIMIT 50 OFFSET 15', 2);
+    expect(page).toEqual({
+      columns: ['id', 'day', 'paid'],
+      rows: [
+        [16, '2026-01-17', 16],
+        [17, '2026-01-18', 17],
+      ],
+      truncated: true,
+    });
+    expect((await rowsOf(ids[1], 'SELECT paid FROM orders WHERE id = 17')).rows).toEqual([[99.5]]);
+    expect((await rowsOf(ids[1], 'SELECT * FROM "Büro"."Buchung"')).rows).toEqual([[7, 'Ása']]);
+    expect(await databases()).toBeGreaterThan(0);
+    const csv = await command('query', ids[1] ?? '', 'SELECT id, "für" FROM "Büro"."Buchung"', '--csv');
+    expect((await csv.ended).stdout).toMatch(/^id,für\r\n7,Ása\n/);
+  });
+
+  it('show one row and one answer through all of them', async () => {
+    const { rowHistory, findChange } = await ask<{ rowHistory: unknown[]; findChange: unknown }>(
+      `query($id: ID!, $key: JSON!) {
+         rowHistory(configId: $id, table: "orders", key: $key) { backup { id } row changed }
+         findChange(configId: $id, sql: "SELECT paid FROM orders WHERE id = 17") { before { id } after { id } answerBefore answerAfter } }`,
+      { id: configId, key: { id: 17 } },
+    );
+    expect(rowHistory).toMatchObject([
+      { backup: { id: ids[0] }, row: { id: 17, guest: 'guest 17', paid: 17 }, changed: [] },
+      { backup: { id: ids[1] }, row: { paid: 99.5 }, changed: ['paid'] },
+    ]);
+    expect(findChange).toEqual({ before: { id: ids[0] }, after: { id: ids[1] }, answerBefore: 17, answerAfter: 99.5 });
+  });
+
+  it('name files of their media, and suggest invariants', async () => {
+    const { fileReferences, suggestInvariants } = await ask<{ fileReferences: unknown; suggestInvariants: unknown[] }>(
+      `query($id: ID!, $config: ID!) {
+         fileReferences(id: $id) { columns { table column rows missing } unreferencedSamples }
+         suggestInvariants(configId: $config) { name sql } }`,
+      { id: ids[1], config: configId },
+    );
+    expect(fileReferences).toMatchObject({ columns: [{ table: 'orders', column: 'photo', rows: 400, missing: 0 }] });
+    expect(JSON.stringify(fileReferences)).toContain('unused.jpg');
+    expect(suggestInvariants).toMatchObject([
+      { name: 'Every foreign key refers to a row' },
+      { name: 'No row of orders is lost', sql: 'SELECT count(*) FROM "orders"' },
+      { name: 'No row of Büro.Buchung is lost', sql: 'SELECT count(*) FROM "Büro"."Buchung"' },
+    ]);
+  });
+
+  it('fail a drill when the restored database breaks an invariant', async () => {
+    const { verifications, configs } = app.app;
+    const drill = async () => {
+      const { id } = await verifications.create({ backupId: ids[1] ?? '', level: 'DRILL' }, 'test');
+      await verifications.run(id, never);
+      return verifications.get(id);
+    };
+    expect(await drill()).toMatchObject({
+      status: 'COMPLETED',
+      errorMessage: null,
+      invariants: [{ holds: true }, { holds: true }],
+    });
+    const paid = { name: 'Paid', sql: 'SELECT max(paid) FROM orders', expect: 'AT_MOST' as const, value: '99' };
+    await configs.update(Number(configId), { invariants: [paid] }, 'test');
+    expect(await drill()).toMatchObject({
+      ...{ status: 'FAILED', errorCode: 'INVARIANT_BROKEN' },
+      errorMessage: 'The restored database breaks what must hold. Invariant "Paid" is 400, and must be at most 99.',
+    });
+    await configs.update(Number(configId), { invariants: INVARIANTS as Invariant[] }, 'test');
+  });
+
+  it('stop the clean-up once a table is emptied, and say which invariant broke', async () => {
+    await change('DELETE FROM orders');
+    const { backup } = await ask<{
+      backup: { warnings: string[]; anomalies: { code: string; table: string | null }[] };
+    }>('query($id: ID!) { backup(id: $id) { warnings anomalies { code table } } }', { id: ids[2] });
+    expect(backup.anomalies).toEqual(
+      expect.arrayContaining([
+        { code: 'TABLE_EMPTIED', table: 'orders' },
+        { code: 'INVARIANT_BROKEN', table: null },
+      ]),
+    );
+    expect(backup.warnings).toContain('Invariant "Orders" is 0, and was 400 before: it must not become less.');
+    const plan = await app.app.cleanup.run(Number(configId), 'test');
+    expect(plan.items.map(({ keep, reasons }) => [keep, reasons[0]?.code])).toEqual(Array(3).fill([true, 'ANOMALY']));
+  });
+
+  it('leave no database on the server, also of a process that was killed a day ago', async () => {
+    await app.app.insight.close();
+    expect(await databases()).toBe(0);
+    await query(root, 'CREATE DATABASE dbm_look_20200101_000000_0a1b2c3d OWNER keeper');
+    await rowsOf(ids[0], 'SELECT 1');
+    await app.app.insight.close();
+    expect(await databases()).toBe(0);
+  });
+});
+
+interface Tried {
+  ok: boolean;
+  error: { field: string; message: string } | null;
+  warnings: string[];
+  invariants: { holds: boolean; actual: string | null }[];
+}
 
 /** What an admin may try, and what comes of it. */
 const HOSTILE: [string, RegExp][] = [

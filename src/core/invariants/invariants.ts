@@ -22,8 +22,7 @@ export function checkInvariants(engine: Engine, given: readonly Invariant[]): In
   const wrong = (text: string, hint?: string) => badInput('invariants', text, hint);
   if (given.length === 0) return [];
   if (engine.rows === null) {
-    const text = `cannot be checked in a ${engine.kind} database yet: a snapshot of it cannot be queried without a server.`;
-    throw wrong(text, 'Set it to [].');
+    throw wrong(`cannot be checked in a ${engine.kind} database yet.`, 'Set it to [].');
   }
   if (given.length > MOST) throw wrong(`has more than ${MOST} entries.`);
   const names = new Set<string>();
@@ -53,22 +52,22 @@ function checkedValue({ expect, value }: Invariant, name: string): string | null
 }
 
 /**
- * Asks the invariants of a database that lies extracted, one after the other, each in a process of its own.
- * @param folder as for `RowReader.query`
+ * Asks the invariants of a database, one after the other.
+ * @param place as for `RowReader.query`
  * @param before the answers that NOT_LESS_THAN_BEFORE compares with, by name
  * @returns what each came to, in their order; one that could not be asked does not hold
  * @throws the signal's reason
  */
 export async function askInvariants(
-  rows: RowReader,
-  folder: string,
+  rows: Pick<RowReader, 'query'>,
+  place: string,
   invariants: readonly Invariant[],
   { before, signal }: { before: ReadonlyMap<string, string | null>; signal: AbortSignal },
 ): Promise<InvariantResult[]> {
   const results: InvariantResult[] = [];
   for (const { name, sql, expect, value } of invariants) {
     const invariant = { name, sql, expect, value };
-    const answer = await ask(rows, folder, invariant, signal);
+    const answer = await ask(rows, place, invariant, signal);
     results.push(judgeInvariant(invariant, answer, before.get(name) ?? null));
   }
   return results;
@@ -77,11 +76,16 @@ export async function askInvariants(
 /** What a query gave, or why it gave nothing. */
 type Answer = Pick<QueryRows, 'columns' | 'rows'> | AppError;
 
-async function ask(rows: RowReader, folder: string, invariant: Invariant, signal: AbortSignal): Promise<Answer> {
+async function ask(
+  rows: Pick<RowReader, 'query'>,
+  place: string,
+  invariant: Invariant,
+  signal: AbortSignal,
+): Promise<Answer> {
   signal.throwIfAborted();
   const late = AbortSignal.timeout(QUERY_TIME);
   try {
-    return await rows.query(folder, invariant.sql, { limit: 2, signal: AbortSignal.any([signal, late]) });
+    return await rows.query(place, invariant.sql, { limit: 2, signal: AbortSignal.any([signal, late]) });
   } catch (error) {
     signal.throwIfAborted();
     if (late.aborted) return badInput('sql', `took longer than ${QUERY_TIME / 1_000} seconds.`);

@@ -19,6 +19,7 @@ import { leftOut } from './exclusions.js';
 import { assertReadable, countFindings, factsOf, sizeOf } from './facts.js';
 import { assertWritable, clearStampAt, loadDump, sessionsOf, stampAt } from './load.js';
 import { quoted } from './names.js';
+import { createReader } from './reader.js';
 import { dropDatabase, dropLeftovers, inScratch, shapeOf } from './scratch.js';
 import { loadTables, rehearseTables } from './tables.js';
 import { takeSnapshot } from './snapshot.js';
@@ -58,6 +59,7 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
   return {
     kind: 'POSTGRES',
     ...onServer(WORDS, passwords, { selectiveTables: true }),
+    rows: createReader(placeOf),
     scratch: {
       urlFor: async (runId, _folder, url) => {
         if (url === null) throw noServer();

@@ -1,13 +1,19 @@
 import type { RowReader } from '../../core/ports.js';
+import { AppError } from '../../errors.js';
 import { queryAt } from './query.js';
 import { referencesAt } from './references.js';
 import { rowAt } from './row.js';
 import { suggestAt } from './suggest.js';
 import type { Place } from './url.js';
 
-/** Reads the rows of a database on a server. @param placeOf opens the URL of one */
-export const createReader = (placeOf: (url: string) => Promise<Place>): Omit<RowReader, 'compare'> => ({
+/** Reads the rows of databases on a server. @param placeOf opens the URL of one */
+export const createReader = (placeOf: (url: string) => Promise<Place>): RowReader => ({
   query: async (url, sql, options) => queryAt(await placeOf(url), { sql, ...options }),
+  compare: async () => {
+    throw new AppError('ENGINE_UNSUPPORTED', 'Backups of a POSTGRES database cannot be compared yet.', {
+      hint: 'Query each of them.',
+    });
+  },
   row: async (url, table, key, signal) => rowAt(await placeOf(url), { table, key }, signal),
   suggest: async (url, growing, signal) => suggestAt(await placeOf(url), growing, signal),
   references: async (url, options) => referencesAt(await placeOf(url), options),

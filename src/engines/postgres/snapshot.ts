@@ -4,6 +4,7 @@ import { checkedOutput, ENTRY } from './dump.js';
 import { type LeftOut, leftOut } from './exclusions.js';
 import { IDLE_LIMIT } from '../process.js';
 import { assertReadable, factsOf, sizeOf } from './facts.js';
+import { queryAt } from './query.js';
 import { startTool, type Tools } from './tools.js';
 import type { Place } from './url.js';
 
@@ -67,7 +68,13 @@ export async function takeSnapshot(
     contents.catch(() => undefined);
     step.signal.addEventListener('abort', () => void connection.close(), { once: true });
     step.onProgress(1, 1);
-    return { engine: 'POSTGRES', name: place.database, files: [file], contents };
+    return {
+      engine: 'POSTGRES',
+      name: place.database,
+      files: [file],
+      contents,
+      query: (sql, options) => queryAt(place, { sql, ...options, snapshot: exported?.id ?? '' }),
+    };
   } catch (error) {
     await connection.close();
     throw error;

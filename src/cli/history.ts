@@ -20,7 +20,7 @@ export function addRowHistory(program: Command): void {
   withIdentity(
     program
       .command('row-history')
-      .description('Show one row through all backups (SQLite). JSON: {versions}')
+      .description('Show one row through all backups (SQLite, PostgreSQL). JSON: {versions}')
       .argument('<table>', 'name of the table')
       .argument('<key...>', 'values of its primary key, such as id=17')
       .option('--config <config>', CONFIG)
@@ -45,7 +45,9 @@ export function addFindChange(program: Command): void {
   withIdentity(
     program
       .command('find-change')
-      .description('Find between which backups the answer to a SELECT last changed (SQLite). JSON: {change}')
+      .description(
+        'Find between which backups the answer to a SELECT last changed (SQLite, PostgreSQL). JSON: {change}',
+      )
       .argument('<sql>', 'one SELECT that gives one value, such as "SELECT count(*) FROM booking WHERE id = 17"')
       .option('--config <config>', CONFIG),
   ).action((sql: string, options: Options, command: Command) =>

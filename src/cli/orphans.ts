@@ -16,7 +16,7 @@ export function addOrphans(program: Command): void {
     program
       .command('orphans')
       .description(
-        'Look for rows of a backup whose media files are not in it, and for files that no row names (SQLite). ' +
+        'Look for rows of a backup whose media files are not in it, and for files that no row names (SQLite, PostgreSQL). ' +
           'JSON: {columns, unreferenced, unreferencedSamples}',
       )
       .argument('<id>', `a COMPLETED backup with media: ${ID_HELP}`)

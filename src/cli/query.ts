@@ -17,7 +17,7 @@ export function addQuery(program: Command): void {
     program
       .command('query')
       .description(
-        'Run one SELECT on a private copy of the database in a backup (SQLite). JSON: {columns, rows, truncated, seconds}',
+        'Run one SELECT on a private copy of the database in a backup (SQLite, PostgreSQL). JSON: {columns, rows, truncated, seconds}',
       )
       .argument('<id>', `a COMPLETED backup: ${ID_HELP}`)
       .argument('<sql>', 'one SELECT, such as "SELECT * FROM auth_user ORDER BY id"')

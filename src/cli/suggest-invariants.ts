@@ -9,7 +9,7 @@ export function addSuggestInvariants(program: Command): void {
     program
       .command('suggest-invariants')
       .description(
-        'Suggest invariants from the backups of a config (SQLite), as a list for `config edit --invariants-file`. JSON: {invariants}',
+        'Suggest invariants from the backups of a config (SQLite, PostgreSQL), as a list for `config edit --invariants-file`. JSON: {invariants}',
       )
       .argument('[config]', 'its id or name (default: the first)'),
   ).action((given: string | undefined, options: IdentityOptions, command: Command) =>

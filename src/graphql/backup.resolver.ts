@@ -408,7 +408,8 @@ export class BackupResolver extends runFieldsOf(Backup) {
   }
 
   @FieldResolver(() => Boolean, {
-    description: 'Whether its rows can be queried and compared: those of a stored, undamaged backup of SQLite.',
+    description:
+      'Whether its rows can be queried: those of a stored, undamaged backup of SQLite or PostgreSQL; uploaded ones of SQLite only.',
   })
   queryable(@Root() row: BackupRow, @Ctx() { services }: GraphqlContext): boolean {
     return services.insight.isQueryable(row);

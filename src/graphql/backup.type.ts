@@ -1,5 +1,5 @@
 import { Field, Float, ID, Int, ObjectType } from 'type-graphql';
-import type { ExcludedTable as Excluded, StorageType as Storage } from '../core/ports.js';
+import type { DatabaseEngine as Engine, ExcludedTable as Excluded, StorageType as Storage } from '../core/ports.js';
 import type {
   Anomaly as AnomalyValue,
   BackupStatus as Status,
@@ -9,7 +9,15 @@ import type {
 } from '../models/index.js';
 import { ANOMALY_CODES } from '../models/index.js';
 import { InvariantResult } from './invariant.type.js';
-import { BackupMode, BackupStatus, BackupType, ExcludedPart, StorageType, VerificationLevel } from './enums.js';
+import {
+  BackupMode,
+  BackupStatus,
+  BackupType,
+  DatabaseEngine,
+  ExcludedPart,
+  StorageType,
+  VerificationLevel,
+} from './enums.js';
 import { connectionOf } from './page.type.js';
 import { ByteSize, DateTime } from './scalars.js';
 
@@ -95,6 +103,9 @@ export class Backup {
 
   @Field(() => StorageType, { description: 'The kind of storage of the first copy.' })
   storageType!: Storage;
+
+  @Field(() => DatabaseEngine, { description: 'Kind of the database that was backed up.' })
+  engine!: Engine;
 
   @Field(() => String, { description: 'Name of the database that was backed up, such as `db.sqlite3`.' })
   databaseName!: string;

@@ -60,7 +60,7 @@ export class BackupConfigInput {
     nullable: true,
     description:
       'Queries with the answers that the database must give, asked in each backup and tried out when they are saved. A ' +
-      'broken one makes the backup suspicious. SQLite only; `[]` removes all.',
+      'broken one makes the backup suspicious. SQLite and PostgreSQL; `[]` removes all.',
   })
   invariants?: InvariantInput[];
 

@@ -51,14 +51,14 @@ export class InsightResolver {
   @Admin()
   @Query(() => QueryResult, {
     description: withExample(
-      'Runs one SELECT on a private copy of the database in a backup. Nothing can be written, and it may take 30 seconds. Of SQLite only.',
+      'Runs one SELECT on a private copy of the database in a backup. Nothing can be written, and it may take 30 seconds. Of SQLite and PostgreSQL.',
       '{ queryBackup(id: "backup_20250724_143022_a1b2c3d4", sql: "SELECT count(*) AS bookings FROM puja_booking") { columns rows truncated seconds } }',
     ),
   })
   async queryBackup(
     @Ctx() { services, admin, signal }: GraphqlContext,
     @Arg('id', () => ID, { description: 'A COMPLETED backup.' }) id: string,
-    @Arg('sql', () => String, { description: 'One SELECT, in SQL of SQLite.' }) sql: string,
+    @Arg('sql', () => String, { description: 'One SELECT, in the SQL of the database.' }) sql: string,
     @Arg('limit', () => Int, {
       nullable: true,
       defaultValue: 100,
@@ -75,7 +75,7 @@ export class InsightResolver {
   @Admin()
   @Query(() => FileReferences, {
     description: withExample(
-      'Looks for rows of a backup that name media files which are not in it, and for files that no row names. Deletes nothing. Of SQLite only.',
+      'Looks for rows of a backup that name media files which are not in it, and for files that no row names. Deletes nothing. Of SQLite and PostgreSQL.',
       '{ fileReferences(id: "backup_20250724_143022_a1b2c3d4", samples: 3) { columns { table column rows missing samples { key path } } unreferenced unreferencedSamples } }',
     ),
   })
@@ -104,7 +104,7 @@ export class InsightResolver {
   @Admin()
   @Query(() => [RowVersion], {
     description: withExample(
-      'One row through the backups of a config, oldest first: a version for each stretch of backups that have it alike. Only as many are read as it takes to find where two that differ meet. Of SQLite only.',
+      'One row through the backups of a config, oldest first: a version for each stretch of backups that have it alike. Only as many are read as it takes to find where two that differ meet. Of SQLite and PostgreSQL.',
       '{ rowHistory(configId: "1", table: "puja_booking", key: { id: 17 }) { backup { id createdAt } lastBackup { id } row changed } }',
     ),
   })
@@ -142,14 +142,15 @@ export class InsightResolver {
   @Query(() => AnswerChange, {
     nullable: true,
     description: withExample(
-      'Between which backups of a config the answer to a query last changed, with few of them read; null if the oldest gives the same as the newest. Of SQLite only.',
+      'Between which backups of a config the answer to a query last changed, with few of them read; null if the oldest gives the same as the newest. Of SQLite and PostgreSQL.',
       '{ findChange(configId: "1", sql: "SELECT count(*) FROM puja_booking WHERE id = 17") { before { id } after { id createdAt } answerBefore answerAfter read } }',
     ),
   })
   async findChange(
     @Ctx() { services, admin, signal }: GraphqlContext,
     @Arg('configId', () => ID, { description: 'The config.' }) configIdText: string,
-    @Arg('sql', () => String, { description: 'One SELECT that gives one value, in SQL of SQLite.' }) sql: string,
+    @Arg('sql', () => String, { description: 'One SELECT that gives one value, in the SQL of the database.' })
+    sql: string,
     @Arg('identity', () => String, IDENTITY) identity?: string | null,
   ): Promise<AnswerChange | null> {
     const { email } = await admin();
@@ -160,7 +161,7 @@ export class InsightResolver {
   @Admin()
   @Query(() => [Invariant], {
     description: withExample(
-      'Invariants that the newest backup of a config keeps and that the config does not have yet: a super-user, foreign keys, tables that have not lost a row in the backups so far. To be chosen from. Of SQLite only.',
+      'Invariants that the newest backup of a config keeps and that the config does not have yet: a super-user, foreign keys, tables that have not lost a row in the backups so far. To be chosen from. Of SQLite and PostgreSQL.',
       '{ suggestInvariants(configId: "1") { name sql expect value } }',
     ),
   })

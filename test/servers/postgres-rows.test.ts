@@ -116,7 +116,7 @@ const EVIL = `
     it('is ended at once, also within a function that survives being cancelled', async () => {
       for (const sql of ['SELECT pg_sleep(60)', 'SELECT undying()', 'SELECT count(*) FROM generate_series(1, 1e15)']) {
         const start = performance.now();
-        await expect(ask(url, sql, 10, AbortSignal.timeout(700))).rejects.toThrow(/timeout/);
+        await expect(ask(url, sql, 10, AbortSignal.timeout(300))).rejects.toThrow(/timeout/);
         expect(performance.now() - start).toBeLessThan(5_000);
       }
       let left = -1;
@@ -252,7 +252,7 @@ const EVIL = `
 /** Backups of a shop with photos, through the API. */
 (missing === null ? describe : describe.skip)(`Backups of PostgreSQL${missing ? ` (skipped: ${missing})` : ''}`, () => {
   let app: TestApp;
-  const { ask, command, configure, backUp } = runsOf(() => app);
+  const { ask, configure, backUp } = runsOf(() => app);
   const url = at(root, 'store', { name: 'keeper', password: 'secret' });
   const INVARIANTS = [
     { name: 'Orders', sql: 'SELECT count(*) FROM orders', expect: 'NOT_LESS_THAN_BEFORE' },
@@ -342,7 +342,7 @@ const EVIL = `
     ]);
   });
 
-  it('are queried as they were, page by page, also tables of another schema, and exported', async () => {
+  it('are queried as they were, page by page, also tables of another schema', async () => {
     const page = await rowsOf(ids[0], 'SELECT id, day, paid FROM orders ORDER BY id LIMIT 50 OFFSET 15', 2);
     expect(page).toEqual({
       columns: ['id', 'day', 'paid'],
@@ -355,8 +355,6 @@ const EVIL = `
     expect((await rowsOf(ids[1], 'SELECT paid FROM orders WHERE id = 17')).rows).toEqual([[99.5]]);
     expect((await rowsOf(ids[1], 'SELECT * FROM "Büro"."Buchung"')).rows).toEqual([[7, 'Ása']]);
     expect(await databases()).toBeGreaterThan(0);
-    const csv = await command('query', ids[1] ?? '', 'SELECT id, "für" FROM "Büro"."Buchung"', '--csv');
-    expect((await csv.ended).stdout).toMatch(/^id,für\r\n7,Ása\n/);
   });
 
   it('show one row and one answer through all of them', async () => {

@@ -20,10 +20,10 @@ const CHOICES = (Object.keys(EXPECTATION) as Expectation[]).map((value) => ({ va
 export function InvariantsSetting({ form }: { form: Form }) {
   const { id, label, error } = setting(form, 'invariants');
   const { invariants, databaseUrl } = form.settings;
-  const isFile = databaseUrl === '' || databaseUrl.startsWith('sqlite:');
+  const canAsk = databaseUrl === '' || /^(sqlite|postgres|postgresql):/i.test(databaseUrl);
   const suggestion = useQuestion(SuggestInvariantsDocument);
   const [isExhausted, setExhausted] = useState(false);
-  if (!isFile && invariants.length === 0) return null;
+  if (!canAsk && invariants.length === 0) return null;
   const configId = form.config?.id;
   const suggest = async (config: string) => {
     const answer = await suggestion.run({ configId: config });

@@ -19,6 +19,7 @@ import { cellText } from '../components/row.js';
 import { Answered, Loading, Missing, ProblemAlert } from '../components/state.js';
 import { csvOf } from '../../core/text/format.js';
 import { count, plural } from '../format.js';
+import { tableInSql } from '../sql.js';
 import { titleOf } from '../words.js';
 
 type Result = QueryBackupQuery['queryBackup'];
@@ -37,10 +38,8 @@ export default function Query({ id }: { id: string }) {
   );
 }
 
-const allOf = (table: string) => `SELECT * FROM "${table.replaceAll('"', '""')}"`;
-
 function QueryOf({ backup }: { backup: BackupPartsFragment }) {
-  const { id, tables } = backup;
+  const { id, tables, engine } = backup;
   const [sql, setSql] = useState('');
   const [identity, setIdentity] = useState('');
   const [result, setResult] = useState<Result | null>(null);
@@ -68,8 +67,9 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
   };
   const open = (table: string | null) => {
     if (table === null) return;
-    setSql(allOf(table));
-    if (!needsIdentity(backup) || identity !== '') void ask(allOf(table));
+    const all = `SELECT * FROM ${tableInSql(engine, table)}`;
+    setSql(all);
+    if (!needsIdentity(backup) || identity !== '') void ask(all);
   };
   return (
     <>

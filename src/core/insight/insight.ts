@@ -321,8 +321,11 @@ export class Insight {
   }
 
   /** True for a backup whose rows can be read. */
-  isQueryable({ engine, status, damaged }: BackupRow): boolean {
-    return status === 'COMPLETED' && !damaged && this.env.engines.of(engine).rows !== null;
+  isQueryable({ engine: kind, status, damaged, backupType }: BackupRow): boolean {
+    const engine = this.env.engines.of(kind);
+    // To look into one of a server runs its statements there.
+    const isForeign = engine.capabilities.onServer && backupType === 'UPLOADED';
+    return status === 'COMPLETED' && !damaged && engine.rows !== null && !isForeign;
   }
 
   /** Removes the private copies. */

@@ -28,7 +28,10 @@ export async function queryAt(place: Place, { sql, limit, signal, snapshot }: As
     try {
       const door = await openDoor(connection, snapshot);
       const columns = await door.columnsOf(text);
-      const rows = await fetch(connection, door.rowsOf(cellsOf(text, columns, limit + 1)), columns.length);
+      const cells = door.rowsOf(cellsOf(text, columns, limit + 1));
+      const isSmall = (limit + 1) * columns.length <= CELLS;
+      // Only what is no cursor can be worked out by several processes of the server.
+      const rows = isSmall ? (await connection.one(cells)).rows : await fetch(connection, cells, columns.length);
       const given = rows.slice(0, limit);
       return {
         columns: columns.map(({ name }) => name),
@@ -188,8 +191,8 @@ async function fetch(connection: Connection, sql: string, columns: number): Prom
   }
 }
 
-/** Roles and attributes that reach beyond the rows of a database, also for a function that only reads. */
-const POWERFUL = ['pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program', 'pg_signal_backend'];
+/** Roles that reach the server's machine, also for a function that only reads. */
+const POWERFUL = ['pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program'];
 
 /**
  * Whether the user is a superuser, whose rights can be laid down.

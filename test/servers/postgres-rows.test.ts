@@ -29,6 +29,8 @@ const EVIL = `
   CREATE FUNCTION give(sql text) RETURNS text LANGUAGE plpgsql AS $f$ DECLARE r text; BEGIN EXECUTE sql INTO r; RETURN r; END $f$;
   CREATE FUNCTION undying() RETURNS int LANGUAGE plpgsql AS $f$ BEGIN LOOP BEGIN PERFORM pg_sleep(60);
     EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $f$;
+  CREATE FUNCTION garble() RETURNS int LANGUAGE plpgsql IMMUTABLE AS $f$
+    BEGIN PERFORM set_config('client_encoding', 'SJIS', false); RETURN 1; END $f$;
   CREATE VIEW hashes AS SELECT run('COPY (SELECT 1) TO PROGRAM ''true''') AS v;
   CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
   CREATE FOREIGN TABLE passwd (line text) SERVER files OPTIONS (filename '/etc/passwd');`;
@@ -92,6 +94,10 @@ const EVIL = `
       });
       const odd = `SELECT count(*) FROM "Ünïque ""schema""."."it's ""a"".table; --"`;
       expect((await ask(url, odd)).rows).toEqual([[20]]);
+    });
+
+    it('means the same after a function has changed the encoding in which its text is read', async () => {
+      expect((await ask(url, "SELECT garble() AS g /* Á\\' */")).rows).toEqual([[1]]);
     });
 
     it('changes nothing, reads no file and reaches nothing else, whatever it says', async () => {

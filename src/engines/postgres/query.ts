@@ -122,7 +122,8 @@ async function openDoor(connection: Connection, snapshot: string | undefined): P
     await connection.run("SET restrict_nonsystem_relation_kind = 'foreign-table'");
   }
   if (isSuperuser) await connection.run(`SET temp_file_limit = ${ON_DISK}; SET session_replication_role = replica`);
-  await connection.run('BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE');
+  // A standby server takes no other than one that only reads.
+  await connection.run(`BEGIN ISOLATION LEVEL REPEATABLE READ ${isSuperuser ? 'READ WRITE' : 'READ ONLY'}`);
   if (snapshot !== undefined) await connection.run(`SET TRANSACTION SNAPSHOT ${literal(snapshot)}`);
   if (isSuperuser) await connection.run(LOWERED);
   // From here on nothing turns it back: PostgreSQL refuses that within a transaction.
@@ -167,6 +168,8 @@ const lowered = (connection: Connection): Door => ({
 async function describe(connection: Connection, cursor: string): Promise<Column[]> {
   const { columns } = await connection.one(`FETCH 0 FROM ${quoted(cursor)}`);
   await connection.one(`CLOSE ${quoted(cursor)}`);
+  // A function that was called while the query was planned may have set another one, in which texts end elsewhere.
+  await connection.run("SET client_encoding = 'UTF8'");
   return columns;
 }
 

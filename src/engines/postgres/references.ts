@@ -34,7 +34,7 @@ export async function referencesAt(
 ): Promise<FileReferences> {
   return whileWanted(place, signal, async (connection) => {
     await connection.run(
-      `${SETTINGS}; SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ`,
+      `${SETTINGS}; SET idle_in_transaction_session_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE`,
     );
     const tables = (await readTables(connection)).filter(({ isPartition }) => !isPartition);
     await nameFiles(connection, files, prefixes);

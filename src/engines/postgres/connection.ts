@@ -21,6 +21,8 @@ export interface Connection {
   one(sql: string): Promise<Answer>;
   /** Begins a `COPY … FROM STDIN`. */
   copyIn(sql: string): Promise<CopyIn>;
+  /** The bytes of a `COPY … TO STDOUT`. */
+  copyOut(sql: string): AsyncIterable<Buffer>;
   close(): Promise<void>;
 }
 
@@ -139,6 +141,15 @@ export async function connect(place: Place, signal?: AbortSignal): Promise<Conne
       },
     };
   };
+  const copyOut = async function* (sql: string): AsyncGenerator<Buffer> {
+    const { to } = await import('pg-copy-streams');
+    try {
+      yield* client.query(to(sql)) as AsyncIterable<Buffer>;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw failureAt(place, lost ?? error);
+    }
+  };
   const close = async () => {
     signal?.removeEventListener('abort', destroy);
     const ending = client.end().catch(() => undefined);
@@ -159,7 +170,7 @@ export async function connect(place: Place, signal?: AbortSignal): Promise<Conne
     for (const setting of SETTINGS) await run(`SET ${setting}`);
     // Neither is there before 14. A server that is asked in vain notices it while it counts.
     if (major >= 14) await run('SET idle_session_timeout = 0; SET client_connection_check_interval = 2000');
-    return { major, rows, run, one, copyIn, close };
+    return { major, rows, run, one, copyIn, copyOut, close };
   } catch (error) {
     await close();
     throw error;

@@ -1,5 +1,5 @@
 import type { RowReader } from '../../core/ports.js';
-import { AppError } from '../../errors.js';
+import { compareDatabases } from './compare.js';
 import { queryAt } from './query.js';
 import { referencesAt } from './references.js';
 import { rowAt } from './row.js';
@@ -9,11 +9,7 @@ import type { Place } from './url.js';
 /** Reads the rows of databases on a server. @param placeOf opens the URL of one */
 export const createReader = (placeOf: (url: string) => Promise<Place>): RowReader => ({
   query: async (url, sql, options) => queryAt(await placeOf(url), { sql, ...options }),
-  compare: async () => {
-    throw new AppError('ENGINE_UNSUPPORTED', 'Backups of a POSTGRES database cannot be compared yet.', {
-      hint: 'Query each of them.',
-    });
-  },
+  compare: async (before, after, options) => compareDatabases(await placeOf(before), await placeOf(after), options),
   row: async (url, table, key, signal) => rowAt(await placeOf(url), { table, key }, signal),
   suggest: async (url, growing, signal) => suggestAt(await placeOf(url), growing, signal),
   references: async (url, options) => referencesAt(await placeOf(url), options),

@@ -540,8 +540,16 @@ export interface Engine {
   rehearse(folder: string, url: string, options: StepContext & RehearseOptions): Promise<TablesRehearsal>;
   /** What `load` would take. `live` is what `describe` says now, `tables` as in `LoadOptions`. */
   loadSpace(dump: DumpSize, url: string, live: DatabaseInfo | null, tables: string[] | null): Promise<LoadSpace>;
-  /** What a load does beside replacing the content, for the plan. `live` is what `describe` says now, `tables` as in `LoadOptions`. */
-  loadNotes(url: string, live: DatabaseInfo | null, tables: string[] | null): Promise<string[]>;
+  /**
+   * What a load does beside replacing the content, for the plan. `live` is what `describe` says now, `tables` and `repair` as in
+   * `LoadOptions`.
+   */
+  loadNotes(
+    url: string,
+    live: DatabaseInfo | null,
+    tables: string[] | null,
+    repair?: RowRepair | null,
+  ): Promise<string[]>;
   /** Removes what a load with this stamp left behind when its process died before the switch. */
   discard(url: string, stamp: string): Promise<void>;
   /** The stamp that `load` left, or null: also null where there is no database. */

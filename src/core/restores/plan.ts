@@ -140,7 +140,7 @@ export async function planRestore(
   const tables = scope.restoreDatabase ? planTables(scope, archive, live) : [];
   const notes =
     scope.restoreDatabase && refusals.length === 0
-      ? await scope.engine.loadNotes(scope.targetUrl, live, scope.tables).catch(refuse)
+      ? await scope.engine.loadNotes(scope.targetUrl, live, scope.tables, scope.repair).catch(refuse)
       : null;
   const plan: RestorePlan = {
     backup,

@@ -22,6 +22,7 @@ import { quoted } from './names.js';
 import { createReader } from './reader.js';
 import { dropDatabase, dropLeftovers, inScratch, shapeOf } from './scratch.js';
 import { loadTables, rehearseTables } from './tables.js';
+import { loadRows, rehearseRows } from './repair.js';
 import { takeSnapshot } from './snapshot.js';
 import { findTools, newestTools, type Tools, toolsFor } from './tools.js';
 import { keyOf, parseUrl, type Place, resolveUrl, urlBeside } from './url.js';
@@ -58,7 +59,7 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
   });
   return {
     kind: 'POSTGRES',
-    ...onServer(WORDS, passwords, { selectiveTables: true }),
+    ...onServer(WORDS, passwords, { selectiveTables: true, repairsRows: true }),
     rows: createReader(placeOf),
     scratch: {
       urlFor: async (runId, _folder, url) => {
@@ -103,15 +104,23 @@ export function createPostgresEngine({ binDir = null, passwords }: PostgresOptio
     rehearse: async (folder, url, options) => {
       const place = await placeOf(url);
       const dump = await withServer(place, options.signal, (server) => dumpFor(folder, server, options.signal));
-      return rehearseTables(dump, place, options);
+      const { repair } = options;
+      return repair === undefined
+        ? rehearseTables(dump, place, options)
+        : rehearseRows(dump, place, { ...options, repair });
     },
     load: async (folder, url, options) => {
       assertSound(WORDS, options);
       const place = await placeOf(url);
       const dump = await withServer(place, options.signal, (server) => dumpFor(folder, server, options.signal));
-      return options.tables === null ? loadDump(dump, place, options) : loadTables(dump, place, options);
+      const { tables, repair } = options;
+      if (tables === null) return loadDump(dump, place, options);
+      return repair === undefined
+        ? loadTables(dump, place, options)
+        : loadRows(dump, place, { ...options, tables, repair });
     },
-    loadNotes: async (url, live, tables) => loadNotes(await placeOf(url), live, tables),
+    loadNotes: async (url, live, tables, repair) =>
+      repair ? [ROWS_LAID] : loadNotes(await placeOf(url), live, tables),
     stampOf: async (url) => stampAt(await placeOf(url)),
     clearStamp: async (url) => clearStampAt(await placeOf(url)),
     discard: async (url, stamp) =>
@@ -203,3 +212,6 @@ async function loadNotes(place: Place, live: DatabaseInfo | null, tables: string
 
 const TABLES_LOCKED =
   'The chosen tables, and those that refer to them, are locked while their rows are loaded: the application waits. No trigger fires.';
+
+const ROWS_LAID =
+  "The backup's rows of the chosen tables are laid beside them on the server first, which needs room there. Then the application can read the tables, and waits to write them until the rows are back.";

@@ -26,9 +26,12 @@ export const PLAIN_VALUES = `SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = '
 export const imageOf = (side: string, columns: readonly { name: string }[]): string =>
   `ROW(${columns.map(({ name }) => `${side}.${quoted(name)}`).join(', ')})::text`;
 
-/** A hash of an image, of the type uuid. */
+/** The two encodings whose bytes stand for no characters stay as they are. */
+const ENCODING = `CASE WHEN getdatabaseencoding() IN ('SQL_ASCII', 'MULE_INTERNAL') THEN getdatabaseencoding() ELSE 'UTF8' END`;
+
+/** A hash of an image, of the type uuid: the same whatever encoding the database has. */
 export const hashOf = (image: string): string =>
-  `encode(substring(sha256(convert_to(${image}, 'UTF8')) FOR 16), 'hex')::uuid`;
+  `encode(substring(sha256(convert_to(${image}, ${ENCODING})) FOR 16), 'hex')::uuid`;
 
 /** The SQL of the shown values of a row: an array of texts, which `valuesOf` reads. @param side an alias */
 export const cellsSql = (side: string, columns: readonly ShownColumn[]): string =>

@@ -92,7 +92,7 @@ async function foreignTables(connection: Connection, tables: Table[]): Promise<{
   );
 }
 
-const noOwner = ({ user }: Place, { owner, names }: { owner: string; names: string }) =>
+export const noOwner = ({ user }: Place, { owner, names }: { owner: string; names: string }) =>
   new AppError(
     'DATABASE_UNREADABLE',
     `The user ${quoted(user)} must not change ${names}, which belong to ${quoted(owner)}.`,
@@ -152,7 +152,7 @@ const ELSEWHERE =
   'Restore the backup into a new database (targetDatabaseUrl), and bring the rows over by hand, or restore the whole database.';
 
 /** Materialized views keep what they have read. */
-async function staleViews(connection: Connection, tables: Table[]): Promise<string[]> {
+export async function staleViews(connection: Connection, tables: Pick<Table, 'oid'>[]): Promise<string[]> {
   const views = await connection.rows<TableName>(
     `WITH RECURSIVE hangs AS (SELECT unnest($1::oid[]) AS oid
        UNION SELECT r.ev_class FROM hangs JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = hangs.oid
@@ -173,8 +173,42 @@ async function staleViews(connection: Connection, tables: Table[]): Promise<stri
  * @returns warnings
  */
 export async function loadTables(dump: DumpFile, place: Place, options: LoadOptions): Promise<string[]> {
-  const { signal, stamp } = options;
   const chosen = options.tables ?? [];
+  const missing = await withConnection(place, options.signal, async (connection) => {
+    const live = await tablesIn(connection);
+    return chosen.filter((name) => !live.has(name));
+  });
+  const definitions = missing.length === 0 ? '' : await definitionsFrom(dump, place, options.stamp, missing);
+  let tables: Table[] = [];
+  const warnings = await inStampedTransaction(place, options, async (connection, wait) => {
+    const dumped = new Set(options.expected.map(({ name }) => name));
+    await dropTables(
+      connection,
+      chosen.filter((name) => !dumped.has(name)),
+    );
+    if (definitions !== '') await connection.run(definitions);
+    await wait();
+    const live = await tablesIn(connection);
+    tables = chosen.filter((name) => dumped.has(name)).map((name) => live.get(name) ?? notMade(name));
+    return tables.length > 0 ? await replaceRows(connection, dump, tables, options) : [];
+  });
+  await withConnection(place, undefined, async (connection) => {
+    for (const table of tables) await connection.run(`ANALYZE ${qualified(table)}`).catch(() => undefined);
+  }).catch(() => undefined);
+  options.onProgress(1, 1);
+  return warnings;
+}
+
+/**
+ * Runs `work` in one transaction that leaves the stamp of the restore. Where it fails, nothing is changed.
+ * @param work `wait` has it wait for locks as long as the restore may
+ * @throws AppError DATABASE_NOT_FOUND
+ */
+export async function inStampedTransaction<T>(
+  place: Place,
+  { signal, stamp, lockTimeoutMs, onSwitch }: Pick<LoadOptions, 'signal' | 'stamp' | 'lockTimeoutMs' | 'onSwitch'>,
+  work: (connection: Connection, wait: () => Promise<void>) => Promise<T>,
+): Promise<T> {
   // What an earlier restore could not tidy up would be taken for a comment of the application's.
   await clearStampAt(place).catch(() => undefined);
   const comment = await withServer(
@@ -183,33 +217,17 @@ export async function loadTables(dump: DumpFile, place: Place, options: LoadOpti
     async (server) => (await shapeOf(server, place.database))?.comment,
   );
   if (comment === undefined) throw noTarget(place);
-  const missing = await withConnection(place, signal, async (connection) => {
-    const live = await tablesIn(connection);
-    return chosen.filter((name) => !live.has(name));
-  });
-  const definitions = missing.length === 0 ? '' : await definitionsFrom(dump, place, stamp, missing);
   return withConnection(place, signal, async (connection) => {
     try {
       await connection.run('BEGIN');
-      const wait = () => connection.run(`SET LOCAL lock_timeout = ${Math.max(1_000, options.lockTimeoutMs)}`);
+      const wait = () => connection.run(`SET LOCAL lock_timeout = ${Math.max(1_000, lockTimeoutMs)}`);
       await wait();
-      const dumped = new Set(options.expected.map(({ name }) => name));
-      await dropTables(
-        connection,
-        chosen.filter((name) => !dumped.has(name)),
-      );
-      if (definitions !== '') await connection.run(definitions);
-      await wait();
-      const live = await tablesIn(connection);
-      const tables = chosen.filter((name) => dumped.has(name)).map((name) => live.get(name) ?? notMade(name));
-      const warnings = tables.length > 0 ? await replaceRows(connection, dump, tables, options) : [];
+      const done = await work(connection, wait);
       await connection.run(`COMMENT ON DATABASE ${quoted(place.database)} IS ${literal(stampText(stamp, comment))}`);
       signal.throwIfAborted();
-      options.onSwitch();
+      onSwitch();
       await connection.run('COMMIT');
-      for (const table of tables) await connection.run(`ANALYZE ${qualified(table)}`).catch(() => undefined);
-      options.onProgress(1, 1);
-      return warnings;
+      return done;
     } catch (error) {
       await connection.run('ROLLBACK').catch(() => undefined);
       throw error;
@@ -328,7 +346,10 @@ function foreignKeysAt(connection: Connection, oids: string[]): Promise<ForeignK
 }
 
 /** The triggers of these tables that can fire. */
-function triggersOf(connection: Connection, oids: string[]): Promise<{ table: string; name: string; how: string }[]> {
+export function triggersOf(
+  connection: Connection,
+  oids: string[],
+): Promise<{ table: string; name: string; how: string }[]> {
   return connection.rows(
     `SELECT format('%I.%I', n.nspname, c.relname) AS table, quote_ident(tgname) AS name,
        CASE tgenabled WHEN 'A' THEN 'ALWAYS TRIGGER' WHEN 'R' THEN 'REPLICA TRIGGER' ELSE 'TRIGGER' END AS how

@@ -17,7 +17,7 @@ export function addDiff(program: Command): void {
     program
       .command('diff')
       .description(
-        'Compare a backup with a later one, or with what is live: rows, definitions, media (SQLite). ' +
+        'Compare a backup with a later one, or with what is live: rows, definitions, media (SQLite, PostgreSQL). ' +
           'JSON: {tables, schemaChanges, media}',
       )
       .argument('<from>', `the earlier backup, COMPLETED: ${ID_HELP}`)

@@ -52,7 +52,7 @@ export function addRestore(program: Command): void {
       .option('--table <name...>', 'only these tables')
       .option(
         '--rows <mode>',
-        'with --table: REPLACE the tables, or bring back rows that are MISSING, or also those that are CHANGED (SQLite)',
+        'with --table: REPLACE the tables, or bring back rows that are MISSING, or also those that are CHANGED (SQLite, PostgreSQL)',
         oneOf(['REPLACE', 'MISSING', 'CHANGED'] satisfies RowsMode[]),
       )
       .option('--where <condition>', 'with --rows: only rows of the backup that meet this SQL condition')

@@ -15,7 +15,7 @@ export class InsightResolver {
   @Admin()
   @Query(() => BackupComparison, {
     description: withExample(
-      'Compares a backup with a later one, or with what is live now: rows by their primary key, definitions, media. Changes nothing; of a large database it takes a while. Of SQLite only.',
+      'Compares a backup with a later one, or with what is live now: rows by their primary key, definitions, media. Changes nothing; of a large database it takes a while. Of SQLite and PostgreSQL.',
       '{ compareBackups(from: "backup_20250724_143022_a1b2c3d4", samples: 3) { tables { name added removed changed schemaChanges samples { key before after } } media { added removed changed } } }',
     ),
   })

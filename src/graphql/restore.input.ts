@@ -43,7 +43,7 @@ export class RestoreBackupInput {
     nullable: true,
     defaultValue: 'REPLACE',
     description:
-      'Which rows of `tables` come back. MISSING and CHANGED need `tables`; all that is newer stays (SQLite).',
+      'Which rows of `tables` come back. MISSING and CHANGED need `tables`; all that is newer stays (SQLite, PostgreSQL).',
   })
   rows?: RowsMode | null;
 

@@ -475,7 +475,7 @@ export type RestoreBackupInput = {
   restoreDatabase?: boolean | null | undefined;
   /** Restore the media files. */
   restoreMedia?: boolean | null | undefined;
-  /** Which rows of `tables` come back. MISSING and CHANGED need `tables`; all that is newer stays (SQLite). */
+  /** Which rows of `tables` come back. MISSING and CHANGED need `tables`; all that is newer stays (SQLite, PostgreSQL). */
   rows?: RowsMode | null | undefined;
   /** Only these tables, such as `["bookings"]`. Media files are then kept unchanged, unless `media` is given too. */
   tables?: Array<string> | null | undefined;

@@ -500,7 +500,9 @@ suite('A condition on rows of a PostgreSQL backup', () => {
   it('is refused where it may do more than to choose rows, and then changes nothing', async () => {
     await makeDatabase(
       `${BOOKINGS} CREATE FUNCTION spy(int) RETURNS bool LANGUAGE plpgsql AS $f$ BEGIN DELETE FROM public.booking; RETURN true; END $f$;
-       CREATE FUNCTION liar(int) RETURNS bool STABLE LANGUAGE sql AS 'SELECT public.spy($1)'`,
+       CREATE FUNCTION liar(int) RETURNS bool STABLE LANGUAGE sql AS 'SELECT public.spy($1)';
+       CREATE FUNCTION sly(int) RETURNS bool STABLE LANGUAGE plpgsql AS
+         $f$ BEGIN PERFORM set_config('session_replication_role', 'replica', false); RETURN true; END $f$`,
     );
     const before = await stateOf(url);
     const chosen = (where: string) =>
@@ -519,6 +521,7 @@ suite('A condition on rows of a PostgreSQL backup', () => {
       ["pg_read_file('/etc/passwd') <> ''", /calls pg_read_file\(\)/],
       ['spy(id)', /calls spy\(\)/],
       ['liar(id)', /not allowed|read-only/],
+      ['sly(id)', /changes settings of its session/],
       ['id IN (SELECT oid FROM pg_authid)', /reads pg_authid/],
       ['1 / (id - 1) > 0', /division by zero/],
       ['nights', /must be type boolean/],

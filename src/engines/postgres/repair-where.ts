@@ -35,7 +35,9 @@ export async function chooseRows(
     await connection.one(text);
     await assertHarmless(connection, table);
     await connection.run('SET TRANSACTION READ ONLY');
+    const before = await settingsOf(connection);
     await connection.run(`INSERT INTO ${CHOSEN} SELECT s FROM ${VIEW}`);
+    if ((await settingsOf(connection)) !== before) throw badInput('where', 'changes settings of its session.', ONE);
   } catch (error) {
     throw refused(error, within);
   }
@@ -45,6 +47,14 @@ export async function chooseRows(
      ANALYZE ${CHOSEN}`,
   );
   return CHOSEN;
+}
+
+/** What is set for the session: a function of the database could have changed what comes next. */
+async function settingsOf(connection: Connection): Promise<string> {
+  const [found] = await connection.rows<{ settings: string }>(
+    `SELECT pg_catalog.string_agg(pg_catalog.concat(name, ' ', setting), ',' ORDER BY name) AS settings FROM pg_catalog.pg_settings`,
+  );
+  return found?.settings ?? '';
 }
 
 /** Fails if the view reads another table, or calls what may do more than to give a value. */

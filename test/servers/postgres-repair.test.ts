@@ -456,7 +456,10 @@ suite('Bookings that a deploy deleted from a PostgreSQL database', () => {
        INSERT INTO booking (guest, nights, customer) SELECT 'guest ' || g, g % 9, 1 + g % 50 FROM generate_series(1, 4000) g;`,
     );
     const before = await checksum(url, 'id <= 4000');
-    const { id } = await backUpOf(await configure('Bookings', url));
+    const sql = "SELECT count(*) FROM booking WHERE guest = 'last'";
+    const invariants = [{ name: 'Last', sql, expect: 'EQUALS', value: '0' }];
+    const configId = await configure('Bookings', url, { invariants });
+    const { id } = await backUpOf(configId);
     await query(
       url,
       `DELETE FROM booking WHERE id % 10 = 3; UPDATE customer SET mail = 'new' || mail;
@@ -481,6 +484,11 @@ suite('Bookings that a deploy deleted from a PostgreSQL database', () => {
     // The application goes on between the plan and the restore.
     await query(url, "INSERT INTO booking (guest, nights, customer) VALUES ('last', 1, 1)");
     const done = await restore(input);
+    expect(done.warnings).toContain('After the restore: Invariant "Last" is 1, and must be 0.');
+    // As `db-manager guard` asks.
+    const config = await app.app.configs.get(Number(configId));
+    const live = await app.app.insight.askLive(config, await app.app.backups.get(id), new AbortController().signal);
+    expect(live).toMatchObject({ invariants: [{ holds: false, actual: '1' }], findings: [] });
 
     expect(await checksum(url, 'id <= 4000')).toEqual(before);
     expect(await checksum(url, "id > 4000 AND guest <> 'last'")).toEqual(newer);

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { isAbsolute, join, resolve } from 'node:path';
-// Its newer interface takes several times as long to load.
 import proxyaddr from 'proxy-addr';
+// Its newer interface takes several times as long to load.
 import { z } from 'zod/v3';
 import { readPublicKey } from './auth/public-key.js';
 import { assertSchedule } from './core/schedules/cron.js';

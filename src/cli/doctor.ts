@@ -28,24 +28,35 @@ export function addDoctor(program: Command): void {
     .command('doctor')
     .description(
       'Look at all that an installation needs: this machine, the control database, each config, destination and channel. ' +
-        'Says what to do, and ends with 1 if there is a problem. Changes nothing. JSON: {ok, checks: [{subject, level, message, hint}]}',
+        'Says what to do, and ends with 1 if there is a problem. Writes a small file in each destination, and removes it. JSON: {ok, checks: [{subject, level, message, hint}]}',
     )
     .action((_options: object, command: Command) =>
-      inSession(command.optsWithGlobals<GlobalOptions>(), async (session) => {
-        const checks = await examine(session);
-        const ok = checks.every(({ level }) => level !== 'PROBLEM');
-        session.print.result({ ok, checks } satisfies Document, () => textOf(checks));
-        if (!ok) process.exitCode = 1;
-      }),
+      inSession(
+        command.optsWithGlobals<GlobalOptions>(),
+        async (session) => {
+          const checks = await examine(session);
+          const ok = checks.every(({ level }) => level !== 'PROBLEM');
+          session.print.result({ ok, checks } satisfies Document, () => textOf(checks));
+          if (!ok) process.exitCode = 1;
+        },
+        undefined,
+        { firstConfig: false },
+      ),
     );
 }
 
 async function examine(session: Session): Promise<Check[]> {
-  const parts = [machine, dataFolder, clock, controlDatabase, configs, destinations, state];
+  // Before the destinations are tried, which notes what came of it.
+  const told = await asChecks('Status', () => state(session));
   const checks: Check[] = [];
-  for (const part of parts) checks.push(...(await part(session)));
-  return checks;
+  for (const [subject, part] of PARTS) checks.push(...(await asChecks(subject, () => part(session))));
+  session.stop.throwIfAborted();
+  return [...checks, ...told];
 }
+
+/** What cannot be looked at is a problem of its own, and no reason not to look at the rest. */
+const asChecks = (subject: string, look: () => Promise<Check[]>): Promise<Check[]> =>
+  look().catch((error: unknown) => [problem(subject, toAppError(error))]);
 
 const good = (subject: string, message: string): Check => ({ subject, level: 'OK', message, hint: null });
 const warning = (subject: string, message: string, hint: string): Check => {
@@ -54,6 +65,15 @@ const warning = (subject: string, message: string, hint: string): Check => {
 const problem = (subject: string, { message, hint }: AppError): Check => {
   return { subject, level: 'PROBLEM', message, hint };
 };
+
+const PARTS: [string, (session: Session) => Promise<Check[]>][] = [
+  ['Program', machine],
+  ['DATA_DIR', dataFolder],
+  ['Clock', clock],
+  ['Control database', controlDatabase],
+  ['Configs', configs],
+  ['Destinations', destinations],
+];
 
 async function machine({ app }: Session): Promise<Check[]> {
   const subject = 'Program';
@@ -66,26 +86,22 @@ async function machine({ app }: Session): Promise<Check[]> {
 async function dataFolder({ app }: Session): Promise<Check[]> {
   const { dataDir } = app.environment;
   const subject = 'DATA_DIR';
-  try {
-    const [{ mode, uid }, { bavail, bsize }] = await Promise.all([stat(dataDir), statfs(dataDir)]);
-    const free = bavail * bsize;
-    const checks: Check[] = [];
-    if (process.getuid !== undefined && (mode & 0o077) !== 0) {
-      const text = `Other accounts of this machine may look into ${dataDir}, where the secrets lie.`;
-      checks.push(warning(subject, text, `chmod 700 ${dataDir}`));
-    }
-    if (process.getuid !== undefined && uid !== process.getuid()) {
-      const text = `${dataDir} belongs to another account than the one that runs this command.`;
-      checks.push(warning(subject, text, 'Run db-manager as the account of the service.'));
-    }
-    if (free < LITTLE_SPACE) {
-      const text = `${dataDir} has only ${humanSize(free)} left, and restores need room there.`;
-      checks.push(warning(subject, text, 'Free space, or move DATA_DIR to a larger disk.'));
-    }
-    return checks.length > 0 ? checks : [good(subject, `${dataDir}, ${humanSize(free)} free.`)];
-  } catch (error) {
-    return [problem(subject, toAppError(error))];
+  const [{ mode, uid }, { bavail, bsize }] = await Promise.all([stat(dataDir), statfs(dataDir)]);
+  const free = bavail * bsize;
+  const checks: Check[] = [];
+  if (process.getuid !== undefined && (mode & 0o077) !== 0) {
+    const text = `Other accounts of this machine may look into ${dataDir}, where the secrets lie.`;
+    checks.push(warning(subject, text, `chmod 700 ${dataDir}`));
   }
+  if (process.getuid !== undefined && uid !== process.getuid()) {
+    const text = `${dataDir} belongs to another account than the one that runs this command.`;
+    checks.push(warning(subject, text, 'Run db-manager as the account of the service.'));
+  }
+  if (free < LITTLE_SPACE) {
+    const text = `${dataDir} has only ${humanSize(free)} left, and restores need room there.`;
+    checks.push(warning(subject, text, 'Free space, or move DATA_DIR to a larger disk.'));
+  }
+  return checks.length > 0 ? checks : [good(subject, `${dataDir}, ${humanSize(free)} free.`)];
 }
 
 /** Schedules and retention go by this clock, leases by that of the control database. */
@@ -104,8 +120,6 @@ async function clock({ app }: Session): Promise<Check[]> {
     await writeFile(probe, '', { mode: 0o600 });
     const { mtimeMs } = await stat(probe);
     note(`the disk of ${dataDir}`, Math.max(before - mtimeMs, mtimeMs - Date.now()));
-  } catch (error) {
-    return [problem('DATA_DIR', toAppError(error))];
   } finally {
     await rm(probe, { force: true });
   }
@@ -140,7 +154,8 @@ async function controlDatabase({ app }: Session): Promise<Check[]> {
       return [problem(subject, new AppError('CONTROL_DATABASE_FAILED', text, { hint }))];
     }
   }
-  return [good(subject, `${kind}, can be read, and has the tables of this version.`)];
+  const backups = await app.models.Backup.count();
+  return [good(subject, `${kind}, can be read, and has the tables of this version; ${backups} backups.`)];
 }
 
 async function configs({ app, stop }: Session): Promise<Check[]> {

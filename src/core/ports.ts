@@ -184,8 +184,11 @@ export interface LoadOptions extends StepContext {
    * nothing is changed.
    */
   repair?: RowRepair | undefined;
-  /** True for a drill: events are left out, which would run beside those of the application, on whatever they name. */
-  withoutEvents?: boolean | undefined;
+  /**
+   * True for a database that is dropped again: events and subscriptions are left out, which would run beside those of the
+   * application, and nobody else may enter it.
+   */
+  isScratch?: boolean | undefined;
   /** The `source` of the dump's metadata: a database that is not there yet gets the permissions that stand there. */
   source: Record<string, string | number>;
   /** True if the dump was made on this machine, so that the users whom `source` means are this machine's. */

@@ -1,4 +1,4 @@
-import { chmod, rename, rm } from 'node:fs/promises';
+import { chmod, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createWorld, type World } from '../support/world.js';
@@ -41,6 +41,7 @@ describe('The doctor', () => {
     const { BackupConfig, Backup } = world.app.models;
     await rename(world.database, `${world.database}-away`);
     await rm(world.backups, { recursive: true });
+    await writeFile(world.backups, 'in the way');
     await chmod(join(world.folder, 'data'), 0o755);
     await Backup.update({ createdAt: new Date(Date.now() + 3_600_000) }, { where: {} });
     await BackupConfig.update({ timezone: 'Mars/Olympus' }, { where: {} });
@@ -53,6 +54,7 @@ describe('The doctor', () => {
         told('DATA_DIR', 'WARNING', /Other accounts of this machine may look into/),
         told('Clock', 'WARNING', /still to come/),
         told('Config "App"', 'PROBLEM', /Mars\/Olympus/),
+        told(`Destination "${world.backups}"`, 'PROBLEM', /./),
       ]),
     );
     await BackupConfig.update({ timezone: 'UTC' }, { where: {} });

@@ -56,7 +56,7 @@ export async function loadScratch(
     stamp: id,
     tables: null,
     exact: false,
-    withoutEvents: true,
+    isScratch: true,
     onSwitch: () => undefined,
   });
   await engine.clearStamp(url, LOCK_WAIT);

@@ -150,7 +150,7 @@ export class Insight {
     assertQuery(sql);
     const opened = await this.open(id, identity, stop);
     await this.env.audit.record(actor, 'backup.query', id, { sql: sql.slice(0, AUDITED_SQL) });
-    return this.looks.during(opened, identity === undefined, (place) =>
+    return this.looks.during(opened, identity === undefined, stop, (place) =>
       queryWithin(opened.rows, place, { sql, limit }, stop),
     );
   }
@@ -213,43 +213,39 @@ export class Insight {
    */
   async compare(comparison: Comparison, actor: string, stop: AbortSignal): Promise<BackupComparison> {
     assertBetween('samples', comparison.samples, 0, MAX_SAMPLES);
-    return inTime(stop, COMPARISON, (signal) => this.compareWithin(comparison, actor, signal));
-  }
-
-  private async compareWithin(
-    { from, to, tables, samples, identity }: Comparison,
-    actor: string,
-    signal: AbortSignal,
-  ): Promise<BackupComparison> {
-    const before = await this.open(from, identity, signal);
+    const { from, to, tables, samples, identity } = comparison;
+    const before = await this.open(from, identity, stop);
     const engine = this.env.engines.of(before.row.engine);
-    const archive = await before.stored.archive(signal);
+    const archive = await before.stored.archive(stop);
     const keep = identity === undefined;
-    const options = { tables, samples, signal };
     if (to === null) {
       const config = await this.configOf(before.row);
       await this.env.audit.record(actor, 'backup.compare', from, { to: 'live' });
       const url = config.databaseUrl;
-      return this.looks.during(before, keep, (place) =>
-        this.duringLive(engine, url, signal, async (live) => {
-          const database = await before.rows.compare(place, live, options);
-          const { covers } = await protectedPaths(this.env, { engine, url });
-          const media = await compareMedia(archive, presentMedia(config.mediaPaths, covers, signal), samples);
-          return { ...database, media };
-        }),
+      return this.looks.during(before, keep, stop, (place) =>
+        this.duringLive(engine, url, stop, (live) =>
+          inTime(stop, COMPARISON, async (signal) => {
+            const database = await before.rows.compare(place, live, { tables, samples, signal });
+            const { covers } = await protectedPaths(this.env, { engine, url });
+            const media = await compareMedia(archive, presentMedia(config.mediaPaths, covers, signal), samples);
+            return { ...database, media };
+          }),
+        ),
       );
     }
-    const after = await this.open(to, identity, signal);
+    const after = await this.open(to, identity, stop);
     if (after.row.engine !== before.row.engine) {
       throw badInput('to', `the backup ${to} is of another kind of database.`, 'Compare backups of one kind.');
     }
     await this.env.audit.record(actor, 'backup.compare', from, { to });
-    const later = await after.stored.archive(signal);
-    return this.looks.during(before, keep, (old) =>
-      this.looks.during(after, keep, async (now) => ({
-        ...(await before.rows.compare(old, now, options)),
-        media: await compareMedia(archive, archivedMedia(later), samples),
-      })),
+    const later = await after.stored.archive(stop);
+    return this.looks.during(before, keep, stop, (old) =>
+      this.looks.during(after, keep, stop, (now) =>
+        inTime(stop, COMPARISON, async (signal) => ({
+          ...(await before.rows.compare(old, now, { tables, samples, signal })),
+          media: await compareMedia(archive, archivedMedia(later), samples),
+        })),
+      ),
     );
   }
 
@@ -259,22 +255,17 @@ export class Insight {
    */
   async references(agreement: Agreement, actor: string, stop: AbortSignal): Promise<FileReferences> {
     assertBetween('samples', agreement.samples, 0, MAX_SAMPLES);
-    return inTime(stop, REFERENCES, (signal) => this.referencesWithin(agreement, actor, signal));
-  }
-
-  private async referencesWithin(
-    { id, columns, samples, identity }: Agreement,
-    actor: string,
-    signal: AbortSignal,
-  ): Promise<FileReferences> {
-    const opened = await this.open(id, identity, signal);
-    const archive = await opened.stored.archive(signal);
+    const { id, columns, samples, identity } = agreement;
+    const opened = await this.open(id, identity, stop);
+    const archive = await opened.stored.archive(stop);
     const files = filesOf(archive).map(({ path }) => path);
     if (files.length === 0) throw badInput('id', `the backup ${id} holds no media files.`, 'Choose one that does.');
     await this.env.audit.record(actor, 'backup.references', id, { columns });
     const prefixes = archive.metadata.media.map(({ prefix }) => prefix);
-    return this.looks.during(opened, identity === undefined, (place) =>
-      opened.rows.references(place, { columns, files, prefixes, samples, signal }),
+    return this.looks.during(opened, identity === undefined, stop, (place) =>
+      inTime(stop, REFERENCES, (signal) =>
+        opened.rows.references(place, { columns, files, prefixes, samples, signal }),
+      ),
     );
   }
 
@@ -312,7 +303,7 @@ export class Insight {
     const newest = backups.at(-1) as BackupRow;
     const opened = await this.open(newest.id, identity, stop);
     const growing = growingTables(backups.slice(-LEARNED_FROM).map(({ tables }) => tables));
-    const suggested = await this.looks.during(opened, identity === undefined, (place) =>
+    const suggested = await this.looks.during(opened, identity === undefined, stop, (place) =>
       opened.rows.suggest(place, growing, stop),
     );
     const config = await this.env.models.BackupConfig.findByPk(configId);
@@ -321,10 +312,11 @@ export class Insight {
   }
 
   /** True for a backup whose rows can be read. */
-  isQueryable({ engine: kind, status, damaged, backupType }: BackupRow): boolean {
+  isQueryable({ engine: kind, status, damaged, backupType, configId }: BackupRow): boolean {
     const engine = this.env.engines.of(kind);
+    const hasNoServer = configId === null && this.env.drillDatabaseUrl === null;
     // To look into one of a server runs its statements there.
-    const isForeign = engine.capabilities.onServer && backupType === 'UPLOADED';
+    const isForeign = engine.capabilities.onServer && (backupType === 'UPLOADED' || hasNoServer);
     return status === 'COMPLETED' && !damaged && engine.rows !== null && !isForeign;
   }
 
@@ -382,7 +374,7 @@ export class Insight {
     work: (opened: Opened, place: string) => Promise<T>,
   ): Promise<T> {
     const opened = await this.open(id, identity, signal);
-    return this.looks.during(opened, false, (place) => work(opened, place));
+    return this.looks.during(opened, false, signal, (place) => work(opened, place));
   }
 
   /** @throws AppError ENGINE_UNSUPPORTED */

@@ -56,7 +56,7 @@ function checkedValue({ expect, value }: Invariant, name: string): string | null
  * @param place as for `RowReader.query`
  * @param before the answers that NOT_LESS_THAN_BEFORE compares with, by name
  * @returns what each came to, in their order; one that could not be asked does not hold
- * @throws the signal's reason
+ * @throws the signal's reason; AppError DATABASE_NOT_FOUND, DATABASE_IN_USE: then nothing is known of any
  */
 export async function askInvariants(
   rows: Pick<RowReader, 'query'>,
@@ -89,8 +89,9 @@ async function ask(
   } catch (error) {
     signal.throwIfAborted();
     if (late.aborted) return badInput('sql', `took longer than ${QUERY_TIME / 1_000} seconds.`);
-    if (error instanceof AppError) return error;
-    throw error;
+    // A database that cannot be asked now breaks no invariant.
+    if (!(error instanceof AppError) || /^DATABASE_(NOT_FOUND|IN_USE)$/.test(error.code)) throw error;
+    return error;
   }
 }
 

@@ -52,17 +52,17 @@ export interface Filled {
 
 /**
  * Fills an empty database from a dump in a file. Events are left out, which would begin to run there.
- * @param withoutEvents leaves them out of `objects`, too
+ * @param isScratch leaves them out of `objects`, too
  */
 export async function fillDatabase(
   run: DumpRun,
   path: string,
-  { withoutEvents = false }: Pick<LoadOptions, 'withoutEvents'> = {},
+  { isScratch = false }: Pick<LoadOptions, 'isScratch'> = {},
 ): Promise<Filled> {
   const client = await startClient(run);
   const objects: Buffer[] = [];
   const waiting: Buffer[] = [];
-  const isObject = (kind: PieceKind) => kind === 'object' || kind === 'setting' || (kind === 'event' && !withoutEvents);
+  const isObject = (kind: PieceKind) => kind === 'object' || kind === 'setting' || (kind === 'event' && !isScratch);
   const scanner = new DumpScanner((kind, bytes) => {
     if (isObject(kind)) objects.push(Buffer.from(bytes));
     if (kind !== 'event') waiting.push(bytes);

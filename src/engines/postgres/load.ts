@@ -12,6 +12,7 @@ import {
   dropDatabase,
   dropLeftovers,
   endSessions,
+  closeToOthers,
   fillDatabase,
   shapeOf,
 } from './scratch.js';
@@ -26,7 +27,7 @@ const END_EVERY = 100;
  * @returns warnings
  */
 export async function loadDump(dump: DumpFile, place: Place, options: LoadOptions): Promise<string[]> {
-  const { signal, stamp } = options;
+  const { signal, stamp, isScratch } = options;
   const name = newName(stamp);
   // What an earlier restore could not tidy up would be taken for a comment of the application's.
   await clearStampAt(place).catch(() => undefined);
@@ -36,7 +37,9 @@ export async function loadDump(dump: DumpFile, place: Place, options: LoadOption
     const shape = target ?? shapeFrom(options.source);
     try {
       await makeBeside(server, place, name, shape);
-      const warnings = await fillDatabase(server, dump, { ...place, database: name }, shape.owner ?? null);
+      if (isScratch) await closeToOthers(server, name);
+      const filling = { owner: shape.owner ?? null, isScratch };
+      const warnings = await fillDatabase(server, dump, { ...place, database: name }, filling);
       options.onProgress(0.9, 1);
       await compare({ ...place, database: name }, options);
       await server.run(`COMMENT ON DATABASE ${quoted(name)} IS ${literal(stampText(stamp, target?.comment ?? null))}`);

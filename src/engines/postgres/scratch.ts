@@ -145,7 +145,8 @@ export async function dropLeftovers(connection: Connection): Promise<void> {
     `SELECT datname AS name FROM pg_database d WHERE datname LIKE 'dbm\\_%' AND pg_has_role(datdba, 'MEMBER')
        AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)`,
   );
-  for (const { name } of rows) if (isLeftover(name)) await dropDatabase(connection, name);
+  // One that cannot be dropped is no reason to leave the others.
+  for (const { name } of rows) if (isLeftover(name)) await dropDatabase(connection, name).catch(() => undefined);
 }
 
 /** A database of our own for a moment. */
@@ -153,7 +154,7 @@ export interface Scratch {
   place: Place;
   /** Of the database that the dump is for; null: there is none. */
   shape: DatabaseShape | null;
-  /** As for `fillDatabase`. */
+  /** As for `Filling`. */
   part: 'all' | 'definitions';
 }
 
@@ -166,11 +167,26 @@ export async function inScratch<T>(
 ): Promise<T> {
   try {
     await createDatabase(server, place.database, shape ?? {});
-    await fillDatabase(server, dump, place, shape?.owner ?? null, part);
+    await closeToOthers(server, place.database);
+    await fillDatabase(server, dump, place, { owner: shape?.owner ?? null, part, isScratch: true });
     return await withConnection(place, dump.signal, work);
   } finally {
     await dropDatabase(server, place.database);
   }
+}
+
+/** Old rows are for nobody whom the rights on the application's own database keep out of it. */
+export const closeToOthers = (server: Connection, name: string): Promise<void> =>
+  server.run(`REVOKE ALL ON DATABASE ${quoted(name)} FROM PUBLIC`);
+
+/** How a database is filled. */
+export interface Filling {
+  /** Gets all objects where a role that owns some is not there, or is not ours to act for. */
+  owner: string | null;
+  /** `definitions`: without a row. */
+  part?: Scratch['part'];
+  /** True for one that is dropped again: a subscription in it would keep that from being done. */
+  isScratch?: boolean | undefined;
 }
 
 /** How many connections load rows and build indexes at once. */
@@ -179,16 +195,13 @@ const JOBS = 2;
 /**
  * Fills an empty database from a dump. Rights that cannot be given are warnings: all else fails.
  * @param place the empty database
- * @param owner gets all objects where a role that owns some is not there, or is not ours to act for
- * @param part `definitions`: without a row
  * @returns warnings
  */
 export async function fillDatabase(
   connection: Connection,
   dump: DumpFile,
   place: Place,
-  owner: string | null,
-  part: 'all' | 'definitions' = 'all',
+  { owner, part = 'all', isScratch = false }: Filling,
 ): Promise<string[]> {
   const { path, tools, scratch, signal } = dump;
   const { owners } = await outlineOf(dump);
@@ -200,6 +213,7 @@ export async function fillDatabase(
     '--no-privileges',
     `--jobs=${JOBS}`,
     ...(part === 'all' ? [] : ['--schema-only']),
+    ...(isScratch ? ['--no-subscriptions'] : []),
     ...as,
     path,
   ];
@@ -228,8 +242,7 @@ export async function fillDatabase(
 /** A line of a dump's list that gives rights: it begins with a number, and says what it is after two more. */
 const RIGHT = /^\d+; \d+ \d+ (DEFAULT )?ACL /;
 
-const REFUSED =
-  'Nothing of the target was changed. Make what is missing on the server (an extension, a right), then restore again.';
+const REFUSED = 'Nothing was changed. Make what is missing on the server (an extension, a right), then try again.';
 
 /** Roles that are not there, or that the user must not act for. */
 async function absentRoles(connection: Connection, roles: string[]): Promise<string[]> {

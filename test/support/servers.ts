@@ -39,9 +39,13 @@ const START_WITHIN = 30_000;
  * A PostgreSQL of its own in a temporary folder, started from Debian's package as an unprivileged user.
  * Every call gives a fresh, empty server.
  * @param password of the superuser; given, every user must have one, and left out, none is asked for one
+ * @param env more variables of its process
  */
-export async function startPostgres(password?: string): Promise<RestartableServer | MissingServer> {
-  return runPostgres(password, false);
+export async function startPostgres(
+  password?: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<RestartableServer | MissingServer> {
+  return runPostgres(password, false, env);
 }
 
 /** As `startPostgres`, with TLS. */
@@ -50,10 +54,15 @@ export async function startTlsPostgres(password: string): Promise<TlsServer | Mi
 }
 
 async function runPostgres(password: string | undefined, hasTls: true): Promise<TlsServer | MissingServer>;
-async function runPostgres(password: string | undefined, hasTls: false): Promise<RestartableServer | MissingServer>;
+async function runPostgres(
+  password: string | undefined,
+  hasTls: false,
+  env: NodeJS.ProcessEnv,
+): Promise<RestartableServer | MissingServer>;
 async function runPostgres(
   password: string | undefined,
   hasTls: boolean,
+  env: NodeJS.ProcessEnv = {},
 ): Promise<RestartableServer | TlsServer | MissingServer> {
   const bin = postgresBinaries();
   if (bin === null) return { missing: 'PostgreSQL is not installed in /usr/lib/postgresql (Debian: postgresql)' };
@@ -61,7 +70,7 @@ async function runPostgres(
   if (account === null) return { missing: 'PostgreSQL does not run as root, and there is no user postgres or nobody' };
   const folder = mkdtempSync(join(tmpdir(), 'db-manager-postgres-'));
   if (account !== undefined) chownSync(folder, account.uid, account.gid);
-  const options = { cwd: folder, stdio: 'ignore' as const, ...account };
+  const options = { cwd: folder, stdio: 'ignore' as const, env: { ...process.env, ...env }, ...account };
   const data = join(folder, 'data');
   const secret = join(folder, 'password');
   writeFileSync(secret, `${password}\n`);

@@ -204,6 +204,12 @@ async function sourceOf(connection: Connection): Promise<Record<string, string |
   const extensions = await connection.rows<{ text: string }>(
     `SELECT extname || ' ' || extversion AS text FROM pg_extension ORDER BY extname`,
   );
+  // A dump writes amounts of money as this setting has it, and says nowhere how that was.
+  const [money] = await connection.rows<{ locale: string }>(
+    `SELECT current_setting('lc_monetary') AS locale FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+       JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE a.atttypid IN ('money'::regtype, 'money[]'::regtype) AND NOT a.attisdropped AND c.relkind IN ('r', 'p') AND ${OWN} LIMIT 1`,
+  );
   const { version = '', owner = '', encoding = '', row } = found ?? {};
   const facts = {
     server_version: version.split(' ')[0] ?? '',
@@ -213,6 +219,7 @@ async function sourceOf(connection: Connection): Promise<Record<string, string |
     ctype: row?.datctype ?? '',
     locale_provider: PROVIDERS[row?.datlocprovider ?? 'c'] ?? 'libc',
     locale: row?.datlocale ?? row?.daticulocale ?? '',
+    lc_monetary: money?.locale ?? '',
     extensions: extensions
       .map(({ text }) => text)
       .join(', ')

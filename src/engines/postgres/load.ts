@@ -38,7 +38,7 @@ export async function loadDump(dump: DumpFile, place: Place, options: LoadOption
     try {
       await makeBeside(server, place, name, shape);
       if (isScratch) await closeToOthers(server, name);
-      const filling = { owner: shape.owner ?? null, isScratch };
+      const filling = { owner: shape.owner ?? null, isScratch, source: options.source };
       const warnings = await fillDatabase(server, dump, { ...place, database: name }, filling);
       options.onProgress(0.9, 1);
       await compare({ ...place, database: name }, options);

@@ -1,4 +1,5 @@
 import { writeFile, rm } from 'node:fs/promises';
+import type { LoadOptions } from '../../core/ports.js';
 import { AppError } from '../../errors.js';
 import { isLeftover } from '../beside.js';
 import { type Connection, withConnection } from './connection.js';
@@ -187,6 +188,8 @@ export interface Filling {
   part?: Scratch['part'];
   /** True for one that is dropped again: a subscription in it would keep that from being done. */
   isScratch?: boolean | undefined;
+  /** Of the dump's metadata. */
+  source?: LoadOptions['source'];
 }
 
 /** How many connections load rows and build indexes at once. */
@@ -201,13 +204,14 @@ export async function fillDatabase(
   connection: Connection,
   dump: DumpFile,
   place: Place,
-  { owner, part = 'all', isScratch = false }: Filling,
+  { owner, part = 'all', isScratch = false, source = {} }: Filling,
 ): Promise<string[]> {
   const { path, tools, scratch, signal } = dump;
   const { owners } = await outlineOf(dump);
   const absent = await absentRoles(connection, owners);
   const as = absent.length === 0 ? [] : ['--no-owner', ...(owner === null ? [] : [`--role=${owner}`])];
-  const run = { tools, program: 'pg_restore' as const, place, scratch, signal };
+  const settings = moneySettings(source);
+  const run = { tools, program: 'pg_restore' as const, place, settings, scratch, signal };
   const all = [
     '--exit-on-error',
     '--no-privileges',
@@ -238,6 +242,10 @@ export async function fillDatabase(
     await rm(rights, { force: true });
   }
 }
+
+/** How amounts of money in a dump are to be read: in another locale they would be other amounts. */
+const moneySettings = ({ lc_monetary: locale }: LoadOptions['source']): Record<string, string> =>
+  typeof locale === 'string' ? { lc_monetary: locale } : {};
 
 /** A line of a dump's list that gives rights: it begins with a number, and says what it is after two more. */
 const RIGHT = /^\d+; \d+ \d+ (DEFAULT )?ACL /;

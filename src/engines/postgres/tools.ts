@@ -75,6 +75,8 @@ export interface ToolRun {
   args: string[];
   /** The server; null where the program reads a file only. */
   place: Place | null;
+  /** Settings of its sessions. */
+  settings?: Record<string, string> | undefined;
   /** As `ProcessRun.scratch`: the file with the password lies in it. */
   scratch: string;
   signal: AbortSignal;
@@ -84,14 +86,16 @@ export interface ToolRun {
  * Starts a program in a process group of its own, which ends with the signal. The password lies in a file that only this user
  * can read (PGPASSFILE), and neither in the arguments nor in the environment.
  */
-export async function startTool({ tools, program, args, place, scratch, signal }: ToolRun): Promise<RunningProcess> {
+export async function startTool(run: ToolRun): Promise<RunningProcess> {
+  const { tools, program, args, place, settings = {}, scratch, signal } = run;
   const running = await startProcess({
     program: join(tools.folder, program),
     scratch,
     signal,
     prepare: async (folder) => {
       const connection = place === null ? [] : ['--no-password', '--dbname', conninfo(place)];
-      return { args: [...args, ...connection], env: await environmentOf(tools, place, folder) };
+      const env = await environmentOf(tools, place, folder);
+      return { args: [...args, ...connection], env: { ...env, ...optionsOf(settings) } };
     },
     at: place === null ? '' : ` at ${serverOf(place).replace('The PostgreSQL server ', '')}`,
     errorLine: ERROR_LINE,
@@ -117,6 +121,12 @@ export async function readTool(run: ToolRun): Promise<string> {
   for await (const chunk of stdout as AsyncIterable<Buffer>) chunks.push(chunk);
   await ended;
   return Buffer.concat(chunks).toString();
+}
+
+/** As libpq takes them: backslashes stand before blanks. */
+function optionsOf(settings: Record<string, string>): NodeJS.ProcessEnv {
+  const all = Object.entries(settings).map(([name, value]) => `-c ${name}=${value.replace(/[\\\s]/g, '\\$&')}`);
+  return all.length === 0 ? {} : { PGOPTIONS: all.join(' ') };
 }
 
 /** Nothing of our own environment, which holds secrets. */

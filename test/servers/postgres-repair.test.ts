@@ -704,5 +704,15 @@ suite('Two PostgreSQL databases', () => {
       tables: [expect.objectContaining({ name: 'other', unchanged: 0 })],
       schemaChanges: [],
     });
+    const hanging = await compared(
+      `CREATE TABLE p (id int, at date) PARTITION BY RANGE (at); CREATE POLICY own ON p USING (id > 0);
+       CREATE TABLE p1 PARTITION OF p FOR VALUES FROM ('2026-01-01') TO ('2027-01-01'); CREATE MATERIALIZED VIEW m AS SELECT id FROM p`,
+      `DROP POLICY own ON p; ALTER TABLE p ENABLE ROW LEVEL SECURITY; CREATE UNIQUE INDEX one ON m (id)`,
+    );
+    expect(hanging.schemaChanges).toEqual([
+      'The policy own of p is gone.',
+      'The partitioned table p differs.',
+      'The index one of m is new.',
+    ]);
   });
 });

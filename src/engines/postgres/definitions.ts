@@ -65,8 +65,20 @@ export async function definitionsIn(connection: Connection): Promise<Definitions
      FROM stored s WHERE relkind = 'r' ORDER BY 2, 3`,
   );
   const parts = await connection.rows<Part & { oid: string }>(
-    `WITH stored AS (${STORED})
-     SELECT oid::text AS oid, kind, name::text AS name, definition FROM (
+    `WITH stored AS (${STORED}) SELECT oid::text AS oid, kind, name::text AS name, definition FROM (${PARTS}) parts
+     WHERE oid IN (SELECT oid FROM stored WHERE relkind = 'r') ORDER BY kind, name`,
+  );
+  const others = [...(await connection.rows<Part>(OTHERS)), ...(await connection.rows<Part>(PARTS_OF_OTHERS))];
+  const byTable = new Map<string, Part[]>();
+  for (const { oid, ...part } of parts) byTable.set(oid, [...(byTable.get(oid) ?? []), part]);
+  return {
+    tables: new Map(tables.map(({ oid, ...table }) => [tableName(table), { ...table, parts: byTable.get(oid) ?? [] }])),
+    others,
+  };
+}
+
+/** What hangs on a relation, by its oid. */
+const PARTS = `
        -- Of a foreign key to a partitioned table there is one for each partition, whose name the server makes.
        SELECT k.conrelid AS oid, 'constraint' AS kind, k.conname AS name, pg_get_constraintdef(k.oid) AS definition
          FROM pg_constraint k LEFT JOIN pg_constraint whole ON whole.oid = k.conparentid
@@ -76,20 +88,17 @@ export async function definitionsIn(connection: Connection): Promise<Definitions
        UNION ALL SELECT tgrelid, 'trigger', tgname, concat_ws(' ', pg_get_triggerdef(oid), tgenabled) FROM pg_trigger WHERE NOT tgisinternal
        UNION ALL SELECT polrelid, 'policy', polname, concat_ws(' ', polcmd, polpermissive, pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid))
          FROM pg_policy
-       UNION ALL SELECT ev_class, 'rule', rulename, concat_ws(' ', pg_get_ruledef(oid), ev_enabled) FROM pg_rewrite
-     ) parts WHERE oid IN (SELECT oid FROM stored WHERE relkind = 'r') ORDER BY kind, name`,
-  );
-  const others = await connection.rows<Part>(OTHERS);
-  const byTable = new Map<string, Part[]>();
-  for (const { oid, ...part } of parts) byTable.set(oid, [...(byTable.get(oid) ?? []), part]);
-  return {
-    tables: new Map(tables.map(({ oid, ...table }) => [tableName(table), { ...table, parts: byTable.get(oid) ?? [] }])),
-    others,
-  };
-}
+       UNION ALL SELECT ev_class, 'rule', rulename, concat_ws(' ', pg_get_ruledef(oid), ev_enabled) FROM pg_rewrite`;
+
+/** What hangs on relations that hold no rows themselves. */
+const PARTS_OF_OTHERS = `SELECT parts.kind, parts.name || ' of ' || regexp_replace(format('%I.%I', n.nspname, c.relname), '^public\\.', '') AS name,
+    definition
+  FROM (${PARTS}) parts JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('p', 'v', 'm') AND parts.kind <> 'constraint' AND NOT (parts.kind = 'rule' AND parts.name = '_RETURN') AND ${OWN}
+  ORDER BY 1, 2`;
 
 const OTHERS = `WITH own AS (SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'),
-  relations AS (SELECT c.oid, c.relkind, c.reloptions, format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN own n ON n.oid = c.relnamespace
+  relations AS (SELECT c.oid, c.relkind, c.reloptions, c.relrowsecurity, c.relforcerowsecurity, format('%I.%I', n.nspname, c.relname) AS name FROM pg_class c JOIN own n ON n.oid = c.relnamespace
     WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')),
   ours AS (SELECT t.oid, t.typtype, t.typrelid, format('%I.%I', n.nspname, t.typname) AS name, t.typbasetype, t.typtypmod, t.typnotnull, t.typdefault
     FROM pg_type t JOIN own n ON n.oid = t.typnamespace
@@ -97,8 +106,8 @@ const OTHERS = `WITH own AS (SELECT oid, nspname FROM pg_namespace WHERE nspname
 SELECT kind, regexp_replace(name, '^public\\.', '') AS name, definition FROM (
   SELECT CASE relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END AS kind, name, concat_ws(' ', pg_get_viewdef(oid), reloptions::text) AS definition
     FROM relations WHERE relkind IN ('v', 'm')
-  UNION ALL SELECT 'partitioned table', name, concat_ws(' ', pg_get_partkeydef(r.oid), (SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod),
-      attnotnull), ', ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = r.oid AND attnum > 0 AND NOT attisdropped),
+  UNION ALL SELECT 'partitioned table', name, concat_ws(' ', pg_get_partkeydef(r.oid), relrowsecurity, relforcerowsecurity, (SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod),
+      attnotnull, pg_get_expr(adbin, adrelid)), ', ' ORDER BY attnum) FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum WHERE attrelid = r.oid AND attnum > 0 AND NOT attisdropped),
       (SELECT string_agg(conname || ' ' || pg_get_constraintdef(oid), ', ' ORDER BY conname) FROM pg_constraint WHERE conrelid = r.oid AND contype <> 'n'))
     FROM relations r WHERE relkind = 'p'
   UNION ALL SELECT 'sequence', name, concat_ws(' ', seqtypid::regtype, seqincrement, seqmin, seqmax, seqcycle)

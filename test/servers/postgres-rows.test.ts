@@ -255,6 +255,65 @@ const EVIL = `
   });
 });
 
+/** Types of a role that is no superuser, whose casts, operators and functions fail whatever calls them. */
+const CASTS = `
+  CREATE SCHEMA own AUTHORIZATION app; SET ROLE app; SET search_path = own;
+  CREATE TYPE mood AS ENUM ('ok', 'bad'); CREATE TYPE pair AS (x int, y mood); CREATE DOMAIN feeling AS mood;
+  CREATE FUNCTION evil(mood) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN RAISE 'ran as %', current_user; END $f$;
+  CREATE FUNCTION evil(mood[]) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN RAISE 'ran as %', current_user; END $f$;
+  CREATE FUNCTION evil(pair) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN RAISE 'ran as %', current_user; END $f$;
+  CREATE FUNCTION evil(mood, mood) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN RAISE 'ran as %', current_user; END $f$;
+  CREATE FUNCTION evil(mood, text) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN RAISE 'ran as %', current_user; END $f$;
+  CREATE CAST (mood AS text) WITH FUNCTION evil(mood) AS IMPLICIT; CREATE CAST (mood[] AS text) WITH FUNCTION evil(mood[]) AS IMPLICIT;
+  CREATE CAST (pair AS text) WITH FUNCTION evil(pair) AS IMPLICIT;
+  CREATE OPERATOR = (LEFTARG = mood, RIGHTARG = mood, FUNCTION = evil);
+  CREATE OPERATOR = (LEFTARG = mood, RIGHTARG = text, FUNCTION = evil);
+  CREATE TABLE felt (id int PRIMARY KEY, m mood, d feeling, a mood[], p pair, note text);
+  INSERT INTO felt VALUES (1, 'ok', 'bad', '{ok,NULL}', '(1,)', 'x.jpg'), (2, NULL, NULL, NULL, NULL, NULL);
+  RESET ROLE; RESET search_path`;
+
+(missing === null ? describe : describe.skip)(`Own types${missing ? ` (skipped: ${missing})` : ''}`, () => {
+  it('are shown, found and looked at by a superuser without a function of the role that owns them', async () => {
+    const reader = createReader(async (url) => parseUrl(url));
+    await query(root, 'CREATE ROLE app');
+    await query(root, 'CREATE DATABASE felt');
+    const url = at(root, 'felt');
+    await query(url, CASTS);
+    await expect(query(url, 'SELECT m::text FROM own.felt')).rejects.toThrow('ran as postgres');
+    const values = { m: 'ok', d: 'bad', a: '{ok,NULL}', p: '(1,)' };
+    const asked = await reader.query(url, 'SELECT m, d, a, p FROM own.felt ORDER BY id', { limit: 9, signal: never });
+    expect(asked.rows).toEqual([Object.values(values), [null, null, null, null]]);
+    for (const key of [{ id: 1 }, { m: 'ok' }, { d: 'bad' }, { a: '{ok,NULL}' }, { p: '(1,)' }]) {
+      expect(await reader.row(url, 'own.felt', key, never)).toMatchObject({ values: { id: 1, ...values } });
+    }
+    expect(await reader.row(url, 'own.felt', { m: null }, never)).toMatchObject({
+      values: { id: 2, m: null, p: null },
+    });
+    const look = (columns: string[] | null) =>
+      reader.references(url, { columns, files: ['media/x.jpg', 'media/ok'], prefixes: [], samples: 5, signal: never });
+    expect((await look(null)).columns).toMatchObject([{ column: 'note', missing: 0 }]);
+    expect((await look(['own.felt.m', 'own.felt.d', 'own.felt.a', 'own.felt.p'])).columns).toMatchObject([
+      { column: 'm', rows: 1, missing: 0 },
+      { column: 'd', samples: [{ key: { id: 1 }, path: 'bad' }] },
+      { column: 'a', samples: [{ path: '{ok,NULL}' }] },
+      { column: 'p', samples: [{ path: '(1,)' }] },
+    ]);
+    await query(root, 'CREATE DATABASE felt_later TEMPLATE felt');
+    const later = at(root, 'felt_later');
+    await query(later, `UPDATE own.felt SET m = 'bad', p = '(2,ok)' WHERE id = 1; DELETE FROM own.felt WHERE id = 2`);
+    const { tables } = await reader.compare(url, later, { tables: null, samples: 5, signal: never });
+    expect(tables).toMatchObject([
+      {
+        ...{ removed: 1, changed: 1 },
+        samples: [
+          { key: { id: 2 }, after: null },
+          { before: { m: 'ok', p: '(1,)' }, after: { m: 'bad', p: '(2,ok)' } },
+        ],
+      },
+    ]);
+  });
+});
+
 /** Backups of a shop with photos, through the API. */
 (missing === null ? describe : describe.skip)(`Backups of PostgreSQL${missing ? ` (skipped: ${missing})` : ''}`, () => {
   let app: TestApp;

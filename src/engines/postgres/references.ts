@@ -1,6 +1,6 @@
 import type { FileColumn, FileReferences, ReferencesOptions } from '../../core/ports.js';
 import { badInput } from '../../errors.js';
-import { cellOf, cellSql } from './cells.js';
+import { cellOf, cellSql, textSql } from './cells.js';
 import { fromOf, readTables, type ReadTable, tableCalled } from './columns.js';
 import type { Connection } from './connection.js';
 import { quoted, tableName } from './names.js';
@@ -12,9 +12,9 @@ const LOOKED_AT = 200;
 /** What all media lie under in an archive. */
 const MEDIA = 'media/';
 
-/** What a value may be called in the list of names: with or without a slash or `media/` in front. As bytes: of any encoding. */
+/** What a text may be called in the list of names: with or without a slash or `media/` in front. As bytes: of any encoding. */
 function spellings(value: string): string {
-  const bare = `ltrim(${value}::text, '/')`;
+  const bare = `ltrim(${value}, '/')`;
   const bytes = (text: string) => `convert_to(${text}, 'UTF8')`;
   const below = `CASE WHEN starts_with(${bare}, '${MEDIA}') THEN substr(${bare}, ${MEDIA.length + 1}) END`;
   return `ARRAY[${bytes(bare)}, ${bytes(below)}]`;
@@ -110,7 +110,7 @@ const columnsOf = (table: ReadTable, isWanted: (column: ReadTable['columns'][num
 async function suggested(connection: Connection, tables: readonly ReadTable[]): Promise<Column[]> {
   const found: Column[] = [];
   for (const each of tables.flatMap((table) => columnsOf(table, ({ isText }) => isText))) {
-    const value = `t.${quoted(each.column)}::text`;
+    const value = textSql(`t.${quoted(each.column)}`, each.type);
     const [count] = await connection.rows<{ looked: string; hits: string }>(
       `SELECT count(*)::text AS looked, (count(*) FILTER (WHERE ${isThere('v.value')}))::text AS hits FROM (
          SELECT DISTINCT ${value} AS value FROM ${fromOf(each.table)} AS t WHERE ${value} <> '' LIMIT ${LOOKED_AT}) AS v`,
@@ -138,8 +138,8 @@ function chosen(tables: readonly ReadTable[], names: readonly string[]): Column[
 }
 
 async function lookAt(connection: Connection, { table, column, type }: Column, samples: number): Promise<FileColumn> {
-  const value = `t.${quoted(column)}`;
-  const named = `FROM ${fromOf(table)} AS t WHERE ${value}::text <> ''`;
+  const value = textSql(`t.${quoted(column)}`, type);
+  const named = `FROM ${fromOf(table)} AS t WHERE ${value} <> ''`;
   const [count] = await connection.rows<{ rows: string; missing: string }>(
     `SELECT count(*)::text AS rows, (count(*) FILTER (WHERE NOT ${isThere(value)}))::text AS missing ${named}`,
   );

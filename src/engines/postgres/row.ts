@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Cell, FoundRow } from '../../core/ports.js';
 import { badInput } from '../../errors.js';
-import { cellOf, cellSql } from './cells.js';
+import { cellOf, cellSql, isOwnType, textSql } from './cells.js';
 import { fromOf, readTables, type ReadTable, tableCalled } from './columns.js';
 import type { Connection } from './connection.js';
 import { quoted } from './names.js';
@@ -66,18 +66,22 @@ const BYTEA = 17;
 
 /** A hash of all bytes, made on the server: a value may have a gigabyte. */
 const hashSql = (column: string, type: number) =>
-  `encode(sha256(${type === BYTEA ? column : `convert_to(${column}::text, getdatabaseencoding())`}), 'hex')`;
+  `encode(sha256(${type === BYTEA ? column : `convert_to(${textSql(column, type)}, getdatabaseencoding())`}), 'hex')`;
 
-/** The SQL condition that these values make, and what is bound to it: each is read as its column's type reads it. */
+/**
+ * The SQL condition that these values make, and what is bound to it: each is read as its column's type reads it. One of an own
+ * type is compared as it is shown: to find an operator for it, PostgreSQL may choose a cast of the role that owns it.
+ */
 function conditionOf(table: ReadTable, key: Record<string, Cell>): [string, string[]] {
   const values: string[] = [];
-  const types = new Map(table.columns.map(({ name, type }) => [name, type]));
+  const types = new Map(table.columns.map((column) => [column.name, column.type]));
   const parts = Object.entries(key).map(([name, value]) => {
     const column = `t.${quoted(name)}`;
+    const type = types.get(name) ?? 0;
     if (value === null) return `${column} IS NULL`;
-    const hex = types.get(name) === BYTEA ? /^x'((?:[0-9a-f]{2})*)'$/i.exec(String(value))?.[1] : undefined;
+    const hex = type === BYTEA ? /^x'((?:[0-9a-f]{2})*)'$/i.exec(String(value))?.[1] : undefined;
     values.push(hex === undefined ? String(value) : `\\x${hex}`);
-    return `${column} = $${values.length}`;
+    return `${isOwnType(type) ? textSql(column, type) : column} OPERATOR(pg_catalog.=) $${values.length}`;
   });
   return [parts.join(' AND '), values];
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -102,13 +102,18 @@ const EVIL = `
 
     it('changes nothing, reads no file and reaches nothing else, whatever it says', async () => {
       const before = await stateOf(shop);
+      // The server's user could write there.
+      const folder = await mkdtemp(join(tmpdir(), 'db-manager-hostile-'));
+      await chmod(folder, 0o777);
+      const touched = join(folder, 'touched');
       await using(root, async (other) => {
-        for (const [sql, why] of HOSTILE) {
+        for (const [sql, why] of hostile(touched)) {
           const failure = await ask(url, sql).then(
             ({ rows }) => `gave ${JSON.stringify(rows)}`,
             (error: { code: string; message: string }) => `${error.code} ${error.message}`,
           );
-          expect([sql, failure]).toEqual([sql, expect.stringMatching(/^BAD_USER_INPUT sql: /)]);
+          const refused = /^(BAD_USER_INPUT sql: |DATABASE_UNREADABLE The PostgreSQL server)/;
+          expect([sql, failure]).toEqual([sql, expect.stringMatching(refused)]);
           expect([sql, failure]).toEqual([sql, expect.stringMatching(why)]);
         }
         // Nobody has ended it.
@@ -117,6 +122,10 @@ const EVIL = `
       await ask(url, `SELECT lo_from_bytea(0, 'abc')`).catch(() => undefined);
       await ask(url, `SELECT run('SELECT lo_unlink(oid) FROM pg_largeobject_metadata')`).catch(() => undefined);
       expect(await stateOf(shop)).toEqual(before);
+      expect(await readdir(folder)).toEqual([]);
+      await query(shop, `SELECT run('COPY (SELECT 1) TO PROGRAM ''touch ${touched}''')`);
+      expect(await readdir(folder)).toEqual(['touched']);
+      await rm(folder, { recursive: true });
     });
 
     it('is ended at once, also within a function that survives being cancelled', async () => {
@@ -167,7 +176,9 @@ const EVIL = `
     expect(await row('zoo', { id: 99 })).toBeNull();
     expect(await row('nothing', { id: 1 })).toBe('unknown');
     expect(await row('zoo', { nothing: 1 })).toBe('unknown');
-    await expect(row('zoo', { id: 'x' })).rejects.toMatchObject({ code: 'BAD_USER_INPUT', field: 'key' });
+    await expect(row('zoo', { id: 'x' })).rejects.toMatchObject({
+      ...{ code: 'BAD_USER_INPUT', field: 'key', hint: expect.stringContaining('{"id": 17}') },
+    });
     await expect(row('zoo', { mo: null, dom: null })).resolves.toMatchObject({ values: { id: 3 } });
     const table = `"Ünïque ""schema""."."it's ""a"".table; --"`;
     await expect(row(table, { '😀': '\\.' })).rejects.toThrow('key: names several rows of ');
@@ -179,6 +190,26 @@ const EVIL = `
     expect(await row('public.zoo', { b: '9223372036854775807' })).toEqual(second);
     const same = Object.keys(first.hashes).filter((name) => first.hashes[name] === second.hashes[name]);
     expect(same).toEqual([]);
+  });
+
+  it('says at once which table of the later database the user may not read', async () => {
+    await query(root, `CREATE ROLE narrow LOGIN PASSWORD 'secret'`);
+    await query(root, 'CREATE DATABASE narrowed');
+    const url = at(root, 'narrowed');
+    await query(url, 'CREATE TABLE t (id int); INSERT INTO t SELECT generate_series(1, 9)');
+    const compare = (after: string) => reader.compare(url, after, { tables: null, samples: 1, signal: never });
+    const start = performance.now();
+    const later = at(root, 'narrowed', { name: 'narrow', password: 'secret' });
+    await expect(compare(later)).rejects.toMatchObject({
+      ...{ code: 'DATABASE_UNREADABLE', message: expect.stringContaining('permission denied for table t') },
+    });
+    await query(url, `GRANT SELECT ON t TO narrow; ALTER TABLE t ENABLE ROW LEVEL SECURITY`);
+    await expect(compare(later)).rejects.toMatchObject({
+      ...{ code: 'DATABASE_UNREADABLE', message: expect.stringContaining('row-level security') },
+    });
+    expect(performance.now() - start).toBeLessThan(10_000);
+    await expect(ask(later, 'SELECT * FROM t')).rejects.toMatchObject({ code: 'DATABASE_UNREADABLE' });
+    expect((await compare(url)).tables).toMatchObject([{ name: 't', unchanged: 9 }]);
   });
 
   it('suggests what the database keeps now', async () => {
@@ -283,7 +314,14 @@ const CASTS = `
     const values = { m: 'ok', d: 'bad', a: '{ok,NULL}', p: '(1,)' };
     const asked = await reader.query(url, 'SELECT m, d, a, p FROM own.felt ORDER BY id', { limit: 9, signal: never });
     expect(asked.rows).toEqual([Object.values(values), [null, null, null, null]]);
-    for (const key of [{ id: 1 }, { m: 'ok' }, { d: 'bad' }, { a: '{ok,NULL}' }, { p: '(1,)' }]) {
+    const keys: Record<string, string | number>[] = [
+      { id: 1 },
+      { m: 'ok' },
+      { d: 'bad' },
+      { a: '{ok,NULL}' },
+      { p: '(1,)' },
+    ];
+    for (const key of keys) {
       expect(await reader.row(url, 'own.felt', key, never)).toMatchObject({ values: { id: 1, ...values } });
     }
     expect(await reader.row(url, 'own.felt', { m: null }, never)).toMatchObject({
@@ -507,7 +545,7 @@ interface Tried {
 }
 
 /** What an admin may try, and what comes of it. */
-const HOSTILE: [string, RegExp][] = [
+const hostile = (touched: string): [string, RegExp][] => [
   ['DELETE FROM child', /DELETE/],
   ['WITH d AS (DELETE FROM child RETURNING 1) SELECT * FROM d', /read-only|data-modifying/],
   ['INSERT INTO log VALUES (1) RETURNING what', /INSERT|read-only/],
@@ -540,8 +578,8 @@ const HOSTILE: [string, RegExp][] = [
   ['SELECT rolpassword FROM pg_authid', /names pg_authid/],
   ['SELECT * FROM passwd', /foreign table/],
   ['SELECT * FROM hashes', /permission denied|must be superuser|COPY/],
-  ["SELECT run('COPY (SELECT 1) TO PROGRAM ''touch /tmp/never''')", /COPY|permission denied|must be/],
-  ["SELECT run_early('COPY (SELECT 1) TO PROGRAM ''touch /tmp/never''')", /COPY|permission denied|must be/],
+  [`SELECT run('COPY (SELECT 1) TO PROGRAM ''touch ${touched}''')`, /COPY|permission denied|must be/],
+  [`SELECT run_early('COPY (SELECT 1) TO PROGRAM ''touch ${touched}''')`, /COPY|permission denied|must be/],
   ["SELECT run('DELETE FROM child')", /read-only|permission denied/],
   ["SELECT run('SET TRANSACTION READ WRITE')", /read-write|security|before any query/],
   ["SELECT run('COMMIT')", /transaction|COMMIT/],

@@ -1,8 +1,9 @@
 import type { CompareOptions, DatabaseComparison, RowSample, TableComparison } from '../../core/ports.js';
 import { badInput } from '../../errors.js';
-import { type Connection, withConnection } from './connection.js';
+import type { Connection } from './connection.js';
 import { type ComparedTable, type DefinedColumn, type Definitions, definitionsIn, type Part } from './definitions.js';
 import { qualified } from './names.js';
+import { whileWanted } from './query.js';
 import { cellsSql, countRows, hashOf, imageOf, pick, PLAIN_VALUES, valuesOf } from './samples.js';
 import type { Place } from './url.js';
 
@@ -31,8 +32,8 @@ interface Pair {
  */
 export function compareDatabases(before: Place, after: Place, options: CompareOptions): Promise<DatabaseComparison> {
   const { signal } = options;
-  return withConnection(before, signal, (one) =>
-    withConnection(after, signal, async (other) => {
+  return whileWanted(before, signal, (one) =>
+    whileWanted(after, signal, async (other) => {
       await one.run(`BEGIN ISOLATION LEVEL REPEATABLE READ; ${PLAIN_VALUES}`);
       await other.run(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ${PLAIN_VALUES}`);
       try {
@@ -127,8 +128,13 @@ async function layHashes(sides: Sides, { before, after, columns, key }: Pair): P
   await sides.before.run('TRUNCATE pg_temp.earlier, pg_temp.later');
   await sides.before.run(`INSERT INTO pg_temp.earlier ${rows(before)}`);
   const into = await sides.before.copyIn('COPY pg_temp.later FROM STDIN');
-  for await (const bytes of sides.after.copyOut(`COPY (${rows(after)}) TO STDOUT`)) await into.write(bytes);
-  await into.end();
+  try {
+    for await (const bytes of sides.after.copyOut(`COPY (${rows(after)}) TO STDOUT`)) await into.write(bytes);
+    await into.end();
+  } catch (error) {
+    await into.abort();
+    throw error;
+  }
   await sides.before.run('ANALYZE pg_temp.earlier; ANALYZE pg_temp.later');
 }
 

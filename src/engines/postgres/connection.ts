@@ -39,6 +39,8 @@ export interface CopyIn {
   write(bytes: Buffer): Promise<void>;
   /** Resolves once the server has all of them. */
   end(): Promise<void>;
+  /** Has the server take nothing of them, because of an error elsewhere: until then it takes no other statement. */
+  abort(): Promise<void>;
 }
 
 /** Every value as the server writes it. */
@@ -120,7 +122,8 @@ export async function connect(place: Place, signal?: AbortSignal): Promise<Conne
   const copyIn = async (sql: string): Promise<CopyIn> => {
     const { from } = await import('pg-copy-streams');
     const stream = client.query(from(sql));
-    const done = finished(stream);
+    let isOver = false;
+    const done = finished(stream).finally(() => (isOver = true));
     done.catch(() => undefined);
     // Whatever ends it ends what waits for it.
     const orEnded = async (work: Promise<unknown>) => {
@@ -139,15 +142,29 @@ export async function connect(place: Place, signal?: AbortSignal): Promise<Conne
         stream.end();
         return orEnded(done);
       },
+      abort: async () => {
+        if (isOver) return;
+        stream.destroy();
+        await done.catch(() => undefined);
+      },
     };
   };
   const copyOut = async function* (sql: string): AsyncGenerator<Buffer> {
     const { to } = await import('pg-copy-streams');
+    const stream = client.query(to(sql));
+    // What comes once nobody reads on.
+    stream.on('error', () => undefined);
+    let isOver = false;
     try {
-      yield* client.query(to(sql)) as AsyncIterable<Buffer>;
+      yield* stream as AsyncIterable<Buffer>;
+      isOver = true;
     } catch (error) {
+      isOver = true;
       signal?.throwIfAborted();
       throw failureAt(place, lost ?? error);
+    } finally {
+      // The server would send all of it before it takes another statement.
+      if (!isOver) destroy();
     }
   };
   const close = async () => {
@@ -168,13 +185,23 @@ export async function connect(place: Place, signal?: AbortSignal): Promise<Conne
       });
     }
     for (const setting of SETTINGS) await run(`SET ${setting}`);
-    // Neither is there before 14. A server that is asked in vain notices it while it counts.
-    if (major >= 14) await run('SET idle_session_timeout = 0; SET client_connection_check_interval = 2000');
+    // Neither is there before 14.
+    if (major >= 14) {
+      await run('SET idle_session_timeout = 0');
+      await noticeAbsence(run);
+    }
     return { major, rows, run, one, copyIn, copyOut, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** A server that is asked in vain notices it while it counts, unless it runs on Windows or an old macOS: those cannot. */
+async function noticeAbsence(run: Connection['run']): Promise<void> {
+  await run('SET client_connection_check_interval = 2000').catch((error: unknown) => {
+    if (!(error instanceof AppError) || errnoOf(error.cause) !== '22023') throw error;
+  });
 }
 
 const SETTINGS = [

@@ -66,17 +66,24 @@ function assertHarmless(sql: string): void {
 const ONE = 'Give one SELECT, such as: SELECT * FROM auth_user ORDER BY id.';
 const LESS = 'Ask for fewer or shorter values, with a condition or left().';
 
-/** What a statement is refused for that somebody gave us; undefined for any other failure. @param field that it stands in */
-export function sqlError(error: unknown, field: string): AppError | undefined {
+/**
+ * What a statement is refused for that somebody gave us; undefined for any other failure.
+ * @param field that it stands in
+ * @param hint how that is written
+ */
+export function sqlError(error: unknown, field: string, hint = ONE): AppError | undefined {
   if (!(error instanceof AppError) || !(error.cause instanceof Error)) return undefined;
   const code = errnoOf(error.cause) ?? '';
   if (code === '57014') return badInput(field, 'took too long.', LESS);
   if (/^(53|54)/.test(code)) return badInput(field, `takes more than it may: ${error.cause.message}.`, LESS);
-  return OF_STATEMENT.test(code) ? badInput(field, `${error.cause.message.split('\n')[0]}.`, ONE) : undefined;
+  return OF_STATEMENT.test(code) ? badInput(field, `${error.cause.message.split('\n')[0]}.`, hint) : undefined;
 }
 
-/** What PostgreSQL says of a statement, in contrast to the server: its syntax, parameters, names, values, rights, what it raises. */
-const OF_STATEMENT = /^(08P01|0A|0L|0P|20|21|22|23|24|25|26|2F|34|38|39|3F|42|44|55|HV|P0)\w*$/;
+/**
+ * What PostgreSQL says of a statement, in contrast to the server: its syntax, parameters, names, values, what it raises. Not of
+ * rights that the user lacks (42501), nor of what others hold (55P03, 55006).
+ */
+const OF_STATEMENT = /^(?!42501|55P03|55006)(08P01|0A|0L|0P|20|21|22|23|24|25|26|2F|34|38|39|3F|42|44|55|HV|P0)\w*$/;
 
 /** How a query is run. */
 interface Door {
@@ -106,6 +113,10 @@ function cellsOf(sql: string, columns: readonly Column[], limit: number): CellQu
 
 /** Milliseconds: the signal ends a query before that, and this one whose process has died. */
 const LONGEST = 60_000;
+/** As `LONGEST`, for each statement of what looks through tables: a comparison has 15 minutes. */
+const LONGEST_LOOK = 960_000;
+/** How long a query waits for a lock while a backup is made: a change of the schema waits for pg_dump, and queries for it. */
+const SNAPSHOT_WAIT = 60_000;
 /** What a session must have set so that a value is the same text in every database. */
 export const SETTINGS = `SET TIME ZONE 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1;
   SET xmloption = 'content'; SET standard_conforming_strings = on; SET jit = off; SET lock_timeout = 5000;
@@ -116,15 +127,18 @@ const ON_DISK = 4 * 1024 * 1024;
 /** Begins the transaction, and finds the way on which a query in it has no more than the rights to read. */
 async function openDoor(connection: Connection, snapshot: string | undefined): Promise<Door> {
   const { isSuperuser } = await rightsOf(connection);
-  await connection.run(`${SETTINGS}; SET statement_timeout = ${LONGEST}`);
+  await connection.run(`${SETTINGS}; SET statement_timeout = ${LONGEST + 5_000}`);
   if (await knows(connection, 'restrict_nonsystem_relation_kind')) {
     // A foreign table may lead to another machine, or to a file.
     await connection.run("SET restrict_nonsystem_relation_kind = 'foreign-table'");
   }
+  if (isSuperuser && (await knows(connection, 'event_triggers'))) await connection.run('SET event_triggers = off');
   if (isSuperuser) await connection.run(`SET temp_file_limit = ${ON_DISK}; SET session_replication_role = replica`);
   // A standby server takes no other than one that only reads.
   await connection.run(`BEGIN ISOLATION LEVEL REPEATABLE READ ${isSuperuser ? 'READ WRITE' : 'READ ONLY'}`);
-  if (snapshot !== undefined) await connection.run(`SET TRANSACTION SNAPSHOT ${literal(snapshot)}`);
+  if (snapshot !== undefined) {
+    await connection.run(`SET TRANSACTION SNAPSHOT ${literal(snapshot)}; SET LOCAL lock_timeout = ${SNAPSHOT_WAIT}`);
+  }
   if (isSuperuser) await connection.run(LOWERED);
   // From here on nothing turns it back: PostgreSQL refuses that within a transaction.
   await connection.run('SET TRANSACTION READ ONLY; SET search_path = public');
@@ -142,7 +156,8 @@ const asUser = (connection: Connection): Door => ({
 
 /**
  * Functions that run a text with the rights of a role which may read all tables, and no more: it cannot be left from within
- * them. They exist in this transaction only, and no event trigger sees them.
+ * them. They exist in this transaction only. Event triggers that a superuser made ENABLE REPLICA or ALWAYS see them before
+ * PostgreSQL 17, others never.
  */
 const LOWERED = `
   CREATE FUNCTION pg_temp.dbm_open(asked pg_catalog.text) RETURNS refcursor LANGUAGE plpgsql SECURITY DEFINER AS
@@ -239,6 +254,7 @@ export async function whileWanted<T>(
   work: (connection: Connection) => Promise<T>,
 ): Promise<T> {
   return withConnection(place, signal, async (connection) => {
+    await connection.run(`SET statement_timeout = ${LONGEST_LOOK}`);
     const [self] = await connection.rows<{ pid: number; since: string }>(
       'SELECT pid, backend_start::text AS since FROM pg_stat_activity WHERE pid = pg_backend_pid()',
     );

@@ -44,14 +44,19 @@ export async function layRows(
   }
   let into: CopyIn | null = null;
   const names: TableName[] = tables.map(({ table }) => table);
-  for await (const part of rowsIn(dump, names, [])) {
-    if (part.kind === 'table') {
-      const table = byName.get(tableName(part.table));
-      into = await connection.copyIn(`COPY ${table?.rows ?? ''} ${part.columns} FROM STDIN`);
-    } else if (part.kind === 'rows') {
-      await into?.write(part.bytes);
-      onBytes(part.bytes.length);
-    } else if (part.kind === 'end') await into?.end();
+  try {
+    for await (const part of rowsIn(dump, names, [])) {
+      if (part.kind === 'table') {
+        const table = byName.get(tableName(part.table));
+        into = await connection.copyIn(`COPY ${table?.rows ?? ''} ${part.columns} FROM STDIN`);
+      } else if (part.kind === 'rows') {
+        await into?.write(part.bytes);
+        onBytes(part.bytes.length);
+      } else if (part.kind === 'end') await into?.end();
+    }
+  } catch (error) {
+    await into?.abort();
+    throw error;
   }
   for (const { rows } of tables) await connection.run(`ANALYZE ${rows}`);
 }

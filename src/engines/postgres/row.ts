@@ -28,10 +28,12 @@ export async function rowAt(
       return await readRow(connection, table, key);
     } catch (error) {
       signal.throwIfAborted();
-      throw sqlError(error, 'key') ?? error;
+      throw sqlError(error, 'key', KEY) ?? error;
     }
   });
 }
+
+const KEY = 'Give columns with their values as they are shown, such as {"id": 17}.';
 
 async function readRow(connection: Connection, table: ReadTable, key: Record<string, Cell>): Promise<FoundRow | null> {
   const [condition, values] = conditionOf(table, key);

@@ -382,21 +382,26 @@ async function copyRows(
   const total = await dumpBytes(dump.path);
   let done = 0;
   let into: CopyIn | null = null;
-  for await (const part of rowsIn(dump, tables, sequences)) {
-    switch (part.kind) {
-      case 'table':
-        into = await connection.copyIn(`COPY ${qualified(part.table)} ${part.columns} FROM STDIN`);
-        break;
-      case 'rows':
-        await into?.write(part.bytes);
-        onProgress(Math.min((done += part.bytes.length), total) * 0.9, total);
-        break;
-      case 'end':
-        await into?.end();
-        break;
-      case 'sequence':
-        await placeSequence(connection, part);
+  try {
+    for await (const part of rowsIn(dump, tables, sequences)) {
+      switch (part.kind) {
+        case 'table':
+          into = await connection.copyIn(`COPY ${qualified(part.table)} ${part.columns} FROM STDIN`);
+          break;
+        case 'rows':
+          await into?.write(part.bytes);
+          onProgress(Math.min((done += part.bytes.length), total) * 0.9, total);
+          break;
+        case 'end':
+          await into?.end();
+          break;
+        case 'sequence':
+          await placeSequence(connection, part);
+      }
     }
+  } catch (error) {
+    await into?.abort();
+    throw error;
   }
 }
 

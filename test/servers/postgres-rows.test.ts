@@ -301,6 +301,11 @@ const CASTS = `
   CREATE OPERATOR = (LEFTARG = mood, RIGHTARG = text, FUNCTION = evil);
   CREATE TABLE felt (id int PRIMARY KEY, m mood, d feeling, a mood[], p pair, note text);
   INSERT INTO felt VALUES (1, 'ok', 'bad', '{ok,NULL}', '(1,)', 'x.jpg'), (2, NULL, NULL, NULL, NULL, NULL);
+  CREATE FUNCTION planned(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN
+    IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN RAISE 'planned as %', current_user; END IF;
+    RETURN 1; END $f$;
+  CREATE TABLE indexed (id int PRIMARY KEY); CREATE INDEX ON indexed (planned(1)); INSERT INTO indexed VALUES (1);
+  ALTER TABLE indexed ENABLE ROW LEVEL SECURITY;
   RESET ROLE; RESET search_path`;
 
 (missing === null ? describe : describe.skip)(`Own types${missing ? ` (skipped: ${missing})` : ''}`, () => {
@@ -327,6 +332,8 @@ const CASTS = `
     expect(await reader.row(url, 'own.felt', { m: null }, never)).toMatchObject({
       values: { id: 2, m: null, p: null },
     });
+    await expect(query(url, 'SELECT * FROM own.indexed')).rejects.toThrow('planned as postgres');
+    expect(await reader.row(url, 'own.indexed', { id: 1 }, never)).toMatchObject({ values: { id: 1 } });
     const look = (columns: string[] | null) =>
       reader.references(url, { columns, files: ['media/x.jpg', 'media/ok'], prefixes: [], samples: 5, signal: never });
     expect((await look(null)).columns).toMatchObject([{ column: 'note', missing: 0 }]);
@@ -339,10 +346,10 @@ const CASTS = `
     await query(root, 'CREATE DATABASE felt_later TEMPLATE felt');
     const later = at(root, 'felt_later');
     await query(later, `UPDATE own.felt SET m = 'bad', p = '(2,ok)' WHERE id = 1; DELETE FROM own.felt WHERE id = 2`);
-    const { tables } = await reader.compare(url, later, { tables: null, samples: 5, signal: never });
+    const { tables } = await reader.compare(url, later, { tables: ['own.felt'], samples: 5, signal: never });
     expect(tables).toMatchObject([
       {
-        ...{ removed: 1, changed: 1 },
+        ...{ name: 'own.felt', removed: 1, changed: 1 },
         samples: [
           { key: { id: 2 }, after: null },
           { before: { m: 'ok', p: '(1,)' }, after: { m: 'bad', p: '(2,ok)' } },

@@ -127,6 +127,29 @@ const CHANGES = `DELETE FROM booking WHERE id = 1; UPDATE booking SET nights = 9
 const suite = missing === null ? describe : describe.skip;
 
 suite(`Rows that a PostgreSQL database lost${missing ? ` (skipped: ${missing})` : ''}`, () => {
+  it('come back with types of another role, none of whose casts and operators is called for the plan', async () => {
+    const evil = "LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN RAISE 'ran as %', current_user; END $f$";
+    const dump = await lost(
+      `DO $$ BEGIN CREATE ROLE app; EXCEPTION WHEN duplicate_object THEN NULL; END $$; CREATE SCHEMA own AUTHORIZATION app; SET ROLE app;
+       SET search_path = own; CREATE TYPE mood AS ENUM ('ok', 'bad'); CREATE TYPE pair AS (x int, y mood);
+       CREATE FUNCTION evil(mood) RETURNS text ${evil}; CREATE FUNCTION evil(pair) RETURNS text ${evil};
+       CREATE FUNCTION evil(mood, mood) RETURNS bool ${evil}; CREATE OPERATOR = (LEFTARG = mood, RIGHTARG = mood, FUNCTION = evil);
+       CREATE CAST (mood AS text) WITH FUNCTION evil(mood); CREATE CAST (pair AS text) WITH FUNCTION evil(pair);
+       CREATE TABLE felt (m mood PRIMARY KEY, p pair); INSERT INTO felt VALUES ('ok', '(1,ok)'), ('bad', NULL);
+       CREATE TABLE plain (m mood, p pair); INSERT INTO plain VALUES ('ok', '(1,)'), ('ok', '(1,)'), (NULL, NULL); RESET ROLE`,
+      `DELETE FROM own.felt WHERE m OPERATOR(pg_catalog.=) 'bad'; UPDATE own.felt SET p = '(2,)'; DELETE FROM own.plain`,
+    );
+    const { repairs } = await bringBack(dump, { tables: ['own.felt', 'own.plain'], mode: 'CHANGED' });
+    expect(repairs).toMatchObject([
+      {
+        ...{ add: 1, overwrite: 1 },
+        samples: [{ key: { m: 'bad' } }, { key: { m: 'ok' }, before: { p: '(2,)' }, after: { p: '(1,ok)' } }],
+      },
+      { add: 3, overwrite: 0 },
+    ]);
+    await expect(query(url, 'SELECT m::text FROM own.felt')).rejects.toThrow('ran as postgres');
+  });
+
   it('come back, and what was changed or added since stays', async () => {
     const dump = await lost(BOOKINGS, CHANGES);
     const { repairs, warnings } = await bringBack(dump, { tables: ['booking'] });

@@ -2,15 +2,26 @@ import type { CompareOptions, DatabaseComparison, RowSample, TableComparison } f
 import { badInput } from '../../errors.js';
 import type { Connection } from './connection.js';
 import { type ComparedTable, type DefinedColumn, type Definitions, definitionsIn, type Part } from './definitions.js';
-import { qualified } from './names.js';
+import { literal, qualified } from './names.js';
+import { asOwners } from './owners.js';
 import { whileWanted } from './query.js';
-import { cellsSql, countRows, hashOf, imageOf, pick, PLAIN_VALUES, valuesOf } from './samples.js';
+import { cellList, hashOf, imageOf, pick, PLAIN_VALUES, valuesOf } from './samples.js';
 import type { Place } from './url.js';
 
-/** Both databases, each in one transaction. */
+/** Both databases, each in one transaction that only reads. */
 interface Sides {
-  before: Connection;
-  after: Connection;
+  before: Side;
+  after: Side;
+  /** In the earlier one, with temporary tables: what its tables bring along runs elsewhere. */
+  work: Connection;
+}
+
+interface Side {
+  definitions: Definitions;
+  /** The rows of a query of one table, as `ReadTexts` takes it. */
+  texts(table: ComparedTable, cells: readonly string[], rest: string): Promise<(string | null)[][]>;
+  /** As `texts`, in the text that COPY reads. */
+  copyOut(table: ComparedTable, cells: readonly string[], rest: string): AsyncIterable<Buffer>;
 }
 
 /** A table that both have. */
@@ -27,31 +38,62 @@ interface Pair {
  * Compares two databases. What tells the rows of the later one apart goes through this process into the earlier one, which
  * compares them: no more than a piece of it is held here.
  * @param before may be written: a transaction that is taken back makes temporary tables in it
- * @param after is only read
+ * @param after keeps nothing of it
  * @throws AppError BAD_USER_INPUT naming `tables`; DATABASE_…
  */
 export function compareDatabases(before: Place, after: Place, options: CompareOptions): Promise<DatabaseComparison> {
   const { signal } = options;
   return whileWanted(before, signal, (one) =>
-    whileWanted(after, signal, async (other) => {
-      await one.run(`BEGIN ISOLATION LEVEL REPEATABLE READ; ${PLAIN_VALUES}`);
-      await other.run(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ${PLAIN_VALUES}`);
-      try {
-        return await compareSides({ before: one, after: other }, options);
-      } finally {
-        await one.run('ROLLBACK').catch(() => undefined);
-        await other.run('ROLLBACK').catch(() => undefined);
-      }
-    }),
+    whileWanted(after, signal, (other) =>
+      whileWanted(before, signal, async (work) => {
+        await work.run('SET default_transaction_read_only = off; BEGIN');
+        try {
+          return await compareSides({ before: await sideOf(one), after: await sideOf(other), work }, options);
+        } finally {
+          for (const each of [one, other, work]) await each.run('ROLLBACK').catch(() => undefined);
+        }
+      }),
+    ),
   );
 }
 
+/** What is set for the values of a table: a function that was called while a query was planned may have set it otherwise. */
+const SET = `SET search_path = pg_catalog, pg_temp; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on;
+  SET row_security = off; ${PLAIN_VALUES}`;
+
+/** Begins the transaction in which a database is read. */
+async function sideOf(connection: Connection): Promise<Side> {
+  await connection.run('SET default_transaction_read_only = off; BEGIN ISOLATION LEVEL REPEATABLE READ');
+  await connection.run(SET);
+  const definitions = await definitionsIn(connection);
+  const read = await asOwners(
+    connection,
+    [...definitions.tables.values()].map(({ oid }) => oid),
+  );
+  await connection.run('SET TRANSACTION READ ONLY');
+  return {
+    definitions,
+    texts: async ({ oid }, cells, rest) => {
+      await connection.run(SET);
+      const rows = await connection.rows<{ texts: (string | null)[] }>(read(oid, cells, rest));
+      await connection.run(SET);
+      return rows.map(({ texts }) => texts);
+    },
+    copyOut: async function* ({ oid }, cells, rest) {
+      const each = cells.map((_cell, index) => `texts[${index + 1}]`).join(', ');
+      await connection.run(SET);
+      yield* connection.copyOut(`COPY (SELECT ${each} FROM (${read(oid, cells, rest)}) AS read) TO STDOUT`);
+      await connection.run(SET);
+    },
+  };
+}
+
 async function compareSides(sides: Sides, { tables, samples, signal }: CompareOptions): Promise<DatabaseComparison> {
-  const [before, after] = [await definitionsIn(sides.before), await definitionsIn(sides.after)];
+  const [before, after] = [sides.before.definitions, sides.after.definitions];
   const names = [...new Set([...before.tables.keys(), ...after.tables.keys()])].sort();
   const unknown = tables?.find((name) => !names.includes(name));
   if (unknown !== undefined) throw badInput('tables', `neither database has a table "${unknown}".`);
-  await sides.before.run(
+  await sides.work.run(
     `CREATE TEMP TABLE earlier (k uuid, h uuid, id tid) ON COMMIT DROP;
      CREATE TEMP TABLE later (k uuid, h uuid, id tid) ON COMMIT DROP`,
   );
@@ -74,18 +116,17 @@ async function compareOne(
 ): Promise<TableComparison> {
   const isNew = old === undefined;
   const table = (now ?? old) as ComparedTable;
-  const connection = isNew ? sides.after : sides.before;
-  const rows = await countRows(connection, `ONLY ${qualified(table)}`);
+  const side = isNew ? sides.after : sides.before;
+  const from = `FROM ONLY ${qualified(table)} t`;
+  const [count] = await side.texts(table, ['count(*)::text'], from);
   const columns = held(table);
-  const found = await connection.rows<{ cells: (string | null)[] }>(
-    `SELECT ${cellsSql('t', columns)} AS cells FROM ONLY ${qualified(table)} t LIMIT ${samples}`,
-  );
+  const found = await side.texts(table, cellList('t', columns), `${from} LIMIT ${samples}`);
   const nothing = { name, added: 0, removed: 0, changed: 0, unchanged: 0 };
   return {
     ...nothing,
-    [isNew ? 'added' : 'removed']: rows,
+    [isNew ? 'added' : 'removed']: Number(count?.[0] ?? 0),
     schemaChanges: [isNew ? 'The table is new.' : 'The table is gone.'],
-    samples: found.map(({ cells }) => {
+    samples: found.map((cells) => {
       const values = valuesOf(cells, columns);
       return { key: {}, before: isNew ? null : values, after: isNew ? values : null };
     }),
@@ -110,7 +151,7 @@ async function comparePair(
   await layHashes(sides, pair);
   // Without a common column nothing says that two rows are one.
   const isApart = columns.length === 0 && before.columns.length + after.columns.length > 0;
-  const counts = pair.key === null ? await countWhole(sides.before, isApart) : await countByKey(sides.before);
+  const counts = pair.key === null ? await countWhole(sides.work, isApart) : await countByKey(sides.work);
   return {
     name,
     ...counts,
@@ -121,21 +162,26 @@ async function comparePair(
 
 /** Notes of each row where it is, a hash of its key and one of all that it holds: of both tables, in the earlier database. */
 async function layHashes(sides: Sides, { before, after, columns, key }: Pair): Promise<void> {
-  const rows = (table: ComparedTable) => {
-    const image = hashOf(imageOf('t', columns));
-    return `SELECT ${key === null ? 'NULL::uuid' : hashOf(imageOf('t', key))}, ${image}, t.ctid FROM ONLY ${qualified(table)} t`;
+  const cells = [key === null ? 'NULL' : hashOf(imageOf('t', key)), hashOf(imageOf('t', columns)), 't.ctid'];
+  const lay = async (side: Side, table: ComparedTable, list: string) => {
+    const into = await sides.work.copyIn(`COPY ${list} FROM STDIN`);
+    try {
+      const rows = side.copyOut(
+        table,
+        cells.map((cell) => `${cell}::text`),
+        `FROM ONLY ${qualified(table)} t`,
+      );
+      for await (const bytes of rows) await into.write(bytes);
+      await into.end();
+    } catch (error) {
+      await into.abort();
+      throw error;
+    }
   };
-  await sides.before.run('TRUNCATE pg_temp.earlier, pg_temp.later');
-  await sides.before.run(`INSERT INTO pg_temp.earlier ${rows(before)}`);
-  const into = await sides.before.copyIn('COPY pg_temp.later FROM STDIN');
-  try {
-    for await (const bytes of sides.after.copyOut(`COPY (${rows(after)}) TO STDOUT`)) await into.write(bytes);
-    await into.end();
-  } catch (error) {
-    await into.abort();
-    throw error;
-  }
-  await sides.before.run('ANALYZE pg_temp.earlier; ANALYZE pg_temp.later');
+  await sides.work.run('TRUNCATE pg_temp.earlier, pg_temp.later');
+  await lay(sides.before, before, 'pg_temp.earlier');
+  await lay(sides.after, after, 'pg_temp.later');
+  await sides.work.run('ANALYZE pg_temp.earlier; ANALYZE pg_temp.later');
 }
 
 type Counts = Pick<TableComparison, 'added' | 'removed' | 'changed' | 'unchanged'>;
@@ -166,9 +212,9 @@ const WHOLE = `SELECT h, count(*) FILTER (WHERE side = 'a') AS was, count(*) FIL
   FROM (SELECT 'a' AS side, h, id FROM pg_temp.earlier UNION ALL SELECT 'b', h, id FROM pg_temp.later) rows GROUP BY h`;
 
 /** Where rows are that differ, as `before` lists them and as `after` does: the server knows a row by its place. */
-async function samplesOf({ before, after }: Sides, pair: Pair, samples: number): Promise<RowSample[]> {
+async function samplesOf({ before, after, work }: Sides, pair: Pair, samples: number): Promise<RowSample[]> {
   const { columns, key } = pair;
-  const places = (sql: string) => before.rows<{ a: string | null; b: string | null }>(`${sql} LIMIT ${samples}`);
+  const places = (sql: string) => work.rows<{ a: string | null; b: string | null }>(`${sql} LIMIT ${samples}`);
   const joined = 'SELECT a.id::text AS a, b.id::text AS b FROM pg_temp.earlier a';
   const whole = (only: 'a' | 'b', condition: string) =>
     places(`SELECT ${only} FROM (${WHOLE}) surplus WHERE ${condition} ORDER BY ${only}`);
@@ -204,16 +250,23 @@ async function samplesOf({ before, after }: Sides, pair: Pair, samples: number):
 }
 
 /** Some rows of a table by their places, with a hash of each value. */
-async function rowsAt(connection: Connection, table: ComparedTable, columns: DefinedColumn[], places: string[]) {
+async function rowsAt(side: Side, table: ComparedTable, columns: DefinedColumn[], places: string[]) {
   const shown = table.columns.filter(({ name }) => columns.some((column) => column.name === name));
   const ordered = columns.map((column) => shown.find(({ name }) => name === column.name) ?? column);
-  const hashes = ordered.map((column) => hashOf(imageOf('t', [column])));
-  const found = await connection.rows<{ place: string; cells: (string | null)[]; hashes: string[] }>(
-    `SELECT t.ctid::text AS place, ${cellsSql('t', ordered)} AS cells, ARRAY[${hashes.join(', ')}]::text[] AS hashes
-     FROM ONLY ${qualified(table)} t WHERE t.ctid = ANY ($1::tid[])`,
-    [places],
+  const cells = cellList('t', ordered);
+  const hashes = ordered.map((column) => `${hashOf(imageOf('t', [column]))}::text`);
+  const chosen = places.map((place) => literal(place)).join(', ');
+  const found = await side.texts(
+    table,
+    ['t.ctid::text', ...cells, ...hashes],
+    `FROM ONLY ${qualified(table)} t WHERE t.ctid = ANY (ARRAY[${chosen}]::tid[])`,
   );
-  return new Map(found.map((row) => [row.place, { values: valuesOf(row.cells, ordered), hashes: row.hashes }]));
+  return new Map(
+    found.map(([place, ...row]) => [
+      place,
+      { values: valuesOf(row.slice(0, cells.length), ordered), hashes: row.slice(cells.length) },
+    ]),
+  );
 }
 
 /** What differs of a table's definition, in words. */

@@ -21,6 +21,7 @@ export interface Part {
 
 /** A table that holds rows, with all that makes it. */
 export interface ComparedTable extends TableName {
+  oid: string;
   columns: DefinedColumn[];
   /** The columns of the primary key; empty if it has none. */
   key: string[];
@@ -72,7 +73,7 @@ export async function definitionsIn(connection: Connection): Promise<Definitions
   const byTable = new Map<string, Part[]>();
   for (const { oid, ...part } of parts) byTable.set(oid, [...(byTable.get(oid) ?? []), part]);
   return {
-    tables: new Map(tables.map(({ oid, ...table }) => [tableName(table), { ...table, parts: byTable.get(oid) ?? [] }])),
+    tables: new Map(tables.map((table) => [tableName(table), { ...table, parts: byTable.get(table.oid) ?? [] }])),
     others,
   };
 }

@@ -33,11 +33,15 @@ const ENCODING = `CASE WHEN getdatabaseencoding() IN ('SQL_ASCII', 'MULE_INTERNA
 export const hashOf = (image: string): string =>
   `encode(substring(sha256(convert_to(${image}, ${ENCODING})) FOR 16), 'hex')::uuid`;
 
+/** The SQL of each shown value of a row, a text. @param side an alias */
+export const cellList = (side: string, columns: readonly ShownColumn[]): string[] =>
+  columns.map(({ name, base }) => cellSql(`${side}.${quoted(name)}`, base));
+
 /** The SQL of the shown values of a row: an array of texts, which `valuesOf` reads. @param side an alias */
 export const cellsSql = (side: string, columns: readonly ShownColumn[]): string =>
-  `ARRAY[${columns.map(({ name, base }) => cellSql(`${side}.${quoted(name)}`, base)).join(', ')}]::text[]`;
+  `ARRAY[${cellList(side, columns).join(', ')}]::text[]`;
 
-/** The values that `cellsSql` gave, by column. */
+/** The values that `cellList` gave, by column. */
 export const valuesOf = (cells: (string | null)[], columns: readonly ShownColumn[]): Record<string, Cell> =>
   Object.fromEntries(columns.map((column, index) => [column.name, cellOf(cells[index] ?? null, column.base)]));
 

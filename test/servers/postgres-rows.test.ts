@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { QueryRows } from '../../src/core/ports.js';
 import { createPostgresEngine } from '../../src/engines/postgres/index.js';
+import { queryAt } from '../../src/engines/postgres/query.js';
 import { createReader } from '../../src/engines/postgres/reader.js';
 import { parseUrl } from '../../src/engines/postgres/url.js';
 import type { Invariant } from '../../src/models/index.js';
@@ -210,6 +211,21 @@ const EVIL = `
     expect(performance.now() - start).toBeLessThan(10_000);
     await expect(ask(later, 'SELECT * FROM t')).rejects.toMatchObject({ code: 'DATABASE_UNREADABLE' });
     expect((await compare(url)).tables).toMatchObject([{ name: 't', unchanged: 9 }]);
+  });
+
+  it('waits longer for a lock in the snapshot of a backup, and says of any other query who is in the way', async () => {
+    await using(shop, async (writer) => {
+      await using(shop, async (backup) => {
+        await backup.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+        const { rows } = await backup.query<{ id: string }>('SELECT pg_export_snapshot() AS id');
+        await writer.query('BEGIN; LOCK TABLE child IN ACCESS EXCLUSIVE MODE');
+        const asked = { sql: 'SELECT count(*) >= 0 FROM child', limit: 1, signal: never };
+        const waiting = queryAt(parseUrl(shop), { ...asked, snapshot: rows[0]?.id ?? '' });
+        await expect(queryAt(parseUrl(shop), asked)).rejects.toMatchObject({ code: 'DATABASE_IN_USE' });
+        await writer.query('ROLLBACK');
+        expect((await waiting).rows).toEqual([['true']]);
+      });
+    });
   });
 
   it('suggests what the database keeps now', async () => {

@@ -457,6 +457,49 @@ suite('A restore of rows into a PostgreSQL database', () => {
   });
 });
 
+suite('While an application writes to a PostgreSQL database, a restore of rows', () => {
+  /** Runs `run` while another transaction is open, which goes on once the run waits for a lock. */
+  async function beside(open: string, goOn: string, run: () => Promise<unknown>): Promise<unknown> {
+    return using(url, async (writer) => {
+      await writer.query(`BEGIN; ${open}`);
+      const ended = run().then(
+        () => null,
+        (error: unknown) => error,
+      );
+      const waits = async () =>
+        (
+          await query(
+            url,
+            `SELECT FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database
+           WHERE datname = current_database())`,
+          )
+        ).length > 0;
+      let done = false;
+      void ended.then(() => (done = true));
+      while (!done && !(await waits())) await sleep(10);
+      await writer.query(goOn);
+      return ended;
+    });
+  }
+
+  it('judges what was committed while it waited, whatever the isolation of the database', async () => {
+    const dump = await lost('CREATE TABLE t (a int); INSERT INTO t VALUES (1), (2)', 'DELETE FROM t');
+    const name = new URL(url).pathname.slice(1);
+    await query(
+      root,
+      `ALTER DATABASE ${name} SET default_transaction_isolation = 'repeatable read';
+      ALTER DATABASE ${name} SET default_transaction_read_only = on`,
+    );
+    const long = { lockTimeoutMs: 60_000 };
+    expect(
+      await beside('SET TRANSACTION READ WRITE; INSERT INTO t VALUES (1)', 'COMMIT', () =>
+        load(dump, { tables: ['t'] }, long),
+      ),
+    ).toBeNull();
+    expect(await query(url, 'SELECT a FROM t ORDER BY a')).toEqual([{ a: 1 }, { a: 2 }]);
+  });
+});
+
 /** A number for all rows that any other row, value or row more changes. */
 const checksum = (database: string, where: string) =>
   query(

@@ -219,7 +219,8 @@ export async function inStampedTransaction<T>(
   if (comment === undefined) throw noTarget(place);
   return withConnection(place, signal, async (connection) => {
     try {
-      await connection.run('BEGIN');
+      // Whatever the database sets: each statement must see what was committed before its locks were granted.
+      await connection.run('BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE');
       const wait = () => connection.run(`SET LOCAL lock_timeout = ${Math.max(1_000, lockTimeoutMs)}`);
       await wait();
       const done = await work(connection, wait);

@@ -498,6 +498,34 @@ suite('While an application writes to a PostgreSQL database, a restore of rows',
     ).toBeNull();
     expect(await query(url, 'SELECT a FROM t ORDER BY a')).toEqual([{ a: 1 }, { a: 2 }]);
   });
+
+  it('waits for rows that come to refer to what it overwrites, and is refused by them', async () => {
+    const dump = await lost(
+      `CREATE TABLE a (id int PRIMARY KEY, code text UNIQUE); INSERT INTO a VALUES (1, 'old');
+       CREATE TABLE b (code text REFERENCES a (code) ON UPDATE CASCADE)`,
+      "UPDATE a SET code = 'new'",
+    );
+    const ended = await beside("INSERT INTO b VALUES ('new')", 'COMMIT', () =>
+      load(dump, { tables: ['a'], mode: 'CHANGED' }, { lockTimeoutMs: 60_000 }),
+    );
+    expect(ended).toMatchObject({ code: 'RESTORE_CONFLICT', message: expect.stringMatching(/take away: b → a/) });
+    expect(await query(url, 'SELECT code FROM b')).toEqual([{ code: 'new' }]);
+  });
+
+  it('gives up the locks it has while one writes to the tables in the other order', async () => {
+    const dump = await lost(
+      'CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY); INSERT INTO a VALUES (1); INSERT INTO b VALUES (1)',
+      'DELETE FROM a; DELETE FROM b',
+    );
+    const both: Wanted = { tables: ['a', 'b'] };
+    const ended = await beside('INSERT INTO b VALUES (2)', 'INSERT INTO a VALUES (2); COMMIT', () =>
+      load(dump, both, { lockTimeoutMs: 60_000 }),
+    );
+    expect(ended).toBeNull();
+    for (const table of both.tables) {
+      expect(await query(url, `SELECT id FROM ${table} ORDER BY id`)).toEqual([{ id: 1 }, { id: 2 }]);
+    }
+  });
 });
 
 /** A number for all rows that any other row, value or row more changes. */

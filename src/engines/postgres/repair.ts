@@ -50,19 +50,21 @@ export async function loadRows(
   options: LoadOptions & { tables: string[]; repair: RowRepair },
 ): Promise<string[]> {
   const dumped = await dumpedTables(dump, place, newName(options.stamp));
-  const warnings = await inStampedTransaction(place, options, async (connection) => {
-    const worked = await work(connection, dump, place, dumped, { ...options, isPlan: false });
-    const { tables, refusals, written } = worked;
-    const [refusal] = refusals;
-    if (refusal !== undefined) throw refusal;
-    const other = tables.find((name) => !options.tables.includes(name));
-    if (other !== undefined) {
-      const text = `tables: rows of ${other} would be needed as well by now, which the plan did not say.`;
-      throw conflict(text, 'Look at the plan again, and restore again.');
-    }
-    await writeAll(connection, written, options.signal);
-    return worked.warnings;
-  });
+  const warnings = await givingWay(() =>
+    inStampedTransaction(place, options, async (connection) => {
+      const worked = await work(connection, dump, place, dumped, { ...options, locked: options });
+      const { tables, refusals, written } = worked;
+      const [refusal] = refusals;
+      if (refusal !== undefined) throw refusal;
+      const other = tables.find((name) => !options.tables.includes(name));
+      if (other !== undefined) {
+        const text = `tables: rows of ${other} would be needed as well by now, which the plan did not say.`;
+        throw conflict(text, 'Look at the plan again, and restore again.');
+      }
+      await writeAll(connection, written, options.signal);
+      return worked.warnings;
+    }),
+  );
   options.onProgress(1, 1);
   return warnings;
 }
@@ -80,7 +82,7 @@ export async function rehearseRows(
       await connection.run(`SET LOCAL lock_timeout = ${PLAN_WAIT}`);
       const { written: _written, ...outcome } = await work(connection, dump, place, dumped, {
         ...options,
-        isPlan: true,
+        locked: null,
       });
       return { ...outcome, related: [] };
     } finally {
@@ -108,13 +110,21 @@ async function dumpedTables(dump: DumpFile, place: Place, scratch: string): Prom
   });
 }
 
-/** Works out what comes back, and what stands against it. @param options.isPlan true: nothing is locked */
+/**
+ * Works out what comes back, and what stands against it.
+ * @param options.locked the tables of the plan, which are locked before any row is judged; null for a plan, which locks none
+ */
 async function work(
   connection: Connection,
   dump: DumpFile,
   place: Place,
   dumped: ReadonlyMap<string, ShapedTable>,
-  { repair, signal, onProgress, isPlan }: StepContext & { repair: RowRepair; isPlan: boolean },
+  {
+    repair,
+    signal,
+    onProgress,
+    locked,
+  }: StepContext & { repair: RowRepair; locked: { tables: string[]; lockTimeoutMs: number } | null },
 ): Promise<Worked> {
   const { mode, tables: names, where, withParents } = repair;
   await connection.run(PLAIN_VALUES);
@@ -127,16 +137,24 @@ async function work(
       repairTable(name, dumped.get(name), live.get(name), opened.size + index),
     );
     await assertMayWrite(connection, place, tables);
-    // Rows are laid first: those who write wait only for the rest.
     await orConflict(chosen.join(', '), () =>
       layRows(connection, dump, tables, (bytes) => onProgress(Math.min((done += bytes), total) * 0.9, total)),
     );
-    if (!isPlan) await lock(connection, tables);
     for (const table of tables) opened.set(table.oid, table);
     return tables;
   };
   try {
-    const wanted = await lay([...new Set(names)]);
+    const chosenNames = new Set(names);
+    const known = await lay([...new Set([...chosenNames, ...(locked?.tables ?? [])])]);
+    const wanted = known.slice(0, chosenNames.size);
+    // Rows are laid first: those who write wait only for the rest. A table that the plan did not name gets no rows below.
+    if (locked !== null) {
+      const locks = known.map((table): Lock => {
+        const overwrites = mode === 'CHANGED' && wanted.includes(table);
+        return { table, mode: overwrites ? 'EXCLUSIVE' : 'SHARE ROW EXCLUSIVE' };
+      });
+      await lock(connection, locks, locked.lockTimeoutMs, signal);
+    }
     const [only] = wanted;
     const chosen = where === null || only === undefined ? null : await chooseRows(connection, only, where);
     for (const table of wanted) {
@@ -145,9 +163,9 @@ async function work(
       signal.throwIfAborted();
     }
     if (withParents) {
-      const known = new Map([...live].map(([name, { oid }]) => [oid, name]));
+      const nameOf = new Map([...live].map(([name, { oid }]) => [oid, name]));
       const open = async (oids: string[]) => {
-        const fresh = oids.flatMap((oid) => (opened.has(oid) ? [] : (known.get(oid) ?? [])));
+        const fresh = oids.flatMap((oid) => (opened.has(oid) ? [] : (nameOf.get(oid) ?? [])));
         const there = fresh.filter((name) => dumped.has(name));
         if (there.length > 0) await lay(there);
         return oids.flatMap((oid) => opened.get(oid) ?? []);
@@ -230,11 +248,60 @@ async function assertMayWrite(connection: Connection, place: Place, tables: Repa
   throw new AppError('BAD_USER_INPUT', text, { field: 'tables', hint: 'Restore the whole table (rows: REPLACE).' });
 }
 
-/** From here on others read these tables, and wait before they write them. */
-async function lock(connection: Connection, tables: RepairTable[]): Promise<void> {
-  const names = tables.map(({ live }) => live).sort();
-  await connection.run(`LOCK TABLE ${names.join(', ')} IN SHARE ROW EXCLUSIVE MODE`);
+/** A table that is locked. Rows are overwritten only where no one else can lock them, or add rows that refer to them. */
+interface Lock {
+  table: RepairTable;
+  mode: 'SHARE ROW EXCLUSIVE' | 'EXCLUSIVE';
 }
+
+/** How long a lock is waited for while others are held: below `deadlock_timeout`, after which the server ends one who waits. */
+const BRIEF = 500;
+
+/**
+ * From here on others read these tables, and wait before they write them. While it waits for the first lock it holds no
+ * other; where a further one does not come soon it gives up all, so that those who write can go on, and begins with that one.
+ * @param within how long all may take, in milliseconds
+ * @throws AppError DATABASE_IN_USE
+ */
+async function lock(connection: Connection, locks: Lock[], within: number, signal: AbortSignal): Promise<void> {
+  const until = Date.now() + Math.max(1_000, within);
+  const left = () => Math.max(1, until - Date.now());
+  const order = [...locks].sort((a, b) => (a.table.live < b.table.live ? -1 : 1));
+  await connection.run('SAVEPOINT unlocked');
+  for (let place = 0; place < order.length;) {
+    const next = order[place] as Lock;
+    try {
+      await connection.run(`SET LOCAL lock_timeout = ${place === 0 ? left() : Math.min(BRIEF, left())}`);
+      await connection.run(`LOCK TABLE ${next.table.live} IN ${next.mode} MODE`);
+      place += 1;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isLocked(error) || place === 0 || left() === 1) throw error;
+      await connection.run('ROLLBACK TO SAVEPOINT unlocked');
+      order.splice(place, 1);
+      order.unshift(next);
+      place = 0;
+    }
+  }
+  // What is waited for from now on may be held by one who waits for these tables.
+  await connection.run(`RELEASE SAVEPOINT unlocked; SET LOCAL lock_timeout = ${BRIEF}`);
+}
+
+/** Two that wait for each other: the server has ended us. */
+async function givingWay<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!(error instanceof AppError) || errnoOf(error.cause) !== '40P01') throw error;
+    const text = 'Another transaction and the restore waited for each other. Nothing was changed.';
+    throw new AppError('DATABASE_IN_USE', text, {
+      hint: 'Restore again, when fewer write to these tables.',
+      cause: error,
+    });
+  }
+}
+
+const isLocked = (error: unknown) => error instanceof AppError && errnoOf(error.cause) === '55P03';
 
 /** Parents before what refers to them, as far as they do not refer to each other. */
 async function parentsFirst(connection: Connection, written: Worked['written']): Promise<Worked['written']> {

@@ -625,6 +625,11 @@ suite('A condition on rows of a PostgreSQL backup', () => {
       ['liar(id)', /not allowed|read-only/],
       ['sly(id)', /changes settings of its session/],
       ['id IN (SELECT oid FROM pg_authid)', /reads pg_authid/],
+      [
+        "table_to_xml('pg_authid'::regclass, true, false, '')::text LIKE '%postgres%'",
+        /calls table_to_xml\(\), which may read more/,
+      ],
+      [`U&"schema_to_xm\\006C"('public', true, false, '') IS NULL`, /calls schema_to_xml\(\), which may read more/],
       ['1 / (id - 1) > 0', /division by zero/],
       ['nights', /must be type boolean/],
       ["guest = '\0'", /holds a NUL/],

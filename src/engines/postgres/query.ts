@@ -52,7 +52,7 @@ export async function queryAt(place: Place, { sql, limit, signal, snapshot }: As
  * other sessions and servers, and catalogues with passwords. First of several bounds: the rights, the read-only transaction
  * and the end of it hold without this one.
  */
-const BEYOND =
+export const BEYOND =
   /\b(?:(?:query|cursor|table|schema|database)_to_xml\w*|ts_stat|ts_rewrite|crosstab\w*|connectby|xpath_table|dblink\w*|set_config|pg_(?:terminate|cancel)_backend|pg_(?:try_)?advisory\w*|pg_notify|pg_\w*(?:replication|logical)\w*|pg_authid|pg_shadow|pg_user_mapping\w*|pg_subscription)\b/i;
 
 /** @throws AppError BAD_USER_INPUT naming `sql` */

@@ -1,6 +1,7 @@
 import { AppError, badInput, errnoOf } from '../../errors.js';
 import type { Connection } from './connection.js';
 import { quoted } from './names.js';
+import { BEYOND } from './query.js';
 import type { RepairTable } from './repair-table.js';
 
 /** How long a condition may take, in milliseconds. */
@@ -72,10 +73,15 @@ async function assertHarmless(connection: Connection, { rows }: RepairTable): Pr
     throw badInput('where', `reads ${other?.name ?? 'another table'}, and may read rows of the backup only.`, ONE);
   }
   const called = [...tree.matchAll(/:(?:funcid|opfuncid|aggfnoid|winfnoid) (\d+)/g)].map(([, oid]) => oid);
-  const [volatile] = await connection.rows<{ name: string }>(
-    `SELECT proname AS name FROM pg_proc WHERE oid = ANY ($1::oid[]) AND provolatile = 'v' ORDER BY 1 LIMIT 1`,
+  const functions = await connection.rows<{ name: string; isVolatile: boolean }>(
+    `SELECT proname AS name, provolatile = 'v' AS "isVolatile" FROM pg_proc WHERE oid = ANY ($1::oid[]) ORDER BY 1`,
     [called],
   );
+  const beyond = functions.find(({ name }) => BEYOND.test(name));
+  if (beyond !== undefined) {
+    throw badInput('where', `calls ${beyond.name}(), which may read more than rows of the backup.`, ONE);
+  }
+  const volatile = functions.find(({ isVolatile }) => isVolatile);
   if (volatile === undefined) return;
   const text = `calls ${volatile.name}(), which may do more than to give a value, or another one each time.`;
   throw badInput('where', text, ONE);

@@ -261,6 +261,25 @@ suite(`Rows that a PostgreSQL database lost${missing ? ` (skipped: ${missing})` 
     ).toEqual([{ up: 1, down: 51 }]);
   });
 
+  it('move the sequences of partitions, domains and numeric columns up as well', async () => {
+    const dump = await lost(
+      `CREATE DOMAIN number AS int; CREATE SEQUENCE numbers; CREATE SEQUENCE down INCREMENT -1;
+       CREATE TABLE p (id int GENERATED ALWAYS AS IDENTITY, at int, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+       CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM (0) TO (99); INSERT INTO p (at) SELECT g FROM generate_series(1, 9) g;
+       CREATE TABLE t (id numeric(9, 1) PRIMARY KEY DEFAULT nextval('numbers'), d number DEFAULT nextval('down'), s serial);
+       INSERT INTO t SELECT FROM generate_series(1, 5); INSERT INTO t (id) VALUES (7.5), ('NaN')`,
+      'TRUNCATE p, t RESTART IDENTITY; ALTER SEQUENCE numbers RESTART; ALTER SEQUENCE down RESTART',
+    );
+    await bringBack(dump, { tables: ['p_1', 't'] });
+    expect(
+      await query(
+        url,
+        `INSERT INTO p (at) VALUES (10); INSERT INTO t SELECT;
+         SELECT (SELECT max(id) FROM p) AS p, id::text, d, s FROM t WHERE d = (SELECT min(d) FROM t)`,
+      ),
+    ).toEqual([{ p: 10, id: '8.0', d: -8, s: 8 }]);
+  });
+
   it('get the default of a column that is new, which others keep, and a number where it counts', async () => {
     const dump = await lost(
       BOOKINGS,
@@ -420,6 +439,19 @@ suite('Rows that do not fit what a PostgreSQL database holds now', () => {
       code: 'DATABASE_UNREADABLE',
       hint: expect.stringContaining('GRANT "postgres" TO "other"'),
     });
+    // A sequence of another role must not be moved, which the plan knows as well.
+    await query(
+      at(root, name),
+      `ALTER TABLE booking ALTER id DROP DEFAULT; ALTER SEQUENCE booking_id_seq OWNED BY NONE; ALTER TABLE booking OWNER TO other;
+       ALTER TABLE booking ALTER id SET DEFAULT nextval('booking_id_seq'); DELETE FROM booking; ALTER SEQUENCE booking_id_seq RESTART`,
+    );
+    const { refusals } = await refused(
+      dump,
+      { tables: ['booking'] },
+      'DATABASE_UNREADABLE',
+      /must not change booking_id_seq, which belong/,
+    );
+    expect(refusals[0]?.hint).toContain('GRANT "postgres" TO "other"');
   });
 });
 
@@ -510,6 +542,16 @@ suite('While an application writes to a PostgreSQL database, a restore of rows',
     );
     expect(ended).toMatchObject({ code: 'RESTORE_CONFLICT', message: expect.stringMatching(/take away: b → a/) });
     expect(await query(url, 'SELECT code FROM b')).toEqual([{ code: 'new' }]);
+  });
+
+  it('is refused, and ends no one, where a sequence that must move stays in use', async () => {
+    const dump = await lost(BOOKINGS, 'DELETE FROM booking; ALTER SEQUENCE booking_id_seq RESTART');
+    await using(url, async (writer) => {
+      await writer.query("BEGIN; SELECT nextval('booking_id_seq')");
+      await expect(load(dump, { tables: ['booking'] })).rejects.toMatchObject({ code: 'DATABASE_IN_USE' });
+      await writer.query("INSERT INTO booking VALUES (9, 'Eve', 1, 1); COMMIT");
+    });
+    expect(await query(url, 'SELECT id FROM booking')).toEqual([{ id: 9 }]);
   });
 
   it('gives up the locks it has while one writes to the tables in the other order', async () => {

@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { RepairConflict, RowSample } from '../../core/ports.js';
+import { AppError, errnoOf } from '../../errors.js';
 import type { Connection, CopyIn } from './connection.js';
 import type { DumpFile } from './dump.js';
 import { literal, qualified, quoted, type TableName, tableName } from './names.js';
@@ -16,7 +18,7 @@ import {
 } from './repair-rules.js';
 import type { RepairColumn, RepairTable } from './repair-table.js';
 import { rowsIn } from './rows.js';
-import { cellsSql, countRows, hashOf, imageOf, pick, valuesOf } from './samples.js';
+import { BASE, cellsSql, countRows, hashOf, imageOf, pick, valuesOf } from './samples.js';
 
 /** How many rows are shown of each kind. */
 const SAMPLES = 10;
@@ -323,52 +325,101 @@ export async function writeRows(connection: Connection, table: RepairTable): Pro
   return Number(written?.rows ?? 0);
 }
 
-/** A sequence that numbers a column. */
-interface Counter {
+/** A sequence that is behind a number that comes back. */
+export interface Counter {
   schema: string;
   name: string;
-  column: string;
   /** Negative for one that counts down. */
   step: string;
+  /** Who owns it, where the user must not act for that role; null otherwise. */
+  owner: string | null;
+  /** What it must have given. */
+  last: bigint;
 }
 
 /**
- * Moves sequences on to what was brought back, and never to what they gave already. What is set is taken back with the
- * transaction, and nobody takes a number until it ends.
+ * The sequences of a table that would give numbers again which come back: those of its columns' defaults and identities, and
+ * of the same columns of the tables that it is a partition of.
  */
-export async function moveSequences(connection: Connection, table: RepairTable): Promise<void> {
-  const counters = await connection.rows<Counter>(
-    `SELECT DISTINCT n.nspname AS schema, s.relname AS name, a.attname AS column, q.seqincrement::text AS step
-     FROM pg_attribute a LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
+export async function countersBehind(connection: Connection, table: RepairTable): Promise<Counter[]> {
+  const found = await connection.rows<Omit<Counter, 'last'> & { column: string; isReadable: boolean }>(
+    `SELECT DISTINCT n.nspname AS schema, s.relname AS name, a.attname AS column, q.seqincrement::text AS step,
+       CASE WHEN NOT pg_has_role(s.relowner, 'USAGE') THEN pg_get_userbyid(s.relowner) END AS owner,
+       has_sequence_privilege(s.oid, 'SELECT') AS "isReadable"
+     FROM pg_attribute own JOIN pg_attribute a ON a.attname = own.attname AND (a.attrelid = own.attrelid
+         OR a.attrelid IN (SELECT relid FROM pg_partition_ancestors(own.attrelid) AS up (relid)))
+       LEFT JOIN pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum
        JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND (
          (d.classid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum)
          OR (d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid))
        JOIN pg_class s ON s.relkind = 'S' AND s.oid = CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid ELSE d.refobjid END
        JOIN pg_namespace n ON n.oid = s.relnamespace JOIN pg_sequence q ON q.seqrelid = s.oid
-     WHERE a.attrelid = $1::oid AND a.attnum > 0 AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
-     ORDER BY 1, 2`,
+     WHERE own.attrelid = $1::oid AND own.attnum > 0 AND NOT own.attisdropped
+       AND ${BASE} IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype)
+     ORDER BY 1, 2, 3`,
     [table.oid],
   );
-  for (const { column, step, ...sequence } of counters) {
-    const isUp = !step.startsWith('-');
-    const [found] = await connection.rows<{ last: string | null }>(
-      `SELECT ${isUp ? 'max' : 'min'}(d.${quoted(column)})::text AS last FROM ${table.next} d
-       JOIN pg_sequence q ON q.seqrelid = ${literal(qualified(sequence))}::regclass
-       WHERE d.${quoted(column)} BETWEEN q.seqmin AND q.seqmax`,
+  const behind: Counter[] = [];
+  for (const { column, isReadable, ...counter } of found) {
+    const number = `d.${quoted(column)}::numeric`;
+    const [most] = await connection.rows<{ last: string | null }>(
+      `SELECT ${isUp(counter) ? `floor(max(${number}))` : `ceil(min(${number}))`}::text AS last FROM ${table.next} d
+       JOIN pg_sequence q ON q.seqrelid = ${literal(qualified(counter))}::regclass
+       WHERE ${number} BETWEEN q.seqmin AND q.seqmax`,
     );
-    if (found?.last === null || found === undefined) continue;
-    const last = BigInt(found.last);
-    const isBehind = async () => {
-      const [now] = await connection.rows<{ value: string; called: boolean }>(
-        `SELECT last_value::text AS value, is_called AS called FROM ${qualified(sequence)}`,
-      );
-      const value = BigInt(now?.value ?? 0);
-      return isUp ? last > value || (last === value && !now?.called) : last < value || (last === value && !now?.called);
-    };
-    if (!(await isBehind())) continue;
-    // Changes nothing, but the sequence is ours from here on.
-    await connection.run(`ALTER SEQUENCE ${qualified(sequence)} INCREMENT BY ${step}`);
-    if (await isBehind())
-      await connection.run(`SELECT setval(${literal(qualified(sequence))}::regclass, ${last}, true)`);
+    if (most === undefined || most.last === null) continue;
+    const one = { ...counter, last: BigInt(most.last) };
+    if (!isReadable || (await isBehind(connection, one))) behind.push(one);
+  }
+  return behind;
+}
+
+const isUp = ({ step }: Pick<Counter, 'step'>) => !step.startsWith('-');
+
+async function isBehind(connection: Connection, counter: Counter): Promise<boolean> {
+  const [now] = await connection.rows<{ value: string; called: boolean }>(
+    `SELECT last_value::text AS value, is_called AS called FROM ${qualified(counter)}`,
+  );
+  const value = BigInt(now?.value ?? 0);
+  if (counter.last === value) return !now?.called;
+  return isUp(counter) ? counter.last > value : counter.last < value;
+}
+
+/**
+ * Moves sequences on to what was brought back, and never to what they gave already. What is set is taken back with the
+ * transaction, and nobody takes a number until it ends.
+ * @throws AppError DATABASE_IN_USE
+ */
+export async function moveSequences(connection: Connection, table: RepairTable): Promise<void> {
+  for (const counter of await countersBehind(connection, table)) {
+    await lockSequence(connection, counter);
+    if (await isBehind(connection, counter)) {
+      await connection.run(`SELECT setval(${literal(qualified(counter))}::regclass, ${counter.last}, true)`);
+    }
   }
 }
+
+/** How long a lock is waited for while others are held: below `deadlock_timeout`, after which the server ends one who waits. */
+export const BRIEF = 500;
+/** How often, and how long in milliseconds, a sequence is waited for: who took a number of it may wait for the table. */
+const TRIES = 10;
+const TRY = 50;
+
+async function lockSequence(connection: Connection, { step, ...sequence }: Counter): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    await connection.run(`SAVEPOINT unlocked; SET LOCAL lock_timeout = ${TRY}`);
+    try {
+      // Changes nothing, but the sequence is ours from here on.
+      await connection.run(`ALTER SEQUENCE ${qualified(sequence)} INCREMENT BY ${step}`);
+      await connection.run(`RELEASE SAVEPOINT unlocked; SET LOCAL lock_timeout = ${BRIEF}`);
+      return;
+    } catch (error) {
+      if (!isLocked(error) || tries === TRIES) throw error;
+      await connection.run('ROLLBACK TO SAVEPOINT unlocked; RELEASE SAVEPOINT unlocked');
+      await sleep(2 * TRY);
+    }
+  }
+}
+
+/** True where a lock did not come in time. */
+export const isLocked = (error: unknown): boolean => error instanceof AppError && errnoOf(error.cause) === '55P03';

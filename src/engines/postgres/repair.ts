@@ -12,8 +12,11 @@ import { type Connection, withConnection, withServer } from './connection.js';
 import { type DumpFile, dumpBytes } from './dump.js';
 import { tableName } from './names.js';
 import {
+  BRIEF,
   conflictsOf,
+  countersBehind,
   countListed,
+  isLocked,
   layRows,
   listChanged,
   listMissing,
@@ -172,7 +175,7 @@ async function work(
       };
       await listParents(connection, wanted, open, signal);
     }
-    return await judge(connection, { opened, wanted, withParents }, signal);
+    return await judge(connection, place, { opened, wanted, withParents }, signal);
   } catch (error) {
     if (!(error instanceof AppError) || error.field !== 'tables') throw error;
     return { tables: names, warnings: [], repairs: [], refusals: [error], written: [] };
@@ -182,6 +185,7 @@ async function work(
 /** @param tables `opened`: all that rows were laid of, by their oids; `wanted`: those that were chosen */
 async function judge(
   connection: Connection,
+  place: Place,
   { opened, wanted, withParents }: { opened: Map<string, RepairTable>; wanted: RepairTable[]; withParents: boolean },
   signal: AbortSignal,
 ): Promise<Worked> {
@@ -211,6 +215,12 @@ async function judge(
     signal.throwIfAborted();
   }
   const tables = written.map(([table]) => table);
+  const foreign = new Map<string, AppError>();
+  for (const table of tables) {
+    for (const { owner, ...sequence } of await countersBehind(connection, table)) {
+      if (owner !== null) foreign.set(owner, noOwner(place, { owner, names: tableName(sequence) }));
+    }
+  }
   return {
     tables: [...new Set([...wanted, ...repairs.keys()])].map(({ name }) => name),
     warnings: [
@@ -220,7 +230,11 @@ async function judge(
       ...(await staleViews(connection, tables)),
     ],
     repairs: [...repairs.values()],
-    refusals: [...refusalsOf([...repairs.values()], withParents ? new Set() : parents), ...takenAway(taken)],
+    refusals: [
+      ...refusalsOf([...repairs.values()], withParents ? new Set() : parents),
+      ...takenAway(taken),
+      ...foreign.values(),
+    ],
     written: await parentsFirst(
       connection,
       written.map(([table, repair]) => ({ table, repair })),
@@ -253,9 +267,6 @@ interface Lock {
   table: RepairTable;
   mode: 'SHARE ROW EXCLUSIVE' | 'EXCLUSIVE';
 }
-
-/** How long a lock is waited for while others are held: below `deadlock_timeout`, after which the server ends one who waits. */
-const BRIEF = 500;
 
 /**
  * From here on others read these tables, and wait before they write them. While it waits for the first lock it holds no
@@ -300,8 +311,6 @@ async function givingWay<T>(run: () => Promise<T>): Promise<T> {
     });
   }
 }
-
-const isLocked = (error: unknown) => error instanceof AppError && errnoOf(error.cause) === '55P03';
 
 /** Parents before what refers to them, as far as they do not refer to each other. */
 async function parentsFirst(connection: Connection, written: Worked['written']): Promise<Worked['written']> {

@@ -361,6 +361,23 @@ suite('Rows that do not fit what a PostgreSQL database holds now', () => {
     expect(await query(url, 'SELECT count(*)::int AS n FROM t')).toEqual([{ n: 5 }]);
   });
 
+  it('are refused where a check takes the whole row, or a foreign key takes all of its columns', async () => {
+    const dump = await lost(
+      `CREATE TABLE a (x int, y int, PRIMARY KEY (x, y)); INSERT INTO a VALUES (1, 1); CREATE TABLE t (gone int, id int PRIMARY KEY, x int, y int);
+       ALTER TABLE t DROP gone; INSERT INTO t VALUES (1, NULL, NULL), (2, 1, NULL), (3, 1, 1), (4, 1, 1)`,
+      `DELETE FROM t; CREATE FUNCTION few(t) RETURNS bool LANGUAGE sql AS 'SELECT $1.id <> 4'; ALTER TABLE t ADD CONSTRAINT few CHECK (few(t));
+       ALTER TABLE t ADD CONSTRAINT every CHECK (t IS DISTINCT FROM NULL AND id > 0);
+       ALTER TABLE t ADD CONSTRAINT torn FOREIGN KEY (x, y) REFERENCES a MATCH FULL`,
+    );
+    const { repairs } = await refused(dump, { tables: ['t'] }, 'RESTORE_CONFLICT', /rows of t cannot be brought back/);
+    expect(repairs[0]?.conflicts.map(({ reason, samples }) => [reason, samples.map(({ key }) => key.id)])).toEqual([
+      ['few does not allow it: CHECK (public.few(t.*))', [4]],
+      ['torn does not allow NULL in some of x, y and not in all', [2]],
+    ]);
+    await bringBack(dump, { tables: ['t'], where: 'id IN (1, 3)' });
+    expect(await query(url, 'SELECT id FROM t ORDER BY id')).toEqual([{ id: 1 }, { id: 3 }]);
+  });
+
   it('are refused where a column must not be NULL, a partition is another, or a type takes less', async () => {
     const dump = await lost(
       `CREATE TABLE p (id int, at int, PRIMARY KEY (id, at)) PARTITION BY RANGE (at); CREATE TABLE p_1 PARTITION OF p FOR VALUES FROM (0) TO (10);

@@ -9,6 +9,7 @@ import {
   clashing,
   isLate,
   isReference,
+  isTorn,
   type Link,
   linksOf,
   linksTo,
@@ -264,9 +265,13 @@ export async function conflictsOf(
     await note(`${name} is numbered by the server, and foreign keys act when the row is taken away`, isOther);
   }
   for (const { reason, isBroken } of await ownRules(connection, table)) {
-    await note(reason, `${SOURCE} IN (SELECT ${SOURCE} FROM ${next} WHERE ${isBroken})`);
+    await note(reason, `${SOURCE} IN (SELECT ${SOURCE} FROM ${next} d WHERE ${isBroken})`);
   }
   for (const link of await linksOf(connection, table)) {
+    if (link.isFull) {
+      const reason = `${link.name} does not allow NULL in some of ${link.columns.join(', ')} and not in all`;
+      await note(reason, isTorn(link, 'd'));
+    }
     const parents = link.parents.flatMap((oid) => tables.get(oid)?.next ?? []);
     const isNowhere = [link.parentTable, ...parents].map(
       (parent) => `NOT EXISTS (SELECT FROM ${parent} p WHERE ${refersTo(link, 'p', 'd')})`,

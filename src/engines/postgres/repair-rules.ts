@@ -1,5 +1,5 @@
 import type { Connection } from './connection.js';
-import { quoted } from './names.js';
+import { qualified, quoted } from './names.js';
 import type { RepairTable } from './repair-table.js';
 
 /** What two rows of a table must not have in common: a unique index, or an exclusion constraint. */
@@ -100,7 +100,7 @@ export async function apartRules(connection: Connection, { oid }: RepairTable): 
 /** A column as a person writes it. */
 const plain = (part: string) => (/^"(?:[^"]|"")*"$/.test(part) ? part.slice(1, -1).replaceAll('""', '"') : part);
 
-/** What a single row must be like: `isBroken` is a condition on it. */
+/** What a single row must be like: `isBroken` is a condition on it, which it names `d` where that is needed. */
 export interface OwnRule {
   reason: string;
   isBroken: string;
@@ -108,8 +108,9 @@ export interface OwnRule {
 
 /** The rules of a table that are about one row, without those of its types. */
 export async function ownRules(connection: Connection, table: RepairTable): Promise<OwnRule[]> {
-  const checks = await connection.rows<{ name: string; expression: string; definition: string }>(
-    `SELECT conname AS name, pg_get_expr(conbin, conrelid) AS expression, pg_get_constraintdef(oid) AS definition
+  const checks = await connection.rows<{ name: string; expression: string; definition: string; isWhole: boolean }>(
+    `SELECT conname AS name, pg_get_expr(conbin, conrelid) AS expression, pg_get_constraintdef(oid) AS definition,
+       0 = ANY (conkey) AS "isWhole"
      FROM pg_constraint WHERE conrelid = $1::oid AND contype = 'c' ORDER BY conname`,
     [table.oid],
   );
@@ -123,14 +124,20 @@ export async function ownRules(connection: Connection, table: RepairTable): Prom
       reason: `${name} must not be NULL`,
       isBroken: `${quoted(name)} IS NOT DISTINCT FROM NULL`,
     })),
-    ...checks.map(({ name, expression, definition }) => ({
+    ...checks.map(({ name, expression, definition, isWhole }) => ({
       reason: `${name} does not allow it: ${definition}`,
-      isBroken: `(${expression}) IS FALSE`,
+      isBroken: isWhole ? wholeRow(table, `(${expression}) IS FALSE`) : `(${expression}) IS FALSE`,
     })),
     ...(partition === undefined || partition.expression === null
       ? []
       : [{ reason: 'it does not belong to this partition', isBroken: `(${partition.expression}) IS FALSE` }]),
   ];
+}
+
+/** A condition that takes the row as a whole, by the table's name, as one of the table's type. */
+function wholeRow({ table, all }: RepairTable, condition: string): string {
+  const row = `ROW(${all.map(({ name }) => `d.${quoted(name)}`).join(', ')})::${qualified(table)}`;
+  return `EXISTS (SELECT FROM unnest(ARRAY[${row}]) AS ${quoted(table.name)} WHERE ${condition})`;
 }
 
 /** True for a column that only the target has and that numbers its rows: it gets its value when the row is written. */
@@ -155,7 +162,8 @@ export interface Link {
   refers: string[];
   /** Compare a column of the parent, on the left, with one of the child. */
   operators: string[];
-  isImmediate: boolean;
+  /** MATCH FULL: a row must not have NULL in some of its columns only. */
+  isFull: boolean;
   /** What a deletion of a parent does, as `pg_constraint` has it: `a` for nothing but to fail. */
   onDelete: string;
 }
@@ -173,7 +181,7 @@ const LINKS = `SELECT k.conname AS name, k.conrelid::text AS child, k.confrelid:
       JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.attnum) AS refers,
     (SELECT array_agg(${OPERATOR} ORDER BY place) FROM unnest(k.conpfeqop) WITH ORDINALITY AS u (operator, place)
       JOIN pg_operator o ON o.oid = u.operator JOIN pg_namespace on_ ON on_.oid = o.oprnamespace) AS operators,
-    NOT k.condeferrable AS "isImmediate", k.confdeltype AS "onDelete"
+    k.confmatchtype = 'f' AS "isFull", k.confdeltype AS "onDelete"
   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
     JOIN pg_class p ON p.oid = k.confrelid JOIN pg_namespace pn ON pn.oid = p.relnamespace
     LEFT JOIN pg_constraint whole ON whole.oid = k.conparentid
@@ -199,3 +207,9 @@ export const refersTo = ({ columns, refers, operators }: Link, parent: string, c
 /** True for a row that refers to something: NULL in any column is no reference. @param child an alias */
 export const isReference = ({ columns }: Link, child: string): string =>
   columns.map((name) => `${child}.${quoted(name)} IS DISTINCT FROM NULL`).join(' AND ');
+
+/** True for a row that MATCH FULL refuses: NULL in some columns of the foreign key, and not in all. @param child an alias */
+export const isTorn = ({ columns }: Link, child: string): string => {
+  const nulls = columns.map((name) => `${child}.${quoted(name)} IS NOT DISTINCT FROM NULL`);
+  return `(${nulls.join(' OR ')}) AND NOT (${nulls.join(' AND ')})`;
+};

@@ -66,12 +66,20 @@ export function rehearseTables(
       const warnings = found.flatMap((each) => each.warnings);
       const replaced = tables.flatMap((name) => live.get(name) ?? []);
       const foreign = await foreignTables(connection, replaced);
+      const clones = await clonedTriggers(
+        connection,
+        replaced.map(({ oid }) => oid),
+      );
       return {
         tables,
         related: [],
         repairs: [],
         warnings: [...warnings, ...(await staleViews(connection, replaced))],
-        refusals: [...found.flatMap((each) => each.refusals), ...foreign.map((owned) => noOwner(place, owned))],
+        refusals: [
+          ...found.flatMap((each) => each.refusals),
+          ...foreign.map((owned) => noOwner(place, owned)),
+          ...clones,
+        ],
       };
     });
   });
@@ -346,11 +354,31 @@ function foreignKeysAt(connection: Connection, oids: string[]): Promise<ForeignK
   );
 }
 
-/** The triggers of these tables that can fire. */
-export function triggersOf(
+/** Before PostgreSQL 15 only a superuser can switch off what a partition has of its table's triggers: they would fire. */
+async function clonedTriggers(connection: Connection, oids: string[]): Promise<AppError[]> {
+  const clones = await connection.rows<TableName & { trigger: string }>(
+    `SELECT n.nspname AS schema, c.relname AS name, t.tgname AS trigger
+     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+       LEFT JOIN pg_constraint k ON k.oid = t.tgconstraint
+     WHERE t.tgrelid = ANY ($1::oid[]) AND t.tgisinternal AND t.tgenabled <> 'D' AND coalesce(k.contype, 't') = 't' ORDER BY 1, 2, 3`,
+    [oids],
+  );
+  const hint = 'Update to PostgreSQL 15, or restore the whole database, or into another one (targetDatabaseUrl).';
+  return clones.map(({ trigger, ...table }) =>
+    badInput('tables', `the trigger ${trigger} of the partition ${tableName(table)} would fire.`, hint),
+  );
+}
+
+/**
+ * The triggers of these tables that can fire.
+ * @throws AppError BAD_USER_INPUT for one that cannot be switched off
+ */
+export async function triggersOf(
   connection: Connection,
   oids: string[],
 ): Promise<{ table: string; name: string; how: string }[]> {
+  const [clone] = await clonedTriggers(connection, oids);
+  if (clone !== undefined) throw clone;
   return connection.rows(
     `SELECT format('%I.%I', n.nspname, c.relname) AS table, quote_ident(tgname) AS name,
        CASE tgenabled WHEN 'A' THEN 'ALWAYS TRIGGER' WHEN 'R' THEN 'REPLICA TRIGGER' ELSE 'TRIGGER' END AS how

@@ -431,6 +431,15 @@ suite('Rows that do not fit what a PostgreSQL database holds now', () => {
     });
   });
 
+  it('are refused without a hint at parents where the backup lacks their table', async () => {
+    const dump = await lost(
+      'CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1)',
+      'DELETE FROM t; CREATE TABLE a (id int PRIMARY KEY); ALTER TABLE t ADD FOREIGN KEY (n) REFERENCES a',
+    );
+    const { refusals } = await refused(dump, { tables: ['t'] }, 'RESTORE_CONFLICT', /n refers to rows of a that/);
+    expect(refusals[0]?.hint).not.toMatch(/withParents/);
+  });
+
   it('are refused where overwriting takes away what newer rows refer to', async () => {
     const dump = await lost(
       `CREATE TABLE a (id int PRIMARY KEY, code text UNIQUE); INSERT INTO a VALUES (1, 'old');

@@ -219,7 +219,7 @@ async function samplesOf(
 /** What stands against the rows that are to be written. */
 export interface Standing {
   conflicts: RepairConflict[];
-  /** Names of tables that rows would have to come along of. */
+  /** Names of tables that rows would have to come along of, as far as the backup has these tables. */
   parents: string[];
   /** Foreign keys whose rows refer to values that overwriting would take away, as `child → parent`. */
   taken: string[];
@@ -227,12 +227,13 @@ export interface Standing {
 
 /**
  * What the rows break that are to be written, for each rule of the target. Reads only.
- * @param tables all of which rows are written, by their oids
+ * @param tables all of which rows are written, by their oids @param inBackup oids of those that the backup has
  */
 export async function conflictsOf(
   connection: Connection,
   table: RepairTable,
   tables: ReadonlyMap<string, RepairTable>,
+  inBackup: ReadonlySet<string>,
 ): Promise<Standing> {
   const { next, list, live } = table;
   const found: Standing = { conflicts: [], parents: [], taken: [] };
@@ -277,7 +278,8 @@ export async function conflictsOf(
       (parent) => `NOT EXISTS (SELECT FROM ${parent} p WHERE ${refersTo(link, 'p', 'd')})`,
     );
     const reason = `${link.columns.join(', ')} refers to rows of ${tableName(link.parentName)} that the target does not have`;
-    if (await note(reason, [isReference(link, 'd'), ...isNowhere].join(' AND '))) {
+    const isBroken = await note(reason, [isReference(link, 'd'), ...isNowhere].join(' AND '));
+    if (isBroken && link.parents.some((oid) => inBackup.has(oid))) {
       found.parents.push(tableName(link.parentName));
     }
   }

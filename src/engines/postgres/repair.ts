@@ -175,18 +175,32 @@ async function work(
       };
       await listParents(connection, wanted, open, signal);
     }
-    return await judge(connection, place, { opened, wanted, withParents }, signal);
+    const inBackup = new Set([...live].flatMap(([name, { oid }]) => (dumped.has(name) ? [oid] : [])));
+    return await judge(connection, place, { opened, wanted, inBackup, withParents }, signal);
   } catch (error) {
     if (!(error instanceof AppError) || error.field !== 'tables') throw error;
     return { tables: names, warnings: [], repairs: [], refusals: [error], written: [] };
   }
 }
 
-/** @param tables `opened`: all that rows were laid of, by their oids; `wanted`: those that were chosen */
+/**
+ * @param tables `opened`: all that rows were laid of, by their oids; `wanted`: those that were chosen; `inBackup`: oids of all
+ *   that the backup has
+ */
 async function judge(
   connection: Connection,
   place: Place,
-  { opened, wanted, withParents }: { opened: Map<string, RepairTable>; wanted: RepairTable[]; withParents: boolean },
+  {
+    opened,
+    wanted,
+    inBackup,
+    withParents,
+  }: {
+    opened: Map<string, RepairTable>;
+    wanted: RepairTable[];
+    inBackup: ReadonlySet<string>;
+    withParents: boolean;
+  },
   signal: AbortSignal,
 ): Promise<Worked> {
   const repairs = new Map<RepairTable, TableRepair>();
@@ -208,7 +222,7 @@ async function judge(
   const parents = new Set<string>();
   const taken = new Set<string>();
   for (const [table, repair] of written) {
-    const found = await orConflict(table.name, () => conflictsOf(connection, table, byOid));
+    const found = await orConflict(table.name, () => conflictsOf(connection, table, byOid, inBackup));
     repair.conflicts.push(...found.conflicts);
     for (const parent of found.parents) parents.add(parent);
     for (const link of found.taken) taken.add(link);
@@ -419,7 +433,7 @@ function takenAway(links: Set<string>): AppError[] {
 }
 
 const withParentsHint = (parents: Set<string>) =>
-  `Set withParents: true (command line: --with-parents) to bring the missing rows of ${[...parents].join(', ')} back as well, or choose others with where.`;
+  `Set withParents: true (command line: --with-parents) to bring the missing rows of ${[...parents].join(', ')} back as well, where the backup has them, or choose others with where.`;
 const OTHERS = 'The plan shows them. Choose others with where, or correct the newer rows first.';
 
 /** Runs what a value or a rule of the target can end: then the rows do not fit. */

@@ -45,6 +45,8 @@ export async function layRows(
     );
     await connection.run(`CREATE TEMP TABLE ${own(list)} (s tid UNIQUE, t tid, step int NOT NULL) ON COMMIT DROP`);
   }
+  // As the dump has written them: by the setting of the database.
+  await connection.run('SET LOCAL lc_monetary TO DEFAULT');
   let into: CopyIn | null = null;
   const names: TableName[] = tables.map(({ table }) => table);
   try {
@@ -61,6 +63,7 @@ export async function layRows(
     await into?.abort();
     throw error;
   }
+  await connection.run("SET LOCAL lc_monetary = 'C'");
   for (const { rows } of tables) await connection.run(`ANALYZE ${rows}`);
 }
 

@@ -20,7 +20,8 @@ export const BASE = `(WITH RECURSIVE bases AS (SELECT oid, typtype, typbasetype 
  * text is of one value, and the same on every server.
  */
 export const PLAIN_VALUES = `SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres';
-  SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL xmloption = 'content'; SET LOCAL lc_monetary = 'C'`;
+  SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL xmloption = 'content'; SET LOCAL lc_monetary = 'C';
+  SET LOCAL quote_all_identifiers = off`;
 
 /** All that some columns of a row hold, as one text: values that differ in a byte have another. @param side an alias */
 export const imageOf = (side: string, columns: readonly { name: string }[]): string =>

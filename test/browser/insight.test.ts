@@ -102,13 +102,25 @@ walk(`A backup on the page${missingBrowser === null ? '' : ` (skipped: ${missing
     await page.getByRole('menuitem', { name: 'Query …' }).click();
     await page.getByRole('combobox', { name: 'Show a table' }).click();
     await page.getByRole('option', { name: 'booking (3)' }).click();
-    await page.getByText(/^3 rows in/).waitFor();
+    await page.getByText('Rows 1 to 3 of booking').waitFor();
     await visit.picture('query');
     const download = page.waitForEvent('download');
     await page.getByRole('button', { name: 'Download CSV' }).click();
     expect(await readFile(await (await download).path(), 'utf8')).toBe(
       'id,guest,nights\r\n1,Asha,2\r\n2,"Bram, the ""Old""",1\r\n3,Chen,',
     );
+    const guests = page.getByRole('table', { name: 'Result' });
+    await page.getByRole('button', { name: 'guest' }).click();
+    await page.getByRole('button', { name: 'guest ↑' }).click();
+    await page.getByRole('columnheader', { name: 'guest ↓' }).waitFor();
+    await guests.getByRole('row').nth(1).filter({ hasText: 'Chen' }).waitFor();
+    await page.getByRole('combobox', { name: 'Column' }).click();
+    await page.getByRole('option', { name: 'guest', exact: true }).click();
+    await page.getByRole('textbox', { name: 'Contains' }).fill('A');
+    await page.getByRole('button', { name: 'Filter' }).click();
+    await page.getByText('Rows 1 to 2 of booking').waitFor();
+    expect(await guests.innerText()).toMatch(/Bram[^]*Asha/);
+    expect(await page.getByRole('button', { name: 'Next rows' }).isDisabled()).toBe(true);
     const statement = page.getByRole('textbox', { name: 'SELECT' });
     await statement.fill('DELETE FROM booking');
     await page.getByRole('button', { name: 'Run' }).click();

@@ -1,4 +1,16 @@
-import { Button, Card, Code, Group, Select, Stack, Table, Text, Textarea } from '@mantine/core';
+import {
+  Button,
+  Card,
+  Code,
+  Group,
+  Select,
+  Stack,
+  Table,
+  Text,
+  Textarea,
+  TextInput,
+  UnstyledButton,
+} from '@mantine/core';
 import { IconDownload } from '@tabler/icons-react';
 import { useState } from 'react';
 import {
@@ -19,14 +31,15 @@ import { cellText } from '../components/row.js';
 import { Answered, Loading, Missing, ProblemAlert } from '../components/state.js';
 import { csvOf } from '../../core/text/format.js';
 import { count, plural } from '../format.js';
-import { tableInSql } from '../sql.js';
+import { type Browsing, browseSql } from '../sql.js';
 import { titleOf } from '../words.js';
 
 type Result = QueryBackupQuery['queryBackup'];
 type Change = FindChangeQuery['findChange'];
 
-/** The most rows that are shown. */
+/** The most rows that are shown of a SELECT, and of a table at once. */
 const LIMIT = 200;
+const PAGE = 50;
 
 /** Looks a row up in a backup: its tables, and any SELECT. */
 export default function Query({ id }: { id: string }) {
@@ -43,6 +56,7 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
   const [sql, setSql] = useState('');
   const [identity, setIdentity] = useState('');
   const [result, setResult] = useState<Result | null>(null);
+  const [browsing, setBrowsing] = useState<Browsing | null>(null);
   const [change, setChange] = useState<Change | undefined>(undefined);
   const query = useQuestion(QueryBackupDocument);
   const search = useQuestion(FindChangeDocument);
@@ -55,10 +69,23 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
     query.clear();
     search.clear();
   };
-  const ask = async (text: string) => {
-    clear();
-    const answer = await query.run({ id, sql: text, limit: LIMIT, identity: given });
+  const read = async (text: string, limit: number) => {
+    const answer = await query.run({ id, sql: text, limit, identity: given });
     setResult(answer?.queryBackup ?? null);
+  };
+  const ask = async () => {
+    clear();
+    setBrowsing(null);
+    await read(sql, LIMIT);
+  };
+  const browse = async (next: Browsing) => {
+    if (next.table !== browsing?.table) clear();
+    setChange(undefined);
+    setBrowsing(next);
+    // One more than are shown tells whether a page follows.
+    const text = browseSql(engine, next, PAGE + 1);
+    setSql(text);
+    if (!needsIdentity(backup) || identity !== '') await read(text, PAGE);
   };
   const findChange = async (config: string) => {
     clear();
@@ -66,10 +93,7 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
     setChange(answer?.findChange);
   };
   const open = (table: string | null) => {
-    if (table === null) return;
-    const all = `SELECT * FROM ${tableInSql(engine, table)}`;
-    setSql(all);
-    if (!needsIdentity(backup) || identity !== '') void ask(all);
+    if (table !== null) void browse({ table, sort: null, filter: null, offset: 0 });
   };
   return (
     <>
@@ -79,7 +103,7 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
           <form
             onSubmit={(event) => {
               event.preventDefault();
-              void ask(sql);
+              void ask();
             }}
           >
             <Stack>
@@ -100,7 +124,7 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
                 value={sql}
                 onChange={(event) => setSql(event.currentTarget.value)}
                 onKeyDown={(event) => {
-                  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) void ask(sql);
+                  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) void ask();
                 }}
                 autosize
                 minRows={3}
@@ -129,8 +153,11 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
           </form>
         </Card>
         {problem && problem.field !== 'sql' && <ProblemAlert problem={problem} />}
-        {(query.busy || search.busy) && <Loading height={160} />}
-        {result && <Rows result={result} />}
+        {((query.busy && result === null) || search.busy) && <Loading height={160} />}
+        {result && browsing && (
+          <Browser key={browsing.table} result={result} browsing={browsing} onChange={(next) => void browse(next)} />
+        )}
+        {result && !browsing && <Rows result={result} />}
         {change !== undefined && <ChangeFound change={change} />}
         {configId && <RowHistory configId={configId} tables={tables.map(({ name }) => name)} identity={given} />}
       </Stack>
@@ -138,44 +165,133 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
   );
 }
 
-function Rows({ result: { columns, rows, truncated, seconds } }: { result: Result }) {
+/** A table, page by page, sorted by a column, and only the rows that hold a text. */
+function Browser({
+  result,
+  browsing,
+  onChange,
+}: {
+  result: Result;
+  browsing: Browsing;
+  onChange: (next: Browsing) => void;
+}) {
+  const { sort, filter, offset } = browsing;
+  const { columns, rows, truncated } = result;
+  const [column, setColumn] = useState<string | null>(filter?.column ?? columns[0] ?? null);
+  const [text, setText] = useState(filter?.text ?? '');
+  const choose = () =>
+    onChange({ ...browsing, filter: column === null || text === '' ? null : { column, text }, offset: 0 });
+  const sortBy = (name: string) => {
+    const descending = sort?.column === name && !sort.descending;
+    onChange({ ...browsing, sort: { column: name, descending }, offset: 0 });
+  };
+  const title =
+    rows.length === 0 ? 'No rows' : `Rows ${count(offset + 1)} to ${count(offset + rows.length)} of ${browsing.table}`;
+  return (
+    <Section title={title}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          choose();
+        }}
+      >
+        <Group align="end" mb="sm">
+          <Select label="Column" data={[...new Set(columns)]} value={column} onChange={setColumn} searchable />
+          <TextInput label="Contains" value={text} onChange={(event) => setText(event.currentTarget.value)} />
+          <Button type="submit" variant="default">
+            Filter
+          </Button>
+        </Group>
+      </form>
+      <RowTable result={result} sort={sort} onSort={sortBy} />
+      <Group mt="sm">
+        <Button
+          variant="default"
+          disabled={offset === 0}
+          onClick={() => onChange({ ...browsing, offset: Math.max(0, offset - PAGE) })}
+        >
+          Previous rows
+        </Button>
+        <Button
+          variant="default"
+          disabled={!truncated}
+          onClick={() => onChange({ ...browsing, offset: offset + PAGE })}
+        >
+          Next rows
+        </Button>
+      </Group>
+    </Section>
+  );
+}
+
+function Rows({ result }: { result: Result }) {
+  const { rows, truncated, seconds } = result;
   const shown = truncated ? `The first ${plural(rows.length, 'row')}` : plural(rows.length, 'row');
   return (
     <Section title={`${shown} in ${seconds.toFixed(2)} s`}>
-      <Table.ScrollContainer minWidth={480}>
-        <Table verticalSpacing={4} aria-label="Result">
-          <Table.Thead>
-            <Table.Tr>
-              {columns.map((name, index) => (
-                <Table.Th key={index}>{name}</Table.Th>
-              ))}
-            </Table.Tr>
-          </Table.Thead>
-          <Table.Tbody>
-            {rows.map((row, at) => (
-              <Table.Tr key={at}>
-                {row.map((value, index) => (
-                  <Table.Td key={index}>
-                    {value === null ? (
-                      <Text size="sm" c="dimmed" span>
-                        NULL
-                      </Text>
-                    ) : (
-                      cellText(value)
-                    )}
-                  </Table.Td>
-                ))}
-              </Table.Tr>
-            ))}
-          </Table.Tbody>
-        </Table>
-      </Table.ScrollContainer>
+      <RowTable result={result} />
       {truncated && (
         <Text size="sm" c="dimmed" mt="xs">
           There are more: add a condition, or ORDER BY, LIMIT and OFFSET.
         </Text>
       )}
     </Section>
+  );
+}
+
+/** @param onSort is told which column's heading was chosen; left out, no column sorts */
+function RowTable({
+  result: { columns, rows },
+  sort = null,
+  onSort,
+}: {
+  result: Result;
+  sort?: Browsing['sort'];
+  onSort?: (column: string) => void;
+}) {
+  const orderOf = (name: string) => {
+    if (sort?.column !== name) return 'none';
+    return sort.descending ? 'descending' : 'ascending';
+  };
+  const ARROWS = { none: '', ascending: ' ↑', descending: ' ↓' };
+  return (
+    <Table.ScrollContainer minWidth={480}>
+      <Table verticalSpacing={4} aria-label="Result">
+        <Table.Thead>
+          <Table.Tr>
+            {columns.map((name, index) =>
+              onSort === undefined ? (
+                <Table.Th key={index}>{name}</Table.Th>
+              ) : (
+                <Table.Th key={index} aria-sort={orderOf(name)}>
+                  <UnstyledButton fz="inherit" fw="inherit" onClick={() => onSort(name)}>
+                    {name}
+                    {ARROWS[orderOf(name)]}
+                  </UnstyledButton>
+                </Table.Th>
+              ),
+            )}
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {rows.map((row, at) => (
+            <Table.Tr key={at}>
+              {row.map((value, index) => (
+                <Table.Td key={index}>
+                  {value === null ? (
+                    <Text size="sm" c="dimmed" span>
+                      NULL
+                    </Text>
+                  ) : (
+                    cellText(value)
+                  )}
+                </Table.Td>
+              ))}
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Table.ScrollContainer>
   );
 }
 

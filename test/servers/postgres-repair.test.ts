@@ -127,7 +127,7 @@ const CHANGES = `DELETE FROM booking WHERE id = 1; UPDATE booking SET nights = 9
 const suite = missing === null ? describe : describe.skip;
 
 suite(`Rows that a PostgreSQL database lost${missing ? ` (skipped: ${missing})` : ''}`, () => {
-  it('come back with types of another role, none of whose casts and operators is called for the plan', async () => {
+  it('come back with types of another role, whose casts and operators the plan does not call', async () => {
     const evil = "LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN RAISE 'ran as %', current_user; END $f$";
     const dump = await lost(
       `DO $$ BEGIN CREATE ROLE app; EXCEPTION WHEN duplicate_object THEN NULL; END $$; CREATE SCHEMA own AUTHORIZATION app; SET ROLE app;

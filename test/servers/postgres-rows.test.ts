@@ -213,7 +213,7 @@ const EVIL = `
     expect((await compare(url)).tables).toMatchObject([{ name: 't', unchanged: 9 }]);
   });
 
-  it('waits longer for a lock in the snapshot of a backup, and says of any other query who is in the way', async () => {
+  it('waits longer for a lock in the snapshot of a backup, and says elsewhere what is in the way', async () => {
     await using(shop, async (writer) => {
       await using(shop, async (backup) => {
         await backup.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
@@ -325,7 +325,7 @@ const CASTS = `
   RESET ROLE; RESET search_path`;
 
 (missing === null ? describe : describe.skip)(`Own types${missing ? ` (skipped: ${missing})` : ''}`, () => {
-  it('are shown, found and looked at by a superuser without a function of the role that owns them', async () => {
+  it('are shown and found by a superuser without a function of the role that owns them', async () => {
     const reader = createReader(async (url) => parseUrl(url));
     await query(root, 'CREATE ROLE app');
     await query(root, 'CREATE DATABASE felt');

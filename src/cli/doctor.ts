@@ -27,7 +27,7 @@ export function addDoctor(program: Command): void {
   program
     .command('doctor')
     .description(
-      'Look at all that an installation needs: this machine, the control database, each config, destination and channel. ' +
+      'Look at all that an installation needs: this machine, the control database, each config and destination, and what `status` says. ' +
         'Says what to do, and ends with 1 if there is a problem. Writes a small file in each destination, and removes it. JSON: {ok, checks: [{subject, level, message, hint}]}',
     )
     .action((_options: object, command: Command) =>
@@ -187,17 +187,26 @@ async function destinations({ app, stop }: Session): Promise<Check[]> {
   const checks: Check[] = [];
   for (const { id, name, storagePath, offline } of await app.models.Destination.findAll({ order: ['id'] })) {
     const subject = `Destination "${name ?? storagePath}"`;
-    const { error, free, warnings } = await app.destinations.test(id, undefined, stop);
-    if (error !== null) {
-      const away = `${error.message} It is marked as away most of the time.`;
-      checks.push(offline ? warning(subject, away, 'Connect it for the next backup.') : problem(subject, error));
-      continue;
-    }
-    const HINT = 'See docs/destinations.md.';
-    checks.push(...warnings.map((text) => warning(subject, text, HINT)));
-    checks.push(good(subject, `Can be written and read${free === null ? '' : `, ${humanSize(free)} free`}.`));
+    const look = () => destination({ app, stop }, { id, subject, offline });
+    checks.push(...(await asChecks(subject, look)));
+    stop.throwIfAborted();
   }
   return checks;
+}
+
+async function destination(
+  { app, stop }: Pick<Session, 'app' | 'stop'>,
+  { id, subject, offline }: { id: number; subject: string; offline: boolean },
+): Promise<Check[]> {
+  const { error, free, warnings } = await app.destinations.test(id, undefined, stop);
+  if (error !== null) {
+    const away = `${error.message} It is marked as away most of the time.`;
+    return [offline ? warning(subject, away, 'Connect it for the next backup.') : problem(subject, error)];
+  }
+  return [
+    ...warnings.map((text) => warning(subject, text, 'See docs/destinations.md.')),
+    good(subject, `Can be written and read${free === null ? '' : `, ${humanSize(free)} free`}.`),
+  ];
 }
 
 /** What `status` says: the worker, the backups so far, copies, drills, the recovery kit, channels. */

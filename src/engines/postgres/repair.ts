@@ -6,6 +6,7 @@ import type {
   TableRepair,
   TablesRehearsal,
 } from '../../core/ports.js';
+import { aboutTable, conflict, OTHER_ROWS, refusalsOf } from '../repair-words.js';
 import { AppError, errnoOf } from '../../errors.js';
 import { drillName, newName } from '../beside.js';
 import { type Connection, withConnection, withServer } from './connection.js';
@@ -239,13 +240,15 @@ async function judge(
     tables: [...new Set([...wanted, ...repairs.keys()])].map(({ name }) => name),
     warnings: [
       ...(written.length === 0 ? ['The target has all of these rows: nothing comes back.'] : []),
-      ...written.flatMap(([table]) => aboutTable(table)),
+      ...written.flatMap(([table]) =>
+        aboutTable(table.name, { hasKey: table.primary !== null, extra: table.extra.map((column) => column.name) }),
+      ),
       ...(await triggerWarnings(connection, tables)),
       ...(await staleViews(connection, tables)),
     ],
     repairs: [...repairs.values()],
     refusals: [
-      ...refusalsOf([...repairs.values()], withParents ? new Set() : parents),
+      ...refusalsOf([...repairs.values()], hintOf(withParents ? new Set() : parents)),
       ...takenAway(taken),
       ...foreign.values(),
     ],
@@ -383,21 +386,6 @@ async function assertCount(
   );
 }
 
-function aboutTable({ name, primary, extra }: RepairTable): string[] {
-  return [
-    ...(primary === null
-      ? [
-          `${name} has no primary key: a row that was changed counts as one that is missing, and comes back beside the newer one.`,
-        ]
-      : []),
-    ...(extra.length > 0
-      ? [
-          `The backup does not have ${extra.map((column) => column.name).join(', ')} of ${name}: rows that are added get the default, others keep what they have.`,
-        ]
-      : []),
-  ];
-}
-
 async function triggerWarnings(connection: Connection, tables: RepairTable[]): Promise<string[]> {
   const warnings: string[] = [];
   for (const { oid, name } of tables) {
@@ -410,31 +398,17 @@ async function triggerWarnings(connection: Connection, tables: RepairTable[]): P
   return warnings;
 }
 
-const conflict = (text: string, hint: string, cause?: unknown) =>
-  new AppError('RESTORE_CONFLICT', text, { field: 'tables', hint, cause });
-
-/** @param parents tables of rows that would have to come along */
-function refusalsOf(repairs: TableRepair[], parents: Set<string>): AppError[] {
-  return repairs
-    .filter(({ conflicts }) => conflicts.length > 0)
-    .map(({ name, conflicts }) => {
-      const why = conflicts.map(({ reason, rows }) => `${reason} (${rows} ${rows === 1 ? 'row' : 'rows'})`).join('; ');
-      return conflict(
-        `tables: rows of ${name} cannot be brought back: ${why}.`,
-        parents.size > 0 ? withParentsHint(parents) : OTHERS,
-      );
-    });
-}
-
 function takenAway(links: Set<string>): AppError[] {
   if (links.size === 0) return [];
   const text = `tables: newer rows refer to values that overwriting would take away: ${[...links].join(', ')}.`;
   return [conflict(text, 'Bring back only missing rows (rows: MISSING), or choose rows with where.')];
 }
 
-const withParentsHint = (parents: Set<string>) =>
-  `Set withParents: true (command line: --with-parents) to bring the missing rows of ${[...parents].join(', ')} back as well, where the backup has them, or choose others with where.`;
-const OTHERS = 'The plan shows them. Choose others with where, or correct the newer rows first.';
+/** @param parents tables of rows that would have to come along */
+const hintOf = (parents: Set<string>) =>
+  parents.size === 0
+    ? OTHER_ROWS
+    : `Set withParents: true (command line: --with-parents) to bring the missing rows of ${[...parents].join(', ')} back as well, where the backup has them, or choose others with where.`;
 
 /** Runs what a value or a rule of the target can end: then the rows do not fit. */
 async function orConflict<T>(tables: string, run: () => Promise<T>): Promise<T> {
@@ -444,6 +418,6 @@ async function orConflict<T>(tables: string, run: () => Promise<T>): Promise<T> 
     const code = error instanceof AppError ? (errnoOf(error.cause) ?? '') : '';
     if (!/^(22|23|P0)/.test(code) || !(error instanceof AppError)) throw error;
     const said = error.cause instanceof Error ? error.cause.message.split('\n')[0] : error.message;
-    throw conflict(`tables: rows of ${tables} cannot be brought back: ${said}.`, OTHERS, error);
+    throw conflict(`tables: rows of ${tables} cannot be brought back: ${said}.`, OTHER_ROWS, error);
   }
 }

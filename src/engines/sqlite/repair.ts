@@ -6,6 +6,7 @@ import type {
   TableRepair,
   TablesRehearsal,
 } from '../../core/ports.js';
+import { aboutTable, conflict, OTHER_ROWS, refusalsOf } from '../repair-words.js';
 import { AppError } from '../../errors.js';
 import type { SqliteConnection } from './connection.js';
 import { derivationsOf } from './derived.js';
@@ -164,12 +165,12 @@ async function writeAll(
     tables: tables.map(({ name }) => name),
     warnings: [
       ...(written.length === 0 ? ['The target has all of these rows: nothing comes back.'] : []),
-      ...written.flatMap(([table]) => aboutTable(table)),
+      ...written.flatMap(([table]) => aboutTable(table.name, { hasKey: table.primary !== null, extra: table.extra })),
       ...triggerWarnings(triggers),
       ...formerWarnings(former),
     ],
     repairs: [...repairs.values()],
-    refusals: [...bound.refusals, ...refusalsOf([...repairs.values()], withParents ? new Set() : parents)],
+    refusals: [...bound.refusals, ...refusalsOf([...repairs.values()], hintOf(withParents ? new Set() : parents))],
   };
   if (outcome.refusals.length > 0) return outcome;
   for (const [table, repair] of repairs) await assertCount(connection, table, repair);
@@ -246,21 +247,6 @@ function boundBy(keys: Set<string>, target: Objects): { rebuild: string[]; refus
   return found;
 }
 
-function aboutTable({ name, primary, extra }: RepairTable): string[] {
-  return [
-    ...(primary === null
-      ? [
-          `${name} has no primary key: a row that was changed counts as one that is missing, and comes back beside the newer one.`,
-        ]
-      : []),
-    ...(extra.length > 0
-      ? [
-          `The backup does not have ${extra.join(', ')} of ${name}: rows that are added get the default, others keep what they have.`,
-        ]
-      : []),
-  ];
-}
-
 function triggerWarnings(triggers: SchemaItem[]): string[] {
   const tables = [...new Set(triggers.map(({ tbl_name: table }) => table))];
   return tables.map((table) => {
@@ -275,21 +261,8 @@ const formerWarnings = (former: Map<string, number>) =>
       `${rows} rows refer to rows that the backup does not have either (${link}): they come back as they were.`,
   );
 
-const conflict = (text: string, hint: string) => new AppError('RESTORE_CONFLICT', text, { field: 'tables', hint });
-
 /** @param parents tables of rows that would have to come along */
-function refusalsOf(repairs: TableRepair[], parents: Set<string>): AppError[] {
-  return repairs
-    .filter(({ conflicts }) => conflicts.length > 0)
-    .map(({ name, conflicts }) => {
-      const why = conflicts.map(({ reason, rows }) => `${reason} (${rows} ${rows === 1 ? 'row' : 'rows'})`).join('; ');
-      return conflict(
-        `tables: rows of ${name} cannot be brought back: ${why}.`,
-        parents.size > 0 ? withParentsHint(parents) : OTHERS,
-      );
-    });
-}
-
-const withParentsHint = (parents: Set<string>) =>
-  `Set withParents: true (command line: --with-parents) to bring the missing rows of ${[...parents].join(', ')} back as well, or choose others with where.`;
-const OTHERS = 'The plan shows them. Choose others with where, or correct the newer rows first.';
+const hintOf = (parents: Set<string>) =>
+  parents.size === 0
+    ? OTHER_ROWS
+    : `Set withParents: true (command line: --with-parents) to bring the missing rows of ${[...parents].join(', ')} back as well, or choose others with where.`;

@@ -205,7 +205,7 @@ export const importRules = {
   http: { may: ['archive/format', 'core', 'auth', 'errors', 'log'], why: 'routes translate, they do not work' },
   app: { may: ['*'], why: 'the composition root is the only file that knows every folder' },
   'first-start': { may: ['app', 'core', 'models', 'sample'], why: 'it uses the composed product as a user would' },
-  process: { may: ['exit-codes', 'errors', 'log'], why: 'how a process starts and ends, whatever it does' },
+  process: { may: ['exit-codes', 'errors', 'log', 'memory'], why: 'how a process starts and ends, whatever it does' },
   'exit-codes': { may: ['errors'], why: 'what a process says by its end' },
   'emit-errors': {
     may: ['errors', 'exit-codes', 'http/error-handler'],

@@ -3,6 +3,7 @@ import { pathToFileURL } from 'node:url';
 import { EXIT_CODES } from './exit-codes.js';
 import { toAppError } from './errors.js';
 import { createLog } from './log.js';
+import { keepHeapSmall } from './memory.js';
 
 type Close = () => Promise<unknown>;
 
@@ -13,6 +14,7 @@ type Close = () => Promise<unknown>;
  * @param start gets a function by which it says, as often as that changes, how to close what it has opened so far
  */
 export async function runProcess(start: (opened: (close: Close) => void) => Promise<void>): Promise<void> {
+  keepHeapSmall();
   let close: Close = async () => undefined;
   let ending = false;
   const end = async () => {

@@ -1,17 +1,18 @@
-import { createApp, createServer, type App } from './app.js';
+import type { App } from './app.js';
 import { loadEnvironment } from './environment.js';
-import { ensureFirstChannel, ensureFirstConfig, firstSteps, missingDatabase, takeFirstBackup } from './first-start.js';
 import { isMain, runProcess } from './process.js';
 
 /** The server's process: the API, the downloads, and the jobs. */
 export function main(): Promise<void> {
   return runProcess(async (opened) => {
     const environment = loadEnvironment();
+    // Not before: loading them is what the process would keep memory for.
+    const [{ createApp, createServer }, start] = await Promise.all([import('./app.js'), import('./first-start.js')]);
     const app = await createApp(environment);
     opened(() => app.close());
     const login = await ensureLogin(app);
-    const first = await ensureFirstConfig(app);
-    const channel = await ensureFirstChannel(app);
+    const first = await start.ensureFirstConfig(app);
+    const channel = await start.ensureFirstChannel(app);
     const http = await createServer(app);
     const address = await http.listen(environment.port, environment.host);
     opened(async () => {
@@ -27,8 +28,8 @@ export function main(): Promise<void> {
     await app.startWork();
     if (first.created) (await withoutRecord(app)).forEach(say);
     if (first.created && process.stderr.isTTY) process.stderr.write('Taking the first backup …\n');
-    if (first.created) say(await firstSteps(app, first, await takeFirstBackup(app, first)));
-    else say((await missingDatabase(app)) ?? '');
+    if (first.created) say(await start.firstSteps(app, first, await start.takeFirstBackup(app, first)));
+    else say((await start.missingDatabase(app)) ?? '');
   });
 }
 

@@ -73,6 +73,7 @@ export const EVENTS: Record<NotificationEvent, string> = {
   DISK_LOW: 'Little space left',
   STORAGE_UNAVAILABLE: 'Destination cannot be reached',
   RESTORE_FAILED: 'Restore failed',
+  CHANNEL_FAILED: 'Another channel fails',
   RECOVERED: 'Problem is over',
   RESTORE_DONE: 'Restore completed',
   BACKUP_DONE: 'Backup completed',

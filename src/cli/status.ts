@@ -13,7 +13,7 @@ export function addStatus(program: Command): void {
     .command('status')
     .description(
       'Tell in one word how the installation is doing (OK, WARNING or CRITICAL), and why. Ends with 0 whatever the word ' +
-        'is, unless --check is given. JSON: {health, reasons: [{level, code, message, hint, configId}], notices, nodes, pending, ' +
+        'is, unless --check is given. JSON: {health, reasons: [{level, code, message, hint, configId, backupId, destinationId, channelId}], notices, nodes, pending, ' +
         'running, configs: [{id, name, lastSuccessAt, lastProvenAt, lastFailureAt, lastErrorCode, nextRunAt, overdue, drill: {passedAt, stateAt, restoreSeconds, forecastSeconds}}], ' +
         'storages: [{storageType, storagePath, count, used, free, total, error}]}',
     )

@@ -204,6 +204,7 @@ export const NotificationEvent = enumOf<Event>('NotificationEvent', 'What a chan
   DISK_LOW: 'A destination has little space left.',
   STORAGE_UNAVAILABLE: 'A destination cannot be reached.',
   RESTORE_FAILED: 'A restore failed.',
+  CHANNEL_FAILED: 'Another channel does not take its messages.',
   RECOVERED: 'A problem is over.',
   RESTORE_DONE: 'A restore replaced data.',
   BACKUP_DONE: 'A backup completed.',

@@ -34,6 +34,7 @@ import { drillReports } from './migrations/0031-drill-reports.js';
 import { notifications } from './migrations/0032-notifications.js';
 import { apiTokens } from './migrations/0034-api-tokens.js';
 import { lostMessages } from './migrations/0036-lost-messages.js';
+import { absentAlerts } from './migrations/0040-absent-alerts.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -69,6 +70,7 @@ const MIGRATIONS: Migration[] = [
   notifications,
   apiTokens,
   lostMessages,
+  absentAlerts,
 ];
 
 const TABLE = 'db_manager_migrations';

@@ -31,6 +31,7 @@ export const NOTIFICATION_EVENTS = [
   'DISK_LOW',
   'STORAGE_UNAVAILABLE',
   'RESTORE_FAILED',
+  'CHANNEL_FAILED',
   'RECOVERED',
   'RESTORE_DONE',
   'BACKUP_DONE',
@@ -49,6 +50,8 @@ export interface Notice {
   /** What to do next; empty where there is nothing to do. */
   hint: string;
   config: { id: number; name: string } | null;
+  /** The channel that it is about, which is not told of it; absent where it is about none. */
+  channelId?: number;
   /** The same for a problem, its reminders and its end; null for what stands alone. */
   cause: string | null;
   /** The page about it, such as `/backups/backup_…`. */
@@ -101,6 +104,8 @@ export class AlertRow extends Model<InferAttributes<AlertRow>, InferCreationAttr
   declare openedAt: Date;
   /** When the channels were last told. */
   declare notifiedAt: Date;
+  /** Since when `status` does not find it any more; null while it does. */
+  declare absentSince: CreationOptional<Date | null>;
 }
 
 /** A message in the outbox: it waits until its channel has taken it. */
@@ -148,6 +153,7 @@ export function defineNotifications(sequelize: Sequelize): {
       notice: DataTypes.JSON,
       openedAt: DataTypes.DATE,
       notifiedAt: DataTypes.DATE,
+      absentSince: DataTypes.DATE,
     },
     { sequelize, tableName: 'alerts', timestamps: false },
   );

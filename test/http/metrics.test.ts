@@ -59,6 +59,21 @@ it('Without METRICS_TOKEN an empty bearer token is refused', async () => {
   }
 });
 
+it('Messages that wait are counted for each channel', async () => {
+  const { Channel, Delivery } = app.app.models;
+  const values = { kind: 'WEBHOOK' as const, target: 'x', sealed: 'x', events: [], configIds: [] };
+  const [one, two] = [
+    await Channel.create({ ...values, name: 'one', createdAt: new Date() }),
+    await Channel.create({ ...values, name: 'two', createdAt: new Date() }),
+  ];
+  const beat = { state: 'DONE' as const, runId: 'x' };
+  const delivery = { channelId: two.id, content: { beat }, nextTryAt: new Date(), createdAt: new Date() };
+  await Delivery.bulkCreate([delivery, delivery]);
+  const found = await read();
+  expect(found.get(`db_manager_messages_waiting{channel="${one.id}"}`)).toBe(0);
+  expect(found.get(`db_manager_messages_waiting{channel="${two.id}"}`)).toBe(2);
+});
+
 it('Before the first backup its times are 0, and its size is left out', async () => {
   const values = await read();
   expect(values.get('db_manager_backup_last_success_timestamp_seconds{config="1"}')).toBe(0);

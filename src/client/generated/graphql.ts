@@ -418,6 +418,8 @@ export type NotificationEvent =
   | 'BACKUP_LATE'
   /** A backup is unlike those before it. */
   | 'BACKUP_SUSPICIOUS'
+  /** Another channel does not take its messages. */
+  | 'CHANNEL_FAILED'
   /** A backup has no copy in one of its destinations. */
   | 'COPY_MISSING'
   /** A destination has little space left. */

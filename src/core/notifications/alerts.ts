@@ -31,7 +31,7 @@ export async function raise(
   await Alert.update({ notice, backupId }, { where: { cause }, transaction });
 }
 
-/** Ends the alerts that meet a condition, and tells the channels so. */
+/** Ends the alerts that meet a condition, and tells so the channels that are told of such problems. */
 export async function settle(
   env: AlertsEnvironment,
   where: WhereOptions<AlertRow> & { event?: NotificationEvent },
@@ -40,6 +40,7 @@ export async function settle(
   const { Alert } = env.models;
   for (const { cause, token, notice, openedAt } of await Alert.findAll({ where, transaction })) {
     const ended = await Alert.destroy({ where: { ...where, cause, token }, transaction });
-    if (ended === 1) await enqueue(env, recoveryOf(notice, openedAt, env.now()), transaction);
+    if (ended !== 1) continue;
+    await enqueue(env, recoveryOf(notice, openedAt, env.now()), transaction, notice.event);
   }
 }

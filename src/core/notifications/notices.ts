@@ -17,6 +17,7 @@ const TITLES: Record<NotificationEvent, string> = {
   DISK_LOW: 'Little space is left',
   STORAGE_UNAVAILABLE: 'Destination cannot be reached',
   RESTORE_FAILED: 'Restore failed',
+  CHANNEL_FAILED: 'Messages do not arrive',
   RECOVERED: 'Recovered',
   RESTORE_DONE: 'Restore completed',
   BACKUP_DONE: 'Backup completed',
@@ -34,6 +35,7 @@ export const PROBLEM_EVENTS = [
   'DISK_LOW',
   'STORAGE_UNAVAILABLE',
   'RESTORE_FAILED',
+  'CHANNEL_FAILED',
   'RECOVERED',
 ] as const satisfies readonly NotificationEvent[];
 
@@ -64,7 +66,7 @@ export const EVENT_OF: Record<HealthCode, NotificationEvent | null> = {
   KIT_OUTDATED: null,
   DATABASE_NOT_INCLUDED: 'BACKUP_FAILED',
   DATABASES_UNPROTECTED: null,
-  CHANNEL_FAILED: null,
+  CHANNEL_FAILED: 'CHANNEL_FAILED',
 };
 
 /** What makes two problems the same one. @param subject what it is about, where a config can have several of its kind */
@@ -121,6 +123,8 @@ export function restoredNotice(config: NamedConfig, restoreId: string, backupId:
   });
 }
 
+const pathOf = (config: NamedConfig) => (config === null ? '/' : `/configs/${config.id}`);
+
 /** What several reasons of one cause come to. */
 export function stateNotice(
   event: NotificationEvent,
@@ -129,9 +133,11 @@ export function stateNotice(
   at: Date,
 ): Notice {
   const message = [first, ...others].map((reason) => reason.message).join(' ');
-  const path = config === null ? '/' : `/configs/${config.id}`;
-  const cause = causeOf(event, config, first.code);
-  return noticeOf(event, { level: 'PROBLEM', message, hint: first.hint, config, cause, path, at });
+  const { code, hint, destinationId, channelId } = first;
+  const path = channelId === undefined ? pathOf(config) : '/notifications';
+  const cause = causeOf(event, config, code, destinationId ?? channelId);
+  const values = { level: 'PROBLEM' as const, message, hint, config, cause, path, at };
+  return noticeOf(event, channelId === undefined ? values : { ...values, channelId });
 }
 
 /** A problem that goes on. */
@@ -150,6 +156,7 @@ export function recoveryOf(notice: Notice, openedAt: Date, at: Date): Notice {
     config: notice.config,
     cause: notice.cause,
     path: notice.path,
+    ...(notice.channelId !== undefined && { channelId: notice.channelId }),
   } as const;
   return { ...noticeOf('RECOVERED', { ...values, at }), title: `Recovered: ${notice.title}` };
 }

@@ -31,16 +31,23 @@ const LEASE = 10 * SECOND;
 const wantsConfig = ({ configIds }: ChannelRow, configId: number | null) =>
   configIds.length === 0 || configId === null || configIds.includes(configId);
 
-/** Writes a message into the outbox of each channel that wants it, within the transaction of what it tells of. */
+/**
+ * Writes a message into the outbox of each channel that wants it, within the transaction of what it tells of. A channel that
+ * fails is told of others' failures, not of its own.
+ * @param before the event that this one ends: who was not told of it is not told of its end
+ */
 export async function enqueue(
   { models, now }: Pick<CoreEnvironment, 'models' | 'now'>,
   notice: Notice,
   transaction: Transaction,
+  before: Notice['event'] = notice.event,
 ): Promise<void> {
   const { event } = notice;
-  if (event === 'TEST') return;
+  if (event === 'TEST' || before === 'TEST') return;
   const wants = (channel: ChannelRow) =>
-    channel.events.includes(event) && wantsConfig(channel, notice.config?.id ?? null);
+    [event, before].every((one) => channel.events.includes(one)) &&
+    wantsConfig(channel, notice.config?.id ?? null) &&
+    channel.id !== notice.channelId;
   const channels = (await models.Channel.findAll({ transaction })).filter(wants);
   await add(models, channels, { notice }, now(), transaction);
 }

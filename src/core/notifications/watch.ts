@@ -1,5 +1,5 @@
 import { Op } from 'sequelize';
-import type { AlertRow, Notice } from '../../models/index.js';
+import type { AlertRow, ChannelRow, NotificationEvent, Notice } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import { nextRun } from '../schedules/cron.js';
 import type { HealthReason } from '../status/health.js';
@@ -17,6 +17,10 @@ export type WatchEnvironment = Pick<CoreEnvironment, 'models' | 'now'> & {
 
 const DAY = 24 * 3_600_000;
 const WEEK = 7 * DAY;
+/** Problems that come and go by themselves, such as a disk that is almost full. */
+const FICKLE: NotificationEvent[] = ['DISK_LOW', 'STORAGE_UNAVAILABLE', 'CHANNEL_FAILED'];
+/** How long one of these is gone before that is told, and how long a channel fails before others are, in milliseconds. */
+const STEADY = 15 * 60_000;
 /** When digests are due. */
 const DIGEST = '0 8 * * 1';
 
@@ -29,10 +33,24 @@ export const nextDigest = (timezone: string, after: Date) => nextRun(DIGEST, tim
  */
 export async function look(env: WatchEnvironment): Promise<void> {
   const { reasons } = await env.overview.read();
-  await compare(env, await noticesOf(env, reasons));
+  await compare(env, await noticesOf(env, await withoutHiccups(env, reasons)));
   await settleDeleted(env);
   await remind(env);
   await sendDigests(env, reasons);
+}
+
+/** Without channels that will most likely take their messages with the next tries. */
+async function withoutHiccups({ models, now }: WatchEnvironment, reasons: HealthReason[]): Promise<HealthReason[]> {
+  const ids = reasons.flatMap(({ channelId }) => channelId ?? []);
+  if (ids.length === 0) return reasons;
+  const channels = await models.Channel.findAll({ where: { id: ids } });
+  const where = { channelId: ids, createdAt: { [Op.lte]: new Date(now().getTime() - STEADY) } };
+  const late = new Set(
+    (await models.Delivery.findAll({ where, attributes: ['channelId'] })).map((row) => row.channelId),
+  );
+  const isLost = ({ sealed, lostError }: ChannelRow) => (sealed ?? null) === null || (lostError ?? null) !== null;
+  const failing = new Set(channels.filter((row) => isLost(row) || late.has(row.id)).map(({ id }) => id));
+  return reasons.filter(({ channelId }) => channelId === undefined || failing.has(channelId));
 }
 
 /** One notice for each cause. */
@@ -44,7 +62,7 @@ async function noticesOf({ models, now }: WatchEnvironment, reasons: HealthReaso
     code === 'LAST_BACKUP_UNPROVEN' && byRuns.some((alert) => alert.backupId === backupId);
   const groups = new Map<string, [HealthReason, ...HealthReason[]]>();
   for (const reason of reasons.filter((one) => !isTold(one))) {
-    const key = `${reason.code}:${reason.configId ?? '-'}`;
+    const key = `${reason.code}:${reason.configId ?? '-'}:${reason.destinationId ?? reason.channelId ?? '-'}`;
     const group = groups.get(key);
     if (group === undefined) groups.set(key, [reason]);
     else group.push(reason);
@@ -66,10 +84,23 @@ async function compare(env: WatchEnvironment, found: Notice[]): Promise<void> {
     if (known?.notice.message === notice.message) continue;
     await sequelize.transaction((transaction) => raise(env, notice, { backupId: null, fromStatus: true }, transaction));
   }
-  for (const { cause, token, fromStatus } of open) {
-    if (!fromStatus || present.has(cause)) continue;
+  for (const alert of open) {
+    const { cause, token, fromStatus } = alert;
+    if (!fromStatus || !(await isOver(env, alert, present.has(cause)))) continue;
     await sequelize.transaction((transaction) => settle(env, { cause, token }, transaction));
   }
+}
+
+/** Notes whether a problem is there, and says whether it is over. */
+async function isOver({ models, now }: WatchEnvironment, alert: AlertRow, isThere: boolean): Promise<boolean> {
+  const { cause, token, event } = alert;
+  const before = alert.absentSince ?? null;
+  if (!isThere && (!FICKLE.includes(event) || (before !== null && now().getTime() - before.getTime() >= STEADY))) {
+    return true;
+  }
+  const absentSince = isThere ? null : (before ?? now());
+  if (absentSince !== before) await models.Alert.update({ absentSince }, { where: { cause, token } });
+  return false;
 }
 
 /** A failed verification of a backup that is gone is no problem any more. */

@@ -12,5 +12,6 @@ export async function channelReasons({ Channel }: Models): Promise<HealthReason[
     message: `Messages do not reach the channel "${name}": ${lastError ?? 'its target was lost.'}`,
     hint: `Correct its target or its secret, then test it: testChannel, or \`db-manager channels test ${id}\`.`,
     configId: null,
+    channelId: id,
   }));
 }

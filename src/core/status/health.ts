@@ -16,6 +16,10 @@ export interface HealthReason {
   configId: number | null;
   /** The backup that it is about, where it is about one. */
   backupId?: string;
+  /** The destination that it is about, where it is about one. */
+  destinationId?: number;
+  /** The channel that it is about, where it is about one. */
+  channelId?: number;
 }
 
 /** Every reason that `status` may give; docs/troubleshooting.md has a row for each. */
@@ -224,7 +228,8 @@ function configReasons(health: ConfigHealth): HealthReason[] {
 
 const REPAIR = 'Repair the database, or restore the newest verified backup, then back up now.';
 
-function storageReasons({ storageType, storagePath, typical, free, error }: StorageHealth): HealthReason[] {
+function storageReasons(storage: StorageHealth): HealthReason[] {
+  const { destinationId, storageType, storagePath, typical, free, error } = storage;
   const place = `${storageType} ${storagePath}`;
   if (error !== null) {
     return [
@@ -234,12 +239,20 @@ function storageReasons({ storageType, storagePath, typical, free, error }: Stor
         message: `${place}: ${error.message}`,
         hint: error.hint,
         configId: null,
+        destinationId,
       },
     ];
   }
   if (free === null || free > typical * 3) return [];
   const message = `${place} has ${humanSize(free)} left, less than three backups of ${humanSize(Math.round(typical))}.`;
   return [
-    { level: 'WARNING', code: 'STORAGE_LOW', message, hint: 'Free space, or keep fewer backups.', configId: null },
+    {
+      level: 'WARNING',
+      code: 'STORAGE_LOW',
+      message,
+      hint: 'Free space, or keep fewer backups.',
+      configId: null,
+      destinationId,
+    },
   ];
 }

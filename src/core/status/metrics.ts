@@ -27,13 +27,14 @@ const STATES = ['PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'DELETED'];
  */
 export async function readMetrics(env: MetricsEnvironment): Promise<Metric[]> {
   const { models, overview } = env;
-  const [health, usage, backups, restores, verifications, configs] = await Promise.all([
+  const [health, usage, backups, restores, verifications, configs, waiting] = await Promise.all([
     overview.read(),
     overview.usage(),
     countByStatus(models.Backup),
     countByStatus(models.Restore),
     countByStatus(models.Verification),
     readConfigs(env),
+    waitingMessages(env),
   ]);
   const problems = (code: string) => health.reasons.filter((reason) => reason.code === code).length;
   return [
@@ -59,6 +60,7 @@ export async function readMetrics(env: MetricsEnvironment): Promise<Metric[]> {
     many('backups', 'Backups on record, by state.', ['state'], states(backups, STATES)),
     many('restores', 'Restores on record, by state.', ['state'], states(restores, STATES.slice(0, -1))),
     many('verifications', 'Verifications on record, by state.', ['state'], states(verifications, STATES.slice(0, -1))),
+    many('messages_waiting', 'Messages that their channel has not taken yet.', ['channel'], waiting),
     ...configMetrics(configs),
     ...storageMetrics(health.storages, new Map(usage.map((row) => [row.id, row]))),
   ];
@@ -99,6 +101,16 @@ interface BackupState {
 }
 
 type RestoreState = Pick<BackupState, 'startedAt' | 'completedAt'>;
+
+/** Of each channel, also of those for which none waits. */
+async function waitingMessages({ models }: MetricsEnvironment): Promise<Value[]> {
+  const rows = await models.sequelize.query<{ id: number; count: number | string }>(
+    `SELECT c.id, count(d.id) AS count FROM channels c LEFT JOIN deliveries d ON d."channelId" = c.id
+     GROUP BY c.id ORDER BY c.id`,
+    { type: QueryTypes.SELECT },
+  );
+  return rows.map(({ id, count }) => [{ channel: String(id) }, Number(count)]);
+}
 
 const NEWEST_RESTORE = `(SELECT r.id FROM restores r WHERE r."configId" = c.id AND r.status = 'COMPLETED'
   ORDER BY r."createdAt" DESC, r.id DESC LIMIT 1)`;

@@ -3,6 +3,7 @@ import type { Transaction } from 'sequelize';
 import { Audit } from '../../../src/core/audit.js';
 import type { EndedRun } from '../../../src/core/environment.js';
 import { Channels } from '../../../src/core/notifications/channels.js';
+import { testNotice } from '../../../src/core/notifications/notices.js';
 import { Outbox } from '../../../src/core/notifications/outbox.js';
 import { notifyEnded } from '../../../src/core/notifications/runs.js';
 import { look } from '../../../src/core/notifications/watch.js';
@@ -181,16 +182,80 @@ describe.each(databases)('Alerts on %s', (_title, missing, url) => {
     expect((await told()).slice(2)).toEqual(['Recovered: Backup failed: Shop', 'Backup completed: Shop']);
   });
 
-  itThere('tell of two destinations with one cause in one message', async () => {
-    const low = reason('STORAGE_LOW', null);
+  itThere('tell of several reasons with one cause in one message', async () => {
     reasons = [
-      { ...low, message: 'A is low.' },
-      { ...low, message: 'B is low.' },
+      { ...reason('COPY_FAILED'), message: 'A copy is lost.' },
+      { ...reason('COPY_FAILED'), message: 'Another one is lost.' },
     ];
     await watch();
     const [row] = await models.Delivery.findAll();
-    expect(row?.content).toMatchObject({ notice: { message: 'A is low. B is low.' } });
+    expect(row?.content).toMatchObject({ notice: { message: 'A copy is lost. Another one is lost.' } });
     expect(await models.Delivery.count()).toBe(1);
+  });
+
+  itThere('tell of a second destination also while the first one is a known problem', async () => {
+    const low = (destinationId: number) => ({ ...reason('STORAGE_LOW', null), destinationId });
+    reasons = [low(1)];
+    await watch();
+    reasons = [low(1), low(2)];
+    await watch();
+    expect(await told()).toEqual(Array(2).fill('Little space is left'));
+  });
+
+  itThere('tell once of a disk that is full by turns, and of its end when that lasts', async () => {
+    const minutes = async (count: number, isLow: boolean) => {
+      time += count * 60_000;
+      reasons = isLow ? [reason('STORAGE_LOW', null)] : [];
+      await watch();
+    };
+    await minutes(0, true);
+    for (let turn = 0; turn < 5; turn++) {
+      await minutes(5, false);
+      await minutes(5, false);
+      await minutes(5, true);
+    }
+    expect(await told()).toEqual(['Little space is left']);
+    for (const wait of [5, 10, 5, 5]) await minutes(wait, false);
+    expect(await told()).toEqual(['Little space is left', 'Recovered: Little space is left']);
+  });
+
+  itThere('tell of an end only the channels that are told of such problems', async () => {
+    const values = { kind: 'WEBHOOK' as const, target: 'x', sealed: 'x', configIds: [], createdAt: now() };
+    const channel = await models.Channel.create({ ...values, name: 'other', events: ['DISK_LOW', 'RECOVERED'] });
+    reasons = [reason('OVERDUE')];
+    await watch();
+    reasons = [];
+    await watch();
+    expect(await told()).toEqual(['Backup is late: Shop', 'Recovered: Backup is late: Shop']);
+    await channel.destroy();
+  });
+
+  itThere('tell the other channels of one that fails, once it has failed for a while or for good', async () => {
+    const values = { kind: 'WEBHOOK' as const, target: 'x', sealed: 'x', configIds: [], createdAt: now() };
+    const dead = await models.Channel.create({ ...values, name: 'dead', events: [...NOTIFICATION_EVENTS] });
+    const notice = { ...testNotice(now()), event: 'BACKUP_FAILED' as const };
+    await models.Delivery.create({ channelId: dead.id, content: { notice }, nextTryAt: now(), createdAt: now() });
+    reasons = [{ ...reason('CHANNEL_FAILED', null), channelId: dead.id }];
+    await watch();
+    expect(await models.Delivery.count({ where: { channelId: 1 } })).toBe(0);
+    time += HOUR;
+    await watch();
+    await watch();
+    expect(await models.Delivery.findAll({ where: { channelId: 1 } })).toMatchObject([
+      { content: { notice: { event: 'CHANNEL_FAILED', path: '/notifications', channelId: dead.id } } },
+    ]);
+    reasons = [];
+    await watch();
+    time += HOUR;
+    await watch();
+    expect(await told()).toEqual(['Test message', 'Messages do not arrive', 'Recovered: Messages do not arrive']);
+    expect(await models.Delivery.count({ where: { channelId: dead.id } })).toBe(1);
+    await models.Delivery.destroy({ where: {} });
+    await dead.update({ lostError: 'A message was given up.' });
+    reasons = [{ ...reason('CHANNEL_FAILED', null), channelId: dead.id }];
+    await watch();
+    expect(await told()).toEqual(['Messages do not arrive']);
+    await dead.destroy();
   });
 
   /** Ends a verification of a backup. */

@@ -77,6 +77,7 @@ export const EVENTS: Record<NotificationEvent, string> = {
   RECOVERED: 'Problem is over',
   RESTORE_DONE: 'Restore completed',
   BACKUP_DONE: 'Backup completed',
+  DRILL_DONE: 'Drill passed',
   FIRST_SUCCESS: 'First backup completed',
   WEEKLY_DIGEST: 'Weekly digest',
 };
@@ -85,6 +86,11 @@ const ALL = Object.keys(EVENTS) as NotificationEvent[];
 
 /** What a new channel is told of: every problem, and its end. */
 export const PROBLEMS = ALL.slice(0, ALL.indexOf('RECOVERED') + 1);
+
+/** Whose signs of life a heartbeat can get. */
+export const BEATS = { BACKUP_DONE: 'Each backup', DRILL_DONE: 'Each drill' } as const;
+export const beatOf = (events: readonly NotificationEvent[]): keyof typeof BEATS =>
+  events.includes('DRILL_DONE') && !events.includes('BACKUP_DONE') ? 'DRILL_DONE' : 'BACKUP_DONE';
 
 /** What is typed into the form of a channel. */
 export interface Typed {
@@ -106,6 +112,12 @@ export function typedOf(channel: ChannelPartsFragment | null): Typed {
   return { kind, name, target, secret: '', events: [...events], configIds: [...configIds] };
 }
 
+/** The form with another kind: its events are those that such a channel begins with. */
+export const ofKind = (typed: Typed, kind: ChannelKind): Typed =>
+  KINDS[typed.kind].beats === KINDS[kind].beats
+    ? { ...typed, kind }
+    : { ...typed, kind, events: KINDS[kind].beats ? [] : PROBLEMS };
+
 /** What is typed as the API takes it. */
 export function inputOf({ kind, name, target, secret, events, configIds }: Typed, isNew: boolean): ChannelInput {
   return {
@@ -113,7 +125,7 @@ export function inputOf({ kind, name, target, secret, events, configIds }: Typed
     name: name.trim() || undefined,
     target: target.trim() || undefined,
     secret: secret || undefined,
-    ...(!KINDS[kind].beats && { events }),
+    events: KINDS[kind].beats ? [beatOf(events)] : events,
     configIds,
   };
 }

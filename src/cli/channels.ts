@@ -186,7 +186,7 @@ const shown = ({ id, name, kind, target, events, configIds }: ChannelRow) =>
     ['Kind', kind],
     ['Target', target],
     ['Configs', configIds.length === 0 ? 'all' : configIds.join(', ')],
-    ['Events', events.length === 0 ? 'each backup' : events.map(wordOf).join(', ')],
+    ['Events', events.length === 0 ? wordOf('BACKUP_DONE') : events.map(wordOf).join(', ')],
   ]);
 
 const wordOf = (name: string) => name.toLowerCase().replaceAll('_', '-');

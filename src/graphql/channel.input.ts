@@ -35,7 +35,8 @@ export class ChannelInput {
   @ArrayMaxSize(50)
   @Field(() => [NotificationEvent], {
     nullable: true,
-    description: 'What it is told of. Default: every problem and its end. Not for heartbeats.',
+    description:
+      'What it is told of. Default: every problem and its end. Of a heartbeat: `BACKUP_DONE`, which is its default, or `DRILL_DONE`, for signs of life of either.',
   })
   events?: Event[] | null;
 

@@ -20,7 +20,9 @@ export class Channel {
   })
   target!: string;
 
-  @Field(() => [NotificationEvent], { description: 'What it is told of; empty for a heartbeat.' })
+  @Field(() => [NotificationEvent], {
+    description: 'What it is told of; a heartbeat without any gets signs of life of backups.',
+  })
   events!: Event[];
 
   @Field(() => DateTime, { nullable: true, description: 'When it last took a message; null if never.' })

@@ -208,6 +208,7 @@ export const NotificationEvent = enumOf<Event>('NotificationEvent', 'What a chan
   RECOVERED: 'A problem is over.',
   RESTORE_DONE: 'A restore replaced data.',
   BACKUP_DONE: 'A backup completed.',
+  DRILL_DONE: 'A drill passed.',
   FIRST_SUCCESS: 'The first backup of a config completed.',
   WEEKLY_DIGEST: 'Every Monday at 8: what was backed up in the week, and what is wrong.',
 });

@@ -35,10 +35,15 @@ export const NOTIFICATION_EVENTS = [
   'RECOVERED',
   'RESTORE_DONE',
   'BACKUP_DONE',
+  'DRILL_DONE',
   'FIRST_SUCCESS',
   'WEEKLY_DIGEST',
 ] as const;
 export type NotificationEvent = (typeof NOTIFICATION_EVENTS)[number];
+
+/** Whose signs of life a heartbeat gets: of one of these. */
+export const BEAT_EVENTS = ['BACKUP_DONE', 'DRILL_DONE'] as const satisfies readonly NotificationEvent[];
+export type BeatEvent = (typeof BEAT_EVENTS)[number];
 
 /** What a message says, whatever channel it goes to. Never a secret. */
 export interface Notice {
@@ -60,7 +65,7 @@ export interface Notice {
   at: string;
 }
 
-/** A sign of life of a config's backups, for services that raise the alarm when none comes. */
+/** A sign of life of a config's backups or drills, for services that raise the alarm when none comes. */
 export interface Beat {
   state: 'STARTED' | 'DONE' | 'FAILED';
   runId: string;
@@ -75,6 +80,7 @@ export class ChannelRow extends Model<InferAttributes<ChannelRow>, InferCreation
   declare target: string;
   /** The target and the secret, sealed; null where they did not survive the loss of the secrets key. */
   declare sealed: CreationOptional<string | null>;
+  /** Of a heartbeat: one of BEAT_EVENTS, or none, which is BACKUP_DONE. */
   declare events: NotificationEvent[];
   /** Empty: all configs. */
   declare configIds: number[];

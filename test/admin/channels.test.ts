@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from '@jest/globals';
 import { buildSchema, type GraphQLEnumType } from 'graphql';
-import { EVENTS, inputOf, KINDS, PROBLEMS, typedOf } from '../../src/admin/channels.js';
+import { EVENTS, inputOf, KINDS, ofKind, PROBLEMS, typedOf } from '../../src/admin/channels.js';
 import { PROBLEM_EVENTS } from '../../src/core/notifications/notices.js';
 
 const schema = buildSchema(await readFile(new URL('../../schema/schema.graphql', import.meta.url), 'utf8'));
@@ -28,16 +28,20 @@ describe('The form of a channel', () => {
     });
   });
 
-  it('shows what is no secret, and sends no events for a heartbeat', () => {
+  it('shows what is no secret, and sends one event for a heartbeat', () => {
     const mail = { id: '1', name: 'Mail', kind: 'EMAIL' as const, target: 'a@b', events: PROBLEMS, configIds: [] };
     expect(typedOf({ ...mail, waiting: 0, lastDeliveryAt: null, lastError: null })).toMatchObject({ target: 'a@b' });
-    const typed = { ...typedOf(null), kind: 'HEARTBEAT' as const, target: ' https://hc-ping.com/x ', configIds: ['1'] };
+    const typed = { ...ofKind(typedOf(null), 'HEARTBEAT'), target: ' https://hc-ping.com/x ', configIds: ['1'] };
     expect(inputOf(typed, true)).toEqual({
       kind: 'HEARTBEAT',
       name: undefined,
       target: 'https://hc-ping.com/x',
       secret: undefined,
+      events: ['BACKUP_DONE'],
       configIds: ['1'],
     });
+    expect(inputOf({ ...typed, events: ['DRILL_DONE'] }, true)).toMatchObject({ events: ['DRILL_DONE'] });
+    expect(ofKind(typed, 'EMAIL').events).toEqual(PROBLEMS);
+    expect(ofKind(typed, 'UPTIME_KUMA')).toEqual({ ...typed, kind: 'UPTIME_KUMA' });
   });
 });

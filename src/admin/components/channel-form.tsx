@@ -9,7 +9,7 @@ import {
   UpdateChannelDocument,
 } from '../../client/generated/graphql.js';
 import { tellDone, useAction, useApi } from '../api.js';
-import { EVENTS, inputOf, KINDS, type Typed, typedOf } from '../channels.js';
+import { BEATS, beatOf, EVENTS, inputOf, KINDS, ofKind, type Typed, typedOf } from '../channels.js';
 import { Dialog } from './dialog.js';
 import { errorText } from './setting.js';
 import { ProblemAlert } from './state.js';
@@ -55,7 +55,7 @@ export function ChannelForm({ channel, onDone, onClose }: ChannelFormProps) {
             label="Kind"
             data={Object.entries(KINDS).map(([value, { label }]) => ({ value, label }))}
             value={typed.kind}
-            onChange={(value) => value !== null && set('kind', value as ChannelKind)}
+            onChange={(value) => value !== null && setTyped((now) => ofKind(now, value as ChannelKind))}
             disabled={!isNew}
             allowDeselect={false}
           />
@@ -95,7 +95,16 @@ export function ChannelForm({ channel, onDone, onClose }: ChannelFormProps) {
               autoComplete="new-password"
             />
           )}
-          {!beats && (
+          {beats ? (
+            <Select
+              label="It hears of"
+              data={Object.entries(BEATS).map(([value, label]) => ({ value, label }))}
+              value={beatOf(typed.events)}
+              onChange={(value) => value !== null && set('events', [value as NotificationEvent])}
+              error={error('events')}
+              allowDeselect={false}
+            />
+          ) : (
             <MultiSelect
               label="Events"
               data={Object.entries(EVENTS).map(([value, label]) => ({ value, label }))}
@@ -107,7 +116,6 @@ export function ChannelForm({ channel, onDone, onClose }: ChannelFormProps) {
           )}
           <MultiSelect
             label={beats ? 'Config' : 'Configs'}
-            description={beats ? 'It hears of each backup of this one.' : undefined}
             placeholder={typed.configIds.length > 0 ? undefined : beats ? 'Choose one' : 'All configs'}
             data={(configs.data?.configs ?? []).map(({ id, name }) => ({ value: id, label: name }))}
             value={typed.configIds}

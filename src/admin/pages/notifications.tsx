@@ -9,7 +9,7 @@ import {
   TestChannelDocument,
 } from '../../client/generated/graphql.js';
 import { tellDone, tellProblem, useAction, useApi } from '../api.js';
-import { EVENTS, KINDS, PROBLEMS } from '../channels.js';
+import { BEATS, beatOf, EVENTS, KINDS, PROBLEMS } from '../channels.js';
 import { ChannelForm } from '../components/channel-form.js';
 import { Removal } from '../components/removal.js';
 import { PageHead } from '../components/page.js';
@@ -177,7 +177,7 @@ function Row({ channel, configs, onEdit, onRemove, onChanged }: RowProps) {
 
 /** The events, those that every new channel has in short. */
 function eventsInWords({ kind, events }: ChannelPartsFragment): string {
-  if (KINDS[kind].beats) return 'Each backup';
+  if (KINDS[kind].beats) return BEATS[beatOf(events)];
   const isEveryProblem = PROBLEMS.every((event) => events.includes(event));
   const others = isEveryProblem ? events.filter((event) => !PROBLEMS.includes(event)) : events;
   return [...(isEveryProblem ? ['Every problem and its end'] : []), ...others.map((event) => EVENTS[event])].join(', ');

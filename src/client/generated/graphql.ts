@@ -183,7 +183,7 @@ export type BackupType =
 export type ChannelInput = {
   /** Of which configs; empty: of all, which is the default. A heartbeat names exactly one. */
   configIds?: Array<string | number> | null | undefined;
-  /** What it is told of. Default: every problem and its end. Not for heartbeats. */
+  /** What it is told of. Default: every problem and its end. Of a heartbeat: `BACKUP_DONE`, which is its default, or `DRILL_DONE`, for signs of life of either. */
   events?: Array<NotificationEvent> | null | undefined;
   /** Needed for a new one; cannot change. */
   kind?: ChannelKind | null | undefined;
@@ -424,6 +424,8 @@ export type NotificationEvent =
   | 'COPY_MISSING'
   /** A destination has little space left. */
   | 'DISK_LOW'
+  /** A drill passed. */
+  | 'DRILL_DONE'
   /** The first backup of a config completed. */
   | 'FIRST_SUCCESS'
   /** A problem is over. */

@@ -1,6 +1,12 @@
 import { UniqueConstraintError } from 'sequelize';
 import { AppError, badInput } from '../../errors.js';
-import { type ChannelKind, type ChannelRow, NOTIFICATION_EVENTS, type NotificationEvent } from '../../models/index.js';
+import {
+  BEAT_EVENTS,
+  type ChannelKind,
+  type ChannelRow,
+  NOTIFICATION_EVENTS,
+  type NotificationEvent,
+} from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { ChannelSettings, Message, Notifier } from '../ports.js';
 import type { Secrets } from '../secrets.js';
@@ -168,8 +174,11 @@ export class Channels {
 
   private eventsOf({ events }: ChannelInput, row: ChannelRow | null, beats: boolean): NotificationEvent[] {
     if (beats) {
-      if ((events ?? []).length === 0) return [];
-      throw badInput('events', 'are not for heartbeats, which are sent for each backup.', 'Leave them out.');
+      const chosen = events ?? row?.events ?? [];
+      if (chosen.length === 0 || (chosen.length === 1 && BEAT_EVENTS.some((event) => event === chosen[0])))
+        return chosen;
+      const hint = 'Make one channel for each.';
+      throw badInput('events', `of a heartbeat are ${BEAT_EVENTS.join(' (the default) or ')}.`, hint);
     }
     const wanted = events ?? row?.events ?? [...PROBLEM_EVENTS];
     if (wanted.length === 0) throw badInput('events', 'names none.', 'Choose one or more, or delete the channel.');

@@ -21,6 +21,7 @@ const TITLES: Record<NotificationEvent, string> = {
   RECOVERED: 'Recovered',
   RESTORE_DONE: 'Restore completed',
   BACKUP_DONE: 'Backup completed',
+  DRILL_DONE: 'Drill passed',
   FIRST_SUCCESS: 'First backup completed',
   WEEKLY_DIGEST: 'Weekly digest',
 };
@@ -112,6 +113,13 @@ export function successNotice(
   const message = `${id} is stored and verified: ${humanSize(fileSize ?? 0)}${files}.`;
   const hint = event === 'FIRST_SUCCESS' ? 'Try a restore into another database: docs/restore.md.' : '';
   return noticeOf(event, { level: 'GOOD', message, hint, config, cause: null, path: `/backups/${id}`, at });
+}
+
+/** A drill that passed. */
+export function drillNotice(config: NamedConfig, backupId: string, at: Date): Notice {
+  const message = `${backupId} was restored into a scratch database, read in full and checked.`;
+  const values = { level: 'GOOD', message, hint: '', config, cause: null, path: `/backups/${backupId}`, at } as const;
+  return noticeOf('DRILL_DONE', values);
 }
 
 /** A restore that completed: whose data a database holds has changed. */

@@ -1,6 +1,15 @@
 import { Op, type Transaction } from 'sequelize';
 import { AppError, MessageRefused, toAppError } from '../../errors.js';
-import type { Beat, ChannelKind, ChannelRow, DeliveryRow, Models, Notice } from '../../models/index.js';
+import {
+  type Beat,
+  BEAT_EVENTS,
+  type BeatEvent,
+  type ChannelKind,
+  type ChannelRow,
+  type DeliveryRow,
+  type Models,
+  type Notice,
+} from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { ChannelSettings, Message, Notifier } from '../ports.js';
 import { Hold } from '../runs/hold.js';
@@ -59,11 +68,15 @@ export async function enqueue(
 export async function enqueueBeat(
   { models, notifier, now }: Pick<CoreEnvironment, 'models' | 'now'> & { notifier: Pick<Notifier, 'beats'> },
   configId: number,
+  event: BeatEvent,
   beat: Beat,
   transaction: Transaction,
 ): Promise<void> {
   const channels = (await models.Channel.findAll({ transaction })).filter(
-    (channel) => notifier.beats(channel.kind, beat.state) && channel.configIds.includes(configId),
+    (channel) =>
+      notifier.beats(channel.kind, beat.state) &&
+      beatEventOf(channel) === event &&
+      channel.configIds.includes(configId),
   );
   if (channels.length === 0) return;
   const waiting = await models.Delivery.findAll({ where: { channelId: channels.map(({ id }) => id) }, transaction });
@@ -73,6 +86,10 @@ export async function enqueueBeat(
   if (replaced.length > 0) await models.Delivery.destroy({ where: { id: replaced }, transaction });
   await add(models, channels, { beat }, now(), transaction);
 }
+
+/** Whose signs of life a heartbeat gets. */
+export const beatEventOf = ({ events }: Pick<ChannelRow, 'events'>): BeatEvent =>
+  BEAT_EVENTS.find((event) => events.includes(event)) ?? 'BACKUP_DONE';
 
 async function add(
   { Delivery }: Models,

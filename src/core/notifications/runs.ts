@@ -4,7 +4,7 @@ import { type BackupRow, isRegular } from '../../models/index.js';
 import type { CoreEnvironment, EndedRun } from '../environment.js';
 import type { Notifier } from '../ports.js';
 import { raise, settle } from './alerts.js';
-import { failureNotice, type NamedConfig, restoredNotice, successNotice } from './notices.js';
+import { drillNotice, failureNotice, type NamedConfig, restoredNotice, successNotice } from './notices.js';
 import { enqueue, enqueueBeat } from './outbox.js';
 import { SCHEDULE } from '../runs/run.js';
 
@@ -37,14 +37,16 @@ async function tellEnd(
   if (table === 'Verification') await verificationEnded(env, id, error, transaction);
 }
 
-/** Tells heartbeat channels that a backup has begun. */
+/** Tells heartbeat channels that a backup or a drill has begun. */
 export async function notifyStarted(env: RunNoticesEnvironment, { table, id }: Omit<EndedRun, 'error'>): Promise<void> {
-  if (table !== 'Backup') return;
-  const row = await env.models.Backup.findByPk(id);
-  const configId = row?.configId ?? null;
-  if (row === null || configId === null || !isOwn(row)) return;
-  await env.models.sequelize.transaction((transaction) =>
-    enqueueBeat(env, configId, { state: 'STARTED', runId: id }, transaction),
+  const { Backup, Verification, sequelize } = env.models;
+  const backup = table === 'Backup' ? await Backup.findByPk(id) : null;
+  const drill = table === 'Verification' ? await Verification.findOne({ where: { id, level: 'DRILL' } }) : null;
+  const configId = (backup !== null && isOwn(backup) ? backup : drill)?.configId ?? null;
+  if (configId === null) return;
+  const event = backup === null ? 'DRILL_DONE' : 'BACKUP_DONE';
+  await sequelize.transaction((transaction) =>
+    enqueueBeat(env, configId, event, { state: 'STARTED', runId: id }, transaction),
   );
 }
 
@@ -64,7 +66,7 @@ async function backupEnded(
   const isGood = error === null && !row.damaged;
   if (config !== null) {
     const beat = { state: isGood ? 'DONE' : 'FAILED', runId: id } as const;
-    await enqueueBeat(env, config.id, beat, transaction);
+    await enqueueBeat(env, config.id, 'BACKUP_DONE', beat, transaction);
   }
   if (error !== null) {
     const notice = failureNotice('BACKUP_FAILED', config, error, `/backups/${id}`, env.now());
@@ -110,16 +112,23 @@ async function verificationEnded(
   const isDrill = row.level === 'DRILL';
   // A drill is about all that its config needs: a later one of another backup shows as well that restores work again.
   const backupId = isDrill && row.configId !== null ? null : row.backupId;
+  const config = await configOf(env, row.configId, transaction);
+  const beat = (state: 'DONE' | 'FAILED') =>
+    isDrill && config !== null
+      ? enqueueBeat(env, config.id, 'DRILL_DONE', { state, runId: id }, transaction)
+      : undefined;
   if (error === null) {
+    await beat('DONE');
     const found = { event: 'VERIFICATION_FAILED' as const, fromStatus: false };
     await settle(env, { ...found, backupId: row.backupId }, transaction);
     if (backupId === null) await settle(env, { ...found, configId: row.configId, backupId }, transaction);
+    if (isDrill) await enqueue(env, drillNotice(config, row.backupId, env.now()), transaction);
     return;
   }
   if (error.code === 'CANCELLED') return;
   // What the schedule did not get to comes again by itself.
   if (row.createdBy === SCHEDULE && /^(BUSY|INTERRUPTED)$/.test(error.code)) return;
-  const config = await configOf(env, row.configId, transaction);
+  await beat('FAILED');
   const path = `/backups/${row.backupId}`;
   const notice = failureNotice('VERIFICATION_FAILED', config, error, path, env.now(), backupId ?? 'DRILL');
   await raise(env, notice, { backupId, fromStatus: false }, transaction);

@@ -315,7 +315,7 @@ describe.each(databases)('Alerts on %s', (_title, missing, url) => {
     await verify(one, null);
     expect(await told()).toEqual([FAILED]);
     await verify(two, null, { level: 'DRILL' });
-    expect(await told()).toEqual([FAILED, `Recovered: ${FAILED}`]);
+    expect(await told()).toEqual([FAILED, `Recovered: ${FAILED}`, 'Drill passed: Shop']);
   });
 
   itThere.each([

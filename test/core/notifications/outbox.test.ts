@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { rename } from 'node:fs/promises';
 import type { ChannelInput } from '../../../src/core/notifications/channels.js';
-import { notifyStarted } from '../../../src/core/notifications/runs.js';
+import { notifyEnded, notifyStarted } from '../../../src/core/notifications/runs.js';
 import type { Notice } from '../../../src/core/ports.js';
+import { AppError } from '../../../src/errors.js';
 import { createLog } from '../../../src/log.js';
 import { type MailServer, type Receiver, startMailServer, startReceiver } from '../../support/receivers.js';
 import { createWorld, NEVER, type World } from '../../support/world.js';
@@ -220,6 +221,23 @@ describe('A heartbeat', () => {
     ]);
   });
 
+  it('of drills hears of those of its config, and of nothing else', async () => {
+    await add({ kind: 'HEARTBEAT', target: `${receiver.url}/ping`, configIds: [1], events: ['DRILL_DONE'] });
+    const { models, verifications } = world.app;
+    const { id: backupId } = await world.backup();
+    const drill = await verifications.create({ backupId, level: 'DRILL' }, 'test');
+    await verifications.run(drill.id, NEVER);
+    await deliver();
+    const failing = await verifications.create({ backupId, level: 'DRILL' }, 'test');
+    const log = createLog('silent');
+    const run = { table: 'Verification' as const, id: failing.id, error: new AppError('DRILL_FAILED', 'It failed.') };
+    const env = { models, now: () => new Date(time), log, notifier: { beats: () => true } };
+    await models.sequelize.transaction((transaction) => notifyEnded(env, run, transaction));
+    await deliver();
+    expect(receiver.received.map(({ path }) => path)).toEqual(['/ping', '/ping/fail']);
+    await failing.destroy();
+  });
+
   it('that could not be sent gives way to the newest one', async () => {
     await add({ kind: 'UPTIME_KUMA', target: `${receiver.url}/api/push/t`, configIds: [1] });
     receiver.answer = 500;
@@ -297,7 +315,11 @@ describe('A channel', () => {
     ['no event', { events: [] }, 'events: names none'],
     ['an unknown config', { configIds: [99] }, 'configIds: there is no config 99'],
     ['a heartbeat for all configs', { kind: 'HEARTBEAT' }, 'configIds: must name exactly one config'],
-    ['events for a heartbeat', { kind: 'HEARTBEAT', configIds: [1], events: ['BACKUP_FAILED'] }, 'events: are not'],
+    [
+      'events for a heartbeat',
+      { kind: 'HEARTBEAT', configIds: [1], events: ['BACKUP_FAILED'] },
+      'events: of a heartbeat',
+    ],
     ['a name of spaces', { name: '  ' }, 'name: must have 1 to 200 characters'],
     ['a taken name', { name: 'taken' }, 'name: is the name of another channel'],
     ['a very long target', { target: `https://example.org/${'x'.repeat(5_000)}` }, 'target: has more than'],

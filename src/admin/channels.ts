@@ -98,6 +98,7 @@ export interface Typed {
   name: string;
   target: string;
   secret: string;
+  template: string;
   events: NotificationEvent[];
   configIds: string[];
 }
@@ -105,11 +106,12 @@ export interface Typed {
 /** The form of a saved channel, or of a new one. What is secret is not shown: an empty one stays as it is. */
 export function typedOf(channel: ChannelPartsFragment | null): Typed {
   if (channel === null) {
-    return { kind: 'EMAIL', name: '', target: '', secret: '', events: PROBLEMS, configIds: [] };
+    return { kind: 'EMAIL', name: '', target: '', secret: '', template: '', events: PROBLEMS, configIds: [] };
   }
-  const { kind, name, events, configIds } = channel;
+  const { kind, name, template, events, configIds } = channel;
   const target = KINDS[kind].target?.isShown === true ? channel.target : '';
-  return { kind, name, target, secret: '', events: [...events], configIds: [...configIds] };
+  const kept = { events: [...events], configIds: [...configIds] };
+  return { kind, name, target, secret: '', template: template ?? '', ...kept };
 }
 
 /** The form with another kind: its events are those that such a channel begins with. */
@@ -119,12 +121,16 @@ export const ofKind = (typed: Typed, kind: ChannelKind): Typed =>
     : { ...typed, kind, events: KINDS[kind].beats ? [] : PROBLEMS };
 
 /** What is typed as the API takes it. */
-export function inputOf({ kind, name, target, secret, events, configIds }: Typed, isNew: boolean): ChannelInput {
+export function inputOf(
+  { kind, name, target, secret, template, events, configIds }: Typed,
+  isNew: boolean,
+): ChannelInput {
   return {
     ...(isNew && { kind }),
     name: name.trim() || undefined,
     target: target.trim() || undefined,
     secret: secret || undefined,
+    ...(kind === 'WEBHOOK' && { template: template.trim() }),
     events: KINDS[kind].beats ? [beatOf(events)] : events,
     configIds,
   };

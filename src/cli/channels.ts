@@ -27,6 +27,7 @@ interface ChannelOptions {
   name?: string;
   targetFile?: string;
   secretFile?: string;
+  templateFile?: string;
   event?: NotificationEvent[];
   config?: number[];
 }
@@ -93,6 +94,7 @@ function withSettings(command: Command): Command {
     .option('--name <name>', 'how it is called')
     .option('--target-file <file>', 'a file with the target, such as the URL of a webhook; - for stdin')
     .option('--secret-file <file>', 'a file with its token or key; - for stdin')
+    .option('--template-file <file>', 'of a webhook: a file with the JSON that it sends; - for stdin')
     .option('--event <event...>', `what it is told of: ${NOTIFICATION_EVENTS.map(wordOf).join(', ')}`, event)
     .option('--config <id...>', 'of which configs (default: all); a heartbeat names one', configNumber);
 }
@@ -101,7 +103,7 @@ function withSettings(command: Command): Command {
 async function inputOf(
   { print, stop }: Session,
   kind: ChannelKind,
-  { name, targetFile, secretFile, event: events, config: configIds }: ChannelOptions,
+  { name, targetFile, secretFile, templateFile, event: events, config: configIds }: ChannelOptions,
   { target, asks }: { target: string | undefined; asks: boolean },
 ): Promise<ChannelInput> {
   const { plainTarget, secret: hasSecret } = KINDS[kind];
@@ -123,6 +125,7 @@ async function inputOf(
     target:
       targetFile !== undefined ? await from(targetFile) : (target ?? (plainTarget ? undefined : await ask('Target'))),
     secret: secretFile !== undefined ? await from(secretFile) : hasSecret ? await ask('Secret') : undefined,
+    template: templateFile !== undefined ? await from(templateFile) : undefined,
     events,
     configIds,
   };

@@ -706,6 +706,8 @@ export interface ChannelSettings {
   target: string;
   /** A token, a key or what messages are signed with; empty if there is none. */
   secret: string;
+  /** Of a webhook: the JSON that it sends, with places for what a message says; empty: the message as it is. */
+  template: string;
 }
 
 /**

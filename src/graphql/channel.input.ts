@@ -32,6 +32,14 @@ export class ChannelInput {
   })
   secret?: string | null;
 
+  @MaxLength(4_000)
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'Of a WEBHOOK: the JSON that it sends in place of the message, with `{{title}}` and the like within its strings: see docs/notifications.md. Empty takes it away.',
+  })
+  template?: string | null;
+
   @ArrayMaxSize(50)
   @Field(() => [NotificationEvent], {
     nullable: true,
@@ -49,12 +57,13 @@ export class ChannelInput {
 }
 
 /** What the input means to the domain. @throws AppError NOT_FOUND */
-export function channelInput({ name, kind, target, secret, events, configIds }: ChannelInput): Input {
+export function channelInput({ name, kind, target, secret, template, events, configIds }: ChannelInput): Input {
   return {
     name: name ?? undefined,
     kind: kind ?? undefined,
     target: target ?? undefined,
     secret: secret ?? undefined,
+    template: template ?? undefined,
     events: events ?? undefined,
     configIds: configIds?.map((id) => configId(id, 'configIds')),
   };

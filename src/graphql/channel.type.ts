@@ -20,6 +20,12 @@ export class Channel {
   })
   target!: string;
 
+  @Field(() => String, {
+    nullable: true,
+    description: 'Of a WEBHOOK: the JSON that it sends in place of the message; null if it has no template.',
+  })
+  template!: string | null;
+
   @Field(() => [NotificationEvent], {
     description: 'What it is told of; a heartbeat without any gets signs of life of backups.',
   })

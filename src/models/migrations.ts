@@ -35,6 +35,7 @@ import { notifications } from './migrations/0032-notifications.js';
 import { apiTokens } from './migrations/0034-api-tokens.js';
 import { lostMessages } from './migrations/0036-lost-messages.js';
 import { absentAlerts } from './migrations/0040-absent-alerts.js';
+import { channelTemplates } from './migrations/0041-channel-templates.js';
 
 const MIGRATIONS: Migration[] = [
   initial,
@@ -71,6 +72,7 @@ const MIGRATIONS: Migration[] = [
   apiTokens,
   lostMessages,
   absentAlerts,
+  channelTemplates,
 ];
 
 const TABLE = 'db_manager_migrations';

@@ -80,6 +80,8 @@ export class ChannelRow extends Model<InferAttributes<ChannelRow>, InferCreation
   declare target: string;
   /** The target and the secret, sealed; null where they did not survive the loss of the secrets key. */
   declare sealed: CreationOptional<string | null>;
+  /** Of a webhook: the JSON that it sends, with places for what a message says; null: the message as it is. */
+  declare template: CreationOptional<string | null>;
   /** Of a heartbeat: one of BEAT_EVENTS, or none, which is BACKUP_DONE. */
   declare events: NotificationEvent[];
   /** Empty: all configs. */
@@ -137,6 +139,7 @@ export function defineNotifications(sequelize: Sequelize): {
       kind: DataTypes.STRING(32),
       target: DataTypes.TEXT,
       sealed: DataTypes.TEXT,
+      template: DataTypes.TEXT,
       events: DataTypes.JSON,
       configIds: DataTypes.JSON,
       digestAt: DataTypes.DATE,

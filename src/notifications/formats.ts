@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto';
 import type { Beat, ChannelSettings, Message } from '../core/ports.js';
 import type { HttpRequest } from './http.js';
 import { escapeHtml } from '../core/text/html.js';
+import { filledIn, type TemplateValues } from './template.js';
 import { colourOf, type Linked, plainText, upTo } from './text.js';
 
 /** Where services are that have one address for all. */
@@ -31,13 +32,21 @@ function below(target: string, suffix: string): string {
   return url.href;
 }
 
+/** What a template can put in; what there is not is empty. */
+function valuesOf(notice: Linked, id: string, secret: string): TemplateValues {
+  const { event, level, title, message, hint, path, at, cause, link, config } = notice;
+  const named = { 'config.id': `${config?.id ?? ''}`, 'config.name': config?.name ?? '' };
+  return { id, event, level, title, message, hint, path, at, secret, cause: cause ?? '', link: link ?? '', ...named };
+}
+
 /**
- * Ours: the notice as it is. With a secret, `X-Db-Manager-Signature: t=<seconds>,v1=<hex>` is the HMAC-SHA256 of
+ * Ours: the notice as it is, or what the template makes of it. With a secret, `X-Db-Manager-Signature: t=<seconds>,v1=<hex>` is the HMAC-SHA256 of
  * `<seconds>.<body>`, so that a receiver knows who sent it, and when. `X-Db-Manager-Delivery` is the same when it is sent again.
  */
-const webhook: Format = ({ target, secret }, notice, { id, sentAt }) => {
+const webhook: Format = ({ target, secret, template }, notice, { id, sentAt }) => {
   const headers = { 'X-Db-Manager-Event': notice.event, 'X-Db-Manager-Delivery': id };
-  const request = json(target, { id, ...notice }, headers);
+  const plain = json(target, { id, ...notice }, headers);
+  const request = template === '' ? plain : { ...plain, body: filledIn(template, valuesOf(notice, id, secret)) };
   if (secret === '') return request;
   const seconds = Math.floor(sentAt.getTime() / 1000);
   const signature = createHmac('sha256', secret).update(`${seconds}.${request.body}`).digest('hex');

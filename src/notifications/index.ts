@@ -1,5 +1,6 @@
 import type { ChannelKind, ChannelSettings, Message, Notice, Notifier } from '../core/ports.js';
 import { AppError, badInput } from '../errors.js';
+import { assertTemplate } from './template.js';
 import { BEATS, FORMATS, PAGERDUTY } from './formats.js';
 import { parsedUrl, sendHttp } from './http.js';
 import { addressesIn, type MailSettings, sendMail } from './mail.js';
@@ -48,6 +49,7 @@ export function createNotifier(env: NotifierEnvironment): Notifier {
     beats: (kind, state) => kind in BEATS && !(kind === 'UPTIME_KUMA' && state === 'STARTED'),
     judge(settings) {
       assertSecret(settings);
+      judgeTemplate(settings);
       return judgeTarget(settings, env.mail);
     },
     async send(settings, message, signal) {
@@ -83,6 +85,12 @@ function assertSecret({ kind, secret }: ChannelSettings): void {
   if (/[\p{Cc}\s]/u.test(secret) && kind !== 'WEBHOOK') throw badInput('secret', 'holds a space or a line break.');
   // It goes into a header, which takes no other signs.
   if (/[^\x21-\x7e]/.test(secret) && kind !== 'WEBHOOK') throw badInput('secret', 'holds a sign that is not ASCII.');
+}
+
+function judgeTemplate({ kind, template }: ChannelSettings): void {
+  if (template === '') return;
+  if (kind !== 'WEBHOOK') throw badInput('template', `is not for ${kind}.`, 'Leave it out.');
+  assertTemplate(template);
 }
 
 function judgeTarget({ kind, target }: ChannelSettings, mail: MailSettings | null): { shown: string; reach: string } {

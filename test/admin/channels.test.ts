@@ -16,7 +16,14 @@ describe('The form of a channel', () => {
 
   it('keeps a target and a secret that are not typed again', () => {
     const saved = { id: '1', name: 'Chat', target: 'https://hooks.slack.com/…', waiting: 0, lastDeliveryAt: null };
-    const channel = { ...saved, kind: 'SLACK' as const, events: PROBLEMS, configIds: ['2'], lastError: null };
+    const channel = {
+      ...saved,
+      kind: 'SLACK' as const,
+      template: null,
+      events: PROBLEMS,
+      configIds: ['2'],
+      lastError: null,
+    };
     const typed = typedOf(channel);
     expect(typed).toMatchObject({ target: '', secret: '' });
     expect(inputOf({ ...typed, events: ['RECOVERED'] }, false)).toEqual({
@@ -29,7 +36,15 @@ describe('The form of a channel', () => {
   });
 
   it('shows what is no secret, and sends one event for a heartbeat', () => {
-    const mail = { id: '1', name: 'Mail', kind: 'EMAIL' as const, target: 'a@b', events: PROBLEMS, configIds: [] };
+    const mail = {
+      id: '1',
+      name: 'Mail',
+      kind: 'EMAIL' as const,
+      target: 'a@b',
+      template: null,
+      events: PROBLEMS,
+      configIds: [],
+    };
     expect(typedOf({ ...mail, waiting: 0, lastDeliveryAt: null, lastError: null })).toMatchObject({ target: 'a@b' });
     const typed = { ...ofKind(typedOf(null), 'HEARTBEAT'), target: ' https://hc-ping.com/x ', configIds: ['1'] };
     expect(inputOf(typed, true)).toEqual({

@@ -19,8 +19,9 @@ const notice: Linked = {
 const recovered: Linked = { ...notice, event: 'RECOVERED', level: 'GOOD', title: `Recovered: ${notice.title}` };
 const head = { id: '7', sentAt: new Date('2026-11-27T03:00:01.900Z'), installation: 'a1b2' };
 
-function send(kind: keyof typeof FORMATS, target: string, secret = '', given: Linked = notice) {
-  const { body, ...request } = FORMATS[kind]({ kind: kind as ChannelKind, target, secret }, given, head);
+function send(kind: keyof typeof FORMATS, target: string, secret = '', given: Linked = notice, template = '') {
+  const settings = { kind: kind as ChannelKind, target, secret, template };
+  const { body, ...request } = FORMATS[kind](settings, given, head);
   return { ...request, body, json: JSON.parse(body) as Record<string, unknown> };
 }
 
@@ -42,6 +43,17 @@ describe('A notice', () => {
 
   it('goes to a webhook without a signature if there is no secret', () => {
     expect(send('WEBHOOK', 'https://example.org/hook').headers).not.toHaveProperty('X-Db-Manager-Signature');
+  });
+
+  it('goes to a webhook in the form of its template, and cannot break out of that', () => {
+    const odd = { ...notice, title: 'A "quote", {{secret}} and \\', config: null, link: null };
+    const template =
+      '{"key":"{{secret}}","text":"{{ title }}: {{config.name}}{{link}}.","list":[{"at":"{{at}}"},1,null]}';
+    expect(send('WEBHOOK', 'https://example.org/hook', 'a key', odd, template).json).toEqual({
+      key: 'a key',
+      text: `${odd.title}: .`,
+      list: [{ at: notice.at }, 1, null],
+    });
   });
 
   it('goes to Slack as a header and a section, with & < > escaped', () => {
@@ -170,7 +182,7 @@ describe('A notice', () => {
 
 describe('A sign of life', () => {
   const beat = (kind: keyof typeof BEATS, target: string, state: Beat['state']) =>
-    BEATS[kind]({ kind, target, secret: '' }, { state, runId: 'b1' });
+    BEATS[kind]({ kind, target, secret: '', template: '' }, { state, runId: 'b1' });
 
   it.each([
     ['STARTED', 'https://hc-ping.com/uuid/start'],

@@ -17,7 +17,12 @@ const notice: Notice = {
   at: '2026-11-27T03:00:00.000Z',
 };
 const message = { id: '7', sentAt: new Date(), installation: 'a1b2', notice };
-const channel = (kind: ChannelKind, target: string, secret = ''): ChannelSettings => ({ kind, target, secret });
+const channel = (kind: ChannelKind, target: string, secret = ''): ChannelSettings => ({
+  kind,
+  target,
+  secret,
+  template: '',
+});
 
 describe('Over HTTP', () => {
   const notifier = createNotifier({ mail: null, publicUrl: 'https://backups.example.org', patienceMs: 500 });

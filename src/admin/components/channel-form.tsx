@@ -1,4 +1,4 @@
-import { Button, Group, MultiSelect, PasswordInput, Select, Stack, TextInput } from '@mantine/core';
+import { Button, Group, MultiSelect, PasswordInput, Select, Stack, Textarea, TextInput } from '@mantine/core';
 import { type FormEvent, useState } from 'react';
 import {
   type ChannelKind,
@@ -93,6 +93,20 @@ export function ChannelForm({ channel, onDone, onClose }: ChannelFormProps) {
               required={isNew && secret.required}
               withAsterisk={false}
               autoComplete="new-password"
+            />
+          )}
+          {typed.kind === 'WEBHOOK' && (
+            <Textarea
+              label="Template"
+              description="JSON with {{title}}, {{message}}, {{hint}}, {{link}} and the like in its strings. If empty, the message as it is."
+              value={typed.template}
+              onChange={(event) => set('template', event.currentTarget.value)}
+              error={error('template')}
+              maxLength={4_000}
+              spellCheck={false}
+              autosize
+              minRows={2}
+              maxRows={8}
             />
           )}
           {beats ? (

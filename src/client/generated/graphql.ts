@@ -193,6 +193,8 @@ export type ChannelInput = {
   secret?: string | null | undefined;
   /** E-mail addresses separated by commas, a URL, or the id of a Telegram chat. Sealed. */
   target?: string | null | undefined;
+  /** Of a WEBHOOK: the JSON that it sends in place of the message, with `{{title}}` and the like within its strings: see docs/notifications.md. Empty takes it away. */
+  template?: string | null | undefined;
 };
 
 /** The kind of service that takes messages. */
@@ -790,19 +792,19 @@ export type ConsolidateBackupMutationVariables = Exact<{
 
 export type ConsolidateBackupMutation = { consolidateBackup: { id: string, backupType: BackupType, mode: BackupMode, chainLength: number, chainFullSize: number | null, consolidates: string | null, status: BackupStatus, storageType: StorageType, engine: DatabaseEngine, databaseName: string, fileName: string, filePath: string, fileSize: number | null, fileSizeHuman: string | null, checksum: string | null, encrypted: boolean, progress: number, bytesDone: number | null, bytesTotal: number | null, bytesPerSecond: number | null, secondsLeft: number | null, phase: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, warnings: Array<string>, note: string | null, pinned: boolean, pinnedBy: string | null, verifiedAt: string | null, verificationLevel: VerificationLevel | null, damaged: boolean, queryable: boolean, anomaliesAcknowledgedAt: string | null, createdAt: string, startedAt: string | null, completedAt: string | null, createdBy: string | null, downloadUrl: string | null, mediaFileCount: number, deletedAt: string | null, deletedBy: string | null, deleteReason: string | null, applicationId: string | null, foreign: boolean, parent: { id: string } | null, children: Array<{ id: string }>, copies: Array<{ id: string, status: CopyStatus, filePath: string, verifiedAt: string | null, errorCode: string | null, errorMessage: string | null, errorHint: string | null, attempts: number, nextTryAt: string | null, destination: { id: string, name: string, storageType: StorageType, location: string, offline: boolean } }>, encryptionKeys: Array<{ id: string, name: string, recipient: string | null, passphrase: boolean, heldHere: boolean }>, phases: Array<{ phase: string, at: string }>, invariants: Array<{ name: string, sql: string, expect: Expectation, value: string | null, actual: string | null, before: string | null, holds: boolean, message: string }>, anomalies: Array<{ code: string, message: string, table: string | null, before: number | null, after: number | null }>, tables: Array<{ name: string, rowCount: number }>, excluded: Array<{ table: string, what: ExcludedPart }>, config: { id: string, name: string } | null, origin: { config: string | null, host: string | null, database: string | null, mediaPaths: Array<string> } | null } };
 
-export type ChannelPartsFragment = { id: string, name: string, kind: ChannelKind, target: string, events: Array<NotificationEvent>, configIds: Array<string>, waiting: number, lastDeliveryAt: string | null, lastError: string | null };
+export type ChannelPartsFragment = { id: string, name: string, kind: ChannelKind, target: string, template: string | null, events: Array<NotificationEvent>, configIds: Array<string>, waiting: number, lastDeliveryAt: string | null, lastError: string | null };
 
 export type ChannelsQueryVariables = Exact<{ [key: string]: never; }>;
 
 
-export type ChannelsQuery = { channels: Array<{ id: string, name: string, kind: ChannelKind, target: string, events: Array<NotificationEvent>, configIds: Array<string>, waiting: number, lastDeliveryAt: string | null, lastError: string | null }> };
+export type ChannelsQuery = { channels: Array<{ id: string, name: string, kind: ChannelKind, target: string, template: string | null, events: Array<NotificationEvent>, configIds: Array<string>, waiting: number, lastDeliveryAt: string | null, lastError: string | null }> };
 
 export type CreateChannelMutationVariables = Exact<{
   input: ChannelInput;
 }>;
 
 
-export type CreateChannelMutation = { createChannel: { id: string, name: string, kind: ChannelKind, target: string, events: Array<NotificationEvent>, configIds: Array<string>, waiting: number, lastDeliveryAt: string | null, lastError: string | null } };
+export type CreateChannelMutation = { createChannel: { id: string, name: string, kind: ChannelKind, target: string, template: string | null, events: Array<NotificationEvent>, configIds: Array<string>, waiting: number, lastDeliveryAt: string | null, lastError: string | null } };
 
 export type UpdateChannelMutationVariables = Exact<{
   id: string | number;
@@ -810,7 +812,7 @@ export type UpdateChannelMutationVariables = Exact<{
 }>;
 
 
-export type UpdateChannelMutation = { updateChannel: { id: string, name: string, kind: ChannelKind, target: string, events: Array<NotificationEvent>, configIds: Array<string>, waiting: number, lastDeliveryAt: string | null, lastError: string | null } };
+export type UpdateChannelMutation = { updateChannel: { id: string, name: string, kind: ChannelKind, target: string, template: string | null, events: Array<NotificationEvent>, configIds: Array<string>, waiting: number, lastDeliveryAt: string | null, lastError: string | null } };
 
 export type DeleteChannelMutationVariables = Exact<{
   id: string | number;
@@ -1391,6 +1393,7 @@ export const ChannelPartsFragmentDoc = new TypedDocumentString(`
   name
   kind
   target
+  template
   events
   configIds
   waiting
@@ -3757,6 +3760,7 @@ export const ChannelsDocument = new TypedDocumentString(`
   name
   kind
   target
+  template
   events
   configIds
   waiting
@@ -3774,6 +3778,7 @@ export const CreateChannelDocument = new TypedDocumentString(`
   name
   kind
   target
+  template
   events
   configIds
   waiting
@@ -3791,6 +3796,7 @@ export const UpdateChannelDocument = new TypedDocumentString(`
   name
   kind
   target
+  template
   events
   configIds
   waiting

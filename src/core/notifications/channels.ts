@@ -29,13 +29,15 @@ export interface ChannelInput {
   target?: string | undefined;
   /** Empty takes it away. */
   secret?: string | undefined;
+  /** Of a webhook; empty takes it away. */
+  template?: string | undefined;
   /** Default: every problem and its end. */
   events?: NotificationEvent[] | undefined;
   /** Empty: all configs. */
   configIds?: number[] | undefined;
 }
 
-/** Longest target and secret, in characters. */
+/** Longest target, secret and template, in characters. */
 const LONGEST = 4_000;
 
 /** Channels: where messages go. Targets and secrets are sealed; only what is not secret in them is ever returned. */
@@ -64,7 +66,7 @@ export class Channels {
   async create(input: ChannelInput, actor: string): Promise<ChannelRow> {
     const { kind } = input;
     if (kind === undefined) throw badInput('kind', 'is missing.', 'Choose a kind of channel, such as EMAIL.');
-    const values = await this.valuesOf(input, { kind, target: '', secret: '' }, null);
+    const values = await this.valuesOf(input, { kind, target: '', secret: '', template: '' }, null);
     const name = nameOf(input) ?? (await this.freeName(`${kind.toLowerCase()} ${values.target}`.slice(0, 190)));
     const createdAt = this.env.now();
     const row = await unlessNameTaken(() => this.env.models.Channel.create({ ...values, name, kind, createdAt }));
@@ -137,7 +139,8 @@ export class Channels {
 
   /** What a channel leads to now. What was lost must be given again. */
   private async present(row: ChannelRow, input: ChannelInput): Promise<ChannelSettings> {
-    if (row.sealed === null && input.target !== undefined) return { kind: row.kind, target: '', secret: '' };
+    if (row.sealed === null && input.target !== undefined)
+      return { kind: row.kind, target: '', secret: '', template: row.template ?? '' };
     return settingsOf(this.env.secrets, row);
   }
 
@@ -145,7 +148,7 @@ export class Channels {
   private async valuesOf(input: ChannelInput, present: ChannelSettings, row: ChannelRow | null) {
     const { notifier, secrets, timezone, now } = this.env;
     const settings = { ...present };
-    for (const field of ['target', 'secret'] as const) {
+    for (const field of ['target', 'secret', 'template'] as const) {
       const given = input[field];
       if (given === undefined) continue;
       if (given.length > LONGEST) throw badInput(field, `has more than ${LONGEST} characters.`);
@@ -161,11 +164,12 @@ export class Channels {
     const configIds = await this.configsOf(input, row, beats);
     const isDigest = events.includes('WEEKLY_DIGEST');
     const digestAt = isDigest ? (row?.digestAt ?? nextDigest(timezone, now())) : null;
-    const { target, secret } = settings;
+    const { target, secret, template } = settings;
     return {
       kind: settings.kind,
       target: shown,
       sealed: await secrets.seal({ target, secret }),
+      template: template === '' ? null : template,
       events,
       configIds,
       digestAt,

@@ -103,13 +103,16 @@ async function add(
 }
 
 /** Where a channel leads. @throws AppError CONFIG_INVALID, NOTIFICATION_FAILED */
-export async function settingsOf(secrets: Secrets, { kind, sealed, name }: ChannelRow): Promise<ChannelSettings> {
+export async function settingsOf(
+  secrets: Secrets,
+  { kind, sealed, name, template }: ChannelRow,
+): Promise<ChannelSettings> {
   if ((sealed ?? null) === null) {
     const hint = 'Give the channel its target and its secret anew.';
     throw new AppError('NOTIFICATION_FAILED', `The target of the channel "${name}" was lost.`, { hint });
   }
   const { target = '', secret = '' } = await secrets.open(sealed ?? '');
-  return { kind: kind as ChannelKind, target, secret };
+  return { kind: kind as ChannelKind, target, secret, template: template ?? '' };
 }
 
 /**

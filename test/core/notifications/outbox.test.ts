@@ -302,6 +302,15 @@ describe('A channel', () => {
     expect(await world.app.channels.test(id, 'test', NEVER)).toBeNull();
   });
 
+  it('sends what its template makes of a message, until that is taken away', async () => {
+    const { id } = await add({ secret: 'a key', template: '{"key": "{{secret}}", "say": "{{title}}"}' });
+    await world.app.channels.test(id, 'test', NEVER);
+    expect(bodies()).toEqual([{ key: 'a key', say: 'Test message' }]);
+    await world.app.channels.update(id, { template: '' }, 'test');
+    await world.app.channels.test(id, 'test', NEVER);
+    expect(bodies()[1]).toMatchObject({ event: 'TEST' });
+  });
+
   it('says whether a test message arrived', async () => {
     const { id } = await add();
     expect(await world.app.channels.test(id, 'test', NEVER)).toBeNull();
@@ -320,6 +329,9 @@ describe('A channel', () => {
       { kind: 'HEARTBEAT', configIds: [1], events: ['BACKUP_FAILED'] },
       'events: of a heartbeat',
     ],
+    ['a template that is no JSON', { template: '{title}' }, 'template: is not JSON'],
+    ['a template with an unknown name', { template: '["{{titel}}"]' }, 'template: names {{titel}}'],
+    ['a template for Gotify', { kind: 'GOTIFY', secret: 'x', template: '{}' }, 'template: is not for GOTIFY'],
     ['a name of spaces', { name: '  ' }, 'name: must have 1 to 200 characters'],
     ['a taken name', { name: 'taken' }, 'name: is the name of another channel'],
     ['a very long target', { target: `https://example.org/${'x'.repeat(5_000)}` }, 'target: has more than'],

@@ -418,6 +418,29 @@ export function loadEnvironment(
   cwd: string = process.cwd(),
   defaults: Record<string, string> = {},
 ): Environment {
+  const { data, warnings } = checked(env, cwd, defaults);
+  return { ...build(data, cwd, data.JWT_SECRET ?? generatedSecret(resolve(cwd, data.DATA_DIR))), warnings };
+}
+
+/**
+ * As `loadEnvironment`, but makes nothing, not even DATA_DIR: for commands of root, whose files the service could not read.
+ * @throws AppError CONFIG_INVALID
+ */
+export function readSettings(
+  env: NodeJS.ProcessEnv = process.env,
+  cwd: string = process.cwd(),
+): Omit<Environment, 'auth'> {
+  const { data, warnings } = checked(env, cwd, {});
+  const { auth: _withoutSecret, ...settings } = build(data, cwd, '');
+  return { ...settings, warnings };
+}
+
+/** The variables, all checked together, and what `.env` holds that is none. */
+function checked(
+  env: NodeJS.ProcessEnv,
+  cwd: string,
+  defaults: Record<string, string>,
+): { data: Variables; warnings: string[] } {
   const file = readEnvFile(join(cwd, '.env'), KNOWN_NAMES);
   const given = { ...defaults, ...file.values, ...env };
   const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== ''));
@@ -430,7 +453,7 @@ export function loadEnvironment(
     const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
     throw new AppError('CONFIG_INVALID', `The environment has ${count}:\n- ${problems.join('\n- ')}`);
   }
-  return { ...build(result.data, cwd), warnings: file.problems };
+  return { data: result.data, warnings: file.problems };
 }
 
 /** The variables with those that a file holds, and with what counts where one is not set. */
@@ -502,7 +525,7 @@ function publicKeyProblem(value: string, cwd: string): string | null {
   }
 }
 
-function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
+function build(env: Variables, cwd: string, secret: string): Omit<Environment, 'warnings'> {
   const dataDir = resolve(cwd, env.DATA_DIR);
   const production = env.NODE_ENV === 'production';
   const local = env.DB_BACKUP_STORAGE_TYPE === 'LOCAL';
@@ -531,7 +554,7 @@ function build(env: Variables, cwd: string): Omit<Environment, 'warnings'> {
     shutdownMs: env.SHUTDOWN_SECONDS * 1000,
     metricsToken: env.METRICS_TOKEN ?? null,
     auth: {
-      secret: env.JWT_SECRET ?? generatedSecret(dataDir),
+      secret,
       publicKey: env.JWT_PUBLIC_KEY === undefined ? undefined : readKey(env.JWT_PUBLIC_KEY, cwd),
       issuer: env.JWT_ISSUER,
       audience: env.JWT_AUDIENCE,

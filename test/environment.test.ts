@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { parseEnv } from 'node:util';
-import { absoluteFileUrl, ENVIRONMENT_NAMES, loadEnvironment } from '../src/environment.js';
+import { absoluteFileUrl, ENVIRONMENT_NAMES, loadEnvironment, readSettings } from '../src/environment.js';
 import { translate } from './cli/command.js';
 
 /** A process that says `ready`, then answers what it is asked and ends. */
@@ -67,6 +67,20 @@ describe('The configuration', () => {
     ],
   ])('knows how mail leaves from %s', (_title, env, mail) => {
     expect(loadEnvironment(env, folder).mail).toEqual(mail);
+  });
+
+  /** Nothing in these is secret; the public key can be the name of a file itself. */
+  const OPEN = ['PUBLIC_URL', 'GDRIVE_ROOT_URL', 'JWT_PUBLIC_KEY', 'S3_KMS_KEY_ID'];
+  const secrets = ENVIRONMENT_NAMES.filter((name) => /(PASSWORD|SECRET|TOKEN|KEY|KEY_ID|_URL)$/.test(name));
+
+  it.each(secrets.filter((name) => !OPEN.includes(name)))('takes %s from a file', (name) => {
+    expect(problemsOf({ [`${name}_FILE`]: 'nowhere' })).toContain(`${name}_FILE names a file that cannot be read`);
+  });
+
+  it('makes nothing when settings are only looked at', async () => {
+    expect(readSettings({ PORT: '4001' }, folder)).toMatchObject({ port: 4001, dataDir: join(folder, 'data') });
+    expect(() => readSettings({ PORT: 'x' }, folder)).toThrow('PORT is not a whole number');
+    expect(await readdir(folder)).toEqual([]);
   });
 
   it('takes the address of problems from NOTIFY_EMAIL, otherwise from ADMIN_EMAIL', () => {

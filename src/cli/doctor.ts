@@ -3,6 +3,7 @@ import { rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { assertSchedule } from '../core/schedules/cron.js';
+import { isZone } from '../core/schedules/zones.js';
 import { humanSize } from '../core/text/format.js';
 import { AppError, toAppError } from '../errors.js';
 import { type Document, fields, type GlobalOptions } from './print.js';
@@ -70,6 +71,7 @@ const PARTS: [string, (session: Session) => Promise<Check[]>][] = [
   ['Program', machine],
   ['DATA_DIR', dataFolder],
   ['Clock', clock],
+  ['Time zones', timeZones],
   ['Control database', controlDatabase],
   ['Configs', configs],
   ['Destinations', destinations],
@@ -139,6 +141,17 @@ async function clock({ app }: Session): Promise<Check[]> {
   }
   const here = new Intl.DateTimeFormat('en-GB', { dateStyle: 'short', timeStyle: 'long', timeZone: seed.timezone });
   return checks.length > 0 ? checks : [good(subject, `In ${seed.timezone} it is ${here.format(new Date())}.`)];
+}
+
+/** Schedules go by the zone of their config, which need not be that of the machine: so that nobody waits for the wrong hour. */
+async function timeZones({ app }: Session): Promise<Check[]> {
+  const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const rows = await app.models.BackupConfig.findAll({ attributes: ['timezone'] });
+  const zones = [...new Set(rows.map(({ timezone }) => timezone))].filter(isZone);
+  const time = (zone: string) => new Intl.DateTimeFormat('en-GB', { timeStyle: 'short', timeZone: zone }).format();
+  const told = zones.map((zone) => `${zone}, where it is ${time(zone)}`).join('; ');
+  const schedules = told === '' ? '' : ` Schedules go by ${told}.`;
+  return [good('Time zones', `This machine's is ${here}, where it is ${time(here)}.${schedules}`)];
 }
 
 async function controlDatabase({ app }: Session): Promise<Check[]> {

@@ -49,10 +49,12 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   recover: async () => (await import('./recover.js')).addRecover,
   'rotate-secrets-key': async () => (await import('./destinations.js')).addRotateSecretsKey,
   status: async () => (await import('./status.js')).addStatus,
+  health: async () => (await import('./health.js')).addHealth,
   doctor: async () => (await import('./doctor.js')).addDoctor,
   reconcile: async () => (await import('./reconcile.js')).addReconcile,
   audit: async () => (await import('./audit.js')).addAudit,
   'setup-schedule': async () => (await import('./setup-schedule.js')).addSetupSchedule,
+  'install-service': async () => (await import('./install-service.js')).addInstallService,
   token: async () => (await import('./token.js')).addToken,
   tokens: async () => (await import('./tokens.js')).addTokens,
   password: async () => (await import('./password.js')).addPassword,
@@ -114,7 +116,7 @@ Settings: the same environment variables and .env in the working folder as the s
 
 Exit codes:
     0  success; auto-backup also when nothing was due; status whatever it reports, but with --check 1 for WARNING
-       and 2 for CRITICAL
+       and 2 for CRITICAL; health 1 where the server is not ready or does not answer
 ${codes}
   129  stopped by SIGHUP: the terminal was closed
   130  stopped by SIGINT

@@ -3,12 +3,11 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { assertSchedule, describeSchedule, normaliseSchedule } from '../core/schedules/cron.js';
 import { badInput } from '../errors.js';
 import type { BackupConfigRow } from '../models/index.js';
 import { crontabBlock } from './crontab-text.js';
-import type { TimerTarget } from './timer-shape.js';
+import { programOf, type TimerTarget } from './timer-shape.js';
 import { type GlobalOptions } from './print.js';
 import { inSession, type Session } from './session.js';
 import { systemdUnits } from './systemd-units.js';
@@ -101,11 +100,8 @@ function scheduleOf({ app }: Session, options: Options, configs: BackupConfigRow
 }
 
 function targetOf(folder: string): TimerTarget {
-  const cli = fileURLToPath(new URL('../cli.js', import.meta.url));
-  const odd = [folder, cli, process.execPath].find((path) => /\p{Cc}/u.test(path));
-  if (odd !== undefined) throw badInput('folder', 'has a control character in its path.', 'Rename the folder.');
   const tag = createHash('sha256').update(folder).digest('hex').slice(0, 8);
-  return { name: `db-manager-auto-backup-${tag}`, node: process.execPath, cli, folder };
+  return { name: `db-manager-auto-backup-${tag}`, ...programOf(folder) };
 }
 
 function timerOf(
@@ -134,8 +130,8 @@ function timerOf(
     };
   }
   const user = options.user === true || process.getuid?.() !== 0;
-  const units = systemdUnits(target, schedule, timezone);
-  const places = Object.entries(units).map(([unit, text]) => [join(unitFolder(user), unit), text]);
+  const units = systemdUnits(target, schedule, timezone, user);
+  const places = Object.entries(units.files).map(([unit, text]) => [join(unitFolder(user), unit), text]);
   return {
     texts: Object.fromEntries(places) as Record<string, string>,
     install: () => installUnits(units, user),

@@ -4,6 +4,19 @@ import { type TimerDays, timerShapeOf, type TimerTarget } from './timer-shape.js
 /** The first line of each unit that `setup-schedule` has made. */
 export const UNIT_MARK = '# Made by db-manager setup-schedule; `setup-schedule --systemd --remove` takes it away.';
 
+/** Units of systemd that belong together. */
+export interface UnitSet {
+  /** The texts by file name. Each begins with the mark. */
+  files: Record<string, string>;
+  /** By this first line an installer knows its own units. */
+  mark: string;
+  /** The one of them that is enabled, and the target that starts it at boot. */
+  starts: string;
+  target: 'timers.target' | 'multi-user.target';
+  /** What to do where the units cannot be written, and where systemd refuses. */
+  hints: { write: string; systemd: string };
+}
+
 /** The schedule as systemd says it, on the clock of the zone. @throws AppError BAD_USER_INPUT for an unusual shape */
 export function onCalendar(schedule: string, timezone: string): string {
   const shape = timerShapeOf(schedule);
@@ -20,8 +33,8 @@ function daysOf(days: TimerDays): string {
   return `${days.days.map((day) => DAYS[day]?.slice(0, 3)).join(',')} *-*-*`;
 }
 
-/** The service and the timer of an installation, by file name. */
-export function systemdUnits(target: TimerTarget, schedule: string, timezone: string): Record<string, string> {
+/** The service and the timer of an installation. @param user of the user, not of the system */
+export function systemdUnits(target: TimerTarget, schedule: string, timezone: string, user: boolean): UnitSet {
   const { name, node, cli, folder } = target;
   const service = `${UNIT_MARK}
 [Unit]
@@ -30,7 +43,7 @@ Description=db-manager: automatic backups of ${specifiers(folder)}
 [Service]
 Type=oneshot
 WorkingDirectory=${specifiers(folder)}
-ExecStart=${quoted(node)} ${quoted(cli).replaceAll('$', '$$$$')} auto-backup
+ExecStart=${commandLine(node, cli)} auto-backup
 `;
   const timer = `${UNIT_MARK}
 [Unit]
@@ -43,9 +56,25 @@ Persistent=true
 [Install]
 WantedBy=timers.target
 `;
-  return { [`${name}.service`]: service, [`${name}.timer`]: timer };
+  return {
+    files: { [`${name}.service`]: service, [`${name}.timer`]: timer },
+    mark: UNIT_MARK,
+    starts: `${name}.timer`,
+    target: 'timers.target',
+    hints: {
+      write: 'Run it as root, or use --user for units of this user, or --cron.',
+      systemd: user
+        ? 'Is this a login of the user itself (not sudo)? Otherwise use --cron, or run it as root.'
+        : 'Use --cron, or run it as root on a machine that systemd has started.',
+    },
+  };
 }
 
-const specifiers = (text: string) => text.replaceAll('%', '%%');
+/** A text of which systemd replaces nothing. */
+export const specifiers = (text: string) => text.replaceAll('%', '%%');
 
-const quoted = (text: string) => `"${specifiers(text).replace(/[\\"]/g, '\\$&')}"`;
+/** The beginning of a command line that runs the program. */
+export const commandLine = (node: string, cli: string) => `${quoted(node)} ${quoted(cli).replaceAll('$', '$$$$')}`;
+
+/** One word of a setting, whatever it holds. */
+export const quoted = (text: string) => `"${specifiers(text).replace(/[\\"]/g, '\\$&')}"`;

@@ -1,14 +1,28 @@
+import { fileURLToPath } from 'node:url';
 import { normaliseSchedule } from '../core/schedules/cron.js';
 import { type Days, type Hours, shapeOf } from '../core/schedules/shape.js';
 import { badInput } from '../errors.js';
 
-/** What a timer of the system has to start. All paths are absolute. */
-export interface TimerTarget {
-  /** Names this installation among others of the same machine. */
-  name: string;
+/** This program as the system has to start it. All paths are absolute. */
+export interface ProgramCall {
   node: string;
   cli: string;
+  /** The working folder, where `.env` lies. */
   folder: string;
+}
+
+/** What a timer of the system has to start. */
+export interface TimerTarget extends ProgramCall {
+  /** Names this installation among others of the same machine. */
+  name: string;
+}
+
+/** @throws AppError BAD_USER_INPUT for a path that no file of the system can hold */
+export function programOf(folder: string): ProgramCall {
+  const cli = fileURLToPath(new URL('../cli.js', import.meta.url));
+  const odd = [folder, cli, process.execPath].find((path) => /\p{Cc}/u.test(path));
+  if (odd !== undefined) throw badInput('folder', 'has a control character in its path.', 'Rename the folder.');
+  return { node: process.execPath, cli, folder };
 }
 
 /** A schedule as timers other than cron can say it. Hours null: each. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { makeFolder, unmakeFolders } from '../archive/make-folder.js';
 import { AppError, errnoOf } from '../errors.js';
 import { changedCrontab } from './crontab-text.js';
-import { UNIT_MARK } from './systemd-units.js';
+import type { UnitSet } from './systemd-units.js';
 
 /** A tool of the system must answer within this time, in milliseconds. */
 const ANSWER_WITHIN = 60_000;
@@ -17,21 +17,22 @@ interface Answer {
 }
 
 /**
- * Puts units where systemd looks and starts their timer. If that fails, all is as it was before.
+ * Puts units where systemd looks and starts the one that is to run. If that fails, all is as it was before.
  * @returns false if all was so already
  */
-export async function installUnits(units: Record<string, string>, user: boolean): Promise<boolean> {
+export async function installUnits(units: UnitSet, user: boolean): Promise<boolean> {
+  const { files, starts } = units;
   const folder = unitFolder(user);
-  const present = await unitsIn(folder, Object.keys(units));
-  const changed = Object.entries(units).some(([name, text]) => present[name] !== text);
-  await systemctl(user, '--version');
-  const timer = timerOf(units);
+  const present = await unitsIn(folder, units);
+  const changed = Object.entries(files).some(([name, text]) => present[name] !== text);
+  const call = systemctl(units, user);
+  await call('--version');
   const made = changed ? await writeUnits(folder, units) : [];
   try {
-    if (changed) await systemctl(user, 'daemon-reload');
-    await systemctl(user, 'enable', '--now', timer);
-    // One that was running already goes on by its old times otherwise.
-    if (changed && timer in present) await systemctl(user, 'restart', timer);
+    if (changed) await call('daemon-reload');
+    await call('enable', '--now', starts);
+    // One that was running already goes on as it was started otherwise.
+    if (changed && starts in present) await call('restart', starts);
   } catch (error) {
     if (changed) await putBack(folder, units, present, made, user);
     throw error;
@@ -40,70 +41,67 @@ export async function installUnits(units: Record<string, string>, user: boolean)
 }
 
 /** @returns the folders that were made for them */
-async function writeUnits(folder: string, units: Record<string, string>): Promise<string[]> {
+async function writeUnits(folder: string, { files, hints }: UnitSet): Promise<string[]> {
   let made: string[] = [];
   try {
     made = await makeFolder(folder);
-    for (const [name, text] of Object.entries(units)) await writeFile(join(folder, name), text);
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
     return made;
   } catch (error) {
-    for (const name of Object.keys(units)) await rm(join(folder, name), { force: true }).catch(() => undefined);
+    for (const name of Object.keys(files)) await rm(join(folder, name), { force: true }).catch(() => undefined);
     await unmakeFolders(made);
-    throw refused(`The units cannot be written to ${folder} (${errnoOf(error) ?? 'unknown'}).`, ROOT_HINT);
+    throw refused(`The units cannot be written to ${folder} (${errnoOf(error) ?? 'unknown'}).`, hints.write);
   }
 }
 
 /** As far as possible: what stays is taken away by `--remove`. */
 async function putBack(
   folder: string,
-  units: Record<string, string>,
+  units: UnitSet,
   present: Record<string, string>,
   made: string[],
   user: boolean,
 ): Promise<void> {
-  const timer = timerOf(units);
+  const { files, starts } = units;
+  const call = systemctl(units, user);
   const attempts = [
-    ...(timer in present ? [] : [() => systemctl(user, 'disable', '--now', timer), () => unlinkTimer(folder, timer)]),
-    ...Object.keys(units).map((name) => async () => {
+    ...(starts in present ? [] : [() => call('disable', '--now', starts), () => unlink(folder, units)]),
+    ...Object.keys(files).map((name) => async () => {
       const text = present[name];
       await (text === undefined ? rm(join(folder, name), { force: true }) : writeFile(join(folder, name), text));
     }),
     () => unmakeFolders(made),
-    () => systemctl(user, 'daemon-reload'),
+    () => call('daemon-reload'),
   ];
   for (const attempt of attempts) await attempt().catch(() => undefined);
 }
 
 /**
- * Stops the timer and removes the units, also where only some of their parts are there or systemd does not answer.
+ * Stops what they started and removes the units, also where only some of their parts are there or systemd does not answer.
  * @param warn called with what could not be done
  * @returns false if there were none
  */
-export async function removeUnits(
-  units: Record<string, string>,
-  user: boolean,
-  warn: (line: string) => void,
-): Promise<boolean> {
+export async function removeUnits(units: UnitSet, user: boolean, warn: (line: string) => void): Promise<boolean> {
   const folder = unitFolder(user);
-  const present = Object.keys(await unitsIn(folder, Object.keys(units)));
-  const timer = timerOf(units);
-  const linked = await unlinkTimer(folder, timer, true);
+  const present = Object.keys(await unitsIn(folder, units));
+  const linked = await unlink(folder, units, true);
+  const call = systemctl(units, user);
   if (present.length === 0 && !linked) return false;
   const tell = (error: unknown) => warn(error instanceof AppError ? error.message : String(error));
-  await systemctl(user, 'disable', '--now', timer).catch(tell);
-  await unlinkTimer(folder, timer);
+  await call('disable', '--now', units.starts).catch(tell);
+  await unlink(folder, units);
   for (const name of present) {
     await rm(join(folder, name), { force: true }).catch((error: unknown) => {
-      throw refused(`${join(folder, name)} cannot be removed (${errnoOf(error) ?? 'unknown'}).`, ROOT_HINT);
+      throw refused(`${join(folder, name)} cannot be removed (${errnoOf(error) ?? 'unknown'}).`, units.hints.write);
     });
   }
-  await systemctl(user, 'daemon-reload').catch(tell);
+  await call('daemon-reload').catch(tell);
   return true;
 }
 
-/** The link by which `enable` starts the timer. @returns whether it is, or was, there */
-async function unlinkTimer(folder: string, timer: string, onlyLook = false): Promise<boolean> {
-  const link = join(folder, 'timers.target.wants', timer);
+/** The link by which `enable` has a unit started at boot. @returns whether it is, or was, there */
+async function unlink(folder: string, { starts, target }: UnitSet, onlyLook = false): Promise<boolean> {
+  const link = join(folder, `${target}.wants`, starts);
   const there = await lstat(link).then(
     () => true,
     () => false,
@@ -112,35 +110,46 @@ async function unlinkTimer(folder: string, timer: string, onlyLook = false): Pro
   return there;
 }
 
-const ROOT_HINT = 'Run it as root, or use --user for units of this user, or --cron.';
-
 /** Where systemd looks for units of the user or of the system. */
 export const unitFolder = (user: boolean) =>
   user ? join(homedir(), '.config', 'systemd', 'user') : '/etc/systemd/system';
 
-const timerOf = (units: Record<string, string>) => Object.keys(units).find((name) => name.endsWith('.timer')) ?? '';
-
 /** Those of the units that are there. @throws AppError if one of that name is not ours */
-async function unitsIn(folder: string, names: string[]): Promise<Record<string, string>> {
+async function unitsIn(folder: string, { files, mark }: UnitSet): Promise<Record<string, string>> {
   const present: Record<string, string> = {};
-  for (const name of names) {
+  for (const name of Object.keys(files)) {
     const text = await readFile(join(folder, name), 'utf8').catch((error: unknown) => {
       if (errnoOf(error) === 'ENOENT') return null;
       throw error;
     });
     if (text === null) continue;
-    if (!text.startsWith(UNIT_MARK))
-      throw refused(`${join(folder, name)} was not made by db-manager.`, 'Move it away.');
+    if (!text.startsWith(mark)) {
+      const message = `${join(folder, name)} was not made by db-manager for this installation.`;
+      throw refused(message, 'Move it away, or have another name where the command takes one.');
+    }
     present[name] = text;
   }
   return present;
 }
 
-async function systemctl(user: boolean, ...args: string[]): Promise<void> {
-  const hint = user
-    ? 'Is this a login of the user itself (not sudo)? Otherwise use --cron, or run it as root.'
-    : 'Use --cron, or run it as root on a machine that systemd has started.';
-  await succeed('systemctl', [...(user ? ['--user'] : []), ...args], hint);
+function systemctl({ hints }: UnitSet, user: boolean): (...args: string[]) => Promise<void> {
+  return (...args) => succeed('systemctl', [...(user ? ['--user'] : []), ...args], hints.systemd);
+}
+
+/** An account of this system. */
+export interface Account {
+  name: string;
+  uid: number;
+  gid: number;
+}
+
+/** @param given its name or number @throws AppError BAD_USER_INPUT if there is none */
+export async function accountOf(given: string): Promise<Account> {
+  const answer = await ask('id', ['--', given], 'Run it on a machine with systemd.');
+  const [, uid, name, gid] = /^uid=(\d+)\(([^)]+)\) gid=(\d+)/.exec(answer.stdout) ?? [];
+  if (name !== undefined) return { name, uid: Number(uid), gid: Number(gid) };
+  const hint = 'Name another with --account, or make it: useradd --system db-manager';
+  throw refused(`There is no account ${given} on this machine.`, hint);
 }
 
 /** Puts the block into the user's crontab; an empty one takes it away. @returns false if it was so already */

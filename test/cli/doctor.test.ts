@@ -33,7 +33,7 @@ describe('The doctor', () => {
     // A command runs no worker, and all lies on one machine.
     const isStatus = expect.objectContaining({ subject: 'Status', level: 'WARNING', hint: expect.any(String) });
     expect(found).toEqual([isStatus, isStatus]);
-    const own = ['Program', 'DATA_DIR', 'Clock', 'Control database', 'Config "App"'];
+    const own = ['Program', 'DATA_DIR', 'Clock', 'Time zones', 'Control database', 'Config "App"'];
     expect(subjects).toEqual([...own, expect.stringMatching(/^Destination "/), 'Status', 'Status']);
   });
 

@@ -1,9 +1,10 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readFile, readdir, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { changedCrontab, crontabBlock } from '../../src/cli/crontab-text.js';
+import { outermost, serviceUnit } from '../../src/cli/service-unit.js';
 import { onCalendar, systemdUnits } from '../../src/cli/systemd-units.js';
 import { taskXml } from '../../src/cli/task-xml.js';
 import { type Ended, start, translate } from './command.js';
@@ -80,16 +81,20 @@ describe('A schedule in the words of other timers', () => {
     expect(() => changedCrontab(torn, target.name, block)).toThrow(/no longer a pair/);
   });
 
-  withAnalyze(`is accepted by systemd itself, with odd paths${why}`, async () => {
+  withAnalyze(`is accepted by systemd itself, with odd paths, as is the service${why}`, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'db-manager-units-'));
     try {
       const odd = { ...target, node: process.execPath, cli: '/srv/a "b" $c %d/cli.js' };
-      for (const [name, text] of Object.entries(systemdUnits(odd, '0 2 * * 1-5', 'Asia/Kolkata'))) {
-        await writeFile(join(folder, name), text);
-      }
-      const files = (await readdir(folder)).map((name) => join(folder, name));
+      const own = { account: 'daemon', shutdownMs: 25_000, writes: ['/srv/a b', '/srv/"c" 5%'] };
+      const files = {
+        ...systemdUnits(odd, '0 2 * * 1-5', 'Asia/Kolkata', true).files,
+        ...serviceUnit({ ...odd, ...own, name: 'db-manager', kind: 'server', confined: true }).files,
+        ...serviceUnit({ ...odd, ...own, name: 'db-manager-worker', kind: 'worker', confined: false }).files,
+      };
+      for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+      const paths = Object.keys(files).map((name) => join(folder, name));
       expect(
-        execFileSync('systemd-analyze', ['verify', '--user', ...files], {
+        execFileSync('systemd-analyze', ['verify', '--user', ...paths], {
           encoding: 'utf8',
           stdio: 'pipe',
           env: { ...process.env, XDG_RUNTIME_DIR: folder },
@@ -98,6 +103,37 @@ describe('A schedule in the words of other timers', () => {
     } finally {
       await rm(folder, { recursive: true });
     }
+  });
+});
+
+describe('The unit of the service', () => {
+  const service = { ...target, name: 'db-manager', kind: 'server', account: 'daemon', shutdownMs: 25_000 } as const;
+  const textOf = (more: { writes: string[]; confined: boolean }) =>
+    serviceUnit({ ...service, ...more }).files['db-manager.service'] ?? '';
+
+  it('lets the service write only to the folders that it needs, where these are known', () => {
+    const text = textOf({ writes: ['/srv/app', '/mnt/b'], confined: true });
+    expect(text).toContain('User=daemon\n');
+    expect(text).toContain('TimeoutStopSec=35\n');
+    expect(text).toMatch(/ProtectSystem=strict\nProtectHome=read-only\nPrivateTmp=yes\n/);
+    expect(text.match(/^ReadWritePaths=.*$/gm)).toEqual(['ReadWritePaths="-/srv/app"', 'ReadWritePaths="-/mnt/b"']);
+  });
+
+  it('leaves home folders and /tmp open where it writes there', () => {
+    const text = textOf({ writes: ['/home/me/app', '/tmp/x'], confined: true });
+    expect(text).toContain('ProtectHome=no\n');
+    expect(text).not.toContain('PrivateTmp');
+  });
+
+  it('protects only the folders of the system where any path may be named', () => {
+    const text = textOf({ writes: ['/srv/app'], confined: false });
+    expect(text).toContain('ProtectSystem=full\n');
+    expect(text).not.toMatch(/ReadWritePaths|ProtectHome|PrivateTmp/);
+  });
+
+  it('names no folder that lies in another one', () => {
+    expect(outermost(['/srv/a/b', '/srv/a', '/srv/ab', '/srv/a'])).toEqual(['/srv/a', '/srv/ab']);
+    expect(outermost(['/srv', '/'])).toEqual(['/']);
   });
 });
 
@@ -116,7 +152,7 @@ esac`,
 esac`,
 };
 
-describe('`setup-schedule`', () => {
+describe('`setup-schedule` and `install-service`', () => {
   let folder: string;
   let program: string;
   let state: string;
@@ -136,6 +172,14 @@ describe('`setup-schedule`', () => {
     await mkdir(state);
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  /** Runs the program below another one, such as `unshare`. */
+  const under = (words: string[], args: string[]) =>
+    spawnSync(words[0] ?? '', [...words.slice(1), process.execPath, program, ...args], {
+      cwd: folder,
+      encoding: 'utf8',
+      env: { PATH: [join(folder, 'bin'), '/usr/bin', '/bin'].join(delimiter), STATE: state, ADMIN_EMAIL: 'a@b.c' },
+    });
 
   const launch = (args: string[], path = [join(folder, 'bin'), '/usr/bin', '/bin'].join(delimiter)): Promise<Ended> =>
     start([program, 'setup-schedule', ...args], {
@@ -260,6 +304,59 @@ describe('`setup-schedule`', () => {
     expect(await readdir(join(folder, 'data', 'tmp'))).toEqual([]);
     expect(await run('--windows', '--remove')).toMatchObject({ code: 0 });
     expect((await run('--windows', '--remove')).stdout).toContain('nothing to remove');
+  });
+
+  it('prints the unit of the service, and makes nothing that the service could not read', async () => {
+    await rm(join(folder, 'data'), { recursive: true, force: true });
+    const { stdout, stderr, status } = under(['env'], ['install-service', '--account', 'daemon', '--worker']);
+    expect(status).toBe(0);
+    for (const part of [program, folder, 'User=daemon', '/db-manager-worker.service']) expect(stdout).toContain(part);
+    expect(stderr).toContain('There is no .env in');
+    expect(await readdir(folder)).not.toContain('data');
+    expect(await calls()).toEqual([]);
+  });
+
+  it('refuses a service of root, an odd name, and an install without consent or rights', () => {
+    const refused = (...args: string[]) => {
+      const { status, stdout } = under(['env'], ['install-service', '--json', ...args]);
+      return [status, (JSON.parse(stdout) as { error: { code: string } }).error.code];
+    };
+    expect(refused('--account', 'root')).toEqual([2, 'BAD_USER_INPUT']);
+    expect(refused('--account', 'no-such-account')).toEqual([2, 'BAD_USER_INPUT']);
+    expect(refused('--account', 'daemon', '--name', '../x')).toEqual([2, 'BAD_USER_INPUT']);
+    expect(refused('--account', 'daemon', '--install')).toEqual(
+      process.getuid?.() === 0 ? [3, 'CONFIRMATION_REQUIRED'] : [9, 'FORBIDDEN'],
+    );
+  });
+
+  const own = 'mkdir -p /etc/systemd/system && mount -t tmpfs none /etc/systemd/system';
+  const mayMount = spawnSync('unshare', ['--mount', 'sh', '-c', own]).status === 0;
+  const withMounts = mayMount ? it : it.skip;
+  const whyNot = mayMount ? '' : ' (skipped: this user may not mount)';
+
+  withMounts(`installs the service once, keeps units of others, and takes exactly it away${whyNot}`, async () => {
+    const service = (...args: string[]) => `"$0" "$1" install-service --account daemon --yes ${args.join(' ')}`;
+    const unit = '/etc/systemd/system/db-manager.service';
+    const script = [
+      own,
+      service('--install'),
+      `stat -c '%U %a' "$PWD/data"`,
+      service('--install'),
+      `cat ${unit}`,
+      service('--remove'),
+      service('--remove'),
+      `echo of others > ${unit}; ! ${service('--install')}; cat ${unit}`,
+    ].join(' && ');
+    await rm(join(folder, 'data'), { recursive: true, force: true });
+    const { status, stdout, stderr } = under(['unshare', '--mount', 'sh', '-c', script], []);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: expect.stringContaining('was not made by db-manager') });
+    expect(stdout).toMatch(/is installed and runs[^]*daemon 700[^]*was already installed, and runs[^]*\[Service\]/);
+    expect(stdout).toMatch(/is stopped and removed[^]*was not installed[^]*of others\n$/);
+    expect((await calls()).filter((call) => /enable|disable/.test(call))).toEqual([
+      'systemctl enable --now db-manager.service',
+      'systemctl enable --now db-manager.service',
+      'systemctl disable --now db-manager.service',
+    ]);
   });
 
   it('says what to do where the tool is missing or refuses, and when the request is unclear', async () => {

@@ -1,5 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtemp, readdir, realpath, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -87,6 +87,24 @@ describe('The server', () => {
     expect(second.output.out).not.toMatch(/Password|Next steps/);
     expect(first.output.err + second.output.err).not.toContain(password);
   }, 60_000);
+
+  it('is well for `db-manager health` while it runs, and no longer when it is stopped', async () => {
+    const server = start('server', { HOST: '0.0.0.0' });
+    const { port } = new URL(await server.says(/ready at (http:\S+)/));
+    const health = (...args: string[]) => {
+      const command = [join(program, 'src', 'cli.js'), 'health', '--json', ...args];
+      const env = { PATH: process.env.PATH ?? '', PORT: port, HOST: '0.0.0.0', DATA_DIR: 'none' };
+      const { status, stdout } = spawnSync(process.execPath, command, { cwd: folder, env, encoding: 'utf8' });
+      return { status, ...(JSON.parse(stdout) as object) };
+    };
+    const url = `http://127.0.0.1:${port}`;
+    expect(health()).toEqual({ status: 0, url: `${url}/readyz`, ok: true, reason: null });
+    expect(health('--live')).toEqual({ status: 0, url: `${url}/healthz`, ok: true, reason: null });
+    server.child.kill('SIGTERM');
+    expect(await server.ended).toBe(0);
+    expect(health()).toEqual({ status: 1, url: `${url}/readyz`, ok: false, reason: 'no answer (ECONNREFUSED)' });
+    expect(await readdir(folder)).not.toContain('none');
+  });
 
   it('with .env after a start with the sample, only the user whom its banner names can sign in', async () => {
     const sample = start('server', { DATABASE_URL: '' });

@@ -6,13 +6,20 @@ const HOUR = 60 * MINUTE;
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 
-/** @throws AppError BAD_USER_INPUT naming `timezone` */
-export function assertZone(timezone: string): void {
+/** True if this system knows a time zone of this name. */
+export function isZone(timezone: string): boolean {
   try {
     new Intl.DateTimeFormat('en', { timeZone: timezone });
+    return true;
   } catch {
-    throw badInput('timezone', `"${timezone}" is not a time zone.`, 'Use a name such as UTC or Asia/Kolkata.');
+    return false;
   }
+}
+
+/** @throws AppError BAD_USER_INPUT naming `timezone` */
+export function assertZone(timezone: string): void {
+  if (isZone(timezone)) return;
+  throw badInput('timezone', `"${timezone}" is not a time zone.`, 'Use a name such as UTC or Asia/Kolkata.');
 }
 
 /** By how much the zone's clock is ahead of UTC at a moment, in milliseconds. */

@@ -459,16 +459,20 @@ export async function createServer(app: App): Promise<HttpServer> {
     sampleUrl: sampleUrl(join(environment.dataDir, 'sample')),
     controlDatabase: controlPath(environment.controlDatabaseUrl) === null ? ('POSTGRES' as const) : ('SQLITE' as const),
     jobStore: jobStoreOf(environment.jobsUrl),
+    basePath: environment.basePath,
   };
   const services = { ...app, about, stopping: stopping.signal };
-  const { maxUploadBytes, corsOrigins, trustProxy } = environment;
-  const settings = { ...environment.graphql, maxUploadBytes, corsOrigins, trustProxy };
+  const { maxUploadBytes, corsOrigins, trustProxy, publicUrl, basePath } = environment;
+  const ownOrigin = publicUrl === null ? [] : [new URL(publicUrl).origin];
+  const origins = [...corsOrigins, ...ownOrigin];
+  const settings = { ...environment.graphql, maxUploadBytes, corsOrigins: origins, trustProxy };
   const graphql = await createGraphql(services, settings);
   const http = createHttp({
     ...services,
     graphql,
     explorer: environment.graphql.explorer,
     corsOrigins,
+    basePath,
     version: VERSION,
     metricsToken: environment.metricsToken,
     ping: () => tryWriting(app),

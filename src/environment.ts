@@ -156,12 +156,23 @@ function smtpUrlProblem(url: string): string | null {
   return isSmtp ? null : 'is malformed: write it like smtp://user:password@mail.example.org:587, or smtps://…:465';
 }
 
+/** What addresses of the server itself begin with. */
+const OWN_PATHS = ['/api', '/api/db-manager', '/assets', '/graphql', '/healthz', '/metrics', '/readyz'];
+
 function publicUrlProblem(url: string): string | null {
-  const isWeb = URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
-  return isWeb && new URL(url).search === ''
-    ? null
-    : 'is no address of a page: write it like https://backups.example.org';
+  const parsed = URL.canParse(url) ? new URL(url) : null;
+  if (parsed === null || !/^https?:$/.test(parsed.protocol) || parsed.search !== '' || parsed.hash !== '') {
+    return 'is no address of a page: write it like https://backups.example.org';
+  }
+  const path = basePathOf(url);
+  if (!/^(\/[\w.~-]+)*$/.test(path)) {
+    return 'has a path with other characters than letters, digits, . _ ~ and -: write it like https://example.org/backups';
+  }
+  return OWN_PATHS.includes(path) ? `has the path ${path}, which the server has itself: choose another` : null;
 }
+
+/** The path of an address, without a slash at its end. */
+const basePathOf = (url: string | undefined) => (url === undefined ? '' : new URL(url).pathname.replace(/\/+$/, ''));
 
 /** As the login and every other place that takes an e-mail address judge one. */
 const EMAIL = /^[^\s@]+@[^\s@]+$/;
@@ -384,6 +395,8 @@ export interface Environment {
   notifyEmail: string | null;
   /** Where people open the admin page, without a slash at its end; null: messages have no links. */
   publicUrl: string | null;
+  /** The path of `publicUrl`, such as `/backups`: the sub-path below which the server is reached. Empty at the root. */
+  basePath: string;
   /** What seals the secrets of destinations; undefined: the key in `secretsKeyFile`. */
   secretsKey: string | undefined;
   /** Absolute. */
@@ -579,6 +592,7 @@ function build(env: Variables, cwd: string, secret: string): Omit<Environment, '
     mail: mailSettings(env),
     notifyEmail: env.NOTIFY_EMAIL ?? env.ADMIN_EMAIL ?? null,
     publicUrl: env.PUBLIC_URL?.replace(/\/+$/, '') ?? null,
+    basePath: basePathOf(env.PUBLIC_URL),
     secretsKey: env.SECRETS_KEY,
     secretsKeyFile: join(dataDir, 'secrets-key'),
     storageValues: storageValues(env),

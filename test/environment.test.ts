@@ -90,7 +90,13 @@ describe('The configuration', () => {
     expect(problemsOf({ NOTIFY_EMAIL: 'ops@example.org' })).toContain('SMTP_URL or SMTP_HOST is needed');
     expect(problemsOf({ SMTP_URL: 'mail.example.org:secret' })).toMatch(/SMTP_URL is malformed(?!.*secret)/);
     expect(problemsOf({ PUBLIC_URL: 'backups.example.org' })).toContain('PUBLIC_URL is no address of a page');
-    expect(loadEnvironment({ PUBLIC_URL: 'https://x.org/db//' }, folder).publicUrl).toBe('https://x.org/db');
+    expect(loadEnvironment({ PUBLIC_URL: 'https://x.org/db//' }, folder)).toMatchObject({
+      publicUrl: 'https://x.org/db',
+      basePath: '/db',
+    });
+    expect(loadEnvironment({ PUBLIC_URL: 'https://x.org/' }, folder).basePath).toBe('');
+    expect(problemsOf({ PUBLIC_URL: 'https://x.org/a"b' })).toContain('PUBLIC_URL has a path with other characters');
+    expect(problemsOf({ PUBLIC_URL: 'https://x.org/graphql/' })).toContain('PUBLIC_URL has the path /graphql, which');
   });
 
   it.each([

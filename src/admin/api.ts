@@ -16,6 +16,7 @@ import { createClient as createSocket } from 'graphql-ws';
 import { type ReactNode, useEffect, useRef, useState } from 'react';
 import { useClient, useQuery } from 'urql';
 import type { TypedDocumentString } from '../client/generated/graphql.js';
+import { BASE } from './base.js';
 import { connectionFound, connectionLost } from './connection.js';
 import { currentToken, endSession, onSignOut, useSession } from './session.js';
 
@@ -44,7 +45,7 @@ const RETRY_EVERY = 5_000;
  * @param token null before sign-in
  */
 export function createApi(token: string | null): Client {
-  const address = new URL('/graphql', window.location.href);
+  const address = new URL(`${BASE}/graphql`, window.location.href);
   const socketAddress = new URL(address);
   socketAddress.protocol = address.protocol === 'https:' ? 'wss:' : 'ws:';
   const socket = createSocket({

@@ -1,4 +1,5 @@
 import { type ComponentType, lazy } from 'react';
+import { BASE } from './base.js';
 import { askAgain } from './session.js';
 import { createStore, useStore } from './store.js';
 
@@ -51,7 +52,7 @@ async function find(): Promise<void> {
 }
 
 const answers = () =>
-  fetch('/healthz', { cache: 'no-store', signal: AbortSignal.timeout(PATIENCE) }).then(
+  fetch(`${BASE}/healthz`, { cache: 'no-store', signal: AbortSignal.timeout(PATIENCE) }).then(
     ({ ok }) => ok,
     () => false,
   );

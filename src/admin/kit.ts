@@ -1,9 +1,10 @@
 import { headers, OFFLINE, type Problem, problemFrom } from './api.js';
+import { BASE } from './base.js';
 import { currentToken, endSession } from './session.js';
 
 /** Downloads a new recovery kit. @returns what went wrong; null if nothing did */
 export const downloadKit = (): Promise<Problem | null> =>
-  downloadAs('recovery-kit.zip', '/api/db-manager/recovery-kit/', 'application/zip');
+  downloadAs('recovery-kit.zip', `${BASE}/api/db-manager/recovery-kit/`, 'application/zip');
 
 /** Downloads the report of a drill as a page to print. @returns what went wrong; null if nothing did */
 export const downloadReport = (id: string, url: string): Promise<Problem | null> =>

@@ -5,7 +5,9 @@ import { MantineProvider } from '@mantine/core';
 import { Notifications } from '@mantine/notifications';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
+import { Router } from 'wouter';
 import { App } from './app.js';
+import { BASE } from './base.js';
 import { contrast, theme } from './theme.js';
 
 const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? '';
@@ -21,7 +23,9 @@ createRoot(document.getElementById('root') as HTMLElement).render(
       getStyleNonce={() => nonce}
     >
       <Notifications position="top-center" limit={4} />
-      <App />
+      <Router base={BASE}>
+        <App />
+      </Router>
     </MantineProvider>
   </StrictMode>,
 );

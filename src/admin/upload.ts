@@ -1,5 +1,6 @@
 import { UploadBackupDocument, type UploadBackupMutation } from '../client/generated/graphql.js';
 import { headers, OFFLINE, type Problem, problemFrom, type ServerError, UNSURE, withAdvice } from './api.js';
+import { BASE } from './base.js';
 import { connectionLost } from './connection.js';
 import { currentToken, endSession } from './session.js';
 
@@ -37,7 +38,7 @@ export function uploadBackup(
       connectionLost();
       resolve({ problem: withAdvice(problem, whole ? UNSURE : 'Then upload the file again.') });
     };
-    request.open('POST', '/graphql');
+    request.open('POST', `${BASE}/graphql`);
     const token = currentToken();
     for (const [name, value] of Object.entries(headers(token))) request.setRequestHeader(name, value);
     request.responseType = 'json';

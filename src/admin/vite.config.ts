@@ -6,6 +6,8 @@ const document = (name: string) => join(import.meta.dirname, name);
 
 /** The build of the pages, and `npm run dev:admin`: the pages from their sources, the API from a server on port 4000. */
 export default defineConfig({
+  // Files name each other by where they lie; in the documents, the server puts its own path before them.
+  base: './',
   // The server puts a fresh value in place of it each time that it sends a document.
   html: { cspNonce: '__CSP_NONCE__' },
   build: {

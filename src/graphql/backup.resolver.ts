@@ -449,8 +449,8 @@ export class BackupResolver extends runFieldsOf(Backup) {
     nullable: true,
     description: 'Path to download the archive from this server with the same token; null unless COMPLETED.',
   })
-  downloadUrl(@Root() { id, status }: BackupRow): string | null {
-    return status === 'COMPLETED' ? downloadPath(id) : null;
+  downloadUrl(@Root() { id, status }: BackupRow, @Ctx() { services }: GraphqlContext): string | null {
+    return status === 'COMPLETED' ? downloadPath(services, id) : null;
   }
 
   @FieldResolver(() => [BackupTable], {

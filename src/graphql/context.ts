@@ -51,6 +51,8 @@ export interface Services {
     /** The database of the sample application, whether there is one or not. */
     sampleUrl: string;
     controlDatabase: 'SQLITE' | 'POSTGRES';
+    /** As `Environment.basePath`. */
+    basePath: string;
     jobStore: 'CONTROL_DATABASE' | 'MONGODB' | 'POSTGRES' | 'MONGODB_MEMORY';
   };
   now: () => Date;

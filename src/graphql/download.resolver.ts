@@ -1,6 +1,6 @@
 import { Arg, Ctx, Field, ID, Mutation, ObjectType, Resolver } from 'type-graphql';
 import { Admin } from './admin.directive.js';
-import type { GraphqlContext } from './context.js';
+import type { GraphqlContext, Services } from './context.js';
 import { withExample } from './example.js';
 import { runId } from './ids.js';
 import { DateTime } from './scalars.js';
@@ -8,7 +8,8 @@ import { DateTime } from './scalars.js';
 @ObjectType({ description: 'A link to an archive that needs no token. Keep it as secret as one.' })
 export class DownloadLink {
   @Field(() => String, {
-    description: 'Path on this server with its ticket: `/api/db-manager/backups/{id}/download/?ticket=…`.',
+    description:
+      'Path on this server with its ticket: `/api/db-manager/backups/{id}/download/?ticket=…`, below the sub-path of PUBLIC_URL if that has one.',
   })
   url!: string;
 
@@ -31,11 +32,11 @@ export class DownloadResolver {
   ): Promise<DownloadLink> {
     const { row } = await services.backups.open(runId(id));
     const { ticket, expiresAt } = await services.auth.issueTicket(await admin(), row.id);
-    return { url: `${downloadPath(row.id)}?ticket=${ticket}`, expiresAt };
+    return { url: `${downloadPath(services, row.id)}?ticket=${ticket}`, expiresAt };
   }
 }
 
 /** Where the archive of a backup is had over HTTP. */
-export function downloadPath(id: string): string {
-  return `/api/db-manager/backups/${id}/download/`;
+export function downloadPath({ about }: Services, id: string): string {
+  return `${about.basePath}/api/db-manager/backups/${id}/download/`;
 }

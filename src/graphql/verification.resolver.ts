@@ -123,8 +123,8 @@ export class VerificationResolver extends runFieldsOf(Verification) {
     description:
       'Where the signed report of a drill is: JSON, or a page where `Accept` asks for HTML; null at other levels, and until it has ended.',
   })
-  reportUrl(@Root() { id, report }: VerificationRow): string | null {
-    return report === null ? null : `/api/db-manager/verifications/${id}/report/`;
+  reportUrl(@Root() { id, report }: VerificationRow, @Ctx() { services }: GraphqlContext): string | null {
+    return report === null ? null : `${services.about.basePath}/api/db-manager/verifications/${id}/report/`;
   }
 
   @FieldResolver(() => Destination, {

@@ -37,11 +37,16 @@ const PAGES = [
 const NONCE = /__CSP_NONCE__/g;
 /** Stands in the built document for whether this server has an API explorer: `on` or `off`. */
 const EXPLORER = /__API_EXPLORER__/g;
+/** Stands in the built document for the sub-path of this server, and before the addresses of its files. */
+const BASE = /__BASE_PATH__/g;
+const OWN_FILES = /(?<=(?:src|href)=")\.(?=\/)/g;
 
 /** What the documents are made with. */
 export interface AdminSettings {
   /** What a browser gets at the API's address: the page links to it unless it is off. */
   explorer: 'local' | 'apollo' | 'off';
+  /** As `Environment.basePath`. */
+  basePath: string;
   /** The folder of the build. */
   folder?: string;
 }
@@ -50,7 +55,7 @@ export interface AdminSettings {
  * The admin page: one document for all its addresses, with a policy that lets it load from this server only, and its
  * files, whose names change with their content. The document holds no data, so it needs no token.
  */
-export function admin({ explorer, folder = BUILT }: AdminSettings): Router {
+export function admin({ folder = BUILT, ...settings }: AdminSettings): Router {
   const router = Router();
   router.use(
     '/assets',
@@ -58,7 +63,7 @@ export function admin({ explorer, folder = BUILT }: AdminSettings): Router {
     express.static(join(folder, 'assets'), { immutable: true, maxAge: '1y', fallthrough: true, index: false }),
   );
   router.get('/favicon.svg', express.static(folder, { index: false, maxAge: '1d' }));
-  const page = (response: Response) => sendDocument(join(folder, 'index.html'), { explorer }, PAGE_POLICY, response);
+  const page = (response: Response) => sendDocument(join(folder, 'index.html'), settings, PAGE_POLICY, response);
   router.get(PAGES, (_request: Request, response: Response) => page(response));
   router.use((request, response, next) => {
     if (!isNavigation(request) || /^\/(api|assets)(\/|$)/.test(request.path)) return next();
@@ -72,10 +77,10 @@ export function admin({ explorer, folder = BUILT }: AdminSettings): Router {
  * The explorer of the API on this server itself. With `?explorer=apollo` the request goes on, to Apollo Sandbox.
  * @param path of the API
  */
-export function localExplorer({ explorer, folder = BUILT }: AdminSettings): RequestHandler {
+export function localExplorer({ folder = BUILT, ...settings }: AdminSettings): RequestHandler {
   return (request, response, next) => {
     if (!isNavigation(request) || asksForApollo(request)) return next();
-    return sendDocument(join(folder, 'graphql.html'), { explorer }, EXPLORER_POLICY, response);
+    return sendDocument(join(folder, 'graphql.html'), settings, EXPLORER_POLICY, response);
   };
 }
 
@@ -89,7 +94,7 @@ function isNavigation(request: Request): boolean {
 
 async function sendDocument(
   file: string,
-  { explorer }: AdminSettings,
+  { explorer, basePath }: AdminSettings,
   policy: (nonce: string) => string,
   response: Response,
 ): Promise<void> {
@@ -103,7 +108,12 @@ async function sendDocument(
     // The document names the files of one build, and its nonce counts once.
     'Cache-Control': 'no-store',
   });
-  response.type('html').send(document.replace(NONCE, nonce).replace(EXPLORER, explorer === 'off' ? 'off' : 'on'));
+  const filled = document
+    .replace(NONCE, nonce)
+    .replace(EXPLORER, explorer === 'off' ? 'off' : 'on')
+    .replace(BASE, basePath)
+    .replace(OWN_FILES, basePath);
+  response.type('html').send(filled);
 }
 
 /** Scripts, styles and data of this server alone; styles that the page makes itself carry the nonce. */

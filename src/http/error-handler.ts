@@ -75,8 +75,9 @@ export const unknownRoute: RequestHandler = (request) => {
  * Shows every error as `{ code, message, hint, field? }`, or in GraphQL's own form below its address. What is not the
  * caller's doing is logged and shown without its words.
  * @param graphqlPath where answers have GraphQL's form
+ * @param basePath as `Environment.basePath`: where the admin page is
  */
-export function errorHandler(log: Log, graphqlPath: string): ErrorRequestHandler {
+export function errorHandler(log: Log, graphqlPath: string, basePath: string): ErrorRequestHandler {
   return (thrown, request, response, next) => {
     const error = explain(thrown);
     if (isOurs(error)) log.error({ err: thrown as unknown, path: request.path }, 'a request failed');
@@ -86,7 +87,7 @@ export function errorHandler(log: Log, graphqlPath: string): ErrorRequestHandler
     if (code === 'UNAUTHENTICATED') response.set('WWW-Authenticate', 'Bearer');
     response.vary('Accept');
     if (isBrowser(request)) {
-      response.type('html').send(errorPage(HTTP_STATUS[code], message, hint));
+      response.type('html').send(errorPage(HTTP_STATUS[code], message, hint, basePath));
       return;
     }
     const about = { hint, ...(field === undefined ? {} : { field }) };

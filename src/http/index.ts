@@ -1,9 +1,10 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import express, { type Request as ExpressRequest, type RequestHandler, type Router } from 'express';
 import helmet from 'helmet';
 import { AppError } from '../errors.js';
 import { admin, type AdminSettings, asksForApollo, localExplorer } from './admin.js';
+import { withoutBase } from './base-path.js';
 import { crossOrigin } from './cors.js';
 import { type DownloadParts, downloads } from './download.js';
 import { drillReports, type ReportParts } from './drill-report.js';
@@ -36,6 +37,8 @@ export interface HttpParts extends DownloadParts, KitParts, ReportParts, Metrics
   explorer: AdminSettings['explorer'];
   /** Web pages of other servers that may use the API. */
   corsOrigins: string[];
+  /** As `Environment.basePath`. */
+  basePath: string;
   /** How long a client that owes the rest of its request may send nothing, in milliseconds. */
   patience?: number;
 }
@@ -60,14 +63,21 @@ export function createHttp(parts: HttpParts): HttpServer {
   if (parts.explorer === 'apollo') app.get(GRAPHQL, allowSandbox);
   app.use(health(parts), metrics(parts));
   if (parts.corsOrigins.length > 0) app.use([GRAPHQL, '/api'], crossOrigin(parts.corsOrigins));
-  app.use('/api', openApi(parts.version));
+  app.use('/api', openApi(parts.version, parts.basePath));
   app.use('/api/db-manager', downloads(parts), recoveryKit(parts), drillReports(parts));
   app.use(GRAPHQL, parts.graphql.router);
   app.use(admin(parts));
   app.use(unknownRoute);
-  app.use(errorHandler(parts.log, GRAPHQL));
+  app.use(errorHandler(parts.log, GRAPHQL, parts.basePath));
 
-  const server = createServer(SERVER, app);
+  const fromBase = (request: IncomingMessage) => {
+    request.url = withoutBase(request, parts.basePath);
+  };
+  const server = createServer(SERVER, (request, response) => {
+    fromBase(request);
+    app(request, response);
+  });
+  server.on('upgrade', fromBase);
   parts.graphql.attach(server, GRAPHQL);
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => {

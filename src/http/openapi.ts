@@ -16,17 +16,17 @@ import {
 } from './openapi-parts.js';
 
 /** GET /api/openapi.json — what this server offers beside GraphQL; holds no data, so it needs no token. */
-export function openApi(version: string): Router {
+export function openApi(version: string, basePath: string): Router {
   const router = Router();
-  const document = openApiDocument(version);
+  const document = openApiDocument(version, basePath);
   router.get('/openapi.json', (_request, response) => {
     response.set('Cache-Control', 'no-store').json(document);
   });
   return router;
 }
 
-/** The description of every REST route, as OpenAPI 3.1. @param version of the product */
-export function openApiDocument(version: string): Document {
+/** The description of every REST route, as OpenAPI 3.1. @param version of the product @param basePath where it is served */
+export function openApiDocument(version: string, basePath = ''): Document {
   return {
     openapi: '3.1.0',
     info: {
@@ -37,7 +37,7 @@ export function openApiDocument(version: string): Document {
         'Downloads, metrics, health and this description. Everything else is GraphQL at `/graphql`, which describes itself: ' +
         'see schema/schema.graphql, or Apollo Sandbox at the same address.',
     },
-    servers: [{ url: '/' }],
+    servers: [{ url: basePath || '/' }],
     paths: {
       '/api/db-manager/recovery-kit/': { parameters: [], get: KIT },
       '/api/db-manager/verifications/{id}/report/': { parameters: [DRILL_ID], get: REPORT },

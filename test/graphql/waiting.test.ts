@@ -17,6 +17,7 @@ beforeAll(async () => {
   const about = {
     version: '1',
     sampleUrl: '',
+    basePath: '',
     startedAt: new Date(),
     controlDatabase: 'SQLITE',
     jobStore: 'CONTROL_DATABASE',

@@ -20,18 +20,19 @@ beforeAll(async () => {
   await writeTree(join(folder, 'built'), {
     'index.html':
       '<meta property="csp-nonce" nonce="__CSP_NONCE__"><meta name="api-explorer" content="__API_EXPLORER__">' +
-      '<script nonce="__CSP_NONCE__" src="/assets/a.js">',
+      '<meta name="base-path" content="__BASE_PATH__"><script nonce="__CSP_NONCE__" src="./assets/a.js">',
     'graphql.html': '<meta property="csp-nonce" nonce="__CSP_NONCE__"><title>API explorer</title>',
     'favicon.svg': '<svg/>',
     'assets/a.js': `${'// the same again\n'.repeat(500)}`,
     'secret.txt': 'not a file of the page',
   });
   const app = express();
-  app.use('/nothing-built', admin({ explorer: 'off', folder: join(folder, 'empty') }));
-  app.get('/graphql', localExplorer({ explorer: 'local', folder: join(folder, 'built') }));
-  app.use(admin({ explorer: 'local', folder: join(folder, 'built') }));
+  app.use('/nothing-built', admin({ explorer: 'off', basePath: '', folder: join(folder, 'empty') }));
+  app.get('/graphql', localExplorer({ explorer: 'local', basePath: '', folder: join(folder, 'built') }));
+  app.use('/below', admin({ explorer: 'local', basePath: '/sub/path', folder: join(folder, 'built') }));
+  app.use(admin({ explorer: 'local', basePath: '', folder: join(folder, 'built') }));
   app.use(unknownRoute);
-  app.use(errorHandler(createLog('silent'), '/graphql'));
+  app.use(errorHandler(createLog('silent'), '/graphql', ''));
   server = createServer(app);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -66,6 +67,14 @@ describe('The admin page', () => {
     const page = await one.text();
     expect(page.match(/nonce="([^"]+)"/g)).toEqual([`nonce="${nonce}"`, `nonce="${nonce}"`]);
     expect(other.headers.get('content-security-policy')).not.toBe(policy);
+  });
+
+  it('names its files and itself by the sub-path below which it is reached', async () => {
+    const documents = await Promise.all(['/', '/below/'].map(async (path) => (await fetch(url + path)).text()));
+    expect(documents[0]).toMatch(/name="base-path" content=""><script [^>]*src="\/assets\/a\.js"/);
+    expect(documents[1]).toMatch(
+      /name="base-path" content="\/sub\/path"><script [^>]*src="\/sub\/path\/assets\/a\.js"/,
+    );
   });
 
   it('sends its files compressed and cached for a year: their names change with their content', async () => {

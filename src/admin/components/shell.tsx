@@ -31,6 +31,7 @@ import {
 } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
 import { Link, useLocation } from 'wouter';
+import { BASE } from '../base.js';
 import { signOut } from '../session.js';
 import { OfflineBanner } from './page.js';
 
@@ -77,7 +78,7 @@ export function Shell({ email, children }: { email: string; children: ReactNode 
             />
             <UnstyledButton component={Link} href="/" onClick={close}>
               <Group gap={8} wrap="nowrap">
-                <img src="/favicon.svg" width={28} height={28} alt="" />
+                <img src={`${BASE}/favicon.svg`} width={28} height={28} alt="" />
                 <Text fw={700} className="exact">
                   db-manager
                 </Text>
@@ -145,7 +146,7 @@ function Account({ email }: { email: string }) {
         </Menu.Item>
         {hasExplorer && (
           // In this tab: only here is the session.
-          <Menu.Item leftSection={<IconApi size={16} />} component="a" href="/graphql">
+          <Menu.Item leftSection={<IconApi size={16} />} component="a" href={`${BASE}/graphql`}>
             API explorer
           </Menu.Item>
         )}

@@ -1,6 +1,7 @@
 import { GraphiQL, type GraphiQLProps } from 'graphiql';
 import { buildSchema, getOperationAST, parse } from 'graphql';
 import sdl from '../../../schema/schema.graphql?raw';
+import { BASE } from '../base.js';
 import { useSession } from '../session.js';
 import { EXAMPLES } from './example-list.js';
 import { WELCOME } from './examples.js';
@@ -46,24 +47,24 @@ function Bar() {
   return (
     <header className="explorer-bar">
       <h1>
-        <img src="/favicon.svg" width={24} height={24} alt="" /> API explorer
+        <img src={`${BASE}/favicon.svg`} width={24} height={24} alt="" /> API explorer
       </h1>
       <p role="status">
         {session === null ? (
           <>
-            Not signed in. <a href="/">Sign in</a> in this tab, then come back.
+            Not signed in. <a href={`${BASE}/`}>Sign in</a> in this tab, then come back.
           </>
         ) : ended ? (
           <>
-            Your session has ended. <a href="/">Sign in</a> again, then come back.
+            Your session has ended. <a href={`${BASE}/`}>Sign in</a> again, then come back.
           </>
         ) : (
           <>Signed in as {session.email}. Operations are sent with your token and change real data.</>
         )}
       </p>
       <nav aria-label="Elsewhere">
-        <a href="/">Admin page</a>
-        <a href="/graphql?explorer=apollo">Apollo Sandbox (needs the internet)</a>
+        <a href={`${BASE}/`}>Admin page</a>
+        <a href={`${BASE}/graphql?explorer=apollo`}>Apollo Sandbox (needs the internet)</a>
       </nav>
     </header>
   );

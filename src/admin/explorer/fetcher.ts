@@ -1,5 +1,6 @@
 import type { ExecutionResult } from 'graphql';
 import { createClient } from 'graphql-ws';
+import { BASE } from '../base.js';
 import { currentToken, endSession } from '../session.js';
 
 /** A request as the explorer hands it over. */
@@ -14,14 +15,14 @@ const authorization = (token: string | null): Record<string, string> =>
 
 /** Subscriptions of this tab's session, over one WebSocket that opens when it is needed. */
 const socket = createClient({
-  url: `${window.location.protocol.replace('http', 'ws')}//${window.location.host}/graphql`,
+  url: `${window.location.protocol.replace('http', 'ws')}//${window.location.host}${BASE}/graphql`,
   connectionParams: () => authorization(currentToken()),
 });
 
 /** Sends a query or a mutation with the token of this tab's session. */
 export async function send(request: Request, headers: Record<string, string> = {}): Promise<ExecutionResult> {
   const token = currentToken();
-  const response = await fetch('/graphql', {
+  const response = await fetch(`${BASE}/graphql`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json', Accept: 'application/json', ...authorization(token), ...headers },
     credentials: 'omit',

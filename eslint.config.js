@@ -58,6 +58,10 @@ export const importRules = {
   'core/anomalies': { may: [...CORE], why: 'what is unusual is told by facts, whatever made them' },
   'core/invariants': { may: [...CORE], why: 'a question and its answer, whoever asks' },
   'core/commands': { may: [...CORE], why: 'how a command is found and run is apart from what it is for' },
+  'core/hooks': {
+    may: [...CORE, 'core/commands', 'core/runs'],
+    why: 'what runs around a run does not know what the run does',
+  },
   'core/keys': { may: [...CORE], why: 'a key does not know what is sealed for it' },
   'core/archives': { may: [...CORE, 'core/lists', 'core/runs'], why: 'stored bytes are read alike, whatever for' },
   'core/retention': {
@@ -88,6 +92,7 @@ export const importRules = {
       'core/anomalies',
       'core/archives',
       'core/configs',
+      'core/hooks',
       'core/invariants',
       'core/keys',
       'core/runs',
@@ -119,6 +124,7 @@ export const importRules = {
       'core/archives',
       'core/backups',
       'core/configs',
+      'core/hooks',
       'core/invariants',
       'core/keys',
       'core/restores/media',

@@ -18,6 +18,7 @@ import { DatabaseWatch } from './core/configs/database-watch.js';
 import { Servers } from './core/configs/server.js';
 import { ConfigTests } from './core/configs/trials.js';
 import { Commands } from './core/commands/commands.js';
+import { DRILL_COMMANDS } from './core/drills/drill.js';
 import { DrillReports } from './core/drills/reports.js';
 import { Configs } from './core/configs/configs.js';
 import { assertNotControl, assertNotControlServer } from './core/configs/settings.js';
@@ -30,6 +31,7 @@ import { Notifications } from './core/notifications/notifications.js';
 import { notifyEnded, notifyStarted } from './core/notifications/runs.js';
 import { openUrl, sealUrl } from './core/sealed-url.js';
 import { Secrets } from './core/secrets.js';
+import { Hooks, HOOKS } from './core/hooks/hooks.js';
 import { restoreEnded } from './core/restores/ended.js';
 import { ControlBackups } from './core/recovery/control-backups.js';
 import { RecoveryKits } from './core/recovery/kit.js';
@@ -94,6 +96,7 @@ export interface App {
   overview: Overview;
   channels: Channels;
   notifications: Notifications;
+  hooks: Hooks;
   recoveryKits: RecoveryKits;
   controlBackups: ControlBackups;
   recovery: Recovery;
@@ -204,11 +207,12 @@ async function createServices(
   const keys = new Keys({ models, secrets, audit, now });
   const auth = new Auth(models, environment.auth, audit, now);
   const productFolder = fileURLToPath(new URL('..', import.meta.url));
-  const commandsFolder = environment.drillCommands.folder;
+  const commands = new Commands(environment.drillCommands, DRILL_COMMANDS);
+  const hookCommands = new Commands(environment.hooks, HOOKS);
+  const laid = [commands, hookCommands];
   const places = new Places({
-    ...{ models, engines, allowedPaths, productFolder, dataDir, localRoot, commandsFolder },
+    ...{ models, engines, allowedPaths, productFolder, dataDir, localRoot, commands: laid },
   });
-  const commands = new Commands(environment.drillCommands);
   const configs = new Configs({
     ...{ places, keys, models, engines, storages, audit, now, commands, controlFile, controlKey },
   });
@@ -228,7 +232,7 @@ async function createServices(
   }));
   const { leaseMs, prefix, compressionThreads, maxUploadBytes, maxUploadEntries } = environment;
   const controlled = controlFiles(environment.controlDatabaseUrl);
-  const exclude = [dataDir, localRoot, ...controlled, ...(commandsFolder === null ? [] : [commandsFolder])];
+  const exclude = [dataDir, localRoot, ...controlled, ...laid.flatMap(({ folder }) => folder ?? [])];
   const notifier = createNotifier({ mail: environment.mail, publicUrl: environment.publicUrl });
   const onEnded: CoreEnvironment['onEnded'] = async (run, transaction) => {
     if (run.table === 'Backup') await backupEnded({ models, now, storages }, run, transaction);
@@ -240,8 +244,10 @@ async function createServices(
     notifyStarted({ models, now, log, notifier }, run).catch((error: unknown) => {
       log.warn({ err: error, run: run.id }, 'the start of a run could not be told to its heartbeats');
     });
+  const hooks = new Hooks({ log, workFolder }, hookCommands);
   const shared = {
     places,
+    hooks,
     keys,
     models,
     log,
@@ -309,6 +315,7 @@ async function createServices(
     overview,
     channels,
     notifications,
+    hooks,
     recoveryKits,
     controlBackups,
     recovery,

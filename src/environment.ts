@@ -315,6 +315,8 @@ const variables = z.object({
   DRILL_DATABASE_URL: judged(drillUrlProblem).default(''),
   DRILL_COMMANDS_DIR: judged(pathProblem).optional(),
   DRILL_COMMAND_SECONDS: whole(600, 1, 86_400),
+  HOOKS_DIR: judged(pathProblem).optional(),
+  HOOK_SECONDS: whole(600, 1, 86_400),
   COMPRESSION_THREADS: wholeOrNull(1, 256),
   MAX_BODY_KB: whole(256, 1, 10240),
   JOB_CONCURRENCY: whole(2, 1, 64),
@@ -359,6 +361,8 @@ export interface Environment {
   drillDatabaseUrl: string | null;
   /** The folder of the commands that drills may run, absolute, and how long one may run. */
   drillCommands: { folder: string | null; seconds: number };
+  /** Where hooks lie, absolute, or null for none, and how long one may take. */
+  hooks: { folder: string | null; seconds: number };
   /** Null: one for each core. */
   compressionThreads: number | null;
   /** How long running work may take to end after SIGTERM, in milliseconds. */
@@ -562,6 +566,7 @@ function build(env: Variables, cwd: string, secret: string): Omit<Environment, '
     reverifyDailyBytes: env.REVERIFY_MB_PER_DAY * 1024 * 1024,
     drillDatabaseUrl: env.DRILL_DATABASE_URL === '' ? null : env.DRILL_DATABASE_URL,
     drillCommands: { folder: env.DRILL_COMMANDS_DIR ?? null, seconds: env.DRILL_COMMAND_SECONDS },
+    hooks: { folder: env.HOOKS_DIR ?? null, seconds: env.HOOK_SECONDS },
     compressionThreads: env.COMPRESSION_THREADS,
     leaseMs: env.LEASE_SECONDS * 1000,
     shutdownMs: env.SHUTDOWN_SECONDS * 1000,

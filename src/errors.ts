@@ -223,6 +223,11 @@ export const ERRORS = {
     meaning: 'The command of a drill did not end with 0, or not in time: it did not accept what was restored.',
     hint: 'Read the output of the command, which the drill keeps, then drill again.',
   },
+  HOOK_FAILED: {
+    meaning: 'A hook of the operator did not end with 0, not in time, or may not be run: the run was refused.',
+    hint: 'Remove what the hook complains of, and start the run again; `db-manager doctor` checks the hooks themselves.',
+    retry: true,
+  },
   INVARIANT_BROKEN: {
     meaning: 'A database breaks an invariant of its config, in a drill or after a guarded command.',
     hint: 'Look at the rows that the invariant asks for. Correct the data, or the invariant.',

@@ -62,4 +62,5 @@ export const EXIT_CODES: Record<ErrorCode, number> = {
   DRILL_FAILED: 90,
   DRILL_COMMAND_FAILED: 91,
   INVARIANT_BROKEN: 92,
+  HOOK_FAILED: 93,
 };

@@ -95,6 +95,8 @@ export const LEVEL_NAME: Record<VerificationLevel, string> = {
 
 /** The phases of runs, as the rows name them. */
 const PHASE: Record<string, string> = {
+  'before-hook': 'Running the hook before it',
+  'after-hook': 'Running the hook after it',
   snapshot: 'Copying the database',
   archive: 'Writing the archive',
   verify: 'Verifying the archive',

@@ -73,6 +73,7 @@ const PARTS: [string, (session: Session) => Promise<Check[]>][] = [
   ['Clock', clock],
   ['Time zones', timeZones],
   ['Control database', controlDatabase],
+  ['Hooks', hooks],
   ['Configs', configs],
   ['Destinations', destinations],
 ];
@@ -169,6 +170,20 @@ async function controlDatabase({ app }: Session): Promise<Check[]> {
   }
   const backups = await app.models.Backup.count();
   return [good(subject, `${kind}, can be read, and has the tables of this version; ${backups} backups.`)];
+}
+
+async function hooks({ app }: Session): Promise<Check[]> {
+  const { folder } = app.environment.hooks;
+  if (folder === null) return [];
+  const subject = 'Hooks';
+  const { refused, unknown, hooks: found } = await app.hooks.problems();
+  const names = unknown.join(', ');
+  const odd = `${folder} holds files that are no hooks, and are never run: ${names}.`;
+  return [
+    ...refused.map((error) => problem(subject, error)),
+    ...(unknown.length > 0 ? [warning(subject, odd, 'Give each hook one of the names in docs/hooks.md.')] : []),
+    ...(refused.length === 0 ? [good(subject, `${found.length > 0 ? found.join(', ') : 'None'} in ${folder}.`)] : []),
+  ];
 }
 
 async function configs({ app, stop }: Session): Promise<Check[]> {

@@ -1,4 +1,4 @@
-import { chmod, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { createWorld, type World } from '../support/world.js';
@@ -15,8 +15,8 @@ describe('The doctor', () => {
   });
   afterAll(() => world.close());
 
-  const examine = async () => {
-    const env = { DATA_DIR: 'data', DB_BACKUP_PATH: 'backups' };
+  const examine = async (more: Record<string, string> = {}) => {
+    const env = { DATA_DIR: 'data', DB_BACKUP_PATH: 'backups', ...more };
     const { code, stdout } = await start([program, 'doctor', '--json'], { cwd: world.folder, env }).ended;
     const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: Record<string, string | null>[] };
     return {
@@ -45,7 +45,12 @@ describe('The doctor', () => {
     await chmod(join(world.folder, 'data'), 0o755);
     await Backup.update({ createdAt: new Date(Date.now() + 3_600_000) }, { where: {} });
     await BackupConfig.update({ timezone: 'Mars/Olympus' }, { where: {} });
-    const broken = await examine();
+    const hooks = join(world.folder, 'hooks');
+    await mkdir(hooks);
+    await writeFile(join(hooks, 'before-backup'), '#!/bin/sh\n');
+    await chmod(join(hooks, 'before-backup'), 0o777);
+    await writeFile(join(hooks, 'pre-restore'), '#!/bin/sh\n');
+    const broken = await examine({ HOOKS_DIR: hooks });
     expect(broken).toMatchObject({ code: 1, ok: false });
     const told = (subject: string, level: string, message: RegExp) =>
       expect.objectContaining({ subject, level, message: expect.stringMatching(message), hint: expect.any(String) });
@@ -53,6 +58,8 @@ describe('The doctor', () => {
       expect.arrayContaining([
         told('DATA_DIR', 'WARNING', /Other accounts of this machine may look into/),
         told('Clock', 'WARNING', /still to come/),
+        told('Hooks', 'PROBLEM', /before-backup can be written by its group or others/),
+        told('Hooks', 'WARNING', /never run: pre-restore/),
         told('Config "App"', 'PROBLEM', /Mars\/Olympus/),
         told(`Destination "${world.backups}"`, 'PROBLEM', /./),
       ]),

@@ -18,6 +18,7 @@ import { shown } from '../../archive/names.js';
 import type { Collected, Compression } from '../../archive/write.js';
 import { AppError, toAppError } from '../../errors.js';
 import { answersOf, askInvariants, invariantWarnings } from '../invariants/invariants.js';
+import { configFacts, type Hooks } from '../hooks/hooks.js';
 import type { Keys } from '../keys/keys.js';
 import type { Configs } from '../configs/configs.js';
 import { unmatchedWarnings } from '../configs/settings.js';
@@ -64,7 +65,7 @@ export type BackupsEnvironment = RunEnvironment &
     | 'exclude'
     | 'maxUploadBytes'
     | 'maxUploadEntries'
-  > & { configs: Configs; places: Places; keys: Keys };
+  > & { configs: Configs; places: Places; keys: Keys; hooks: Hooks };
 
 /** What a backup reads. */
 export interface BackupSource {
@@ -116,10 +117,12 @@ export async function runBackup(
   if (run === 'busy') return 'busy';
   if (run === 'taken') return 'done';
   const folder = join(env.workFolder, id);
+  const hooks = options.source ? null : hooksOf(env, run, row, config);
   let stored: string | null = null;
   let snapshot = null as Snapshot | null;
   let answers = null as Promise<InvariantResult[]> | null;
   try {
+    await hooks?.before();
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const damage = options.damage ?? (row.allowDamaged ? 'keep' : 'refuse');
     const ground = await checkGround(env, run, row, source, storage, { damage, onProgress: options.onProgress });
@@ -145,14 +148,17 @@ export async function runBackup(
     const removed = removeWork(env, folder);
     await verifyLaid(env, run, row, storage, { ...archive, seal });
     const judged = options.source ? null : await compared(env, run, row, config, archive.metadata, state);
-    const completed = await run.complete(outcomeOf(env, archive, judged));
+    // The hook works in that folder.
     await removed;
+    await hooks?.after(null);
+    const completed = await run.complete(outcomeOf(env, archive, judged));
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     await increment?.note(env, row, archive.metadata, archive.metadataSha256);
     await tellAnomalies(env, row, judged);
     if (config?.testError) await config.update({ testError: null });
     env.log.info({ backup: id, size: archive.size }, 'backup completed');
   } catch (thrown) {
+    await hooks?.after(run.explain(thrown));
     await endBadly(env, run, { storage, stored, thrown });
   } finally {
     run.abandon(new AppError('INTERRUPTED', 'The run has ended.'));
@@ -162,6 +168,25 @@ export async function runBackup(
     await run.close();
   }
   return 'done';
+}
+
+/** The hooks around a run. The one after it runs once, and not where another process has taken over. */
+function hooksOf({ engines, hooks }: BackupsEnvironment, run: Run, row: BackupRow, config: BackupConfigRow | null) {
+  const facts = async () => ({
+    DATABASE: config === null ? row.databaseName : engines.of(row.engine).resolve(config.databaseUrl).display,
+    BACKUP_ID: row.id,
+    BACKUP_TYPE: row.backupType,
+    ...configFacts(config),
+  });
+  let isOver = false;
+  return {
+    before: () => hooks.before('backup', run, facts),
+    async after(error: AppError | null) {
+      if (isOver || run.isLost) return;
+      isOver = true;
+      await hooks.after('backup', run, facts, error);
+    },
+  };
 }
 
 /** How long a run waits for a lock of another program, as long as its snapshot does, in milliseconds. */

@@ -1,13 +1,25 @@
 import { spawn } from 'node:child_process';
 import { access, constants, lstat, realpath, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { AppError, badInput, errnoOf, maskSecrets } from '../../errors.js';
+import { AppError, type ErrorCode, errnoOf, maskSecrets } from '../../errors.js';
+
+/** What commands are for, and how their errors name them. */
+export interface CommandKind {
+  /** In the singular: `drill command`. */
+  noun: string;
+  /** The variables of the environment that name their folder and the time limit. */
+  folderVariable: string;
+  secondsVariable: string;
+  /** Why one is not run. */
+  refusal: (text: string, hint: string) => AppError;
+  /** The code for one that failed. */
+  failed: ErrorCode;
+}
 
 /** Where an operator lays commands, and how long one may run. */
 export interface CommandsSettings {
-  /** DRILL_COMMANDS_DIR; null: there are none. */
+  /** Absolute; null: there are none. */
   folder: string | null;
-  /** DRILL_COMMAND_SECONDS. */
   seconds: number;
 }
 
@@ -24,6 +36,8 @@ export interface CommandEnd {
 
 /** How much of a command's output is kept, in bytes. */
 const KEPT = 16 * 1024;
+/** How much of it an error quotes at most, in characters. */
+const QUOTED = 500;
 /** How long a command may take to end when it is told to, in milliseconds. */
 const END_WITHIN = 3_000;
 /** Only what an operator and no one else can have written. */
@@ -32,23 +46,39 @@ const OTHERS_MAY_WRITE = 0o022;
 const STICKY = 0o1000;
 const PROGRAMS = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** A user of the API names a command; only an operator of the machine can lay one down. */
+/** A user of the API may name a command; only an operator of the machine can lay one down. */
 export class Commands {
-  constructor(private readonly settings: CommandsSettings) {}
+  constructor(
+    private readonly settings: CommandsSettings,
+    readonly kind: CommandKind,
+  ) {}
+
+  /** Where they lie; null if there are none. */
+  get folder(): string | null {
+    return this.settings.folder;
+  }
 
   /**
    * The path of the command with this file name.
-   * @throws AppError BAD_USER_INPUT naming drillCommand, if there is none or if someone else could have written it
+   * @throws AppError the kind's refusal, if there is none or if someone else could have written it
    */
   async find(name: string): Promise<string> {
-    const wrong = (text: string, hint: string) => badInput('drillCommand', text, hint);
+    const path = await this.look(name);
+    if (path !== null) return path;
+    const { refusal, folderVariable } = this.kind;
+    throw refusal(`there is no "${name}" in ${folderVariable}.`, 'Lay an executable file of this name there.');
+  }
+
+  /** As `find`, but null if there is no such file in the folder. */
+  async look(name: string): Promise<string | null> {
+    const { noun, folderVariable, refusal: wrong } = this.kind;
     if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(name)) {
       const text = `"${name}" is not a file name of letters, digits, dots, hyphens and underscores, at most 100.`;
-      throw wrong(text, 'Give the bare name of a file in DRILL_COMMANDS_DIR.');
+      throw wrong(text, `Give the bare name of a file in ${folderVariable}.`);
     }
     const { folder } = this.settings;
     if (folder === null) {
-      throw wrong('cannot be used, because DRILL_COMMANDS_DIR is not set.', 'Set it to the folder of the commands.');
+      throw wrong(`cannot be used, because ${folderVariable} is not set.`, `Set it to the folder of the ${noun}s.`);
     }
     const own = process.geteuid?.();
     if (own === undefined) {
@@ -58,17 +88,7 @@ export class Commands {
       throw wrong(`the folder ${folder} cannot be read (${errnoOf(error) ?? 'unknown'}).`, MAKE);
     });
     const path = join(place, name);
-    const [around, file] = await Promise.all([stat(place), lstat(path).catch(() => null)]);
-    if (file === null) throw wrong(`there is no ${path}.`, 'Lay an executable file of this name there.');
-    if (!file.isFile())
-      throw wrong(`${path} is not a file itself.`, 'Put a copy there in place of a link or a folder.');
-    for (const [what, { uid, mode }] of [
-      [place, around],
-      [path, file],
-    ] as const) {
-      if (uid !== 0 && uid !== own) throw wrong(`${what} belongs to another user (${uid}).`, OWN);
-      if ((mode & OTHERS_MAY_WRITE) !== 0) throw wrong(`${what} can be written by its group or others.`, OWN);
-    }
+    await this.assertSafe(place, own);
     // Whoever may rename a folder above could put another one in its place.
     for (const above of ancestorsOf(place)) {
       const { uid, mode } = await stat(above);
@@ -76,16 +96,31 @@ export class Commands {
       if ((mode & OTHERS_MAY_WRITE) === 0 || (mode & STICKY) !== 0) continue;
       throw wrong(`${above}, above it, can be written by its group or others.`, OWN);
     }
+    const file = await lstat(path).catch((error: unknown) => {
+      if (errnoOf(error) === 'ENOENT') return null;
+      throw wrong(`${path} cannot be read (${errnoOf(error) ?? 'unknown'}).`, MAKE);
+    });
+    if (file === null) return null;
+    if (!file.isFile())
+      throw wrong(`${path} is not a file itself.`, 'Put a copy there in place of a link or a folder.');
+    await this.assertSafe(path, own);
     await access(path, constants.X_OK).catch(() => {
       throw wrong(`${path} cannot be executed.`, `Run: chmod 755 ${path}`);
     });
     return path;
   }
 
+  private async assertSafe(path: string, own: number): Promise<void> {
+    const { uid, mode } = await lstat(path);
+    if (uid !== 0 && uid !== own) throw this.kind.refusal(`${path} belongs to another user (${uid}).`, OWN);
+    if ((mode & OTHERS_MAY_WRITE) === 0) return;
+    throw this.kind.refusal(`${path} can be written by its group or others.`, OWN);
+  }
+
   /**
    * Runs a command in a process group of its own, which ends with it, on time-out and when the signal aborts.
    * @param options.env what it gets of the environment, beside PATH and LANG
-   * @throws AppError as `find`; the signal's reason; DRILL_COMMAND_FAILED if it cannot be started
+   * @throws AppError as `find`; the signal's reason; the kind's code if it cannot be started
    */
   async run(
     name: string,
@@ -116,6 +151,8 @@ export class Commands {
       kill('SIGTERM');
       killing ??= setTimeout(() => kill('SIGKILL'), END_WITHIN);
     };
+    const atExit = () => kill('SIGKILL');
+    process.once('exit', atExit);
     const ending = AbortSignal.any([signal, late]);
     ending.addEventListener('abort', end, { once: true });
     try {
@@ -131,18 +168,41 @@ export class Commands {
       return { exitCode, late: late.aborted, seconds, output: tail.text() };
     } catch (error) {
       signal.throwIfAborted();
-      const text = `The drill command ${path} could not be started (${errnoOf(error) ?? 'unknown'}).`;
-      throw new AppError('DRILL_COMMAND_FAILED', text, {
+      const text = `The ${this.kind.noun} ${path} could not be started (${errnoOf(error) ?? 'unknown'}).`;
+      throw new AppError(this.kind.failed, text, {
         hint: 'Check that its first line names a program that is there, such as #!/bin/sh.',
         cause: error,
       });
     } finally {
       ending.removeEventListener('abort', end);
+      process.off('exit', atExit);
       clearTimeout(killing);
       child.stdout.destroy();
       child.stderr.destroy();
     }
   }
+}
+
+/**
+ * Why a command is a failure, as the rest of a sentence that begins with its name; null if it ended with 0 in time.
+ * @param lines how many of the last lines of its output are quoted
+ */
+export function failureOf({ exitCode, late, seconds, output }: CommandEnd, lines: number): string | null {
+  if (exitCode === 0 && !late) return null;
+  const how = late
+    ? `was ended after ${seconds.toFixed(1)} seconds, its limit`
+    : exitCode === null
+      ? 'was ended by a signal'
+      : `ended with ${exitCode}`;
+  const last = output
+    .trim()
+    .split('\n')
+    .slice(-lines)
+    .join(' | ')
+    .replace(/\p{Cc}/gu, ' ')
+    .slice(-QUOTED)
+    .trim();
+  return last === '' ? `${how}.` : `${how}. It said last: ${last}`;
 }
 
 const MAKE = 'Make the folder, owned by the user that runs db-manager or by root, and writable by no one else.';

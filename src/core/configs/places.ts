@@ -4,14 +4,15 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { contained } from '../../archive/names.js';
 import { AppError, badInput, errnoOf, fromErrno } from '../../errors.js';
 import { realFile } from '../../disk.js';
+import type { Commands } from '../commands/commands.js';
 
 /** What judging paths needs of the process around it. All paths are absolute. */
 export type PlacesEnvironment = Pick<
   CoreEnvironment,
   'models' | 'engines' | 'allowedPaths' | 'productFolder' | 'dataDir' | 'localRoot'
 > & {
-  /** DRILL_COMMANDS_DIR; null: there is none. */
-  commandsFolder: string | null;
+  /** What operators lay down to be run. */
+  commands: readonly Commands[];
 };
 
 /** What a path is for. A source is only read; a storage and a target are written to. */
@@ -79,11 +80,13 @@ export class Places {
 
   /** A file that a request lays there would run as db-manager, also one of a source, into which its backups come back. */
   private async assertNoCommands(field: string, place: string, real: string): Promise<void> {
-    const { commandsFolder } = this.env;
-    if (commandsFolder === null) return;
-    const folder = await realFile(commandsFolder);
-    if (!contained(folder, real) && !contained(real, folder)) return;
-    throw notAllowed(field, place, `is, holds or lies in the folder of drill commands (DRILL_COMMANDS_DIR, ${folder})`);
+    for (const { folder, kind } of this.env.commands) {
+      if (folder === null) continue;
+      const own = await realFile(folder);
+      if (!contained(own, real) && !contained(real, own)) continue;
+      const which = `${kind.noun}s (${kind.folderVariable}, ${own})`;
+      throw notAllowed(field, place, `is, holds or lies in the folder of ${which}`);
+    }
   }
 
   private async assertNotOurs(field: string, place: string, real: string, use: PlaceUse): Promise<void> {

@@ -1,6 +1,6 @@
 import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AppError, toAppError } from '../../errors.js';
+import { AppError, badInput, toAppError } from '../../errors.js';
 import type {
   BackupConfigRow,
   BackupRow,
@@ -13,7 +13,7 @@ import { contentOf } from '../archives/contents.js';
 import type { Archive, ArchiveEntry } from '../../archive/read.js';
 import type { Reading } from '../archives/stored-archive.js';
 import { assertSameCounts, isDamage } from '../archives/verify.js';
-import type { Commands } from '../commands/commands.js';
+import { type CommandKind, type Commands, failureOf } from '../commands/commands.js';
 import { Protection } from '../configs/protection.js';
 import type { CoreEnvironment } from '../environment.js';
 import { answersOf, askInvariants, invariantWarnings } from '../invariants/invariants.js';
@@ -32,6 +32,15 @@ import { loadScratch, type ScratchEnvironment, scratchServer } from './scratch.j
 export type DrillsEnvironment = RunEnvironment &
   ScratchEnvironment &
   Pick<CoreEnvironment, 'storages' | 'workFolder'> & { commands: Commands };
+
+/** What a config names to be run on what a drill has restored. */
+export const DRILL_COMMANDS: CommandKind = {
+  noun: 'drill command',
+  folderVariable: 'DRILL_COMMANDS_DIR',
+  secondsVariable: 'DRILL_COMMAND_SECONDS',
+  refusal: (text, hint) => badInput('drillCommand', text, hint),
+  failed: 'DRILL_COMMAND_FAILED',
+};
 
 /** What is drilled. */
 export interface Drilling {
@@ -307,17 +316,10 @@ async function runCommand(env: DrillsEnvironment, run: Run, commanding: Commandi
     });
   const { exitCode, late, seconds, output } = ended;
   await note({ command: { name: command, exitCode, seconds, output } });
-  if (exitCode === 0 && !late) return;
-  const took = `${seconds.toFixed(1)} seconds`;
-  const how = late
-    ? `was ended after ${took}, its limit`
-    : exitCode === null
-      ? 'was ended by a signal'
-      : `ended with ${exitCode}`;
-  const last = output.trim().split('\n').at(-1)?.slice(0, 500) ?? '';
-  const said = last === '' ? '' : ` It said last: ${last}`;
-  throw new AppError('DRILL_COMMAND_FAILED', `The drill command "${command}" ${how}.${said}`, {
-    ...(late && { hint: 'Find out what it waits for, or raise DRILL_COMMAND_SECONDS.' }),
+  const failure = failureOf(ended, 1);
+  if (failure === null) return;
+  throw new AppError('DRILL_COMMAND_FAILED', `The drill command "${command}" ${failure}`, {
+    ...(late && { hint: `Find out what it waits for, or raise ${DRILL_COMMANDS.secondsVariable}.` }),
   });
 }
 

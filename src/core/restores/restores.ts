@@ -18,7 +18,7 @@ export type { RestoreRequest, RestoresEnvironment };
  * 1. claim the row, hold the database — nothing
  * 2. verify the whole archive — nothing
  * 3. extract the database to the work folder and check it — nothing
- * 4. safety backup of database and media, verified and pinned — the safety backup
+ * 4. the hook before a restore — nothing; then a safety backup of database and media, verified and pinned — the safety backup
  * 5. lay the new media files beside the old ones — the safety backup; what was laid is removed
  * 6. switch: media by renames, then the database in one transaction — the old state, put back
  * 7. tidy up — the new state, with a warning

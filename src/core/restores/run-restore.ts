@@ -8,6 +8,7 @@ import { FILE_KEY_BYTES } from '../../archive/seal-header.js';
 import { parentsOf } from '../archives/chains.js';
 import { AppError, type ErrorCode } from '../../errors.js';
 import type { BackupRow, RestoreRow } from '../../models/index.js';
+import { configFacts, type HookFacts, type Hooks } from '../hooks/hooks.js';
 import type { Backups } from '../backups/backups.js';
 import { backupWork } from '../backups/run-backup.js';
 import { databaseLease } from '../runs/hold.js';
@@ -27,7 +28,7 @@ import { isDamage } from '../archives/verify.js';
 /** What the restores need of the process around them. */
 export type RestoresEnvironment = RunEnvironment &
   PlanEnvironment &
-  Pick<CoreEnvironment, 'audit' | 'queue'> & { backups: Backups };
+  Pick<CoreEnvironment, 'audit' | 'queue'> & { backups: Backups; hooks: Hooks };
 
 /** Does a PENDING restore: see `Restores` for the steps. */
 export async function runRestore(env: RestoresEnvironment, id: string, stop: AbortSignal): Promise<'done' | 'busy'> {
@@ -45,11 +46,13 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
   if (run === 'taken') return 'done';
   run.warn(...row.warnings);
   const folder = join(env.workFolder, id);
+  const facts = () => hookFacts(env, row);
   let inForce = false;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const extracted = { backup, folder, ...(await verified(env, run, row, { backup, folder })) };
     await checkDump(env, run, row, extracted);
+    await env.hooks.before('restore', run, facts);
     await makeSafetyBackup(env, run, row, extracted);
     await switchOver(env, run, row, extracted);
     inForce = true;
@@ -60,18 +63,35 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
     run.warn(...(await settle(env, row)));
     await removed;
     run.warn(...(await warningsAfter(env, { row, backup, folder, signal: run.signal })));
+    await env.hooks.after('restore', run, facts, null);
     await run.complete();
     env.log.info({ restore: id, backup: backup.id }, 'restore completed');
   } catch (thrown) {
     const error = run.explain(thrown);
     env.log.error({ restore: id, err: error, inForce }, 'restore failed');
     // Once the new state is in force or may be, or another process has taken over, `recover` ends the row as what it is.
-    if (!inForce && !run.isLost && !(thrown instanceof Undecided)) await run.fail(error);
+    if (!inForce && !run.isLost && !(thrown instanceof Undecided)) {
+      await env.hooks.after('restore', run, facts, error);
+      await run.fail(error);
+    }
   } finally {
     await removeWork(env, folder);
     await run.close();
   }
   return 'done';
+}
+
+async function hookFacts({ models, engines }: RestoresEnvironment, row: RestoreRow): Promise<HookFacts> {
+  const config = row.configId === null ? null : await models.BackupConfig.findByPk(row.configId);
+  const engine = engines.of(row.engine);
+  const isOwn = config !== null && (await engine.keyOf(config.databaseUrl)) === row.targetKey;
+  return {
+    DATABASE: engine.resolve(row.targetUrl).display,
+    RESTORE_ID: row.id,
+    BACKUP_ID: row.backupId,
+    TARGET: isOwn ? 'config' : 'other',
+    ...configFacts(config),
+  };
 }
 
 /** Nothing of the target has been looked at for writing yet. */

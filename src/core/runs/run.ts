@@ -11,6 +11,8 @@ import { shareOf } from './progress.js';
 /** How often the row shows progress, and how often cancellation is looked for, in milliseconds. */
 const FLUSH_MS = 250;
 const TICK_MS = 1_000;
+/** What a process that must stop still gives to what ends a run, in milliseconds: less than the queue gives to the run. */
+const LAST_MS = 1_500;
 
 /** `createdBy` of a verification that comes by the schedule, again and again. */
 export const SCHEDULE = 'system';
@@ -154,6 +156,19 @@ export class Run {
   /** True once another process may have taken over: then it is that one's to tidy up. */
   get isLost(): boolean {
     return this.hold.lost.aborted;
+  }
+
+  /**
+   * For what is still to be done once the run's own signal has aborted. Where that is because the process must stop, it leaves
+   * as much time as the process has; a hold that is lost leaves none.
+   */
+  lastSignal(): AbortSignal {
+    if (!this.signal.aborted) return this.signal;
+    if (!this.stop.aborted) return AbortSignal.any([this.stop, this.hold.lost]);
+    const late = new AbortController();
+    const stopping = new AppError('INTERRUPTED', 'The process had to stop.');
+    setTimeout(() => late.abort(stopping), LAST_MS).unref();
+    return AbortSignal.any([late.signal, this.hold.lost]);
   }
 
   /** Ends all work of the run for this reason. */

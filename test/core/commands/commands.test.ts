@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Commands } from '../../../src/core/commands/commands.js';
+import { DRILL_COMMANDS } from '../../../src/core/drills/drill.js';
 import { AppError } from '../../../src/errors.js';
 import { NEVER } from '../../support/world.js';
 
@@ -22,7 +23,7 @@ const lay = async (name: string, script: string, mode = 0o755) => {
   await writeFile(join(folder, name), `#!/bin/sh\n${script}\n`);
   await chmod(join(folder, name), mode);
 };
-const commands = (seconds = 10) => new Commands({ folder, seconds });
+const commands = (seconds = 10) => new Commands({ folder, seconds }, DRILL_COMMANDS);
 const run = (name: string, { signal = NEVER, seconds = 10, env = {} } = {}) =>
   commands(seconds).run(name, { cwd, env, signal });
 const isGone = async (pid: number) => {
@@ -51,7 +52,7 @@ describe('A command', () => {
   );
 
   it('is refused where no folder of commands is set', async () => {
-    const none = new Commands({ folder: null, seconds: 1 });
+    const none = new Commands({ folder: null, seconds: 1 }, DRILL_COMMANDS);
     await expect(none.find('check')).rejects.toThrow(
       'drillCommand: cannot be used, because DRILL_COMMANDS_DIR is not set.',
     );

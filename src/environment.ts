@@ -227,6 +227,7 @@ const variables = z.object({
   CONTROL_DATABASE_URL: judged(controlUrlProblem).optional(),
   JOBS_URL: judged(jobsUrlProblem).optional(),
   JWT_SECRET: z.string().min(32, 'is shorter than 32 characters: make one with `openssl rand -hex 32`').optional(),
+  CONFIRM_WITH_PASSWORD: flag(false),
   METRICS_TOKEN: z
     .string()
     .regex(/^\S{20,}$/, 'must be 20 characters or more without spaces: make one with `openssl rand -hex 32`')
@@ -375,6 +376,8 @@ export interface Environment {
     adminClaim: { name: string; value: string } | undefined;
     /** Lifetime of a login, in minutes. */
     ttlMinutes: number;
+    /** Whether people must type their password again before they delete or restore. */
+    confirmWithPassword: boolean;
     /** The admin that every start provides; undefined: the existing users, or admin@localhost at the first start. */
     adminEmail: string | undefined;
     /** The password of `adminEmail`. Undefined: one is generated with the user and printed once. */
@@ -581,6 +584,7 @@ function build(env: Variables, cwd: string, secret: string): Omit<Environment, '
           ? undefined
           : { name: env.JWT_ADMIN_CLAIM.slice(0, claim), value: env.JWT_ADMIN_CLAIM.slice(claim + 1) },
       ttlMinutes: env.TOKEN_TTL_MINUTES,
+      confirmWithPassword: env.CONFIRM_WITH_PASSWORD,
       adminEmail: env.ADMIN_EMAIL,
       adminPassword: env.ADMIN_PASSWORD,
     },

@@ -11,7 +11,8 @@ export const ERRORS = {
     hint: 'Correct the named field and send the request again.',
   },
   CONFIRMATION_REQUIRED: {
-    meaning: 'A restore or another dangerous step was asked for without confirmation.',
+    meaning:
+      'A restore or another dangerous step was asked for without confirmation, or the server wants the password again first.',
     hint: 'Read the plan first, then repeat with `confirm: true` (command line: `--confirm`).',
   },
   UNAUTHENTICATED: {

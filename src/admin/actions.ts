@@ -25,6 +25,8 @@ const ACTION: Record<string, string> = {
   'config.delete': 'deleted a config',
   'cleanup.failed': 'failed to delete or consolidate a backup during clean-up',
   'session.login': 'signed in',
+  'session.confirm': 'confirmed with the password',
+  'session.confirm-failed': 'failed to confirm with the password',
   'token.create': 'created a token',
   'user.password': 'changed a password',
   'user.remove': 'removed a user',

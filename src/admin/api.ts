@@ -17,6 +17,7 @@ import { type ReactNode, useEffect, useRef, useState } from 'react';
 import { useClient, useQuery } from 'urql';
 import type { TypedDocumentString } from '../client/generated/graphql.js';
 import { BASE } from './base.js';
+import { askForPassword, confirmationHeader } from './confirmation.js';
 import { connectionFound, connectionLost } from './connection.js';
 import { currentToken, endSession, onSignOut, useSession } from './session.js';
 
@@ -65,7 +66,7 @@ export function createApi(token: string | null): Client {
   return new Client({
     url: address.href,
     preferGetMethod: false,
-    fetchOptions: { headers: headers(token), credentials: 'omit' },
+    fetchOptions: () => ({ headers: { ...headers(token), ...confirmationHeader() }, credentials: 'omit' }),
     exchanges: [
       cacheExchange,
       // Behind the cache: what comes back here has come from the server.
@@ -128,6 +129,18 @@ const LATE: Problem = {
 const AGAIN = 'This page tries again automatically.';
 /** The error of a mutation whose answer was lost. */
 export const UNSURE = 'It is unknown whether this was done: check Backups, Restores or Activity before you try again.';
+
+const UNCONFIRMED: Problem = {
+  code: 'CONFIRMATION_REQUIRED',
+  message: 'Nothing was done: your password was not given.',
+  hint: 'Try again, and type it.',
+};
+
+/** The server wants the password before it does this; a dialog of its own asks for other confirmations. */
+function asksForPassword(error: CombinedError | undefined): boolean {
+  const { code, field } = error === undefined ? OFFLINE : problemOf(error);
+  return code === 'CONFIRMATION_REQUIRED' && field === 'X-Confirmation';
+}
 
 /** A problem of the connection, with what follows from it; any other problem as it is. */
 export const withAdvice = (problem: Problem, advice: string): Problem =>
@@ -295,9 +308,13 @@ function useOnce<Result, Variables>(
   const attempt = async (variables: Variables): Promise<Outcome<Result>> => {
     setBusy(true);
     setProblem(null);
-    const { data, error } = await send(client, variables as Variables & Record<string, unknown>).toPromise();
+    const once = () => send(client, variables as Variables & Record<string, unknown>).toPromise();
+    let { data, error } = await once();
+    const asks = asksForPassword(error);
+    if (asks && (await askForPassword())) ({ data, error } = await once());
     setBusy(false);
     if (error === undefined && data) return { data };
+    if (asks && asksForPassword(error)) return { problem: UNCONFIRMED };
     const found = error === undefined ? OFFLINE : problemOf(error);
     return { problem: withAdvice(found, harmless ? 'Then try again.' : UNSURE) };
   };

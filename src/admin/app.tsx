@@ -2,10 +2,12 @@ import { Suspense, useMemo } from 'react';
 import { Provider } from 'urql';
 import { Route, Switch, useLocation } from 'wouter';
 import { createApi } from './api.js';
+import { ConfirmPassword } from './components/confirm-password.js';
 import { Crash } from './components/crash.js';
 import { Loading } from './components/state.js';
 import { Shell } from './components/shell.js';
 import { SignInAgain } from './components/sign-in-form.js';
+import { useIsAsking } from './confirmation.js';
 import { page } from './connection.js';
 import { Overview } from './pages/overview.js';
 import { NotFound } from './pages/not-found.js';
@@ -35,6 +37,7 @@ const Activity = page(() => import('./pages/activity.js'));
 /** All pages; without a session only the sign-in. The server knows the same addresses: see src/http/admin.ts. */
 export function App() {
   const { session, ended } = useSession();
+  const isAsking = useIsAsking();
   const [location] = useLocation();
   const token = session?.token ?? null;
   // Another session asks again for everything on the screen; what people have typed stays.
@@ -74,6 +77,7 @@ export function App() {
               </Switch>
             </Suspense>
           </Crash>
+          {isAsking && <ConfirmPassword email={session.email} />}
           {ended && <SignInAgain email={session.email} />}
         </Shell>
       )}

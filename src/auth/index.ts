@@ -3,12 +3,18 @@ import { AppError, badInput } from '../errors.js';
 import type { ApiTokenRow, Models, Scope, UserRow } from '../models/index.js';
 import { type ApiTokenInput, ApiTokens } from './api-tokens.js';
 import { LoginLimit } from './login-limit.js';
-import { Tickets } from './tickets.js';
+import { CONFIRMATION, CONFIRMATION_HEADER, DOWNLOAD, notConfirmed, Tickets } from './tickets.js';
 import { Tokens, type TokenSettings } from './tokens.js';
 import { canonical, Users } from './users.js';
 
-export { Users };
-export type { ApiTokenInput, Scope, TokenSettings };
+export { CONFIRMATION_HEADER, Users };
+export type { ApiTokenInput, Scope };
+
+/** Which tokens are trusted, and whether they suffice. */
+export type AuthSettings = TokenSettings & {
+  /** Whether people must type their password again before they delete or restore. */
+  confirmWithPassword: boolean;
+};
 
 const DAY = 86_400_000;
 /** How the id of an actor begins that is an API token. */
@@ -43,18 +49,20 @@ export class Auth {
   private readonly tokens: Tokens;
   private readonly apiTokens: ApiTokens;
   private readonly tickets: Tickets;
+  private readonly confirmations: Tickets;
   private readonly limit: LoginLimit;
 
   constructor(
     models: Models,
-    settings: TokenSettings,
+    private readonly settings: AuthSettings,
     private readonly audit: Audit,
     private readonly now: () => Date,
   ) {
     this.users = new Users(models, now);
     this.tokens = new Tokens(settings, now);
     this.apiTokens = new ApiTokens(models, now);
-    this.tickets = new Tickets(settings.secret, now);
+    this.tickets = new Tickets(settings.secret, DOWNLOAD, now);
+    this.confirmations = new Tickets(settings.secret, CONFIRMATION, now);
     this.limit = new LoginLimit(models.sequelize);
   }
 
@@ -83,22 +91,57 @@ export class Auth {
    */
   async changeOwnPassword(actor: Actor, current: string, next: string, address: string): Promise<Session> {
     if (actor.version === null) {
-      throw new AppError('FORBIDDEN', `${actor.email} has no password here.`, {
-        hint: 'Change the password in the application that issued the token.',
-      });
+      throw noPassword(actor, 'Change the password in the application that issued the token.');
     }
-    const succeeded = await this.limit.begin(canonical(actor.email), address);
-    if ((await this.users.check(actor.email, current)) === null) {
-      throw badInput(
-        'currentPassword',
-        'is not the password of this user.',
-        'Type the password that you signed in with.',
-      );
-    }
-    await succeeded();
+    if (!(await this.hasPassword(actor, current, address))) throw wrongPassword('currentPassword');
     const user = await this.users.changePassword(Number(actor.id), next, 'newPassword');
     await this.audit.record(user.email, 'user.password', user.id, { email: user.email });
     return this.sessionOf(user);
+  }
+
+  /**
+   * Shows that the actor is still the person who signed in.
+   * @param address where the request comes from, for the limit on wrong passwords
+   * @returns what goes into the header `X-Confirmation` for five minutes
+   * @throws AppError BAD_USER_INPUT naming `password`, FORBIDDEN for an API token and a user of the host application,
+   * RATE_LIMITED
+   */
+  async confirmPassword(actor: Actor, password: string, address: string): Promise<{ token: string; expiresAt: Date }> {
+    if (actor.version === null) {
+      throw noPassword(
+        actor,
+        actor.scopes === null ? OTHERWISE : 'An API token needs no confirmation, only its scope.',
+      );
+    }
+    const isRight = await this.hasPassword(actor, password, address);
+    const action = isRight ? 'session.confirm' : 'session.confirm-failed';
+    await this.audit.record(actor.email, action, actor.id, { address });
+    if (!isRight) throw wrongPassword('password');
+    const { ticket: token, expiresAt } = this.confirmations.issue(actor, '', actor.expiresAt);
+    return { token, expiresAt };
+  }
+
+  /**
+   * Before something is deleted or restored. A program cannot type: what it may do, its scope says.
+   * @param confirmation of the request's header
+   * @throws AppError CONFIRMATION_REQUIRED; FORBIDDEN for a user of the host application
+   */
+  assertConfirmed(actor: Actor, confirmation: string | undefined): void {
+    if (!this.settings.confirmWithPassword || actor.scopes !== null) return;
+    if (actor.version === null) throw noPassword(actor, OTHERWISE);
+    if (confirmation === undefined) {
+      throw notConfirmed('The server asks for the password again before anything is deleted or restored.');
+    }
+    const { id, version } = this.confirmations.verify(confirmation, '');
+    if (id !== actor.id || version !== actor.version) throw notConfirmed('The confirmation is of another user.');
+  }
+
+  /** Counts a wrong password as a failed login. @throws AppError RATE_LIMITED */
+  private async hasPassword({ email }: Actor, password: string, address: string): Promise<boolean> {
+    const succeeded = await this.limit.begin(canonical(email), address);
+    if ((await this.users.check(email, password)) === null) return false;
+    await succeeded();
+    return true;
   }
 
   /** Removes a user. @throws AppError NOT_FOUND, BAD_USER_INPUT for the last admin */
@@ -222,6 +265,16 @@ export function requireAdmin(actor: Actor, scope: Scope | null): Actor {
     hint: 'Make a token with the scopes that it needs.',
   });
 }
+
+/** Where one who signs in elsewhere can delete and restore all the same. */
+const OTHERWISE =
+  'CONFIRM_WITH_PASSWORD is set: sign in as a user of db-manager, use an API token, or the command line on the server.';
+
+const noPassword = ({ email }: Actor, hint: string) =>
+  new AppError('FORBIDDEN', `${email} has no password here.`, { hint });
+
+const wrongPassword = (field: string) =>
+  badInput(field, 'is not the password of this user.', 'Type the password that you signed in with.');
 
 function actorOf({ id, email, role, tokenVersion }: UserRow, expiresAt: Date): Actor {
   const admin = role === 'ADMIN';

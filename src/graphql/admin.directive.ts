@@ -8,6 +8,7 @@ import {
 } from 'graphql';
 import { Directive } from 'type-graphql';
 import { requireAdmin, type Scope } from '../auth/index.js';
+import { isConfirmed } from './confirmed.js';
 import type { GraphqlContext } from './context.js';
 import { scopeOf } from './scopes.js';
 
@@ -32,8 +33,8 @@ export function guardAdmin(schema: GraphQLSchema): GraphQLSchema {
     [MapperKind.OBJECT_FIELD]: (field, fieldName, typeName) => {
       const type = schema.getType(typeName);
       const guarded = has(schema, field) || (type !== undefined && has(schema, type));
-      const scope = scopeOf(typeName, fieldName);
-      return guarded ? guardField(field as GraphQLFieldConfig<unknown, GraphqlContext>, scope) : undefined;
+      const needs = { scope: scopeOf(typeName, fieldName), confirmed: isConfirmed(typeName, fieldName) };
+      return guarded ? guardField(field as GraphQLFieldConfig<unknown, GraphqlContext>, needs) : undefined;
     },
   });
 }
@@ -56,16 +57,17 @@ function has(schema: GraphQLSchema, node: Parameters<typeof getDirective>[1]): b
   return (getDirective(schema, node, NAME)?.length ?? 0) > 0;
 }
 
-/** @param scope what an API token needs; null: whatever led here */
+/** @param needs `scope`: what an API token needs; null: whatever led here */
 function guardField(
   field: GraphQLFieldConfig<unknown, GraphqlContext>,
-  scope: Scope | null,
+  { scope, confirmed }: { scope: Scope | null; confirmed: boolean },
 ): GraphQLFieldConfig<unknown, GraphqlContext> {
   const { resolve = defaultFieldResolver, subscribe } = field;
   return {
     ...field,
     resolve: async (source, args, context, info) => {
       requireAdmin(await context.admin(), scope);
+      if (confirmed) await context.confirmed();
       return resolve(source, args, context, info);
     },
     ...(subscribe && {

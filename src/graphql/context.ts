@@ -69,6 +69,8 @@ export interface GraphqlContext {
   signal: AbortSignal;
   /** The admin that asks. @throws AppError UNAUTHENTICATED, FORBIDDEN */
   admin(): Promise<Actor>;
+  /** Makes sure that a person has just typed their password, where the server asks for that. @throws AppError */
+  confirmed(): Promise<void>;
   /** Records by id, read together for all that one answer needs. */
   load: {
     config(id: number): Promise<BackupConfigRow | null>;
@@ -90,12 +92,12 @@ export const placeKey = ({ storageType, storagePath }: StorageAddress) => `${sto
 
 /**
  * @param authenticate asked each time that a guard stands in the way
- * @param caller `signal` is that of a `Waiting`, which the answer ends
+ * @param caller `signal` is that of a `Waiting`, which the answer ends; `confirmation` that the request carries
  */
 export function createContext(
   services: Services,
   authenticate: () => Promise<Actor>,
-  { address, signal }: { address: string; signal: AbortSignal },
+  { address, signal, confirmation }: { address: string; signal: AbortSignal; confirmation?: string | undefined },
 ): GraphqlContext {
   const { models } = services;
   return {
@@ -103,6 +105,7 @@ export function createContext(
     address,
     signal,
     admin: async () => requireAdmin(await authenticate(), null),
+    confirmed: async () => services.auth.assertConfirmed(await authenticate(), confirmation),
     load: {
       config: batched((id) => models.BackupConfig.findAll({ where: { id } })),
       backup: batched((id) => models.Backup.findAll({ where: { id } })),

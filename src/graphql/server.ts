@@ -4,6 +4,7 @@ import { ApolloServerPluginLandingPageDisabled } from '@apollo/server/plugin/dis
 import { ApolloServerPluginLandingPageLocalDefault } from '@apollo/server/plugin/landingPage/default';
 import { expressMiddleware } from '@as-integrations/express5';
 import express, { type Router } from 'express';
+import { CONFIRMATION_HEADER } from '../auth/index.js';
 import { AppError } from '../errors.js';
 import { anonymousLimit } from './anonymous.js';
 import { nulCharacter } from './characters.js';
@@ -92,6 +93,7 @@ export async function createGraphql(services: Services, settings: GraphqlSetting
         return createContext(services, () => (actor ??= auth.authenticate(req.headers.authorization)), {
           address: address(req),
           signal: waiting.signal,
+          confirmation: req.get(CONFIRMATION_HEADER),
         });
       },
     }),

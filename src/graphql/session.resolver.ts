@@ -2,7 +2,7 @@ import { Arg, Ctx, Mutation, Query, Resolver } from 'type-graphql';
 import { Admin } from './admin.directive.js';
 import type { GraphqlContext } from './context.js';
 import { withExample } from './example.js';
-import { Session, User } from './session.type.js';
+import { Confirmation, Session, User } from './session.type.js';
 
 @Resolver()
 export class SessionResolver {
@@ -24,5 +24,19 @@ export class SessionResolver {
     @Arg('password', () => String, { description: 'The password.' }) password: string,
   ): Promise<Session> {
     return services.auth.login(email, password, address);
+  }
+
+  @Admin()
+  @Mutation(() => Confirmation, {
+    description: withExample(
+      'Types your own password again. With `CONFIRM_WITH_PASSWORD` the server asks for it before it deletes or restores: such a mutation answers CONFIRMATION_REQUIRED without the header `X-Confirmation`. Failed attempts are limited.',
+      'mutation { confirmPassword(password: "…") { token expiresAt } }',
+    ),
+  })
+  async confirmPassword(
+    @Ctx() { services, admin, address }: GraphqlContext,
+    @Arg('password', () => String, { description: 'The password that you signed in with.' }) password: string,
+  ): Promise<Confirmation> {
+    return services.auth.confirmPassword(await admin(), password, address);
   }
 }

@@ -13,6 +13,15 @@ export class User {
   role!: string;
 }
 
+@ObjectType({ description: 'Shows that a person has just typed their password.' })
+export class Confirmation {
+  @Field(() => String, { description: 'Send it as `X-Confirmation: <token>`, beside the token of the login.' })
+  token!: string;
+
+  @Field(() => DateTime, { description: 'When it expires: after five minutes, or with the login.' })
+  expiresAt!: Date;
+}
+
 @ObjectType({ description: 'A login that succeeded.' })
 export class Session {
   @Field(() => String, { description: 'Send it as `Authorization: Bearer <token>`.' })

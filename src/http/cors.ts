@@ -16,6 +16,7 @@ export function crossOrigin(origins: string[]): RequestHandler {
       'Authorization',
       'Content-Type',
       'Apollo-Require-Preflight',
+      'X-Confirmation',
       // Of the download; see openapi.ts.
       'Range',
       'If-Range',

@@ -1,7 +1,7 @@
 import { createHmac, generateKeyPairSync, hkdfSync } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import jwt from 'jsonwebtoken';
-import { Auth, type TokenSettings } from '../../src/auth/index.js';
+import { Auth, type AuthSettings } from '../../src/auth/index.js';
 import { LoginLimit } from '../../src/auth/login-limit.js';
 import { generatePassword, hashPassword, matchesPassword, NOBODY } from '../../src/auth/passwords.js';
 import { toAppError } from '../../src/errors.js';
@@ -15,7 +15,8 @@ beforeAll(async () => {
 afterAll(() => world.close());
 
 const SECRET = 'a shared secret of more than 32 characters';
-const BASE: TokenSettings = {
+const BASE: AuthSettings = {
+  confirmWithPassword: false,
   secret: SECRET,
   publicKey: undefined,
   issuer: undefined,
@@ -24,7 +25,7 @@ const BASE: TokenSettings = {
   ttlMinutes: 60,
 };
 
-function authWith(settings: Partial<TokenSettings> = {}, now = () => new Date()): Auth {
+function authWith(settings: Partial<AuthSettings> = {}, now = () => new Date()): Auth {
   return new Auth(world.app.models, { ...BASE, ...settings }, world.app.audit, now);
 }
 
@@ -225,7 +226,7 @@ describe('Own tokens', () => {
 });
 
 describe("A host application's tokens", () => {
-  const host = (payload: object, settings: Partial<TokenSettings>) =>
+  const host = (payload: object, settings: Partial<AuthSettings>) =>
     authWith({ publicKey: HOST_KEYS.publicKey, ...settings }).authenticate(
       forge({ alg: 'RS256' }, payload, HOST_KEYS.privateKey),
     );

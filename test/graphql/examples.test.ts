@@ -47,6 +47,7 @@ describe('The example in the description of', () => {
       const may = {
         login: ['UNAUTHENTICATED'],
         changePassword: ['BAD_USER_INPUT'],
+        confirmPassword: ['BAD_USER_INPUT'],
         createConfig: ['DATABASE_NOT_FOUND'],
         rowHistory: ['BAD_USER_INPUT'],
         findChange: ['BAD_USER_INPUT'],

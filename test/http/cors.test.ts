@@ -97,7 +97,7 @@ describe('A page of a server that is listed', () => {
         'access-control-allow-origin': LISTED,
         'access-control-allow-methods': 'GET,HEAD,POST',
         'access-control-allow-headers':
-          'Authorization,Content-Type,Apollo-Require-Preflight,Range,If-Range,If-None-Match,Encryption-Identity',
+          'Authorization,Content-Type,Apollo-Require-Preflight,X-Confirmation,Range,If-Range,If-None-Match,Encryption-Identity',
         'access-control-expose-headers': 'Content-Disposition,Content-Length,Content-Range,ETag',
         'access-control-max-age': '600',
       });

@@ -17,10 +17,15 @@ export async function send(
   query: string,
   variables: object = {},
   token: string | null = app.token,
+  headers: Record<string, string> = {},
 ): Promise<Answer> {
   const response = await fetch(`${app.url}/graphql`, {
     method: 'POST',
-    headers: { 'Content-Type': 'application/json', ...(token === null ? {} : { Authorization: `Bearer ${token}` }) },
+    headers: {
+      'Content-Type': 'application/json',
+      ...(token === null ? {} : { Authorization: `Bearer ${token}` }),
+      ...headers,
+    },
     body: JSON.stringify({ query, variables }),
   });
   return answerOf(response);

@@ -1148,6 +1148,13 @@ export type MeQueryVariables = Exact<{ [key: string]: never; }>;
 
 export type MeQuery = { me: { id: string, email: string, role: string } };
 
+export type ConfirmPasswordMutationVariables = Exact<{
+  password: string;
+}>;
+
+
+export type ConfirmPasswordMutation = { confirmPassword: { token: string, expiresAt: string } };
+
 export type StatusQueryVariables = Exact<{ [key: string]: never; }>;
 
 
@@ -5367,6 +5374,14 @@ export const MeDocument = new TypedDocumentString(`
   }
 }
     `) as unknown as TypedDocumentString<MeQuery, MeQueryVariables>;
+export const ConfirmPasswordDocument = new TypedDocumentString(`
+    mutation ConfirmPassword($password: String!) {
+  confirmPassword(password: $password) {
+    token
+    expiresAt
+  }
+}
+    `) as unknown as TypedDocumentString<ConfirmPasswordMutation, ConfirmPasswordMutationVariables>;
 export const StatusDocument = new TypedDocumentString(`
     query Status {
   status {

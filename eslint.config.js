@@ -209,6 +209,10 @@ export const importRules = {
   },
   client: { may: [], why: 'a client knows nothing of the server but its schema' },
   http: { may: ['archive/format', 'core', 'auth', 'errors', 'log'], why: 'routes translate, they do not work' },
+  mcp: {
+    may: ['auth', 'client/generated/graphql', 'errors', 'graphql/server'],
+    why: 'an assistant uses the public API like any other client',
+  },
   app: { may: ['*'], why: 'the composition root is the only file that knows every folder' },
   'first-start': { may: ['app', 'core', 'models', 'sample'], why: 'it uses the composed product as a user would' },
   process: { may: ['exit-codes', 'errors', 'log', 'memory'], why: 'how a process starts and ends, whatever it does' },

@@ -44,6 +44,7 @@ const SLOW = [
   'graphql/repair.test.ts',
   'http/process.test.ts',
   'jobs/sqlite.test.ts',
+  'mcp/mcp.test.ts',
   // Make chains of backups of a whole application for every case.
   'core/backups/consolidate.test.ts',
   'core/backups/incremental.test.ts',

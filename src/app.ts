@@ -454,9 +454,10 @@ async function tryWriting({ environment, models }: App): Promise<void> {
 
 /** The API and the downloads of an app over HTTP. Loaded only by a process that serves. */
 export async function createServer(app: App): Promise<HttpServer> {
-  const [{ createGraphql }, { createHttp }] = await Promise.all([
+  const [{ createGraphql }, { createHttp }, { assistantDoor }] = await Promise.all([
     import('./graphql/server.js'),
     import('./http/index.js'),
+    import('./mcp/index.js'),
   ]);
   const { environment } = app;
   const stopping = new AbortController();
@@ -477,6 +478,12 @@ export async function createServer(app: App): Promise<HttpServer> {
   const http = createHttp({
     ...services,
     graphql,
+    assistant: assistantDoor({
+      auth: app.auth,
+      ask: graphql.ask,
+      maxBodyBytes: settings.maxBodyBytes,
+      version: VERSION,
+    }),
     explorer: environment.graphql.explorer,
     corsOrigins,
     basePath,

@@ -156,6 +156,11 @@ function smtpUrlProblem(url: string): string | null {
   return isSmtp ? null : 'is malformed: write it like smtp://user:password@mail.example.org:587, or smtps://…:465';
 }
 
+function serverProblem(url: string): string | null {
+  const isWeb = URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
+  return isWeb ? null : 'is no address of a server: write it like https://backups.example.org';
+}
+
 /** What addresses of the server itself begin with. */
 const OWN_PATHS = ['/api', '/api/db-manager', '/assets', '/graphql', '/healthz', '/metrics', '/readyz'];
 
@@ -197,6 +202,7 @@ const SECRETS = [
   'JWT_SECRET',
   'ADMIN_PASSWORD',
   'METRICS_TOKEN',
+  'DB_MANAGER_TOKEN',
   'SMTP_URL',
   'SMTP_PASSWORD',
   'SECRETS_KEY',
@@ -232,6 +238,8 @@ const variables = z.object({
     .string()
     .regex(/^\S{20,}$/, 'must be 20 characters or more without spaces: make one with `openssl rand -hex 32`')
     .optional(),
+  DB_MANAGER_URL: judged(serverProblem).optional(),
+  DB_MANAGER_TOKEN: z.string().optional(),
   JWT_PUBLIC_KEY: z.string().optional(),
   JWT_ISSUER: z.string().optional(),
   JWT_AUDIENCE: z.string().optional(),
@@ -396,6 +404,8 @@ export interface Environment {
   prefix: string;
   /** What a monitoring system may send for `/metrics` instead of an admin's token; null: nothing. */
   metricsToken: string | null;
+  /** The server that `db-manager mcp` speaks to, without a slash at its end, and the token for it; null: not set. */
+  client: { url: string | null; token: string | null };
   /** How mail leaves, with the sender; null: it does not. */
   mail: { url: string; from: string } | null;
   /** Who gets mail of problems from the first start on; null: no one until a channel is added. */
@@ -574,6 +584,7 @@ function build(env: Variables, cwd: string, secret: string): Omit<Environment, '
     leaseMs: env.LEASE_SECONDS * 1000,
     shutdownMs: env.SHUTDOWN_SECONDS * 1000,
     metricsToken: env.METRICS_TOKEN ?? null,
+    client: { url: env.DB_MANAGER_URL?.replace(/\/+$/, '') ?? null, token: env.DB_MANAGER_TOKEN ?? null },
     auth: {
       secret,
       publicKey: env.JWT_PUBLIC_KEY === undefined ? undefined : readKey(env.JWT_PUBLIC_KEY, cwd),

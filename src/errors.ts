@@ -75,7 +75,7 @@ export const ERRORS = {
     retry: true,
   },
   PLAN_CHANGED: {
-    meaning: 'The retention plan is no longer the one that was shown. Nothing was deleted.',
+    meaning: 'The plan is no longer the one that was shown. Nothing was done.',
     hint: 'Look at the new plan, then run it with its hash.',
   },
   CANCELLED: { meaning: 'The run was cancelled.', hint: 'Start it again when you want it.' },

@@ -28,7 +28,7 @@ export function addHealth(program: Command): void {
     .action(async ({ live }: { live?: boolean }, command: Command) => {
       const print = new Printer(command.optsWithGlobals<GlobalOptions>().json === true);
       try {
-        const health = await ask(`${address()}${live === true ? '/healthz' : '/readyz'}`);
+        const health = await ask(`${serverAddress()}${live === true ? '/healthz' : '/readyz'}`);
         print.result({ ...health }, () => (health.ok ? `${health.url} is well.` : `${health.url}: ${health.reason}.`));
         if (!health.ok) process.exitCode = 1;
       } catch (error) {
@@ -37,7 +37,8 @@ export function addHealth(program: Command): void {
     });
 }
 
-function address(): string {
+/** Where the server of this machine can be reached. @throws AppError CONFIG_INVALID, BAD_USER_INPUT */
+export function serverAddress(): string {
   const { host, port } = readSettings();
   if (port === 0) throw badInput('PORT', 'is 0, so that the server listens on any port.', 'Set PORT to a port.');
   const name = EVERY_ADDRESS[host] ?? host;

@@ -55,6 +55,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   audit: async () => (await import('./audit.js')).addAudit,
   'setup-schedule': async () => (await import('./setup-schedule.js')).addSetupSchedule,
   'install-service': async () => (await import('./install-service.js')).addInstallService,
+  mcp: async () => (await import('./mcp.js')).addMcp,
   token: async () => (await import('./token.js')).addToken,
   tokens: async () => (await import('./tokens.js')).addTokens,
   password: async () => (await import('./password.js')).addPassword,

@@ -1,10 +1,11 @@
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import { ApolloServer } from '@apollo/server';
 import { ApolloServerPluginLandingPageDisabled } from '@apollo/server/plugin/disabled';
 import { ApolloServerPluginLandingPageLocalDefault } from '@apollo/server/plugin/landingPage/default';
 import { expressMiddleware } from '@as-integrations/express5';
 import express, { type Router } from 'express';
 import { CONFIRMATION_HEADER } from '../auth/index.js';
+import type { GraphQLFormattedError } from 'graphql';
 import { AppError } from '../errors.js';
 import { anonymousLimit } from './anonymous.js';
 import { nulCharacter } from './characters.js';
@@ -28,10 +29,32 @@ export interface GraphqlSettings extends MultipartLimits {
   trustProxy: string[];
 }
 
+/** One operation of the API. */
+export interface Question {
+  query: string;
+  variables: Record<string, unknown>;
+}
+
+/** Who asks. */
+export interface Caller {
+  /** Says by its headers who that is. */
+  request: IncomingMessage;
+  /** Aborts when nobody waits for the answer any more. */
+  signal: AbortSignal;
+}
+
+/** What the API answers, errors in the form that clients see. */
+export interface Answer {
+  data?: Record<string, unknown> | null;
+  errors?: readonly GraphQLFormattedError[];
+}
+
 /** The API over HTTP and WebSocket. */
 export interface Graphql {
   /** To be mounted at the API's address. */
   router: Router;
+  /** Runs one query or mutation for a caller that comes by another door than the router, with the same guards. */
+  ask(question: Question, caller: Caller): Promise<Answer>;
   /** Serves subscriptions on WebSockets that a client opens at `path`. */
   attach(server: Server, path: string): void;
   /** Closes all sockets and takes no more operations. */
@@ -100,6 +123,15 @@ export async function createGraphql(services: Services, settings: GraphqlSetting
   );
   return {
     router,
+    async ask(question, { request, signal }) {
+      let actor: ReturnType<typeof auth.authenticate> | undefined;
+      const contextValue = createContext(services, () => (actor ??= auth.authenticate(request.headers.authorization)), {
+        address: address(request),
+        signal,
+      });
+      const { body } = await apollo.executeOperation(question, { contextValue });
+      return body.kind === 'single' ? body.singleResult : body.initialResult;
+    },
     attach: (server, path) => subscriptions.attach(server, path),
     async stop() {
       await subscriptions.stop();

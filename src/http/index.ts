@@ -33,6 +33,8 @@ const PATIENCE = 120_000;
 export interface HttpParts extends DownloadParts, KitParts, ReportParts, MetricsParts, Readiness {
   /** The API, served at /graphql. */
   graphql: { router: Router; attach(server: Server, path: string): void; stop(): Promise<void> };
+  /** What assistants use, below /api. */
+  assistant: Router;
   /** What /graphql shows to a browser: the explorer of this server, Apollo Sandbox, or nothing. */
   explorer: AdminSettings['explorer'];
   /** Web pages of other servers that may use the API. */
@@ -63,6 +65,7 @@ export function createHttp(parts: HttpParts): HttpServer {
   if (parts.explorer === 'apollo') app.get(GRAPHQL, allowSandbox);
   app.use(health(parts), metrics(parts));
   if (parts.corsOrigins.length > 0) app.use([GRAPHQL, '/api'], crossOrigin(parts.corsOrigins));
+  app.use('/api', parts.assistant);
   app.use('/api', openApi(parts.version, parts.basePath));
   app.use('/api/db-manager', downloads(parts), recoveryKit(parts), drillReports(parts));
   app.use(GRAPHQL, parts.graphql.router);

@@ -44,6 +44,7 @@ export function openApiDocument(version: string, basePath = ''): Document {
       '/api/db-manager/drill-key.pem': { get: REPORT_KEY },
       '/api/db-manager/backups/{id}/download/': { parameters: [ID], get: DOWNLOAD, head: withoutBodies(DOWNLOAD) },
       '/graphql': { post: GRAPHQL },
+      '/api/mcp': { post: ASSISTANT },
       '/healthz': { get: HEALTH },
       '/readyz': { get: READINESS },
       '/metrics': { get: METRICS },
@@ -329,6 +330,36 @@ const READINESS: Operation = {
       status: 'not ready',
       reason: 'stopping',
     }),
+  },
+};
+
+const ASSISTANT: Operation = {
+  operationId: 'assistant',
+  summary: 'The Model Context Protocol over streamable HTTP, for assistants.',
+  description:
+    'Needs an API token, whose scopes say which tools work. Each request stands alone: there are no sessions.',
+  security: [{ token: [] }],
+  requestBody: {
+    required: true,
+    content: {
+      'application/json': {
+        schema: { type: 'object' },
+        example: { jsonrpc: '2.0', id: 1, method: 'tools/list' },
+      },
+    },
+  },
+  responses: {
+    200: {
+      description: 'The answer, as JSON-RPC.',
+      headers: { 'Cache-Control': NOT_KEPT },
+      content: { 'application/json': { schema: { type: 'object' } } },
+    },
+    202: { description: 'To a message that asks for no answer.' },
+    406: {
+      description: '`Accept` must name application/json and text/event-stream.',
+      content: { 'application/json': { schema: { type: 'object' } } },
+    },
+    ...refusals(['BAD_USER_INPUT', 'UNAUTHENTICATED', 'FORBIDDEN', 'PAYLOAD_TOO_LARGE']),
   },
 };
 

@@ -252,6 +252,22 @@ describe('What a real server answers is as described', () => {
     overview.usage = usage;
   });
 
+  it('to messages of assistants', async () => {
+    const made = { name: 'assistant', scopes: ['READ' as const], expiresAt: null };
+    const { token: key } = await app.app.auth.addApiToken(made, { id: app.admin.id, email: app.admin.email });
+    const Accept = 'application/json, text/event-stream';
+    const headers = { 'Content-Type': 'application/json', Accept, Authorization: `Bearer ${key}` };
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' });
+    await ask('POST', '/api/mcp', 200, { headers, body });
+    const said = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/initialized' });
+    await ask('POST', '/api/mcp', 202, { headers, body: said });
+    await ask('POST', '/api/mcp', 400, { headers, body: '{' });
+    await ask('POST', '/api/mcp', 406, { headers: { ...headers, Accept: 'application/json' }, body });
+    await ask('POST', '/api/mcp', 413, { headers, body: `"${'x'.repeat(300_000)}"` });
+    await ask('POST', '/api/mcp', 401, { body });
+    await ask('POST', '/api/mcp', 403, { headers: { ...headers, ...token() }, body });
+  });
+
   it('to questions about its health', async () => {
     await ask('GET', '/healthz', 200);
     await ask('GET', '/readyz', 200);

@@ -29,7 +29,7 @@ beforeAll(async () => {
   });
   const graphql: HttpParts['graphql'] = { router, attach: (made) => (server = made), stop: async () => undefined };
   const about = { version: '1.2.3', metricsToken: null, ping: async () => undefined };
-  const parts = { explorer: 'off' as const, corsOrigins: [], basePath: '', ...about };
+  const parts = { explorer: 'off' as const, corsOrigins: [], basePath: '', assistant: Router(), ...about };
   const stopping = new AbortController().signal;
   http = createHttp({ ...world.app, ...parts, graphql, stopping, patience: PATIENCE });
   url = new URL(await http.listen(0, '127.0.0.1'));

@@ -28,6 +28,7 @@ import { savedSettings, settingsOf } from './core/destinations/saved.js';
 import { Keys } from './core/keys/keys.js';
 import { Channels } from './core/notifications/channels.js';
 import { Notifications } from './core/notifications/notifications.js';
+import { notifyPlanned } from './core/notifications/deletions.js';
 import { notifyEnded, notifyStarted } from './core/notifications/runs.js';
 import { openUrl, sealUrl } from './core/sealed-url.js';
 import { Secrets } from './core/secrets.js';
@@ -245,8 +246,14 @@ async function createServices(
       log.warn({ err: error, run: run.id }, 'the start of a run could not be told to its heartbeats');
     });
   const hooks = new Hooks({ log, workFolder }, hookCommands);
+  const onDeletionPlanned: CoreEnvironment['onDeletionPlanned'] = async (rows) => {
+    await notifyPlanned({ models, now, log }, rows);
+    notifications.noteEnded();
+  };
   const shared = {
     places,
+    onDeletionPlanned,
+    deletionDelayMs: environment.deletionDelayMs,
     hooks,
     keys,
     models,

@@ -324,6 +324,7 @@ const variables = z.object({
   DRILL_DATABASE_URL: judged(drillUrlProblem).default(''),
   DRILL_COMMANDS_DIR: judged(pathProblem).optional(),
   DRILL_COMMAND_SECONDS: whole(600, 1, 86_400),
+  DELETION_DELAY_HOURS: whole(0, 0, 8_760),
   HOOKS_DIR: judged(pathProblem).optional(),
   HOOK_SECONDS: whole(600, 1, 86_400),
   COMPRESSION_THREADS: wholeOrNull(1, 256),
@@ -370,6 +371,8 @@ export interface Environment {
   drillDatabaseUrl: string | null;
   /** The folder of the commands that drills may run, absolute, and how long one may run. */
   drillCommands: { folder: string | null; seconds: number };
+  /** How long deletions wait and can be taken back, in milliseconds; 0: not at all. */
+  deletionDelayMs: number;
   /** Where hooks lie, absolute, or null for none, and how long one may take. */
   hooks: { folder: string | null; seconds: number };
   /** Null: one for each core. */
@@ -579,6 +582,7 @@ function build(env: Variables, cwd: string, secret: string): Omit<Environment, '
     reverifyDailyBytes: env.REVERIFY_MB_PER_DAY * 1024 * 1024,
     drillDatabaseUrl: env.DRILL_DATABASE_URL === '' ? null : env.DRILL_DATABASE_URL,
     drillCommands: { folder: env.DRILL_COMMANDS_DIR ?? null, seconds: env.DRILL_COMMAND_SECONDS },
+    deletionDelayMs: env.DELETION_DELAY_HOURS * 3_600_000,
     hooks: { folder: env.HOOKS_DIR ?? null, seconds: env.HOOK_SECONDS },
     compressionThreads: env.COMPRESSION_THREADS,
     leaseMs: env.LEASE_SECONDS * 1000,

@@ -14,6 +14,8 @@ const ACTION: Record<string, string> = {
   'backup.unpin': 'unpinned a backup',
   'backup.cancel': 'cancelled a backup',
   'backup.delete': 'deleted an archive',
+  'backup.delete-later': 'had the deletion of an archive wait',
+  'backup.keep': 'took back the deletion of an archive',
   'backup.assign': 'filed a backup under a config',
   'backup.extract': 'extracted files from an archive',
   'restore.create': 'started a restore',

@@ -75,6 +75,7 @@ export const EVENTS: Record<NotificationEvent, string> = {
   RESTORE_FAILED: 'Restore failed',
   CHANNEL_FAILED: 'Another channel fails',
   RECOVERED: 'Problem is over',
+  DELETION_PLANNED: 'Backups are about to be deleted',
   RESTORE_DONE: 'Restore completed',
   BACKUP_DONE: 'Backup completed',
   DRILL_DONE: 'Drill passed',

@@ -88,14 +88,18 @@ function text(plan: RetentionPlan, dryRun: boolean): string {
   ]);
   const summary = fields([
     ['Config', `${config.id} "${config.name}"`],
-    [dryRun ? 'To delete' : 'Deleted', `${deleteCount} of ${items.length} (${humanSize(deleteSize)})`],
+    [
+      dryRun || items.some(({ backup }) => backup.deleteAfter) ? 'To delete' : 'Deleted',
+      `${deleteCount} of ${items.length} (${humanSize(deleteSize)})`,
+    ],
     ['Stopped', stoppedBy(plan)?.text ?? null],
     ['Plan', dryRun ? hash : null],
   ]);
   return `${summary}\n\n${list}`;
 }
 
-function outcome({ keep, unpin, consolidate }: RetentionItem, dryRun: boolean): string {
+function outcome({ keep, unpin, consolidate, backup }: RetentionItem, dryRun: boolean): string {
+  if (!keep && backup.deleteAfter) return `deleted after ${moment(backup.deleteAfter)}`;
   if (!keep) return dryRun ? 'DELETE' : 'deleted';
   if (consolidate) return 'consolidate';
   return unpin ? 'unpin' : 'keep';

@@ -23,6 +23,7 @@ const COMMANDS: Record<string, () => Promise<Add>> = {
   verifications: async () => (await import('./verifications.js')).addVerifications,
   'drill-report': async () => (await import('./drill-report.js')).addDrillReport,
   consolidate: async () => (await import('./consolidate.js')).addConsolidate,
+  keep: async () => (await import('./keep.js')).addKeep,
   pin: async () => (await import('./pin.js')).addPin,
   unpin: async () => (await import('./pin.js')).addPin,
   acknowledge: async () => (await import('./acknowledge.js')).addAcknowledge,

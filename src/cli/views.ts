@@ -38,6 +38,7 @@ export function backupDocument(row: BackupRow): Document {
     mediaFileCount: row.mediaFileCount,
     ...runDocument(row),
     warnings: [...row.warnings, ...copyWarnings(row)],
+    deleteAfter: row.deleteAfter ?? null,
     deletedAt: row.deletedAt,
     deletedBy: row.deletedBy,
     deleteReason: row.deleteReason,
@@ -134,8 +135,12 @@ const backupColumns = (names: ConfigNames): Column<BackupRow>[] => [
   { title: 'note', cell: (row) => row.note },
 ];
 
-const stateOf = ({ damaged, suspicious, verificationLevel }: BackupRow) =>
-  damaged ? 'DAMAGED' : suspicious ? 'SUSPICIOUS' : verificationLevel;
+const stateOf = ({ damaged, suspicious, verificationLevel, deleteAfter = null }: BackupRow) =>
+  deleteAfter !== null ? 'TO BE DELETED' : damaged ? 'DAMAGED' : suspicious ? 'SUSPICIOUS' : verificationLevel;
+
+/** When a deletion that waits is due, who wants it and why; null if none waits. */
+const plannedOf = ({ deleteAfter = null, deletedBy, deleteReason }: BackupRow) =>
+  deleteAfter && `after ${moment(deleteAfter)}, by ${deletedBy}: ${deleteReason}`;
 
 export const backupTable = (rows: BackupRow[], names: ConfigNames) => table(rows, backupColumns(names));
 
@@ -190,6 +195,7 @@ export function backupText(row: BackupRow, archives: number): string {
     ['Note', row.note],
     ['Created', `${moment(row.createdAt)} by ${row.createdBy ?? 'system'}`],
     ['Completed', moment(row.completedAt)],
+    ['To be deleted', plannedOf(row)],
     ['Deleted', row.deletedAt && `${moment(row.deletedAt)} by ${row.deletedBy}: ${row.deleteReason}`],
     ['Contents', row.status === 'COMPLETED' ? contents(row) : null],
     ...leftOut(row),

@@ -1,7 +1,7 @@
 import type { Transaction } from 'sequelize';
 import type { AppError } from '../errors.js';
 import type { Log } from '../log.js';
-import type { Models } from '../models/index.js';
+import type { BackupRow, Models } from '../models/index.js';
 import type { Audit } from './audit.js';
 import type { Engines, JobQueue, Storages } from './ports.js';
 
@@ -31,6 +31,10 @@ export interface CoreEnvironment {
   onEnded: (run: EndedRun, transaction: Transaction) => Promise<void>;
   /** Called for every run that begins, once its row says so. What follows from it may be lost. */
   onStarted: (run: Omit<EndedRun, 'error'>) => Promise<void>;
+  /** How long a deletion waits and can be taken back, in milliseconds; 0: not at all. */
+  deletionDelayMs: number;
+  /** Called with backups whose deletion waits from now on. */
+  onDeletionPlanned: (rows: readonly BackupRow[]) => Promise<void>;
   /** Absolute; each run has a folder of its own below it. */
   workFolder: string;
   /** The control database's file, or null where it is a server. */

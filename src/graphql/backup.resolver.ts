@@ -228,6 +228,20 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
+      'Takes back a deletion that waits (`deleteAfter`), with those of the backups that this one builds on.',
+      'mutation { keepBackup(id: "backup_20250724_143022_a1b2c3d4") { deleteAfter } }',
+    ),
+  })
+  async keepBackup(
+    @Ctx() { services, admin }: GraphqlContext,
+    @Arg('id', () => ID, { description: 'The backup.' }) id: string,
+  ): Promise<Backup> {
+    return services.backups.keep(runId(id), (await admin()).email);
+  }
+
+  @Admin()
+  @Mutation(() => Backup, {
+    description: withExample(
       'Says that a backup with anomalies is as it should be: it counts again, later ones are compared with it, and the clean-up of its config goes on. Older suspicious backups of the config are acknowledged with it.',
       'mutation { acknowledgeAnomalies(id: "backup_20250724_143022_a1b2c3d4") { anomaliesAcknowledgedAt } }',
     ),
@@ -242,7 +256,7 @@ export class BackupResolver extends runFieldsOf(Backup) {
   @Admin()
   @Mutation(() => Backup, {
     description: withExample(
-      'Deletes the archive; the record stays, DELETED. A pinned one is refused, and one that others build on unless `cascade` deletes those, too.',
+      'Deletes the archive; the record stays, DELETED. With `DELETION_DELAY_HOURS` it is only to be deleted then (`deleteAfter`). A pinned one is refused, and one that others build on unless `cascade` deletes those, too.',
       'mutation { deleteBackup(id: "backup_20250724_143022_a1b2c3d4") { status deletedAt } }',
     ),
   })

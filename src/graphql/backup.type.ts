@@ -216,10 +216,18 @@ export class Backup {
   @Field(() => DateTime, { nullable: true, description: 'When its archive was deleted.' })
   deletedAt!: Date | null;
 
-  @Field(() => String, { nullable: true, description: 'Who deleted it.' })
+  @Field(() => DateTime, {
+    nullable: true,
+    description:
+      'Its deletion waits until then (`DELETION_DELAY_HOURS`), and `keepBackup` takes it back: until then it can be used ' +
+      'like any other, but retention counts it as gone. Null if none waits.',
+  })
+  deleteAfter!: Date | null;
+
+  @Field(() => String, { nullable: true, description: 'Who deleted it, or wants it deleted.' })
   deletedBy!: string | null;
 
-  @Field(() => String, { nullable: true, description: 'Why it was deleted.' })
+  @Field(() => String, { nullable: true, description: 'Why it was deleted, or is to be.' })
   deleteReason!: string | null;
 }
 

@@ -206,6 +206,7 @@ export const NotificationEvent = enumOf<Event>('NotificationEvent', 'What a chan
   RESTORE_FAILED: 'A restore failed.',
   CHANNEL_FAILED: 'Another channel does not take its messages.',
   RECOVERED: 'A problem is over.',
+  DELETION_PLANNED: 'Backups are about to be deleted, and can still be kept.',
   RESTORE_DONE: 'A restore replaced data.',
   BACKUP_DONE: 'A backup completed.',
   DRILL_DONE: 'A drill passed.',

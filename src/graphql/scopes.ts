@@ -9,6 +9,7 @@ const MUTATIONS: Record<string, Scope> = {
   consolidateBackup: 'BACKUP',
   copyBackup: 'BACKUP',
   createBackup: 'BACKUP',
+  keepBackup: 'BACKUP',
   pinBackup: 'BACKUP',
   startVerification: 'BACKUP',
   uploadBackup: 'BACKUP',

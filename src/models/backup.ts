@@ -198,7 +198,12 @@ export class BackupRow extends Model<
   declare attempt: CreationOptional<number>;
   /** When the schedule wanted it; null if a user requested it. */
   declare dueAt: CreationOptional<Date | null>;
+  /** Its deletion waits until then, and can be taken back; null if none is planned. */
+  declare deleteAfter: CreationOptional<Date | null>;
+  /** True if a policy wants the deletion that waits. */
+  declare deleteByPolicy: CreationOptional<boolean | null>;
   declare deletedAt: CreationOptional<Date | null>;
+  /** Who deleted it, or wants it deleted. */
   declare deletedBy: CreationOptional<string | null>;
   declare deleteReason: CreationOptional<string | null>;
 
@@ -271,6 +276,8 @@ export function defineBackup(sequelize: Sequelize, StoredObject: typeof StoredOb
       normal: DataTypes.JSON,
       attempt: { type: DataTypes.INTEGER, defaultValue: 1 },
       dueAt: DataTypes.DATE,
+      deleteAfter: { type: DataTypes.DATE, defaultValue: null },
+      deleteByPolicy: { type: DataTypes.BOOLEAN, defaultValue: null },
       deletedAt: DataTypes.DATE,
       deletedBy: DataTypes.STRING(320),
       deleteReason: DataTypes.TEXT,

@@ -34,6 +34,7 @@ import { drillReports } from './migrations/0031-drill-reports.js';
 import { notifications } from './migrations/0032-notifications.js';
 import { apiTokens } from './migrations/0034-api-tokens.js';
 import { lostMessages } from './migrations/0036-lost-messages.js';
+import { plannedDeletions } from './migrations/0037-planned-deletions.js';
 import { absentAlerts } from './migrations/0040-absent-alerts.js';
 import { channelTemplates } from './migrations/0041-channel-templates.js';
 
@@ -71,6 +72,7 @@ const MIGRATIONS: Migration[] = [
   notifications,
   apiTokens,
   lostMessages,
+  plannedDeletions,
   absentAlerts,
   channelTemplates,
 ];

@@ -1053,7 +1053,7 @@ journey(title('All together'), () => {
     const schema = buildSchema(await readFile(new URL('../../schema/schema.graphql', import.meta.url), 'utf8'));
     const fieldsOf = (type: 'Query' | 'Mutation') =>
       Object.keys((schema.getType(type) as GraphQLObjectType).getFields()).filter((field) => !answered.has(field));
-    // Those are walked in onboarding.test.ts, recover.test.ts, destinations.test.ts, keys.test.ts, confirm.test.ts and databases.test.ts.
+    // Those are walked in the other files of this folder.
     expect(fieldsOf('Mutation').sort()).toEqual([
       'assignBackup',
       'changePassword',
@@ -1070,6 +1070,7 @@ journey(title('All together'), () => {
       'deleteEncryptionKey',
       'discoverDatabases',
       'importBackup',
+      'keepBackup',
       'protectDatabases',
       'removeUser',
       'revokeApiToken',

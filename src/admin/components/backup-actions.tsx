@@ -1,5 +1,6 @@
 import { ActionIcon, Button, Menu, Text } from '@mantine/core';
 import {
+  IconArrowBackUp,
   IconArrowsDiff,
   IconDots,
   IconDownload,
@@ -25,6 +26,7 @@ import {
   CancelBackupDocument,
   CreateDownloadLinkDocument,
   DeleteBackupDocument,
+  KeepBackupDocument,
   PinBackupDocument,
   StartVerificationDocument,
   type VerificationLevel,
@@ -46,6 +48,7 @@ export interface ActedOn extends Belonging {
   status: BackupStatus;
   pinned: boolean;
   pinnedBy?: string | null;
+  deleteAfter?: string | null;
   fileSize?: number | null;
   encrypted: boolean;
   queryable: boolean;
@@ -80,6 +83,7 @@ function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
   const verify = useVerify(backup);
   const download = useDownload();
   const pin = useAction(PinBackupDocument);
+  const keep = useAction(KeepBackupDocument);
   const { id, fileName, status, pinned, pinnedBy } = backup;
   const completed = isStored(backup);
   return (
@@ -137,6 +141,11 @@ function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
             <Menu.Item leftSection={<IconTestPipe size={16} />} onClick={() => void verify.run('DRILL')}>
               Drill a restore
             </Menu.Item>
+            {backup.deleteAfter && (
+              <Menu.Item leftSection={<IconArrowBackUp size={16} />} onClick={() => void keep.run({ id })}>
+                Keep
+              </Menu.Item>
+            )}
             {(!pinned || !pinnedBy) && (
               <Menu.Item leftSection={<IconPin size={16} />} onClick={() => void pin.run({ id, pinned: true })}>
                 {pinned ? 'Pin permanently' : 'Pin'}
@@ -185,7 +194,10 @@ function ActionMenu({ backup, inTable, ask }: ActionMenuProps) {
 function DeleteOne({ backup, onClose }: { backup: ActedOn; onClose: () => void }) {
   const remove = useAction(DeleteBackupDocument);
   const confirm = async () => {
-    if ((await remove.run({ id: backup.id })) !== null) tellDone(`${backup.fileName} was deleted.`);
+    const done = await remove.run({ id: backup.id });
+    if (done?.deleteBackup.deleteAfter)
+      tellDone(`${backup.fileName} is to be deleted. Keep in its menu takes it back.`);
+    else if (done !== null) tellDone(`${backup.fileName} was deleted.`);
     onClose();
   };
   return (

@@ -27,7 +27,7 @@ import { Answered, Loading, Missing, ProblemAlert, Warnings } from '../component
 import { StatusBadge } from '../components/status-badge.js';
 import { Timeline } from '../components/timeline.js';
 import { Verifications } from '../components/verifications.js';
-import { count, duration, plural, size } from '../format.js';
+import { count, duration, moment, plural, size } from '../format.js';
 import { isActive, isHomeless, isStored, LEVEL, pinOf, STORAGE, titleOf, TYPE } from '../words.js';
 
 /** How often it is asked for again, in milliseconds. */
@@ -104,7 +104,8 @@ function BackupOf({ backup, refresh }: { backup: BackupPartsFragment; refresh: (
 
 /** What is under way, what went wrong, or what one should know. */
 function Outcome({ backup, refresh }: { backup: BackupPartsFragment; refresh: () => void }) {
-  const { status, errorCode, errorMessage, errorHint, warnings, deletedAt, deletedBy, deleteReason } = backup;
+  const { status, errorCode, errorMessage, errorHint, warnings } = backup;
+  const { deleteAfter, deletedAt, deletedBy, deleteReason } = backup;
   return (
     <>
       {isActive(status) && (
@@ -124,6 +125,11 @@ function Outcome({ backup, refresh }: { backup: BackupPartsFragment; refresh: ()
       {status === 'DELETED' && deletedAt && (
         <Alert color="gray" title="Archive deleted">
           <Age at={deletedAt} /> by {deletedBy}. {deleteReason}
+        </Alert>
+      )}
+      {deleteAfter && (
+        <Alert color="orange" title="To be deleted">
+          After {moment(deleteAfter)}, by {deletedBy}. {deleteReason} Until then <b>Keep</b> in the menu takes it back.
         </Alert>
       )}
       <Warnings warnings={warnings} />

@@ -278,6 +278,11 @@ function State({ row }: { row: Row }) {
         </Badge>
       )}
       <SuspiciousBadge backup={row} />
+      {row.deleteAfter && (
+        <Badge color="orange" variant="light" miw="max-content">
+          To be deleted
+        </Badge>
+      )}
       {row.pinned && (
         <Tooltip label={`Pinned ${pinOf(row)}`}>
           <IconPinFilled size={16} role="img" aria-label="Pinned" />
@@ -381,8 +386,11 @@ interface DeleteAllProps {
 function DeleteAll({ chosen, clear, refresh, onClose }: DeleteAllProps) {
   const remove = useAction(DeleteBackupsDocument);
   const deleteAll = async () => {
-    if ((await remove.run({ ids: chosen.map(({ id }) => id) })) !== null) {
-      tellDone(`${plural(chosen.length, 'backup was', 'backups were')} deleted.`);
+    const done = await remove.run({ ids: chosen.map(({ id }) => id) });
+    if (done !== null) {
+      const waits = done.deleteBackups.some(({ deleteAfter }) => deleteAfter);
+      const [one, many] = waits ? ['backup is to be', 'backups are to be'] : ['backup was', 'backups were'];
+      tellDone(`${plural(chosen.length, one, many)} deleted.`);
       clear();
     }
     // Some of them may be gone.

@@ -14,6 +14,7 @@ const MEMBER = [
   'consolidates',
   'verifiedAt',
   'errorCode',
+  'deleteAfter',
 ] as const;
 
 /*
@@ -29,6 +30,9 @@ const isIntact = ({ verifiedAt, errorCode }: Member) => verifiedAt !== null && (
 
 /** What was uploaded only says of itself what it is. */
 const isMadeHere = ({ id, archiveId }: Member): boolean => id === archiveId;
+
+/** True while its deletion waits. */
+export const isPlanned = ({ deleteAfter }: Pick<Member, 'deleteAfter'>): boolean => (deleteAfter ?? null) !== null;
 
 const isConsolidation = ({ consolidates }: Member) => (consolidates ?? null) !== null;
 
@@ -122,6 +126,8 @@ export interface ChainState {
   fullId: string;
   /** Id of a member on which nothing can build: unverified, damaged, or without a good copy. Null if there is none. */
   badId: string | null;
+  /** Id of a member whose deletion waits; null if there is none. */
+  goingId: string | null;
 }
 
 /** Looks at a backup and all that it builds on. @throws AppError CHAIN_BROKEN naming what is missing */
@@ -133,7 +139,7 @@ export async function chainStateOf(models: Models, row: Member): Promise<ChainSt
   const copies = await readPlain(models.StoredObject, ['backupId'], { where });
   const stored = new Set(copies.map(({ backupId }) => backupId));
   const bad = chain.find((member) => !isIntact(member) || !stored.has(member.id));
-  return { fullId: chain[0]?.id ?? row.id, badId: bad?.id ?? null };
+  return { fullId: chain[0]?.id ?? row.id, badId: bad?.id ?? null, goingId: chain.find(isPlanned)?.id ?? null };
 }
 
 const missing = ({ id }: Member, parent: string) =>

@@ -7,7 +7,16 @@ import {
   type BackupType,
   type StoredObjectRow,
 } from '../../models/index.js';
-import { baseIdOf, chainLengthOf, descendantsOf, equalsOf, findBase, type Member } from '../archives/chains.js';
+import {
+  baseIdOf,
+  chainLengthOf,
+  descendantsOf,
+  equalsOf,
+  findBase,
+  isPlanned,
+  type Member,
+  parentsOf,
+} from '../archives/chains.js';
 import { acknowledgeAnomalies } from '../anomalies/acknowledge.js';
 import { deleteCopy } from './copies.js';
 import { insertBackup, type NewBackup } from './new-backup.js';
@@ -15,7 +24,7 @@ import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Op, type Transaction } from 'sequelize';
-import { AppError, badInput, type ErrorCode } from '../../errors.js';
+import { AppError, badInput, type ErrorCode, toAppError } from '../../errors.js';
 import { type BackupsEnvironment, runBackup, type RunOptions } from './run-backup.js';
 import { CONTROL_LEASE, copyLease, Hold, isHeld, runLease, verificationLease } from '../runs/hold.js';
 import { insertConsolidation, runConsolidation } from './consolidate.js';
@@ -44,6 +53,13 @@ export interface BackupRequest {
   allowDamaged?: boolean | undefined;
   /** INCREMENTAL: only what changed since the one before, where that is possible. By default as the config says. */
   mode?: BackupMode | undefined;
+}
+
+/** Who wants a backup deleted, and why. `planned` is null for what has waited already. */
+interface Removal {
+  actor: string;
+  reason: string;
+  planned: { byPolicy: boolean } | null;
 }
 
 /**
@@ -381,6 +397,7 @@ export class Backups {
       const row = await this.get(id);
       if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
       await row.update({ pinned, pinnedBy: pinned ? actor : null });
+      if (pinned) await this.takeBack(row, actor);
       await this.env.audit.record(actor, pinned ? 'backup.pin' : 'backup.unpin', id);
       return row;
     };
@@ -389,6 +406,37 @@ export class Backups {
     return Hold.during(this.env, [runLease(id)], work, () => {
       throw new AppError('BUSY', `Backup ${id} is in use.`);
     });
+  }
+
+  /**
+   * Takes back a deletion that waits, with those of what the backup builds on.
+   * @throws AppError NOT_FOUND, BACKUP_DELETED, BUSY while it is being deleted; BAD_USER_INPUT if no deletion of it waits
+   */
+  async keep(id: string, actor: string): Promise<BackupRow> {
+    const work = async () => {
+      const row = await this.get(id);
+      if (row.status === 'DELETED') throw new AppError('BACKUP_DELETED', `Backup ${id} was deleted.`);
+      if (!isPlanned(row)) throw badInput('id', `no deletion of ${id} is waiting.`, 'To keep it forever, pin it.');
+      await this.takeBack(row, actor);
+      return row;
+    };
+    return Hold.during(this.env, [runLease(id)], work, () => {
+      throw new AppError('BUSY', `Backup ${id} is in use.`);
+    });
+  }
+
+  private async takeBack(row: BackupRow, actor: string): Promise<void> {
+    if (!isPlanned(row)) return;
+    // One that builds on something that is missing is kept all the same: that may be put back.
+    const parents = await parentsOf(this.env.models, row).catch((error: unknown) => {
+      if (toAppError(error).code === 'CHAIN_BROKEN') return [];
+      throw error;
+    });
+    const none = { deleteAfter: null, deleteByPolicy: null, deletedBy: null, deleteReason: null };
+    for (const one of [row, ...parents].filter(isPlanned)) {
+      await one.update(none);
+      await this.env.audit.record(actor, 'backup.keep', one.id);
+    }
   }
 
   /** See `acknowledgeAnomalies`. @throws AppError NOT_FOUND, BACKUP_DELETED, BAD_USER_INPUT */
@@ -427,7 +475,7 @@ export class Backups {
   }
 
   /**
-   * Deletes archives, in every destination, and marks their rows DELETED. All are checked before the first is touched; where a storage then
+   * Deletes archives, in every destination, and marks their rows DELETED; with DELETION_DELAY_HOURS, only plans that. All are checked before the first is touched; where a storage then
    * refuses one, those before it are gone, and the error says which.
    * @param cascade also what builds on them
    * @throws AppError NOT_FOUND, BACKUP_NEEDED, BACKUP_PINNED, BUSY, STORAGE_…
@@ -442,7 +490,7 @@ export class Backups {
     const removed: BackupRow[] = [];
     for (const id of unique) {
       try {
-        const row = await this.removeOne(id, actor, reason, async () => true);
+        const row = await this.removeOne(id, { actor, reason, planned: { byPolicy: false } }, async () => true);
         if (row !== null) removed.push(row);
       } catch (error) {
         if (!(error instanceof AppError) || removed.length === 0) throw error;
@@ -453,11 +501,13 @@ export class Backups {
         });
       }
     }
+    const planned = removed.filter(isPlanned);
+    if (planned.length > 0) await this.env.onDeletionPlanned(planned);
     return removed;
   }
 
   /**
-   * Deletes one backup for a policy, if under its lock it still may go.
+   * Deletes one backup for a policy, if under its lock it still may go; with DELETION_DELAY_HOURS, only plans that.
    * @param stillDue asked under the lock: the plan of this very moment
    * @returns null if it is not to go any more
    * @throws AppError as `remove`
@@ -468,7 +518,24 @@ export class Backups {
     reason: string,
     stillDue: () => Promise<boolean>,
   ): Promise<BackupRow | null> {
-    return this.removeOne(id, actor, reason, stillDue);
+    return this.removeOne(id, { actor, reason, planned: { byPolicy: true } }, stillDue);
+  }
+
+  /**
+   * Deletes a backup whose deletion has waited for long enough.
+   * @param stillDue as for `removeByPolicy`
+   * @returns null if it is not to go any more
+   * @throws AppError as `remove`
+   */
+  removePlanned(
+    { id, deletedBy, deleteReason }: BackupRow,
+    stillDue: () => Promise<boolean>,
+  ): Promise<BackupRow | null> {
+    const isDue = async () => {
+      const { deleteAfter = null } = await this.get(id);
+      return deleteAfter !== null && deleteAfter <= this.env.now() && (await stillDue());
+    };
+    return this.removeOne(id, { actor: deletedBy ?? 'system', reason: deleteReason ?? '', planned: null }, isDue);
   }
 
   /**
@@ -525,7 +592,7 @@ export class Backups {
     for (const id of ids) {
       const row = await this.get(id);
       all.set(id, row);
-      const needing = await descendantsOf(this.env.models, row, ids);
+      const needing = (await descendantsOf(this.env.models, row, ids)).filter((child) => !isPlanned(child));
       if (!cascade && needing.some((child) => !ids.has(child.id))) throw isNeeded(row, needing);
       for (const child of needing) all.set(child.id, child);
     }
@@ -535,8 +602,7 @@ export class Backups {
   /** Holds the row and its copies while it works, so that a pin, a restore or a copy that came in between is seen. */
   private removeOne(
     id: string,
-    actor: string,
-    reason: string,
+    { actor, reason, planned }: Removal,
     stillDue: () => Promise<boolean>,
   ): Promise<BackupRow | null> {
     const inUse = (what: string) => () => {
@@ -547,6 +613,9 @@ export class Backups {
       if (row.status === 'DELETED') return row;
       await this.assertRemovable(row);
       if (!(await stillDue())) return null;
+      if (planned !== null && row.status === 'COMPLETED' && this.env.deletionDelayMs > 0) {
+        return this.planRemoval(row, { actor, reason, ...planned });
+      }
       const copies = row.copies.map((copy) => copyLease(copy.id));
       const remove = () => this.removeHeld(row, actor, reason);
       const unless = async () => {
@@ -562,6 +631,20 @@ export class Backups {
       return inUse('in use')();
     };
     return Hold.during(this.env, [runLease(id), verificationLease(id)], work, busy);
+  }
+
+  /** Has a deletion wait. One that waits already is not put off. @throws AppError BACKUP_NEEDED */
+  private async planRemoval(
+    row: BackupRow,
+    { actor, reason, byPolicy }: { actor: string; reason: string; byPolicy: boolean },
+  ): Promise<BackupRow> {
+    if (isPlanned(row)) return row;
+    const needing = (await descendantsOf(this.env.models, row)).filter((child) => !isPlanned(child));
+    if (needing.length > 0) throw isNeeded(row, needing);
+    const deleteAfter = new Date(this.env.now().getTime() + this.env.deletionDelayMs);
+    await row.update({ deleteAfter, deleteByPolicy: byPolicy, deletedBy: actor, deleteReason: reason });
+    await this.env.audit.record(actor, 'backup.delete-later', row.id, { until: deleteAfter.toISOString(), reason });
+    return row;
   }
 
   /** @throws AppError BACKUP_NEEDED; BUSY while something is restored that may be read through it */
@@ -589,7 +672,8 @@ export class Backups {
     if (first !== undefined && !gone.some(({ size }) => (size ?? null) !== null)) throw first.error;
     await this.env.models.sequelize.transaction(async (transaction) => {
       const deleted = { deletedAt: this.env.now(), deletedBy: actor, deleteReason: reason };
-      await row.update({ status: 'DELETED', ...deleted }, { transaction });
+      const waiting = { deleteAfter: null, deleteByPolicy: null };
+      await row.update({ status: 'DELETED', ...deleted, ...waiting }, { transaction });
       const past = { status: 'DELETED' as const, nextTryAt: null, gaveUpAt: null };
       for (const copy of gone) await copy.update(past, { transaction });
       for (const { copy, error } of left) {

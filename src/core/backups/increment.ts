@@ -247,6 +247,7 @@ async function baseFor(
   const state = await chainStateOf(env.models, parent).catch(() => null);
   if (state === null) return wrong(`${parent.id} builds on a backup that is missing.`);
   if (state.badId !== null) return wrong(`${state.badId} is damaged or not verified.`);
+  if (state.goingId !== null) return routine(`${state.goingId} is about to be deleted.`);
   const read = await beginningOf(env, state.fullId);
   if (read === null) return wrong(`${parent.id} builds on a backup that is missing.`);
   if (read.createdAt.getTime() + config.fullEveryDays * DAY <= row.createdAt.getTime()) {

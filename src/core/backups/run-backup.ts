@@ -65,6 +65,8 @@ export type BackupsEnvironment = RunEnvironment &
     | 'exclude'
     | 'maxUploadBytes'
     | 'maxUploadEntries'
+    | 'deletionDelayMs'
+    | 'onDeletionPlanned'
   > & { configs: Configs; places: Places; keys: Keys; hooks: Hooks };
 
 /** What a backup reads. */

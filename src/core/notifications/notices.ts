@@ -2,7 +2,7 @@ import type { AppError } from '../../errors.js';
 import { maskSecrets } from '../../errors.js';
 import type { BackupRow, NotificationEvent, Notice } from '../../models/index.js';
 import type { HealthCode, HealthReason } from '../status/health.js';
-import { humanSize } from '../text/format.js';
+import { firstOf, humanSize } from '../text/format.js';
 
 /** A config as messages name it; null where what happened is about none. */
 export type NamedConfig = Notice['config'];
@@ -19,6 +19,7 @@ const TITLES: Record<NotificationEvent, string> = {
   RESTORE_FAILED: 'Restore failed',
   CHANNEL_FAILED: 'Messages do not arrive',
   RECOVERED: 'Recovered',
+  DELETION_PLANNED: 'Backups are about to be deleted',
   RESTORE_DONE: 'Restore completed',
   BACKUP_DONE: 'Backup completed',
   DRILL_DONE: 'Drill passed',
@@ -65,6 +66,7 @@ export const EVENT_OF: Record<HealthCode, NotificationEvent | null> = {
   NO_COPY_AWAY: null,
   CONTROL_BACKUP_FAILED: 'BACKUP_FAILED',
   KIT_OUTDATED: null,
+  DELETION_PLANNED: null,
   DATABASE_NOT_INCLUDED: 'BACKUP_FAILED',
   DATABASES_UNPROTECTED: null,
   CHANNEL_FAILED: 'CHANNEL_FAILED',
@@ -129,6 +131,17 @@ export function restoredNotice(config: NamedConfig, restoreId: string, backupId:
   return noticeOf('RESTORE_DONE', {
     ...{ level: 'INFO', message, hint, config, cause: null, path: `/restores/${restoreId}`, at },
   });
+}
+
+/** Deletions that wait. @param rows at least one, all of the config */
+export function plannedNotice(config: NamedConfig, rows: readonly BackupRow[], at: Date): Notice {
+  const [first] = rows;
+  const ids = firstOf(rows.map(({ id }) => id));
+  const until = first?.deleteAfter?.toISOString() ?? '';
+  const message = `Deleted after ${until}, as ${first?.deletedBy ?? 'system'} wants it: ${ids}. ${first?.deleteReason ?? ''}`;
+  const hint = 'To keep one: keepBackup, `db-manager keep`, or Keep in its menu.';
+  const path = rows.length === 1 ? `/backups/${first?.id ?? ''}` : '/backups';
+  return noticeOf('DELETION_PLANNED', { level: 'INFO', message, hint, config, cause: null, path, at });
 }
 
 const pathOf = (config: NamedConfig) => (config === null ? '/' : `/configs/${config.id}`);

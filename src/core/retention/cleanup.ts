@@ -17,7 +17,10 @@ import {
 import { policyOf } from './policy.js';
 
 /** What cleaning up needs of the process around it. */
-export type CleanupEnvironment = Pick<CoreEnvironment, 'models' | 'log' | 'now' | 'storages' | 'audit'> & {
+export type CleanupEnvironment = Pick<
+  CoreEnvironment,
+  'models' | 'log' | 'now' | 'storages' | 'audit' | 'onDeletionPlanned'
+> & {
   configs: {
     get(id: number): Promise<BackupConfigRow>;
     list(): Promise<BackupConfigRow[]>;
@@ -34,6 +37,10 @@ export type CleanupEnvironment = Pick<CoreEnvironment, 'models' | 'log' | 'now' 
       reason: string,
       stillDue: () => Promise<boolean>,
     ): Promise<BackupRow | null>;
+    /** Deletes a backup whose deletion has waited for long enough, if under its lock it still may go; null if not. */
+    removePlanned(row: BackupRow, stillDue: () => Promise<boolean>): Promise<BackupRow | null>;
+    /** Takes back a deletion that waits. */
+    keep(id: string, actor: string): Promise<BackupRow>;
   };
   keys: {
     /** The keys of each of these backups that has some. */
@@ -107,11 +114,20 @@ export class Cleanup {
   /**
    * What the policy would do, now or at another moment.
    * @param config with the policy that is planned, which need not be the saved one
+   * @param waiting id of a backup that takes part although its deletion waits; the others of those count as gone
    */
-  async plan(config: BackupConfigRow, at: Date = this.env.now()): Promise<RetentionPlan> {
+  async plan(
+    config: BackupConfigRow,
+    at: Date = this.env.now(),
+    waiting: string | null = null,
+  ): Promise<RetentionPlan> {
     const rows = await this.env.models.Backup.findAll({
       attributes: [...FACTS],
-      where: { configId: config.id, status: 'COMPLETED' },
+      where: {
+        configId: config.id,
+        status: 'COMPLETED',
+        [Op.or]: [{ deleteAfter: null }, ...(waiting === null ? [] : [{ id: waiting }])],
+      },
     });
     const kept = suspended(rows);
     if (kept !== null) return summed(config, at, itemsOf(rows, kept));
@@ -171,6 +187,8 @@ export class Cleanup {
       if (item.unpin) await this.env.backups.endPin(item.id, actor);
       if (!item.keep) await this.delete(item, configId, actor);
     }
+    const planned = plan.items.map(({ backup }) => backup).filter(({ deleteAfter }) => (deleteAfter ?? null) !== null);
+    if (planned.length > 0) await this.env.onDeletionPlanned(planned);
     return plan;
   }
 
@@ -202,7 +220,37 @@ export class Cleanup {
         done.failures.push({ config, error });
       }
     }
+    await this.deletePlanned();
     return done;
+  }
+
+  /**
+   * Deletes what has waited for long enough. What a policy wanted is taken back if it would keep it by now, such as after the
+   * loss of a newer one. What builds on another goes before it.
+   */
+  private async deletePlanned(): Promise<void> {
+    const due = await this.env.models.Backup.findAll({
+      where: { status: 'COMPLETED', deleteAfter: { [Op.lte]: this.env.now() } },
+      order: [['chainPosition', 'DESC']],
+    });
+    for (const row of due) {
+      try {
+        let isKept = false;
+        const removed = await this.env.backups.removePlanned(row, async () => !(isKept = await this.keepsByNow(row)));
+        if (removed === null && isKept) await this.env.backups.keep(row.id, 'system');
+      } catch (error) {
+        await this.noteFailure(row.id, 'system', toAppError(error), 'a backup could not be deleted');
+      }
+    }
+  }
+
+  /** True if a policy wanted it gone and no longer does, or is no longer there. */
+  private async keepsByNow({ id, configId, deleteByPolicy }: BackupRow): Promise<boolean> {
+    if (deleteByPolicy !== true) return false;
+    const config = configId === null ? null : await this.env.models.BackupConfig.findByPk(configId);
+    if (config === null) return true;
+    const { items } = await this.plan(config, this.env.now(), id);
+    return items.some((item) => item.id === id && item.keep);
   }
 
   /** As `tryAll`, for a person. @throws AppError what stopped a config, once all have been tried */
@@ -298,6 +346,7 @@ export class Cleanup {
     try {
       const removed = await this.env.backups.removeByPolicy(item.id, actor, reason, stillDue);
       if (removed === null) throw new AppError('PLAN_CHANGED', 'By now a rule keeps it.');
+      item.backup = removed;
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       item.error = error;

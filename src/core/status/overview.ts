@@ -7,6 +7,7 @@ import { channelReasons } from './channel-states.js';
 import { controlReasons } from './control-states.js';
 import { copyNotices, copyReasons } from './copy-states.js';
 import { databaseStates } from './database-states.js';
+import { deletionNotices } from './deletion-states.js';
 import { kitNotices } from './kit-states.js';
 import { drillReasons, drillStates } from './drill-states.js';
 import { proofReasons } from './proof-states.js';
@@ -74,6 +75,7 @@ export class Overview {
       channels,
       copyNotes,
       kitNotes,
+      deletions,
       configCount,
       configs,
       nodes,
@@ -90,6 +92,7 @@ export class Overview {
       channelReasons(models),
       copyNotices(models),
       kitNotices(models),
+      deletionNotices(models),
       models.BackupConfig.count(),
       this.suspects(),
       this.nodes(),
@@ -104,7 +107,7 @@ export class Overview {
     const reasons = [...own, ...copies, ...proof, ...drills, ...control, ...databases.reasons, ...channels];
     const worst = reasons.some(({ level }) => level === 'CRITICAL') ? 'CRITICAL' : 'WARNING';
     const health = reasons.length === 0 ? 'OK' : worst;
-    const notices = [...copyNotes, ...kitNotes, ...databases.notices];
+    const notices = [...copyNotes, ...kitNotes, ...databases.notices, ...deletions];
     return { health, reasons, notices, nodes, pending, running, configCount, storages };
   }
 

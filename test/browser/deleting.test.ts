@@ -11,7 +11,7 @@ let visit: Visit;
 
 beforeAll(async () => {
   if (missingBrowser !== null) return;
-  app = await createTestApp({ env: { CONFIRM_WITH_PASSWORD: 'true' } });
+  app = await createTestApp({ env: { CONFIRM_WITH_PASSWORD: 'true', DELETION_DELAY_HOURS: '24' } });
   browser = await startBrowser();
   visit = await browser.visit(`${app.url}/backups`);
   await visit.signIn();
@@ -34,7 +34,7 @@ async function answer(password: string): Promise<void> {
   await asking().getByRole('button', { name: 'Confirm' }).click();
 }
 
-walk(title('Where the server asks for the password again'), () => {
+walk(title('Where the server asks for the password again, and deletions wait'), () => {
   it('the page does nothing without it', async () => {
     const { id } = await app.backup();
     await erase(id);
@@ -52,7 +52,22 @@ walk(title('Where the server asks for the password again'), () => {
     await visit.picture('confirm-password');
     await answer(PASSWORD);
     await asking().waitFor({ state: 'detached' });
-    await visit.page.getByText('was deleted.').first().waitFor();
-    expect((await app.app.backups.get(id)).status).toBe('DELETED');
+    await visit.page.getByText('is to be deleted.').first().waitFor();
+    expect((await app.app.backups.get(id)).deleteAfter).toEqual(expect.any(Date));
+  });
+
+  it('the page shows that a deletion waits, and takes it back', async () => {
+    const { id } = await app.backup();
+    await app.app.backups.remove([id], 'ada');
+    await visit.page.goto(`${app.url}/backups`);
+    await visit.page.getByText('To be deleted', { exact: true }).filter({ visible: true }).first().waitFor();
+    await visit.page.goto(`${app.url}/backups/${id}`);
+    await visit.page.getByText('Until then Keep in the menu').waitFor();
+    expect(await visit.barriers()).toEqual([]);
+    await visit.picture('deletion-waits');
+    await visit.page.getByRole('button', { name: 'More', exact: true }).click();
+    await visit.page.getByRole('menuitem', { name: 'Keep' }).click();
+    await visit.page.getByText('Until then Keep in the menu').waitFor({ state: 'detached' });
+    expect((await app.app.backups.get(id)).deleteAfter).toBeNull();
   });
 });

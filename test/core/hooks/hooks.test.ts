@@ -3,6 +3,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } fro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { AppError } from '../../../src/errors.js';
 import { all, exec } from '../../support/sqlite.js';
 import { createWorld, filesIn, NEVER, type World } from '../../support/world.js';
 
@@ -116,6 +117,19 @@ describe('The hooks of a backup', () => {
     expect(await told()).toEqual([expect.stringMatching(/ERROR_CODE=CANCELLED .*STATUS=FAILED/)]);
     const pid = Number(await readFile(join(root, 'pid'), 'utf8'));
     await until(async () => !(await readdir('/proc')).includes(String(pid)));
+  });
+
+  it('that runs after it has little time left when the process must stop', async () => {
+    await lay('before-backup', `touch ${root}/stopping; sleep 60`);
+    await lay('after-backup', 'sleep 60');
+    const stop = new AbortController();
+    const { id } = await world.app.backups.create({ backupType: 'MANUAL' }, 'test');
+    const running = world.app.backups.run(id, stop.signal);
+    await until(async () => (await readdir(root)).includes('stopping'));
+    stop.abort(new AppError('INTERRUPTED', 'The process was stopped.'));
+    await running;
+    const warnings = ['The hook after-backup did not run to its end: The process had to stop.'];
+    expect(await world.app.backups.get(id)).toMatchObject({ status: 'FAILED', errorCode: 'INTERRUPTED', warnings });
   });
 
   it('do not lose it when it is cancelled during the one after it', async () => {

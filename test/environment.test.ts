@@ -70,7 +70,10 @@ describe('The configuration', () => {
   });
 
   /** Nothing in these is secret; the public key can be the name of a file itself. */
-  const OPEN = ['PUBLIC_URL', 'DB_MANAGER_URL', 'GDRIVE_ROOT_URL', 'JWT_PUBLIC_KEY', 'S3_KMS_KEY_ID'];
+  const OPEN = [
+    ...['PUBLIC_URL', 'DB_MANAGER_URL', 'GDRIVE_ROOT_URL', 'JWT_PUBLIC_KEY', 'S3_KMS_KEY_ID'],
+    'CONFIRM_WITH_PASSWORD',
+  ];
   const secrets = ENVIRONMENT_NAMES.filter((name) => /(PASSWORD|SECRET|TOKEN|KEY|KEY_ID|_URL)$/.test(name));
 
   it.each(secrets.filter((name) => !OPEN.includes(name)))('takes %s from a file', (name) => {

@@ -150,17 +150,16 @@ export async function runBackup(
     const removed = removeWork(env, folder);
     await verifyLaid(env, run, row, storage, { ...archive, seal });
     const judged = options.source ? null : await compared(env, run, row, config, archive.metadata, state);
-    // The hook works in that folder.
     await removed;
-    await hooks?.after(null);
     const completed = await run.complete(outcomeOf(env, archive, judged));
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     await increment?.note(env, row, archive.metadata, archive.metadataSha256);
     await tellAnomalies(env, row, judged);
     if (config?.testError) await config.update({ testError: null });
     env.log.info({ backup: id, size: archive.size }, 'backup completed');
+    await hooks?.completed();
   } catch (thrown) {
-    await hooks?.after(run.explain(thrown));
+    await hooks?.failed(run.explain(thrown));
     await endBadly(env, run, { storage, stored, thrown });
   } finally {
     run.abandon(new AppError('INTERRUPTED', 'The run has ended.'));
@@ -183,10 +182,18 @@ function hooksOf({ engines, hooks }: BackupsEnvironment, run: Run, row: BackupRo
   let isOver = false;
   return {
     before: () => hooks.before('backup', run, facts),
-    async after(error: AppError | null) {
+    /** The row is COMPLETED before: what dies now takes no good backup with it. */
+    async completed() {
+      isOver = true;
+      if (run.isLost) return;
+      const warning = await hooks.after('backup', run, facts, null, true);
+      if (warning !== null) await (await row.reload()).update({ warnings: [...row.warnings, warning] });
+    },
+    async failed(error: AppError) {
       if (isOver || run.isLost) return;
       isOver = true;
-      await hooks.after('backup', run, facts, error);
+      const warning = await hooks.after('backup', run, facts, error);
+      if (warning !== null) run.warn(warning);
     },
   };
 }

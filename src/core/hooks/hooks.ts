@@ -62,23 +62,27 @@ export class Hooks {
    * Runs the hook after a run, if there is one. Past the point of no return: whatever goes wrong becomes a warning of the run,
    * also that it was cancelled. What was cancelled before still gets its hook, which may have to undo what the first one did.
    * @param error why the run fails; null if it is completed
+   * @param isEnded whether the row says so already
+   * @returns the warning; null if all went well
    */
   async after(
     what: 'backup' | 'restore',
     run: Run,
     facts: () => Promise<HookFacts>,
     error: AppError | null,
-  ): Promise<void> {
+    isEnded = false,
+  ): Promise<string | null> {
     const name: HookName = `after-${what}`;
     try {
-      if (!(await this.isThere(name))) return;
-      if (!run.signal.aborted) await run.phase('after-hook', 'steps');
+      if (!(await this.isThere(name))) return null;
+      if (!isEnded && !run.signal.aborted) await run.phase('after-hook', 'steps');
       const failed = error !== null && { ERROR_CODE: error.code };
       const outcome = { STATUS: error === null ? 'COMPLETED' : 'FAILED', ...failed };
       await this.run(name, run, { ...(await facts()), ...outcome }, run.lastSignal());
+      return null;
     } catch (thrown) {
       const { code, message } = toAppError(thrown);
-      run.warn(code === 'HOOK_FAILED' ? message : `The hook ${name} did not run to its end: ${message}`);
+      return code === 'HOOK_FAILED' ? message : `The hook ${name} did not run to its end: ${message}`;
     }
   }
 

@@ -47,6 +47,7 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
   run.warn(...row.warnings);
   const folder = join(env.workFolder, id);
   const facts = () => hookFacts(env, row);
+  const warn = (text: string | null) => run.warn(...(text === null ? [] : [text]));
   let inForce = false;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -63,7 +64,7 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
     run.warn(...(await settle(env, row)));
     await removed;
     run.warn(...(await warningsAfter(env, { row, backup, folder, signal: run.signal })));
-    await env.hooks.after('restore', run, facts, null);
+    warn(await env.hooks.after('restore', run, facts, null));
     await run.complete();
     env.log.info({ restore: id, backup: backup.id }, 'restore completed');
   } catch (thrown) {
@@ -71,7 +72,7 @@ export async function runRestore(env: RestoresEnvironment, id: string, stop: Abo
     env.log.error({ restore: id, err: error, inForce }, 'restore failed');
     // Once the new state is in force or may be, or another process has taken over, `recover` ends the row as what it is.
     if (!inForce && !run.isLost && !(thrown instanceof Undecided)) {
-      await env.hooks.after('restore', run, facts, error);
+      warn(await env.hooks.after('restore', run, facts, error));
       await run.fail(error);
     }
   } finally {

@@ -592,7 +592,9 @@ export class Backups {
     for (const id of ids) {
       const row = await this.get(id);
       all.set(id, row);
-      const needing = (await descendantsOf(this.env.models, row, ids)).filter((child) => !isPlanned(child));
+      const children = await descendantsOf(this.env.models, row, ids);
+      // Where deletions wait, what waits already goes before this.
+      const needing = this.env.deletionDelayMs > 0 ? children.filter((child) => !isPlanned(child)) : children;
       if (!cascade && needing.some((child) => !ids.has(child.id))) throw isNeeded(row, needing);
       for (const child of needing) all.set(child.id, child);
     }
@@ -638,8 +640,15 @@ export class Backups {
     row: BackupRow,
     { actor, reason, byPolicy }: { actor: string; reason: string; byPolicy: boolean },
   ): Promise<BackupRow> {
-    if (isPlanned(row)) return row;
-    const needing = (await descendantsOf(this.env.models, row)).filter((child) => !isPlanned(child));
+    if (isPlanned(row)) {
+      // A person wants it gone, whatever the policy comes to want.
+      if (!byPolicy && row.deleteByPolicy === true) {
+        await row.update({ deleteByPolicy: false, deletedBy: actor, deleteReason: reason });
+      }
+      return row;
+    }
+    const equals = (await equalsOf(this.env.models, row)).filter(isPlanned).map(({ id }) => id);
+    const needing = (await descendantsOf(this.env.models, row, new Set(equals))).filter((child) => !isPlanned(child));
     if (needing.length > 0) throw isNeeded(row, needing);
     const deleteAfter = new Date(this.env.now().getTime() + this.env.deletionDelayMs);
     await row.update({ deleteAfter, deleteByPolicy: byPolicy, deletedBy: actor, deleteReason: reason });

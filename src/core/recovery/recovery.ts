@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { Op } from 'sequelize';
 import { isControlName } from '../../archive/format.js';
 import { AppError, badInput, toAppError } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, DestinationRow, Models } from '../../models/index.js';
@@ -196,13 +197,18 @@ export class Recovery {
     });
   }
 
-  /** Ends what was under way when the records were backed up, and makes up for no due time that has passed since. */
+  /**
+   * Ends what was under way when the records were backed up, and makes up for no due time that has passed since. A deletion that
+   * waited may have been taken back since then: none waits any more.
+   */
   private async settleRuns(): Promise<void> {
     const { models, backups, scheduler } = this.env;
     const error = new AppError('INTERRUPTED', 'The machine was lost before the run ended.');
     for (const table of ['Backup', 'Restore', 'Verification'] as const) {
       for (const id of await pendingRuns(models, table)) await endPending(this.env, table, id, error);
     }
+    const taken = { deleteAfter: null, deleteByPolicy: null, deletedBy: null, deleteReason: null };
+    await models.Backup.unscoped().update(taken, { where: { deleteAfter: { [Op.ne]: null } } });
     await backups.recover();
     for (const config of await models.BackupConfig.findAll()) await scheduler.meet(config);
   }

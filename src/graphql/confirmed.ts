@@ -1,9 +1,13 @@
 /**
  * Mutations for which CONFIRM_WITH_PASSWORD asks a person for their password again: what deletes or restores, what decides what
- * a policy deletes (`updateConfig`), and what would open a way around the question (`createApiToken`).
+ * a policy deletes (from `updateConfig` to `acknowledgeAnomalies`), and what would open a way around the question
+ * (`createApiToken`) or silence those who would notice (`updateChannel`).
  */
 const CONFIRMED = new Set([
+  'acknowledgeAnomalies',
+  'assignBackup',
   'cleanupBackups',
+  'createConfigFromBackup',
   'createApiToken',
   'deleteBackup',
   'deleteBackups',
@@ -11,10 +15,12 @@ const CONFIRMED = new Set([
   'deleteConfig',
   'deleteDestination',
   'deleteEncryptionKey',
+  'pinBackup',
   'removeUser',
   'restoreBackup',
   'rewrapBackup',
   'undoRestore',
+  'updateChannel',
   'updateConfig',
 ]);
 

@@ -109,6 +109,9 @@ describe('CONFIRM_WITH_PASSWORD', () => {
     expect(dangerous).toHaveLength(11);
     expect(dangerous.filter((name) => !isConfirmed('Mutation', name))).toEqual([]);
     const asked = names.filter((name) => isConfirmed('Mutation', name) && !dangerous.includes(name));
-    expect(asked.sort()).toEqual(['createApiToken', 'updateConfig']);
+    expect(asked.sort()).toEqual([
+      ...['acknowledgeAnomalies', 'assignBackup', 'createApiToken', 'createConfigFromBackup'],
+      ...['pinBackup', 'updateChannel', 'updateConfig'],
+    ]);
   });
 });

@@ -23,7 +23,7 @@ export type { AuditEventRow, BackupConfigRow, BackupRow, DestinationRow, Restore
 export { SCOPES };
 export type { ApiTokenRow, Scope };
 export type { AlertRow, ChannelRow, DeliveryRow };
-export { BEAT_EVENTS, NOTIFICATION_EVENTS } from './notification.js';
+export { BEAT_EVENTS, BEAT_KINDS, NOTIFICATION_EVENTS } from './notification.js';
 export type { Beat, BeatEvent, ChannelKind, NotificationEvent, Notice } from './notification.js';
 export type { ControlBackupRow, CopyStatus, DrillCommandResult, DrillFacts, EncryptionKeyRow, VerificationRow };
 export { isGood } from './stored-object.js';

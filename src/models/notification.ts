@@ -42,6 +42,9 @@ export const NOTIFICATION_EVENTS = [
 ] as const;
 export type NotificationEvent = (typeof NOTIFICATION_EVENTS)[number];
 
+/** Kinds of channels that take signs of life and no messages. */
+export const BEAT_KINDS = ['HEARTBEAT', 'UPTIME_KUMA'] as const satisfies readonly ChannelKind[];
+
 /** Whose signs of life a heartbeat gets: of one of these. */
 export const BEAT_EVENTS = ['BACKUP_DONE', 'DRILL_DONE'] as const satisfies readonly NotificationEvent[];
 export type BeatEvent = (typeof BEAT_EVENTS)[number];

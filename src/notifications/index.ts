@@ -1,6 +1,6 @@
 import type { ChannelKind, ChannelSettings, Message, Notice, Notifier } from '../core/ports.js';
 import { AppError, badInput } from '../errors.js';
-import { assertTemplate } from './template.js';
+import { assertTemplate, sendsSecret } from './template.js';
 import { BEATS, FORMATS, PAGERDUTY } from './formats.js';
 import { parsedUrl, sendHttp } from './http.js';
 import { addressesIn, type MailSettings, sendMail } from './mail.js';
@@ -50,7 +50,9 @@ export function createNotifier(env: NotifierEnvironment): Notifier {
     judge(settings) {
       assertSecret(settings);
       judgeTemplate(settings);
-      return judgeTarget(settings, env.mail);
+      const judged = judgeTarget(settings, env.mail);
+      // A template that sends the secret sends it to one page, not only to its machine.
+      return sendsSecret(settings.template) ? { ...judged, reach: `${settings.target} in the body` } : judged;
     },
     async send(settings, message, signal) {
       const limits = { signal, patienceMs: env.patienceMs ?? PATIENCE };

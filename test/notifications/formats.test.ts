@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { createHmac } from 'node:crypto';
 import type { Beat, ChannelKind } from '../../src/core/ports.js';
 import { BEATS, FORMATS } from '../../src/notifications/formats.js';
+import { BEAT_KINDS } from '../../src/models/index.js';
 import type { Linked } from '../../src/notifications/text.js';
 
 const notice: Linked = {
@@ -181,6 +182,10 @@ describe('A notice', () => {
 });
 
 describe('A sign of life', () => {
+  it('goes to exactly the kinds that get no messages', () => {
+    expect(Object.keys(BEATS)).toEqual([...BEAT_KINDS]);
+  });
+
   const beat = (kind: keyof typeof BEATS, target: string, state: Beat['state']) =>
     BEATS[kind]({ kind, target, secret: '', template: '' }, { state, runId: 'b1' });
 

@@ -157,7 +157,11 @@ export class Channels {
     const { shown, reach } = notifier.judge(settings);
     const isRedirected = row !== null && present.target !== '' && notifier.judge(present).reach !== reach;
     if (isRedirected && present.secret !== '' && input.secret === undefined) {
-      throw badInput('target', 'leads to another machine.', 'Give the secret again, so that it is meant for it.');
+      throw badInput(
+        'target',
+        'or template leads the secret elsewhere.',
+        'Give the secret again, so that it is meant for it.',
+      );
     }
     const beats = notifier.beats(settings.kind);
     const events = this.eventsOf(input, row, beats);

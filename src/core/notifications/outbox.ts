@@ -3,6 +3,7 @@ import { AppError, MessageRefused, toAppError } from '../../errors.js';
 import {
   type Beat,
   BEAT_EVENTS,
+  BEAT_KINDS,
   type BeatEvent,
   type ChannelKind,
   type ChannelRow,
@@ -54,6 +55,7 @@ export async function enqueue(
   const { event } = notice;
   if (event === 'TEST' || before === 'TEST') return;
   const wants = (channel: ChannelRow) =>
+    !takesBeats(channel) &&
     [event, before].every((one) => channel.events.includes(one)) &&
     wantsConfig(channel, notice.config?.id ?? null) &&
     channel.id !== notice.channelId;
@@ -86,6 +88,8 @@ export async function enqueueBeat(
   if (replaced.length > 0) await models.Delivery.destroy({ where: { id: replaced }, transaction });
   await add(models, channels, { beat }, now(), transaction);
 }
+
+const takesBeats = ({ kind }: ChannelRow) => BEAT_KINDS.some((one) => one === kind);
 
 /** Whose signs of life a heartbeat gets. */
 export const beatEventOf = ({ events }: Pick<ChannelRow, 'events'>): BeatEvent =>
@@ -177,6 +181,7 @@ export class Outbox {
     if ('beat' in row.content && now().getTime() - row.createdAt.getTime() > BEAT_LIFE) {
       log.warn({ channel: channel.id, beat: row.content.beat }, 'a sign of life was too late and is not sent');
       await row.destroy();
+      await channel.update({ lostError: `A sign of life was too late. ${channel.lastError ?? ''}`.trim() });
       return true;
     }
     let refused: AppError | null;
@@ -193,8 +198,10 @@ export class Outbox {
       log.warn({ channel: channel.id, delivery: row.id, err: refused }, 'not everyone gets a message');
     await models.sequelize.transaction(async (transaction) => {
       await row.destroy({ transaction });
+      // The next sign of life makes up for one that was lost; nothing does for a message.
+      const lostError = 'beat' in row.content ? null : (channel.lostError ?? null);
       await channel.update(
-        { lastDeliveryAt: now(), lastError: refused?.message ?? channel.lostError ?? null },
+        { lastDeliveryAt: now(), lastError: refused?.message ?? lostError, lostError },
         { transaction },
       );
     });

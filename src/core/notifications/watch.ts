@@ -1,5 +1,5 @@
 import { Op } from 'sequelize';
-import type { AlertRow, ChannelRow, NotificationEvent, Notice } from '../../models/index.js';
+import type { AlertRow, ChannelRow, DeliveryRow, NotificationEvent, Notice } from '../../models/index.js';
 import type { CoreEnvironment } from '../environment.js';
 import { nextRun } from '../schedules/cron.js';
 import type { HealthReason } from '../status/health.js';
@@ -44,10 +44,14 @@ async function withoutHiccups({ models, now }: WatchEnvironment, reasons: Health
   const ids = reasons.flatMap(({ channelId }) => channelId ?? []);
   if (ids.length === 0) return reasons;
   const channels = await models.Channel.findAll({ where: { id: ids } });
-  const where = { channelId: ids, createdAt: { [Op.lte]: new Date(now().getTime() - STEADY) } };
-  const late = new Set(
-    (await models.Delivery.findAll({ where, attributes: ['channelId'] })).map((row) => row.channelId),
-  );
+  const before = now().getTime() - STEADY;
+  const waiting = await models.Delivery.findAll({ where: { channelId: ids } });
+  // A sign of life gives way to the next one and is never old: there, it counts when the last one arrived.
+  const since = ({ channelId, content, createdAt }: DeliveryRow) => {
+    const last = channels.find(({ id }) => id === channelId)?.lastDeliveryAt ?? new Date(0);
+    return 'beat' in content ? Math.min(createdAt.getTime(), last.getTime()) : createdAt.getTime();
+  };
+  const late = new Set(waiting.filter((row) => since(row) <= before).map((row) => row.channelId));
   const isLost = ({ sealed, lostError }: ChannelRow) => (sealed ?? null) === null || (lostError ?? null) !== null;
   const failing = new Set(channels.filter((row) => isLost(row) || late.has(row.id)).map(({ id }) => id));
   return reasons.filter(({ channelId }) => channelId === undefined || failing.has(channelId));

@@ -306,9 +306,19 @@ describe('A channel', () => {
     const { id } = await add({ secret: 'a key', template: '{"key": "{{secret}}", "say": "{{title}}"}' });
     await world.app.channels.test(id, 'test', NEVER);
     expect(bodies()).toEqual([{ key: 'a key', say: 'Test message' }]);
-    await world.app.channels.update(id, { template: '' }, 'test');
+    await world.app.channels.update(id, { template: '', secret: '' }, 'test');
     await world.app.channels.test(id, 'test', NEVER);
     expect(bodies()[1]).toMatchObject({ event: 'TEST' });
+  });
+
+  it('whose template begins to send the secret, or sends it to another page, needs it again', async () => {
+    const { id } = await add({ secret: 'a key' });
+    const change = (input: Partial<ChannelInput>) => world.app.channels.update(id, input, 'test');
+    const template = '{"key": "{{secret}}"}';
+    await expect(change({ template })).rejects.toThrow('leads the secret elsewhere');
+    await change({ template, secret: 'a key' });
+    await expect(change({ target: `${receiver.url}/other` })).rejects.toThrow('leads the secret elsewhere');
+    await change({ name: 'a new name' });
   });
 
   it('says whether a test message arrived', async () => {
@@ -343,7 +353,9 @@ describe('A channel', () => {
   it('that leads to another machine needs its secret again', async () => {
     const { id } = await add({ secret: 'the-signing-key' });
     const target = 'https://example.org/hook';
-    await expect(world.app.channels.update(id, { target }, 'test')).rejects.toThrow('target: leads to another machine');
+    await expect(world.app.channels.update(id, { target }, 'test')).rejects.toThrow(
+      'target: or template leads the secret elsewhere',
+    );
     const changed = await world.app.channels.update(id, { target, secret: 'x' }, 'test');
     expect(changed.target).toBe('https://example.org/…');
     await world.app.channels.update(id, { name: 'renamed' }, 'test');

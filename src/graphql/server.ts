@@ -127,7 +127,7 @@ export async function createGraphql(services: Services, settings: GraphqlSetting
       let actor: ReturnType<typeof auth.authenticate> | undefined;
       const contextValue = createContext(services, () => (actor ??= auth.authenticate(request.headers.authorization)), {
         address: address(request),
-        signal,
+        signal: AbortSignal.any([signal, services.stopping]),
       });
       const { body } = await apollo.executeOperation(question, { contextValue });
       return body.kind === 'single' ? body.singleResult : body.initialResult;

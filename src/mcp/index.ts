@@ -23,6 +23,9 @@ export function assistantDoor({ auth, ask, maxBodyBytes, version }: AssistantPar
     next();
   };
   router.post('/mcp', enter, express.json({ limit: maxBodyBytes }), async (request: Request, response: Response) => {
+    if (Array.isArray(request.body)) {
+      throw new AppError('BAD_USER_INPUT', 'Send one message in each request.', { field: 'body' });
+    }
     const gone = new AbortController();
     const { openDoor } = await import('./server.js');
     const { transport, close } = await openDoor({

@@ -155,7 +155,8 @@ export const TOOLS: Tool[] = [
   {
     name: 'delete_backups',
     title: 'Delete backups',
-    description: 'Deletes exactly the backups that plan_deletion has shown, for good; refused if one has changed.',
+    description:
+      'Deletes exactly the backups that plan_deletion has shown, or, with DELETION_DELAY_HOURS, plans that; refused if one has changed.',
     input: deletionInput.extend({ planHash }),
     changes: true,
     async run({ planHash: shown, ...input }, ask) {
@@ -178,11 +179,12 @@ function reader(tool: {
   return { ...rest, changes: false, run: (given, ask) => answer(ask, query, variables(given)) };
 }
 
-/** With the hash of all that does not move on by itself: not how much space is left, and which programs are open. */
+/** With the hash of all that does not move on by itself: not the space left, open programs, and a new verification. */
 async function planRestore(input: Values, ask: Ask): Promise<{ planHash: string; plan: Values }> {
   const { restorePlan } = await answer(ask, RestorePlanDocument, { input: { ...input, confirm: false } });
-  const { space: _space, holders: _holders, ...lasting } = restorePlan as Values;
-  return { planHash: hashOf('restore', input, lasting), plan: restorePlan as Values };
+  const { space: _space, holders: _holders, backup, ...rest } = restorePlan as Values;
+  const { verifiedAt: _at, verificationLevel: _level, ...source } = backup as Values;
+  return { planHash: hashOf('restore', input, source, rest), plan: restorePlan as Values };
 }
 
 async function planDeletion(input: Values, ask: Ask): Promise<{ planHash: string; backups: Values[] }> {
@@ -192,8 +194,8 @@ async function planDeletion(input: Values, ask: Ask): Promise<{ planHash: string
     if (backup === null) {
       throw new AppError('NOT_FOUND', `There is no backup ${id}.`, { hint: 'Take an id of list_backups.' });
     }
-    const { fileName, createdAt, backupType, status, fileSize, checksum, pinned, verifiedAt } = backup as Values;
-    backups.push({ id, fileName, createdAt, backupType, status, fileSize, checksum, pinned, verifiedAt });
+    const { fileName, createdAt, backupType, status, fileSize, checksum, pinned } = backup as Values;
+    backups.push({ id, fileName, createdAt, backupType, status, fileSize, checksum, pinned });
   }
   return { planHash: hashOf('deletion', input, backups), backups };
 }

@@ -1,14 +1,16 @@
-import { chown, stat } from 'node:fs/promises';
-import { existsSync } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { makeFolder } from '../archive/make-folder.js';
 import { readSettings } from '../environment.js';
 import { AppError, badInput, errnoOf } from '../errors.js';
 import { type GlobalOptions, Printer, reportFailure } from './print.js';
 import { outermost, serviceUnit, type ServiceTarget } from './service-unit.js';
-import { type Account, accountOf, installUnits, removeUnits, unitFolder } from './timers.js';
+import { type Account, accountOf, assertActive, installUnits, removeUnits, unitFolder } from './timers.js';
+import type { UnitSet } from './systemd-units.js';
 import { programOf } from './timer-shape.js';
 
 interface Options {
@@ -60,13 +62,24 @@ async function setUp(print: Printer, options: Options): Promise<void> {
   if (action === 'install') await provide(settings, owner);
   const changed = {
     print: async () => false,
-    install: () => installUnits(units, false),
+    install: () => start(units),
     remove: () => removeUnits(units, false, (line) => print.note(line)),
   }[action];
   const texts = { [place]: units.files[`${name}.service`] ?? '' };
   const document = { name, kind, account, action, changed: await changed(), texts };
   print.result(document, () => textOf(document));
   if (action !== 'remove') for (const line of notes(target, settings)) print.note(line);
+}
+
+/** How long a service has to find that it cannot run, in milliseconds. */
+const FIRST_STEPS = 3_000;
+
+/** @throws AppError also if the service has ended soon after its start, as with settings that it refuses */
+async function start(units: UnitSet): Promise<boolean> {
+  const changed = await installUnits(units, false);
+  await sleep(FIRST_STEPS);
+  await assertActive(units.starts);
+  return changed;
 }
 
 function textOf({ name, action, changed, texts }: { name: string; action: string; changed: boolean; texts: object }) {
@@ -94,6 +107,9 @@ function targetOf(options: Options, settings: Settings, { name: account, uid }: 
   }
   const { shutdownMs, allowedPaths } = settings;
   const writes = outermost(foldersOf(settings));
+  // Each becomes a line of the unit, which root runs.
+  const odd = writes.find((path) => /\p{Cc}/u.test(path));
+  if (odd !== undefined) throw badInput('.env', `names a path with a control character: ${JSON.stringify(odd)}.`);
   return { ...programOf(folder), name, kind, account, shutdownMs, writes, confined: allowedPaths.length > 0 };
 }
 
@@ -127,7 +143,8 @@ async function assertMay(print: Printer, action: string, place: string, { yes }:
 async function provide({ dataDir, localRoot, seed }: Settings, { uid, gid }: Account): Promise<void> {
   for (const folder of [dataDir, ...(seed.storageType === 'LOCAL' ? [localRoot] : [])]) {
     try {
-      for (const made of await makeFolder(folder, 0o700)) await chown(made, uid, gid);
+      // The innermost first: what is the account's it may replace by a link.
+      for (const made of (await makeFolder(folder, 0o700)).reverse()) await handOver(made, uid, gid);
     } catch (error) {
       const message = `${folder} cannot be made (${errnoOf(error) ?? 'unknown'}).`;
       throw new AppError('BAD_USER_INPUT', message, { hint: 'Make it, and give it to the account of the service.' });
@@ -135,7 +152,16 @@ async function provide({ dataDir, localRoot, seed }: Settings, { uid, gid }: Acc
   }
 }
 
-function notes({ account, folder, confined }: ServiceTarget, { warnings }: Settings): string[] {
+async function handOver(folder: string, uid: number, gid: number): Promise<void> {
+  const handle = await open(folder, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    await handle.chown(uid, gid);
+  } finally {
+    await handle.close();
+  }
+}
+
+function notes({ account, folder, confined }: ServiceTarget, { warnings, hooks }: Settings): string[] {
   const lines = warnings.map((text) => `Warning: ${text}.`);
   if (!existsSync(join(folder, '.env'))) {
     lines.push(
@@ -144,6 +170,7 @@ function notes({ account, folder, confined }: ServiceTarget, { warnings }: Setti
   } else {
     lines.push(`${account} must be able to read ${join(folder, '.env')}.`);
   }
+  if (hooks.folder !== null) lines.push('Hooks cannot use sudo in the service: docs/hooks.md says what they can do.');
   if (confined) lines.push('After a change of ALLOWED_PATHS or of a path in .env, install it once more.');
   return lines;
 }

@@ -136,6 +136,11 @@ function systemctl({ hints }: UnitSet, user: boolean): (...args: string[]) => Pr
   return (...args) => succeed('systemctl', [...(user ? ['--user'] : []), ...args], hints.systemd);
 }
 
+/** @throws AppError if a unit of the system does not run */
+export async function assertActive(unit: string): Promise<void> {
+  await succeed('systemctl', ['is-active', unit], `Look why: journalctl -u ${unit} -n 20`);
+}
+
 /** An account of this system. */
 export interface Account {
   name: string;

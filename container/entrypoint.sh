@@ -26,7 +26,10 @@ if [ "$own_uid" = 0 ]; then
   # A folder of another account, as after a change of PUID. Only what is this container's own: archives may lie in a
   # folder that others use too.
   [ "$(stat -c %u:%g /data)" = "$uid:$gid" ] || chown -R "$uid:$gid" /data
-  [ -n "$(ls -A /backups)" ] || chown "$uid:$gid" /backups
+  if [ -z "$(ls -A /backups)" ] && [ "$(stat -c %u:%g /backups)" != "$uid:$gid" ]; then
+    # Some disks have no owners, or do not let root change them. The server says so if it cannot write there.
+    chown "$uid:$gid" /backups || printf 'Warning: /backups could not be given to %s.\n' "$uid:$gid" >&2
+  fi
   exec setpriv --reuid "$uid" --regid "$gid" --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all \
     node /app/dist/cli.js "$@"
 fi

@@ -200,6 +200,11 @@ describe('The entrypoint of the container', () => {
     expect(await Promise.all(['data/of-root', 'backups', 'backups/of-others'].map(ownerOf))).toEqual([4321, 1234, 0]);
   });
 
+  it('is documented with the capability by which the init, as root, passes signals on', () => {
+    const [, added = ''] = /cap_add: \[(.*)\]/.exec(readFileSync('docs/containers.md', 'utf8')) ?? [];
+    expect(added.split(', ')).toContain('KILL');
+  });
+
   it.each(['0', '-1', 'root', '1 2', '007', '99999999999'])('refuses PUID=%s, with what to write', (PUID) => {
     const { status, stderr } = run({ PUID }, 'serve');
     expect({ status, stderr }).toEqual({ status: 20, stderr: expect.stringMatching(/PUID is not .*\n.*id -u/) });

@@ -12,7 +12,7 @@ import {
   UnstyledButton,
 } from '@mantine/core';
 import { IconDownload } from '@tabler/icons-react';
-import { useState } from 'react';
+import { useRef, useState } from 'react';
 import {
   BackupDocument,
   type BackupPartsFragment,
@@ -60,6 +60,7 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
   const [change, setChange] = useState<Change | undefined>(undefined);
   const query = useQuestion(QueryBackupDocument);
   const search = useQuestion(FindChangeDocument);
+  const asked = useRef(0);
   const given = identity === '' ? null : identity;
   const configId = backup.config?.id;
   const problem = query.problem ?? search.problem;
@@ -70,8 +71,10 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
     search.clear();
   };
   const read = async (text: string, limit: number) => {
+    // Answers may overtake each other: only that of the last question is shown.
+    const turn = ++asked.current;
     const answer = await query.run({ id, sql: text, limit, identity: given });
-    setResult(answer?.queryBackup ?? null);
+    if (turn === asked.current) setResult(answer?.queryBackup ?? null);
   };
   const ask = async () => {
     clear();

@@ -522,20 +522,30 @@ export class Backups {
   }
 
   /**
-   * Deletes a backup whose deletion has waited for long enough.
+   * Deletes a backup whose deletion has waited for long enough. One is taken back on which something builds that stays: that was
+   * made or taken back meanwhile, and would have it refused again and again.
    * @param stillDue as for `removeByPolicy`
    * @returns null if it is not to go any more
    * @throws AppError as `remove`
    */
-  removePlanned(
-    { id, deletedBy, deleteReason }: BackupRow,
-    stillDue: () => Promise<boolean>,
-  ): Promise<BackupRow | null> {
+  async removePlanned(row: BackupRow, stillDue: () => Promise<boolean>): Promise<BackupRow | null> {
+    const { id, deletedBy, deleteReason } = row;
     const isDue = async () => {
       const { deleteAfter = null } = await this.get(id);
       return deleteAfter !== null && deleteAfter <= this.env.now() && (await stillDue());
     };
-    return this.removeOne(id, { actor: deletedBy ?? 'system', reason: deleteReason ?? '', planned: null }, isDue);
+    try {
+      return await this.removeOne(
+        id,
+        { actor: deletedBy ?? 'system', reason: deleteReason ?? '', planned: null },
+        isDue,
+      );
+    } catch (error) {
+      if (toAppError(error).code !== 'BACKUP_NEEDED') throw error;
+      const staying = (await descendantsOf(this.env.models, row)).filter((child) => !isPlanned(child));
+      if (staying.length > 0) await this.keep(id, 'system');
+      throw error;
+    }
   }
 
   /**

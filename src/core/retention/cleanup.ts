@@ -238,11 +238,8 @@ export class Cleanup {
         let isKept = false;
         const removed = await this.env.backups.removePlanned(row, async () => !(isKept = await this.keepsByNow(row)));
         if (removed === null && isKept) await this.env.backups.keep(row.id, 'system');
-      } catch (thrown) {
-        const error = toAppError(thrown);
-        await this.noteFailure(row.id, 'system', error, 'a backup could not be deleted');
-        // Something builds on it that was made, or taken back, meanwhile: that would be refused again and again.
-        if (error.code === 'BACKUP_NEEDED') await this.env.backups.keep(row.id, 'system').catch(() => undefined);
+      } catch (error) {
+        await this.noteFailure(row.id, 'system', toAppError(error), 'a backup could not be deleted');
       }
     }
   }

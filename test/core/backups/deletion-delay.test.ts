@@ -97,6 +97,16 @@ describe('A backup that a policy deletes', () => {
     expect((await get(third)).status).toBe('COMPLETED');
   });
 
+  it('goes in the end when a person deletes it, too, whatever the policy comes to want', async () => {
+    const [old, young] = [await backup(), await backup()];
+    await cleanUp();
+    await world.app.backups.remove([old, young], 'ada');
+    expect(await get(old)).toMatchObject({ deletedBy: 'ada', deleteByPolicy: false });
+    later(24);
+    await cleanUp();
+    expect((await get(old)).status).toBe('DELETED');
+  });
+
   it('is taken back when it has become the newest verified one in the meantime', async () => {
     const [old, young] = [await backup(), await backup()];
     await cleanUp();
@@ -111,6 +121,32 @@ describe('A backup that a policy deletes', () => {
 });
 
 describe('A chain of backups', () => {
+  it('that waits goes at once where nothing is to wait any more', async () => {
+    const { rows } = await makeChain(world);
+    // The last one is a full backup again.
+    const ids = rows.slice(0, 3).map(({ id }) => id);
+    const [full = ''] = ids;
+    await world.app.backups.remove([full], 'ada', undefined, true);
+    const app = await createApp({ ...world.app.environment, deletionDelayMs: 0 }, { now: () => now });
+    await app.backups.remove([full], 'ada', undefined, true);
+    await app.close(0);
+    expect(await Promise.all(ids.map(async (id) => (await get(id)).status))).toEqual(ids.map(() => 'DELETED'));
+  });
+
+  it('keeps one that waits when something that stays builds on it by then', async () => {
+    const { rows } = await makeChain(world);
+    const [, first = '', second = ''] = rows.map(({ id }) => id);
+    await world.app.backups.remove([first, second], 'ada');
+    // As if a run that had begun on it before had ended since.
+    await world.app.models.Backup.update({ deleteAfter: null }, { where: { id: second } });
+    later(24);
+    await cleanUp();
+    await cleanUp();
+    expect(await planned()).toEqual([]);
+    expect((await get(first)).status).toBe('COMPLETED');
+    expect((await actions(first)).filter((action) => /keep|failed/.test(action))).toHaveLength(2);
+  });
+
   it('waits and is taken back as far as it is needed, and nothing builds on what waits', async () => {
     const { rows } = await makeChain(world);
     const [full, first, second, third] = rows.map(({ id }) => id) as [string, string, string, string];

@@ -117,6 +117,6 @@ export default {
     project('kill', ['kill/*.test.ts'], { minutes: 60 }),
     project('large', ['large/*.test.ts'], { minutes: 30 }),
     project('properties', ['properties/*.test.ts', '**/*.properties.test.ts'], { minutes: 30 }),
-    project('servers', ['servers/*.test.ts'], { minutes: 4 }),
+    project('servers', ['servers/*.test.ts'], { minutes: 8 }),
   ],
 };

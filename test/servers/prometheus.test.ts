@@ -91,7 +91,8 @@ ${['BackupFailed', 'BackupHealth', 'BackupMuchSmaller', 'BackupOverdue', 'Backup
       const query = async (text: string) => {
         const url = `http://127.0.0.1:${port}/api/v1/query?query=${encodeURIComponent(text)}`;
         const answer = await fetch(url).then(
-          (response) => response.json(),
+          // Before it is ready, it says so in words.
+          (response) => (response.ok ? response.json() : null),
           () => null,
         );
         return ((answer as { data?: { result: { value: [number, string] }[] } } | null)?.data?.result ?? []).map(

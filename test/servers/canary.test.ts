@@ -1,6 +1,7 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { readDirectory } from '../../src/archive/directory.js';
 import { unpacking } from '../../src/archive/pack.js';
@@ -54,7 +55,14 @@ beforeAll(async () => {
     for (const name of secrets) if (values[name] !== undefined) canaries.add(secretPart(String(values[name])));
     destinationIds.push(await destination({ storageType, values }));
   }
-  const looking = setInterval(() => void lookAtProcesses(), 20);
+  let isLooking = true;
+  // One look after the other: many processes take longer than the pause.
+  const looked = (async () => {
+    while (isLooking) {
+      await lookAtProcesses();
+      await sleep(20);
+    }
+  })();
   await configs.update(1, { destinationIds, encryptionKeyIds: [held.key.id, safe.key.id] }, 'test');
   const row = await app.backup();
   expect(row).toMatchObject({ status: 'COMPLETED' });
@@ -64,7 +72,8 @@ beforeAll(async () => {
   await configs.update(1, { encryptionKeyIds: [words.key.id] }, 'test');
   await app.backup();
   await controlBackups.runDue(NEVER);
-  clearInterval(looking);
+  isLooking = false;
+  await looked;
   const s3 = { bucket: 'nowhere', endpoint: 'http://127.0.0.1:9', accessKeyId: 'x', secretAccessKey: WRONG };
   await destination({ storageType: 'S3', values: s3 });
   const sftp = { host: '127.0.0.1', port: 9, username: 'x', path: '/x', password: WRONG };

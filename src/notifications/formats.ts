@@ -40,8 +40,8 @@ function valuesOf(notice: Linked, id: string, secret: string): TemplateValues {
 }
 
 /**
- * Ours: the notice as it is, or what the template makes of it. With a secret, `X-Db-Manager-Signature: t=<seconds>,v1=<hex>` is the HMAC-SHA256 of
- * `<seconds>.<body>`, so that a receiver knows who sent it, and when. `X-Db-Manager-Delivery` is the same when it is sent again.
+ * Ours: the notice as it is, or what the template makes of it. With a secret, `X-Db-Manager-Signature:
+ * t=<seconds>,v1=<hex>` is the HMAC-SHA256 of `<seconds>.<body>`, so that a receiver knows who sent it, and when. `X-Db-Manager-Delivery` is the same when it is sent again.
  */
 const webhook: Format = ({ target, secret, template }, notice, { id, sentAt }) => {
   const headers = { 'X-Db-Manager-Event': notice.event, 'X-Db-Manager-Delivery': id };

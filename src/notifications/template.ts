@@ -20,20 +20,24 @@ export function filledIn(template: string, values: TemplateValues): string {
   );
 }
 
-/** True for a template with a place for the secret. */
-export const sendsSecret = (template: string): boolean =>
-  [...template.matchAll(PLACE)].some(([, name = '']) => name.trim() === 'secret');
+/** What a template names, read as `filledIn` reads it: JSON can write a letter in several ways. @throws SyntaxError */
+function namesIn(template: string): string[] {
+  const names: string[] = [];
+  JSON.parse(template, (_key, value: unknown) => {
+    if (typeof value === 'string') for (const [, name = ''] of value.matchAll(PLACE)) names.push(name.trim());
+    return value;
+  });
+  return names;
+}
+
+/** True for a template with a place for the secret. @param template JSON that `assertTemplate` has taken, or empty */
+export const sendsSecret = (template: string): boolean => template !== '' && namesIn(template).includes('secret');
 
 /** @throws AppError BAD_USER_INPUT naming `template` */
 export function assertTemplate(template: string): void {
-  let unknown: string | undefined;
-  const look = (value: unknown) => {
-    const names = typeof value === 'string' ? [...value.matchAll(PLACE)].map(([, name = '']) => name.trim()) : [];
-    unknown ??= names.find((name) => !NAMES.some((known) => known === name));
-    return value;
-  };
+  let names: string[];
   try {
-    JSON.parse(template, (_key, value: unknown) => look(value));
+    names = namesIn(template);
   } catch (error) {
     throw badInput(
       'template',
@@ -41,6 +45,7 @@ export function assertTemplate(template: string): void {
       'Write placeholders within quotes: "{{title}}".',
     );
   }
+  const unknown = names.find((name) => !NAMES.some((known) => known === name));
   if (unknown === undefined) return;
   throw badInput('template', `names {{${unknown}}}, which is unknown.`, `There are ${NAMES.join(', ')}.`);
 }

@@ -92,7 +92,7 @@ export async function enqueueBeat(
 const takesBeats = ({ kind }: ChannelRow) => BEAT_KINDS.some((one) => one === kind);
 
 /** Whose signs of life a heartbeat gets. */
-export const beatEventOf = ({ events }: Pick<ChannelRow, 'events'>): BeatEvent =>
+const beatEventOf = ({ events }: Pick<ChannelRow, 'events'>): BeatEvent =>
   BEAT_EVENTS.find((event) => events.includes(event)) ?? 'BACKUP_DONE';
 
 async function add(

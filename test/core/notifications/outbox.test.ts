@@ -316,6 +316,8 @@ describe('A channel', () => {
     const change = (input: Partial<ChannelInput>) => world.app.channels.update(id, input, 'test');
     const template = '{"key": "{{secret}}"}';
     await expect(change({ template })).rejects.toThrow('leads the secret elsewhere');
+    const hidden = '{"key": "\\u007b{\\u0073ecret}}"}';
+    await expect(change({ template: hidden })).rejects.toThrow('leads the secret elsewhere');
     await change({ template, secret: 'a key' });
     await expect(change({ target: `${receiver.url}/other` })).rejects.toThrow('leads the secret elsewhere');
     await change({ name: 'a new name' });

@@ -70,11 +70,15 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
     query.clear();
     search.clear();
   };
-  const read = async (text: string, limit: number) => {
-    // Answers may overtake each other: only that of the last question is shown.
+  /** Answers may overtake each other: only that of the last question is shown. */
+  const nextTurn = () => {
     const turn = ++asked.current;
+    return () => turn === asked.current;
+  };
+  const read = async (text: string, limit: number) => {
+    const isLast = nextTurn();
     const answer = await query.run({ id, sql: text, limit, identity: given });
-    if (turn === asked.current) setResult(answer?.queryBackup ?? null);
+    if (isLast()) setResult(answer?.queryBackup ?? null);
   };
   const ask = async () => {
     clear();
@@ -92,8 +96,9 @@ function QueryOf({ backup }: { backup: BackupPartsFragment }) {
   };
   const findChange = async (config: string) => {
     clear();
+    const isLast = nextTurn();
     const answer = await search.run({ configId: config, sql, identity: given });
-    setChange(answer?.findChange);
+    if (isLast()) setChange(answer?.findChange);
   };
   const open = (table: string | null) => {
     if (table !== null) void browse({ table, sort: null, filter: null, offset: 0 });

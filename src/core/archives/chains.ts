@@ -34,6 +34,9 @@ const isMadeHere = ({ id, archiveId }: Member): boolean => id === archiveId;
 /** True while its deletion waits. */
 export const isPlanned = ({ deleteAfter }: Pick<Member, 'deleteAfter'>): boolean => (deleteAfter ?? null) !== null;
 
+/** The columns of a backup whose deletion was taken back. */
+export const NOT_PLANNED = { deleteAfter: null, deleteByPolicy: null, deletedBy: null, deleteReason: null };
+
 const isConsolidation = ({ consolidates }: Member) => (consolidates ?? null) !== null;
 
 /**

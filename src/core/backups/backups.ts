@@ -15,6 +15,7 @@ import {
   findBase,
   isPlanned,
   type Member,
+  NOT_PLANNED,
   parentsOf,
 } from '../archives/chains.js';
 import { acknowledgeAnomalies } from '../anomalies/acknowledge.js';
@@ -432,9 +433,8 @@ export class Backups {
       if (toAppError(error).code === 'CHAIN_BROKEN') return [];
       throw error;
     });
-    const none = { deleteAfter: null, deleteByPolicy: null, deletedBy: null, deleteReason: null };
     for (const one of [row, ...parents].filter(isPlanned)) {
-      await one.update(none);
+      await one.update(NOT_PLANNED);
       await this.env.audit.record(actor, 'backup.keep', one.id);
     }
   }
@@ -475,8 +475,8 @@ export class Backups {
   }
 
   /**
-   * Deletes archives, in every destination, and marks their rows DELETED; with DELETION_DELAY_HOURS, only plans that. All are checked before the first is touched; where a storage then
-   * refuses one, those before it are gone, and the error says which.
+   * Deletes archives, in every destination, and marks their rows DELETED; with DELETION_DELAY_HOURS, only plans that. All are
+   * checked before the first is touched; where a storage then refuses one, those before it are gone, and the error says which.
    * @param cascade also what builds on them
    * @throws AppError NOT_FOUND, BACKUP_NEEDED, BACKUP_PINNED, BUSY, STORAGE_…
    */
@@ -691,8 +691,7 @@ export class Backups {
     if (first !== undefined && !gone.some(({ size }) => (size ?? null) !== null)) throw first.error;
     await this.env.models.sequelize.transaction(async (transaction) => {
       const deleted = { deletedAt: this.env.now(), deletedBy: actor, deleteReason: reason };
-      const waiting = { deleteAfter: null, deleteByPolicy: null };
-      await row.update({ status: 'DELETED', ...deleted, ...waiting }, { transaction });
+      await row.update({ status: 'DELETED', ...NOT_PLANNED, ...deleted }, { transaction });
       const past = { status: 'DELETED' as const, nextTryAt: null, gaveUpAt: null };
       for (const copy of gone) await copy.update(past, { transaction });
       for (const { copy, error } of left) {

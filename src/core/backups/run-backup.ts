@@ -150,8 +150,9 @@ export async function runBackup(
     const removed = removeWork(env, folder);
     await verifyLaid(env, run, row, storage, { ...archive, seal });
     const judged = options.source ? null : await compared(env, run, row, config, archive.metadata, state);
-    await removed;
     const completed = await run.complete(outcomeOf(env, archive, judged));
+    // The hook works in that folder.
+    await removed;
     if (!completed) throw new AppError('INTERRUPTED', 'This process lost its hold of the run.');
     await increment?.note(env, row, archive.metadata, archive.metadataSha256);
     await tellAnomalies(env, row, judged);

@@ -4,6 +4,7 @@ import { isControlName } from '../../archive/format.js';
 import { AppError, badInput, toAppError } from '../../errors.js';
 import type { BackupConfigRow, BackupRow, DestinationRow, Models } from '../../models/index.js';
 import { loadRecords, NO_PASSWORD } from '../../models/portable.js';
+import { NOT_PLANNED } from '../archives/chains.js';
 import type { CoreEnvironment } from '../environment.js';
 import type { Copies } from '../backups/copies.js';
 import { configFromBackup, type RecoverEnvironment } from '../backups/recover.js';
@@ -207,8 +208,7 @@ export class Recovery {
     for (const table of ['Backup', 'Restore', 'Verification'] as const) {
       for (const id of await pendingRuns(models, table)) await endPending(this.env, table, id, error);
     }
-    const taken = { deleteAfter: null, deleteByPolicy: null, deletedBy: null, deleteReason: null };
-    await models.Backup.unscoped().update(taken, { where: { deleteAfter: { [Op.ne]: null } } });
+    await models.Backup.unscoped().update(NOT_PLANNED, { where: { deleteAfter: { [Op.ne]: null } } });
     await backups.recover();
     for (const config of await models.BackupConfig.findAll()) await scheduler.meet(config);
   }
